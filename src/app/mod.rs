@@ -1,0 +1,1 @@
+//! Builds everything from a config, runs it, and changes it alive.

@@ -1,0 +1,2 @@
+//! Lists the provider files so that they are compiled in.
+fn main() {}

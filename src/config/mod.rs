@@ -1,0 +1,3 @@
+//! Config text -> `Config`, with every error at once.
+
+pub mod model;

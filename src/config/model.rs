@@ -1,0 +1,267 @@
+//! The checked config: what the rest of the program sees. Every value is ready to use; nothing here can be "not set by
+//! then". Made by `config::load`, read by `app` when it builds a generation.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Uri};
+use ipnet::IpNet;
+
+use crate::document::Span;
+use crate::model::ids::RouteName;
+use crate::model::rate::Rate;
+use crate::model::secret::Secret;
+use crate::providers::Provider;
+use crate::scheme::spec::Spec;
+
+/// One whole config file.
+pub struct Config {
+    /// `[server]`.
+    pub server: Server,
+    /// `[tls]`; without it every listener speaks plain HTTP.
+    pub tls: Option<Tls>,
+    /// `[admin]`.
+    pub admin: Option<Admin>,
+    /// `[log]`.
+    pub log: Log,
+    /// `[routes.NAME]`, sorted by name.
+    pub routes: Vec<Route>,
+}
+
+/// `[server]`.
+pub struct Server {
+    /// Addresses to listen on; not used where systemd hands sockets over.
+    pub listen: Vec<SocketAddr>,
+    /// Plain HTTP on an address that is not loopback is allowed.
+    pub insecure_http: bool,
+    /// Peers whose `X-Forwarded-For` and PROXY protocol are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether each connection must begin with a PROXY protocol header.
+    pub proxy_protocol: ProxyProtocol,
+    /// Connections in all.
+    pub max_connections: usize,
+    /// Connections from one source (IPv4 address or IPv6 /64).
+    pub max_connections_per_source: usize,
+    /// Requests that are worked on at the same time.
+    pub max_in_flight: usize,
+    /// Requests from one source, before the body is read.
+    pub per_source_rate_limit: Option<Rate>,
+    /// From accept to the end of the TLS handshake, PROXY header included.
+    pub handshake_timeout: Duration,
+    /// From the first byte of a head to its end.
+    pub header_timeout: Duration,
+    /// For the whole body.
+    pub body_timeout: Duration,
+    /// A connection without a request.
+    pub idle_timeout: Duration,
+    /// From the signal to stop to the end of the process.
+    pub shutdown_timeout: Duration,
+    /// Bytes of one head.
+    pub max_header_size: usize,
+    /// The path that is answered 200 to load balancers, on every host; none: no such path.
+    pub health: Option<String>,
+}
+
+/// `proxy_protocol`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ProxyProtocol {
+    /// None is expected; one that comes is a bad TLS record and ends the connection.
+    Off,
+    /// Each connection begins with one, from a trusted proxy, or is closed.
+    Required,
+}
+
+/// `[tls]`.
+pub struct Tls {
+    /// `cert` and `key` first, then each of `[[tls.certificates]]`; the first serves names that no other covers.
+    pub certificates: Vec<CertificateFiles>,
+    /// PEM file of the authorities that client certificates must come from; none: no client certificates are asked for.
+    pub client_ca: Option<(PathBuf, Span)>,
+    /// The lowest TLS version.
+    pub min_version: TlsVersion,
+}
+
+/// One certificate chain and its key, as PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The chain, leaf first.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Where `cert` stands in the config.
+    pub cert_span: Span,
+    /// Where `key` stands in the config.
+    pub key_span: Span,
+}
+
+/// `min_version`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TlsVersion {
+    /// `"1.2"`.
+    Tls12,
+    /// `"1.3"`.
+    Tls13,
+}
+
+/// `[admin]`.
+pub struct Admin {
+    /// `listen`: an address or `unix:/path`.
+    pub listen: AdminListen,
+    /// Needed as `Authorization: Bearer TOKEN` for `/metrics`, where set.
+    pub token: Option<Arc<Secret>>,
+}
+
+/// Where the admin listener listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminListen {
+    /// A TCP address; only loopback is allowed.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// `[log]`.
+pub struct Log {
+    /// `format`.
+    pub format: LogFormat,
+    /// `level`: `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: tracing::Level,
+    /// Whether accepted requests get a line.
+    pub accepted: bool,
+}
+
+/// `format`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// Text on a terminal; journald where stderr is its stream; JSON otherwise.
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[routes.NAME]`.
+pub struct Route {
+    /// NAME.
+    pub name: RouteName,
+    /// Where the table's name stands.
+    pub span: Span,
+    /// `host`, lower-case, without port; none: every host.
+    pub host: Option<String>,
+    /// `path` or `prefix`.
+    pub path: PathRule,
+    /// Allowed methods; default POST.
+    pub methods: Vec<Method>,
+    /// Allowed media types, lower-case, without parameters; empty: every one.
+    pub content_types: Vec<String>,
+    /// The provider, where the route names one.
+    pub provider: Option<Arc<Provider>>,
+    /// The provider's scheme, or the route's own.
+    pub scheme: Spec,
+    /// The secrets that may have signed, in the order of the config.
+    pub secrets: Vec<SecretEntry>,
+    /// How far a signed timestamp may be from now.
+    pub tolerance: Duration,
+    /// Scheme, host and port under which the sender knows this route, without a slash at the end.
+    pub public_url: Option<String>,
+    /// Source addresses that may send; none: every one. `"provider"` is already replaced by the provider's ranges.
+    pub allow_ips: Option<Vec<IpNet>>,
+    /// After verification.
+    pub rate_limit: Option<Rate>,
+    /// Bytes of the body.
+    pub max_body: usize,
+    /// None: `dedup = false`.
+    pub dedup: Option<Dedup>,
+    /// `enforce`.
+    pub enforce: Enforce,
+    /// Whether the provider's challenge is answered by the gate; default true where the provider has one.
+    pub answer_challenge: bool,
+    /// Where verified requests go.
+    pub upstream: Upstream,
+}
+
+/// `path` or `prefix`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PathRule {
+    /// The raw path equals this text.
+    Exact(String),
+    /// The raw path is this text, or begins with it at a `/`; the rest is appended to the upstream's path. No slash at the end, but for `/` itself.
+    Prefix(String),
+}
+
+/// One secret of a route.
+pub struct SecretEntry {
+    /// `name`, or its position as `"1"`, `"2"`, ...: what the verdict says.
+    pub label: Arc<str>,
+    /// The text as the provider shows it.
+    pub secret: Secret,
+    /// Milliseconds since the epoch before which it does not count.
+    pub not_before_ms: Option<i64>,
+    /// Milliseconds since the epoch from which on it does not count.
+    pub until_ms: Option<i64>,
+    /// Where it stands in the config.
+    pub span: Span,
+}
+
+/// `dedup = { window, by, missing_id, max_entries }`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dedup {
+    /// How long a spent id is remembered.
+    pub window: Duration,
+    /// The event id counts.
+    pub by_id: bool,
+    /// The digest of the signed bytes counts.
+    pub by_body: bool,
+    /// What happens where the id is missing.
+    pub missing_id: MissingId,
+    /// Ids remembered at most.
+    pub max_entries: u64,
+}
+
+/// `missing_id`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MissingId {
+    /// Forward without dedup.
+    Accept,
+    /// Refuse.
+    Reject,
+    /// The digest of the signed bytes takes the id's place.
+    Body,
+}
+
+/// `enforce`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Enforce {
+    /// What fails a check is refused.
+    Block,
+    /// What fails a check is recorded and forwarded all the same.
+    Monitor,
+}
+
+/// Where verified requests go.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// `http://` or `https://`, host, optional port, path; no query, no fragment, no user.
+    pub url: Uri,
+    /// Where the URL stands in the config.
+    pub span: Span,
+    /// From the start to an established connection, TLS included.
+    pub connect_timeout: Duration,
+    /// From the request to the head of the answer, and between two pieces of its body.
+    pub timeout: Duration,
+    /// How long an idle connection is kept.
+    pub pool_idle_timeout: Duration,
+    /// Whether the body of an app's 5xx answer is passed on.
+    pub pass_error_bodies: bool,
+}
+
+impl Server {
+    /// Whether a peer's word about the sender's address is believed.
+    #[must_use]
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+}

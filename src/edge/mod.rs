@@ -1,0 +1,1 @@
+//! Sockets -> HTTP requests. Knows nothing of webhooks.

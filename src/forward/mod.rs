@@ -1,0 +1,1 @@
+//! Event -> upstream -> answer, while the sender waits.

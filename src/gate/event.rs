@@ -1,0 +1,62 @@
+//! The event: a webhook that has passed the gate. Its fields are private and only `gate` can make one, so whatever takes
+//! an `Event` takes something verified.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Uri};
+
+use crate::gate::route::RouteIndex;
+use crate::model::ids::EventId;
+use crate::model::source::Source;
+
+/// One verified webhook.
+pub struct Event {
+    pub(in crate::gate) parts: EventParts,
+}
+
+/// What was checked, to be taken apart by `forward`.
+pub struct EventParts {
+    /// The route that took it.
+    pub route: RouteIndex,
+    /// The method as sent.
+    pub method: Method,
+    /// The target as sent: path and query are the bytes that were checked.
+    pub uri: Uri,
+    /// The headers as sent, minus those that could mislead the app about what the gate vouches for.
+    pub headers: HeaderMap,
+    /// The bytes that were verified.
+    pub body: Bytes,
+    /// The sender.
+    pub source: Source,
+    /// The provider's id of it.
+    pub event_id: Option<EventId>,
+    /// The provider's type of it.
+    pub event_type: Option<Box<str>>,
+}
+
+impl Event {
+    /// The parts, for forwarding.
+    #[must_use]
+    pub fn into_parts(self) -> EventParts {
+        self.parts
+    }
+
+    /// A look at the parts.
+    #[must_use]
+    pub fn parts(&self) -> &EventParts {
+        &self.parts
+    }
+}
+
+/// A request that failed a check of a route in monitor mode. Another type than `Event`, so that no function that takes
+/// verified events can be handed one.
+pub struct Unverified {
+    pub(in crate::gate) parts: EventParts,
+}
+
+impl Unverified {
+    /// The parts, for `forward_unverified` only.
+    #[must_use]
+    pub fn into_parts(self) -> EventParts {
+        self.parts
+    }
+}

@@ -1,0 +1,29 @@
+//! hookgate: an edge proxy that verifies webhooks and forwards only the genuine ones.
+//!
+//! The rooms in the order of the flow; imports go one way, from the later room to the earlier one. ARCHITECTURE.md has
+//! the map, `pipeline` the way of one request.
+
+pub mod model;
+
+pub mod net;
+
+pub mod document;
+pub mod scheme;
+
+pub mod providers;
+
+pub mod config;
+
+pub mod edge;
+pub mod gate;
+
+pub mod forward;
+pub mod record;
+
+pub mod pipeline;
+
+pub mod admin;
+
+pub mod app;
+
+pub mod cli;

@@ -1,0 +1,78 @@
+//! Newtypes for names and ids, so that a route name cannot be taken for an event id.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Names one request in answers, logs and towards the app: a UUID of version 7 (RFC 9562), so ids sort by time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RequestId(uuid::Uuid);
+
+impl RequestId {
+    /// A new id for the given wall clock time in milliseconds; the rest is random.
+    #[must_use]
+    pub fn new(unix_ms: i64, random: [u8; 10]) -> Self {
+        let millis = u64::try_from(unix_ms).unwrap_or(0);
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+    }
+
+    /// The 36 characters of the id.
+    pub fn encode<'a>(&self, buffer: &'a mut [u8; 36]) -> &'a str {
+        self.0.hyphenated().encode_lower(buffer)
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+/// The name of a route, as in `[routes.NAME]`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct RouteName(Arc<str>);
+
+impl RouteName {
+    /// Wraps a name that the config has checked.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RouteName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The provider's id of an event: 1 to 255 visible ASCII characters, so that it can stand in a header and a log line.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct EventId(Arc<str>);
+
+impl EventId {
+    /// None where the text is empty, too long, or holds anything but visible ASCII.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_fit =
+            (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        is_fit.then(|| Self(text.into()))
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,10 @@
+//! The nouns that every room shares: ids, secrets, the clock, the source of a request, rates.
+//!
+//! No I/O, no async, no logging; nothing here fails except in parsing.
+
+pub mod clock;
+pub mod error;
+pub mod ids;
+pub mod rate;
+pub mod secret;
+pub mod source;

@@ -1,0 +1,5 @@
+//! HTTP helpers that both directions share: the answer's body, problem documents, header rules, reading a body, the
+//! outgoing client.
+
+pub mod answer;
+pub mod problem;

@@ -1,0 +1,59 @@
+//! The only answer that a stranger gets when refused: `application/problem+json` (RFC 9457) with title, status and the
+//! request id, and nothing about the inside.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+
+use crate::model::ids::RequestId;
+use crate::net::answer::{Answer, AnswerBody};
+
+/// The generic title of a status: the same for every reason behind it.
+#[must_use]
+pub fn title(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => "The request could not be authenticated",
+        StatusCode::FORBIDDEN => "The request is not allowed",
+        StatusCode::TOO_MANY_REQUESTS => "Too many requests",
+        StatusCode::SERVICE_UNAVAILABLE => "The service cannot take the request now",
+        StatusCode::BAD_GATEWAY => "The service behind did not answer properly",
+        StatusCode::GATEWAY_TIMEOUT => "The service behind did not answer in time",
+        _ => status
+            .canonical_reason()
+            .unwrap_or("The request was refused"),
+    }
+}
+
+/// A problem document; `retry_after` becomes the header, in whole seconds, at least one.
+#[must_use]
+pub fn answer(status: StatusCode, request_id: RequestId, retry_after: Option<Duration>) -> Answer {
+    let body = document(status, Some(request_id));
+    let mut answer = Answer::new(AnswerBody::whole(Bytes::from(body)));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    if let Some(delay) = retry_after {
+        let seconds = delay
+            .as_secs()
+            .saturating_add(u64::from(delay.subsec_nanos() > 0))
+            .max(1);
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    answer
+}
+
+/// The JSON text of a problem document. Titles hold no character that JSON would escape.
+#[must_use]
+pub fn document(status: StatusCode, request_id: Option<RequestId>) -> String {
+    let (title, status) = (title(status), status.as_u16());
+    match request_id {
+        Some(id) => {
+            format!("{{\"title\":\"{title}\",\"status\":{status},\"request_id\":\"{id}\"}}\n")
+        }
+        None => format!("{{\"title\":\"{title}\",\"status\":{status}}}\n"),
+    }
+}

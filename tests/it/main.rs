@@ -1,0 +1,2 @@
+//! Integration tests: the real binary over real sockets.
+fn main() {}
