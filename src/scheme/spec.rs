@@ -12,6 +12,47 @@ pub struct Spec {
     pub event_type: Vec<Field>,
 }
 
+impl Spec {
+    /// Whether the signature covers the body.
+    #[must_use]
+    pub fn signs_body(&self) -> bool {
+        match &self.family {
+            Family::Hmac(family) => family.signed.parts.contains(&Part::Body),
+            Family::Token(_) => false,
+        }
+    }
+
+    /// Whether the signature covers a field, so that nobody but the sender can change it.
+    #[must_use]
+    pub fn signs_field(&self, field: &Field) -> bool {
+        let (name, family) = match (field, &self.family) {
+            (Field::Json(_), _) => return self.signs_body(),
+            (Field::Header(_), Family::Token(_)) => return false,
+            (Field::Header(name), Family::Hmac(family)) => (name, family),
+        };
+        family.signed.parts.iter().any(|part| match part {
+            Part::Id => self.id_header() == Some(name),
+            Part::Header(header) => header == name,
+            _ => false,
+        })
+    }
+
+    /// Whether the signature covers the event id wherever it may stand.
+    #[must_use]
+    pub fn signs_event_id(&self) -> bool {
+        !self.event_id.is_empty() && self.event_id.iter().all(|field| self.signs_field(field))
+    }
+
+    /// The header that `{id}` stands for: the first one among the places of the event id.
+    #[must_use]
+    pub fn id_header(&self) -> Option<&http::HeaderName> {
+        self.event_id.iter().find_map(|field| match field {
+            Field::Header(name) => Some(name),
+            Field::Json(_) => None,
+        })
+    }
+}
+
 /// The families of schemes.
 #[derive(Clone, Debug)]
 pub enum Family {

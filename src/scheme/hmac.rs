@@ -1,0 +1,294 @@
+//! HMAC schemes: a signature over a template with the body in it.
+//!
+//! Each key is taken once, when the config is loaded; a request clones the keyed state. With several current secrets each
+//! MAC runs over the same bytes, and every signature of the request is compared with every MAC, without an early end.
+
+use http::HeaderName;
+
+use crate::model::secret::Secret;
+use crate::scheme::mac::Mac;
+use crate::scheme::material::{
+    self, Material, MaterialFault, Proof, Signatures, Timestamp, Written,
+};
+use crate::scheme::sign::{self, SignError, Stamp, ToSign};
+use crate::scheme::spec::{HmacSpec, ListSpec, Part, Place, Spec, TimestampSpec};
+use crate::scheme::template::{Signed, Values};
+use crate::scheme::{Head, Match, SchemeError, SecretSet, field_headers, key};
+
+/// An HMAC scheme with its keys.
+pub struct HmacScheme {
+    keyed: Box<[Mac]>,
+    place: Place,
+    list: Option<ListSpec>,
+    written: Written,
+    timestamp: Option<TimestampSpec>,
+    signed: Signed,
+    /// Where a sender puts the id, signed or not.
+    id_header: Option<HeaderName>,
+    headers: Box<[HeaderName]>,
+}
+
+/// One HMAC verification under way.
+pub(super) struct HmacVerifier<'a> {
+    scheme: &'a HmacScheme,
+    material: Material<'a>,
+    head: Head<'a>,
+    /// Apart from the rest, so that the usual single secret costs no allocation.
+    first: Option<(usize, Mac)>,
+    rest: Vec<(usize, Mac)>,
+}
+
+impl HmacScheme {
+    /// Checks the spec and takes the keys.
+    pub(super) fn compile(
+        spec: &Spec,
+        family: &HmacSpec,
+        secrets: &[&Secret],
+        public_url: Option<&str>,
+    ) -> Result<Self, SchemeError> {
+        let signed = Signed::compile(spec, public_url)?;
+        let is_listed = |timestamp: &TimestampSpec| {
+            timestamp.key.is_none()
+                || (family.signature.list.is_some() && timestamp.place == family.signature.place)
+        };
+        if !family.timestamp.as_ref().is_none_or(is_listed) {
+            return Err(SchemeError::NoTimestampList);
+        }
+        let mut keyed = Vec::with_capacity(secrets.len());
+        for secret in secrets {
+            let key = key::decode(&family.secret, secret)?;
+            keyed.push(Mac::new(family.algorithm, key.expose()).ok_or(SchemeError::SecretEmpty)?);
+        }
+        Ok(Self {
+            keyed: keyed.into(),
+            place: family.signature.place.clone(),
+            list: family.signature.list.clone(),
+            written: Written {
+                algorithm: family.algorithm,
+                encoding: family.encoding,
+                prefix: family.signature.prefix.as_str().into(),
+            },
+            timestamp: family.timestamp.clone(),
+            headers: read_headers(spec, family, &signed),
+            id_header: spec.id_header().cloned(),
+            signed,
+        })
+    }
+
+    /// See [`crate::scheme::Scheme::headers`].
+    pub(super) fn headers(&self) -> &[HeaderName] {
+        &self.headers
+    }
+
+    /// How many secrets it has.
+    pub(super) fn secret_count(&self) -> usize {
+        self.keyed.len()
+    }
+
+    /// See [`crate::scheme::Scheme::material`].
+    pub(super) fn material<'h>(&self, head: &Head<'h>) -> Result<Material<'h>, MaterialFault> {
+        let name = self.place.name();
+        let value = material::read(head, &self.place)?;
+        let malformed = |fault| MaterialFault::malformed(name, fault);
+        let (signatures, listed) = match &self.list {
+            None => {
+                let first = self.written.parse(&value).map_err(malformed)?;
+                let rest = Vec::new();
+                (Signatures { first, rest }, None)
+            }
+            Some(list) => {
+                let key = self.timestamp.as_ref().and_then(|spec| spec.key.as_deref());
+                let found = material::parse_list(&value, list, &self.written, key);
+                let found = found.map_err(malformed)?;
+                (found.signatures, found.timestamp)
+            }
+        };
+        let timestamp = match &self.timestamp {
+            None => None,
+            Some(spec) => Some(read_timestamp(head, spec, listed)?),
+        };
+        for header in self.signed.headers() {
+            material::read_header(head, header)?;
+        }
+        let id = match &self.signed.id_header {
+            None => &[],
+            Some(header) => read_id(head, header)?,
+        };
+        Ok(Material {
+            proof: Proof::Signatures(signatures),
+            timestamp,
+            id,
+        })
+    }
+
+    /// See [`crate::scheme::Scheme::begin`].
+    pub(super) fn begin<'a>(
+        &'a self,
+        material: Material<'a>,
+        head: Head<'a>,
+        current: SecretSet,
+    ) -> HmacVerifier<'a> {
+        let mut chosen = self
+            .keyed
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| current.contains(*index))
+            .map(|(index, mac)| (index, mac.clone()));
+        let mut verifier = HmacVerifier {
+            scheme: self,
+            first: chosen.next(),
+            rest: chosen.collect(),
+            material,
+            head,
+        };
+        verifier.feed(&self.signed.before);
+        verifier
+    }
+
+    /// See [`crate::scheme::Scheme::sign`].
+    pub(super) fn sign(&self, index: usize, to_sign: &ToSign<'_>) -> Result<Stamp, SignError> {
+        let mut mac = self.keyed.get(index).ok_or(SignError::NoSecret)?.clone();
+        let timestamp = match &self.timestamp {
+            None => String::new(),
+            Some(spec) => sign::timestamp_text(spec.unit, to_sign.unix_ms)?,
+        };
+        let id = to_sign.id.unwrap_or_default();
+        if self.signed.id_header.is_some() && id.is_empty() {
+            return Err(SignError::NoId);
+        }
+        for header in self.signed.headers() {
+            material::read_header(&to_sign.head, header).map_err(|_| SignError::NoHeader)?;
+        }
+        let values = Values {
+            timestamp: timestamp.as_bytes(),
+            id: id.as_bytes(),
+        };
+        let signed = &self.signed;
+        signed.feed(&signed.before, &to_sign.head, &values, |text| {
+            mac.update(text)
+        });
+        mac.update(to_sign.body);
+        signed.feed(&signed.after, &to_sign.head, &values, |text| {
+            mac.update(text)
+        });
+        let digest = mac.finish().ok_or(SignError::NoSecret)?;
+
+        let mut stamp = Stamp::default();
+        let signature = self.written.encode(&digest);
+        let mut value = match &self.list {
+            Some(list) if !list.key.is_empty() => {
+                format!("{}{}{signature}", list.key, list.assign)
+            }
+            _ => signature,
+        };
+        match (&self.timestamp, &self.list) {
+            (Some(TimestampSpec { key: Some(key), .. }), Some(list)) => {
+                let (assign, separator) = (list.assign, list.separator);
+                value = format!("{key}{assign}{timestamp}{separator}{value}");
+            }
+            (Some(spec), _) => stamp.put(&spec.place, timestamp),
+            (None, _) => {}
+        }
+        stamp.put(&self.place, value);
+        if let Some(header) = self.id_header.as_ref().filter(|_| !id.is_empty()) {
+            stamp.headers.push((header.clone(), id.to_owned()));
+        }
+        Ok(stamp)
+    }
+}
+
+impl HmacVerifier<'_> {
+    /// See [`crate::scheme::Verifier::update`].
+    pub(super) fn update(&mut self, chunk: &[u8]) {
+        for (_, mac) in self.first.iter_mut().chain(&mut self.rest) {
+            mac.update(chunk);
+        }
+    }
+
+    fn feed(&mut self, parts: &[Part]) {
+        let values = Values {
+            timestamp: self.material.timestamp_text(),
+            id: self.material.id,
+        };
+        let macs = (&mut self.first, &mut self.rest);
+        self.scheme.signed.feed(parts, &self.head, &values, |text| {
+            for (_, mac) in macs.0.iter_mut().chain(macs.1.iter_mut()) {
+                mac.update(text);
+            }
+        });
+    }
+
+    /// See [`crate::scheme::Verifier::finish`].
+    pub(super) fn finish(mut self) -> Option<Match> {
+        self.feed(&self.scheme.signed.after);
+        let Proof::Signatures(signatures) = &self.material.proof else {
+            return None;
+        };
+        let mut found = None;
+        for (secret_index, mac) in self.first.into_iter().chain(self.rest) {
+            let digest = mac.finish()?;
+            let mut is_equal = signatures.first.ct_eq(&digest);
+            for signature in &signatures.rest {
+                is_equal |= signature.ct_eq(&digest);
+            }
+            // Which secret it was is no secret: the verdict says so.
+            if bool::from(is_equal) && found.is_none() {
+                found = Some(Match {
+                    secret_index,
+                    digest: digest.first_32(),
+                });
+            }
+        }
+        found
+    }
+}
+
+/// The timestamp from its entry in the list, or from its own place.
+fn read_timestamp(
+    head: &Head<'_>,
+    spec: &TimestampSpec,
+    listed: Option<&[u8]>,
+) -> Result<Timestamp, MaterialFault> {
+    let name = spec.place.name();
+    let malformed = |fault| MaterialFault::malformed(name, fault);
+    match &spec.key {
+        Some(_) => {
+            let text = listed.ok_or_else(|| malformed("holds no timestamp"))?;
+            let timestamp = Timestamp::parse(text, spec.unit);
+            timestamp.map_err(|_| malformed("has a timestamp that is none"))
+        }
+        None => {
+            let text = material::read(head, &spec.place)?;
+            Timestamp::parse(&text, spec.unit).map_err(malformed)
+        }
+    }
+}
+
+/// Visible ASCII: what an id has to be for everything after the signature, too.
+fn read_id<'h>(head: &Head<'h>, header: &HeaderName) -> Result<&'h [u8], MaterialFault> {
+    let id = material::read_header(head, header)?;
+    if id.is_empty() || !id.iter().all(u8::is_ascii_graphic) {
+        let fault = "is empty or holds something other than visible ASCII";
+        return Err(MaterialFault::malformed(header.as_str(), fault));
+    }
+    Ok(id)
+}
+
+fn read_headers(spec: &Spec, family: &HmacSpec, signed: &Signed) -> Box<[HeaderName]> {
+    let timestamp = family.timestamp.as_ref().map(|timestamp| &timestamp.place);
+    let places = [Some(&family.signature.place), timestamp];
+    let placed = places
+        .into_iter()
+        .flatten()
+        .filter_map(|place| match place {
+            Place::Header(name) => Some(name),
+            Place::Query(_) => None,
+        });
+    let mut headers: Vec<HeaderName> = Vec::new();
+    for name in placed.chain(signed.headers()).chain(field_headers(spec)) {
+        if !headers.contains(name) {
+            headers.push(name.clone());
+        }
+    }
+    headers.into()
+}

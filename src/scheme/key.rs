@@ -1,0 +1,41 @@
+//! From the text of a secret to the key in it.
+//!
+//! Config runs it over each secret when it is loaded, so that a secret that cannot be used is an error there and not a
+//! refusal later.
+
+use data_encoding::{BASE64, BASE64_NOPAD, HEXLOWER_PERMISSIVE};
+
+use crate::model::secret::Secret;
+use crate::scheme::SchemeError;
+use crate::scheme::spec::{SecretEncoding, SecretForm};
+
+/// The key in the secret's text.
+pub(super) fn decode(form: &SecretForm, secret: &Secret) -> Result<Secret, SchemeError> {
+    let text = secret.expose();
+    let text = text
+        .strip_prefix(form.strip_prefix.as_bytes())
+        .unwrap_or(text);
+    let key = match form.encoding {
+        SecretEncoding::Utf8 => text.to_vec(),
+        SecretEncoding::Base64 => decode_base64(text)?,
+        SecretEncoding::Hex => HEXLOWER_PERMISSIVE
+            .decode(text)
+            .map_err(|_| SchemeError::SecretNotHex)?,
+    };
+    if key.is_empty() {
+        return Err(SchemeError::SecretEmpty);
+    }
+    Ok(Secret::new(key))
+}
+
+/// Padding is a matter of taste in secrets; everything else has to be canonical.
+fn decode_base64(text: &[u8]) -> Result<Vec<u8>, SchemeError> {
+    let encoding = if text.len().is_multiple_of(4) {
+        BASE64
+    } else {
+        BASE64_NOPAD
+    };
+    encoding
+        .decode(text)
+        .map_err(|_| SchemeError::SecretNotBase64)
+}

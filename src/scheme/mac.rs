@@ -1,0 +1,101 @@
+//! The four HMACs under one type, keyed once and cloned for each request.
+
+use hmac::{Hmac, KeyInit, Mac as _};
+use sha1::Sha1;
+use sha2::{Sha256, Sha384, Sha512};
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::scheme::spec::Algorithm;
+
+/// The longest digest, SHA-512's.
+const MAX_DIGEST: usize = 64;
+
+/// A digest of any of the algorithms.
+#[derive(Clone, Copy)]
+pub(super) struct Digest {
+    bytes: [u8; MAX_DIGEST],
+    len: usize,
+}
+
+impl Digest {
+    /// None where the bytes are longer than any digest.
+    pub(super) fn new(bytes: &[u8]) -> Option<Self> {
+        let mut digest = Self {
+            bytes: [0; MAX_DIGEST],
+            len: bytes.len(),
+        };
+        digest.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(digest)
+    }
+
+    /// The bytes.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&self.bytes)
+    }
+
+    /// Compares in constant time. Digests of one algorithm are equally long, so the length test leaks nothing.
+    pub(super) fn ct_eq(&self, other: &Self) -> Choice {
+        self.as_bytes().ct_eq(other.as_bytes())
+    }
+
+    /// Cut or zero-padded to 32 bytes.
+    pub(super) fn first_32(&self) -> [u8; 32] {
+        let mut first = [0; 32];
+        for (to, from) in first.iter_mut().zip(self.bytes) {
+            *to = from;
+        }
+        first
+    }
+}
+
+/// An HMAC that has taken its key and perhaps some text.
+#[derive(Clone)]
+pub(super) enum Mac {
+    Sha1(Hmac<Sha1>),
+    Sha256(Hmac<Sha256>),
+    Sha384(Hmac<Sha384>),
+    Sha512(Hmac<Sha512>),
+}
+
+impl Mac {
+    /// Takes the key. HMAC takes keys of every length, so there is always one.
+    pub(super) fn new(algorithm: Algorithm, key: &[u8]) -> Option<Self> {
+        match algorithm {
+            Algorithm::Sha1 => Hmac::new_from_slice(key).map(Self::Sha1),
+            Algorithm::Sha256 => Hmac::new_from_slice(key).map(Self::Sha256),
+            Algorithm::Sha384 => Hmac::new_from_slice(key).map(Self::Sha384),
+            Algorithm::Sha512 => Hmac::new_from_slice(key).map(Self::Sha512),
+        }
+        .ok()
+    }
+
+    /// Takes the next piece of text.
+    pub(super) fn update(&mut self, text: &[u8]) {
+        match self {
+            Self::Sha1(mac) => mac.update(text),
+            Self::Sha256(mac) => mac.update(text),
+            Self::Sha384(mac) => mac.update(text),
+            Self::Sha512(mac) => mac.update(text),
+        }
+    }
+
+    /// The digest of what was taken.
+    pub(super) fn finish(self) -> Option<Digest> {
+        match self {
+            Self::Sha1(mac) => Digest::new(&mac.finalize().into_bytes()),
+            Self::Sha256(mac) => Digest::new(&mac.finalize().into_bytes()),
+            Self::Sha384(mac) => Digest::new(&mac.finalize().into_bytes()),
+            Self::Sha512(mac) => Digest::new(&mac.finalize().into_bytes()),
+        }
+    }
+}
+
+/// The length of an algorithm's digest in bytes.
+pub(super) fn digest_len(algorithm: Algorithm) -> usize {
+    match algorithm {
+        Algorithm::Sha1 => 20,
+        Algorithm::Sha256 => 32,
+        Algorithm::Sha384 => 48,
+        Algorithm::Sha512 => 64,
+    }
+}

@@ -1,0 +1,111 @@
+//! The signed text: which parts it has, checked once, and fed to the MACs around the body.
+
+use http::HeaderName;
+
+use crate::scheme::spec::{Family, Part, Place, Spec};
+use crate::scheme::{Head, SchemeError};
+
+/// A template split at the body.
+pub(super) struct Signed {
+    /// The parts before the body.
+    pub(super) before: Box<[Part]>,
+    /// The parts after it.
+    pub(super) after: Box<[Part]>,
+    /// The route's `public_url`, for `{url}`.
+    public_url: Box<str>,
+    /// What `{id}` stands for, where the text holds it.
+    pub(super) id_header: Option<HeaderName>,
+}
+
+/// The values of one request that are not read from its head again.
+pub(super) struct Values<'a> {
+    /// The timestamp as it was sent.
+    pub(super) timestamp: &'a [u8],
+    /// The id as it was sent.
+    pub(super) id: &'a [u8],
+}
+
+impl Signed {
+    /// Splits and checks the template of an HMAC spec.
+    pub(super) fn compile(spec: &Spec, public_url: Option<&str>) -> Result<Self, SchemeError> {
+        let Family::Hmac(family) = &spec.family else {
+            return Err(SchemeError::BodyParts { found: 0 });
+        };
+        let parts = &family.signed.parts;
+        let found = parts.iter().filter(|part| **part == Part::Body).count();
+        if found != 1 {
+            return Err(SchemeError::BodyParts { found });
+        }
+        if parts.contains(&Part::Timestamp) && family.timestamp.is_none() {
+            return Err(SchemeError::NoTimestamp);
+        }
+        if parts.contains(&Part::Url) && public_url.is_none() {
+            return Err(SchemeError::NeedsPublicUrl);
+        }
+        let is_query_signed = parts.contains(&Part::PathQuery) || parts.contains(&Part::Url);
+        if is_query_signed && matches!(family.signature.place, Place::Query(_)) {
+            return Err(SchemeError::SignatureSignsItself);
+        }
+        let id_header = spec.id_header().filter(|_| parts.contains(&Part::Id));
+        if parts.contains(&Part::Id) && id_header.is_none() {
+            return Err(SchemeError::NoIdHeader);
+        }
+        let mut sides = parts.split(|part| *part == Part::Body);
+        let mut side = || sides.next().unwrap_or_default().into();
+        Ok(Self {
+            before: side(),
+            after: side(),
+            public_url: public_url.unwrap_or_default().into(),
+            id_header: id_header.cloned(),
+        })
+    }
+
+    /// The headers that stand in the text as they are.
+    pub(super) fn headers(&self) -> impl Iterator<Item = &HeaderName> {
+        let parts = self.before.iter().chain(&self.after);
+        parts.filter_map(|part| match part {
+            Part::Header(name) => Some(name),
+            _ => None,
+        })
+    }
+
+    /// Hands the text of each part to `take`, in order.
+    pub(super) fn feed(
+        &self,
+        parts: &[Part],
+        head: &Head<'_>,
+        values: &Values<'_>,
+        mut take: impl FnMut(&[u8]),
+    ) {
+        for part in parts {
+            match part {
+                Part::Literal(text) => take(text.as_bytes()),
+                Part::Timestamp => take(values.timestamp),
+                Part::Id => take(values.id),
+                Part::Method => take(head.method.as_str().as_bytes()),
+                Part::Path => take(head.uri.path().as_bytes()),
+                Part::PathQuery => feed_path_query(head, &mut take),
+                Part::Url => {
+                    take(self.public_url.as_bytes());
+                    feed_path_query(head, &mut take);
+                }
+                // Its presence, exactly once, was checked with the material.
+                Part::Header(name) => {
+                    if let Some(value) = head.headers.get(name) {
+                        take(value.as_bytes());
+                    }
+                }
+                // Split off by `compile`.
+                Part::Body => {}
+            }
+        }
+    }
+}
+
+fn feed_path_query(head: &Head<'_>, take: &mut impl FnMut(&[u8])) {
+    take(head.uri.path().as_bytes());
+    if let Some(query) = head.uri.query() {
+        take(b"?");
+        take(query.as_bytes());
+    }
+}
