@@ -1,0 +1,407 @@
+//! Picks a few values out of a JSON body in one pass, without building the rest.
+//!
+//! Stricter than the parsers of most apps, on purpose: a key that stands twice on the way to a wanted value is reported,
+//! because one parser takes the first and another the last, and gate and app could read different ids out of one signed
+//! body. Invalid UTF-8 anywhere is an error. What is skipped is skipped without recursion, so depth costs no stack.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess};
+use serde::de::{Unexpected, Visitor};
+
+/// RFC 6901 pointers, joined into a tree.
+pub(in crate::gate) struct Picker {
+    root: Node,
+    count: usize,
+}
+
+/// What stands at one pointer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::gate) enum Picked<'b> {
+    /// Nothing, or `null`.
+    Absent,
+    /// A string, or the digits of an integer.
+    Text(Cow<'b, str>),
+    /// Something else.
+    Odd,
+    /// A key on the way stands twice.
+    Duplicate,
+}
+
+/// Why a body gives no values at all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::gate) enum PickError {
+    /// It does not begin like a JSON object or array.
+    NotJson,
+    /// It begins like one, and is none.
+    Broken,
+}
+
+#[derive(Default)]
+struct Node {
+    /// The pointers that end here.
+    ends: Vec<usize>,
+    children: Vec<(Box<str>, Node)>,
+}
+
+impl Picker {
+    /// Joins the pointers; their values come back in the same order.
+    pub(in crate::gate) fn new<'p>(pointers: impl IntoIterator<Item = &'p [String]>) -> Self {
+        let mut root = Node::default();
+        let mut count = 0;
+        for pointer in pointers {
+            root.insert(pointer, count);
+            count += 1;
+        }
+        Self { root, count }
+    }
+
+    /// Reads the whole body, so that a duplicate behind a found value is seen too.
+    pub(in crate::gate) fn pick<'b>(&self, body: &'b [u8]) -> Result<Vec<Picked<'b>>, PickError> {
+        let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+        if !matches!(body.iter().find(|byte| !is_space(byte)), Some(b'{' | b'[')) {
+            return Err(PickError::NotJson);
+        }
+        let text = std::str::from_utf8(body).map_err(|_| PickError::Broken)?;
+        let mut slots = vec![Picked::Absent; self.count];
+        let mut json = serde_json::Deserializer::from_str(text);
+        let walk = Walk {
+            node: &self.root,
+            slots: &mut slots,
+        };
+        let walked = walk.deserialize(&mut json).and_then(|()| json.end());
+        walked.map_err(|_| PickError::Broken)?;
+        Ok(slots)
+    }
+}
+
+impl Node {
+    fn insert(&mut self, pointer: &[String], slot: usize) {
+        let Some((key, rest)) = pointer.split_first() else {
+            self.ends.push(slot);
+            return;
+        };
+        let position = self.children.iter().position(|(name, _)| **name == **key);
+        let position = position.unwrap_or_else(|| {
+            self.children.push((key.as_str().into(), Self::default()));
+            self.children.len() - 1
+        });
+        if let Some((_, child)) = self.children.get_mut(position) {
+            child.insert(rest, slot);
+        }
+    }
+
+    /// Fills every slot in and below this node.
+    fn fill<'b>(&self, slots: &mut [Picked<'b>], value: &Picked<'b>) {
+        self.fill_ends(slots, value);
+        for (_, child) in &self.children {
+            child.fill(slots, value);
+        }
+    }
+
+    fn fill_ends<'b>(&self, slots: &mut [Picked<'b>], value: &Picked<'b>) {
+        for end in &self.ends {
+            if let Some(slot) = slots.get_mut(*end) {
+                *slot = value.clone();
+            }
+        }
+    }
+}
+
+/// Reads the value at one node.
+struct Walk<'n, 's, 'b> {
+    node: &'n Node,
+    slots: &'s mut [Picked<'b>],
+}
+
+impl<'b> Walk<'_, '_, 'b> {
+    fn end(self, value: &Picked<'b>) {
+        self.node.fill_ends(self.slots, value);
+    }
+}
+
+impl<'b> DeserializeSeed<'b> for Walk<'_, '_, 'b> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'b>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'b> Visitor<'b> for Walk<'_, '_, 'b> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'b str) -> Result<(), E> {
+        self.end(&Picked::Text(Cow::Borrowed(text)));
+        Ok(())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        self.end(&Picked::Text(Cow::Owned(text.to_owned())));
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
+        self.end(&Picked::Text(Cow::Owned(number.to_string())));
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<(), E> {
+        self.end(&Picked::Text(Cow::Owned(number.to_string())));
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        self.end(&Picked::Odd);
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        self.end(&Picked::Odd);
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'b>>(self, mut map: A) -> Result<(), A::Error> {
+        self.node.fill_ends(self.slots, &Picked::Odd);
+        let mut seen = vec![false; self.node.children.len()];
+        while let Some(position) = map.next_key_seed(Key(self.node))? {
+            let child = position.and_then(|position| self.node.children.get(position));
+            let seen = position.and_then(|position| seen.get_mut(position));
+            let (Some((_, child)), Some(seen)) = (child, seen) else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            if std::mem::replace(seen, true) {
+                child.fill(self.slots, &Picked::Duplicate);
+                map.next_value::<IgnoredAny>()?;
+            } else {
+                let slots = &mut *self.slots;
+                map.next_value_seed(Walk { node: child, slots })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'b>>(self, mut list: A) -> Result<(), A::Error> {
+        self.node.fill_ends(self.slots, &Picked::Odd);
+        let mut index = 0usize;
+        loop {
+            let child = self
+                .node
+                .children
+                .iter()
+                .find(|(key, _)| is_index(key, index));
+            let more = match child {
+                Some((_, child)) => {
+                    let slots = &mut *self.slots;
+                    list.next_element_seed(Walk { node: child, slots })?
+                        .is_some()
+                }
+                None => list.next_element::<IgnoredAny>()?.is_some(),
+            };
+            if !more {
+                return Ok(());
+            }
+            index = index
+                .checked_add(1)
+                .ok_or_else(|| A::Error::invalid_length(index, &"a list that fits into memory"))?;
+        }
+    }
+}
+
+/// RFC 6901: array indexes have no leading zeros.
+fn is_index(key: &str, index: usize) -> bool {
+    let is_canonical = key == "0" || !key.starts_with(['0', '+']);
+    is_canonical && key.parse() == Ok(index)
+}
+
+/// Looks a key up among the children of a node, after its escapes are undone.
+struct Key<'n>(&'n Node);
+
+impl<'b> DeserializeSeed<'b> for Key<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'b>>(self, json: D) -> Result<Option<usize>, D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Option<usize>, E> {
+        Ok(self.0.children.iter().position(|(name, _)| **name == *key))
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, key: &[u8]) -> Result<Option<usize>, E> {
+        Err(E::invalid_type(Unexpected::Bytes(key), &self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pick(pointers: &[&[&str]], body: &str) -> Result<Vec<String>, PickError> {
+        let owned = |keys: &&[&str]| keys.iter().map(|key| (*key).to_owned()).collect();
+        let pointers: Vec<Vec<String>> = pointers.iter().map(owned).collect();
+        let picker = Picker::new(pointers.iter().map(Vec::as_slice));
+        let picked = picker.pick(body.as_bytes())?;
+        let text = |picked| match picked {
+            Picked::Absent => "absent".to_owned(),
+            Picked::Text(text) => format!("={text}"),
+            Picked::Odd => "odd".to_owned(),
+            Picked::Duplicate => "duplicate".to_owned(),
+        };
+        Ok(picked.into_iter().map(text).collect())
+    }
+
+    fn one(body: &str) -> String {
+        match pick(&[&["a", "b"]], body) {
+            Ok(picked) => picked.concat(),
+            Err(err) => format!("{err:?}"),
+        }
+    }
+
+    #[test]
+    fn values_are_found_where_the_pointer_says() {
+        assert_eq!(one(r#"{"a":{"b":"x"}}"#), "=x");
+        assert_eq!(
+            one(r#" {"z":[{"a":{"b":1}}],"a":{"c":{"b":"no"},"b":"x"}} "#),
+            "=x"
+        );
+        assert_eq!(one(r#"{"\u0061":{"b":"\u0078\ny"}}"#), "=x\ny");
+        assert_eq!(one(r#"{"a":{"b":42}}"#), "=42");
+        assert_eq!(one(r#"{"a":{"b":-42}}"#), "=-42");
+        assert_eq!(
+            one(r#"{"a":{"b":18446744073709551615}}"#),
+            "=18446744073709551615"
+        );
+        for absent in [
+            r"{}",
+            r#"{"a":null}"#,
+            r#"{"a":{}}"#,
+            r#"{"a":{"b":null}}"#,
+            r#"{"a":"b"}"#,
+            "[]",
+        ] {
+            assert_eq!(one(absent), "absent", "{absent}");
+        }
+        for odd in [
+            "1.0",
+            "1e3",
+            "18446744073709551616",
+            "true",
+            "{}",
+            "[]",
+            r#"["x"]"#,
+        ] {
+            assert_eq!(one(&format!(r#"{{"a":{{"b":{odd}}}}}"#)), "odd", "{odd}");
+        }
+    }
+
+    #[test]
+    fn several_pointers_are_read_in_one_pass() {
+        let pointers: &[&[&str]] = &[
+            &["id"],
+            &["event", "type"],
+            &["type"],
+            &["list", "1", "id"],
+            &["id"],
+        ];
+        let body = r#"{"type":"t","event":{"type":"e"},"list":[{"id":"no"},{"id":"l"},{"id":"no"}],"id":"i"}"#;
+        assert_eq!(
+            pick(pointers, body).unwrap(),
+            ["=i", "=e", "=t", "=l", "=i"]
+        );
+        let body = r#"{"list":{"1":{"id":"by key"},"01":{"id":"no"}}}"#;
+        assert_eq!(
+            pick(pointers, body).unwrap(),
+            ["absent", "absent", "absent", "=by key", "absent"]
+        );
+        assert_eq!(
+            pick(&[&["01"], &["+1"], &["1"]], "[0,7]").unwrap(),
+            ["absent", "absent", "=7"]
+        );
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_on_the_way_is_reported() {
+        for body in [
+            r#"{"a":{"b":"x"},"a":{"b":"x"}}"#,
+            r#"{"a":{"b":"x","b":"x"}}"#,
+            r#"{"a":{"b":"x","c":0,"\u0062":"y"}}"#,
+            r#"{"a":{"b":"x"},"a":null}"#,
+            r#"{"a":null,"a":{"b":"x"}}"#,
+            r#"{"a":1,"a":2,"a":{"b":"x"}}"#,
+        ] {
+            assert_eq!(one(body), "duplicate", "{body}");
+        }
+        assert_eq!(one(r#"{"a":{"b":"x"},"z":1,"z":2}"#), "=x");
+    }
+
+    #[test]
+    fn what_is_not_json_and_what_is_broken_are_told_apart() {
+        for text in ["", " ", "a=b", "\"a\"", "1", "\u{feff}{}", "<xml/>"] {
+            assert_eq!(one(text), "NotJson", "{text:?}");
+        }
+        for text in [
+            "{",
+            r#"{"a":{"b":"x"}"#,
+            r#"{"a":{"b":"x"}} x"#,
+            r#"{"a":{"b":"x"}}{}"#,
+            r#"{"a":{"b":"x"},}"#,
+            r#"{"z":"\x","a":{"b":"x"}}"#,
+            "{'a':1}",
+        ] {
+            assert_eq!(one(text), "Broken", "{text}");
+        }
+        let picker = Picker::new([["a".to_owned()].as_slice()]);
+        let bad = b"{\"z\":\"\xff\",\"a\":\"x\"}";
+        assert_eq!(picker.pick(bad), Err(PickError::Broken));
+    }
+
+    #[test]
+    fn depth_in_skipped_values_costs_no_stack() {
+        let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+        assert_eq!(one(&format!(r#"{{"z":{deep},"a":{{"b":"x"}}}}"#)), "=x");
+        assert_eq!(one(&format!(r#"{{"a":{{"b":{deep}}}}}"#)), "odd");
+        let open = r#"{"a":"#.repeat(200_000);
+        assert_eq!(one(&open), "Broken");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_body_makes_it_panic(body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            let picker = Picker::new([["a".to_owned()].as_slice()]);
+            let _ = picker.pick(&body);
+        }
+
+        #[test]
+        fn it_reads_what_the_full_parser_reads(body in r#"[{](\"[ab]\":([{]\"[ab]\":[01]{1,2}[}]|\"x\"|1),?){0,3}[}]"#) {
+            let value: Result<serde_json::Value, _> = serde_json::from_str(&body);
+            let picked = one(&body);
+            match value {
+                Err(_) => proptest::prop_assert_eq!(picked, "Broken"),
+                Ok(value) => match value.pointer("/a/b") {
+                    _ if picked == "duplicate" => {}
+                    Some(found) => proptest::prop_assert_eq!(picked, format!("={found}")),
+                    None => proptest::prop_assert_eq!(picked, "absent"),
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The signature of one request: what the head holds, then the body as it arrives, then the comparison.
+//!
+//! Joins the scheme, which knows no clock, with the time: which secrets are current and whether the signed timestamp is
+//! near enough. Nothing of the body is read for a request whose head is already wrong.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::model::{Route, SecretEntry};
+use crate::gate::reject::Reject;
+use crate::model::clock::Now;
+use crate::model::secret::Secret;
+use crate::scheme::spec::Spec;
+use crate::scheme::{Head, MaterialFault, Scheme, SchemeError, SecretSet, Verifier};
+
+/// How one route verifies.
+pub struct Keys {
+    scheme: Scheme,
+    entries: Box<[Entry]>,
+    tolerance: Duration,
+}
+
+/// When a secret counts; the secret itself is in the scheme.
+struct Entry {
+    label: Arc<str>,
+    not_before_ms: Option<i64>,
+    until_ms: Option<i64>,
+}
+
+/// A request whose head is right so far.
+pub struct Pending<'a> {
+    keys: &'a Keys,
+    verifier: Verifier<'a>,
+}
+
+/// A request whose signature is right.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    /// Which secret it was made with.
+    pub label: Arc<str>,
+    /// Names the signed bytes, for dedup.
+    pub digest: [u8; 32],
+}
+
+impl Keys {
+    /// Joins a route's scheme and secrets.
+    ///
+    /// # Errors
+    /// Where they do not go together.
+    pub fn compile(route: &Route) -> Result<Self, SchemeError> {
+        let public_url = route.public_url.as_deref();
+        Self::new(&route.scheme, &route.secrets, public_url, route.tolerance)
+    }
+
+    /// The same from its parts.
+    ///
+    /// # Errors
+    /// Where they do not go together.
+    pub fn new(
+        spec: &Spec,
+        secrets: &[SecretEntry],
+        public_url: Option<&str>,
+        tolerance: Duration,
+    ) -> Result<Self, SchemeError> {
+        let texts: Vec<&Secret> = secrets.iter().map(|entry| &entry.secret).collect();
+        let entries = secrets.iter().map(|entry| Entry {
+            label: Arc::clone(&entry.label),
+            not_before_ms: entry.not_before_ms,
+            until_ms: entry.until_ms,
+        });
+        Ok(Self {
+            scheme: Scheme::compile(spec, &texts, public_url)?,
+            entries: entries.collect(),
+            tolerance,
+        })
+    }
+
+    /// The scheme, for what it says about headers.
+    #[must_use]
+    pub fn scheme(&self) -> &Scheme {
+        &self.scheme
+    }
+
+    /// Checks the head.
+    ///
+    /// # Errors
+    /// [`Reject::NoCurrentSecret`], [`Reject::MissingMaterial`], [`Reject::MalformedMaterial`],
+    /// [`Reject::StaleTimestamp`], or [`Reject::BadSignature`] where the head alone says so.
+    pub fn open<'a>(&'a self, head: Head<'a>, now: &Now) -> Result<Pending<'a>, Reject> {
+        let current = self.current(now);
+        if current.is_empty() {
+            return Err(Reject::NoCurrentSecret);
+        }
+        let material = self.scheme.material(&head).map_err(reject)?;
+        if let Some(unix_ms) = material.unix_ms() {
+            // A time in whole seconds is held against whole seconds, as the senders' own libraries do.
+            let now_ms = if material.is_in_seconds() {
+                now.unix_seconds().saturating_mul(1000)
+            } else {
+                now.unix_ms
+            };
+            self.check_age(now_ms.saturating_sub(unix_ms))?;
+        }
+        let verifier = self.scheme.begin(material, head, current);
+        if verifier.is_hopeless() {
+            return Err(Reject::BadSignature);
+        }
+        Ok(Pending {
+            keys: self,
+            verifier,
+        })
+    }
+
+    fn current(&self, now: &Now) -> SecretSet {
+        let is_current = |entry: &Entry| {
+            entry.not_before_ms.is_none_or(|from| from <= now.unix_ms)
+                && entry.until_ms.is_none_or(|until| now.unix_ms < until)
+        };
+        let entries = self.entries.iter().enumerate();
+        entries
+            .filter(|(_, entry)| is_current(entry))
+            .fold(SecretSet::empty(), |set, (index, _)| set.with(index))
+    }
+
+    /// Both ways: a timestamp in the future would be a signature that stays good for as long as its maker likes.
+    fn check_age(&self, age_ms: i64) -> Result<(), Reject> {
+        if u128::from(age_ms.unsigned_abs()) <= self.tolerance.as_millis() {
+            return Ok(());
+        }
+        Err(Reject::StaleTimestamp {
+            age_seconds: age_ms / 1000,
+            tolerance: self.tolerance,
+        })
+    }
+}
+
+impl Pending<'_> {
+    /// Takes the next piece of the body.
+    pub fn update(&mut self, chunk: &[u8]) {
+        self.verifier.update(chunk);
+    }
+
+    /// Compares.
+    ///
+    /// # Errors
+    /// [`Reject::BadSignature`].
+    pub fn finish(self) -> Result<Signed, Reject> {
+        let found = self.verifier.finish().ok_or(Reject::BadSignature)?;
+        let entry = self.keys.entries.get(found.secret_index);
+        Ok(Signed {
+            label: Arc::clone(&entry.ok_or(Reject::BadSignature)?.label),
+            digest: found.digest,
+        })
+    }
+}
+
+fn reject(fault: MaterialFault) -> Reject {
+    match fault {
+        MaterialFault::Missing { name } => Reject::MissingMaterial { name },
+        MaterialFault::Malformed { name, fault } => Reject::MalformedMaterial { name, fault },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+
+    use super::*;
+    use crate::document::Span;
+    use crate::scheme::ToSign;
+    use crate::scheme::spec::{
+        Algorithm, Encoding, Family, HmacSpec, Part, Place, SecretForm, SignatureSpec, Template,
+        TimeUnit, TimestampSpec,
+    };
+
+    fn spec(unit: TimeUnit) -> Spec {
+        let place = |name| Place::Header(HeaderName::from_static(name));
+        Spec {
+            family: Family::Hmac(HmacSpec {
+                algorithm: Algorithm::Sha256,
+                encoding: Encoding::Hex,
+                signature: SignatureSpec {
+                    place: place("x-signature"),
+                    prefix: String::new(),
+                    list: None,
+                },
+                signed: Template {
+                    parts: vec![Part::Timestamp, Part::Body],
+                },
+                timestamp: Some(TimestampSpec {
+                    place: place("x-time"),
+                    key: None,
+                    unit,
+                }),
+                secret: SecretForm::default(),
+            }),
+            event_id: vec![],
+            event_type: vec![],
+        }
+    }
+
+    fn entry(label: &str, not_before_ms: Option<i64>, until_ms: Option<i64>) -> SecretEntry {
+        SecretEntry {
+            label: label.into(),
+            secret: Secret::new(format!("secret {label}").into_bytes()),
+            not_before_ms,
+            until_ms,
+            span: Span::default(),
+        }
+    }
+
+    fn keys(unit: TimeUnit, entries: &[SecretEntry]) -> Keys {
+        Keys::new(&spec(unit), entries, None, Duration::from_mins(5)).unwrap()
+    }
+
+    fn at(unix_ms: i64) -> Now {
+        let now = Now::at_unix_seconds(0);
+        Now { unix_ms, ..now }
+    }
+
+    /// Signs at one time with one of the secrets, and verifies at another.
+    fn check(keys: &Keys, index: usize, signed_ms: i64, now_ms: i64) -> Result<String, Reject> {
+        let (method, uri, mut headers) = (Method::POST, Uri::from_static("/"), HeaderMap::new());
+        let body = b"the body";
+        let head = Head {
+            method: &method,
+            uri: &uri,
+            headers: &HeaderMap::new(),
+        };
+        let to_sign = ToSign {
+            head,
+            unix_ms: signed_ms,
+            id: None,
+            body,
+        };
+        for (name, value) in keys.scheme().sign(index, &to_sign).unwrap().headers {
+            headers.insert(name, HeaderValue::from_str(&value).unwrap());
+        }
+        let head = Head {
+            method: &method,
+            uri: &uri,
+            headers: &headers,
+        };
+        let mut pending = keys.open(head, &at(now_ms))?;
+        for chunk in body.chunks(3) {
+            pending.update(chunk);
+        }
+        Ok(pending.finish()?.label.to_string())
+    }
+
+    #[test]
+    fn a_timestamp_is_good_within_the_tolerance_in_both_directions() {
+        let keys = keys(TimeUnit::Seconds, &[entry("1", None, None)]);
+        let t = 1_700_000_000_000;
+        for off in [-300_000, -1, 0, 1, 300_000, 300_999] {
+            assert_eq!(check(&keys, 0, t, t + off).unwrap(), "1", "{off}");
+        }
+        for (off, age_seconds) in [
+            (301_000, 301),
+            (-300_001, -301),
+            (i64::MAX - t, (i64::MAX - t) / 1000),
+        ] {
+            let stale = Reject::StaleTimestamp {
+                age_seconds,
+                tolerance: Duration::from_mins(5),
+            };
+            assert_eq!(check(&keys, 0, t, t + off), Err(stale), "{off}");
+        }
+        assert!(check(&keys, 0, t, i64::MIN).is_err());
+    }
+
+    #[test]
+    fn milliseconds_are_held_against_milliseconds() {
+        let keys = keys(TimeUnit::Millis, &[entry("1", None, None)]);
+        let t = 1_700_000_000_123;
+        assert!(check(&keys, 0, t, t + 300_000).is_ok());
+        assert!(check(&keys, 0, t, t + 300_001).is_err());
+        assert!(check(&keys, 0, t, t - 300_000).is_ok());
+        assert!(check(&keys, 0, t, t - 300_001).is_err());
+    }
+
+    #[test]
+    fn a_secret_counts_from_not_before_up_to_until() {
+        let t = 1_700_000_000_000;
+        let entries = [
+            entry("old", None, Some(t)),
+            entry("new", Some(t), Some(t + 5000)),
+        ];
+        let keys = keys(TimeUnit::Seconds, &entries);
+        assert_eq!(check(&keys, 0, t, t - 1), Ok("old".to_owned()));
+        assert_eq!(check(&keys, 1, t, t - 1), Err(Reject::BadSignature));
+        assert_eq!(check(&keys, 0, t, t), Err(Reject::BadSignature));
+        assert_eq!(check(&keys, 1, t, t), Ok("new".to_owned()));
+        assert_eq!(check(&keys, 1, t, t + 4999), Ok("new".to_owned()));
+        assert_eq!(check(&keys, 1, t, t + 5000), Err(Reject::NoCurrentSecret));
+    }
+
+    #[test]
+    fn missing_material_is_named() {
+        let keys = keys(TimeUnit::Seconds, &[entry("1", None, None)]);
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            "x-signature",
+            HeaderValue::from_str(&"0".repeat(64)).unwrap(),
+        );
+        let (method, uri) = (Method::POST, Uri::from_static("/"));
+        let head = Head {
+            method: &method,
+            uri: &uri,
+            headers: &headers,
+        };
+        let missing = Reject::MissingMaterial {
+            name: "x-time".into(),
+        };
+        assert_eq!(keys.open(head, &at(0)).err(), Some(missing));
+    }
+}
