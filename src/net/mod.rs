@@ -2,4 +2,7 @@
 //! outgoing client.
 
 pub mod answer;
+pub mod client;
+pub mod headers;
 pub mod problem;
+pub mod read_body;

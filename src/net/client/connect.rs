@@ -1,0 +1,181 @@
+//! Opens one upstream connection: look-up, TCP, TLS, all under one deadline.
+//!
+//! The address that is connected to is the one that was checked: link-local addresses, among them the metadata services
+//! of the clouds, are refused, whatever name led to them. No redirects, no proxies from the environment.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::uri::Authority;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+
+use crate::model::source::canonical;
+use crate::net::client::wire::{Probe, Probed, Wire};
+
+/// Why no connection could be opened. Nothing of the request was written.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The name has no address.
+    #[error("the upstream's name cannot be resolved")]
+    Resolve(#[source] io::Error),
+    /// Every address is one that is never connected to.
+    #[error("the upstream's address is link-local")]
+    Forbidden,
+    /// No address took the connection.
+    #[error("the upstream does not take the connection")]
+    Refused(#[source] io::Error),
+    /// The TLS handshake failed.
+    #[error("the TLS handshake with the upstream failed")]
+    Tls(#[source] io::Error),
+    /// Not done in time.
+    #[error("the upstream did not take the connection in time")]
+    Timeout,
+}
+
+/// Where to connect to, and how.
+pub(super) struct Origin {
+    host: Host,
+    port: u16,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+enum Host {
+    Address(IpAddr),
+    Name(String),
+}
+
+impl Origin {
+    /// None where the host is none that TLS could verify.
+    pub(super) fn of(
+        authority: &Authority,
+        tls: Option<Arc<rustls::ClientConfig>>,
+    ) -> Option<Self> {
+        let text = authority.host();
+        let bare = text.trim_start_matches('[').trim_end_matches(']');
+        let host = match bare.parse() {
+            Ok(address) => Host::Address(address),
+            Err(_) => Host::Name(bare.to_owned()),
+        };
+        let port = authority
+            .port_u16()
+            .unwrap_or(if tls.is_some() { 443 } else { 80 });
+        let tls = match tls {
+            None => None,
+            Some(config) => Some((
+                TlsConnector::from(config),
+                ServerName::try_from(bare.to_owned()).ok()?,
+            )),
+        };
+        Some(Self { host, port, tls })
+    }
+
+    /// Connects within `limit`.
+    pub(super) async fn connect(
+        &self,
+        limit: Duration,
+        probe: Probe,
+    ) -> Result<Wire, ConnectError> {
+        let deadline = Instant::now() + limit;
+        let addresses = timeout_at(deadline, self.addresses())
+            .await
+            .map_err(|_| ConnectError::Timeout)??;
+        let stream = connect_to_any(&addresses, deadline).await?;
+        // A request is written in one piece; waiting for more would only delay it.
+        stream.set_nodelay(true).map_err(ConnectError::Refused)?;
+        let stream = Probed::new(stream, probe);
+        let Some((connector, name)) = &self.tls else {
+            return Ok(Wire::Plain(stream));
+        };
+        let stream = timeout_at(deadline, connector.connect(name.clone(), stream))
+            .await
+            .map_err(|_| ConnectError::Timeout)?
+            .map_err(ConnectError::Tls)?;
+        Ok(Wire::Tls(Box::new(stream)))
+    }
+
+    async fn addresses(&self) -> Result<Vec<SocketAddr>, ConnectError> {
+        let mut addresses: Vec<SocketAddr> = match &self.host {
+            Host::Address(ip) => vec![SocketAddr::new(*ip, self.port)],
+            Host::Name(name) => tokio::net::lookup_host((name.as_str(), self.port))
+                .await
+                .map_err(ConnectError::Resolve)?
+                .collect(),
+        };
+        if addresses.is_empty() {
+            return Err(ConnectError::Resolve(io::ErrorKind::NotFound.into()));
+        }
+        addresses.retain(|address| !is_link_local(address.ip()));
+        if addresses.is_empty() {
+            return Err(ConnectError::Forbidden);
+        }
+        Ok(addresses)
+    }
+}
+
+/// One address after the other; each gets an equal part of the time that is left, so that a silent one does not use up
+/// the time of those behind it.
+async fn connect_to_any(
+    addresses: &[SocketAddr],
+    deadline: Instant,
+) -> Result<TcpStream, ConnectError> {
+    let mut last = ConnectError::Timeout;
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = u32::try_from(addresses.len().saturating_sub(tried)).unwrap_or(u32::MAX);
+        let share = deadline.saturating_duration_since(Instant::now()) / left.max(1);
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = ConnectError::Refused(error),
+            Err(_) => last = ConnectError::Timeout,
+        }
+    }
+    Err(last)
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    match canonical(ip) {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn connect(authority: &str) -> Result<Wire, ConnectError> {
+        let origin = Origin::of(&authority.parse().unwrap(), None).unwrap();
+        origin
+            .connect(Duration::from_secs(5), Probe::default())
+            .await
+    }
+
+    // Mutation: `is_link_local` returns false.
+    #[tokio::test]
+    async fn link_local_addresses_are_refused() {
+        for authority in [
+            "169.254.169.254",
+            "[fe80::1]:80",
+            "[::ffff:169.254.169.254]",
+        ] {
+            let refused = connect(authority).await;
+            assert!(
+                matches!(refused, Err(ConnectError::Forbidden)),
+                "{authority}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_refused_at_once() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let refused = connect(&address.to_string()).await;
+        assert!(matches!(refused, Err(ConnectError::Refused(_))));
+    }
+}

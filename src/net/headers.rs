@@ -1,0 +1,323 @@
+//! Header rules that both directions share: what a hop keeps for itself, what a client may not claim, and reading a
+//! header that must stand once.
+//!
+//! `forward` calls `vet_request_headers` once, while it builds the request for the app, and `vet_answer_headers` on
+//! the way back. Nothing here sets a header. Without anything to remove, a call is one pass and allocates nothing.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// How often a header stands in a head.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Occurrence<'a> {
+    /// Once.
+    One(&'a HeaderValue),
+    /// Not at all.
+    None,
+    /// Twice or more.
+    Many,
+}
+
+/// The header's value where it stands exactly once.
+#[must_use]
+pub fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Occurrence<'a> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => Occurrence::One(value),
+        (None, _) => Occurrence::None,
+        (Some(_), Some(_)) => Occurrence::Many,
+    }
+}
+
+/// Removes from a client's request what the app must not see: hop-by-hop fields and those that `Connection` names
+/// (RFC 9110 7.6.1), names with an underscore (many apps read `X_Sig` and `X-Sig` as one name), and what only a gateway
+/// may say.
+///
+/// `protected` are the names that the route's scheme reads: they stay, whatever they are called and whatever `Connection`
+/// says, so that the app sees what was verified.
+pub fn vet_request_headers(headers: &mut HeaderMap, protected: &[HeaderName]) {
+    remove_connection_named(headers, protected);
+    remove_where(headers, |name| {
+        let text = name.as_str();
+        (is_hop_by_hop(text) || is_gateway_claim(text) || text.contains('_'))
+            && !protected.contains(name)
+    });
+}
+
+/// Removes from the app's answer what belongs to the hop, and what only the gate says to a sender.
+pub fn vet_answer_headers(headers: &mut HeaderMap) {
+    remove_connection_named(headers, &[]);
+    remove_where(headers, |name| {
+        let text = name.as_str();
+        is_hop_by_hop(text) || text.starts_with("hookgate-")
+    });
+}
+
+/// RFC 9110 7.6.1 and the fields that only mean something to the next hop.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
+
+/// What apps believe because only a proxy in front of them should be able to say it.
+fn is_gateway_claim(name: &str) -> bool {
+    name.starts_with("hookgate-")
+        || name.starts_with("x-hookgate-")
+        || name.starts_with("x-forwarded-")
+        || matches!(
+            name,
+            "forwarded"
+                | "expect"
+                | "proxy"
+                | "true-client-ip"
+                | "cf-connecting-ip"
+                | "x-real-ip"
+                | "x-client-ip"
+                | "x-cluster-client-ip"
+                | "x-original-url"
+                | "x-rewrite-url"
+                | "x-http-method"
+                | "x-http-method-override"
+                | "x-method-override"
+        )
+}
+
+/// What `Connection` cannot name away: the payload's description, the target, and what identifies somebody.
+fn is_end_to_end(name: &str) -> bool {
+    name.starts_with("content-")
+        || matches!(
+            name,
+            "host" | "authorization" | "date" | "cookie" | "set-cookie" | "www-authenticate"
+        )
+}
+
+fn remove_connection_named(headers: &mut HeaderMap, protected: &[HeaderName]) {
+    if !headers.contains_key(header::CONNECTION) {
+        return;
+    }
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+        .filter(|name| !is_end_to_end(name.as_str()) && !protected.contains(name))
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+}
+
+/// Collects names on the stack and removes them, again until none is left: a `HeaderMap` cannot be changed while it is
+/// read, and most requests have nothing to remove.
+fn remove_where(headers: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool) {
+    loop {
+        let mut unwanted = [const { None::<HeaderName> }; 8];
+        let mut found = headers.keys().filter(|name| is_unwanted(name));
+        for slot in &mut unwanted {
+            *slot = found.next().cloned();
+        }
+        let is_more = found.next().is_some();
+        for name in unwanted.into_iter().flatten() {
+            headers.remove(name);
+        }
+        if !is_more {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn map(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            headers.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn hop_by_hop_and_what_connection_names_go() {
+        let mut headers = map(&[
+            ("connection", "close, X-One"),
+            ("connection", "x-two"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("trailer", "x"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AA"),
+            ("proxy-connection", "close"),
+            ("proxy-authorization", "Basic x"),
+            ("proxy-authenticate", "Basic"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("x-three", "3"),
+        ]);
+        vet_request_headers(&mut headers, &[]);
+        assert_eq!(names(&headers), ["x-three"]);
+    }
+
+    // Mutation: drop `!protected.contains(name)` in `remove_connection_named`.
+    #[test]
+    fn connection_cannot_strip_a_signature_or_an_end_to_end_header() {
+        let signature = HeaderName::from_static("x-hub-signature-256");
+        let mut headers = map(&[
+            (
+                "connection",
+                "x-hub-signature-256, content-type, content-length, host, authorization, close",
+            ),
+            ("x-hub-signature-256", "sha256=00"),
+            ("content-type", "application/json"),
+            ("content-length", "2"),
+            ("host", "a.example"),
+            ("authorization", "Basic eA=="),
+        ]);
+        vet_request_headers(&mut headers, &[signature]);
+        assert_eq!(
+            names(&headers),
+            [
+                "authorization",
+                "content-length",
+                "content-type",
+                "host",
+                "x-hub-signature-256"
+            ]
+        );
+    }
+
+    // Mutation: drop one arm of `is_gateway_claim`.
+    #[test]
+    fn what_a_client_may_not_claim_goes() {
+        let claims = [
+            "hookgate-event-id",
+            "hookgate-verdict",
+            "x-hookgate-route",
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-forwarded-host",
+            "x-forwarded-port",
+            "x-forwarded-prefix",
+            "forwarded",
+            "x-real-ip",
+            "proxy",
+            "x-original-url",
+            "x-rewrite-url",
+            "x-http-method-override",
+            "x-http-method",
+            "x-method-override",
+            "true-client-ip",
+            "cf-connecting-ip",
+            "x-client-ip",
+            "x-cluster-client-ip",
+            "expect",
+            "x_hub_signature_256",
+            "content_length",
+        ];
+        for claim in claims {
+            let mut headers = map(&[(claim, "1"), (claim, "2"), ("x-kept", "3")]);
+            vet_request_headers(&mut headers, &[]);
+            assert_eq!(names(&headers), ["x-kept"], "{claim}");
+        }
+        let mut headers = map(&claims.map(|claim| (claim, "1")));
+        vet_request_headers(&mut headers, &[]);
+        assert!(headers.is_empty());
+    }
+
+    #[test]
+    fn a_scheme_may_use_an_underscore_or_a_claimed_name() {
+        let protected = [
+            HeaderName::from_static("x_signature"),
+            HeaderName::from_static("x-real-ip"),
+        ];
+        let mut headers = map(&[("x_signature", "1"), ("x-real-ip", "2"), ("x_other", "3")]);
+        vet_request_headers(&mut headers, &protected);
+        assert_eq!(names(&headers), ["x-real-ip", "x_signature"]);
+    }
+
+    #[test]
+    fn an_answer_keeps_its_cookies_and_loses_what_only_the_gate_says() {
+        let mut headers = map(&[
+            ("connection", "set-cookie, x-hop"),
+            ("x-hop", "1"),
+            ("set-cookie", "a=1"),
+            ("set-cookie", "b=2"),
+            ("hookgate-duplicate", "true"),
+            ("transfer-encoding", "chunked"),
+        ]);
+        vet_answer_headers(&mut headers);
+        assert_eq!(names(&headers), ["set-cookie"]);
+        assert_eq!(headers.get_all("set-cookie").iter().count(), 2);
+    }
+
+    #[test]
+    fn single_tells_one_from_none_from_many() {
+        let headers = map(&[("a", "1"), ("b", "1"), ("b", "1")]);
+        let one = HeaderValue::from_static("1");
+        let name = HeaderName::from_static;
+        assert_eq!(single(&headers, &name("a")), Occurrence::One(&one));
+        assert_eq!(single(&headers, &name("b")), Occurrence::Many);
+        assert_eq!(single(&headers, &name("c")), Occurrence::None);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_unwanted_survives_and_everything_else_does(
+            lines in proptest::collection::vec(
+                ("(hookgate-|x-forwarded-|x_|x-|content-|te|upgrade|keep-alive)[a-z]{0,3}", "[ -~]{0,8}"),
+                0..40,
+            ),
+            named in proptest::collection::vec("x-[a-z]{0,2}", 0..4),
+        ) {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &lines {
+                headers.append(
+                    HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                    HeaderValue::from_str(value).unwrap(),
+                );
+            }
+            let before = headers.clone();
+            if !named.is_empty() {
+                headers.insert(header::CONNECTION, HeaderValue::from_str(&named.join(",")).unwrap());
+            }
+            let protected = [HeaderName::from_static("x-a")];
+            vet_request_headers(&mut headers, &protected);
+            for name in before.keys() {
+                let text = name.as_str();
+                let is_gone = !protected.contains(name)
+                    && (text.contains('_')
+                        || is_hop_by_hop(text)
+                        || is_gateway_claim(text)
+                        || named.iter().any(|named| named == text));
+                let values: Vec<_> = headers.get_all(name).iter().collect();
+                if is_gone {
+                    prop_assert!(values.is_empty(), "{}", text);
+                } else {
+                    let sent: Vec<_> = before.get_all(name).iter().collect();
+                    prop_assert_eq!(values, sent);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! Reads a stranger's body: bounded in bytes, in time and in slowness, fed to a consumer (the MAC) as it arrives.
+//!
+//! Called by `gate` after every check of the head has passed. A body that came in one piece is handed on without a copy;
+//! otherwise one buffer grows with what has arrived, never with what was merely claimed. Trailers are dropped unread.
+//! Never decompresses and never looks into the bytes.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Version;
+use http_body::Body;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// What a body may take.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimits {
+    /// Bytes.
+    pub max: usize,
+    /// From the first wait for bytes to the last byte.
+    pub timeout: Duration,
+}
+
+/// What the head said about the body.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyHead {
+    /// The declared length, if any; the caller has compared it with the limit.
+    pub declared: Option<u64>,
+    /// The version of the request: HTTP/2 has an end that can be told from a reset.
+    pub version: Version,
+}
+
+/// Why a body was given up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum BodyFault {
+    /// More bytes than the limit.
+    #[error("the body is larger than allowed")]
+    TooLarge,
+    /// Not whole within the deadline.
+    #[error("the body did not arrive in time")]
+    Timeout,
+    /// Slower than the minimum rate.
+    #[error("the body arrives too slowly")]
+    TooSlow,
+    /// It ended early or its framing broke.
+    #[error("the body ended early or its framing is broken")]
+    Aborted,
+}
+
+/// For so long a sender may be as slow as it likes: a lost packet or two on a bad line.
+pub const GRACE: Duration = Duration::from_secs(5);
+
+/// Bytes per second on average from the end of the grace on; a tenth of an analogue modem, and still 1000 times what a
+/// slow-body attack wants to send.
+pub const MIN_RATE: u64 = 100;
+
+/// Reserved at most before the bytes are there: enough for nearly every webhook to be read without growing the buffer.
+/// Pages that nothing is written to cost no memory.
+const MAX_RESERVE: usize = 128 * 1024;
+
+/// HTTP/2 lets a sender send empty frames for ever.
+const MAX_EMPTY_FRAMES: u32 = 1000;
+
+/// Reads the whole body. `consume` gets every byte once, in order, as it arrives.
+///
+/// # Errors
+///
+/// See `BodyFault`. What `consume` was given then is not a whole body.
+pub async fn read_body<B>(
+    body: B,
+    head: BodyHead,
+    limits: BodyLimits,
+    consume: impl FnMut(&[u8]),
+) -> Result<Bytes, BodyFault>
+where
+    B: Body<Data = Bytes>,
+{
+    let pace = Pace {
+        timeout: limits.timeout,
+        grace: GRACE,
+        rate: MIN_RATE,
+        running: None,
+    };
+    read_at_pace(body, head, limits.max, pace, consume).await
+}
+
+async fn read_at_pace<B>(
+    body: B,
+    head: BodyHead,
+    max: usize,
+    mut pace: Pace,
+    mut consume: impl FnMut(&[u8]),
+) -> Result<Bytes, BodyFault>
+where
+    B: Body<Data = Bytes>,
+{
+    let mut body = pin!(body);
+    let mut received = Received::new(head.declared, max);
+    let mut empty_frames = 0_u32;
+    while !body.is_end_stream() {
+        let frame = poll_fn(|context| {
+            if let Poll::Ready(frame) = body.as_mut().poll_frame(context) {
+                return Poll::Ready(Ok(frame));
+            }
+            pace.poll_fault(context, received.total).map(Err)
+        });
+        let chunk = match frame.await? {
+            None => break,
+            Some(Err(_)) => return Err(BodyFault::Aborted),
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+        };
+        if chunk.is_empty() {
+            empty_frames = empty_frames.saturating_add(1);
+            if empty_frames > MAX_EMPTY_FRAMES {
+                return Err(BodyFault::Aborted);
+            }
+            continue;
+        }
+        received.check(chunk.len())?;
+        consume(&chunk);
+        received.push(chunk);
+    }
+    // hyper reports a stream that was reset with NO_ERROR like one that has ended: a shortened body would look whole.
+    let is_reset = head.version == Version::HTTP_2 && !body.is_end_stream();
+    let is_short = head
+        .declared
+        .is_some_and(|declared| declared != received.total);
+    if is_reset || is_short {
+        return Err(BodyFault::Aborted);
+    }
+    Ok(received.into_bytes())
+}
+
+/// The bytes so far: the first frame as it came, or a buffer from the second frame on.
+struct Received {
+    declared: Option<u64>,
+    max: usize,
+    total: u64,
+    first: Bytes,
+    buffer: Vec<u8>,
+}
+
+impl Received {
+    fn new(declared: Option<u64>, max: usize) -> Self {
+        Self {
+            declared,
+            max,
+            total: 0,
+            first: Bytes::new(),
+            buffer: Vec::new(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.first.len().max(self.buffer.len())
+    }
+
+    fn check(&self, more: usize) -> Result<(), BodyFault> {
+        if more > self.max.saturating_sub(self.len()) {
+            return Err(BodyFault::TooLarge);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, chunk: Bytes) {
+        self.total = self.total.saturating_add(chunk.len() as u64);
+        if self.first.is_empty() && self.buffer.is_empty() {
+            self.first = chunk;
+            return;
+        }
+        if self.buffer.is_empty() {
+            let claimed = self
+                .declared
+                .and_then(|length| usize::try_from(length).ok())
+                .unwrap_or(0)
+                .min(MAX_RESERVE)
+                .min(self.max);
+            let arrived = self.first.len().saturating_add(chunk.len());
+            self.buffer = Vec::with_capacity(claimed.max(arrived));
+            self.buffer.extend_from_slice(&self.first);
+            self.first = Bytes::new();
+        }
+        self.buffer.extend_from_slice(&chunk);
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.buffer.is_empty() {
+            self.first
+        } else {
+            Bytes::from(self.buffer)
+        }
+    }
+}
+
+/// The deadline and the minimum rate behind one timer, which is only made once the body has to be waited for.
+struct Pace {
+    timeout: Duration,
+    grace: Duration,
+    rate: u64,
+    running: Option<Running>,
+}
+
+struct Running {
+    began: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Pace {
+    /// Ready with the fault once the body is too late or too slow.
+    fn poll_fault(&mut self, context: &mut Context<'_>, received: u64) -> Poll<BodyFault> {
+        let (timeout, grace) = (self.timeout, self.grace);
+        let running = self.running.get_or_insert_with(|| {
+            let began = Instant::now();
+            Running {
+                began,
+                timer: Box::pin(sleep_until(began + timeout.min(grace))),
+            }
+        });
+        loop {
+            ready!(running.timer.as_mut().poll(context));
+            let elapsed = running.timer.deadline().duration_since(running.began);
+            if elapsed >= timeout {
+                return Poll::Ready(BodyFault::Timeout);
+            }
+            // What has arrived pays for so much time.
+            let paid = Duration::from_millis(received.saturating_mul(1000) / self.rate.max(1));
+            if paid <= elapsed {
+                return Poll::Ready(BodyFault::TooSlow);
+            }
+            let next = running.began + paid.min(timeout);
+            running.timer.as_mut().reset(next);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use http_body::Frame;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    enum Step {
+        Data(Bytes),
+        Trailers,
+        Wait(Duration),
+        Fail,
+    }
+
+    /// A body that follows a script.
+    struct Script {
+        steps: VecDeque<Step>,
+        timer: Option<Pin<Box<Sleep>>>,
+    }
+
+    impl Script {
+        fn new(steps: impl IntoIterator<Item = Step>) -> Self {
+            Self {
+                steps: steps.into_iter().collect(),
+                timer: None,
+            }
+        }
+    }
+
+    impl Body for Script {
+        type Data = Bytes;
+        type Error = ();
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, ()>>> {
+            if let Some(timer) = &mut self.timer {
+                ready!(timer.as_mut().poll(context));
+                self.timer = None;
+            }
+            match self.steps.pop_front() {
+                None => Poll::Ready(None),
+                Some(Step::Data(data)) => Poll::Ready(Some(Ok(Frame::data(data)))),
+                Some(Step::Trailers) => {
+                    Poll::Ready(Some(Ok(Frame::trailers(http::HeaderMap::new()))))
+                }
+                Some(Step::Fail) => Poll::Ready(Some(Err(()))),
+                Some(Step::Wait(time)) => {
+                    self.timer = Some(Box::pin(tokio::time::sleep(time)));
+                    self.poll_frame(context)
+                }
+            }
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.steps.is_empty() && self.timer.is_none()
+        }
+    }
+
+    const LIMITS: BodyLimits = BodyLimits {
+        max: 1 << 20,
+        timeout: Duration::from_secs(30),
+    };
+
+    async fn read(
+        steps: Vec<Step>,
+        declared: Option<u64>,
+        limits: BodyLimits,
+    ) -> (Result<Bytes, BodyFault>, Vec<u8>) {
+        let mut fed = Vec::new();
+        let head = BodyHead {
+            declared,
+            version: Version::HTTP_11,
+        };
+        let pace = Pace {
+            timeout: limits.timeout,
+            grace: Duration::from_millis(100),
+            rate: 10_000,
+            running: None,
+        };
+        let result = read_at_pace(Script::new(steps), head, limits.max, pace, |chunk| {
+            fed.extend_from_slice(chunk);
+        })
+        .await;
+        (result, fed)
+    }
+
+    fn data(len: usize) -> Step {
+        Step::Data(Bytes::from(vec![b'x'; len]))
+    }
+
+    #[tokio::test]
+    async fn one_frame_is_not_copied() {
+        let bytes = Bytes::from(vec![7; 4000]);
+        let (result, fed) = read(vec![Step::Data(bytes.clone())], Some(4000), LIMITS).await;
+        assert_eq!(result.unwrap().as_ptr(), bytes.as_ptr());
+        assert_eq!(fed, bytes);
+    }
+
+    #[tokio::test]
+    async fn a_claimed_length_reserves_little() {
+        let limits = BodyLimits {
+            max: usize::MAX,
+            ..LIMITS
+        };
+        let mut received = Received::new(Some(1 << 40), limits.max);
+        received.push(Bytes::from_static(b"a"));
+        assert_eq!(received.buffer.capacity(), 0);
+        received.push(Bytes::from_static(b"b"));
+        assert!(received.buffer.capacity() <= MAX_RESERVE);
+    }
+
+    // Mutation: compare with `self.declared` instead of what arrived in `Received::check`.
+    #[tokio::test]
+    async fn a_body_over_the_limit_is_refused_and_not_fed() {
+        let limits = BodyLimits { max: 100, ..LIMITS };
+        let (result, fed) = read(vec![data(60), data(40)], None, limits).await;
+        assert_eq!((result.unwrap().len(), fed.len()), (100, 100));
+        let (result, fed) = read(vec![data(60), data(41)], None, limits).await;
+        assert_eq!((result, fed.len()), (Err(BodyFault::TooLarge), 60));
+    }
+
+    // Mutation: make `began` anew whenever the timer is set again.
+    #[tokio::test]
+    async fn the_deadline_is_for_the_whole_body() {
+        let limits = BodyLimits {
+            timeout: Duration::from_millis(300),
+            ..LIMITS
+        };
+        let steps = (0..60).flat_map(|_| [data(1000), Step::Wait(Duration::from_millis(10))]);
+        let (result, _) = read(steps.collect(), None, limits).await;
+        assert_eq!(result, Err(BodyFault::Timeout));
+    }
+
+    // Mutation: return Pending instead of TooSlow.
+    #[tokio::test]
+    async fn a_trickle_ends_after_the_grace() {
+        let began = Instant::now();
+        let steps = (0..100).flat_map(|_| [data(1), Step::Wait(Duration::from_millis(50))]);
+        let (result, _) = read(steps.collect(), None, LIMITS).await;
+        assert_eq!(result, Err(BodyFault::TooSlow));
+        assert!(began.elapsed() >= Duration::from_millis(100));
+        let steps = (0..20).flat_map(|_| [data(10_000), Step::Wait(Duration::from_millis(10))]);
+        let (result, _) = read(steps.collect(), None, LIMITS).await;
+        assert_eq!(result.unwrap().len(), 200_000);
+    }
+
+    #[tokio::test]
+    async fn a_broken_or_short_body_is_aborted() {
+        let (result, _) = read(vec![data(10), Step::Fail], None, LIMITS).await;
+        assert_eq!(result, Err(BodyFault::Aborted));
+        let (result, _) = read(vec![data(10)], Some(11), LIMITS).await;
+        assert_eq!(result, Err(BodyFault::Aborted));
+        let steps = (0..2000).map(|_| data(0)).collect();
+        let (result, _) = read(steps, None, LIMITS).await;
+        assert_eq!(result, Err(BodyFault::Aborted));
+    }
+
+    /// An HTTP/2 stream that was reset with NO_ERROR: hyper says `None`, but the end was never seen.
+    struct Reset(Option<Bytes>);
+
+    impl Body for Reset {
+        type Data = Bytes;
+        type Error = ();
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, ()>>> {
+            Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+        }
+    }
+
+    // Mutation: `is_reset = false`.
+    #[tokio::test]
+    async fn a_reset_stream_is_not_a_whole_body() {
+        let read = |version| {
+            let head = BodyHead {
+                declared: None,
+                version,
+            };
+            read_body(Reset(Some(Bytes::from_static(b"{}"))), head, LIMITS, |_| ())
+        };
+        assert_eq!(read(Version::HTTP_2).await, Err(BodyFault::Aborted));
+        assert_eq!(read(Version::HTTP_11).await.unwrap(), "{}");
+    }
+
+    proptest! {
+        #[test]
+        fn every_chunking_gives_the_same_bytes(
+            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..50), 0..20),
+            is_declared in any::<bool>(),
+        ) {
+            let whole = chunks.concat();
+            let mut steps: Vec<Step> =
+                chunks.into_iter().map(|chunk| Step::Data(Bytes::from(chunk))).collect();
+            steps.push(Step::Trailers);
+            let declared = is_declared.then_some(whole.len() as u64);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let (result, fed) = runtime.block_on(read(steps, declared, LIMITS));
+            prop_assert_eq!(result.unwrap(), Bytes::from(whole.clone()));
+            prop_assert_eq!(fed, whole);
+        }
+    }
+}
