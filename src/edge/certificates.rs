@@ -1,0 +1,461 @@
+//! Certificates: loading a chain with its key, choosing one by the name that the client asks for, and replacing them
+//! while connections go on.
+//!
+//! A set that cannot be loaded whole never takes the place of one that works. Reading files here blocks; it happens at
+//! start, on reload and in a background check, never for a connection.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use zeroize::Zeroizing;
+
+use crate::config::model::CertificateFiles;
+use crate::model::clock::Now;
+
+/// Why a certificate cannot be used.
+#[derive(Debug, Error)]
+pub enum CertificateError {
+    /// The file cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// The file is not PEM, or its PEM is broken.
+    #[error("`{}` is not valid PEM", path.display())]
+    Pem {
+        /// Which file.
+        path: PathBuf,
+        /// The parser's words.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// The file holds no certificate.
+    #[error("`{}` holds no certificate", path.display())]
+    NoCertificate {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The file holds no private key.
+    #[error("`{}` holds no private key", path.display())]
+    NoKey {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The first certificate cannot be read as X.509.
+    #[error("the first certificate in `{}` is malformed", path.display())]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The key is of a kind that TLS cannot use here.
+    #[error("the key in `{}` cannot be used", path.display())]
+    Key {
+        /// Which file.
+        path: PathBuf,
+        /// The words of the TLS library.
+        source: rustls::Error,
+    },
+    /// The key belongs to another certificate.
+    #[error("the key in `{}` does not belong to the certificate in `{}`", key.display(), cert.display())]
+    Mismatch {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
+    /// The certificate's time is over.
+    #[error("the certificate in `{}` expired on {when}", path.display())]
+    Expired {
+        /// Which file.
+        path: PathBuf,
+        /// Its last moment.
+        when: String,
+    },
+}
+
+/// What metrics and status pages show of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateInfo {
+    /// The DNS names and addresses it is good for.
+    pub names: Vec<String>,
+    /// Its last moment, in seconds since the Unix epoch.
+    pub not_after: i64,
+}
+
+impl CertificateInfo {
+    /// Whether its time is over.
+    #[must_use]
+    pub fn is_expired(&self, now: Now) -> bool {
+        self.not_after < now.unix_seconds()
+    }
+}
+
+/// A chain with its key, checked against each other.
+#[derive(Debug)]
+pub struct Pair {
+    /// What TLS signs with.
+    pub key: Arc<CertifiedKey>,
+    /// Names and expiry.
+    pub info: CertificateInfo,
+    digest: [u8; 32],
+}
+
+/// Loads one chain and its key, and refuses what does not fit together or is past its end.
+///
+/// # Errors
+/// Each way in which the two files can be useless is its own variant.
+pub fn load_pair(cert: &Path, key: &Path) -> Result<Pair, CertificateError> {
+    let pair = read_pair(cert, key)?;
+    if pair.info.is_expired(Now::read()) {
+        return Err(CertificateError::Expired {
+            path: cert.to_owned(),
+            when: date(pair.info.not_after),
+        });
+    }
+    Ok(pair)
+}
+
+/// As [`load_pair`], but a certificate past its end is loaded too.
+fn read_pair(cert: &Path, key: &Path) -> Result<Pair, CertificateError> {
+    let cert_pem = read(cert)?;
+    let key_pem = read(key)?;
+    let chain = parse_chain(cert, &cert_pem)?;
+    let Some(leaf) = chain.first() else {
+        return Err(CertificateError::NoCertificate {
+            path: cert.to_owned(),
+        });
+    };
+    let info = describe(leaf).ok_or_else(|| CertificateError::Malformed {
+        path: cert.to_owned(),
+    })?;
+    let private = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|source| match source {
+        rustls::pki_types::pem::Error::NoItemsFound => CertificateError::NoKey {
+            path: key.to_owned(),
+        },
+        source => CertificateError::Pem {
+            path: key.to_owned(),
+            source,
+        },
+    })?;
+    let signing =
+        rustls::crypto::aws_lc_rs::sign::any_supported_type(&private).map_err(|source| {
+            CertificateError::Key {
+                path: key.to_owned(),
+                source,
+            }
+        })?;
+    let certified = CertifiedKey::new(chain, signing);
+    certified
+        .keys_match()
+        .map_err(|_| CertificateError::Mismatch {
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+        })?;
+    Ok(Pair {
+        key: Arc::new(certified),
+        info,
+        digest: digest_of(&cert_pem, &key_pem),
+    })
+}
+
+/// Loads the authorities of client certificates.
+pub(super) fn load_authorities(
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let chain = parse_chain(path, &read(path)?)?;
+    if chain.is_empty() {
+        return Err(CertificateError::NoCertificate {
+            path: path.to_owned(),
+        });
+    }
+    Ok(chain)
+}
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CertificateError> {
+    std::fs::read(path)
+        .map(Zeroizing::new)
+        .map_err(|source| CertificateError::Read {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+fn parse_chain(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|source| CertificateError::Pem {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// The length goes in first, so that no shift of bytes between the two files can give the same digest.
+fn digest_of(cert: &[u8], key: &[u8]) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    digest.update((cert.len() as u64).to_be_bytes());
+    digest.update(cert);
+    digest.update(key);
+    digest.finalize().into()
+}
+
+fn describe(leaf: &CertificateDer<'_>) -> Option<CertificateInfo> {
+    let (_, parsed) = X509Certificate::from_der(leaf).ok()?;
+    let mut names = Vec::new();
+    if let Ok(Some(alternatives)) = parsed.subject_alternative_name() {
+        for name in &alternatives.value.general_names {
+            match name {
+                GeneralName::DNSName(dns) => names.push(dns.to_ascii_lowercase()),
+                GeneralName::IPAddress(octets) => names.extend(address(octets)),
+                _ => {}
+            }
+        }
+    }
+    if names.is_empty() {
+        let common = parsed.subject().iter_common_name().next();
+        names.extend(common.and_then(|name| Some(name.as_str().ok()?.to_ascii_lowercase())));
+    }
+    Some(CertificateInfo {
+        names,
+        not_after: parsed.validity().not_after.timestamp(),
+    })
+}
+
+fn address(octets: &[u8]) -> Option<String> {
+    if let Ok(v4) = <[u8; 4]>::try_from(octets) {
+        return Some(std::net::Ipv4Addr::from(v4).to_string());
+    }
+    let v6 = <[u8; 16]>::try_from(octets).ok()?;
+    Some(std::net::Ipv6Addr::from(v6).to_string())
+}
+
+fn date(unix_seconds: i64) -> String {
+    jiff::Timestamp::from_second(unix_seconds)
+        .map_or_else(|_| unix_seconds.to_string(), |t| t.to_string())
+}
+
+/// The certificates in use: chosen by SNI, replaced as a whole.
+#[derive(Debug)]
+pub(super) struct CertificateStore {
+    files: Vec<CertificateFiles>,
+    current: ArcSwap<Names>,
+    /// One reload at a time.
+    reloading: Mutex<()>,
+}
+
+/// One set of certificates, by name.
+#[derive(Debug)]
+struct Names {
+    exact: HashMap<String, Arc<CertifiedKey>>,
+    /// By what follows `*.`.
+    wildcard: HashMap<String, Arc<CertifiedKey>>,
+    default: Option<Arc<CertifiedKey>>,
+    infos: Vec<CertificateInfo>,
+    digests: Vec<[u8; 32]>,
+}
+
+impl CertificateStore {
+    /// Loads all pairs; those past their end too, since a late certificate is better than no service.
+    pub(super) fn load(files: &[CertificateFiles]) -> Result<Self, CertificateError> {
+        let pairs = files
+            .iter()
+            .map(|files| read_pair(&files.cert, &files.key))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            files: files.to_vec(),
+            current: ArcSwap::from_pointee(Names::of(&pairs)),
+            reloading: Mutex::new(()),
+        })
+    }
+
+    /// Reads the files again; whether they had changed. On any fault, the ones in use stay.
+    pub(super) fn reload(&self) -> Result<bool, CertificateError> {
+        let _alone = self
+            .reloading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let pairs = self
+            .files
+            .iter()
+            .map(|files| read_pair(&files.cert, &files.key))
+            .collect::<Result<Vec<_>, _>>()?;
+        let digests = pairs.iter().map(|pair| pair.digest);
+        if digests.eq(self.current.load().digests.iter().copied()) {
+            return Ok(false);
+        }
+        self.deny_expired_in(pairs.iter().map(|pair| &pair.info))?;
+        self.current.store(Arc::new(Names::of(&pairs)));
+        Ok(true)
+    }
+
+    /// An error where a certificate in use is past its end.
+    pub(super) fn deny_expired(&self) -> Result<(), CertificateError> {
+        self.deny_expired_in(self.current.load().infos.iter())
+    }
+
+    pub(super) fn infos(&self) -> Vec<CertificateInfo> {
+        self.current.load().infos.clone()
+    }
+
+    fn deny_expired_in<'a>(
+        &self,
+        infos: impl Iterator<Item = &'a CertificateInfo>,
+    ) -> Result<(), CertificateError> {
+        let now = Now::read();
+        for (files, info) in self.files.iter().zip(infos) {
+            if info.is_expired(now) {
+                return Err(CertificateError::Expired {
+                    path: files.cert.clone(),
+                    when: date(info.not_after),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Names {
+    fn of(pairs: &[Pair]) -> Self {
+        let mut names = Self {
+            exact: HashMap::new(),
+            wildcard: HashMap::new(),
+            default: pairs.first().map(|pair| Arc::clone(&pair.key)),
+            infos: pairs.iter().map(|pair| pair.info.clone()).collect(),
+            digests: pairs.iter().map(|pair| pair.digest).collect(),
+        };
+        for pair in pairs {
+            for name in &pair.info.names {
+                let (map, name) = match name.strip_prefix("*.") {
+                    Some(suffix) => (&mut names.wildcard, suffix),
+                    None => (&mut names.exact, name.as_str()),
+                };
+                // The first in the config wins where two cover the same name.
+                map.entry(name.to_owned())
+                    .or_insert_with(|| Arc::clone(&pair.key));
+            }
+        }
+        names
+    }
+
+    /// Exact before wildcard; a wildcard stands for exactly one label (RFC 9525 6.3).
+    fn find(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+        if let Some(key) = self.exact.get(name) {
+            return Some(Arc::clone(key));
+        }
+        let (_, suffix) = name.split_once('.')?;
+        self.wildcard.get(suffix).map(Arc::clone)
+    }
+}
+
+impl ResolvesServerCert for CertificateStore {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let names = self.current.load();
+        let asked = hello.server_name().map(str::to_ascii_lowercase);
+        asked
+            .and_then(|name| names.find(&name))
+            .or_else(|| names.default.as_ref().map(Arc::clone))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::testing::write_pair;
+
+    #[test]
+    fn names_and_expiry_are_read_from_the_leaf() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = write_pair(
+            folder.path(),
+            "a",
+            &["Hooks.example.com", "*.example.org"],
+            30,
+        );
+        let pair = load_pair(&files.cert, &files.key).unwrap();
+        assert_eq!(pair.info.names, ["hooks.example.com", "*.example.org"]);
+        assert!(!pair.info.is_expired(Now::read()));
+    }
+
+    #[test]
+    fn each_fault_has_its_own_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let a = write_pair(folder.path(), "a", &["a.example"], 30);
+        let b = write_pair(folder.path(), "b", &["b.example"], 30);
+        let old = write_pair(folder.path(), "old", &["old.example"], -1);
+        let missing = folder.path().join("none.pem");
+        let check = |cert: &Path, key: &Path| load_pair(cert, key).map(|_| ()).unwrap_err();
+        assert!(matches!(
+            check(&a.cert, &b.key),
+            CertificateError::Mismatch { .. }
+        ));
+        assert!(matches!(
+            check(&missing, &a.key),
+            CertificateError::Read { .. }
+        ));
+        assert!(matches!(
+            check(&a.key, &a.key),
+            CertificateError::NoCertificate { .. }
+        ));
+        assert!(matches!(
+            check(&a.cert, &a.cert),
+            CertificateError::NoKey { .. }
+        ));
+        assert!(matches!(
+            check(&old.cert, &old.key),
+            CertificateError::Expired { .. }
+        ));
+    }
+
+    #[test]
+    fn exact_beats_wildcard_and_a_wildcard_is_one_label() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = [
+            write_pair(folder.path(), "first", &["default.example"], 30),
+            write_pair(folder.path(), "wild", &["*.example.com"], 30),
+            write_pair(folder.path(), "exact", &["a.example.com"], 30),
+        ];
+        let store = CertificateStore::load(&files).unwrap();
+        let names = store.current.load();
+        let exact = names.find("a.example.com").unwrap();
+        let wild = names.find("b.example.com").unwrap();
+        assert!(!Arc::ptr_eq(&exact, &wild));
+        assert!(Arc::ptr_eq(&wild, &names.find("c.example.com").unwrap()));
+        assert!(names.find("x.b.example.com").is_none());
+        assert!(names.find("example.com").is_none());
+    }
+
+    #[test]
+    fn reload_takes_new_files_and_keeps_the_old_ones_on_a_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = write_pair(folder.path(), "a", &["a.example"], 30);
+        let store = CertificateStore::load(std::slice::from_ref(&files)).unwrap();
+        assert!(!store.reload().unwrap());
+        write_pair(folder.path(), "a", &["b.example"], 60);
+        assert!(store.reload().unwrap());
+        assert_eq!(store.infos()[0].names, ["b.example"]);
+        let other = write_pair(folder.path(), "other", &["c.example"], 60);
+        std::fs::copy(&other.cert, &files.cert).unwrap();
+        assert!(matches!(
+            store.reload(),
+            Err(CertificateError::Mismatch { .. })
+        ));
+        assert_eq!(store.infos()[0].names, ["b.example"]);
+        write_pair(folder.path(), "a", &["late.example"], -1);
+        assert!(matches!(
+            store.reload(),
+            Err(CertificateError::Expired { .. })
+        ));
+        assert_eq!(store.infos()[0].names, ["b.example"]);
+    }
+}

@@ -1,0 +1,273 @@
+//! Follows a chunked body byte by byte, as strictly as `head_check` reads heads, so that the guard knows where the next
+//! head begins. A pure state machine: bytes in, how many of them belong to the body out.
+
+use thiserror::Error;
+
+use crate::edge::head_check::{HeadFault, check_trailer_line};
+
+/// Hex digits of one chunk's size: what a `u64` holds.
+const MAX_DIGITS: u8 = 16;
+/// Bytes of extensions in one line; nobody sends any.
+const MAX_EXTENSION: u16 = 255;
+/// Bytes of the whole trailer section.
+const MAX_TRAILER: usize = 4096;
+/// Names that say where a message ends or where it goes; in a trailer they come too late to be honest (RFC 9110 6.5.1).
+const FORBIDDEN: [&[u8]; 6] = [
+    b"content-length",
+    b"transfer-encoding",
+    b"host",
+    b"connection",
+    b"trailer",
+    b"upgrade",
+];
+
+/// What is wrong with a chunked body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum ChunkFault {
+    /// A size that is not 1 to 16 hex digits.
+    #[error("malformed chunk size")]
+    Size,
+    /// An extension that is too long or holds control characters.
+    #[error("malformed chunk extension")]
+    Extension,
+    /// A line or a chunk that does not end in CR LF.
+    #[error("chunk without CR LF at its end")]
+    LineEnd,
+    /// A trailer section that is too long.
+    #[error("trailer section too long")]
+    TrailerTooLong,
+    /// A trailer line that is malformed or has a name that no trailer may have.
+    #[error("malformed trailer")]
+    Trailer,
+}
+
+/// Where in a chunked body the scanner stands.
+#[derive(Debug)]
+pub struct ChunkScanner {
+    state: State,
+    /// The trailer section so far; empty for nearly every body.
+    trailer: Vec<u8>,
+    /// Where in `trailer` the current line begins.
+    line: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Size { digits: u8, size: u64 },
+    Extension { length: u16, size: u64 },
+    SizeLf { size: u64 },
+    Data { left: u64 },
+    DataCr,
+    DataLf,
+    Trailer,
+    Done,
+}
+
+const NEXT_SIZE: State = State::Size { digits: 0, size: 0 };
+
+impl Default for ChunkScanner {
+    fn default() -> Self {
+        Self {
+            state: NEXT_SIZE,
+            trailer: Vec::new(),
+            line: 0,
+        }
+    }
+}
+
+impl ChunkScanner {
+    /// How many of the bytes belong to the body; fewer than all only at its end.
+    ///
+    /// # Errors
+    /// The first fault; the scanner is of no use after it.
+    pub fn scan(&mut self, bytes: &[u8]) -> Result<usize, ChunkFault> {
+        let mut at = 0_usize;
+        while let Some(byte) = bytes.get(at) {
+            match self.state {
+                State::Done => break,
+                State::Data { left } => {
+                    let here = bytes.len().saturating_sub(at);
+                    let take = usize::try_from(left).unwrap_or(usize::MAX).min(here);
+                    at = at.saturating_add(take);
+                    let left = left.saturating_sub(take as u64);
+                    self.state = match left {
+                        0 => State::DataCr,
+                        left => State::Data { left },
+                    };
+                }
+                state => {
+                    self.state = self.step(state, *byte)?;
+                    at = at.saturating_add(1);
+                }
+            }
+        }
+        Ok(at)
+    }
+
+    /// Whether the whole body was seen.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+
+    fn step(&mut self, state: State, byte: u8) -> Result<State, ChunkFault> {
+        match (state, byte) {
+            (State::Size { digits, size }, _) => size_step(digits, size, byte),
+            (State::Extension { size, .. }, b'\r') => Ok(State::SizeLf { size }),
+            (State::Extension { length, size }, b' '..=b'~' | b'\t') if length < MAX_EXTENSION => {
+                let length = length.saturating_add(1);
+                Ok(State::Extension { length, size })
+            }
+            (State::Extension { .. }, _) => Err(ChunkFault::Extension),
+            (State::SizeLf { size: 0 }, b'\n') => Ok(State::Trailer),
+            (State::SizeLf { size }, b'\n') => Ok(State::Data { left: size }),
+            (State::DataCr, b'\r') => Ok(State::DataLf),
+            (State::DataLf, b'\n') => Ok(NEXT_SIZE),
+            (State::Trailer, _) => self.trailer_step(byte),
+            (State::SizeLf { .. } | State::DataCr | State::DataLf, _) => Err(ChunkFault::LineEnd),
+            (State::Data { .. } | State::Done, _) => Ok(state),
+        }
+    }
+
+    fn trailer_step(&mut self, byte: u8) -> Result<State, ChunkFault> {
+        if self.trailer.len() >= MAX_TRAILER {
+            return Err(ChunkFault::TrailerTooLong);
+        }
+        self.trailer.push(byte);
+        if byte != b'\n' {
+            return Ok(State::Trailer);
+        }
+        let Some([line @ .., b'\r', b'\n']) = self.trailer.get(self.line..) else {
+            return Err(ChunkFault::LineEnd);
+        };
+        if line.is_empty() {
+            return Ok(State::Done);
+        }
+        let name = check_trailer_line(line).map_err(|_: HeadFault| ChunkFault::Trailer)?;
+        if FORBIDDEN
+            .iter()
+            .any(|forbidden| name.eq_ignore_ascii_case(forbidden))
+        {
+            return Err(ChunkFault::Trailer);
+        }
+        self.line = self.trailer.len();
+        Ok(State::Trailer)
+    }
+}
+
+fn size_step(digits: u8, size: u64, byte: u8) -> Result<State, ChunkFault> {
+    let value = match byte {
+        b'0'..=b'9' => byte - b'0',
+        b'a'..=b'f' => byte - b'a' + 10,
+        b'A'..=b'F' => byte - b'A' + 10,
+        b';' if digits > 0 => return Ok(State::Extension { length: 1, size }),
+        b'\r' if digits > 0 => return Ok(State::SizeLf { size }),
+        _ => return Err(ChunkFault::Size),
+    };
+    if digits >= MAX_DIGITS {
+        return Err(ChunkFault::Size);
+    }
+    Ok(State::Size {
+        digits: digits + 1,
+        size: (size << 4) | u64::from(value),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn scan(bytes: &[u8]) -> Result<Option<usize>, ChunkFault> {
+        let mut scanner = ChunkScanner::default();
+        let taken = scanner.scan(bytes)?;
+        Ok(scanner.is_done().then_some(taken))
+    }
+
+    #[test]
+    fn a_body_ends_where_it_ends() {
+        let check = |body: &str| {
+            assert_eq!(
+                scan(format!("{body}GET /").as_bytes()),
+                Ok(Some(body.len())),
+                "{body:?}"
+            );
+        };
+        check("0\r\n\r\n");
+        check("5\r\nhello\r\n0\r\n\r\n");
+        check("05\r\nhello\r\nA\r\n0123456789\r\n000\r\n\r\n");
+        check("5;a=b;c=\"d\"\r\nhello\r\n0;x\r\n\r\n");
+        check("0\r\nX-Checksum: 1\r\nY: 2\r\n\r\n");
+    }
+
+    // Mutation for each line: let the state that refuses it go on instead.
+    #[test]
+    fn tricks_are_refused() {
+        use ChunkFault::*;
+        for (body, fault) in [
+            ("\r\n", Size),
+            ("+5\r\nhello", Size),
+            (" 5\r\nhello", Size),
+            ("5 \r\nhello", Size),
+            ("0x5\r\nhello", Size),
+            ("g\r\n", Size),
+            (";a\r\n", Size),
+            ("-1\r\n", Size),
+            ("5\nhello", Size),
+            ("00000000000000005\r\nhello", Size),
+            ("fffffffffffffffff\r\n", Size),
+            ("5;a\nhello", Extension),
+            ("5;a\0\r\nhello", Extension),
+            ("5;a\x0b\r\nhello", Extension),
+            ("5\rxhello", LineEnd),
+            ("5\r\r\nhello", LineEnd),
+            ("5\r\nhello0\r\n\r\n", LineEnd),
+            ("5\r\nhello\n0\r\n\r\n", LineEnd),
+            ("5\r\nhello\rx", LineEnd),
+            ("0\r\n\n", LineEnd),
+            ("0\r\nX: 1\n\r\n", LineEnd),
+            ("0\r\nX\r\n\r\n", Trailer),
+            ("0\r\nX : 1\r\n\r\n", Trailer),
+            ("0\r\nX: 1\r\n y\r\n\r\n", Trailer),
+            ("0\r\nX: \0\r\n\r\n", Trailer),
+            ("0\r\nContent-Length: 5\r\n\r\n", Trailer),
+            ("0\r\ntransfer-encoding: chunked\r\n\r\n", Trailer),
+            ("0\r\nHOST: a\r\n\r\n", Trailer),
+        ] {
+            assert_eq!(scan(body.as_bytes()), Err(fault), "{body:?}");
+        }
+        let long = format!("5;{}\r\n", "a".repeat(300));
+        assert_eq!(scan(long.as_bytes()), Err(Extension));
+        let long = format!("0\r\nX: {}\r\n\r\n", "a".repeat(5000));
+        assert_eq!(scan(long.as_bytes()), Err(TrailerTooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn splits_do_not_change_the_verdict(
+            body in prop::collection::vec(
+                prop_oneof![
+                    Just("5\r\nhello\r\n".to_owned()), Just("0\r\n".to_owned()), Just("\r\n".to_owned()),
+                    Just("X: 1\r\n".to_owned()), "[0-9a-f;\r\n]{0,6}",
+                ], 0..6),
+            cut in 1_usize..9,
+        ) {
+            let bytes = body.concat().into_bytes();
+            let mut scanner = ChunkScanner::default();
+            let mut taken = Ok(0);
+            for piece in bytes.chunks(cut) {
+                match scanner.scan(piece) {
+                    Ok(more) => taken = taken.map(|sum: usize| sum + more),
+                    Err(fault) => { taken = Err(fault); break; }
+                }
+            }
+            prop_assert_eq!(scan(&bytes), taken.map(|sum| scanner.is_done().then_some(sum)));
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes: Vec<u8>) {
+            let _ = scan(&bytes);
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! The way of one connection: PROXY header, limit of its source, TLS, then HTTP/1 or HTTP/2 as ALPN said, to its end.
+//!
+//! Every phase has a deadline that counts from its begin, not per read. The future of an idle connection holds little: the
+//! phases that need much memory are boxed and gone when they are over.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{HeaderValue, Request, StatusCode, header};
+use hyper::body::Incoming;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+
+use crate::config::model::ProxyProtocol;
+use crate::edge::event::{EdgeEvent, Refusal};
+use crate::edge::head_check::HeadFault;
+use crate::edge::limits::SourceSlot;
+use crate::edge::settings::Settings;
+use crate::edge::source::{Peer, is_trusted, sender};
+use crate::edge::stop::Stop;
+use crate::edge::transport::Transport;
+use crate::edge::watch::Stall;
+use crate::edge::{Edge, Handler, http1, http2, proxy_protocol};
+use crate::model::source::{Source, SourceKey, canonical};
+use crate::net::answer::{Answer, AnswerBody};
+use crate::net::problem;
+
+/// For the goodbye: so long, and so many bytes that the peer may still send before it reads our last answer.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// What the requests of one connection share.
+pub(super) struct Shared<H> {
+    edge: Arc<Edge>,
+    pub(super) settings: Arc<Settings>,
+    handler: H,
+    peer: Peer,
+    is_tls: bool,
+    /// The peer's lists of forwarders count.
+    is_proxy: bool,
+}
+
+/// A connection that is ready to speak HTTP.
+struct Opened {
+    transport: Transport,
+    ip: IpAddr,
+    slot: Option<SourceSlot>,
+}
+
+/// What ended the wait for the next request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wake {
+    Bytes,
+    PeerGone,
+    Idle,
+    Stop,
+}
+
+/// Serves one connection. Slots and counts are given back by `Drop`, whatever happens in here.
+pub(super) async fn serve<H: Handler>(
+    edge: Arc<Edge>,
+    stream: TcpStream,
+    socket: SocketAddr,
+    handler: H,
+    stop: Arc<Stop>,
+    tracker: TaskTracker,
+) {
+    let settings = edge.settings();
+    let opened = Box::pin(open(&edge, &settings, stream, socket, &stop)).await;
+    let Some(Opened {
+        transport,
+        ip,
+        slot: _slot,
+    }) = opened
+    else {
+        return;
+    };
+    let shared = Arc::new(Shared {
+        is_tls: matches!(transport, Transport::Tls(_)),
+        is_proxy: is_trusted(ip, &settings.trusted_proxies),
+        peer: Peer { socket, ip },
+        edge,
+        settings,
+        handler,
+    });
+    if transport.is_h2() {
+        shared.edge.counters().connections_h2.add();
+        serve_h2(transport, &shared, &stop, tracker).await;
+    } else {
+        shared.edge.counters().connections_h1.add();
+        serve_h1(transport, &shared, &stop).await;
+    }
+}
+
+/// Everything before HTTP, within `handshake_timeout`. None: closed.
+async fn open(
+    edge: &Arc<Edge>,
+    settings: &Settings,
+    mut stream: TcpStream,
+    socket: SocketAddr,
+    stop: &Stop,
+) -> Option<Opened> {
+    let deadline = Instant::now() + settings.handshake_timeout;
+    let peer = canonical(socket.ip());
+    let (drain, abort) = stop.waits();
+    let (drain, abort) = (pin!(drain), pin!(abort));
+    let mut signals = stop.signals(drain, abort);
+    let mut opening = pin!(timeout_at(deadline, async {
+        let ip = announced(edge, settings, &mut stream, peer).await?;
+        let slot = source_slot(edge, settings, ip)?;
+        let transport = handshake(edge, settings, stream, ip).await?;
+        Some(Opened {
+            transport,
+            ip,
+            slot,
+        })
+    }));
+    // Nobody waits for an answer yet, so a drain ends this at once.
+    let done = std::future::poll_fn(|context| {
+        if signals.poll_level(context).is_drain() {
+            return Poll::Ready(Ok(None));
+        }
+        opening.as_mut().poll(context)
+    })
+    .await;
+    done.unwrap_or_else(|_| {
+        edge.counters().handshakes_timed_out.add();
+        edge.tell(EdgeEvent::HandshakeTimeout { ip: peer });
+        None
+    })
+}
+
+/// The sender by the PROXY protocol where it is required, else the peer.
+async fn announced(
+    edge: &Edge,
+    settings: &Settings,
+    stream: &mut TcpStream,
+    peer: IpAddr,
+) -> Option<IpAddr> {
+    if settings.proxy_protocol == ProxyProtocol::Off {
+        return Some(peer);
+    }
+    let refuse = |reason| {
+        edge.counters().refused_proxy_header.add();
+        edge.tell(EdgeEvent::ProxyHeaderRefused { ip: peer, reason });
+        None
+    };
+    if !is_trusted(peer, &settings.trusted_proxies) {
+        return refuse("the peer is not a trusted proxy");
+    }
+    match proxy_protocol::read(stream).await {
+        Ok(announced) => Some(announced.unwrap_or(peer)),
+        Err(error) => refuse(error.reason()),
+    }
+}
+
+/// A slot of the source. Trusted proxies carry many senders and are exempt. None: too many.
+fn source_slot(edge: &Edge, settings: &Settings, ip: IpAddr) -> Option<Option<SourceSlot>> {
+    if is_trusted(ip, &settings.trusted_proxies) {
+        return Some(None);
+    }
+    let limit = settings.max_connections_per_source;
+    let slot = edge.limits.enter_source(SourceKey::of(ip), limit);
+    if slot.is_none() {
+        edge.counters().refused_source.add();
+        edge.tell(EdgeEvent::ConnectionRefused {
+            ip,
+            reason: Refusal::TooManyFromSource,
+        });
+        return None;
+    }
+    Some(slot)
+}
+
+async fn handshake(
+    edge: &Edge,
+    settings: &Settings,
+    stream: TcpStream,
+    ip: IpAddr,
+) -> Option<Transport> {
+    let Some(tls) = &settings.tls else {
+        return Some(Transport::plain(stream));
+    };
+    let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
+    match acceptor.accept(stream).await {
+        Ok(stream) => {
+            edge.counters().handshakes_ok.add();
+            Some(Transport::Tls(Box::new(stream)))
+        }
+        Err(error) => {
+            edge.counters().handshakes_failed.add();
+            let error = error.to_string();
+            edge.tell(EdgeEvent::HandshakeFailed { ip, error });
+            None
+        }
+    }
+}
+
+async fn serve_h2<H: Handler>(
+    mut transport: Transport,
+    shared: &Arc<Shared<H>>,
+    stop: &Stop,
+    tracker: TaskTracker,
+) {
+    let ip = shared.peer.ip;
+    if wait(&mut transport, shared.settings.idle_timeout, stop).await != Wake::Bytes {
+        return close(transport).await;
+    }
+    let end = Box::pin(http2::drive(transport, shared, stop, tracker)).await;
+    let counters = shared.edge.counters();
+    match end {
+        http2::End::Over | http2::End::Aborted => {}
+        http2::End::Idle => counters.idle_closed.add(),
+        http2::End::Stalled(stall) => shared.note_stall(stall),
+        http2::End::Flood => {
+            counters.floods_cut.add();
+            shared.edge.tell(EdgeEvent::Flood { ip });
+        }
+    }
+}
+
+async fn serve_h1<H: Handler>(mut transport: Transport, shared: &Arc<Shared<H>>, stop: &Stop) {
+    let idle = shared.settings.idle_timeout;
+    loop {
+        match wait(&mut transport, idle, stop).await {
+            Wake::Bytes => {}
+            Wake::Idle => {
+                shared.edge.counters().idle_closed.add();
+                return close(transport).await;
+            }
+            Wake::PeerGone | Wake::Stop => return close(transport).await,
+        }
+        match Box::pin(http1::drive(transport, shared, stop)).await {
+            http1::End::Aborted => return,
+            http1::End::Parked(rest) => transport = rest,
+            http1::End::Stalled(rest, stall) => {
+                shared.note_stall(stall);
+                if stall == Stall::Head {
+                    last_answer(rest, StatusCode::REQUEST_TIMEOUT).await;
+                }
+                return;
+            }
+            http1::End::Over {
+                transport,
+                fault,
+                is_peer_gone,
+            } => {
+                return match fault {
+                    Some(fault) => {
+                        shared.note_fault(fault);
+                        last_answer(transport, fault.status()).await;
+                    }
+                    None if is_peer_gone => close(transport).await,
+                    None => Box::pin(linger(transport)).await,
+                };
+            }
+        }
+    }
+}
+
+/// Waits for the first byte of the next request, with next to no memory.
+async fn wait(transport: &mut Transport, idle: Duration, stop: &Stop) -> Wake {
+    transport.release();
+    let (drain, abort) = stop.waits();
+    let (drain, abort) = (pin!(drain), pin!(abort));
+    let mut signals = stop.signals(drain, abort);
+    let mut timer = pin!(tokio::time::sleep(idle));
+    std::future::poll_fn(|context| {
+        let level = signals.poll_level(context);
+        // Bytes before the stop: a request that is here already is still answered.
+        match transport.poll_fill(context) {
+            Poll::Ready(Ok(bytes)) if !bytes.is_empty() => return Poll::Ready(Wake::Bytes),
+            Poll::Ready(_) => return Poll::Ready(Wake::PeerGone),
+            Poll::Pending => {}
+        }
+        if level.is_drain() {
+            return Poll::Ready(Wake::Stop);
+        }
+        timer.as_mut().poll(context).map(|()| Wake::Idle)
+    })
+    .await
+}
+
+/// Ends the connection: says so, and does not wait for the peer.
+async fn close(mut transport: Transport) {
+    let goodbye = std::future::poll_fn(|context| transport.poll_shutdown(context));
+    let _ = timeout(LINGER, goodbye).await;
+}
+
+/// Ends the connection, and reads what the peer still sends, so that the system does not throw away our last answer with
+/// a reset before the peer has read it.
+async fn linger(mut transport: Transport) {
+    let _ = timeout(LINGER, async {
+        std::future::poll_fn(|context| transport.poll_shutdown(context)).await?;
+        let mut rest = transport.socket().take(LINGER_BYTES as u64);
+        let mut sink = [0; 2048];
+        while rest.read(&mut sink).await? > 0 {}
+        io::Result::Ok(())
+    })
+    .await;
+}
+
+/// Writes a refusal without hyper, and ends the connection.
+async fn last_answer(mut transport: Transport, status: StatusCode) {
+    let body = problem::document(status, None);
+    let reason = status.canonical_reason().unwrap_or_default();
+    let (code, length) = (status.as_u16(), body.len());
+    let text = format!(
+        "HTTP/1.1 {code} {reason}\r\ncontent-type: application/problem+json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    );
+    let mut left = text.as_bytes();
+    let write = std::future::poll_fn(|context| {
+        while !left.is_empty() {
+            let count = std::task::ready!(transport.poll_write(context, left))?;
+            left = left.get(count.max(1)..).unwrap_or_default();
+        }
+        transport.poll_flush(context)
+    });
+    if let Ok(Ok(())) = timeout(LINGER, write).await {
+        Box::pin(linger(transport)).await;
+    }
+}
+
+impl<H: Handler> Shared<H> {
+    /// Hands a request on, with its sender.
+    pub(super) fn answer(&self, request: Request<Incoming>) -> H::Future {
+        self.edge.counters().requests.add();
+        let ip = if self.is_proxy {
+            sender(
+                self.peer.ip,
+                &self.settings.trusted_proxies,
+                request.headers(),
+            )
+        } else {
+            self.peer.ip
+        };
+        let source = Source {
+            ip,
+            peer: self.peer.socket,
+            is_tls: self.is_tls,
+        };
+        self.handler.answer(request, source)
+    }
+
+    /// The answer to a request that has more than one meaning.
+    pub(super) fn refuse(&self, fault: HeadFault) -> Answer {
+        self.note_fault(fault);
+        let body = problem::document(fault.status(), None);
+        let mut answer = Answer::new(AnswerBody::whole(body.into()));
+        *answer.status_mut() = fault.status();
+        answer.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        answer
+    }
+
+    fn note_fault(&self, fault: HeadFault) {
+        self.edge.counters().heads_refused.add();
+        let ip = self.peer.ip;
+        self.edge.tell(EdgeEvent::HeadRefused { ip, fault });
+    }
+
+    fn note_stall(&self, stall: Stall) {
+        let ip = self.peer.ip;
+        match stall {
+            Stall::Head => {
+                self.edge.counters().heads_timed_out.add();
+                self.edge.tell(EdgeEvent::HeadTimeout { ip });
+            }
+            Stall::Write => {
+                self.edge.counters().writes_stalled.add();
+                self.edge.tell(EdgeEvent::WriteStalled { ip });
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Reads along with an HTTP/2 connection, frame heads only: whether a head has begun and is not whole, and whether there is
+//! a flood of frames that carry nothing. hyper and h2 have no deadline for the former and answer each of the latter.
+//!
+//! A pure state machine over the bytes that the peer sends; it changes and judges nothing else.
+
+/// The client's preface comes before the first frame.
+const PREFACE: usize = 24;
+const HEAD: usize = 9;
+
+/// Frames that carry nothing: so many at once, refilled at so many per second. A sender needs a handful per request.
+const BURST: u32 = 500;
+const PER_SECOND: u64 = 50;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// Where the peer's bytes stand.
+#[derive(Debug)]
+pub(super) struct FrameWatch {
+    preface_left: usize,
+    head: [u8; HEAD],
+    head_len: usize,
+    payload_left: usize,
+    kind: u8,
+    /// A header block has begun, and the frame with its end has not been seen whole.
+    is_in_block: bool,
+    ends_block: bool,
+    tokens: u32,
+    refilled_ms: u64,
+}
+
+/// What the newest bytes were.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Sight {
+    /// Between frames, or within the body of a request.
+    Whole,
+    /// Within the preface, a frame head, a control frame or a header block.
+    Partial,
+    /// Too many frames that carry nothing.
+    Flood,
+}
+
+impl Default for FrameWatch {
+    fn default() -> Self {
+        Self {
+            preface_left: PREFACE,
+            head: [0; HEAD],
+            head_len: 0,
+            payload_left: 0,
+            kind: DATA,
+            is_in_block: false,
+            ends_block: false,
+            tokens: BURST,
+            refilled_ms: 0,
+        }
+    }
+}
+
+impl FrameWatch {
+    /// Takes note of bytes; `now_ms` is asked only where frames that carry nothing come, `has_streams` says whether
+    /// any request is open.
+    pub(super) fn see(
+        &mut self,
+        mut bytes: &[u8],
+        has_streams: bool,
+        now_ms: impl Fn() -> u64,
+    ) -> Sight {
+        skip(&mut bytes, &mut self.preface_left);
+        while !bytes.is_empty() {
+            if self.payload_left > 0 {
+                skip(&mut bytes, &mut self.payload_left);
+            } else if let Some((first, rest)) = bytes.split_first() {
+                if let Some(slot) = self.head.get_mut(self.head_len) {
+                    *slot = *first;
+                }
+                bytes = rest;
+                self.head_len = self.head_len.saturating_add(1);
+                if self.head_len >= HEAD && !self.begin_frame(has_streams, &now_ms) {
+                    return Sight::Flood;
+                }
+            }
+            if self.payload_left == 0 && self.head_len == 0 && self.ends_block {
+                (self.is_in_block, self.ends_block) = (false, false);
+            }
+        }
+        let is_mid_frame = self.head_len > 0 || (self.payload_left > 0 && self.kind != DATA);
+        if self.preface_left > 0 || is_mid_frame || self.is_in_block {
+            Sight::Partial
+        } else {
+            Sight::Whole
+        }
+    }
+
+    /// A whole frame head. False: a flood.
+    fn begin_frame(&mut self, has_streams: bool, now_ms: &impl Fn() -> u64) -> bool {
+        let [a, b, c, kind, flags, ..] = self.head;
+        let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        (self.head_len, self.payload_left, self.kind) = (0, length, kind);
+        let carries = match kind {
+            HEADERS | CONTINUATION => {
+                self.is_in_block = true;
+                self.ends_block = flags & END_HEADERS != 0;
+                // Only the first frame of a block and those with content are worth something.
+                kind == HEADERS || length > 0
+            }
+            DATA => length > 0 || flags & END_STREAM != 0,
+            // A peer that reads a long answer sends many; without an answer they are noise.
+            WINDOW_UPDATE => has_streams,
+            _ => false,
+        };
+        carries || self.spend(now_ms())
+    }
+
+    fn spend(&mut self, now_ms: u64) -> bool {
+        let gone = now_ms.saturating_sub(self.refilled_ms);
+        let refill = gone.saturating_mul(PER_SECOND) / 1000;
+        if refill > 0 {
+            let refill = u32::try_from(refill).unwrap_or(BURST);
+            self.tokens = self.tokens.saturating_add(refill).min(BURST);
+            self.refilled_ms = now_ms;
+        }
+        match self.tokens.checked_sub(1) {
+            None => false,
+            Some(left) => {
+                self.tokens = left;
+                true
+            }
+        }
+    }
+}
+
+fn skip(bytes: &mut &[u8], left: &mut usize) {
+    let count = bytes.len().min(*left);
+    *bytes = bytes.get(count..).unwrap_or_default();
+    *left = left.saturating_sub(count);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut bytes = length[1..].to_vec();
+        bytes.extend([kind, flags, 0, 0, 0, 1]);
+        bytes.extend(payload);
+        bytes
+    }
+
+    fn after(pieces: &[Vec<u8>]) -> Sight {
+        let mut at_once = FrameWatch::default();
+        let bytes = [vec![0; PREFACE], pieces.concat()].concat();
+        let sight = at_once.see(&bytes, true, || 0);
+        let mut bytewise = FrameWatch::default();
+        let mut last = Sight::Whole;
+        for byte in bytes {
+            last = bytewise.see(&[byte], true, || 0);
+            if last == Sight::Flood {
+                break;
+            }
+        }
+        assert_eq!(sight, last);
+        sight
+    }
+
+    #[test]
+    fn a_header_block_is_partial_until_its_end() {
+        assert_eq!(after(&[]), Sight::Whole);
+        assert_eq!(
+            FrameWatch::default().see(b"PRI", true, || 0),
+            Sight::Partial
+        );
+        assert_eq!(after(&[frame(HEADERS, END_HEADERS, b"abc")]), Sight::Whole);
+        assert_eq!(after(&[frame(HEADERS, 0, b"abc")]), Sight::Partial);
+        let middle = frame(CONTINUATION, 0, b"x");
+        assert_eq!(
+            after(&[frame(HEADERS, 0, b"abc"), middle.clone()]),
+            Sight::Partial
+        );
+        let end = frame(CONTINUATION, END_HEADERS, b"");
+        assert_eq!(
+            after(&[frame(HEADERS, 0, b"abc"), middle, end]),
+            Sight::Whole
+        );
+        assert_eq!(
+            after(&[frame(DATA, 0, b"abc")[..11].to_vec()]),
+            Sight::Whole
+        );
+        assert_eq!(
+            after(&[frame(4, 0, b"abcdef")[..11].to_vec()]),
+            Sight::Partial
+        );
+    }
+
+    // Mutation: `carries || self.spend(..)` -> `true`.
+    #[test]
+    fn frames_that_carry_nothing_are_counted() {
+        for (kind, flags, payload) in [
+            (6, 0, [0; 8].as_slice()),
+            (4, 0, &[]),
+            (3, 0, &[0; 4]),
+            (DATA, 0, &[]),
+            (0x20, 0, &[]),
+        ] {
+            let many = vec![frame(kind, flags, payload); 2000];
+            assert_eq!(after(&many), Sight::Flood, "{kind}");
+            assert_eq!(after(&many[..100]), Sight::Whole, "{kind}");
+        }
+        assert_eq!(after(&vec![frame(DATA, 0, b"x"); 2000]), Sight::Whole);
+        assert_eq!(
+            after(&vec![frame(WINDOW_UPDATE, 0, &[0; 4]); 2000]),
+            Sight::Whole
+        );
+        let mut slow = FrameWatch::default();
+        slow.see(&[0; PREFACE], false, || 0);
+        for second in 0..2000 {
+            let ping = frame(6, 0, &[0; 8]);
+            assert_eq!(slow.see(&ping, false, || second * 1000), Sight::Whole);
+        }
+    }
+}

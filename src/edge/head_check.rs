@@ -1,0 +1,697 @@
+//! The strict check of one HTTP/1 head, as a pure function over its bytes.
+//!
+//! hyper forgives what other parsers in the chain may read differently: both framing headers at once, bare line feeds,
+//! two hosts. What passes here has one meaning only. No allocation, one pass for the line ends and one for the rest.
+
+use http::StatusCode;
+use memchr::memchr;
+
+/// hyper's own limit; more than this is answered 431 by both.
+const MAX_HEADERS: usize = 100;
+const MAX_METHOD: usize = 24;
+
+/// What is wrong with a head.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HeadFault {
+    /// More bytes than `max_header_size`, or more than 100 headers.
+    TooLarge,
+    /// A line that does not end in CR LF, or a CR elsewhere.
+    LineEnd,
+    /// A control character.
+    Control,
+    /// The first line is not `METHOD target HTTP/1.x`.
+    RequestLine,
+    /// A method that is malformed, or one that a gate has no use for (`CONNECT`, `TRACE`).
+    Method,
+    /// A target that is neither a path nor an absolute URL of the same host, or holds bytes that no target may hold.
+    Target,
+    /// A version other than 1.0 and 1.1.
+    Version,
+    /// A line that is continued on the next.
+    Folded,
+    /// A header line without colon, with a space before it, or with a name that is no token.
+    HeaderName,
+    /// A header that may stand once stands twice.
+    Duplicate,
+    /// No host, two hosts, or one that is malformed.
+    Host,
+    /// `Content-Length` that is not one plain number.
+    ContentLength,
+    /// `Transfer-Encoding` other than exactly `chunked`, or in HTTP/1.0.
+    TransferEncoding,
+    /// Both framing headers.
+    BothFramings,
+    /// A wish for another protocol.
+    Upgrade,
+}
+
+impl HeadFault {
+    /// What the sender is answered.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The word for logs and metrics.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::TooLarge => "head-too-large",
+            Self::LineEnd => "line-end",
+            Self::Control => "control-character",
+            Self::RequestLine => "request-line",
+            Self::Method => "method",
+            Self::Target => "target",
+            Self::Version => "version",
+            Self::Folded => "folded-header",
+            Self::HeaderName => "header-name",
+            Self::Duplicate => "duplicate-header",
+            Self::Host => "host",
+            Self::ContentLength => "content-length",
+            Self::TransferEncoding => "transfer-encoding",
+            Self::BothFramings => "both-framings",
+            Self::Upgrade => "upgrade",
+        }
+    }
+}
+
+/// Where the body ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Framing {
+    /// There is none.
+    Empty,
+    /// After so many bytes.
+    Length(u64),
+    /// After the last chunk.
+    Chunked,
+}
+
+/// Finds the end of a head that arrives in pieces, looking at each byte once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EndFinder {
+    seen: usize,
+    line: usize,
+    is_first_line_checked: bool,
+}
+
+impl EndFinder {
+    /// The length of the head in `bytes`, which begin with the head and hold at least what was seen before; none: more is
+    /// needed. What can be refused at once is refused at once, so that a peer who will never send the end need not be waited for.
+    ///
+    /// # Errors
+    /// A line that ends wrongly, an empty first line, or a first line that cannot become good.
+    pub fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadFault> {
+        while let Some(offset) = memchr(b'\n', bytes.get(self.seen..).unwrap_or_default()) {
+            let at = self.seen.saturating_add(offset);
+            let line = bytes.get(self.line..at).unwrap_or_default();
+            let Some((b'\r', text)) = line.split_last() else {
+                return Err(HeadFault::LineEnd);
+            };
+            if text.is_empty() {
+                let is_first = self.line == 0;
+                return if is_first {
+                    Err(HeadFault::RequestLine)
+                } else {
+                    Ok(Some(at.saturating_add(1)))
+                };
+            }
+            self.line = at.saturating_add(1);
+            self.seen = self.line;
+        }
+        self.seen = bytes.len();
+        self.check_begin(bytes)?;
+        Ok(None)
+    }
+
+    /// The first line of a head that is not whole yet.
+    fn check_begin(&mut self, bytes: &[u8]) -> Result<(), HeadFault> {
+        if self.is_first_line_checked {
+            return Ok(());
+        }
+        if self.line == 0 {
+            let is_method = |byte: &u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b' ');
+            let is_good = bytes.first().is_none_or(u8::is_ascii_uppercase)
+                && bytes.iter().take(3).all(is_method);
+            return if is_good {
+                Ok(())
+            } else {
+                Err(HeadFault::Method)
+            };
+        }
+        let first = memchr(b'\r', bytes).and_then(|end| bytes.get(..end));
+        self.is_first_line_checked = true;
+        check_request_line(first.unwrap_or_default()).map(|_| ())
+    }
+}
+
+/// The first line, taken apart.
+struct RequestLine<'a> {
+    is_version_10: bool,
+    /// The authority of a target in absolute form.
+    authority: Option<&'a [u8]>,
+}
+
+/// What the headers said that matters for framing.
+#[derive(Default)]
+struct Seen<'a> {
+    host: Option<&'a [u8]>,
+    length: Option<u64>,
+    is_chunked: bool,
+    has_content_type: bool,
+    has_authorization: bool,
+    has_expect: bool,
+}
+
+/// Checks one whole head, the empty line at its end included.
+///
+/// # Errors
+/// The first fault found.
+pub fn check_head(head: &[u8]) -> Result<Framing, HeadFault> {
+    let mut rest = head;
+    let first = next_line(&mut rest)?;
+    let line = check_request_line(first)?;
+    let mut seen = Seen::default();
+    let mut count = 0_usize;
+    loop {
+        let text = next_line(&mut rest)?;
+        if text.is_empty() {
+            break;
+        }
+        count = count.saturating_add(1);
+        if count > MAX_HEADERS {
+            return Err(HeadFault::TooLarge);
+        }
+        seen.note(text, &line)?;
+    }
+    if !rest.is_empty() {
+        return Err(HeadFault::LineEnd);
+    }
+    seen.check_host(&line)?;
+    match (seen.is_chunked, seen.length) {
+        (true, Some(_)) => Err(HeadFault::BothFramings),
+        (true, None) => Ok(Framing::Chunked),
+        (false, Some(0) | None) => Ok(Framing::Empty),
+        (false, Some(length)) => Ok(Framing::Length(length)),
+    }
+}
+
+impl<'a> Seen<'a> {
+    fn note(&mut self, line: &'a [u8], request: &RequestLine<'_>) -> Result<(), HeadFault> {
+        let (name, value) = split_header(line)?;
+        // Most names are told apart from ours by their length alone.
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => {
+                if self.host.replace(value).is_some() {
+                    return Err(HeadFault::Host);
+                }
+            }
+            6 if name.eq_ignore_ascii_case(b"expect") => once(&mut self.has_expect)?,
+            7 if name.eq_ignore_ascii_case(b"upgrade") => return Err(HeadFault::Upgrade),
+            12 if name.eq_ignore_ascii_case(b"content-type") => once(&mut self.has_content_type)?,
+            13 if name.eq_ignore_ascii_case(b"authorization") => {
+                once(&mut self.has_authorization)?;
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                let length = plain_number(value).ok_or(HeadFault::ContentLength)?;
+                if self.length.replace(length).is_some() {
+                    return Err(HeadFault::ContentLength);
+                }
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                let is_plain = value.eq_ignore_ascii_case(b"chunked");
+                if !is_plain || self.is_chunked || request.is_version_10 {
+                    return Err(HeadFault::TransferEncoding);
+                }
+                self.is_chunked = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check_host(&self, line: &RequestLine<'_>) -> Result<(), HeadFault> {
+        match self.host {
+            None if line.is_version_10 && line.authority.is_none() => Ok(()),
+            None => Err(HeadFault::Host),
+            Some(host) if !is_host(host) => Err(HeadFault::Host),
+            Some(host) => match line.authority {
+                Some(authority) if !authority.eq_ignore_ascii_case(host) => Err(HeadFault::Host),
+                _ => Ok(()),
+            },
+        }
+    }
+}
+
+/// Cuts off one line, without its end.
+fn next_line<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], HeadFault> {
+    let end = memchr(b'\n', rest).ok_or(HeadFault::LineEnd)?;
+    let (line, after) = rest.split_at(end);
+    *rest = after.get(1..).unwrap_or_default();
+    match line.split_last() {
+        Some((b'\r', text)) => Ok(text),
+        _ => Err(HeadFault::LineEnd),
+    }
+}
+
+fn check_request_line(line: &[u8]) -> Result<RequestLine<'_>, HeadFault> {
+    let first = memchr(b' ', line).ok_or(HeadFault::RequestLine)?;
+    let (method, rest) = line.split_at(first);
+    let rest = rest.get(1..).unwrap_or_default();
+    let second = memchr(b' ', rest).ok_or(HeadFault::RequestLine)?;
+    let (target, version) = rest.split_at(second);
+    check_method(method)?;
+    let is_version_10 = match version {
+        b" HTTP/1.1" => false,
+        b" HTTP/1.0" => true,
+        _ => return Err(HeadFault::Version),
+    };
+    Ok(RequestLine {
+        is_version_10,
+        authority: check_target(target)?,
+    })
+}
+
+fn check_method(method: &[u8]) -> Result<(), HeadFault> {
+    let is_spelled = (1..=MAX_METHOD).contains(&method.len())
+        && method
+            .iter()
+            .all(|byte| byte.is_ascii_uppercase() || *byte == b'-')
+        && method.first() != Some(&b'-');
+    match method {
+        b"CONNECT" | b"TRACE" => Err(HeadFault::Method),
+        _ if !is_spelled => Err(HeadFault::Method),
+        _ => Ok(()),
+    }
+}
+
+/// A path, or an absolute URL, whose authority is given back.
+fn check_target(target: &[u8]) -> Result<Option<&[u8]>, HeadFault> {
+    if !target.iter().all(|byte| is_target_byte(*byte)) {
+        return Err(HeadFault::Target);
+    }
+    if target.first() == Some(&b'/') {
+        return Ok(None);
+    }
+    let after = strip_scheme(target).ok_or(HeadFault::Target)?;
+    let slash = memchr(b'/', after).ok_or(HeadFault::Target)?;
+    let authority = after.get(..slash).unwrap_or_default();
+    if is_host(authority) {
+        Ok(Some(authority))
+    } else {
+        Err(HeadFault::Target)
+    }
+}
+
+fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
+    let strip = |scheme: &[u8]| {
+        let head = target.get(..scheme.len())?;
+        head.eq_ignore_ascii_case(scheme)
+            .then(|| target.get(scheme.len()..))?
+    };
+    strip(b"http://").or_else(|| strip(b"https://"))
+}
+
+/// What RFC 3986 allows, and the few more that senders put into queries unescaped. Never `#`, space, controls or bytes
+/// beyond ASCII.
+fn is_target_byte(byte: u8) -> bool {
+    matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'_' | b'a'..=b'~') && byte != b'`'
+}
+
+/// The name and the value without the white space around it.
+fn split_header(line: &[u8]) -> Result<(&[u8], &[u8]), HeadFault> {
+    if matches!(line.first(), Some(b' ' | b'\t')) {
+        return Err(HeadFault::Folded);
+    }
+    let colon = line.iter().position(|byte| !is_token_byte(*byte));
+    let colon = colon.ok_or(HeadFault::HeaderName)?;
+    let (name, rest) = line.split_at(colon);
+    let Some((b':', value)) = rest.split_first() else {
+        return Err(match rest.first() {
+            Some(byte) if is_control(*byte) => HeadFault::Control,
+            _ => HeadFault::HeaderName,
+        });
+    };
+    if name.is_empty() {
+        return Err(HeadFault::HeaderName);
+    }
+    if has_control(value) {
+        return Err(HeadFault::Control);
+    }
+    Ok((name, trim(value)))
+}
+
+/// Checks one line of a trailer section, and gives back its name.
+pub(super) fn check_trailer_line(line: &[u8]) -> Result<&[u8], HeadFault> {
+    split_header(line).map(|(name, _)| name)
+}
+
+/// RFC 9110 5.6.2.
+fn is_token_byte(byte: u8) -> bool {
+    static TOKEN: [bool; 256] = token_table();
+    TOKEN.get(usize::from(byte)).copied().unwrap_or_default()
+}
+
+const fn token_table() -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    loop {
+        #[expect(clippy::indexing_slicing, reason = "a u8 is always within 256")]
+        {
+            table[byte as usize] = byte.is_ascii_alphanumeric()
+                || matches!(
+                    byte,
+                    b'!' | b'#'
+                        | b'$'
+                        | b'%'
+                        | b'&'
+                        | b'\''
+                        | b'*'
+                        | b'+'
+                        | b'-'
+                        | b'.'
+                        | b'^'
+                        | b'_'
+                        | b'`'
+                        | b'|'
+                        | b'~'
+                );
+        }
+        if byte == u8::MAX {
+            return table;
+        }
+        byte += 1;
+    }
+}
+
+fn is_control(byte: u8) -> bool {
+    (byte < 0x20 && byte != b'\t') || byte == 0x7f
+}
+
+/// Without an early exit, so that the compiler can look at many bytes at once.
+fn has_control(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .fold(false, |bad, byte| bad | is_control(*byte))
+}
+
+fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = value {
+        value = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+/// Digits only, and not more than a `u64` holds.
+fn plain_number(value: &[u8]) -> Option<u64> {
+    if value.is_empty() {
+        return None;
+    }
+    value.iter().try_fold(0_u64, |sum, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        sum.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+fn once(flag: &mut bool) -> Result<(), HeadFault> {
+    if std::mem::replace(flag, true) {
+        return Err(HeadFault::Duplicate);
+    }
+    Ok(())
+}
+
+/// A name, an IPv4 address or a bracketed IPv6 address, with or without port; no user, no escapes.
+pub(super) fn is_host(host: &[u8]) -> bool {
+    let (name, port) = if host.first() == Some(&b'[') {
+        let Some(end) = memchr(b']', host) else {
+            return false;
+        };
+        let (name, port) = host.split_at(end.saturating_add(1));
+        let inner = name
+            .get(1..end)
+            .and_then(|inner| std::str::from_utf8(inner).ok());
+        if inner.is_none_or(|inner| inner.parse::<std::net::Ipv6Addr>().is_err()) {
+            return false;
+        }
+        (name, port)
+    } else {
+        let end = memchr(b':', host).unwrap_or(host.len());
+        let (name, port) = host.split_at(end);
+        let is_name_byte =
+            |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        if !name.iter().all(is_name_byte) {
+            return false;
+        }
+        (name, port)
+    };
+    let is_port = match port.split_first() {
+        None => true,
+        Some((b':', digits)) => {
+            (1..=5).contains(&digits.len())
+                && plain_number(digits).is_some_and(|number| number <= 65_535)
+        }
+        Some(_) => false,
+    };
+    !name.is_empty() && host.len() <= 255 && is_port
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn whole(head: &[u8]) -> Result<Option<Framing>, HeadFault> {
+        match EndFinder::default().find(head)? {
+            None => Ok(None),
+            Some(end) => check_head(&head[..end]).map(Some),
+        }
+    }
+
+    fn check(head: &str, expected: Result<Framing, HeadFault>) {
+        assert_eq!(whole(head.as_bytes()), expected.map(Some), "{head:?}");
+    }
+
+    #[test]
+    fn honest_heads_pass() {
+        check("POST /a HTTP/1.1\r\nHost: h\r\n\r\n", Ok(Framing::Empty));
+        check(
+            "POST / HTTP/1.1\r\nhost:h:8443\r\ncontent-length: 5 \r\n\r\n",
+            Ok(Framing::Length(5)),
+        );
+        check(
+            "POST /?a=b|{c} HTTP/1.1\r\nHost: [::1]:80\r\nTransfer-Encoding: Chunked\r\n\r\n",
+            Ok(Framing::Chunked),
+        );
+        check("GET / HTTP/1.0\r\n\r\n", Ok(Framing::Empty));
+        check(
+            "GET https://H/a HTTP/1.1\r\nHost: h\r\n\r\n",
+            Ok(Framing::Empty),
+        );
+        check(
+            "GET / HTTP/1.1\r\nHost: h\r\nX: caf\u{e9}\t1\r\nEmpty:\r\n\r\n",
+            Ok(Framing::Empty),
+        );
+    }
+
+    // Mutation for each line: make the arm of the named fault return Ok.
+    #[test]
+    fn each_fault_is_found() {
+        use HeadFault::*;
+        let head = |lines: &str| format!("POST / HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
+        for (lines, fault) in [
+            (
+                "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+                BothFramings,
+            ),
+            (
+                "Transfer-Encoding: chunked\r\nContent-Length: 0\r\n",
+                BothFramings,
+            ),
+            ("Content-Length: 1\r\nContent-Length: 1\r\n", ContentLength),
+            ("Content-Length: 1, 1\r\n", ContentLength),
+            ("Content-Length: +1\r\n", ContentLength),
+            ("Content-Length: -1\r\n", ContentLength),
+            ("Content-Length: 0x1\r\n", ContentLength),
+            ("Content-Length:\r\n", ContentLength),
+            ("Content-Length: 1 1\r\n", ContentLength),
+            ("Content-Length: 18446744073709551616\r\n", ContentLength),
+            ("Transfer-Encoding: gzip, chunked\r\n", TransferEncoding),
+            ("Transfer-Encoding: chunked, chunked\r\n", TransferEncoding),
+            (
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+                TransferEncoding,
+            ),
+            ("Transfer-Encoding: \"chunked\"\r\n", TransferEncoding),
+            ("Transfer-Encoding: chunked;a=b\r\n", TransferEncoding),
+            ("Transfer-Encoding: identity\r\n", TransferEncoding),
+            ("Transfer-Encoding:\r\n", TransferEncoding),
+            ("Transfer-Encoding: xchunked\r\n", TransferEncoding),
+            ("Transfer-Encoding : chunked\r\n", HeaderName),
+            ("Transfer-Encoding\r\n", HeaderName),
+            (": x\r\n", HeaderName),
+            ("a b: x\r\n", HeaderName),
+            ("a\u{e9}: x\r\n", HeaderName),
+            ("a(: x\r\n", HeaderName),
+            ("X: 1\r\n folded\r\n", Folded),
+            ("X: 1\r\n\tfolded\r\n", Folded),
+            ("X: 1\n", LineEnd),
+            ("X: 1\nY: 2\r\n", LineEnd),
+            ("X: 1\rY: 2\r\n", Control),
+            ("X: a\0b\r\n", Control),
+            ("X: a\x0bb\r\n", Control),
+            ("X: a\x7fb\r\n", Control),
+            ("X\0: a\r\n", Control),
+            ("Host: h\r\n", Host),
+            ("Upgrade: h2c\r\n", Upgrade),
+            ("Content-Type: a\r\ncontent-type: b\r\n", Duplicate),
+            ("Authorization: a\r\nAuthorization: b\r\n", Duplicate),
+            (
+                "Expect: 100-continue\r\nExpect: 100-continue\r\n",
+                Duplicate,
+            ),
+            (&"X: 1\r\n".repeat(100), TooLarge),
+        ] {
+            check(&head(lines), Err(fault));
+        }
+    }
+
+    #[test]
+    fn odd_first_lines_and_hosts_are_refused() {
+        use HeadFault::*;
+        for (line, fault) in [
+            ("get / HTTP/1.1", Method),
+            ("G\u{e9}T / HTTP/1.1", Method),
+            ("CONNECT h:443 HTTP/1.1", Method),
+            ("TRACE / HTTP/1.1", Method),
+            ("PRI * HTTP/2.0", Version),
+            ("GET / HTTP/2.0", Version),
+            ("GET / HTTP/1.2", Version),
+            ("GET / http/1.1", Version),
+            ("GET / HTTP/1.1 ", Version),
+            ("GET  / HTTP/1.1", Version),
+            ("GET / HTTP/1.1 x", Version),
+            ("GET /", RequestLine),
+            ("GET", RequestLine),
+            ("", RequestLine),
+            (" GET / HTTP/1.1", Method),
+            ("GET * HTTP/1.1", Target),
+            ("OPTIONS * HTTP/1.1", Target),
+            ("GET a HTTP/1.1", Target),
+            ("GET /a#b HTTP/1.1", Target),
+            ("GET /a\tb HTTP/1.1", Target),
+            ("GET /\u{e9} HTTP/1.1", Target),
+            ("GET /\0 HTTP/1.1", Target),
+            ("GET ftp://h/ HTTP/1.1", Target),
+            ("GET http://h HTTP/1.1", Target),
+            ("GET http:///a HTTP/1.1", Target),
+            ("GET http://u@h/ HTTP/1.1", Target),
+            ("GET http://other/ HTTP/1.1", Host),
+        ] {
+            check(&format!("{line}\r\nHost: h\r\n\r\n"), Err(fault));
+        }
+        for host in [
+            "", "a b", "a/b", "a@b", "a:b", "a:", "a:99999", "a:1:2", "[::1", "[x]", "a,b", "a%41",
+            "\u{e9}",
+        ] {
+            check(
+                &format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+                Err(Host),
+            );
+        }
+        check("GET / HTTP/1.1\r\n\r\n", Err(Host));
+        check(
+            "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            Err(TransferEncoding),
+        );
+        check("GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n", Err(Host));
+    }
+
+    #[test]
+    fn hopeless_beginnings_are_refused_at_once() {
+        for begin in [
+            "\x16\x03\x01",
+            "get",
+            "\r\n",
+            "\n",
+            "GET /\r\n",
+            "PRI * HTTP/2.0\r\n",
+            "GET / HTTP/1.1\nHost",
+        ] {
+            assert!(whole(begin.as_bytes()).is_err(), "{begin:?}");
+        }
+        for begin in [
+            "",
+            "G",
+            "GET / HT",
+            "GET / HTTP/1.1\r\nHo",
+            "GET / HTTP/1.1\r\nHost: h\r\n",
+        ] {
+            assert_eq!(whole(begin.as_bytes()), Ok(None), "{begin:?}");
+        }
+    }
+
+    /// Heads that are nearly right, so that both verdicts come up.
+    fn nearly_heads() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            Just("\r\n".to_owned()),
+            Just("Host: h\r\n".to_owned()),
+            Just("Content-Length: 3\r\n".to_owned()),
+            Just("Transfer-Encoding: chunked\r\n".to_owned()),
+            "[A-Za-z0-9_ :\t-]{0,12}: ?[ -~]{0,20}\r\n",
+            "[\\x00-\\x7f]{0,6}",
+        ];
+        let first = "[A-Z]{1,5} /[!-~]{0,20} HTTP/1.[01]\r\n";
+        (first, prop::collection::vec(piece, 0..6)).prop_map(|(first, rest)| {
+            let text = format!("{first}{}\r\n", rest.concat());
+            text.into_bytes()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn no_bytes_panic(bytes: Vec<u8>) {
+            let _ = whole(&bytes);
+            let _ = check_head(&bytes);
+        }
+
+        #[test]
+        fn splits_do_not_change_the_verdict(head in nearly_heads(), cuts in prop::collection::vec(1_usize..40, 0..20)) {
+            let at_once = whole(&head);
+            let mut finder = EndFinder::default();
+            let (mut have, mut verdict) = (0, Ok(None));
+            for step in cuts.into_iter().chain([usize::MAX]) {
+                have = head.len().min(have.saturating_add(step));
+                verdict = finder.find(&head[..have]);
+                if !matches!(verdict, Ok(None)) {
+                    break;
+                }
+            }
+            let in_pieces = verdict.and_then(|end| end.map(|end| check_head(&head[..end])).transpose());
+            prop_assert_eq!(at_once.is_ok(), in_pieces.is_ok());
+            if at_once.is_ok() {
+                prop_assert_eq!(at_once, in_pieces);
+            }
+        }
+
+        #[test]
+        fn what_passes_httparse_reads_alike(head in nearly_heads()) {
+            if let Ok(Some(_)) = whole(&head) {
+                let mut headers = [httparse::EMPTY_HEADER; 100];
+                let mut request = httparse::Request::new(&mut headers);
+                prop_assert!(request.parse(&head).unwrap().is_complete());
+                prop_assert!(request.path.unwrap().parse::<http::Uri>().is_ok());
+                for header in request.headers.iter() {
+                    prop_assert!(http::HeaderValue::from_bytes(header.value).is_ok());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! Stands between TLS and hyper on an HTTP/1 connection: hyper gets the bytes of a head only after `head_check` has passed
+//! them, and never a byte past the end of the message at hand.
+//!
+//! A bad head looks to hyper like the end of the connection; the driver then finds the fault here and answers it. A fault
+//! within a chunked body makes the read fail. The next head is not looked at before the answer to the last one is out, so
+//! that its refusal cannot get between. Holds memory of its own only for heads that arrive in pieces.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+
+use crate::edge::chunk_check::{ChunkFault, ChunkScanner};
+use crate::edge::head_check::{EndFinder, Framing, HeadFault, check_head};
+use crate::edge::transport::Transport;
+use crate::edge::watch::{Watch, WriteWatch};
+
+/// The guard of one connection.
+pub(super) struct Guard {
+    transport: Transport,
+    watch: Arc<Watch>,
+    writes: WriteWatch,
+    max_head: usize,
+    head_timeout: Duration,
+    position: Position,
+    fault: Option<HeadFault>,
+    is_ended: bool,
+    /// Bytes of the next request wait for the end of this one.
+    is_holding_back: bool,
+}
+
+/// Where in the stream of messages the next byte stands.
+enum Position {
+    /// Before or within a head.
+    Head(Gathered),
+    /// Within a whole head that arrived in pieces or that hyper has no room for: so much of it is handed over.
+    Handing {
+        head: Vec<u8>,
+        handed: usize,
+        framing: Framing,
+    },
+    /// Within a body of so many more bytes.
+    Length(u64),
+    /// Within a chunked body.
+    Chunked(ChunkScanner),
+}
+
+/// A head that arrives in pieces.
+#[derive(Default)]
+struct Gathered {
+    bytes: Vec<u8>,
+    finder: EndFinder,
+}
+
+/// What the newest bytes made of the head.
+enum Step {
+    Incomplete,
+    Whole { end: usize, framing: Framing },
+}
+
+impl Position {
+    fn after(framing: Framing) -> Self {
+        match framing {
+            Framing::Empty => Self::Head(Gathered::default()),
+            Framing::Length(length) => Self::Length(length),
+            Framing::Chunked => Self::Chunked(ChunkScanner::default()),
+        }
+    }
+}
+
+impl Guard {
+    pub(super) fn new(
+        transport: Transport,
+        watch: Arc<Watch>,
+        max_head: usize,
+        head_timeout: Duration,
+        write_timeout: Duration,
+    ) -> Self {
+        Self {
+            transport,
+            watch,
+            writes: WriteWatch::new(write_timeout),
+            max_head,
+            head_timeout,
+            position: Position::Head(Gathered::default()),
+            fault: None,
+            is_ended: false,
+            is_holding_back: false,
+        }
+    }
+
+    /// The connection, the fault of its last head, and whether the peer has ended its side.
+    pub(super) fn into_parts(self) -> (Transport, Option<HeadFault>, bool) {
+        (self.transport, self.fault, self.is_ended)
+    }
+
+    /// Whether nothing has begun that parking would lose.
+    pub(super) fn is_between_messages(&self) -> bool {
+        matches!(&self.position, Position::Head(gathered) if gathered.bytes.is_empty())
+    }
+
+    /// Whatever can be handed over now; nothing is the end.
+    fn poll_hand_over(
+        &mut self,
+        context: &mut Context<'_>,
+        space: &mut ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            match &mut self.position {
+                Position::Handing {
+                    head,
+                    handed,
+                    framing,
+                } => {
+                    let rest = head.get(*handed..).unwrap_or_default();
+                    let piece = rest.get(..space.remaining()).unwrap_or(rest);
+                    space.put_slice(piece);
+                    *handed = handed.saturating_add(piece.len());
+                    if *handed >= head.len() {
+                        self.position = Position::after(*framing);
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Position::Length(left) => {
+                    let bytes = ready!(self.transport.poll_fill(context))?;
+                    self.is_ended = bytes.is_empty();
+                    let count = within(*left, bytes.len().min(space.remaining()));
+                    space.put_slice(bytes.get(..count).unwrap_or_default());
+                    self.transport.consume(count);
+                    *left = left.saturating_sub(count as u64);
+                    if *left == 0 {
+                        self.position = Position::Head(Gathered::default());
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Position::Chunked(scanner) => {
+                    let bytes = ready!(self.transport.poll_fill(context))?;
+                    self.is_ended = bytes.is_empty();
+                    let seen = bytes.get(..space.remaining()).unwrap_or(bytes);
+                    let count = scanner.scan(seen).map_err(chunk_error)?;
+                    space.put_slice(seen.get(..count).unwrap_or_default());
+                    self.transport.consume(count);
+                    if scanner.is_done() {
+                        self.position = Position::Head(Gathered::default());
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Position::Head(_) => {
+                    if !ready!(self.poll_head(context, space))? {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads on in the head. False: no more for now, either since bytes were handed over or since this is the end.
+    fn poll_head(
+        &mut self,
+        context: &mut Context<'_>,
+        space: &mut ReadBufCursor<'_>,
+    ) -> Poll<io::Result<bool>> {
+        if self.fault.is_some() {
+            return Poll::Ready(Ok(false));
+        }
+        let bytes = ready!(self.transport.poll_fill(context))?;
+        if bytes.is_empty() {
+            self.is_ended = true;
+            return Poll::Ready(Ok(false));
+        }
+        if self.watch.is_busy.load(Relaxed) {
+            self.is_holding_back = true;
+            return Poll::Pending;
+        }
+        let Position::Head(gathered) = &mut self.position else {
+            return Poll::Ready(Ok(true));
+        };
+        match gathered.step(bytes, self.max_head, space.remaining()) {
+            Err(fault) => {
+                self.fault = Some(fault);
+                self.watch.end_head();
+                Poll::Ready(Ok(false))
+            }
+            Ok((Step::Incomplete, count)) => {
+                self.transport.consume(count);
+                self.watch.begin_head(self.head_timeout);
+                Poll::Ready(Ok(true))
+            }
+            Ok((Step::Whole { end, framing }, count)) => {
+                self.watch.end_head();
+                self.watch.is_busy.store(true, Relaxed);
+                self.watch.served.fetch_add(1, Relaxed);
+                if gathered.bytes.is_empty() {
+                    // All at once, as nearly always: straight from the decrypted record to hyper, with what is there of the body.
+                    let mut count = end;
+                    self.position = Position::after(framing);
+                    if let Position::Length(left) = &mut self.position {
+                        let room = bytes.len().min(space.remaining()).saturating_sub(end);
+                        let body = within(*left, room);
+                        *left = left.saturating_sub(body as u64);
+                        count = count.saturating_add(body);
+                        if *left == 0 {
+                            self.position = Position::Head(Gathered::default());
+                        }
+                    }
+                    space.put_slice(bytes.get(..count).unwrap_or_default());
+                    self.transport.consume(count);
+                    return Poll::Ready(Ok(false));
+                }
+                self.transport.consume(count);
+                self.position = Position::Handing {
+                    head: std::mem::take(&mut gathered.bytes),
+                    handed: 0,
+                    framing,
+                };
+                Poll::Ready(Ok(true))
+            }
+        }
+    }
+
+    /// The answer to the last request has gone out: the next head may be looked at.
+    fn end_request(&mut self, context: &Context<'_>) {
+        if self.watch.is_busy.load(Relaxed) && self.watch.take_answered() {
+            self.watch.is_busy.store(false, Relaxed);
+            if std::mem::take(&mut self.is_holding_back) {
+                context.waker().wake_by_ref();
+            }
+        }
+    }
+}
+
+impl Gathered {
+    /// Looks at the newest bytes, and keeps them unless the head is whole among them and fits into `room`. The second
+    /// number is how many of them to consume, where they were kept.
+    fn step(&mut self, bytes: &[u8], max: usize, room: usize) -> Result<(Step, usize), HeadFault> {
+        if self.bytes.is_empty() {
+            let seen = bytes.get(..max).unwrap_or(bytes);
+            if let Some(end) = self.finder.find(seen)? {
+                let framing = check_head(seen.get(..end).unwrap_or_default())?;
+                if end > room {
+                    self.bytes
+                        .extend_from_slice(seen.get(..end).unwrap_or_default());
+                }
+                return Ok((Step::Whole { end, framing }, end));
+            }
+            if seen.len() >= max {
+                return Err(HeadFault::TooLarge);
+            }
+            self.bytes.extend_from_slice(seen);
+            return Ok((Step::Incomplete, seen.len()));
+        }
+        let before = self.bytes.len();
+        let room = max.saturating_sub(before);
+        let seen = bytes.get(..room).unwrap_or(bytes);
+        self.bytes.extend_from_slice(seen);
+        if let Some(end) = self.finder.find(&self.bytes)? {
+            self.bytes.truncate(end);
+            let framing = check_head(&self.bytes)?;
+            return Ok((Step::Whole { end, framing }, end.saturating_sub(before)));
+        }
+        if self.bytes.len() >= max {
+            return Err(HeadFault::TooLarge);
+        }
+        Ok((Step::Incomplete, seen.len()))
+    }
+}
+
+fn within(left: u64, room: usize) -> usize {
+    usize::try_from(left).unwrap_or(usize::MAX).min(room)
+}
+
+fn chunk_error(fault: ChunkFault) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, fault)
+}
+
+impl Read for Guard {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        mut space: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.get_mut().poll_hand_over(context, &mut space)
+    }
+}
+
+impl Write for Guard {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = this.transport.poll_write(context, bytes);
+        this.writes.note(&this.watch, &result, |count| Some(*count));
+        result
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = this.transport.poll_write_vectored(context, slices);
+        this.writes.note(&this.watch, &result, |count| Some(*count));
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let result = this.transport.poll_flush(context);
+        this.writes.note(&this.watch, &result, |()| None);
+        if matches!(result, Poll::Ready(Ok(()))) {
+            this.end_request(context);
+        }
+        result
+    }
+
+    /// Does nothing: the driver takes the connection back and ends it itself, with a deadline.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,190 @@
+//! Drives hyper over one HTTP/1 connection while there are requests on it.
+//!
+//! An idle connection needs no hyper: after a short pause between requests it is taken apart and only its TLS state is
+//! kept (`End::Parked`), which halves the memory of the many that senders keep open. One timer serves pause and deadlines.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
+use tokio::time::{Instant, sleep_until};
+
+use crate::edge::Handler;
+use crate::edge::connection::Shared;
+use crate::edge::head_check::HeadFault;
+use crate::edge::head_guard::Guard;
+use crate::edge::stop::Stop;
+use crate::edge::transport::Transport;
+use crate::edge::watch::{Stall, Watch, Watched};
+
+/// How long a connection without request keeps its hyper: long enough for a sender that sends one after the other.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// hyper's least buffer; a head of `max_header_size` has to fit too.
+const LEAST_BUFFER: usize = 64 * 1024;
+
+/// How the drive ended.
+pub(super) enum End {
+    /// Nothing to do for now.
+    Parked(Transport),
+    /// The last answer is out, or the peer is gone.
+    Over {
+        transport: Transport,
+        fault: Option<HeadFault>,
+        is_peer_gone: bool,
+    },
+    /// A deadline passed.
+    Stalled(Transport, Stall),
+    /// The process does not wait any longer.
+    Aborted,
+}
+
+/// What the driver found out in one turn.
+enum Turn {
+    Over,
+    Pause,
+    Stalled(Stall),
+    Aborted,
+}
+
+/// hyper's settings for HTTP/1. Its own head timeout is off, since the guard has that deadline.
+pub(super) fn builder(max_header_size: usize) -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .header_read_timeout(None)
+        .max_buf_size(max_header_size.saturating_add(8192).max(LEAST_BUFFER))
+        .half_close(false)
+        .keep_alive(true)
+        .pipeline_flush(false);
+    builder
+}
+
+/// How long a pause is at most, so that parking does not use up a short `idle_timeout`.
+pub(super) fn pause(idle_timeout: Duration) -> Duration {
+    PAUSE.min(idle_timeout / 4)
+}
+
+/// Serves requests until the connection ends or pauses.
+pub(super) async fn drive<H: Handler>(
+    transport: Transport,
+    shared: &Arc<Shared<H>>,
+    stop: &Stop,
+) -> End {
+    let settings = &shared.settings;
+    let watch = Watch::new();
+    let guard = Guard::new(
+        transport,
+        Arc::clone(&watch),
+        settings.max_header_size,
+        settings.header_timeout,
+        settings.write_timeout,
+    );
+    let service = service_fn({
+        let (shared, watch) = (Arc::clone(shared), Arc::clone(&watch));
+        move |request: Request<Incoming>| {
+            let open = watch.begin_request();
+            let answer = shared.answer(request);
+            async move { Ok::<_, Infallible>(answer.await.map(|body| Watched::new(body, open))) }
+        }
+    });
+    let mut connection = settings.http1.serve_connection(guard, service);
+
+    let pause = pause(settings.idle_timeout);
+    let mut timer = pin!(sleep_until(Instant::now() + pause));
+    let (drain, abort) = stop.waits();
+    let (drain, abort) = (pin!(drain), pin!(abort));
+    let mut signals = stop.signals(drain, abort);
+    let mut lookout = Lookout::new(&watch, pause);
+    let mut is_draining = false;
+    let turn = poll_fn(|context| {
+        let level = signals.poll_level(context);
+        if level.is_abort() {
+            return Poll::Ready(Turn::Aborted);
+        }
+        if level.is_drain() && !is_draining {
+            is_draining = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        // An error here is a peer that broke off or broke the rules; what is to be done is the same as at a clean end.
+        if Pin::new(&mut connection).poll(context).is_ready() {
+            return Poll::Ready(Turn::Over);
+        }
+        lookout.poll(timer.as_mut(), context)
+    })
+    .await;
+
+    let parts = connection.into_parts();
+    let is_whole = parts.read_buf.is_empty() && parts.io.is_between_messages();
+    let (transport, fault, is_peer_gone) = parts.io.into_parts();
+    match turn {
+        Turn::Aborted => End::Aborted,
+        Turn::Stalled(stall) => End::Stalled(transport, stall),
+        Turn::Pause if is_whole => End::Parked(transport),
+        Turn::Pause | Turn::Over => End::Over {
+            transport,
+            fault,
+            is_peer_gone,
+        },
+    }
+}
+
+/// The timer's side of a drive: looks at the deadlines when one may have passed, and for a pause once per tick.
+struct Lookout<'a> {
+    watch: &'a Watch,
+    pause: Duration,
+    armed: u64,
+    served: u64,
+}
+
+impl<'a> Lookout<'a> {
+    fn new(watch: &'a Watch, pause: Duration) -> Self {
+        Self {
+            watch,
+            pause,
+            armed: u64::MAX,
+            served: u64::MAX,
+        }
+    }
+
+    fn poll(
+        &mut self,
+        mut timer: Pin<&mut tokio::time::Sleep>,
+        context: &mut Context<'_>,
+    ) -> Poll<Turn> {
+        let deadline = self.watch.deadline();
+        if deadline < self.armed {
+            self.armed = deadline;
+            if let Some(at) = self.watch.instant(deadline)
+                && at < timer.deadline()
+            {
+                timer.as_mut().reset(at);
+            }
+        }
+        while timer.as_mut().poll(context).is_ready() {
+            if let Some(stall) = self.watch.stall() {
+                return Poll::Ready(Turn::Stalled(stall));
+            }
+            let served = self.watch.served.load(Relaxed);
+            let is_idle = !self.watch.is_busy.load(Relaxed) && deadline == u64::MAX;
+            if is_idle && served == self.served {
+                return Poll::Ready(Turn::Pause);
+            }
+            self.served = served;
+            self.armed = u64::MAX;
+            let mut next = Instant::now() + self.pause;
+            if let Some(at) = self.watch.instant(self.watch.deadline()) {
+                next = next.min(at);
+            }
+            timer.as_mut().reset(next);
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,340 @@
+//! Drives hyper over one HTTP/2 connection, with the deadlines that hyper lacks: a header block that never ends, a
+//! connection without requests, an answer that the peer does not take, a flood of empty frames.
+//!
+//! h2 itself bounds streams, header lists and continuation frames. After so many requests the peer is asked to connect
+//! anew, so that nothing grows with the age of a connection.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::rt::{Executor, Read, ReadBufCursor, Write};
+use hyper::server::conn::http2::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioTimer;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::task::TaskTracker;
+
+use crate::edge::Handler;
+use crate::edge::connection::Shared;
+use crate::edge::frame_watch::{FrameWatch, Sight};
+use crate::edge::request_check::check_h2;
+use crate::edge::stop::Stop;
+use crate::edge::transport::Transport;
+use crate::edge::watch::{Stall, Watch, Watched, WriteWatch};
+
+/// Requests of one connection at the same time; memory is bounded by this times the window, and by the next.
+const MAX_STREAMS: u32 = 64;
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 512 * 1024;
+const SEND_BUFFER: usize = 64 * 1024;
+/// Streams reset before anyone looked at them, and streams that we had to reset (CVE-2023-44487, CVE-2025-8671).
+const MAX_PENDING_RESETS: usize = 20;
+const MAX_OWN_RESETS: usize = 64;
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PONG_WITHIN: Duration = Duration::from_secs(10);
+/// Then the peer is told to come again on a new connection.
+const MAX_REQUESTS: u64 = 10_000;
+
+/// How the drive ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    Over,
+    Idle,
+    Flood,
+    Stalled(Stall),
+    Aborted,
+}
+
+/// Runs the streams of a connection as tasks of their own that a drain waits for.
+#[derive(Clone)]
+pub(super) struct Streams(pub(super) TaskTracker);
+
+impl<F> Executor<F> for Streams
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, stream: F) {
+        self.0.spawn(async move {
+            stream.await;
+        });
+    }
+}
+
+/// hyper's settings for HTTP/2.
+fn builder(streams: Streams, max_header_size: usize) -> Builder<Streams> {
+    let mut builder = Builder::new(streams);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(u32::try_from(max_header_size).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_OWN_RESETS)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PONG_WITHIN);
+    builder
+}
+
+/// Serves the streams of a connection until it ends.
+pub(super) async fn drive<H: Handler>(
+    transport: Transport,
+    shared: &Arc<Shared<H>>,
+    stop: &Stop,
+    tracker: TaskTracker,
+) -> End {
+    let settings = &shared.settings;
+    let watch = Watch::new();
+    let paced = Paced::new(
+        transport,
+        Arc::clone(&watch),
+        settings.header_timeout,
+        settings.write_timeout,
+    );
+    let is_flood = Arc::clone(&paced.is_flood);
+    let service = service_fn({
+        let (shared, watch) = (Arc::clone(shared), Arc::clone(&watch));
+        move |request: Request<Incoming>| {
+            watch.served.fetch_add(1, Relaxed);
+            let open = watch.begin_request();
+            let fault = check_h2(&request).err();
+            let shared = Arc::clone(&shared);
+            async move {
+                let answer = match fault {
+                    Some(fault) => shared.refuse(fault),
+                    None => shared.answer(request).await,
+                };
+                Ok::<_, Infallible>(answer.map(|body| Watched::new(body, open)))
+            }
+        }
+    });
+    let mut connection =
+        pin!(builder(Streams(tracker), settings.max_header_size).serve_connection(paced, service));
+
+    let mut lookout = Lookout::new(&watch, settings.idle_timeout, settings.write_timeout);
+    let mut timer = pin!(sleep_until(Instant::now() + lookout.tick));
+    let (drain, abort) = stop.waits();
+    let (drain, abort) = (pin!(drain), pin!(abort));
+    let mut signals = stop.signals(drain, abort);
+    let mut is_closing = false;
+    poll_fn(|context| {
+        let level = signals.poll_level(context);
+        if level.is_abort() {
+            return Poll::Ready(End::Aborted);
+        }
+        let is_spent = watch.served.load(Relaxed) >= MAX_REQUESTS;
+        if (level.is_drain() || is_spent) && !is_closing {
+            is_closing = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        if connection.as_mut().poll(context).is_ready() {
+            let is_flood = is_flood.load(Relaxed);
+            return Poll::Ready(if is_flood { End::Flood } else { End::Over });
+        }
+        match ready!(lookout.poll(timer.as_mut(), context)) {
+            // Once more politely, then for good.
+            End::Idle if !is_closing => {
+                is_closing = true;
+                connection.as_mut().graceful_shutdown();
+                lookout.begin_grace(settings.header_timeout);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            end => Poll::Ready(end),
+        }
+    })
+    .await
+}
+
+/// The timer's side of a drive.
+struct Lookout<'a> {
+    watch: &'a Watch,
+    tick: Duration,
+    idle_timeout: Duration,
+    write_timeout: Duration,
+    armed: u64,
+    served: u64,
+    idle_since: Instant,
+    progress: u64,
+    progress_at: Instant,
+}
+
+impl<'a> Lookout<'a> {
+    fn new(watch: &'a Watch, idle_timeout: Duration, write_timeout: Duration) -> Self {
+        let tick = idle_timeout.min(write_timeout) / 4;
+        let now = Instant::now();
+        Self {
+            watch,
+            tick: tick.clamp(Duration::from_millis(20), Duration::from_secs(5)),
+            idle_timeout,
+            write_timeout,
+            armed: u64::MAX,
+            served: 0,
+            idle_since: now,
+            progress: 0,
+            progress_at: now,
+        }
+    }
+
+    /// The goodbye was said: so long for the peer to answer it.
+    fn begin_grace(&mut self, grace: Duration) {
+        self.idle_timeout = grace;
+        self.idle_since = Instant::now();
+    }
+
+    fn poll(
+        &mut self,
+        mut timer: Pin<&mut tokio::time::Sleep>,
+        context: &mut Context<'_>,
+    ) -> Poll<End> {
+        let deadline = self.watch.deadline();
+        if deadline < self.armed {
+            self.armed = deadline;
+            if let Some(at) = self.watch.instant(deadline)
+                && at < timer.deadline()
+            {
+                timer.as_mut().reset(at);
+            }
+        }
+        while timer.as_mut().poll(context).is_ready() {
+            if let Some(stall) = self.watch.stall() {
+                return Poll::Ready(End::Stalled(stall));
+            }
+            let now = Instant::now();
+            if let Some(end) = self.look(now) {
+                return Poll::Ready(end);
+            }
+            self.armed = u64::MAX;
+            let mut next = now + self.tick;
+            if let Some(at) = self.watch.instant(self.watch.deadline()) {
+                next = next.min(at);
+            }
+            timer.as_mut().reset(next);
+        }
+        Poll::Pending
+    }
+
+    fn look(&mut self, now: Instant) -> Option<End> {
+        let served = self.watch.served.load(Relaxed);
+        if self.watch.open.load(Relaxed) > 0 || served != self.served {
+            (self.served, self.idle_since) = (served, now);
+        } else if now.duration_since(self.idle_since) >= self.idle_timeout {
+            return Some(End::Idle);
+        }
+        let progress = self.watch.progress.load(Relaxed);
+        if self.watch.answering.load(Relaxed) == 0 || progress != self.progress {
+            (self.progress, self.progress_at) = (progress, now);
+        } else if now.duration_since(self.progress_at) >= self.write_timeout {
+            return Some(End::Stalled(Stall::Write));
+        }
+        None
+    }
+}
+
+/// The connection's bytes on their way to hyper, watched.
+struct Paced {
+    transport: Transport,
+    watch: Arc<Watch>,
+    frames: FrameWatch,
+    writes: WriteWatch,
+    head_timeout: Duration,
+    start: Instant,
+    is_flood: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Paced {
+    fn new(
+        transport: Transport,
+        watch: Arc<Watch>,
+        head_timeout: Duration,
+        write_timeout: Duration,
+    ) -> Self {
+        Self {
+            transport,
+            watch,
+            frames: FrameWatch::default(),
+            writes: WriteWatch::new(write_timeout),
+            head_timeout,
+            start: Instant::now(),
+            is_flood: Arc::default(),
+        }
+    }
+}
+
+impl Read for Paced {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        mut space: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let bytes = ready!(this.transport.poll_fill(context))?;
+        let bytes = bytes.get(..space.remaining()).unwrap_or(bytes);
+        let has_streams = this.watch.open.load(Relaxed) > 0;
+        let now_ms = || u64::try_from(this.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match this.frames.see(bytes, has_streams, now_ms) {
+            Sight::Whole => this.watch.end_head(),
+            Sight::Partial => this.watch.begin_head(this.head_timeout),
+            Sight::Flood => {
+                this.is_flood.store(true, Relaxed);
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
+        }
+        let count = bytes.len();
+        space.put_slice(bytes);
+        this.transport.consume(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for Paced {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = this.transport.poll_write(context, bytes);
+        this.writes.note(&this.watch, &result, |count| Some(*count));
+        result
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = this.transport.poll_write_vectored(context, slices);
+        this.writes.note(&this.watch, &result, |count| Some(*count));
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let result = this.transport.poll_flush(context);
+        this.writes.note(&this.watch, &result, |()| None);
+        result
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let result = this.transport.poll_shutdown(context);
+        this.writes.note(&this.watch, &result, |()| None);
+        result
+    }
+}

@@ -1,0 +1,133 @@
+//! How many connections may be open, in all and from one source. Each open connection holds a slot, given back when it
+//! is dropped, whatever ended the connection.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::edge::counters::Counters;
+use crate::model::source::SourceKey;
+
+/// The table is cut into parts so that two cores seldom wait for each other.
+const PARTS: usize = 16;
+
+/// Counts of open connections. Bounded by itself: an entry lives as long as a connection does.
+#[derive(Debug)]
+pub(super) struct Limits {
+    counters: Arc<Counters>,
+    by_source: [Mutex<HashMap<SourceKey, usize>>; PARTS],
+}
+
+/// One of `max_connections`.
+pub(super) struct Slot(Arc<Limits>);
+
+/// One of `max_connections_per_source`.
+pub(super) struct SourceSlot {
+    limits: Arc<Limits>,
+    key: SourceKey,
+}
+
+impl Limits {
+    pub(super) fn new(counters: Arc<Counters>) -> Arc<Self> {
+        Arc::new(Self {
+            counters,
+            by_source: Default::default(),
+        })
+    }
+
+    /// A slot among all connections, or none where `limit` are open.
+    pub(super) fn enter(self: &Arc<Self>, limit: usize) -> Option<Slot> {
+        let is_free = self.counters.open.add_within(limit);
+        is_free.then(|| Slot(Arc::clone(self)))
+    }
+
+    /// A slot among the connections of one source, or none where it has `limit` open.
+    pub(super) fn enter_source(
+        self: &Arc<Self>,
+        key: SourceKey,
+        limit: usize,
+    ) -> Option<SourceSlot> {
+        let part = self.part(key)?;
+        let mut counts = part.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(key).or_insert(0);
+        if *count >= limit {
+            if *count == 0 {
+                counts.remove(&key);
+            }
+            return None;
+        }
+        *count = count.saturating_add(1);
+        Some(SourceSlot {
+            limits: Arc::clone(self),
+            key,
+        })
+    }
+
+    fn part(&self, key: SourceKey) -> Option<&Mutex<HashMap<SourceKey, usize>>> {
+        let octets = match key.ip() {
+            std::net::IpAddr::V4(v4) => u64::from(v4.to_bits()),
+            std::net::IpAddr::V6(v6) => u64::try_from(v6.to_bits() >> 64).unwrap_or(0),
+        };
+        let mixed = octets.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60;
+        self.by_source.get(usize::try_from(mixed).ok()?)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.counters.open.subtract();
+    }
+}
+
+impl Drop for SourceSlot {
+    fn drop(&mut self) {
+        let Some(part) = self.limits.part(self.key) else {
+            return;
+        };
+        let mut counts = part.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.key) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                counts.remove(&self.key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(limits: &Limits) -> usize {
+        let sizes = limits
+            .by_source
+            .iter()
+            .map(|part| part.lock().unwrap().len());
+        sizes.sum()
+    }
+
+    #[test]
+    fn slots_come_back_when_dropped_and_leave_no_entry() {
+        let limits = Limits::new(Arc::default());
+        let key = SourceKey::of("2001:db8::1".parse().unwrap());
+        let same = SourceKey::of("2001:db8::ffff".parse().unwrap());
+        let first = limits.enter_source(key, 2).unwrap();
+        let second = limits.enter_source(same, 2).unwrap();
+        assert!(limits.enter_source(key, 2).is_none());
+        drop(first);
+        assert!(limits.enter_source(key, 2).is_some());
+        drop(second);
+        assert_eq!(entries(&limits), 0);
+        assert!(limits.enter_source(key, 0).is_none());
+        assert_eq!(entries(&limits), 0);
+    }
+
+    #[test]
+    fn total_is_counted() {
+        let limits = Limits::new(Arc::default());
+        let slot = limits.enter(1).unwrap();
+        assert!(limits.enter(1).is_none());
+        assert_eq!(limits.counters.open.read(), 1);
+        drop(slot);
+        assert!(limits.enter(1).is_some());
+    }
+}

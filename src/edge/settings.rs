@@ -1,0 +1,82 @@
+//! What the edge takes from the config, ready to use: made at start and at each reload, held by each connection from its
+//! begin to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use rustls::ServerConfig;
+
+use crate::config::model::{ProxyProtocol, Server, Tls};
+use crate::edge::EdgeError;
+use crate::edge::certificates::CertificateStore;
+use crate::edge::http1;
+use crate::edge::tls::server_config;
+
+/// One generation of settings.
+pub struct Settings {
+    pub(super) tls: Option<TlsSettings>,
+    pub(super) http1: hyper::server::conn::http1::Builder,
+    pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) proxy_protocol: ProxyProtocol,
+    pub(super) max_connections: usize,
+    pub(super) max_connections_per_source: usize,
+    pub(super) handshake_timeout: Duration,
+    pub(super) header_timeout: Duration,
+    /// For a peer that does not read its answer; as long as one that does not send its body gets.
+    pub(super) write_timeout: Duration,
+    pub(super) idle_timeout: Duration,
+    pub(super) max_header_size: usize,
+}
+
+/// The TLS part.
+pub(super) struct TlsSettings {
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) certificates: Arc<CertificateStore>,
+}
+
+impl Settings {
+    /// Loads certificates and builds everything that connections need. Certificates past their end are loaded too; see
+    /// [`Settings::deny_expired`].
+    ///
+    /// # Errors
+    /// Certificates, keys or authorities that cannot be used.
+    pub fn build(server: &Server, tls: Option<&Tls>) -> Result<Self, EdgeError> {
+        let tls = tls.map(TlsSettings::build).transpose()?;
+        Ok(Self {
+            tls,
+            http1: http1::builder(server.max_header_size),
+            trusted_proxies: server.trusted_proxies.clone(),
+            proxy_protocol: server.proxy_protocol,
+            max_connections: server.max_connections,
+            max_connections_per_source: server.max_connections_per_source,
+            handshake_timeout: server.handshake_timeout,
+            header_timeout: server.header_timeout,
+            write_timeout: server.body_timeout,
+            idle_timeout: server.idle_timeout,
+            max_header_size: server.max_header_size,
+        })
+    }
+
+    /// For a reload, where the old certificates are still there to go on with.
+    ///
+    /// # Errors
+    /// A certificate past its end.
+    pub fn deny_expired(&self) -> Result<(), EdgeError> {
+        match &self.tls {
+            Some(tls) => Ok(tls.certificates.deny_expired()?),
+            None => Ok(()),
+        }
+    }
+}
+
+impl TlsSettings {
+    fn build(tls: &Tls) -> Result<Self, EdgeError> {
+        let certificates = Arc::new(CertificateStore::load(&tls.certificates)?);
+        let config = server_config(tls, Arc::clone(&certificates))?;
+        Ok(Self {
+            config: Arc::new(config),
+            certificates,
+        })
+    }
+}

@@ -1,0 +1,62 @@
+//! The TLS side of the settings: versions, ALPN, client certificates, resumption.
+//!
+//! The provider is passed explicitly everywhere, so that no other crate's default can change it. 0-RTT stays off: early
+//! data can be replayed. Resumption is by stateless tickets, whose keys live as long as these settings: after a reload
+//! every client proves itself anew, and no table of sessions can be filled by strangers.
+
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+
+use crate::config::model::{Tls, TlsVersion};
+use crate::edge::EdgeError;
+use crate::edge::certificates::{self, CertificateStore};
+
+static BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
+static ONLY_13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+
+/// What a TLS handshake needs.
+pub(super) fn server_config(
+    tls: &Tls,
+    certificates: Arc<CertificateStore>,
+) -> Result<ServerConfig, EdgeError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let versions = match tls.min_version {
+        TlsVersion::Tls12 => BOTH,
+        TlsVersion::Tls13 => ONLY_13,
+    };
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .map_err(|source| EdgeError::Tls { source })?;
+    let builder = match &tls.client_ca {
+        None => builder.with_no_client_auth(),
+        Some((path, _)) => {
+            let mut roots = RootCertStore::empty();
+            for authority in certificates::load_authorities(path)? {
+                roots
+                    .add(authority)
+                    .map_err(|source| EdgeError::Tls { source })?;
+            }
+            builder.with_client_cert_verifier(client_verifier(roots, provider)?)
+        }
+    };
+    let mut config = builder.with_cert_resolver(certificates);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.max_early_data_size = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = aws_lc_rs::Ticketer::new().map_err(|source| EdgeError::Tls { source })?;
+    // One ticket is enough for one connection to come back with, and each costs time and bytes in every handshake.
+    config.send_tls13_tickets = 1;
+    Ok(config)
+}
+
+fn client_verifier(
+    roots: RootCertStore,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, EdgeError> {
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|source| EdgeError::ClientCa { source })
+}

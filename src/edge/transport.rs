@@ -1,0 +1,135 @@
+//! The bytes of a connection, over TLS or plain, as one type: the parts above are compiled once.
+//!
+//! Reading lends the bytes instead of copying them (`poll_fill_buf`, then `consume`), so that the guard can look before
+//! anyone else does and body bytes are copied once only, into the reader's own buffer.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+/// What plain connections read at once.
+const PLAIN_BUFFER: usize = 8192;
+
+/// One connection. Boxed, so that the task of an idle one stays small.
+pub(super) enum Transport {
+    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Box<Plain>),
+}
+
+/// A plain socket and the bytes that were read from it and not yet consumed.
+pub(super) struct Plain {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Transport {
+    pub(super) fn plain(stream: TcpStream) -> Self {
+        Self::Plain(Box::new(Plain {
+            stream,
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+        }))
+    }
+
+    /// Whether both ends agreed on HTTP/2.
+    pub(super) fn is_h2(&self) -> bool {
+        match self {
+            Self::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+            Self::Plain(_) => false,
+        }
+    }
+
+    /// Lends the bytes that can be read now; none at the end.
+    pub(super) fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        match self {
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_fill_buf(context),
+            Self::Plain(plain) => plain.poll_fill(context),
+        }
+    }
+
+    /// Gives back what of the lent bytes was used.
+    pub(super) fn consume(&mut self, count: usize) {
+        match self {
+            Self::Tls(tls) => Pin::new(tls.as_mut()).consume(count),
+            Self::Plain(plain) => plain.start = plain.start.saturating_add(count).min(plain.end),
+        }
+    }
+
+    /// Gives back the memory that only a busy connection needs.
+    pub(super) fn release(&mut self) {
+        if let Self::Plain(plain) = self
+            && plain.start == plain.end
+        {
+            (plain.buffer, plain.start, plain.end) = (Vec::new(), 0, 0);
+        }
+    }
+
+    /// The socket below.
+    pub(super) fn socket(&mut self) -> &mut TcpStream {
+        match self {
+            Self::Tls(tls) => tls.get_mut().0,
+            Self::Plain(plain) => &mut plain.stream,
+        }
+    }
+
+    pub(super) fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_write(context, bytes),
+            Self::Plain(plain) => Pin::new(&mut plain.stream).poll_write(context, bytes),
+        }
+    }
+
+    pub(super) fn poll_write_vectored(
+        &mut self,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_write_vectored(context, slices),
+            Self::Plain(plain) => Pin::new(&mut plain.stream).poll_write_vectored(context, slices),
+        }
+    }
+
+    pub(super) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_flush(context),
+            Self::Plain(plain) => Pin::new(&mut plain.stream).poll_flush(context),
+        }
+    }
+
+    /// Says goodbye: the alert of TLS, then the end of our half of the socket.
+    pub(super) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_shutdown(context),
+            Self::Plain(plain) => Pin::new(&mut plain.stream).poll_shutdown(context),
+        }
+    }
+}
+
+impl Plain {
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        if self.start >= self.end {
+            // Asked first, so that an idle connection holds no buffer.
+            ready!(self.stream.poll_read_ready(context))?;
+            if self.buffer.is_empty() {
+                self.buffer.resize(PLAIN_BUFFER, 0);
+            }
+            let mut space = ReadBuf::new(&mut self.buffer);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut space))?;
+            (self.start, self.end) = (0, space.filled().len());
+        }
+        let lent = self.buffer.get(self.start..self.end).unwrap_or_default();
+        Poll::Ready(Ok(lent))
+    }
+}

@@ -1,0 +1,224 @@
+//! What the reader of a connection tells the task that drives it: deadlines, and whether a request is being answered.
+//!
+//! Both run in the same task, one inside the other with hyper between them, hence the atomics; nothing waits on them. No
+//! clock is read and no timer touched for a request whose head arrives whole and whose answer is taken at once.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
+
+use crate::net::answer::{AnswerBody, BodyError};
+
+/// Bytes that must go out within the write deadline.
+const WRITE_STEP: usize = 64 * 1024;
+const NEVER: u64 = u64::MAX;
+
+/// Shared by guard, answers and driver of one connection.
+pub(super) struct Watch {
+    start: Instant,
+    read_deadline: AtomicU64,
+    write_deadline: AtomicU64,
+    /// Requests that have begun.
+    pub(super) served: AtomicU64,
+    /// Requests whose answer has not wholly been handed to hyper.
+    pub(super) open: AtomicUsize,
+    /// Answers that have begun and not ended.
+    pub(super) answering: AtomicUsize,
+    /// Grows whenever a piece of an answer moves.
+    pub(super) progress: AtomicU64,
+    /// An answer has been handed over whole since this was last asked.
+    answered: AtomicBool,
+    /// A request is between its head and the flush of its answer.
+    pub(super) is_busy: AtomicBool,
+}
+
+/// Which deadline passed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stall {
+    Head,
+    Write,
+}
+
+impl Watch {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            start: Instant::now(),
+            read_deadline: AtomicU64::new(NEVER),
+            write_deadline: AtomicU64::new(NEVER),
+            served: AtomicU64::new(0),
+            open: AtomicUsize::new(0),
+            answering: AtomicUsize::new(0),
+            progress: AtomicU64::new(0),
+            answered: AtomicBool::new(false),
+            is_busy: AtomicBool::new(false),
+        })
+    }
+
+    /// A head has begun and is not whole. Further bytes of it do not move the deadline.
+    pub(super) fn begin_head(&self, within: Duration) {
+        self.set(&self.read_deadline, within);
+    }
+
+    /// The head is whole.
+    pub(super) fn end_head(&self) {
+        self.read_deadline.store(NEVER, Relaxed);
+    }
+
+    fn set(&self, deadline: &AtomicU64, within: Duration) {
+        if deadline.load(Relaxed) == NEVER {
+            let at = self.start.elapsed().saturating_add(within);
+            let millis = u64::try_from(at.as_millis()).unwrap_or(NEVER);
+            deadline.store(millis, Relaxed);
+        }
+    }
+
+    /// When the driver has to look again, in milliseconds since the start.
+    pub(super) fn deadline(&self) -> u64 {
+        let read = self.read_deadline.load(Relaxed);
+        read.min(self.write_deadline.load(Relaxed))
+    }
+
+    pub(super) fn instant(&self, millis: u64) -> Option<Instant> {
+        self.start.checked_add(Duration::from_millis(millis))
+    }
+
+    /// The deadline that has passed.
+    pub(super) fn stall(&self) -> Option<Stall> {
+        let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(NEVER);
+        if self.read_deadline.load(Relaxed) <= now {
+            Some(Stall::Head)
+        } else if self.write_deadline.load(Relaxed) <= now {
+            Some(Stall::Write)
+        } else {
+            None
+        }
+    }
+
+    /// Whether an answer was handed over since the last call.
+    pub(super) fn take_answered(&self) -> bool {
+        self.answered.load(Relaxed) && self.answered.swap(false, Relaxed)
+    }
+
+    /// Counts a request as open until the guard is dropped.
+    pub(super) fn begin_request(self: &Arc<Self>) -> OpenRequest {
+        self.open.fetch_add(1, Relaxed);
+        OpenRequest(Arc::clone(self))
+    }
+}
+
+/// The write side's part of the watch: a peer has to take 64 KiB, or all there is, within the deadline.
+pub(super) struct WriteWatch {
+    within: Duration,
+    since: Option<usize>,
+}
+
+impl WriteWatch {
+    pub(super) fn new(within: Duration) -> Self {
+        Self {
+            within,
+            since: None,
+        }
+    }
+
+    pub(super) fn note<T>(
+        &mut self,
+        watch: &Watch,
+        result: &Poll<io::Result<T>>,
+        written: impl FnOnce(&T) -> Option<usize>,
+    ) {
+        match result {
+            Poll::Pending if self.since.is_none() => {
+                self.since = Some(0);
+                watch.set(&watch.write_deadline, self.within);
+            }
+            Poll::Ready(Ok(done)) => {
+                let Some(so_far) = self.since else {
+                    return;
+                };
+                let so_far = written(done).map(|count| so_far.saturating_add(count));
+                if so_far.is_none_or(|count| count >= WRITE_STEP) {
+                    watch.write_deadline.store(NEVER, Relaxed);
+                    self.since = None;
+                } else {
+                    self.since = so_far;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A request that has begun; dropped when its answer is out or it was given up.
+pub(super) struct OpenRequest(Arc<Watch>);
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+        self.0.answered.store(true, Relaxed);
+    }
+}
+
+/// An answer's body, watched.
+pub(super) struct Watched {
+    body: AnswerBody,
+    request: OpenRequest,
+    /// The next piece has to come from the app: that is not the peer's fault.
+    is_waiting: bool,
+}
+
+impl Watched {
+    pub(super) fn new(body: AnswerBody, request: OpenRequest) -> Self {
+        request.0.answering.fetch_add(1, Relaxed);
+        Self {
+            body,
+            request,
+            is_waiting: false,
+        }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if !self.is_waiting {
+            self.request.0.answering.fetch_sub(1, Relaxed);
+        }
+        self.request.0.progress.fetch_add(1, Relaxed);
+    }
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let watch = &this.request.0;
+        watch.progress.fetch_add(1, Relaxed);
+        let frame = Pin::new(&mut this.body).poll_frame(context);
+        match (frame.is_pending(), this.is_waiting) {
+            (true, false) => watch.answering.fetch_sub(1, Relaxed),
+            (false, true) => watch.answering.fetch_add(1, Relaxed),
+            _ => 0,
+        };
+        this.is_waiting = frame.is_pending();
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
