@@ -204,9 +204,8 @@ impl<'a> Seen<'a> {
         // Most names are told apart from ours by their length alone.
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
-                if self.host.replace(value).is_some() {
-                    return Err(HeadFault::Host);
-                }
+                let before = self.host.replace(value);
+                before.map_or(Ok(()), |_| Err(HeadFault::Host))?;
             }
             6 if name.eq_ignore_ascii_case(b"expect") => once(&mut self.has_expect)?,
             7 if name.eq_ignore_ascii_case(b"upgrade") => return Err(HeadFault::Upgrade),
@@ -216,9 +215,8 @@ impl<'a> Seen<'a> {
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 let length = plain_number(value).ok_or(HeadFault::ContentLength)?;
-                if self.length.replace(length).is_some() {
-                    return Err(HeadFault::ContentLength);
-                }
+                let before = self.length.replace(length);
+                before.map_or(Ok(()), |_| Err(HeadFault::ContentLength))?;
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 let is_plain = value.eq_ignore_ascii_case(b"chunked");
@@ -666,7 +664,7 @@ mod tests {
         fn splits_do_not_change_the_verdict(head in nearly_heads(), cuts in prop::collection::vec(1_usize..40, 0..20)) {
             let at_once = whole(&head);
             let mut finder = EndFinder::default();
-            let (mut have, mut verdict) = (0, Ok(None));
+            let (mut have, mut verdict) = (0_usize, Ok(None));
             for step in cuts.into_iter().chain([usize::MAX]) {
                 have = head.len().min(have.saturating_add(step));
                 verdict = finder.find(&head[..have]);

@@ -23,6 +23,8 @@ mod source;
 mod stop;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod transport;
 mod watch;

@@ -1,20 +1,34 @@
 //! What the unit tests of this room share: throw-away certificates and socket pairs.
 
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use http::Request;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use rustls::pki_types::pem::PemObject;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
 
-use crate::config::model::CertificateFiles;
+use crate::config::model::{CertificateFiles, ProxyProtocol, Server, Tls, TlsVersion};
+use crate::edge::settings::Settings;
+use crate::edge::{Edge, listener};
+use crate::model::source::Source;
+use crate::net::answer::{Answer, AnswerBody};
 
 /// Writes a self-signed pair that is good for the names, until so many days from now.
 pub(super) fn write_pair(folder: &Path, stem: &str, names: &[&str], days: i64) -> CertificateFiles {
     let key = rcgen::KeyPair::generate().unwrap();
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = rcgen::CertificateParams::new(names).unwrap();
-    let now = std::time::Duration::from_secs(
+    let now = Duration::from_secs(
         u64::try_from(crate::model::clock::Now::read().unix_seconds()).unwrap(),
     );
-    let day = std::time::Duration::from_secs(86_400);
+    let day = Duration::from_secs(86_400);
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     params.not_before = epoch + (now - 30 * day);
     let ahead = day * u32::try_from(days.abs()).unwrap();
@@ -37,4 +51,179 @@ pub(super) async fn socket_pair() -> (TcpStream, TcpStream) {
     let theirs = TcpStream::connect(listener.local_addr().unwrap());
     let (ours, theirs) = tokio::join!(listener.accept(), theirs);
     (ours.unwrap().0, theirs.unwrap())
+}
+
+/// Settings as the config's defaults have them, with short deadlines.
+pub(super) fn server() -> Server {
+    Server {
+        listen: Vec::new(),
+        insecure_http: true,
+        trusted_proxies: Vec::new(),
+        proxy_protocol: ProxyProtocol::Off,
+        max_connections: 100,
+        max_connections_per_source: 100,
+        max_in_flight: 100,
+        per_source_rate_limit: None,
+        handshake_timeout: Duration::from_millis(300),
+        header_timeout: Duration::from_millis(300),
+        body_timeout: Duration::from_millis(300),
+        idle_timeout: Duration::from_millis(600),
+        shutdown_timeout: Duration::from_secs(5),
+        max_header_size: 16 * 1024,
+        health: None,
+    }
+}
+
+/// A running edge whose handler reads the body and echoes method, path, sender and body.
+pub(super) struct Rig {
+    pub(super) edge: Arc<Edge>,
+    pub(super) address: SocketAddr,
+    pub(super) events: Arc<Mutex<Vec<String>>>,
+    pub(super) drain: CancellationToken,
+    pub(super) abort: CancellationToken,
+    pub(super) served: tokio::task::JoinHandle<()>,
+    connector: Option<TlsConnector>,
+    _folder: tempfile::TempDir,
+}
+
+/// Either end of a client's connection.
+pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+impl Rig {
+    pub(super) async fn plain(server: Server) -> Self {
+        Self::start(server, false).await
+    }
+
+    pub(super) async fn tls(server: Server) -> Self {
+        Self::start(server, true).await
+    }
+
+    async fn start(server: Server, is_tls: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let files = write_pair(folder.path(), "a", &["localhost"], 30);
+        let tls = Tls {
+            certificates: vec![files.clone()],
+            client_ca: None,
+            min_version: TlsVersion::Tls12,
+        };
+        let settings = Settings::build(&server, is_tls.then_some(&tls)).unwrap();
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&events);
+        let observer = move |event| seen.lock().unwrap().push(format!("{event:?}"));
+        let edge = Edge::new(settings, Arc::new(observer));
+        let listener = listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
+        let serving = Arc::clone(&edge).serve(listener, echo, drain.clone(), abort.clone());
+        Self {
+            edge,
+            address,
+            events,
+            drain,
+            abort,
+            served: tokio::spawn(serving),
+            connector: is_tls.then(|| connector(&files)),
+            _folder: folder,
+        }
+    }
+
+    /// A new connection, with TLS where the rig has it.
+    pub(super) async fn connect(&self, alpn: &[u8]) -> Box<dyn Wire> {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        self.wrap(stream, alpn).await
+    }
+
+    pub(super) async fn wrap(&self, stream: TcpStream, alpn: &[u8]) -> Box<dyn Wire> {
+        let Some(connector) = &self.connector else {
+            return Box::new(stream);
+        };
+        let mut config = connector.config().as_ref().clone();
+        config.alpn_protocols = vec![alpn.to_vec()];
+        let connector = TlsConnector::from(Arc::new(config));
+        let name = "localhost".try_into().unwrap();
+        Box::new(connector.connect(name, stream).await.unwrap())
+    }
+
+    /// Sends bytes and reads until the other side ends the connection.
+    pub(super) async fn exchange(&self, bytes: &[u8]) -> String {
+        let mut wire = self.connect(b"http/1.1").await;
+        wire.write_all(bytes).await.unwrap();
+        read_all(&mut wire).await
+    }
+
+    /// That an honest request is still answered.
+    pub(super) async fn check_alive(&self) {
+        let answer = self
+            .exchange(
+                b"POST /ok HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi",
+            )
+            .await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(answer.ends_with("POST /ok 127.0.0.1 hi"), "{answer}");
+    }
+
+    pub(super) fn has_event(&self, begin: &str) -> bool {
+        let events = self.events.lock().unwrap();
+        events.iter().any(|event| event.starts_with(begin))
+    }
+}
+
+/// Reads to the end, or fails after some seconds.
+pub(super) async fn read_all(wire: &mut Box<dyn Wire>) -> String {
+    let mut bytes = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(5), wire.read_to_end(&mut bytes));
+    let _ = read.await.expect("the connection stays open");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Reads until the text is there.
+pub(super) async fn read_until(wire: &mut Box<dyn Wire>, end: &str) -> String {
+    let mut bytes = Vec::new();
+    let reading = async {
+        while !String::from_utf8_lossy(&bytes).ends_with(end) {
+            let byte = wire.read_u8().await.unwrap();
+            bytes.push(byte);
+        }
+    };
+    let done = tokio::time::timeout(Duration::from_secs(5), reading).await;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    assert!(done.is_ok(), "{text:?}");
+    text
+}
+
+fn connector(files: &CertificateFiles) -> TlsConnector {
+    let mut roots = rustls::RootCertStore::empty();
+    let pem = std::fs::read(&files.cert).unwrap();
+    roots
+        .add(rustls::pki_types::CertificateDer::from_pem_slice(&pem).unwrap())
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    TlsConnector::from(Arc::new(config))
+}
+
+async fn echo(request: Request<Incoming>, source: Source) -> Answer {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    if path == "/panic" {
+        panic!("asked for");
+    }
+    if path == "/slow" {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    if path == "/large" {
+        return Answer::new(AnswerBody::whole(vec![b'x'; 8 << 20].into()));
+    }
+    let Ok(body) = request.into_body().collect().await else {
+        let mut answer = Answer::new(AnswerBody::empty());
+        *answer.status_mut() = http::StatusCode::BAD_REQUEST;
+        return answer;
+    };
+    let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+    let text = format!("{method} {path} {} {body}", source.ip);
+    Answer::new(AnswerBody::whole(text.into()))
 }

@@ -1,0 +1,417 @@
+//! The whole room over real sockets: what a peer may do, and when it is cut.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use crate::config::model::ProxyProtocol;
+use crate::edge::testing::{Rig, read_all, read_until, server};
+
+const POST: &[u8] = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi";
+const ECHO: &str = "POST /a 127.0.0.1 hi";
+
+async fn wait_for(condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(5), waiting).await.unwrap();
+}
+
+#[tokio::test]
+async fn h1_is_kept_alive_parked_and_woken() {
+    for rig in [Rig::plain(server()).await, Rig::tls(server()).await] {
+        let mut wire = rig.connect(b"http/1.1").await;
+        for pause in [0, 0, 450, 0] {
+            // The third is long enough for the connection to be taken apart.
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            wire.write_all(POST).await.unwrap();
+            read_until(&mut wire, ECHO).await;
+        }
+        assert_eq!(rig.edge.counters().requests.read(), 4);
+        assert_eq!(rig.edge.counters().open.read(), 1);
+        drop(wire);
+        wait_for(|| rig.edge.counters().open.read() == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn heads_and_bodies_in_single_bytes_are_read() {
+    let rig = Rig::plain(server()).await;
+    let mut wire = rig.connect(b"").await;
+    for chunked in [false, true] {
+        let text = if chunked {
+            "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1;x\r\nh\r\n1\r\ni\r\n0\r\nX: 1\r\n\r\n"
+        } else {
+            "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi"
+        };
+        for byte in text.as_bytes() {
+            wire.write_all(&[*byte]).await.unwrap();
+            wire.flush().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        read_until(&mut wire, ECHO).await;
+    }
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let rig = Rig::tls(server()).await;
+    let slow = b"POST /slow HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n1";
+    let answer = rig
+        .exchange(
+            &[
+                slow,
+                POST,
+                b"GET /z HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+            ]
+            .concat(),
+        )
+        .await;
+    let at = |text: &str| {
+        answer
+            .find(text)
+            .unwrap_or_else(|| panic!("{text} in {answer}"))
+    };
+    assert!(at("POST /slow 127.0.0.1 1") < at(ECHO));
+    assert!(at(ECHO) < at("GET /z"));
+}
+
+// Mutation: drop the `is_busy` test in `Guard::poll_head`.
+#[tokio::test]
+async fn a_bad_head_behind_a_good_request_does_not_cost_its_answer() {
+    let rig = Rig::tls(server()).await;
+    let slow = b"POST /slow HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n1";
+    let answer = rig
+        .exchange(&[slow.as_slice(), b"garbage\r\n\r\n"].concat())
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains("HTTP/1.1 400 "), "{answer}");
+    assert_eq!(rig.edge.counters().requests.read(), 1);
+}
+
+// Mutation: `check_head(..)?` -> `Ok(Framing::Empty)` in `Gathered::step`.
+#[tokio::test]
+async fn a_bad_head_is_refused_and_nothing_is_served() {
+    let rig = Rig::tls(server()).await;
+    for (head, status) in [
+        ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(), 400),
+        ("POST / HTTP/1.1\nHost: h\n\n".to_owned(), 400),
+        (format!("POST / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "a".repeat(20_000)), 431),
+        (format!("POST /{}", "a".repeat(20_000)), 431),
+    ] {
+        let answer = rig.exchange(head.as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(answer.contains("application/problem+json"), "{answer}");
+        assert_eq!(rig.edge.counters().requests.read(), 0);
+    }
+    assert!(rig.has_event("HeadRefused"));
+    rig.check_alive().await;
+}
+
+#[tokio::test]
+async fn a_fault_within_a_chunked_body_ends_the_connection() {
+    let rig = Rig::tls(server()).await;
+    let head = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for body in ["x\r\n", "1\r\nab", "1\nab\n0\n\n", "1;\0\r\na\r\n0\r\n\r\n"] {
+        let answer = rig.exchange(format!("{head}{body}").as_bytes()).await;
+        assert!(!answer.contains(" 200 "), "{body:?}: {answer}");
+    }
+    rig.check_alive().await;
+}
+
+#[tokio::test]
+async fn h2_serves_many_streams_on_one_connection() {
+    let rig = Rig::tls(server()).await;
+    let wire = rig.connect(b"h2").await;
+    let (mut send, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(wire))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let body = "x".repeat(200_000);
+    for _ in 0..5 {
+        let request = http::Request::post("https://localhost/big")
+            .body(Full::new(Bytes::from(body.clone())))
+            .unwrap();
+        let answer = send.send_request(request).await.unwrap();
+        let echoed = answer.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(echoed.len(), body.len() + "POST /big 127.0.0.1 ".len());
+    }
+    let twice = http::Request::post("https://localhost/")
+        .header("host", "other")
+        .body(Full::new(Bytes::new()))
+        .unwrap();
+    assert_eq!(send.send_request(twice).await.unwrap().status(), 400);
+    assert_eq!(rig.edge.counters().requests.read(), 5);
+    assert_eq!(rig.edge.counters().connections_h2.read(), 1);
+}
+
+/// That the connection is cut within a second or so of the limit, and not before half of it.
+async fn check_cut(rig: &Rig, bytes: &[u8], limit: Duration, event: &str) {
+    let start = Instant::now();
+    let mut wire = rig.connect(b"http/1.1").await;
+    wire.write_all(bytes).await.unwrap();
+    read_all(&mut wire).await;
+    let took = start.elapsed();
+    assert!(
+        took >= limit / 2 && took < limit + Duration::from_secs(2),
+        "{event}: {took:?}"
+    );
+    assert!(event.is_empty() || rig.has_event(event), "{event}");
+    rig.check_alive().await;
+}
+
+// Mutation: the deadline of the phase in question -> `Duration::from_secs(3600)`.
+#[tokio::test]
+async fn a_silent_peer_is_cut_in_each_phase_of_h1() {
+    let rig = Rig::tls(server()).await;
+    let (head, idle) = (server().header_timeout, server().idle_timeout);
+    check_cut(&rig, b"", idle, "").await;
+    check_cut(&rig, b"POST / HT", head, "HeadTimeout").await;
+    check_cut(&rig, b"POST / HTTP/1.1\r\nHost: h\r\n", head, "HeadTimeout").await;
+    check_cut(&rig, POST, idle, "").await;
+    assert!(rig.edge.counters().idle_closed.read() >= 2);
+    // Dripping does not move the deadline.
+    let start = Instant::now();
+    let mut wire = rig.connect(b"http/1.1").await;
+    for byte in b"POST / HTTP/1.1\r\nHost: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" {
+        if wire.write_all(&[*byte]).await.is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(40)).await;
+    }
+    read_all(&mut wire).await;
+    assert!(start.elapsed() < Duration::from_millis(3500));
+    assert_eq!(rig.edge.counters().heads_timed_out.read(), 3);
+}
+
+#[tokio::test]
+async fn a_silent_peer_is_cut_in_the_handshake() {
+    let rig = Rig::tls(server()).await;
+    for begin in [b"".as_slice(), b"\x16\x03\x01\x02"] {
+        let mut stream = TcpStream::connect(rig.address).await.unwrap();
+        stream.write_all(begin).await.unwrap();
+        let mut rest = Vec::new();
+        let read = timeout(Duration::from_secs(2), stream.read_to_end(&mut rest));
+        let _ = read.await.expect("the connection stays open");
+    }
+    assert_eq!(rig.edge.counters().handshakes_timed_out.read(), 2);
+    rig.check_alive().await;
+}
+
+// Mutation: remove `self.writes.note(..)` from `Guard::poll_write`.
+#[tokio::test]
+async fn a_peer_that_does_not_read_its_answer_is_cut() {
+    for rig in [Rig::plain(server()).await, Rig::tls(server()).await] {
+        let mut wire = rig.connect(b"http/1.1").await;
+        wire.write_all(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
+            .await
+            .unwrap();
+        wait_for(|| rig.edge.counters().writes_stalled.read() == 1).await;
+        wait_for(|| rig.edge.counters().open.read() == 0).await;
+        rig.check_alive().await;
+    }
+}
+
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut bytes = length[1..].to_vec();
+    bytes.extend([kind, flags, 0, 0, 0, stream]);
+    bytes.extend(payload);
+    bytes
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+#[tokio::test]
+async fn a_silent_peer_is_cut_in_each_phase_of_h2() {
+    let rig = Rig::tls(server()).await;
+    let settings = frame(4, 0, 0, &[]);
+    for bytes in [
+        Vec::new(),
+        PREFACE[..9].to_vec(),
+        PREFACE.to_vec(),
+        [PREFACE, &settings].concat(),
+        [PREFACE, &settings, &frame(1, 0, 1, b"\x82")].concat(),
+        [
+            PREFACE,
+            &settings,
+            &frame(1, 4, 1, b"\x82\x84\x87\x41\x01h")[..12],
+        ]
+        .concat(),
+    ] {
+        let start = Instant::now();
+        let mut wire = rig.connect(b"h2").await;
+        wire.write_all(&bytes).await.unwrap();
+        read_all(&mut wire).await;
+        assert!(start.elapsed() < Duration::from_secs(3), "{bytes:?}");
+    }
+    wait_for(|| rig.edge.counters().open.read() == 0).await;
+    assert!(rig.edge.counters().heads_timed_out.read() >= 3);
+    rig.check_alive().await;
+}
+
+// Mutation: `Sight::Flood` -> the same as `Sight::Whole`.
+#[tokio::test]
+async fn an_h2_flood_is_cut() {
+    let rig = Rig::tls(server()).await;
+    for (kind, payload) in [(6, [0_u8; 8].as_slice()), (4, &[])] {
+        let mut wire = rig.connect(b"h2").await;
+        let flood = frame(kind, 0, 0, payload).repeat(5000);
+        let bytes = [PREFACE, &frame(4, 0, 0, &[]), &flood].concat();
+        let (mut read, mut write) = tokio::io::split(&mut wire);
+        let sending = async {
+            let _ = write.write_all(&bytes).await;
+        };
+        let mut rest = Vec::new();
+        let (_, read) = tokio::join!(
+            sending,
+            timeout(Duration::from_secs(5), read.read_to_end(&mut rest))
+        );
+        let _ = read.expect("the connection stays open");
+    }
+    assert!(rig.has_event("Flood"));
+    rig.check_alive().await;
+}
+
+#[tokio::test]
+async fn the_proxy_header_counts_from_trusted_peers_only() {
+    let mut from_trusted = server();
+    from_trusted.proxy_protocol = ProxyProtocol::Required;
+    from_trusted.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    let mut from_strangers = server();
+    from_strangers.proxy_protocol = ProxyProtocol::Required;
+
+    let rig = Rig::tls(from_trusted).await;
+    let mut stream = TcpStream::connect(rig.address).await.unwrap();
+    stream
+        .write_all(b"PROXY TCP4 203.0.113.9 127.0.0.1 1 2\r\n")
+        .await
+        .unwrap();
+    let mut wire = rig.wrap(stream, b"http/1.1").await;
+    wire.write_all(POST).await.unwrap();
+    read_until(&mut wire, "POST /a 203.0.113.9 hi").await;
+
+    // Mutation: remove the `is_trusted` test in `announced`.
+    let rig = Rig::plain(from_strangers).await;
+    let answer = rig
+        .exchange(&[b"PROXY TCP4 203.0.113.9 127.0.0.1 1 2\r\n", POST].concat())
+        .await;
+    assert_eq!(answer, "");
+    assert!(rig.has_event("ProxyHeaderRefused"));
+    assert_eq!(rig.edge.counters().requests.read(), 0);
+}
+
+// Mutation: `enter_source(..)` -> always a slot.
+#[tokio::test]
+async fn connections_over_the_limits_are_closed_and_slots_come_back() {
+    let mut narrow = server();
+    narrow.max_connections_per_source = 2;
+    narrow.idle_timeout = Duration::from_secs(60);
+    let rig = Rig::plain(narrow).await;
+    let first = rig.connect(b"").await;
+    let second = rig.connect(b"").await;
+    wait_for(|| rig.edge.counters().connections_h1.read() == 2).await;
+    assert_eq!(rig.exchange(b"").await, "");
+    assert_eq!(rig.edge.counters().refused_source.read(), 1);
+    drop((first, second));
+    wait_for(|| rig.edge.counters().open.read() == 0).await;
+    rig.check_alive().await;
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_connection_only_and_gives_back_the_slot() {
+    let rig = Rig::plain(server()).await;
+    let answer = rig
+        .exchange(b"GET /panic HTTP/1.1\r\nHost: h\r\n\r\n")
+        .await;
+    assert_eq!(answer, "");
+    wait_for(|| rig.edge.counters().open.read() == 0).await;
+    rig.check_alive().await;
+}
+
+#[tokio::test]
+async fn a_drain_closes_idle_connections_and_finishes_requests() {
+    let mut patient = server();
+    patient.idle_timeout = Duration::from_secs(60);
+    let rig = Rig::tls(patient).await;
+    let mut idle = rig.connect(b"http/1.1").await;
+    let mut used = rig.connect(b"http/1.1").await;
+    used.write_all(POST).await.unwrap();
+    read_until(&mut used, ECHO).await;
+    let mut busy = rig.connect(b"http/1.1").await;
+    busy.write_all(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
+        .await
+        .unwrap();
+    wait_for(|| rig.edge.counters().requests.read() == 2).await;
+    rig.drain.cancel();
+    let start = Instant::now();
+    read_all(&mut idle).await;
+    read_all(&mut used).await;
+    assert!(start.elapsed() < Duration::from_millis(400));
+    let answer = read_all(&mut busy).await;
+    assert!(answer.contains("connection: close"), "{answer}");
+    assert!(answer.contains("GET /slow"), "{answer}");
+    drop((idle, used, busy));
+    timeout(Duration::from_secs(3), rig.served)
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test]
+async fn an_abort_ends_what_a_drain_waits_for() {
+    let rig = Rig::tls(server()).await;
+    let mut busy = rig.connect(b"http/1.1").await;
+    busy.write_all(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
+        .await
+        .unwrap();
+    wait_for(|| rig.edge.counters().requests.read() == 1).await;
+    rig.drain.cancel();
+    rig.abort.cancel();
+    timeout(Duration::from_millis(400), rig.served)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(read_all(&mut busy).await, "");
+}
+
+#[tokio::test]
+async fn tls_cut_without_goodbye_leaves_no_request() {
+    let rig = Rig::tls(server()).await;
+    let mut wire = rig.connect(b"http/1.1").await;
+    wire.write_all(b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhi")
+        .await
+        .unwrap();
+    wait_for(|| rig.edge.counters().requests.read() == 1).await;
+    drop(wire);
+    wait_for(|| rig.edge.counters().open.read() == 0).await;
+    rig.check_alive().await;
+}
+
+#[tokio::test]
+async fn the_task_of_a_connection_is_small() {
+    let rig = Rig::plain(server()).await;
+    let (stream, _other) = crate::edge::testing::socket_pair().await;
+    let address = stream.peer_addr().unwrap();
+    let handler = |_: http::Request<hyper::body::Incoming>, _| async {
+        crate::net::answer::Answer::new(crate::net::answer::AnswerBody::empty())
+    };
+    let task = crate::edge::connection::serve(
+        std::sync::Arc::clone(&rig.edge),
+        stream,
+        address,
+        handler,
+        std::sync::Arc::default(),
+        tokio_util::task::TaskTracker::new(),
+    );
+    let size = size_of_val(&task);
+    assert!(size <= 1024, "{size}");
+}
