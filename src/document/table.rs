@@ -1,0 +1,421 @@
+//! Tables read key by key. A value that is wrong becomes a diagnostic and `None`; reading goes on, so that one load
+//! finds every error.
+
+use std::cell::RefCell;
+
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
+
+use crate::document::Span;
+use crate::document::key::Key;
+use crate::document::report::{Diagnostic, Report, Severity};
+use crate::document::suggest;
+
+/// A table, with the keys that were asked for so far.
+#[derive(Debug)]
+pub struct Table<'a> {
+    entries: &'a DeTable<'a>,
+    span: Span,
+    path: String,
+    known: Vec<&'static str>,
+    report: &'a RefCell<Report>,
+}
+
+/// A value with its place.
+#[derive(Clone, Copy, Debug)]
+pub struct Value<'a> {
+    content: &'a DeValue<'a>,
+    span: Span,
+    report: &'a RefCell<Report>,
+}
+
+/// A checked value with the place where it stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Placed<T> {
+    /// The value.
+    pub value: T,
+    /// Its place.
+    pub span: Span,
+}
+
+/// Why a value is wrong.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// One sentence without a full stop.
+    pub message: String,
+    /// A few words under the value.
+    pub label: String,
+    /// What would be right.
+    pub help: Option<String>,
+    /// A narrower place than the whole value.
+    pub span: Option<Span>,
+}
+
+impl Fault {
+    /// A fault with a message and what would be right.
+    #[must_use]
+    pub fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            label: String::new(),
+            help: Some(help.into()),
+            span: None,
+        }
+    }
+
+    /// The same with words under the value.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+}
+
+impl<'a> Table<'a> {
+    pub(crate) fn new(
+        entries: &'a DeTable<'a>,
+        span: Span,
+        path: String,
+        report: &'a RefCell<Report>,
+    ) -> Self {
+        Self {
+            entries,
+            span,
+            path,
+            known: Vec::new(),
+            report,
+        }
+    }
+
+    /// Where the table's own name stands.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        self.span
+    }
+
+    /// The table's name in full, such as `routes.stripe`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Whether the key is there.
+    #[must_use]
+    pub fn has(&self, key: &Key) -> bool {
+        self.entries.contains_key(key.name)
+    }
+
+    /// The value of a key as it stands.
+    pub fn value(&mut self, key: &Key) -> Option<Value<'a>> {
+        self.known.push(key.name);
+        let value = self.entries.get(key.name)?;
+        Some(Value::new(value, self.report))
+    }
+
+    /// The checked value of a key; `None` where it is absent or wrong.
+    pub fn read<T>(
+        &mut self,
+        key: &Key,
+        parse: impl FnOnce(&Value<'a>) -> Result<T, Fault>,
+    ) -> Option<T> {
+        self.read_placed(key, parse).map(|placed| placed.value)
+    }
+
+    /// The checked value of a key with its place.
+    pub fn read_placed<T>(
+        &mut self,
+        key: &Key,
+        parse: impl FnOnce(&Value<'a>) -> Result<T, Fault>,
+    ) -> Option<Placed<T>> {
+        let value = self.value(key)?;
+        value.check(parse)
+    }
+
+    /// As `read_placed`, where the key must be there.
+    pub fn require<T>(
+        &mut self,
+        key: &Key,
+        parse: impl FnOnce(&Value<'a>) -> Result<T, Fault>,
+    ) -> Option<Placed<T>> {
+        if !self.has(key) {
+            self.missing(key);
+        }
+        self.read_placed(key, parse)
+    }
+
+    /// Reports that a required key is absent.
+    pub fn missing(&self, key: &Key) {
+        let place = if self.path.is_empty() {
+            "the file".to_owned()
+        } else {
+            format!("`[{}]`", self.path)
+        };
+        self.absent(
+            format!("{place} needs `{}`", key.name),
+            format!("add `{} = {}`", key.name, key.example),
+        );
+    }
+
+    /// Reports something absent from this table, which is left out where the file is not TOML.
+    pub fn absent(&self, message: impl Into<String>, help: impl Into<String>) {
+        self.report.borrow_mut().push_absent(Diagnostic {
+            severity: Severity::Error,
+            span: (!self.path.is_empty()).then_some(self.span),
+            message: message.into(),
+            label: String::new(),
+            help: Some(help.into()),
+        });
+    }
+
+    /// Each element of a list; wrong ones become diagnostics and are left out.
+    pub fn list<T>(
+        &mut self,
+        key: &Key,
+        parse: impl Fn(&Value<'a>) -> Result<T, Fault>,
+    ) -> Option<Vec<Placed<T>>> {
+        let value = self.value(key)?;
+        match value.items() {
+            Some(items) => Some(items.iter().filter_map(|item| item.check(&parse)).collect()),
+            None => {
+                value.fault(value.unexpected("a list", key.example));
+                None
+            }
+        }
+    }
+
+    /// As `list`, where one value may stand without brackets.
+    pub fn one_or_more<T>(
+        &mut self,
+        key: &Key,
+        parse: impl Fn(&Value<'a>) -> Result<T, Fault>,
+    ) -> Option<Vec<Placed<T>>> {
+        let value = self.value(key)?;
+        match value.items() {
+            Some(items) => Some(items.iter().filter_map(|item| item.check(&parse)).collect()),
+            None => value.check(&parse).map(|placed| vec![placed]),
+        }
+    }
+
+    /// The table under a key.
+    pub fn table(&mut self, key: &Key) -> Option<Table<'a>> {
+        let value = self.value(key)?;
+        let name_span = self.name_span(key.name);
+        let table = value.table(name_span.unwrap_or(value.span), self.path_of(key.name));
+        if table.is_none() {
+            value.fault(value.unexpected("a table", key.example));
+        }
+        table
+    }
+
+    /// The tables of an array of tables; none where the key is absent.
+    pub fn tables(&mut self, key: &Key) -> Vec<Table<'a>> {
+        let Some(value) = self.value(key) else {
+            return Vec::new();
+        };
+        let Some(items) = value.items() else {
+            value.fault(value.unexpected("an array of tables", key.example));
+            return Vec::new();
+        };
+        let mut tables = Vec::new();
+        for item in items {
+            match item.table(item.span, self.path_of(key.name)) {
+                Some(table) => tables.push(table),
+                None => item.fault(item.unexpected("a table", key.example)),
+            }
+        }
+        tables
+    }
+
+    /// Each table below a key with the name that the operator chose.
+    pub fn named_tables(&mut self, key: &Key) -> Vec<(&'a str, Table<'a>)> {
+        let Some(parent) = self.table(key) else {
+            return Vec::new();
+        };
+        let mut tables = Vec::new();
+        for (name, value) in parent.entries {
+            let value = Value::new(value, self.report);
+            let name_span = name.span().into();
+            match value.table(name_span, parent.path_of(name.get_ref())) {
+                Some(table) => tables.push((name.get_ref().as_ref(), table)),
+                None => value.fault(value.unexpected("a table", key.example)),
+            }
+        }
+        tables
+    }
+
+    /// Refuses a key that has a meaning but not here or not yet.
+    pub fn refuse(&mut self, name: &'static str, fault: impl FnOnce(&Value<'a>) -> Fault) {
+        self.known.push(name);
+        if let Some(value) = self.entries.get(name) {
+            let value = Value::new(value, self.report);
+            let mut fault = fault(&value);
+            fault.span = fault.span.or(self.name_span(name));
+            value.fault(fault);
+        }
+    }
+
+    /// Lets a key stand without looking at it.
+    pub fn ignore(&mut self, name: &'static str) {
+        self.known.push(name);
+    }
+
+    /// Reports every key that was not asked for.
+    pub fn deny_unknown(&mut self) {
+        for key in self.entries.keys() {
+            let name: &str = key.get_ref();
+            if self.known.contains(&name) {
+                continue;
+            }
+            let near = suggest::nearest(name, self.known.iter().copied());
+            let place = if self.path.is_empty() {
+                "at the top of the file".to_owned()
+            } else {
+                format!("in `[{}]`", self.path)
+            };
+            let mut known = self.known.clone();
+            known.dedup();
+            self.report.borrow_mut().push(Diagnostic {
+                severity: Severity::Error,
+                span: Some(key.span().into()),
+                message: format!("unknown key `{name}` {place}"),
+                label: String::new(),
+                help: Some(match near {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("the keys here are `{}`", known.join("`, `")),
+                }),
+            });
+        }
+    }
+
+    /// Reports an error at a place of this document.
+    pub fn error(&self, span: Span, fault: Fault) {
+        self.push(Severity::Error, span, fault);
+    }
+
+    /// Reports a warning at a place of this document.
+    pub fn warning(&self, span: Span, fault: Fault) {
+        self.push(Severity::Warning, span, fault);
+    }
+
+    fn push(&self, severity: Severity, span: Span, fault: Fault) {
+        self.report.borrow_mut().push(Diagnostic {
+            severity,
+            span: Some(fault.span.unwrap_or(span)),
+            message: fault.message,
+            label: fault.label,
+            help: fault.help,
+        });
+    }
+
+    fn name_span(&self, name: &str) -> Option<Span> {
+        let (key, _) = self.entries.get_key_value(name)?;
+        Some(key.span().into())
+    }
+
+    fn path_of(&self, name: &str) -> String {
+        if self.path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", self.path)
+        }
+    }
+}
+
+impl<'a> Value<'a> {
+    fn new(value: &'a Spanned<DeValue<'a>>, report: &'a RefCell<Report>) -> Self {
+        Self {
+            content: value.get_ref(),
+            span: value.span().into(),
+            report,
+        }
+    }
+
+    /// Its place.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        self.span
+    }
+
+    /// The value as the TOML parser gives it.
+    #[must_use]
+    pub fn content(&self) -> &'a DeValue<'a> {
+        self.content
+    }
+
+    /// The text of a string.
+    #[must_use]
+    pub fn text(&self) -> Option<&'a str> {
+        self.content.as_str()
+    }
+
+    /// The elements of an array.
+    #[must_use]
+    pub fn items(&self) -> Option<Vec<Self>> {
+        let items: &DeArray<'a> = self.content.as_array()?;
+        Some(
+            items
+                .iter()
+                .map(|item| Self::new(item, self.report))
+                .collect(),
+        )
+    }
+
+    /// The value as a table; `span` is where its name stands.
+    #[must_use]
+    pub fn table(&self, span: Span, path: String) -> Option<Table<'a>> {
+        let entries = self.content.as_table()?;
+        Some(Table::new(entries, span, path, self.report))
+    }
+
+    /// Runs a parser; a fault becomes a diagnostic.
+    pub fn check<T>(&self, parse: impl FnOnce(&Self) -> Result<T, Fault>) -> Option<Placed<T>> {
+        match parse(self) {
+            Ok(value) => Some(Placed {
+                value,
+                span: self.span,
+            }),
+            Err(fault) => {
+                self.fault(fault);
+                None
+            }
+        }
+    }
+
+    /// Reports a fault of this value.
+    pub fn fault(&self, fault: Fault) {
+        self.push(Severity::Error, fault);
+    }
+
+    /// Reports something doubtful about this value.
+    pub fn warning(&self, fault: Fault) {
+        self.push(Severity::Warning, fault);
+    }
+
+    /// The fault of a value that is of another kind than expected.
+    #[must_use]
+    pub fn unexpected(&self, expected: &str, example: &str) -> Fault {
+        let found = match self.content {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "a whole number",
+            DeValue::Float(_) => "a number",
+            DeValue::Boolean(_) => "a boolean",
+            DeValue::Datetime(_) => "a date or time",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
+        Fault::new(
+            format!("expected {expected}, found {found}"),
+            format!("for example `{example}`"),
+        )
+    }
+
+    fn push(&self, severity: Severity, fault: Fault) {
+        self.report.borrow_mut().push(Diagnostic {
+            severity,
+            span: Some(fault.span.unwrap_or(self.span)),
+            message: fault.message,
+            label: fault.label,
+            help: fault.help,
+        });
+    }
+}

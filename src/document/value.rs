@@ -1,0 +1,667 @@
+//! Parsers of single values: a TOML value -> a value that is ready to use, or the fault that says what would be right.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, Method, Uri};
+use ipnet::IpNet;
+use jiff::civil::Time as CivilTime;
+use jiff::tz::Offset;
+use toml::de::DeValue;
+use toml::value::{Datetime, Offset as TomlOffset};
+
+use crate::document::suggest;
+use crate::document::table::{Fault, Value};
+use crate::model::rate::Rate;
+
+/// Longer than this no setting makes sense; it also keeps sums of durations far from overflow.
+const MAX_DURATION: Duration = Duration::from_secs(3650 * 24 * 3600);
+
+/// `true` or `false`.
+pub fn boolean(value: &Value<'_>) -> Result<bool, Fault> {
+    value
+        .content()
+        .as_bool()
+        .ok_or_else(|| value.unexpected("`true` or `false`", "true"))
+}
+
+/// A text that is not empty.
+pub fn text(value: &Value<'_>) -> Result<String, Fault> {
+    match value.text() {
+        Some("") => Err(Fault::new(
+            "the text is empty",
+            "write a text between the quotes",
+        )),
+        Some(text) => Ok(text.to_owned()),
+        None => Err(value.unexpected("a string", "\"text\"")),
+    }
+}
+
+/// A text that may be empty.
+pub fn any_text(value: &Value<'_>) -> Result<String, Fault> {
+    value
+        .text()
+        .map(str::to_owned)
+        .ok_or_else(|| value.unexpected("a string", "\"text\""))
+}
+
+/// A single character.
+pub fn character(value: &Value<'_>) -> Result<char, Fault> {
+    let text = text(value)?;
+    let mut chars = text.chars();
+    match (chars.next(), chars.next()) {
+        (Some(char), None) => Ok(char),
+        _ => Err(Fault::new(
+            format!("`{text}` is more than one character"),
+            "for example `\",\"`",
+        )),
+    }
+}
+
+/// A path of a file.
+pub fn path(value: &Value<'_>) -> Result<PathBuf, Fault> {
+    let text = text(value)?;
+    if text.contains('\0') {
+        return Err(Fault::new(
+            "a path cannot hold a NUL character",
+            "remove it",
+        ));
+    }
+    Ok(PathBuf::from(text))
+}
+
+/// One of several texts.
+pub fn choice<T: Copy>(value: &Value<'_>, choices: &[(&str, T)]) -> Result<T, Fault> {
+    let names = || choices.iter().map(|(name, _)| *name);
+    let legal = || {
+        let quoted: Vec<_> = names().map(|name| format!("`\"{name}\"`")).collect();
+        quoted.join(", ")
+    };
+    let text = value
+        .text()
+        .ok_or_else(|| value.unexpected(&format!("one of {}", legal()), &quote_first(choices)))?;
+    if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == text) {
+        return Ok(*choice);
+    }
+    let help = match suggest::nearest(text, names()) {
+        Some(near) => format!("did you mean `\"{near}\"`? The choices are {}", legal()),
+        None => format!("the choices are {}", legal()),
+    };
+    Err(Fault::new(
+        format!("`{text}` is not one of the choices"),
+        help,
+    ))
+}
+
+fn quote_first<T>(choices: &[(&str, T)]) -> String {
+    choices
+        .first()
+        .map_or_else(String::new, |(name, _)| format!("\"{name}\""))
+}
+
+/// A whole number of at least 1.
+pub fn count(value: &Value<'_>) -> Result<u64, Fault> {
+    let number = match value.content() {
+        DeValue::Integer(number) => number,
+        _ => return Err(value.unexpected("a whole number", "1000")),
+    };
+    let parsed = i64::from_str_radix(number.as_str(), number.radix());
+    match parsed.ok().and_then(|number| u64::try_from(number).ok()) {
+        Some(count) if count > 0 => Ok(count),
+        _ => Err(Fault::new(
+            format!("`{number}` is not a number from 1 to {}", i64::MAX),
+            "for example `1000`",
+        )),
+    }
+}
+
+/// As `count`, for what is counted in memory.
+pub fn size_count(value: &Value<'_>) -> Result<usize, Fault> {
+    let count = count(value)?;
+    usize::try_from(count).map_err(|_| {
+        Fault::new(
+            format!("`{count}` is too much for this machine"),
+            "a smaller number",
+        )
+    })
+}
+
+/// A duration above zero: numbers with units, the largest unit first: `"5m"`, `"1h30m"`, `"500ms"`, `"3d"`.
+pub fn duration(value: &Value<'_>) -> Result<Duration, Fault> {
+    const HELP: &str =
+        "a number with a unit, `ms`, `s`, `m`, `h` or `d`: `\"500ms\"`, `\"5m\"`, `\"1h30m\"`";
+    let text = value
+        .text()
+        .ok_or_else(|| value.unexpected("a duration", "\"5m\""))?;
+    let duration = parse_duration(text)
+        .ok_or_else(|| Fault::new(format!("`{text}` is not a duration"), HELP))?;
+    if duration.is_zero() {
+        return Err(Fault::new(format!("`{text}` is no time at all"), HELP));
+    }
+    if duration > MAX_DURATION {
+        return Err(Fault::new(
+            format!("`{text}` is longer than ten years"),
+            "a shorter duration",
+        ));
+    }
+    Ok(duration)
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut total_ms: u64 = 0;
+    let mut last_unit = u64::MAX;
+    while !rest.is_empty() {
+        let digits = rest.find(|char: char| !char.is_ascii_digit())?;
+        let (number, after) = rest.split_at_checked(digits)?;
+        let unit_len = after
+            .find(|char: char| char.is_ascii_digit())
+            .unwrap_or(after.len());
+        let (unit, after) = after.split_at_checked(unit_len)?;
+        let unit_ms: u64 = match unit {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return None,
+        };
+        if unit_ms >= last_unit {
+            return None;
+        }
+        last_unit = unit_ms;
+        let part = number.parse::<u64>().ok()?.checked_mul(unit_ms)?;
+        total_ms = total_ms.checked_add(part)?;
+        rest = after;
+    }
+    (last_unit != u64::MAX).then(|| Duration::from_millis(total_ms))
+}
+
+/// A size in bytes above zero: `"64KiB"`, `"1MiB"`, `"1GiB"`, `"512B"`, or a bare number of bytes.
+pub fn size(value: &Value<'_>) -> Result<usize, Fault> {
+    const HELP: &str = "a number with a unit, `B`, `KiB`, `MiB` or `GiB`: `\"1MiB\"`";
+    let Some(text) = value.text() else {
+        return size_count(value).map_err(|_| value.unexpected("a size", "\"1MiB\""));
+    };
+    parse_size(text)
+        .filter(|size| *size > 0)
+        .ok_or_else(|| Fault::new(format!("`{text}` is not a size"), HELP))
+}
+
+fn parse_size(text: &str) -> Option<usize> {
+    let digits = text
+        .find(|char: char| !char.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(digits)?;
+    let unit: usize = match unit.trim_start_matches(' ') {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        // Decimal units are refused rather than guessed: 1 MB would be less than what most people expect of it.
+        _ => return None,
+    };
+    number.parse::<usize>().ok()?.checked_mul(unit)
+}
+
+/// `"100/s"`, `"600/m"`, `"1000/h"`, or `{ per_second = 50, burst = 100 }`.
+pub fn rate(value: &Value<'_>) -> Result<Rate, Fault> {
+    const HELP: &str =
+        "`\"100/s\"`, `\"600/m\"`, `\"1000/h\"`, or `{ per_second = 100, burst = 200 }`";
+    if value.content().is_table() {
+        return rate_table(value);
+    }
+    let text = value
+        .text()
+        .ok_or_else(|| value.unexpected("a rate", "\"100/s\""))?;
+    parse_rate(text).ok_or_else(|| Fault::new(format!("`{text}` is not a rate"), HELP))
+}
+
+fn parse_rate(text: &str) -> Option<Rate> {
+    let (count, unit) = text.split_once('/')?;
+    let period = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return None,
+    };
+    if !count.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let count: NonZeroU32 = count.parse().ok()?;
+    Some(Rate {
+        count,
+        period: Duration::from_secs(period),
+        burst: count,
+    })
+}
+
+fn rate_table(value: &Value<'_>) -> Result<Rate, Fault> {
+    let example = "{ per_second = 100, burst = 200 }";
+    let wrong = || {
+        Fault::new(
+            "a rate table holds `per_second` and optionally `burst`, whole numbers of at least 1",
+            format!("for example `{example}`"),
+        )
+    };
+    let table = value.content().as_table().ok_or_else(wrong)?;
+    let mut per_second = None;
+    let mut burst = None;
+    for (key, entry) in table {
+        let number = match entry.get_ref() {
+            DeValue::Integer(number) => u32::from_str_radix(number.as_str(), number.radix())
+                .ok()
+                .and_then(NonZeroU32::new),
+            _ => None,
+        };
+        let slot = match key.get_ref().as_ref() {
+            "per_second" => &mut per_second,
+            "burst" => &mut burst,
+            _ => {
+                return Err(Fault {
+                    span: Some(key.span().into()),
+                    ..wrong()
+                });
+            }
+        };
+        *slot = Some(number.ok_or_else(|| Fault {
+            span: Some(entry.span().into()),
+            ..wrong()
+        })?);
+    }
+    let count = per_second.ok_or_else(wrong)?;
+    Ok(Rate {
+        count,
+        period: Duration::from_secs(1),
+        burst: burst.unwrap_or(count),
+    })
+}
+
+/// `"10.0.0.0/8"`, or a single address. Bits beyond the prefix are an error: they are a typing mistake.
+pub fn network(value: &Value<'_>) -> Result<IpNet, Fault> {
+    const HELP: &str =
+        "an address or a range: `\"192.0.2.7\"`, `\"10.0.0.0/8\"`, `\"2001:db8::/32\"`";
+    let text = value
+        .text()
+        .ok_or_else(|| value.unexpected("an address range", "\"10.0.0.0/8\""))?;
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Ok(IpNet::from(ip));
+    }
+    let net: IpNet = text
+        .parse()
+        .map_err(|_| Fault::new(format!("`{text}` is not an address range"), HELP))?;
+    if net.trunc() == net {
+        Ok(net)
+    } else {
+        Err(Fault::new(
+            format!("`{text}` has bits set beyond its prefix"),
+            format!("did you mean `{}`?", net.trunc()),
+        ))
+    }
+}
+
+/// An address with a port: `"0.0.0.0:443"`, `"[::]:443"`. No names: a config must mean the same on each start.
+pub fn socket_address(value: &Value<'_>) -> Result<SocketAddr, Fault> {
+    const HELP: &str =
+        "an IP address and a port: `\"0.0.0.0:443\"`, `\"[::]:443\"`, `\"127.0.0.1:8080\"`";
+    let text = value
+        .text()
+        .ok_or_else(|| value.unexpected("an address and port", "\"0.0.0.0:443\""))?;
+    text.parse()
+        .map_err(|_| Fault::new(format!("`{text}` is not an address with a port"), HELP))
+}
+
+/// An absolute `http://` or `https://` URL without user, query and fragment.
+pub fn http_url(value: &Value<'_>) -> Result<Uri, Fault> {
+    const HELP: &str = "scheme, host, optional port and path: `\"http://127.0.0.1:8080/hooks\"`";
+    let text = value
+        .text()
+        .ok_or_else(|| value.unexpected("a URL", "\"http://127.0.0.1:8080/hooks\""))?;
+    let wrong = |what: &str| Fault::new(format!("the URL {what}"), HELP);
+    // A password may stand in front of an `@`: the text is not repeated, and the line is hidden by the caller's mask.
+    if text.contains('#') {
+        return Err(wrong("has a fragment"));
+    }
+    if text.contains('?') {
+        return Err(wrong("has a query"));
+    }
+    let uri: Uri = text.parse().map_err(|_| wrong("cannot be read"))?;
+    match uri.scheme_str() {
+        Some("http" | "https") => {}
+        Some(other) => return Err(wrong(&format!("begins with `{other}:`"))),
+        None => return Err(wrong("has no scheme")),
+    }
+    let authority = uri.authority().ok_or_else(|| wrong("has no host"))?;
+    if authority.as_str().contains('@') {
+        return Err(wrong("has a user or password"));
+    }
+    if authority.host().is_empty() || authority.as_str().ends_with(':') {
+        return Err(wrong("has no host or an empty port"));
+    }
+    if authority
+        .as_str()
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| {
+            !port.ends_with(']') && port.parse::<u16>().map_or(true, |port| port == 0)
+        })
+    {
+        return Err(wrong("has no port from 1 to 65535"));
+    }
+    Ok(uri)
+}
+
+/// An origin: `https://hooks.example.com`, with an optional port, without a path.
+pub fn origin(value: &Value<'_>) -> Result<String, Fault> {
+    let uri = http_url(value)?;
+    if uri.path() != "/" {
+        return Err(Fault::new(
+            "the URL has a path",
+            "only scheme, host and port: path and query are taken from each request",
+        ));
+    }
+    let text = value.text().unwrap_or_default();
+    Ok(text.strip_suffix('/').unwrap_or(text).to_owned())
+}
+
+/// A host name or address as it stands in `Host`, without port, lower-cased.
+pub fn host(value: &Value<'_>) -> Result<String, Fault> {
+    const HELP: &str = "a name without scheme, port and path: `\"hooks.example.com\"`";
+    let text = value
+        .text()
+        .ok_or_else(|| value.unexpected("a host name", "\"hooks.example.com\""))?;
+    let lower = text.to_ascii_lowercase();
+    let bare = lower
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let is_ip6 = bare.is_some_and(|bare| bare.parse::<std::net::Ipv6Addr>().is_ok());
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    let is_name = lower.len() <= 253 && lower.split('.').all(is_label);
+    if is_ip6 || is_name {
+        Ok(lower)
+    } else {
+        Err(Fault::new(format!("`{text}` is not a host name"), HELP))
+    }
+}
+
+/// The name of a header field.
+pub fn header(value: &Value<'_>) -> Result<HeaderName, Fault> {
+    let text = value
+        .text()
+        .ok_or_else(|| value.unexpected("a header name", "\"X-Signature\""))?;
+    text.parse().map_err(|_| {
+        Fault::new(
+            format!("`{text}` is not a header name"),
+            "letters, digits and `-`: `\"X-Signature\"`",
+        )
+    })
+}
+
+/// An HTTP method in capitals.
+pub fn method(value: &Value<'_>) -> Result<Method, Fault> {
+    let text = value
+        .text()
+        .ok_or_else(|| value.unexpected("a method", "\"POST\""))?;
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    if known.contains(&text) {
+        return text.parse().map_err(|_| {
+            Fault::new(
+                format!("`{text}` is not a method"),
+                "for example `\"POST\"`",
+            )
+        });
+    }
+    Err(Fault::new(
+        format!("`{text}` is not a method that a route can take"),
+        format!("the choices are `{}`", known.join("`, `")),
+    ))
+}
+
+/// A moment in milliseconds since the epoch: a TOML date (its first moment in UTC) or a date-time with an offset.
+pub fn moment(value: &Value<'_>) -> Result<i64, Fault> {
+    const HELP: &str = "a date, which begins at 00:00 UTC, or a time with its offset: `2026-12-31`, `2026-12-31T18:00:00Z`";
+    let DeValue::Datetime(datetime) = value.content() else {
+        return Err(value.unexpected("a date or time without quotes", "2026-12-31"));
+    };
+    parse_moment(datetime)
+        .ok_or_else(|| Fault::new(format!("`{datetime}` does not name a moment"), HELP))
+}
+
+fn parse_moment(datetime: &Datetime) -> Option<i64> {
+    let date = datetime.date?;
+    let date = jiff::civil::Date::new(
+        i16::try_from(date.year).ok()?,
+        i8::try_from(date.month).ok()?,
+        i8::try_from(date.day).ok()?,
+    )
+    .ok()?;
+    let offset_minutes = match (datetime.time, datetime.offset) {
+        (None, _) | (Some(_), Some(TomlOffset::Z)) => 0,
+        (Some(_), Some(TomlOffset::Custom { minutes })) => i32::from(minutes),
+        // A local time means something else on each machine.
+        (Some(_), None) => return None,
+    };
+    let time = match datetime.time {
+        None => CivilTime::midnight(),
+        Some(time) => CivilTime::new(
+            i8::try_from(time.hour).ok()?,
+            i8::try_from(time.minute).ok()?,
+            i8::try_from(time.second.unwrap_or(0)).ok()?.min(59),
+            i32::try_from(time.nanosecond.unwrap_or(0)).ok()?,
+        )
+        .ok()?,
+    };
+    let offset = Offset::from_seconds(offset_minutes.checked_mul(60)?).ok()?;
+    let timestamp = offset.to_timestamp(date.to_datetime(time)).ok()?;
+    Some(timestamp.as_millisecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::{Document, Source};
+    use proptest::prelude::*;
+
+    use crate::document::key::{Key, Kind};
+
+    static KEY: Key = Key {
+        name: "a",
+        kind: Kind::Text,
+        default: None,
+        example: "1",
+        doc: "",
+    };
+
+    fn parse<T>(text: &str, parser: impl Fn(&Value<'_>) -> Result<T, Fault>) -> Result<T, String> {
+        let source = Source::new("a.toml", format!("a = {text}\n"));
+        let document = Document::parse(&source);
+        let parsed = document.root().read(&KEY, |value| parser(value));
+        let report = document.into_report();
+        parsed.ok_or_else(|| report.render(crate::document::report::Style::Plain))
+    }
+
+    #[test]
+    fn durations() {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("5m", 300_000),
+            ("1h30m", 5_400_000),
+            ("3d", 259_200_000),
+        ] {
+            let parsed = parse(&format!("\"{text}\""), duration);
+            assert_eq!(parsed, Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in [
+            "",
+            "5",
+            "m",
+            "5 m",
+            "0s",
+            "-5m",
+            "30m1h",
+            "5m5m",
+            "99999999999999999999d",
+            "4000d",
+            "5x",
+            "1.5h",
+        ] {
+            assert!(parse(&format!("\"{text}\""), duration).is_err(), "{text}");
+        }
+        assert!(parse("300", duration).is_err());
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("\"64KiB\"", 65536),
+            ("\"1MiB\"", 1 << 20),
+            ("\"1 MiB\"", 1 << 20),
+            ("\"512B\"", 512),
+            ("100", 100),
+        ] {
+            assert_eq!(parse(text, size), Ok(bytes), "{text}");
+        }
+        for text in [
+            "\"1MB\"",
+            "\"\"",
+            "\"MiB\"",
+            "0",
+            "\"0\"",
+            "-1",
+            "\"99999999999GiB\"",
+            "true",
+        ] {
+            assert!(parse(text, size).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates() {
+        let rate_of = |text: &str| {
+            parse(text, rate)
+                .map(|rate| (rate.count.get(), rate.period.as_secs(), rate.burst.get()))
+        };
+        assert_eq!(rate_of("\"100/s\""), Ok((100, 1, 100)));
+        assert_eq!(rate_of("\"600/m\""), Ok((600, 60, 600)));
+        assert_eq!(rate_of("{ per_second = 5, burst = 9 }"), Ok((5, 1, 9)));
+        for text in [
+            "\"0/s\"",
+            "\"5/x\"",
+            "\"5\"",
+            "\"+5/s\"",
+            "5",
+            "{}",
+            "{ burst = 1 }",
+            "{ per_second = 0 }",
+            "{ per_second = 1, x = 1 }",
+        ] {
+            assert!(parse(text, rate).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_and_addresses() {
+        assert_eq!(
+            parse("\"192.0.2.7\"", network),
+            Ok("192.0.2.7/32".parse().unwrap())
+        );
+        assert_eq!(
+            parse("\"2001:db8::/32\"", network),
+            Ok("2001:db8::/32".parse().unwrap())
+        );
+        assert!(
+            parse("\"10.0.0.1/8\"", network)
+                .unwrap_err()
+                .contains("`10.0.0.0/8`")
+        );
+        assert!(parse("\"localhost\"", network).is_err());
+        assert!(parse("\"[::]:443\"", socket_address).is_ok());
+        assert!(parse("\"localhost:443\"", socket_address).is_err());
+    }
+
+    #[test]
+    fn urls_and_hosts() {
+        for text in [
+            "http://127.0.0.1:8080/in",
+            "https://app.internal",
+            "http://[::1]:80/",
+            "http://[::1]/",
+        ] {
+            assert!(parse(&format!("\"{text}\""), http_url).is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "127.0.0.1:8080",
+            "/in",
+            "ftp://a/",
+            "http://a/?q",
+            "http://a/#f",
+            "http://u:p@a/",
+            "http://a:/",
+            "http://a:0/",
+            "http://a:99999/",
+            "http:///x",
+            "a b",
+        ] {
+            assert!(parse(&format!("\"{text}\""), http_url).is_err(), "{text}");
+        }
+        assert_eq!(
+            parse("\"https://a.example:8443/\"", origin),
+            Ok("https://a.example:8443".to_owned())
+        );
+        assert!(parse("\"https://a.example/x\"", origin).is_err());
+        assert_eq!(
+            parse("\"Hooks.Example.com\"", host),
+            Ok("hooks.example.com".to_owned())
+        );
+        for text in ["https://a", "a:443", "a/b", "", "-a", "a..b"] {
+            assert!(parse(&format!("\"{text}\""), host).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn moments() {
+        assert_eq!(parse("1970-01-02", moment), Ok(86_400_000));
+        assert_eq!(parse("1970-01-01T01:00:00+01:00", moment), Ok(0));
+        assert_eq!(parse("2026-12-31T18:00:00Z", moment), Ok(1_798_740_000_000));
+        for text in ["18:00:00", "2026-12-31T18:00:00", "\"2026-12-31\""] {
+            assert!(parse(text, moment).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_a_parser(text in ".{0,40}") {
+            let quoted = toml::Value::String(text.clone()).to_string();
+            for text in [&text, &quoted] {
+                let _ = parse(text, duration);
+                let _ = parse(text, size);
+                let _ = parse(text, rate);
+                let _ = parse(text, network);
+                let _ = parse(text, socket_address);
+                let _ = parse(text, origin);
+                let _ = parse(text, host);
+                let _ = parse(text, moment);
+                let _ = parse(text, header);
+                let _ = parse(text, character);
+                let _ = parse(text, count);
+                let _ = parse(text, |value| choice(value, &[("a", 1), ("b", 2)]));
+            }
+        }
+
+        #[test]
+        fn likely_durations_never_panic(text in "[0-9]{0,30}(ms|s|m|h|d)?[0-9]{0,3}(ms|s|m|h|d)?") {
+            let _ = parse_duration(&text);
+            let _ = parse_size(&text);
+            let _ = parse_rate(&text);
+        }
+    }
+}
