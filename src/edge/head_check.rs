@@ -4,7 +4,7 @@
 //! two hosts. What passes here has one meaning only. No allocation, one pass for the line ends and one for the rest.
 
 use http::StatusCode;
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 /// hyper's own limit; more than this is answered 431 by both.
 const MAX_HEADERS: usize = 100;
@@ -132,9 +132,9 @@ impl EndFinder {
             return Ok(());
         }
         if self.line == 0 {
-            let is_method = |byte: &u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b' ');
+            let method = bytes.iter().take_while(|byte| **byte != b' ');
             let is_good = bytes.first().is_none_or(u8::is_ascii_uppercase)
-                && bytes.iter().take(3).all(is_method);
+                && method.take(MAX_METHOD).all(|byte| is_method_byte(*byte));
             return if is_good {
                 Ok(())
             } else {
@@ -188,6 +188,10 @@ pub fn check_head(head: &[u8]) -> Result<Framing, HeadFault> {
     }
     if !rest.is_empty() {
         return Err(HeadFault::LineEnd);
+    }
+    // CR and LF stand in their places by now.
+    if has_control(head) {
+        return Err(HeadFault::Control);
     }
     seen.check_host(&line)?;
     match (seen.is_chunked, seen.length) {
@@ -243,15 +247,12 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Cuts off one line, without its end.
+/// Cuts off one line, without its end: CR LF, and neither of them anywhere else.
 fn next_line<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], HeadFault> {
-    let end = memchr(b'\n', rest).ok_or(HeadFault::LineEnd)?;
+    let end = memchr2(b'\r', b'\n', rest).ok_or(HeadFault::LineEnd)?;
     let (line, after) = rest.split_at(end);
-    *rest = after.get(1..).unwrap_or_default();
-    match line.split_last() {
-        Some((b'\r', text)) => Ok(text),
-        _ => Err(HeadFault::LineEnd),
-    }
+    *rest = after.strip_prefix(b"\r\n").ok_or(HeadFault::LineEnd)?;
+    Ok(line)
 }
 
 fn check_request_line(line: &[u8]) -> Result<RequestLine<'_>, HeadFault> {
@@ -274,9 +275,7 @@ fn check_request_line(line: &[u8]) -> Result<RequestLine<'_>, HeadFault> {
 
 fn check_method(method: &[u8]) -> Result<(), HeadFault> {
     let is_spelled = (1..=MAX_METHOD).contains(&method.len())
-        && method
-            .iter()
-            .all(|byte| byte.is_ascii_uppercase() || *byte == b'-')
+        && method.iter().all(|byte| is_method_byte(*byte))
         && method.first() != Some(&b'-');
     match method {
         b"CONNECT" | b"TRACE" => Err(HeadFault::Method),
@@ -285,9 +284,13 @@ fn check_method(method: &[u8]) -> Result<(), HeadFault> {
     }
 }
 
+fn is_method_byte(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || byte == b'-'
+}
+
 /// A path, or an absolute URL, whose authority is given back.
 fn check_target(target: &[u8]) -> Result<Option<&[u8]>, HeadFault> {
-    if !target.iter().all(|byte| is_target_byte(*byte)) {
+    if !target.iter().all(|byte| has_class(*byte, TARGET)) {
         return Err(HeadFault::Target);
     }
     if target.first() == Some(&b'/') {
@@ -312,18 +315,12 @@ fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
     strip(b"http://").or_else(|| strip(b"https://"))
 }
 
-/// What RFC 3986 allows, and the few more that senders put into queries unescaped. Never `#`, space, controls or bytes
-/// beyond ASCII.
-fn is_target_byte(byte: u8) -> bool {
-    matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'_' | b'a'..=b'~') && byte != b'`'
-}
-
 /// The name and the value without the white space around it.
 fn split_header(line: &[u8]) -> Result<(&[u8], &[u8]), HeadFault> {
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err(HeadFault::Folded);
     }
-    let colon = line.iter().position(|byte| !is_token_byte(*byte));
+    let colon = line.iter().position(|byte| !has_class(*byte, TOKEN));
     let colon = colon.ok_or(HeadFault::HeaderName)?;
     let (name, rest) = line.split_at(colon);
     let Some((b':', value)) = rest.split_first() else {
@@ -335,47 +332,41 @@ fn split_header(line: &[u8]) -> Result<(&[u8], &[u8]), HeadFault> {
     if name.is_empty() {
         return Err(HeadFault::HeaderName);
     }
-    if has_control(value) {
-        return Err(HeadFault::Control);
-    }
     Ok((name, trim(value)))
 }
 
 /// Checks one line of a trailer section, and gives back its name.
 pub(super) fn check_trailer_line(line: &[u8]) -> Result<&[u8], HeadFault> {
-    split_header(line).map(|(name, _)| name)
+    let (name, value) = split_header(line)?;
+    if value.iter().any(|byte| is_control(*byte)) {
+        return Err(HeadFault::Control);
+    }
+    Ok(name)
 }
 
-/// RFC 9110 5.6.2.
-fn is_token_byte(byte: u8) -> bool {
-    static TOKEN: [bool; 256] = token_table();
-    TOKEN.get(usize::from(byte)).copied().unwrap_or_default()
+/// A byte of a token (RFC 9110 5.6.2).
+const TOKEN: u8 = 1;
+/// A byte of a target: what RFC 3986 allows, and the few more that senders put into queries unescaped. Never `#`, space,
+/// controls or bytes beyond ASCII.
+const TARGET: u8 = 2;
+
+fn has_class(byte: u8, class: u8) -> bool {
+    static CLASSES: [u8; 256] = class_table();
+    let classes = CLASSES.get(usize::from(byte));
+    classes.is_some_and(|classes| classes & class != 0)
 }
 
-const fn token_table() -> [bool; 256] {
-    let mut table = [false; 256];
+const fn class_table() -> [u8; 256] {
+    let mut table = [0; 256];
     let mut byte = 0_u8;
     loop {
+        let is_token = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
+        let is_target = matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'_' | b'a'..=b'~');
         #[expect(clippy::indexing_slicing, reason = "a u8 is always within 256")]
         {
-            table[byte as usize] = byte.is_ascii_alphanumeric()
-                || matches!(
-                    byte,
-                    b'!' | b'#'
-                        | b'$'
-                        | b'%'
-                        | b'&'
-                        | b'\''
-                        | b'*'
-                        | b'+'
-                        | b'-'
-                        | b'.'
-                        | b'^'
-                        | b'_'
-                        | b'`'
-                        | b'|'
-                        | b'~'
-                );
+            table[byte as usize] =
+                if is_token { TOKEN } else { 0 } | if is_target { TARGET } else { 0 };
         }
         if byte == u8::MAX {
             return table;
@@ -388,11 +379,16 @@ fn is_control(byte: u8) -> bool {
     (byte < 0x20 && byte != b'\t') || byte == 0x7f
 }
 
-/// Without an early exit, so that the compiler can look at many bytes at once.
-fn has_control(bytes: &[u8]) -> bool {
-    bytes
-        .iter()
-        .fold(false, |bad, byte| bad | is_control(*byte))
+/// Whether there is a control character other than those that heads have. Without an early exit and in bytes, so that
+/// the compiler looks at 16 of them at once.
+fn has_control(head: &[u8]) -> bool {
+    let seen = head.iter().fold(0_u8, |seen, byte| {
+        let is_low = u8::from(*byte < 0x20);
+        let is_blank =
+            u8::from(*byte == b'\t') | u8::from(*byte == b'\r') | u8::from(*byte == b'\n');
+        seen | (is_low & !is_blank) | u8::from(*byte == 0x7f)
+    });
+    seen != 0
 }
 
 fn trim(mut value: &[u8]) -> &[u8] {
@@ -540,7 +536,7 @@ mod tests {
             ("X: 1\r\n\tfolded\r\n", Folded),
             ("X: 1\n", LineEnd),
             ("X: 1\nY: 2\r\n", LineEnd),
-            ("X: 1\rY: 2\r\n", Control),
+            ("X: 1\rY: 2\r\n", LineEnd),
             ("X: a\0b\r\n", Control),
             ("X: a\x0bb\r\n", Control),
             ("X: a\x7fb\r\n", Control),

@@ -1,20 +1,24 @@
 //! What the unit tests of this room share: throw-away certificates and socket pairs.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::Request;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::model::{CertificateFiles, ProxyProtocol, Server, Tls, TlsVersion};
+use crate::document::Span;
 use crate::edge::settings::Settings;
 use crate::edge::{Edge, listener};
 use crate::model::source::Source;
@@ -37,8 +41,8 @@ pub(super) fn write_pair(folder: &Path, stem: &str, names: &[&str], days: i64) -
     let files = CertificateFiles {
         cert: folder.join(format!("{stem}.pem")),
         key: folder.join(format!("{stem}.key")),
-        cert_span: crate::document::Span::default(),
-        key_span: crate::document::Span::default(),
+        cert_span: Span::default(),
+        key_span: Span::default(),
     };
     std::fs::write(&files.cert, cert.pem()).unwrap();
     std::fs::write(&files.key, key.serialize_pem()).unwrap();
@@ -83,7 +87,6 @@ pub(super) struct Rig {
     pub(super) abort: CancellationToken,
     pub(super) served: tokio::task::JoinHandle<()>,
     connector: Option<TlsConnector>,
-    _folder: tempfile::TempDir,
 }
 
 /// Either end of a client's connection.
@@ -108,6 +111,23 @@ impl Rig {
             min_version: TlsVersion::Tls12,
         };
         let settings = Settings::build(&server, is_tls.then_some(&tls)).unwrap();
+        Self::run(settings, is_tls.then(|| connector(&files)))
+    }
+
+    /// With these certificates, and clients that have to show one of that authority.
+    pub(super) async fn with_certificates(
+        certificates: Vec<CertificateFiles>,
+        client_ca: Option<PathBuf>,
+    ) -> Self {
+        let tls = Tls {
+            certificates,
+            client_ca: client_ca.map(|path| (path, Span::default())),
+            min_version: TlsVersion::Tls12,
+        };
+        Self::run(Settings::build(&server(), Some(&tls)).unwrap(), None)
+    }
+
+    fn run(settings: Settings, connector: Option<TlsConnector>) -> Self {
         let events = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&events);
         let observer = move |event| seen.lock().unwrap().push(format!("{event:?}"));
@@ -123,8 +143,7 @@ impl Rig {
             drain,
             abort,
             served: tokio::spawn(serving),
-            connector: is_tls.then(|| connector(&files)),
-            _folder: folder,
+            connector,
         }
     }
 
@@ -143,6 +162,50 @@ impl Rig {
         let connector = TlsConnector::from(Arc::new(config));
         let name = "localhost".try_into().unwrap();
         Box::new(connector.connect(name, stream).await.unwrap())
+    }
+
+    /// A TLS connection to a name, whatever certificate is served, showing one of one's own.
+    pub(super) async fn connect_unchecked(
+        &self,
+        name: &str,
+        shown: &[CertificateFiles],
+    ) -> std::io::Result<Box<dyn Wire>> {
+        let stream = self.unchecked(name, shown).await?;
+        Ok(Box::new(stream))
+    }
+
+    /// The certificate that a client gets who asks for a name.
+    pub(super) async fn served_certificate(&self, name: &str) -> Vec<u8> {
+        let stream = self.unchecked(name, &[]).await.unwrap();
+        stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    }
+
+    async fn unchecked(
+        &self,
+        name: &str,
+        shown: &[CertificateFiles],
+    ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyServer(provider)));
+        let config = match shown.first() {
+            None => builder.with_no_client_auth(),
+            Some(files) => {
+                let key = std::fs::read(&files.key).unwrap();
+                let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(&key).unwrap();
+                builder
+                    .with_client_auth_cert(vec![der(files).into()], key)
+                    .unwrap()
+            }
+        };
+        let stream = TcpStream::connect(self.address).await?;
+        let name = name.to_owned().try_into().unwrap();
+        TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
     }
 
     /// Sends bytes and reads until the other side ends the connection.
@@ -196,7 +259,7 @@ fn connector(files: &CertificateFiles) -> TlsConnector {
     let mut roots = rustls::RootCertStore::empty();
     let pem = std::fs::read(&files.cert).unwrap();
     roots
-        .add(rustls::pki_types::CertificateDer::from_pem_slice(&pem).unwrap())
+        .add(CertificateDer::from_pem_slice(&pem).unwrap())
         .unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
@@ -205,6 +268,54 @@ fn connector(files: &CertificateFiles) -> TlsConnector {
         .with_root_certificates(roots)
         .with_no_client_auth();
     TlsConnector::from(Arc::new(config))
+}
+
+/// The certificate in a file.
+pub(super) fn der(files: &CertificateFiles) -> Vec<u8> {
+    let pem = std::fs::read(&files.cert).unwrap();
+    let parsed = CertificateDer::from_pem_slice(&pem);
+    parsed.unwrap().to_vec()
+}
+
+/// A client that looks at signatures only.
+#[derive(Debug)]
+struct AnyServer(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 async fn echo(request: Request<Incoming>, source: Source) -> Answer {

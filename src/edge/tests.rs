@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use crate::config::model::ProxyProtocol;
-use crate::edge::testing::{Rig, read_all, read_until, server};
+use crate::edge::testing::{Rig, der, read_all, read_until, server, write_pair};
 
 const POST: &[u8] = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi";
 const ECHO: &str = "POST /a 127.0.0.1 hi";
@@ -414,4 +414,134 @@ async fn the_task_of_a_connection_is_small() {
     );
     let size = size_of_val(&task);
     assert!(size <= 1024, "{size}");
+}
+
+#[tokio::test]
+async fn the_certificate_is_chosen_by_name_and_replaced_while_connections_live() {
+    let folder = tempfile::tempdir().unwrap();
+    let names: [(&str, &[&str]); 2] = [("a", &["a.example"]), ("b", &["*.b.example"])];
+    let files = names.map(|(stem, names)| write_pair(folder.path(), stem, names, 30));
+    let rig = Rig::with_certificates(files.to_vec(), None).await;
+    for (asked, served) in [("a.example", 0), ("x.b.example", 1), ("other.example", 0)] {
+        assert_eq!(
+            rig.served_certificate(asked).await,
+            der(&files[served]),
+            "{asked}"
+        );
+    }
+    assert!(!rig.edge.reload_certificates().unwrap());
+    write_pair(folder.path(), "a", &["a.example"], 60);
+    let mut live = rig.connect_unchecked("a.example", &[]).await.unwrap();
+    assert!(rig.edge.reload_certificates().unwrap());
+    assert_eq!(rig.served_certificate("a.example").await, der(&files[0]));
+    live.write_all(POST).await.unwrap();
+    read_until(&mut live, ECHO).await;
+}
+
+// Mutation: `with_client_cert_verifier` -> `with_no_client_auth` in `tls`.
+#[tokio::test]
+async fn client_certificates_are_demanded_where_an_authority_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = write_pair(folder.path(), "own", &["localhost"], 30);
+    let client = write_pair(folder.path(), "client", &["client"], 30);
+    let stranger = write_pair(folder.path(), "stranger", &["client"], 30);
+    let rig = Rig::with_certificates(vec![own], Some(client.cert.clone())).await;
+    for (shown, is_served) in [
+        (None, false),
+        (Some(&stranger), false),
+        (Some(&client), true),
+    ] {
+        let shown: Vec<_> = shown.into_iter().cloned().collect();
+        let answer = match rig.connect_unchecked("localhost", &shown).await {
+            Err(_) => String::new(),
+            Ok(mut wire) => {
+                let _ = wire
+                    .write_all(b"GET /z HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+                    .await;
+                read_all(&mut wire).await
+            }
+        };
+        assert_eq!(answer.starts_with("HTTP/1.1 200"), is_served, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn forwarders_are_believed_from_trusted_peers_only() {
+    let mut behind = server();
+    behind.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    for (server, expected) in [(behind, "203.0.113.9"), (server(), "127.0.0.1")] {
+        let rig = Rig::plain(server).await;
+        let answer = rig
+            .exchange(b"GET /z HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 9.9.9.9\r\nX-Forwarded-For: 203.0.113.9\r\nConnection: close\r\n\r\n")
+            .await;
+        assert!(answer.contains(&format!("GET /z {expected} ")), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_header_that_does_not_come_is_waited_for_within_the_handshake() {
+    let mut required = server();
+    required.proxy_protocol = ProxyProtocol::Required;
+    required.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    let rig = Rig::plain(required).await;
+    for begin in [
+        "",
+        "PROXY TCP4 203.0.113.9 ",
+        "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c",
+    ] {
+        assert_eq!(rig.exchange(begin.as_bytes()).await, "");
+    }
+    assert_eq!(rig.edge.counters().handshakes_timed_out.read(), 3);
+}
+
+#[tokio::test]
+async fn a_drain_says_goodbye_on_h2_and_an_abort_does_not_wait() {
+    for is_abort in [false, true] {
+        let rig = Rig::tls(server()).await;
+        let wire = rig.connect(b"h2").await;
+        let (mut send, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(wire))
+                .await
+                .unwrap();
+        let connection = tokio::spawn(connection);
+        let slow = http::Request::get("https://localhost/slow")
+            .body(Full::new(Bytes::new()))
+            .unwrap();
+        let answer = tokio::spawn(send.send_request(slow));
+        wait_for(|| rig.edge.counters().requests.read() == 1).await;
+        rig.drain.cancel();
+        if is_abort {
+            rig.abort.cancel();
+            timeout(Duration::from_millis(300), rig.served)
+                .await
+                .unwrap()
+                .unwrap();
+            assert!(answer.await.unwrap().is_err());
+        } else {
+            assert_eq!(answer.await.unwrap().unwrap().status(), 200);
+            timeout(Duration::from_secs(3), rig.served)
+                .await
+                .unwrap()
+                .unwrap();
+        }
+        let _ = timeout(Duration::from_secs(3), connection).await.unwrap();
+    }
+}
+
+// Mutation: remove the `answering` test in `http2::Lookout::look`.
+#[tokio::test]
+async fn an_h2_peer_that_opens_no_window_is_cut() {
+    let mut patient = server();
+    patient.idle_timeout = Duration::from_secs(60);
+    let rig = Rig::tls(patient).await;
+    let mut wire = rig.connect(b"h2").await;
+    // SETTINGS_INITIAL_WINDOW_SIZE = 0, then GET https://h/large.
+    let settings = frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    let request = frame(1, 5, 1, b"\x82\x87\x41\x01h\x04\x06/large");
+    wire.write_all(&[PREFACE, &settings, &request].concat())
+        .await
+        .unwrap();
+    read_all(&mut wire).await;
+    assert_eq!(rig.edge.counters().requests.read(), 1);
+    assert_eq!(rig.edge.counters().writes_stalled.read(), 1);
 }
