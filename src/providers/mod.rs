@@ -2,11 +2,23 @@
 //!
 //! `config` looks a route's `provider` up here; nothing is read or fetched at run time.
 
+mod load;
+
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::scheme::spec::Spec;
+
+/// The compiled-in files: name and text, sorted by name.
+static FILES: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/provider_files.rs"));
+
+// A file that is wrong is left out here; the test over all files is what keeps that from being built.
+static PROVIDERS: LazyLock<Vec<Arc<Provider>>> = LazyLock::new(|| {
+    let parsed = FILES.iter().map(|(name, text)| load::parse(name, text));
+    parsed.filter_map(Result::ok).map(Arc::new).collect()
+});
 
 /// What a provider file says.
 #[derive(Debug)]
@@ -45,4 +57,16 @@ pub struct IpRanges {
     pub url: String,
     /// The ranges.
     pub cidrs: Vec<IpNet>,
+}
+
+/// The provider with this id.
+#[must_use]
+pub fn find(id: &str) -> Option<Arc<Provider>> {
+    all().iter().find(|provider| provider.id == id).cloned()
+}
+
+/// Every provider, sorted by id.
+#[must_use]
+pub fn all() -> &'static [Arc<Provider>] {
+    &PROVIDERS
 }

@@ -7,6 +7,7 @@
 //! Everything here is a pure function of the request and the keys: no clock, no I/O, no logging. Whether a timestamp is
 //! fresh and which secrets are current is for the gate to say.
 
+pub mod parse;
 pub mod spec;
 
 mod hmac;
