@@ -5,7 +5,6 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 /// The answer to one request.
 pub type Answer = http::Response<AnswerBody>;
@@ -20,8 +19,6 @@ pub enum AnswerBody {
     Whole(Option<Bytes>),
     /// The app's, piece by piece, under whatever deadline `forward` puts around it.
     Stream(Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>),
-    /// The app's, as it comes.
-    Upstream(Incoming),
 }
 
 impl AnswerBody {
@@ -49,7 +46,6 @@ impl Body for AnswerBody {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Stream(body) => body.as_mut().poll_frame(context),
-            Self::Upstream(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
         }
     }
 
@@ -57,7 +53,6 @@ impl Body for AnswerBody {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Stream(body) => body.is_end_stream(),
-            Self::Upstream(body) => body.is_end_stream(),
         }
     }
 
@@ -67,7 +62,6 @@ impl Body for AnswerBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Self::Stream(body) => body.size_hint(),
-            Self::Upstream(body) => body.size_hint(),
         }
     }
 }
