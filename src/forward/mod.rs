@@ -204,3 +204,6 @@ impl std::fmt::Display for AnswerFault {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

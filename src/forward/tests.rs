@@ -1,0 +1,688 @@
+//! The upstream rows of the threat list, against scripted upstreams on real sockets. Beside a test stands the one-line
+//! change of the code that makes it fail.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use http::{HeaderMap, HeaderName, Method, Uri};
+use http_body_util::BodyExt;
+use proptest::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::config::model::{Enforce, PathRule, Route, Upstream};
+use crate::gate::event::EventParts;
+use crate::model::ids::{EventId, RouteName};
+use crate::model::source::Source;
+use crate::net::client::Client;
+use crate::scheme::spec::{Family, Field, Spec, TokenPlace, TokenSpec};
+
+/// What the scripted upstream does on one connection.
+#[derive(Clone)]
+enum Step {
+    /// Reads one whole request and records it.
+    Request,
+    Write(&'static [u8]),
+    Wait(u64),
+    /// Waits until the test says so.
+    Gate(Arc<tokio::sync::Notify>),
+    /// Sends RST instead of FIN.
+    Reset,
+    /// Keeps the connection open and silent.
+    Hang,
+}
+
+use Step::{Gate, Hang, Request as Take, Reset, Wait, Write};
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// One script for each connection in the order of their coming; more connections than scripts are closed at once.
+struct App {
+    address: SocketAddr,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    connections: usize,
+    requests: Vec<Vec<u8>>,
+}
+
+impl App {
+    async fn start(scripts: Vec<Vec<Step>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let shared = Arc::clone(&seen);
+        tokio::spawn(async move {
+            let mut scripts = scripts.into_iter();
+            while let Ok((stream, _)) = listener.accept().await {
+                shared.lock().unwrap().connections += 1;
+                let script = scripts.next().unwrap_or_default();
+                tokio::spawn(play(stream, script, Arc::clone(&shared)));
+            }
+        });
+        Self { address, seen }
+    }
+
+    fn connections(&self) -> usize {
+        self.seen.lock().unwrap().connections
+    }
+
+    fn requests(&self) -> Vec<Vec<u8>> {
+        self.seen.lock().unwrap().requests.clone()
+    }
+
+    fn last_request(&self) -> String {
+        String::from_utf8(self.requests().pop().unwrap()).unwrap()
+    }
+}
+
+async fn play(mut stream: TcpStream, script: Vec<Step>, seen: Arc<Mutex<Seen>>) {
+    for step in script {
+        match step {
+            Take => match read_request(&mut stream).await {
+                Some(request) => seen.lock().unwrap().requests.push(request),
+                None => return,
+            },
+            Write(bytes) => stream.write_all(bytes).await.unwrap(),
+            Wait(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
+            Gate(gate) => gate.notified().await,
+            Reset => {
+                stream.set_zero_linger().unwrap();
+                return;
+            }
+            Hang => {
+                let mut rest = Vec::new();
+                let _ = stream.read_to_end(&mut rest).await;
+            }
+        }
+    }
+}
+
+/// Reads head and `Content-Length` bytes; none where the connection ends first.
+async fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut request = Vec::new();
+    loop {
+        let end = request.windows(4).position(|four| four == b"\r\n\r\n");
+        if let Some(end) = end {
+            let head = String::from_utf8_lossy(&request[..end]).to_lowercase();
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "))
+                .map_or(0, |length| length.parse().unwrap());
+            if request.len() >= end + 4 + length {
+                return Some(request);
+            }
+        }
+        if stream.read_buf(&mut request).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+fn route(url: &str, path: PathRule) -> Route {
+    Route {
+        name: RouteName::new("shop"),
+        span: Default::default(),
+        host: None,
+        path,
+        methods: vec![Method::POST],
+        content_types: Vec::new(),
+        provider: None,
+        scheme: Spec {
+            family: Family::Token(TokenSpec {
+                place: TokenPlace::Header {
+                    name: HeaderName::from_static("x-sig"),
+                    prefix: String::new(),
+                },
+            }),
+            event_id: vec![Field::Header(HeaderName::from_static("x_id"))],
+            event_type: Vec::new(),
+        },
+        secrets: Vec::new(),
+        tolerance: Duration::from_secs(300),
+        public_url: None,
+        allow_ips: None,
+        rate_limit: None,
+        max_body: 1 << 20,
+        dedup: None,
+        enforce: Enforce::Block,
+        answer_challenge: false,
+        upstream: Upstream {
+            url: url.parse().unwrap(),
+            span: Default::default(),
+            connect_timeout: Duration::from_secs(2),
+            timeout: Duration::from_millis(400),
+            pool_idle_timeout: Duration::from_secs(4),
+            pass_error_bodies: false,
+        },
+    }
+}
+
+fn target_with(app: &App, client: &Client, change: impl FnOnce(&mut Route)) -> Target {
+    let url = format!("http://{}/in", app.address);
+    let mut route = route(&url, PathRule::Exact("/hook".to_owned()));
+    change(&mut route);
+    Target::build(&route, client).unwrap()
+}
+
+fn target(app: &App) -> Target {
+    target_with(app, &Client::new(), |_| ())
+}
+
+fn parts(headers: &[(&str, &str)], body: &[u8]) -> EventParts {
+    let mut map = HeaderMap::new();
+    map.insert("host", HeaderValue::from_static("hooks.example"));
+    for (name, value) in headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        map.append(name, HeaderValue::from_str(value).unwrap());
+    }
+    EventParts {
+        route: 0,
+        method: Method::POST,
+        uri: Uri::from_static("/hook?a=%62"),
+        headers: map,
+        body: bytes::Bytes::copy_from_slice(body),
+        source: Source {
+            ip: "192.0.2.7".parse().unwrap(),
+            peer: "127.0.0.1:9".parse().unwrap(),
+            is_tls: true,
+        },
+        event_id: EventId::parse("evt_1"),
+        event_type: Some("order.paid".into()),
+    }
+}
+
+fn id() -> RequestId {
+    RequestId::new(1_700_000_000_000, [7; 10])
+}
+
+async fn send_parts(target: &Target, parts: EventParts) -> Result<Forwarded, ForwardError> {
+    let value = request::id_value(id());
+    let request = request::verified(parts, target, &value)?;
+    exchange(request, target, id(), &value).await
+}
+
+async fn send(target: &Target) -> Result<Forwarded, ForwardError> {
+    send_parts(target, parts(&[], b"{}")).await
+}
+
+async fn body_of(forwarded: Forwarded) -> Result<Vec<u8>, String> {
+    match forwarded.answer.into_body().collect().await {
+        Ok(body) => Ok(body.to_bytes().to_vec()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn answered(target: &Target) -> (u16, Vec<u8>) {
+    let forwarded = send(target).await.unwrap();
+    (forwarded.status.as_u16(), body_of(forwarded).await.unwrap())
+}
+
+/// Sends once and gives what the error says: kind, status, whether the app may have seen it.
+async fn refused(script: Vec<Step>) -> (&'static str, u16, bool) {
+    let app = App::start(vec![script]).await;
+    let target = target(&app);
+    let error = send(&target).await.err().expect("no answer that passes");
+    assert!(app.requests().len() <= 1, "never sent twice");
+    assert_eq!(app.connections(), 1);
+    assert_eq!(target.pool.idle().map(|_| ()), None, "never used again");
+    (
+        error.kind(),
+        error.status().as_u16(),
+        error.may_have_been_seen(),
+    )
+}
+
+// Mutation: leave `timeout` out of `Lease::exchange`.
+#[tokio::test]
+async fn an_upstream_that_hangs_is_504_in_time() {
+    let began = clock::instant();
+    assert_eq!(refused(vec![Take, Hang]).await, ("deadline", 504, true));
+    assert!(began.elapsed() < Duration::from_secs(2));
+}
+
+// Mutation: map `Closed` to a status of 2xx, or send again in `retry::send` on `Closed`.
+#[tokio::test]
+async fn an_upstream_that_resets_or_closes_is_502_and_not_asked_again() {
+    assert_eq!(refused(vec![Take, Reset]).await, ("closed", 502, true));
+    assert_eq!(refused(vec![Take]).await, ("closed", 502, true));
+    let cut = Write(b"HTTP/1.1 200 OK\r\nContent-Le");
+    assert_eq!(refused(vec![Take, cut]).await, ("closed", 502, true));
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_not_there_is_502_and_unseen() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    drop(listener);
+    let target = Target::build(
+        &route(&url, PathRule::Exact("/hook".to_owned())),
+        &Client::new(),
+    )
+    .unwrap();
+    let error = send(&target).await.err().unwrap();
+    assert_eq!((error.kind(), error.status().as_u16()), ("connect", 502));
+    assert!(error.is_safe_to_retry());
+}
+
+// Mutation: pass `Garbage` on as an answer.
+#[tokio::test]
+async fn garbage_is_502() {
+    for garbage in [
+        &b"SSH-2.0-OpenSSH_9.2\r\n\r\n"[..],
+        b"HTTP/1.1 2000 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ] {
+        let outcome = refused(vec![Take, Write(garbage), Hang]).await;
+        assert_eq!(outcome, ("garbage", 502, true));
+    }
+}
+
+// Mutation: `check` returns Ok.
+#[tokio::test]
+async fn an_ambiguous_answer_or_one_that_switches_is_502() {
+    for answer in [
+        &b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"[..],
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok",
+        b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n",
+    ] {
+        let outcome = refused(vec![Take, Write(answer), Hang]).await;
+        assert_eq!(outcome, ("invalid", 502, true), "{}", String::from_utf8_lossy(answer));
+    }
+}
+
+#[tokio::test]
+async fn interim_answers_are_skipped() {
+    let early = Write(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n");
+    let app = App::start(vec![vec![Take, early, Wait(20), Write(OK), Hang]]).await;
+    let target = target(&app);
+    assert_eq!(answered(&target).await, (200, b"ok".to_vec()));
+    assert!(target.pool.idle().is_some());
+}
+
+// Mutation: leave out `arm` in `Lease::exchange`, and put connections back whatever `is_ready` says.
+#[tokio::test]
+async fn a_second_answer_is_never_given_to_another_request() {
+    let both = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+    let late = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+    for script in [
+        vec![Take, Write(both), Hang],
+        vec![Take, Write(OK), Wait(30), Write(late), Hang],
+    ] {
+        let app = App::start(vec![script, vec![Take, Write(OK), Hang]]).await;
+        let target = target(&app);
+        assert_eq!(answered(&target).await, (200, b"ok".to_vec()));
+        tokio::time::sleep(Duration::from_millis(80)).await;
+        assert_eq!(answered(&target).await, (200, b"ok".to_vec()));
+        assert_eq!(app.connections(), 2);
+    }
+}
+
+// Mutation: never put a connection back.
+#[tokio::test]
+async fn a_clean_connection_is_used_again() {
+    let mut script = Vec::new();
+    for answer in [
+        &b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"[..],
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Trailer: 1\r\n\r\n",
+        b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nRetry-After: 7\r\n\r\noops",
+    ] {
+        script.extend([Take, Write(answer)]);
+    }
+    script.push(Hang);
+    let app = App::start(vec![script]).await;
+    let client = Client::new();
+    let target = target_with(&app, &client, |_| ());
+    for status in [200, 204, 200, 304, 200, 503] {
+        assert_eq!(answered(&target).await.0, status);
+        assert_eq!(
+            (client.open_connections(), client.idle_connections()),
+            (1, 1)
+        );
+    }
+    assert_eq!(app.connections(), 1);
+}
+
+// Mutation: `put_back` without asking whether the connection is ready.
+#[tokio::test]
+async fn a_connection_that_the_app_closes_is_not_used_again() {
+    let close = Write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+    let old = Write(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    for answer in [close, old] {
+        let app = App::start(vec![vec![Take, answer, Hang]]).await;
+        let target = target(&app);
+        assert_eq!(answered(&target).await, (200, b"ok".to_vec()));
+        assert!(target.pool.idle().is_none());
+    }
+}
+
+// Mutation: give `Unwritten` back as an error in `retry::send`.
+#[tokio::test]
+async fn a_connection_closed_while_idle_costs_the_sender_nothing() {
+    for ending in [vec![], vec![Reset]] {
+        let gate = Arc::new(tokio::sync::Notify::new());
+        let mut script = vec![Take, Write(OK), Gate(Arc::clone(&gate))];
+        script.extend(ending);
+        let app = App::start(vec![script, vec![Take, Write(OK), Hang]]).await;
+        let target = target(&app);
+        assert_eq!(answered(&target).await.0, 200);
+        gate.notify_one();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(answered(&target).await.0, 200);
+        assert_eq!((app.connections(), app.requests().len()), (2, 2));
+    }
+}
+
+// Mutation: drop `probe.arm()`: the runtime has not heard of the FIN when the request is written.
+#[tokio::test]
+async fn a_close_that_the_runtime_has_not_heard_of_is_seen() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let app = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let mut streams = Vec::new();
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            assert!(stream.read(&mut request).unwrap() > 0);
+            stream.write_all(OK).unwrap();
+            streams.push(stream);
+            if streams.len() == 1 {
+                streams.clear();
+            }
+        }
+    });
+    let url = format!("http://{address}/in");
+    let target = Target::build(
+        &route(&url, PathRule::Exact("/hook".to_owned())),
+        &Client::new(),
+    )
+    .unwrap();
+    assert_eq!(answered(&target).await.0, 200);
+    // Blocks the only thread of this runtime until the FIN must be there, so epoll cannot have told of it.
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    assert!(receiver.recv_timeout(Duration::from_millis(100)).is_err());
+    drop(sender);
+    assert_eq!(answered(&target).await.0, 200);
+    app.join().unwrap();
+}
+
+// Mutation: send again in `retry::send` on `Closed`.
+#[tokio::test]
+async fn a_request_that_was_written_on_an_idle_connection_is_not_sent_again() {
+    let app = App::start(vec![
+        vec![Take, Write(OK), Take],
+        vec![Take, Write(OK), Hang],
+    ])
+    .await;
+    let target = target(&app);
+    assert_eq!(answered(&target).await.0, 200);
+    let error = send(&target).await.err().unwrap();
+    assert_eq!((error.kind(), error.may_have_been_seen()), ("closed", true));
+    assert_eq!((app.connections(), app.requests().len()), (1, 2));
+}
+
+#[tokio::test]
+async fn an_old_idle_connection_is_closed() {
+    let app = App::start(vec![
+        vec![Take, Write(OK), Hang],
+        vec![Take, Write(OK), Hang],
+    ])
+    .await;
+    let client = Client::new();
+    let target = target_with(&app, &client, |route| {
+        route.upstream.pool_idle_timeout = Duration::from_millis(100);
+    });
+    assert_eq!(answered(&target).await.0, 200);
+    assert_eq!(client.open_connections(), 1);
+    for _ in 0..100 {
+        if client.open_connections() == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(
+        (client.open_connections(), client.idle_connections()),
+        (0, 0)
+    );
+    assert_eq!(answered(&target).await.0, 200);
+    assert_eq!(app.connections(), 2);
+}
+
+#[tokio::test]
+async fn pools_are_shared_by_equal_upstreams_only() {
+    let app = App::start(vec![]).await;
+    let client = Client::new();
+    let one = target_with(&app, &client, |_| ());
+    let same = target_with(&app, &client, |_| ());
+    let other = target_with(&app, &client, |route| {
+        route.upstream.timeout = Duration::from_secs(9);
+    });
+    assert!(Arc::ptr_eq(&one.pool, &same.pool));
+    assert!(!Arc::ptr_eq(&one.pool, &other.pool));
+}
+
+#[tokio::test]
+async fn a_long_answer_is_streamed_whole() {
+    let app = App::start(vec![vec![
+        Take,
+        Write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"),
+        Wait(50),
+        Write(b"def"),
+        Wait(50),
+        Write(b"ghi"),
+        Take,
+        Write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"),
+        Wait(50),
+        Write(b"3\r\ndef\r\n0\r\n\r\n"),
+        Hang,
+    ]])
+    .await;
+    let target = target(&app);
+    assert_eq!(answered(&target).await, (200, b"abcdefghi".to_vec()));
+    assert_eq!(answered(&target).await, (200, b"abcdef".to_vec()));
+    assert_eq!(app.connections(), 1);
+}
+
+// Mutation: answer `None` instead of the error in `AppBody::poll_piece`.
+#[tokio::test]
+async fn a_body_that_breaks_midway_breaks_the_answer() {
+    for (head, is_reset) in [
+        (
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"[..],
+            false,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+            false,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab",
+            true,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n",
+            false,
+        ),
+        (b"HTTP/1.1 200 OK\r\n\r\nabc", true),
+    ] {
+        for pause in [0, 50] {
+            let mut script = vec![Take, Write(head), Wait(pause)];
+            script.extend(is_reset.then_some(Reset));
+            let app = App::start(vec![script]).await;
+            let target = target(&app);
+            let forwarded = send(&target).await.unwrap();
+            assert!(
+                body_of(forwarded).await.is_err(),
+                "{}",
+                String::from_utf8_lossy(head)
+            );
+            assert!(target.pool.idle().is_none());
+        }
+    }
+}
+
+// Mutation: `poll_timeout` returns Pending.
+#[tokio::test]
+async fn a_body_that_stops_breaks_the_answer_in_time() {
+    let head = Write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc");
+    let app = App::start(vec![vec![Take, head, Hang]]).await;
+    let target = target(&app);
+    let forwarded = send(&target).await.unwrap();
+    let outcome = tokio::time::timeout(Duration::from_secs(3), body_of(forwarded)).await;
+    assert_eq!(
+        outcome.unwrap().unwrap_err(),
+        "the upstream sent no further piece of its answer in time"
+    );
+}
+
+// Mutation: pass the body on in `relay` whatever the status is.
+#[tokio::test]
+async fn an_error_page_stays_inside_unless_the_route_passes_it() {
+    let page = b"HTTP/1.1 500 Oops\r\nContent-Length: 5\r\nX-Powered-By: php\r\nRetry-After: 9\r\n\r\nstack";
+    for is_passed in [false, true] {
+        let app = App::start(vec![vec![Take, Write(page), Hang]]).await;
+        let target = target_with(&app, &Client::new(), |route| {
+            route.upstream.pass_error_bodies = is_passed;
+        });
+        let forwarded = send(&target).await.unwrap();
+        assert_eq!(forwarded.status, 500);
+        let headers = forwarded.answer.headers().clone();
+        assert_eq!(headers["retry-after"], "9");
+        assert_eq!(headers["hookgate-request-id"], id().to_string().as_str());
+        assert_eq!(headers.contains_key("x-powered-by"), is_passed);
+        let body = body_of(forwarded).await.unwrap();
+        assert_eq!(body == b"stack", is_passed);
+        assert_eq!(body.starts_with(b"{\"title\""), !is_passed);
+    }
+}
+
+#[tokio::test]
+async fn the_apps_headers_reach_the_sender_without_those_of_the_hop() {
+    let answer = b"HTTP/1.1 202 Accepted\r\nConnection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nHookgate-Duplicate: true\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nX-App: y\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    let app = App::start(vec![vec![Take, Write(answer), Hang]]).await;
+    let forwarded = send(&target(&app)).await.unwrap();
+    let headers = forwarded.answer.headers();
+    let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["hookgate-request-id", "set-cookie", "x-app"]);
+    assert_eq!(headers.get_all("set-cookie").iter().count(), 2);
+    assert_eq!(forwarded.status, 202);
+    assert_eq!(body_of(forwarded).await.unwrap(), b"ok");
+}
+
+// Mutation: set the gate's headers before `vet_request_headers`, or leave the call out.
+#[tokio::test]
+async fn the_request_is_built_anew() {
+    let app = App::start(vec![vec![Take, Write(OK), Hang]]).await;
+    let sent = [
+        (
+            "connection",
+            "x-sig, x-hop, hookgate-route, x-forwarded-for",
+        ),
+        ("x-hop", "1"),
+        ("x-sig", "abc"),
+        ("x_id", "kept: the scheme reads it"),
+        ("x_other", "dropped"),
+        ("x-many", "1"),
+        ("x-many", "2"),
+        ("x-forwarded-for", "10.0.0.1"),
+        ("x-real-ip", "10.0.0.1"),
+        ("hookgate-route", "forged"),
+        ("hookgate-verdict", "forged"),
+        ("transfer-encoding", "chunked"),
+        ("trailer", "x"),
+        ("content-length", "999"),
+        ("expect", "100-continue"),
+        ("upgrade", "h2c"),
+    ];
+    answered_with(&target(&app), parts(&sent, b"{\"a\":1}")).await;
+    let request = app.last_request();
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    let (line, headers) = head.split_once("\r\n").unwrap();
+    assert_eq!(line, "POST /in?a=%62 HTTP/1.1");
+    assert_eq!(body, "{\"a\":1}");
+    let mut lines: Vec<&str> = headers.split("\r\n").collect();
+    lines.sort_unstable();
+    let expected = format!(
+        "content-length: 7\nhookgate-event-id: evt_1\nhookgate-event-type: order.paid\n\
+         hookgate-provider: custom\nhookgate-request-id: {}\nhookgate-route: shop\nhost: {}\nx-forwarded-for: 192.0.2.7\n\
+         x-forwarded-host: hooks.example\nx-forwarded-proto: https\nx-many: 1\nx-many: 2\nx-sig: abc\nx_id: kept: the scheme reads it",
+        id(),
+        app.address,
+    );
+    assert_eq!(lines.join("\n"), expected);
+}
+
+async fn answered_with(target: &Target, parts: EventParts) {
+    let forwarded = send_parts(target, parts).await.unwrap();
+    assert_eq!(forwarded.status, 200);
+    body_of(forwarded).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_empty_post_has_a_length_and_an_odd_type_is_left_out() {
+    let app = App::start(vec![vec![Take, Write(OK), Hang]]).await;
+    let mut empty = parts(&[], b"");
+    empty.event_type = Some("a\r\nX-Evil: 1".into());
+    answered_with(&target(&app), empty).await;
+    let request = app.last_request();
+    assert!(request.contains("content-length: 0\r\n"));
+    assert!(!request.contains("event-type") && !request.to_lowercase().contains("evil"));
+}
+
+// Mutation: call `request::verified` in `forward_unverified`.
+#[tokio::test]
+async fn what_monitor_mode_lets_through_says_so() {
+    let app = App::start(vec![vec![Take, Write(OK), Hang]]).await;
+    let target = target(&app);
+    let value = request::id_value(id());
+    let request = request::unverified(parts(&[], b"{}"), &target, &value).unwrap();
+    exchange(request, &target, id(), &value).await.unwrap();
+    let request = app.last_request();
+    assert!(request.contains("hookgate-verdict: monitored\r\n"));
+    assert!(!request.contains("hookgate-event"));
+}
+
+#[tokio::test]
+async fn an_answer_to_head_has_no_body_and_keeps_its_length() {
+    let answer = Write(b"HTTP/1.1 200 OK\r\nContent-Length: 42\r\n\r\n");
+    let app = App::start(vec![vec![Take, answer, Hang]]).await;
+    let target = target(&app);
+    let mut head = parts(&[], b"");
+    head.method = Method::HEAD;
+    let forwarded = send_parts(&target, head).await.unwrap();
+    assert_eq!(forwarded.answer.headers()["content-length"], "42");
+    assert_eq!(body_of(forwarded).await.unwrap(), b"");
+    assert!(target.pool.idle().is_some());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    // Mutation: trim, decode or re-encode anything of the body.
+    #[test]
+    fn the_app_gets_the_same_bytes(body in proptest::collection::vec(any::<u8>(), 0..70_000)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let request = runtime.block_on(async {
+            let app = App::start(vec![vec![Take, Write(OK), Hang]]).await;
+            answered_with(&target(&app), parts(&[], &body)).await;
+            app.requests().pop().unwrap()
+        });
+        let end = request.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+        prop_assert_eq!(&request[end + 4..], &body);
+    }
+}
