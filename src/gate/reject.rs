@@ -5,17 +5,37 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
+
+/// Characters of a stranger's text that evidence keeps.
+const EVIDENCE_LIMIT: usize = 256;
+
+/// What a sender is told to wait for a copy of the same event that is still in flight.
+const IN_FLIGHT_DELAY: Duration = Duration::from_secs(5);
+
+/// What a sender is told to wait when load is shed.
+const OVERLOAD_DELAY: Duration = Duration::from_secs(1);
 
 /// A refusal with its evidence. Evidence never holds a secret or an expected signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reject {
-    /// No route has this host and path.
-    NoRoute,
+    /// No route has this host and path; made by [`Reject::no_route`].
+    NoRoute {
+        /// The host asked for.
+        host: Box<str>,
+        /// The path asked for, without the query, which may hold a token.
+        path: Box<str>,
+    },
     /// The route does not take this method.
-    Method,
-    /// The route does not take this content type.
-    ContentType,
+    Method {
+        /// The method asked for.
+        method: Method,
+    },
+    /// The route does not take this content type; made by [`Reject::content_type`].
+    ContentType {
+        /// The type that came; empty where there was none.
+        found: Box<str>,
+    },
     /// The framing or the head is not what an honest sender makes.
     Framing(FramingFault),
     /// The declared or actual body is larger than the route's `max_body`.
@@ -98,4 +118,431 @@ pub enum FramingFault {
     Expect,
     /// A header that must stand once stands twice.
     DuplicateHeader,
+}
+
+impl FramingFault {
+    /// The word for it in logs.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Target => "target",
+            Self::TransferEncoding => "transfer-encoding",
+            Self::Host => "host",
+            Self::Expect => "expect",
+            Self::DuplicateHeader => "duplicate-header",
+        }
+    }
+}
+
+/// The kind of a refusal, without its evidence: what metrics count and documents explain.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+#[expect(
+    missing_docs,
+    reason = "each has the name of its `Reject` and an explanation below"
+)]
+pub enum Reason {
+    NoRoute,
+    Method,
+    ContentType,
+    Framing,
+    BodyTooLarge,
+    SourceNotAllowed,
+    SourceRate,
+    MissingMaterial,
+    MalformedMaterial,
+    StaleTimestamp,
+    BodyTimeout,
+    BodyAborted,
+    BadSignature,
+    NoCurrentSecret,
+    Identity,
+    MissingId,
+    RouteRate,
+    InFlight,
+    FirstFailed,
+    Overload,
+    Internal,
+}
+
+/// What a reason means to the operator.
+#[derive(Debug)]
+pub struct Explanation {
+    /// The word for it in logs, metrics and documents.
+    pub code: &'static str,
+    /// What the sender gets.
+    pub status: StatusCode,
+    /// What happened.
+    pub means: &'static str,
+    /// What is usually behind it.
+    pub usually: &'static str,
+    /// Where to look next.
+    pub look_at: &'static str,
+}
+
+impl Reject {
+    /// No route, with as much of host and path as a log line shows.
+    #[must_use]
+    pub fn no_route(host: &str, path: &str) -> Self {
+        Self::NoRoute {
+            host: bounded(host),
+            path: bounded(path),
+        }
+    }
+
+    /// A content type that the route does not take, with as much of it as a log line shows.
+    #[must_use]
+    pub fn content_type(found: &str) -> Self {
+        Self::ContentType {
+            found: bounded(found),
+        }
+    }
+
+    /// The kind of this refusal.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::NoRoute { .. } => Reason::NoRoute,
+            Self::Method { .. } => Reason::Method,
+            Self::ContentType { .. } => Reason::ContentType,
+            Self::Framing(_) => Reason::Framing,
+            Self::BodyTooLarge { .. } => Reason::BodyTooLarge,
+            Self::SourceNotAllowed { .. } => Reason::SourceNotAllowed,
+            Self::SourceRate { .. } => Reason::SourceRate,
+            Self::MissingMaterial { .. } => Reason::MissingMaterial,
+            Self::MalformedMaterial { .. } => Reason::MalformedMaterial,
+            Self::StaleTimestamp { .. } => Reason::StaleTimestamp,
+            Self::BodyTimeout => Reason::BodyTimeout,
+            Self::BodyAborted => Reason::BodyAborted,
+            Self::BadSignature => Reason::BadSignature,
+            Self::NoCurrentSecret => Reason::NoCurrentSecret,
+            Self::Identity { .. } => Reason::Identity,
+            Self::MissingId => Reason::MissingId,
+            Self::RouteRate { .. } => Reason::RouteRate,
+            Self::InFlight => Reason::InFlight,
+            Self::FirstFailed { .. } => Reason::FirstFailed,
+            Self::Overload => Reason::Overload,
+            Self::Internal => Reason::Internal,
+        }
+    }
+
+    /// What it means, what is usually behind it, where to look.
+    #[must_use]
+    pub fn explanation(&self) -> &'static Explanation {
+        self.reason().explanation()
+    }
+
+    /// The word for it in logs, metrics and documents.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.explanation().code
+    }
+
+    /// What the sender gets: always an error status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::FirstFailed { status }
+                if status.is_client_error() || status.is_server_error() =>
+            {
+                *status
+            }
+            _ => self.explanation().status,
+        }
+    }
+
+    /// When the sender may come again, where the answer says so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::SourceRate { retry_after } | Self::RouteRate { retry_after } => {
+                Some(*retry_after)
+            }
+            Self::InFlight => Some(IN_FLIGHT_DELAY),
+            Self::Overload => Some(OVERLOAD_DELAY),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a security event: what a forger, a prober or a flood would cause.
+    #[must_use]
+    pub fn is_security(&self) -> bool {
+        matches!(
+            self.reason(),
+            Reason::Framing
+                | Reason::SourceNotAllowed
+                | Reason::SourceRate
+                | Reason::MissingMaterial
+                | Reason::MalformedMaterial
+                | Reason::StaleTimestamp
+                | Reason::BadSignature
+        )
+    }
+}
+
+impl Reason {
+    /// Every reason, in the order of the checks.
+    pub const ALL: [Self; 21] = [
+        Self::NoRoute,
+        Self::Method,
+        Self::ContentType,
+        Self::Framing,
+        Self::BodyTooLarge,
+        Self::SourceNotAllowed,
+        Self::SourceRate,
+        Self::MissingMaterial,
+        Self::MalformedMaterial,
+        Self::StaleTimestamp,
+        Self::BodyTimeout,
+        Self::BodyAborted,
+        Self::BadSignature,
+        Self::NoCurrentSecret,
+        Self::Identity,
+        Self::MissingId,
+        Self::RouteRate,
+        Self::InFlight,
+        Self::FirstFailed,
+        Self::Overload,
+        Self::Internal,
+    ];
+
+    /// The reason with this code.
+    #[must_use]
+    pub fn find(code: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|reason| reason.explanation().code == code)
+    }
+
+    /// The table: what each reason means. All that concerns authentication has the same status, so that a stranger
+    /// learns nothing about which part was wrong.
+    #[must_use]
+    pub fn explanation(self) -> &'static Explanation {
+        match self {
+            Self::NoRoute => &Explanation {
+                code: "no-route",
+                status: StatusCode::NOT_FOUND,
+                means: "No route has this host and path.",
+                usually: "A scanner, or an endpoint URL at the provider that differs from the route by a slash, a case or a host.",
+                look_at: "`host` and `path` in the log line; paths are compared byte by byte.",
+            },
+            Self::Method => &Explanation {
+                code: "method-not-allowed",
+                status: StatusCode::METHOD_NOT_ALLOWED,
+                means: "The route does not take this method.",
+                usually: "A browser, a link checker, or a provider's URL check by GET.",
+                look_at: "`method` in the log line, `methods` of the route.",
+            },
+            Self::ContentType => &Explanation {
+                code: "content-type-not-allowed",
+                status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                means: "The route does not take this content type.",
+                usually: "The endpoint is set to form encoding at the provider where JSON is expected.",
+                look_at: "`found` in the log line, `content_types` of the route.",
+            },
+            Self::Framing => &Explanation {
+                code: "malformed-head",
+                status: StatusCode::BAD_REQUEST,
+                means: "The head is not what an honest sender makes: its framing, host or target is ambiguous.",
+                usually: "An attempt to smuggle a request, or a scanner.",
+                look_at: "`fault` and `source` in the log line.",
+            },
+            Self::BodyTooLarge => &Explanation {
+                code: "body-too-large",
+                status: StatusCode::PAYLOAD_TOO_LARGE,
+                means: "The body is larger than the route's `max_body`.",
+                usually: "A large event (GitHub sends up to 25 MB), or a stranger who tries.",
+                look_at: "`limit` in the log line, `max_body` of the route.",
+            },
+            Self::SourceNotAllowed => &Explanation {
+                code: "source-not-allowed",
+                status: StatusCode::FORBIDDEN,
+                means: "The source address is not in the route's `allow_ips`.",
+                usually: "A stranger, a provider with new addresses, or a proxy in front that is not in `trusted_proxies`.",
+                look_at: "`source` and `peer` in the log line, the provider's published ranges, `trusted_proxies`.",
+            },
+            Self::SourceRate => &Explanation {
+                code: "source-rate-limited",
+                status: StatusCode::TOO_MANY_REQUESTS,
+                means: "The source sends faster than `per_source_rate_limit`.",
+                usually: "A flood, a provider's burst, or a proxy in front that is not in `trusted_proxies`, so that all senders count as one.",
+                look_at: "`source` in the log line, `per_source_rate_limit`, `trusted_proxies`.",
+            },
+            Self::MissingMaterial => &Explanation {
+                code: "missing-signature",
+                status: StatusCode::UNAUTHORIZED,
+                means: "A header or parameter that the scheme needs is not there.",
+                usually: "No secret is set at the provider, another provider's endpoint, or a stranger.",
+                look_at: "`name` in the log line, the secret's field at the provider.",
+            },
+            Self::MalformedMaterial => &Explanation {
+                code: "malformed-signature",
+                status: StatusCode::UNAUTHORIZED,
+                means: "A header or parameter of the scheme is there, but not as the scheme writes it, or more than once.",
+                usually: "The wrong `provider` or `scheme` for this sender, or a stranger.",
+                look_at: "`name` and `fault` in the log line, the route's `provider` or `scheme`.",
+            },
+            Self::StaleTimestamp => &Explanation {
+                code: "stale-timestamp",
+                status: StatusCode::UNAUTHORIZED,
+                means: "The signed timestamp is further from this machine's clock than the tolerance.",
+                usually: "A replayed capture, a sender that retries with its first signature, or a wrong clock here.",
+                look_at: "`age_seconds` and `tolerance` in the log line; `timedatectl` when every provider fails at once.",
+            },
+            Self::BodyTimeout => &Explanation {
+                code: "body-timeout",
+                status: StatusCode::REQUEST_TIMEOUT,
+                means: "The body did not arrive within `body_timeout`, or came too slowly.",
+                usually: "A slow-body attack, or a bad network.",
+                look_at: "`bytes` and `body_us` in the log line, `body_timeout`.",
+            },
+            Self::BodyAborted => &Explanation {
+                code: "body-aborted",
+                status: StatusCode::BAD_REQUEST,
+                means: "The body ended before its declared length, or its framing broke.",
+                usually: "The sender hung up.",
+                look_at: "`bytes` in the log line.",
+            },
+            Self::BadSignature => &Explanation {
+                code: "bad-signature",
+                status: StatusCode::UNAUTHORIZED,
+                means: "No current secret of the route gives this signature.",
+                usually: "The wrong secret (another endpoint's, test instead of live), a proxy in front that changes the body, or a forgery.",
+                look_at: "The secret at the provider; `public_url` where the scheme signs the URL.",
+            },
+            Self::NoCurrentSecret => &Explanation {
+                code: "no-current-secret",
+                status: StatusCode::UNAUTHORIZED,
+                means: "Every secret of the route is past its `until`, or before its `not_before`.",
+                usually: "A rotation that was begun and not finished.",
+                look_at: "`secret` of the route; the clock of this machine.",
+            },
+            Self::Identity => &Explanation {
+                code: "unreadable-event",
+                status: StatusCode::BAD_REQUEST,
+                means: "The signature is right, but the event id or type cannot be read for certain.",
+                usually: "A body that is not the JSON or form that the provider documents, or holds a key twice.",
+                look_at: "`fault` in the log line; `event_id` and `event_type` of the scheme.",
+            },
+            Self::MissingId => &Explanation {
+                code: "missing-event-id",
+                status: StatusCode::BAD_REQUEST,
+                means: "There is no event id, and the route says `missing_id = \"reject\"`.",
+                usually: "A kind of event that has none.",
+                look_at: "`dedup.missing_id` of the route: `accept` or `body` would let it pass.",
+            },
+            Self::RouteRate => &Explanation {
+                code: "route-rate-limited",
+                status: StatusCode::TOO_MANY_REQUESTS,
+                means: "Verified requests come faster than the route's `rate_limit`.",
+                usually: "A provider's burst: it will retry.",
+                look_at: "`rate_limit` of the route, and what the app can take.",
+            },
+            Self::InFlight => &Explanation {
+                code: "duplicate-in-flight",
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                means: "The same event is in flight, and its outcome was not known within the waiting time.",
+                usually: "An app that is slower than the provider's patience.",
+                look_at: "`upstream_us` of the first copy, by its `event_id`; `timeout` of the route.",
+            },
+            Self::FirstFailed => &Explanation {
+                code: "first-copy-failed",
+                status: StatusCode::BAD_GATEWAY,
+                means: "The first copy of this event, for which this one waited, failed; both got the same status.",
+                usually: "The app failed or could not be reached.",
+                look_at: "The line of the first copy, by its `event_id`.",
+            },
+            Self::Overload => &Explanation {
+                code: "overload",
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                means: "`max_in_flight` requests are being worked on; this one was shed.",
+                usually: "An app that has become slow, or a flood.",
+                look_at: "The `upstream` and `body` stages in the metrics; `max_in_flight`.",
+            },
+            Self::Internal => &Explanation {
+                code: "internal-error",
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                means: "A fault of the gate: the request was given up, nothing more of it goes upstream.",
+                usually: "A bug.",
+                look_at: "The `panic` line with the same time; a report to the authors.",
+            },
+        }
+    }
+}
+
+/// As much of a stranger's text as evidence keeps.
+fn bounded(text: &str) -> Box<str> {
+    match text.char_indices().nth(EVIDENCE_LIMIT) {
+        Some((end, _)) => text.get(..end).unwrap_or_default().into(),
+        None => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_kebab_case() {
+        let codes: HashSet<_> = Reason::ALL.map(|reason| reason.explanation().code).into();
+        assert_eq!(codes.len(), Reason::ALL.len());
+        for code in codes {
+            let parts = code.split('-');
+            for part in parts {
+                assert!(!part.is_empty(), "{code}");
+                assert!(part.bytes().all(|byte| byte.is_ascii_lowercase()), "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_lists_each_reason_at_its_own_index() {
+        for (index, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+            assert_eq!(Reason::find(reason.explanation().code), Some(reason));
+        }
+        assert_eq!(Reason::find("no-such-reason"), None);
+    }
+
+    #[test]
+    fn every_status_is_an_error() {
+        for reason in Reason::ALL {
+            let status = reason.explanation().status;
+            assert!(status.is_client_error() || status.is_server_error());
+        }
+        let odd = Reject::FirstFailed {
+            status: StatusCode::OK,
+        };
+        assert_eq!(odd.status(), StatusCode::BAD_GATEWAY);
+    }
+
+    #[test]
+    fn nothing_tells_a_stranger_which_part_of_the_authentication_failed() {
+        let rejects = [
+            Reject::MissingMaterial { name: "x".into() },
+            Reject::MalformedMaterial {
+                name: "x".into(),
+                fault: "twice",
+            },
+            Reject::StaleTimestamp {
+                age_seconds: 4,
+                tolerance: Duration::from_secs(3),
+            },
+            Reject::BadSignature,
+            Reject::NoCurrentSecret,
+        ];
+        for reject in rejects {
+            assert_eq!(reject.status(), StatusCode::UNAUTHORIZED);
+            assert_eq!(reject.retry_after(), None);
+        }
+    }
+
+    #[test]
+    fn evidence_of_strangers_is_bounded() {
+        let Reject::NoRoute { host, path } = Reject::no_route("a", &"\u{e9}".repeat(9000)) else {
+            panic!("another reject");
+        };
+        assert_eq!((&*host, path.chars().count()), ("a", EVIDENCE_LIMIT));
+    }
 }
