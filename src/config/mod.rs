@@ -1,3 +1,217 @@
 //! Config text -> `Config`, with every error at once.
+//!
+//! One file per section reads its table into checked values; `crosscheck` looks at what only the whole can tell. No
+//! network, no DNS; the clock is read only to say which secrets are past their time.
 
 pub mod model;
+pub mod reference;
+
+mod admin;
+mod crosscheck;
+mod dedup;
+mod log;
+mod route;
+mod secrets;
+mod server;
+mod tls;
+mod upstream;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::config::model::{CertificateFiles, Config, Tls, Upstream};
+use crate::document::key::{Key, Kind};
+use crate::document::report::{Diagnostic, Report, Severity};
+use crate::document::table::{Fault, Table};
+use crate::document::{Document, Source};
+use crate::model::clock::Now;
+
+/// A config without errors.
+pub struct Loaded {
+    /// The config.
+    pub config: Config,
+    /// Warnings only.
+    pub report: Report,
+}
+
+/// What `hookgate check` looks at further, whether or not the config has errors. It cannot be run.
+pub struct Examined {
+    /// All diagnostics of the load.
+    pub report: Report,
+    /// The certificates that were named.
+    pub certificates: Vec<CertificateFiles>,
+    /// The authorities of client certificates, with their place.
+    pub client_ca: Option<(PathBuf, crate::document::Span)>,
+    /// The upstreams that could be read.
+    pub upstreams: Vec<Upstream>,
+}
+
+/// What every section may need beside its table.
+struct Context {
+    /// Relative paths are relative to this.
+    folder: PathBuf,
+    now: Now,
+}
+
+/// A config of a thousand routes has 200 KiB; more than this is another file by mistake.
+const MAX_FILE: u64 = 8 << 20;
+
+/// Loads a config file.
+///
+/// # Errors
+/// Every error and warning that was found, at least one of them an error.
+pub fn load(path: &Path) -> Result<Loaded, Report> {
+    let text = read_file(path)?;
+    load_text(&path.display().to_string(), text)
+}
+
+/// As [`load`], for a text; relative paths are relative to the folder of `name`.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text(name: &str, text: impl Into<String>) -> Result<Loaded, Report> {
+    let (config, report) = read(name, text.into());
+    if report.has_errors() {
+        return Err(report);
+    }
+    Ok(Loaded { config, report })
+}
+
+/// Loads a config file as far as it goes, for `hookgate check`.
+#[must_use]
+pub fn examine(path: &Path) -> Examined {
+    let text = match read_file(path) {
+        Ok(text) => text,
+        Err(report) => {
+            return Examined {
+                report,
+                certificates: Vec::new(),
+                client_ca: None,
+                upstreams: Vec::new(),
+            };
+        }
+    };
+    let (config, report) = read(&path.display().to_string(), text);
+    let Tls {
+        certificates,
+        client_ca,
+        ..
+    } = config.tls.unwrap_or_else(Tls::none);
+    Examined {
+        report,
+        certificates,
+        client_ca,
+        upstreams: config
+            .routes
+            .into_iter()
+            .map(|route| route.upstream)
+            .collect(),
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, Report> {
+    let fail = |what: String, help: &str| {
+        let mut report = Report::new(Source::new(&path.display().to_string(), String::new()));
+        report.push(Diagnostic {
+            severity: Severity::Error,
+            span: None,
+            message: format!("cannot read `{}`: {what}", path.display()),
+            label: String::new(),
+            help: Some(help.to_owned()),
+        });
+        report
+    };
+    let check_path = "check the path and who may read the file";
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|err| fail(err.to_string(), check_path))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(fail("it is larger than 8 MiB".to_owned(), check_path));
+    }
+    String::from_utf8(bytes)
+        .map_err(|_| fail("it is not UTF-8".to_owned(), "a config is a TOML text"))
+}
+
+/// Reads all sections. What is wrong is replaced by its default, so the config may only be used where the report holds
+/// no error.
+fn read(name: &str, text: String) -> (Config, Report) {
+    let source = Source::new(name, text);
+    let document = Document::parse(&source);
+    let folder = Path::new(name).parent().unwrap_or(Path::new(""));
+    let context = Context {
+        folder: folder.to_owned(),
+        now: Now::read(),
+    };
+    let config = sections(&mut document.root(), &context);
+    (config, document.into_report())
+}
+
+fn sections(root: &mut Table<'_>, context: &Context) -> Config {
+    let server = server::read(root.table(&SERVER));
+    let tls = root.table(&TLS).map(|table| tls::read(table, context));
+    let admin = root
+        .table(&ADMIN)
+        .and_then(|table| admin::read(table, context));
+    let log = log::read(root.table(&LOG));
+    let routes = route::read_all(root, &ROUTES, context);
+    root.refuse("store", |_| {
+        Fault::new(
+            "`[store]` is not supported by this version",
+            "remove it: routes in proxy mode need no store",
+        )
+    });
+    root.deny_unknown();
+    crosscheck::check(root, &server, tls.as_ref(), admin.as_ref(), &routes);
+    Config {
+        server: server.server,
+        tls,
+        admin: admin.map(|admin| admin.admin),
+        log,
+        routes: routes.into_iter().map(|placed| placed.route).collect(),
+    }
+}
+
+static SERVER: Key = Key {
+    name: "server",
+    kind: Kind::Table(&server::SECTION),
+    default: None,
+    example: "{ listen = [\"0.0.0.0:443\"] }",
+    doc: "Where to listen, and the limits towards strangers.",
+};
+
+static TLS: Key = Key {
+    name: "tls",
+    kind: Kind::Table(&tls::SECTION),
+    default: None,
+    example: "{ cert = \"fullchain.pem\", key = \"privkey.pem\" }",
+    doc: "Certificates.",
+};
+
+static ADMIN: Key = Key {
+    name: "admin",
+    kind: Kind::Table(&admin::SECTION),
+    default: None,
+    example: "{ listen = \"127.0.0.1:9180\" }",
+    doc: "Metrics and health for operators.",
+};
+
+static LOG: Key = Key {
+    name: "log",
+    kind: Kind::Table(&log::SECTION),
+    default: None,
+    example: "{ format = \"json\" }",
+    doc: "What is logged and how.",
+};
+
+static ROUTES: Key = Key {
+    name: "routes",
+    kind: Kind::Named(&route::SECTION),
+    default: None,
+    example: "{ stripe = { path = \"/stripe\", provider = \"stripe\", secret = { credential = \"stripe\" }, upstream = \"http://127.0.0.1:8080/\" } }",
+    doc: "One table per webhook.",
+};
+
+#[cfg(test)]
+mod tests;

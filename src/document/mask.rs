@@ -49,6 +49,10 @@ fn hide_below(key: &str, value: &Spanned<DeValue<'_>>, inherited: bool, report: 
                 hide_below(key, item, is_secret, report);
             }
         }
+        // A URL may hold a password, though no URL of a config may.
+        DeValue::String(text) if text.contains("://") && text.contains('@') => {
+            report.mask(value.span().into());
+        }
         _ if is_secret => report.mask(value.span().into()),
         _ => {}
     }
@@ -74,7 +78,7 @@ pub fn hide_broken_line(line: &str) -> String {
         .any(may_hold_secret);
     let is_plain_pair = trimmed.split_once('=').is_some_and(|(key, value)| {
         let is_key = |char: char| char.is_ascii_alphanumeric() || "_-. ".contains(char);
-        key.chars().all(is_key) && !value.contains(['{', '=', '#'])
+        key.chars().all(is_key) && !value.contains(['{', '=', '#', '@'])
     });
     if !has_secret_word && (is_header || is_plain_pair) {
         return line.to_owned();

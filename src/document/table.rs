@@ -287,6 +287,12 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Where the name of a key stands.
+    #[must_use]
+    pub fn name_span_of(&self, key: &Key) -> Option<Span> {
+        self.name_span(key.name)
+    }
+
     /// Reports an error at a place of this document.
     pub fn error(&self, span: Span, fault: Fault) {
         self.push(Severity::Error, span, fault);

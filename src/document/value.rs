@@ -19,6 +19,9 @@ use crate::model::rate::Rate;
 /// Longer than this no setting makes sense; it also keeps sums of durations far from overflow.
 const MAX_DURATION: Duration = Duration::from_secs(3650 * 24 * 3600);
 
+/// More of anything than a machine holds, and far below what counters and semaphores can count.
+const MAX_COUNT: u64 = 1_000_000_000;
+
 /// `true` or `false`.
 pub fn boolean(value: &Value<'_>) -> Result<bool, Fault> {
     value
@@ -107,11 +110,11 @@ pub fn count(value: &Value<'_>) -> Result<u64, Fault> {
         DeValue::Integer(number) => number,
         _ => return Err(value.unexpected("a whole number", "1000")),
     };
-    let parsed = i64::from_str_radix(number.as_str(), number.radix());
-    match parsed.ok().and_then(|number| u64::try_from(number).ok()) {
-        Some(count) if count > 0 => Ok(count),
+    let parsed = u64::from_str_radix(number.as_str(), number.radix());
+    match parsed {
+        Ok(count) if (1..=MAX_COUNT).contains(&count) => Ok(count),
         _ => Err(Fault::new(
-            format!("`{number}` is not a number from 1 to {}", i64::MAX),
+            format!("`{number}` is not a number from 1 to {MAX_COUNT}"),
             "for example `1000`",
         )),
     }
@@ -126,6 +129,17 @@ pub fn size_count(value: &Value<'_>) -> Result<usize, Fault> {
             "a smaller number",
         )
     })
+}
+
+/// `false`, or what the other parser reads.
+pub fn false_or<'a, T>(
+    value: &Value<'a>,
+    parse: impl FnOnce(&Value<'a>) -> Result<T, Fault>,
+) -> Result<Option<T>, Fault> {
+    match value.content().as_bool() {
+        Some(false) => Ok(None),
+        _ => parse(value).map(Some),
+    }
 }
 
 /// A duration above zero: numbers with units, the largest unit first: `"5m"`, `"1h30m"`, `"500ms"`, `"3d"`.

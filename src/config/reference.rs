@@ -1,0 +1,1 @@
+//! Schema, reference and example.

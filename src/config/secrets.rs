@@ -1,0 +1,468 @@
+//! Secrets: where their text comes from, and whether it can be used. The one place below `app` that reads the
+//! environment.
+//!
+//! No message, label or help here may hold the text of a secret or any part of it.
+
+use std::env;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::config::Context;
+use crate::config::model::SecretEntry;
+use crate::document::key::{Key, Kind, Section};
+use crate::document::table::{Fault, Table, Value};
+use crate::document::value;
+use crate::model::secret::Secret;
+use crate::scheme::spec::{Family, Spec, TokenPlace};
+use crate::scheme::{MAX_SECRETS, Scheme};
+
+/// Shorter than this a key can be found by trying.
+const MIN_BYTES: usize = 8;
+
+/// Shorter than this it is below what the digests are made for (RFC 2104 asks for their length).
+const GOOD_BYTES: usize = 16;
+
+/// No provider's secret is anywhere near; a larger file is another file by mistake.
+const MAX_BYTES: u64 = 64 << 10;
+
+/// What people write to try things out, and what documentation shows.
+const PLACEHOLDERS: [&str; 27] = [
+    "change-me",
+    "change_me",
+    "changeit",
+    "changeme",
+    "dummy",
+    "example",
+    "foobar",
+    "hookgate",
+    "hunter2",
+    "letmein",
+    "mysecret",
+    "my-secret",
+    "my_secret",
+    "password",
+    "placeholder",
+    "replace-me",
+    "replaceme",
+    "secret",
+    "secretsecret",
+    "supersecret",
+    "test-secret",
+    "testsecret",
+    "webhook-secret",
+    "webhook_secret",
+    "webhooksecret",
+    "your-secret",
+    "your_secret",
+];
+
+/// Reads `secret` of a route: one, or a list.
+pub(super) fn read_all(table: &mut Table<'_>, context: &Context) -> Vec<SecretEntry> {
+    if !table.has(&SECRET) {
+        table.missing(&SECRET);
+    }
+    let Some(value) = table.value(&SECRET) else {
+        return Vec::new();
+    };
+    let items = value.items().unwrap_or_else(|| vec![value]);
+    if items.is_empty() {
+        value.fault(Fault::new(
+            "the list of secrets is empty",
+            format!("add at least one, for example `{}`", SECRET.example),
+        ));
+    }
+    if items.len() > MAX_SECRETS {
+        value.fault(Fault::new(
+            format!("a route takes {MAX_SECRETS} secrets at most"),
+            "remove those that no longer sign",
+        ));
+    }
+    let mut entries: Vec<SecretEntry> = Vec::new();
+    for (index, item) in items.iter().take(MAX_SECRETS).enumerate() {
+        if let Some(entry) = entry(item, index, context) {
+            compare(item, &entry, &entries);
+            entries.push(entry);
+        }
+    }
+    if entries.len() == items.len() {
+        check_times(&value, &entries, context);
+    }
+    entries
+}
+
+/// Reads a bearer token of hookgate's own.
+pub(super) fn read_token(value: &Value<'_>, context: &Context) -> Option<Secret> {
+    let entry = entry(value, 0, context)?;
+    if entry.not_before_ms.is_some() || entry.until_ms.is_some() {
+        let fault = Fault::new(
+            "this token has no time limits",
+            "remove `not_before` and `until`",
+        );
+        value.fault(fault);
+    }
+    check_strength(value, entry.secret.expose());
+    Some(entry.secret)
+}
+
+/// Checks that a scheme can use a secret, and that it is not too easy to guess.
+pub(super) fn check_use(
+    table: &Table<'_>,
+    entry: &SecretEntry,
+    spec: &Spec,
+    public_url: Option<&str>,
+) {
+    if let Err(err) = Scheme::compile(spec, &[&entry.secret], public_url) {
+        let help = "copy it once more from the provider's page, whole and without spaces";
+        table.error(entry.span, Fault::new(err.to_string(), help));
+        return;
+    }
+    let decoded = match &spec.family {
+        Family::Hmac(family) => Scheme::decode_key(&family.secret, &entry.secret).ok(),
+        Family::Token(_) => None,
+    };
+    let key = decoded.as_ref().unwrap_or(&entry.secret).expose();
+    let is_basic =
+        matches!(&spec.family, Family::Token(token) if matches!(token.place, TokenPlace::Basic));
+    let key = match key.iter().position(|byte| *byte == b':') {
+        Some(colon) if is_basic => key.get(colon + 1..).unwrap_or_default(),
+        _ => key,
+    };
+    if let Some((is_error, fault)) = weakness(key) {
+        if is_error {
+            table.error(entry.span, fault);
+        } else {
+            table.warning(entry.span, fault);
+        }
+    }
+}
+
+fn check_strength(value: &Value<'_>, key: &[u8]) {
+    if let Some((is_error, fault)) = weakness(key) {
+        if is_error {
+            value.fault(fault);
+        } else {
+            value.warning(fault);
+        }
+    }
+}
+
+/// What is weak about a key, and whether that is an error.
+fn weakness(key: &[u8]) -> Option<(bool, Fault)> {
+    const HELP: &str =
+        "for example the output of `openssl rand -base64 32`, set at the provider too";
+    let lower = Zeroizing::new(key.to_ascii_lowercase());
+    let is_known = PLACEHOLDERS
+        .iter()
+        .any(|word| word.as_bytes() == lower.as_slice());
+    let is_run = lower.windows(2).all(|pair| {
+        pair.first()
+            .zip(pair.last())
+            .is_some_and(|(left, right)| left == right || left.wrapping_add(1) == *right)
+    });
+    let fault = |message: &str| Fault::new(message, HELP);
+    if key.is_empty() {
+        return Some((true, fault("the secret is empty")));
+    }
+    if is_known || is_run {
+        return Some((
+            true,
+            fault("the secret is a placeholder that anybody would try first"),
+        ));
+    }
+    if key.len() < MIN_BYTES {
+        return Some((true, fault("the secret is shorter than 8 bytes")));
+    }
+    (key.len() < GOOD_BYTES).then(|| (false, fault("the secret is shorter than 16 bytes")))
+}
+
+fn entry(value: &Value<'_>, index: usize, context: &Context) -> Option<SecretEntry> {
+    let label: Arc<str> = (index + 1).to_string().into();
+    if let Some(text) = value.text() {
+        value.warning(Fault::new(
+            "the secret stands in the config file, where backups and colleagues see it",
+            "use `{ credential = \"NAME\" }`, `{ env = \"NAME\" }` or `{ file = \"PATH\" }`",
+        ));
+        let secret = usable_text(value, Zeroizing::new(text.as_bytes().to_vec()), None)?;
+        return Some(SecretEntry {
+            label,
+            secret,
+            not_before_ms: None,
+            until_ms: None,
+            span: value.span(),
+        });
+    }
+    let Some(mut table) = value.table(value.span(), "secret".to_owned()) else {
+        value.fault(value.unexpected("a secret", SECRET.example));
+        return None;
+    };
+    let name = table.read(&NAME, label_text);
+    let not_before = table.read(&NOT_BEFORE, value::moment);
+    let until = table.read_placed(&UNTIL, value::moment);
+    let secret = source(value, &mut table, context);
+    table.deny_unknown();
+    if let (Some(start), Some(end)) = (not_before, &until)
+        && start >= end.value
+    {
+        let fault = Fault::new("`until` is not after `not_before`", "swap or move them");
+        table.error(end.span, fault);
+    }
+    Some(SecretEntry {
+        label: name.map_or(label, Arc::from),
+        secret: secret?,
+        not_before_ms: not_before,
+        until_ms: until.map(|until| until.value),
+        span: value.span(),
+    })
+}
+
+/// Reads the text from whichever of the three places is named.
+fn source(value: &Value<'_>, table: &mut Table<'_>, context: &Context) -> Option<Secret> {
+    let named = [&ENV, &FILE, &CREDENTIAL]
+        .into_iter()
+        .filter(|key| table.has(key));
+    if named.count() != 1 {
+        value.fault(Fault::new(
+            "a secret comes from exactly one place",
+            "`{ env = \"NAME\" }`, `{ file = \"PATH\" }` or `{ credential = \"NAME\" }`",
+        ));
+        let _ = (
+            table.value(&ENV),
+            table.value(&FILE),
+            table.value(&CREDENTIAL),
+        );
+        return None;
+    }
+    let env = table.value(&ENV);
+    let file = table.value(&FILE);
+    let credential = table.value(&CREDENTIAL);
+    if let Some(env) = env {
+        let bytes = env.check(read_env)?.value;
+        return usable_text(&env, bytes, None);
+    }
+    if let Some(file) = file {
+        let path = context.folder.join(file.check(value::path)?.value);
+        let bytes = file.check(|_| read_path(&path))?.value;
+        return usable_text(&file, bytes, Some(&path));
+    }
+    let credential = credential?;
+    let bytes = credential.check(read_credential)?.value;
+    usable_text(&credential, bytes, None)
+}
+
+fn read_env(value: &Value<'_>) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let name = value::text(value)?;
+    if name.contains(['=', '\0']) {
+        return Err(Fault::new(
+            "this cannot be the name of an environment variable",
+            "letters, digits and `_`",
+        ));
+    }
+    match env::var_os(&name) {
+        Some(text) => Ok(Zeroizing::new(text.into_encoded_bytes())),
+        None => Err(Fault::new(
+            format!("the environment variable `{name}` is not set"),
+            "set it for the service, for example in a file that `EnvironmentFile=` of its unit names",
+        )),
+    }
+}
+
+fn read_credential(value: &Value<'_>) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let name = value::text(value)?;
+    if name.contains(['/', '\0']) || name.starts_with('.') {
+        return Err(Fault::new(
+            "this cannot be the name of a credential",
+            "the name before the `:` of `LoadCredential=`",
+        ));
+    }
+    let Some(folder) = env::var_os("CREDENTIALS_DIRECTORY") else {
+        return Err(Fault::new(
+            format!("the credential `{name}` cannot be read: systemd handed over no credentials"),
+            format!(
+                "add `LoadCredential={name}:/etc/hookgate/secrets/{name}` to the unit; elsewhere set `CREDENTIALS_DIRECTORY` to a folder with a file of this name"
+            ),
+        ));
+    };
+    read_path(&Path::new(&folder).join(&name)).map_err(|fault| Fault {
+        help: Some(format!(
+            "add `LoadCredential={name}:/etc/hookgate/secrets/{name}` to the unit"
+        )),
+        ..fault
+    })
+}
+
+fn read_path(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let fail = |what: String| {
+        Fault::new(
+            format!("cannot read `{}`: {what}", path.display()),
+            "check the path and who may read the file",
+        )
+    };
+    let mut bytes = Zeroizing::new(Vec::new());
+    File::open(path)
+        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|err| fail(err.to_string()))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(fail(
+            "it is larger than 64 KiB, which no secret is".to_owned(),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// Refuses white space around a secret. Cutting a line end off silently would be a guess: a signature made with it is
+/// as good as one made without.
+fn usable_text(
+    value: &Value<'_>,
+    bytes: Zeroizing<Vec<u8>>,
+    path: Option<&Path>,
+) -> Option<Secret> {
+    if bytes.ends_with(b"\n") || bytes.ends_with(b"\r") {
+        let help = match path {
+            Some(path) => format!(
+                "remove it: `printf %s \"$(cat '{0}')\" > '{0}.new' && mv '{0}.new' '{0}'`",
+                path.display()
+            ),
+            None => "remove it: write the secret with `printf %s`, which ends no line, instead of `echo`".to_owned(),
+        };
+        value.fault(Fault::new("the secret ends with a line end", help));
+        return None;
+    }
+    let is_space = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_whitespace);
+    if is_space(bytes.first()) || is_space(bytes.last()) {
+        value.warning(Fault::new(
+            "the secret begins or ends with white space",
+            "remove it, unless the provider shows it so",
+        ));
+    }
+    Some(Secret::new(bytes.to_vec()))
+}
+
+fn label_text(value: &Value<'_>) -> Result<String, Fault> {
+    let text = value::text(value)?;
+    let is_fit = text.len() <= 64
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+    if is_fit {
+        Ok(text)
+    } else {
+        Err(Fault::new(
+            "this name cannot stand in logs",
+            "up to 64 letters, digits, `_`, `-` and `.`",
+        ))
+    }
+}
+
+/// Two secrets of one route must differ in name and text.
+fn compare(value: &Value<'_>, entry: &SecretEntry, others: &[SecretEntry]) {
+    for other in others {
+        if other.label == entry.label {
+            value.fault(Fault::new(
+                format!("two secrets of this route are named `{}`", entry.label),
+                "give each its own `name`",
+            ));
+        }
+        if other.secret.is_equal(entry.secret.expose()) {
+            let fault = Fault::new("this secret stands here twice", "remove one of them");
+            value.warning(fault);
+        }
+    }
+}
+
+fn check_times(value: &Value<'_>, entries: &[SecretEntry], context: &Context) {
+    let now = context.now.unix_ms;
+    let is_over = |entry: &SecretEntry| entry.until_ms.is_some_and(|until| until <= now);
+    if !entries.is_empty() && entries.iter().all(is_over) {
+        let fault = Fault::new(
+            "every secret of this route is past its `until`: nothing could be verified",
+            "add the secret that the provider signs with now",
+        );
+        value.fault(fault);
+        return;
+    }
+    let items = value.items().unwrap_or_else(|| vec![*value]);
+    for (item, entry) in items.iter().zip(entries) {
+        if is_over(entry) {
+            let fault = Fault::new(
+                "this secret is past its `until` and no longer counts",
+                "remove it",
+            );
+            item.warning(fault);
+        }
+    }
+    let waits = |entry: &SecretEntry| entry.not_before_ms.is_some_and(|start| start > now);
+    if !entries.iter().any(|entry| !is_over(entry) && !waits(entry)) && !entries.is_empty() {
+        value.warning(Fault::new(
+            "no secret of this route counts yet: everything is refused until the first `not_before`",
+            "keep the old secret in the list until then",
+        ));
+    }
+}
+
+pub(super) static SECRET: Key = Key {
+    name: "secret",
+    kind: Kind::OneOrMore(&Kind::Either(&Kind::Text, &Kind::Table(&SECTION))),
+    default: None,
+    example: "{ credential = \"stripe\" }",
+    doc: "What the provider gives to verify with. A list while it is rotated: each of them may have signed.",
+};
+
+/// A secret as a table.
+pub(super) static SECTION: Section = Section {
+    path: "routes.NAME.secret",
+    doc: "Where a secret comes from: exactly one of `env`, `file` and `credential`.",
+    keys: &[&ENV, &FILE, &CREDENTIAL, &NAME, &NOT_BEFORE, &UNTIL],
+    required: &[],
+};
+
+static ENV: Key = Key {
+    name: "env",
+    kind: Kind::Text,
+    default: None,
+    example: "\"STRIPE_SECRET\"",
+    doc: "An environment variable.",
+};
+
+static FILE: Key = Key {
+    name: "file",
+    kind: Kind::Path,
+    default: None,
+    example: "\"/etc/hookgate/secrets/stripe\"",
+    doc: "A file that holds the secret and nothing else, no line end either.",
+};
+
+static CREDENTIAL: Key = Key {
+    name: "credential",
+    kind: Kind::Text,
+    default: None,
+    example: "\"stripe\"",
+    doc: "A credential that systemd hands over (`LoadCredential=`).",
+};
+
+static NAME: Key = Key {
+    name: "name",
+    kind: Kind::Text,
+    default: Some("its position, from \"1\""),
+    example: "\"2026\"",
+    doc: "What logs call the secret that matched.",
+};
+
+static NOT_BEFORE: Key = Key {
+    name: "not_before",
+    kind: Kind::Time,
+    default: None,
+    example: "2026-12-01",
+    doc: "The secret counts from this moment on; a date begins at 00:00 UTC.",
+};
+
+static UNTIL: Key = Key {
+    name: "until",
+    kind: Kind::Time,
+    default: None,
+    example: "2026-12-31",
+    doc: "The secret counts up to this moment.",
+};

@@ -1,0 +1,123 @@
+//! Tests of loading.
+
+use proptest::prelude::*;
+
+use crate::config::model::MissingId;
+use crate::config::{Loaded, load_text};
+use crate::document::report::Style;
+
+const MINIMAL: &str = "[routes.a]
+path = \"/a\"
+provider = \"github\"
+secret = \"f3b8c1d09e7a4b52\"
+upstream = \"http://127.0.0.1:8080/\"
+";
+
+fn loaded(text: &str) -> Loaded {
+    load_text("hookgate.toml", text)
+        .unwrap_or_else(|report| panic!("{}", report.render(Style::Plain)))
+}
+
+fn fault(text: &str) -> String {
+    match load_text("hookgate.toml", text) {
+        Ok(_) => panic!("it loads: {text}"),
+        Err(report) => report.render(Style::Plain),
+    }
+}
+
+#[test]
+fn four_lines_make_a_route() {
+    let Loaded { config, report } = loaded(MINIMAL);
+    assert_eq!(report.summary(), "0 errors, 1 warning");
+    let route = config.routes.first().unwrap();
+    assert_eq!(route.methods, [http::Method::POST]);
+    assert_eq!(route.max_body, 1 << 20);
+    let dedup = route.dedup.as_ref().unwrap();
+    assert!(dedup.by_id && dedup.by_body);
+    assert_eq!(dedup.missing_id, MissingId::Body);
+    assert_eq!(dedup.window.as_secs(), 7 * 24 * 3600);
+}
+
+#[test]
+fn where_the_id_is_signed_it_counts_alone() {
+    let config = loaded(&MINIMAL.replace("github", "stripe")).config;
+    let dedup = config.routes.first().unwrap().dedup.as_ref().unwrap();
+    assert!(dedup.by_id && !dedup.by_body);
+    assert_eq!(dedup.window.as_secs(), 3 * 24 * 3600);
+}
+
+#[test]
+fn no_report_shows_a_secret() {
+    let hidden = "f3b8c1d09e7a4b52";
+    for text in [
+        MINIMAL.replace("secret =", "secert ="),
+        MINIMAL.replace("secret =", "api_key ="),
+        MINIMAL
+            .replace("\"f3b8", "\"\"\"\nf3b8")
+            .replace("4b52\"", "4b52\n\"\"\""),
+        MINIMAL.replace("4b52\"", "4b52"),
+        MINIMAL.replace("\"f3b8", "[\"f3b8"),
+        MINIMAL.replace("\"f3b8c1d09e7a4b52\"", "{ value = \"f3b8c1d09e7a4b52\" }"),
+        MINIMAL.replace("http://", "http://u:f3b8c1d09e7a4b52@"),
+        MINIMAL.replace("secret = ", "secret = = "),
+        MINIMAL
+            .replace("github", "standard_webhooks")
+            .replace("f3b8", "whsec_-f3b8"),
+    ] {
+        let report = load_text("hookgate.toml", text.as_str()).map(|loaded| loaded.report);
+        let report = report.unwrap_or_else(|report| report);
+        let shown = report.render(Style::Plain) + &report.to_json().to_string();
+        assert!(!shown.contains(hidden), "{shown}");
+        assert!(!report.diagnostics().is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn keys_of_later_versions_are_refused() {
+    for line in [
+        "mode = \"queue\"",
+        "mode = \"hybrid\"",
+        "answer_within = \"5s\"",
+        "events = [\"push\"]",
+        "versions = []",
+        "when = \"true\"",
+        "schemas = {}",
+        "sign_upstream = {}",
+        "resign = \"provider\"",
+        "[routes.a.destinations.b]\nurl = \"http://127.0.0.1/\"",
+        "[store]\nurl = \"sqlite:x\"",
+        "[tls.acme]\n",
+        "[server]\nrefresh_ranges = true",
+        "[server]\nkeep_rejected = 10",
+    ] {
+        let shown = fault(&format!("{MINIMAL}{line}\n"));
+        assert!(shown.contains("not supported by this version"), "{shown}");
+    }
+    loaded(&format!("{MINIMAL}mode = \"proxy\"\n"));
+}
+
+#[test]
+fn a_broken_file_shows_its_other_errors_but_nothing_absent() {
+    let shown = fault("[routes.a]\npath = /a\ntimeout = \"5\"\n");
+    assert!(shown.contains("this is not TOML"), "{shown}");
+    assert!(shown.contains("not a duration"), "{shown}");
+    assert!(!shown.contains("needs"), "{shown}");
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in ".{0,200}") {
+        let _ = load_text("a.toml", text);
+    }
+
+    #[test]
+    fn no_damage_panics(at in 0..MINIMAL.len(), cut in 0..20usize, put in "[\\[\\]{}=\",.'#\\n a-z0-9]{0,6}") {
+        let mut text = MINIMAL.to_owned();
+        let end = (at + cut).min(text.len());
+        text.replace_range(at..end, &put);
+        let report = load_text("a.toml", text).map(|loaded| loaded.report);
+        let report = report.unwrap_or_else(|report| report);
+        let _ = report.render(Style::Plain);
+        let _ = report.to_json();
+    }
+}

@@ -1,0 +1,139 @@
+//! `[tls]`: certificates and versions. Only paths are read here; the files are loaded by `edge` and by `hookgate check`.
+
+use std::path::PathBuf;
+
+use crate::config::Context;
+use crate::config::model::{CertificateFiles, Tls, TlsVersion};
+use crate::document::Span;
+use crate::document::key::{Key, Kind, Section};
+use crate::document::table::{Fault, Placed, Table};
+use crate::document::value;
+
+impl Tls {
+    /// No certificates.
+    pub(super) fn none() -> Self {
+        Self {
+            certificates: Vec::new(),
+            client_ca: None,
+            min_version: TlsVersion::Tls12,
+        }
+    }
+}
+
+/// Reads the section.
+pub(super) fn read(mut table: Table<'_>, context: &Context) -> Tls {
+    let mut tls = Tls::none();
+    let has_list = table.has(&CERTIFICATES);
+    if table.has(&CERT) || table.has(&KEY) || !has_list {
+        tls.certificates.extend(certificate(&mut table, context));
+    } else {
+        // Asking makes the keys known.
+        let _ = (table.value(&CERT), table.value(&KEY));
+    }
+    for mut entry in table.tables(&CERTIFICATES) {
+        tls.certificates.extend(certificate(&mut entry, context));
+        entry.deny_unknown();
+    }
+    if let Some(repeated) = repeated(&tls.certificates) {
+        let fault = Fault::new("this certificate stands here twice", "remove one of them");
+        table.error(repeated, fault);
+    }
+    let client_ca = table.read_placed(&CLIENT_CA, value::path);
+    tls.client_ca = client_ca.map(|placed| (context.folder.join(placed.value), placed.span));
+    let version = table.read(&MIN_VERSION, |value| {
+        value::choice(
+            value,
+            &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)],
+        )
+    });
+    tls.min_version = version.unwrap_or(tls.min_version);
+    table.refuse("acme", |_| {
+        Fault::new(
+            "`[tls.acme]` is not supported by this version",
+            "let certbot or lego write `cert` and `key`: changed files are loaded by themselves",
+        )
+    });
+    table.deny_unknown();
+    tls
+}
+
+fn certificate(table: &mut Table<'_>, context: &Context) -> Option<CertificateFiles> {
+    let cert = table.require(&CERT, value::path);
+    let key = table.require(&KEY, value::path);
+    let join = |placed: Placed<PathBuf>| (context.folder.join(placed.value), placed.span);
+    let (cert, cert_span) = join(cert?);
+    let (key, key_span) = join(key?);
+    Some(CertificateFiles {
+        cert,
+        key,
+        cert_span,
+        key_span,
+    })
+}
+
+fn repeated(certificates: &[CertificateFiles]) -> Option<Span> {
+    certificates.iter().enumerate().find_map(|(at, files)| {
+        let is_before = certificates
+            .iter()
+            .take(at)
+            .any(|other| other.cert == files.cert);
+        is_before.then_some(files.cert_span)
+    })
+}
+
+/// `[tls]`.
+pub(super) static SECTION: Section = Section {
+    path: "tls",
+    doc: "Certificates. Without this section every listener speaks plain HTTP.",
+    keys: &[&CERT, &KEY, &CERTIFICATES, &CLIENT_CA, &MIN_VERSION],
+    required: &[],
+};
+
+/// `[[tls.certificates]]`.
+pub(super) static CERTIFICATE_SECTION: Section = Section {
+    path: "tls.certificates",
+    doc: "More certificates, chosen by the name that the client asks for.",
+    keys: &[&CERT, &KEY],
+    required: &["cert", "key"],
+};
+
+static CERT: Key = Key {
+    name: "cert",
+    kind: Kind::Path,
+    default: None,
+    example: "\"/etc/hookgate/tls/fullchain.pem\"",
+    doc: "PEM file with the certificate chain, leaf first. Loaded again when it changes.",
+};
+
+static KEY: Key = Key {
+    name: "key",
+    kind: Kind::Path,
+    default: None,
+    example: "\"/etc/hookgate/tls/privkey.pem\"",
+    doc: "PEM file with the private key of `cert`.",
+};
+
+static CERTIFICATES: Key = Key {
+    name: "certificates",
+    kind: Kind::Tables(&CERTIFICATE_SECTION),
+    default: None,
+    example: "[{ cert = \"/etc/hookgate/tls/b.pem\", key = \"/etc/hookgate/tls/b.key\" }]",
+    doc: "More certificates, chosen by the name that the client asks for; the first of all serves names that no other covers.",
+};
+
+static CLIENT_CA: Key = Key {
+    name: "client_ca",
+    kind: Kind::Path,
+    default: None,
+    example: "\"/etc/hookgate/tls/clients.pem\"",
+    doc: "PEM file of the authorities that every client certificate must come from. Absent: none is asked for.",
+};
+
+// Providers still send from stacks without TLS 1.3; rustls offers only safe suites in 1.2.
+static MIN_VERSION: Key = Key {
+    name: "min_version",
+    kind: Kind::Choice(&["1.2", "1.3"]),
+    default: Some("\"1.2\""),
+    example: "\"1.3\"",
+    doc: "The lowest TLS version that is spoken.",
+};
