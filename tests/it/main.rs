@@ -1,2 +1,15 @@
-//! Integration tests: the real binary over real sockets.
-fn main() {}
+//! Integration tests: the real binary over real sockets, in front of an app that keeps every byte.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    reason = "a test that meets something unexpected shall panic, and reads the clock as the outside world does"
+)]
+
+mod harness;
+
+mod smoke;

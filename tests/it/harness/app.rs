@@ -1,0 +1,382 @@
+//! The app behind the gate: plain sockets and threads, so that it keeps the raw bytes and can misbehave in every way.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use super::{LIMIT, wait_for};
+
+/// One request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// Every byte up to and with the empty line.
+    pub head: Vec<u8>,
+    /// The body, chunked framing removed.
+    pub body: Vec<u8>,
+    /// The number of its connection, from 0.
+    pub connection: usize,
+    /// The number of the request, from 0.
+    pub number: usize,
+}
+
+impl Recorded {
+    /// The request line.
+    pub fn line(&self) -> String {
+        let head = String::from_utf8_lossy(&self.head);
+        head.lines().next().unwrap_or_default().to_owned()
+    }
+
+    /// The request target.
+    pub fn target(&self) -> String {
+        self.line().split(' ').nth(1).unwrap_or_default().to_owned()
+    }
+
+    /// The values of a header, in their order.
+    pub fn headers(&self, name: &str) -> Vec<String> {
+        let head = String::from_utf8_lossy(&self.head);
+        let fields = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        let fitting = fields.filter(|(field, _)| field.eq_ignore_ascii_case(name));
+        fitting.map(|(_, value)| value.trim().to_owned()).collect()
+    }
+
+    /// The one value of a header.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let values = self.headers(name);
+        assert!(values.len() < 2, "{name} stands {} times", values.len());
+        values.into_iter().next()
+    }
+}
+
+/// What the app does with a request.
+#[derive(Clone)]
+pub enum Behaviour {
+    /// Answers with this status and body.
+    Respond(u16, Vec<u8>),
+    /// Writes these bytes and goes on.
+    Raw(Vec<u8>),
+    /// Writes these bytes and closes.
+    RawThenClose(Vec<u8>),
+    /// Never answers; the connection stays open until the other side ends it.
+    Hang,
+    /// Answers after this time.
+    Slow(Duration, u16),
+    /// Answers with this status once the latch is open.
+    Held(Latch, u16),
+    /// Closes as soon as the connection is there, without reading.
+    CloseBeforeReading,
+    /// Reads the whole request, then closes.
+    CloseAfterReading,
+    /// Reads the whole request, then resets the connection.
+    Reset,
+    /// Reads the whole request, then writes what is not HTTP and closes.
+    Garbage,
+    /// The first request gets the first one, ..., all further ones the last one.
+    Sequence(Vec<Behaviour>),
+    /// Whatever the function says for the request.
+    By(Arc<dyn Fn(&Recorded) -> Behaviour + Send + Sync>),
+}
+
+/// 200 with a short text.
+pub fn ok() -> Behaviour {
+    respond(200, "taken")
+}
+
+/// A status and a text.
+pub fn respond(status: u16, body: &str) -> Behaviour {
+    Behaviour::Respond(status, body.as_bytes().to_vec())
+}
+
+/// The first request gets the first one, ..., all further ones the last one.
+pub fn sequence(behaviours: impl IntoIterator<Item = Behaviour>) -> Behaviour {
+    Behaviour::Sequence(behaviours.into_iter().collect())
+}
+
+/// Whatever the function says.
+pub fn by(decide: impl Fn(&Recorded) -> Behaviour + Send + Sync + 'static) -> Behaviour {
+    Behaviour::By(Arc::new(decide))
+}
+
+/// Holds answers back until it is opened.
+#[derive(Clone, Default)]
+pub struct Latch(Arc<(Mutex<bool>, Condvar)>);
+
+impl Latch {
+    pub fn open(&self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
+
+    fn pass(&self) {
+        let closed = |is_open: &mut bool| !*is_open;
+        let guard = self.0.0.lock().unwrap();
+        drop(self.0.1.wait_timeout_while(guard, LIMIT, closed).unwrap());
+    }
+}
+
+/// A recording app on a free port of 127.0.0.1; stops accepting when dropped.
+pub struct App {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    behaviour: Mutex<Behaviour>,
+    requests: Mutex<Vec<Recorded>>,
+    started: AtomicUsize,
+    connections: AtomicUsize,
+    is_stopped: AtomicBool,
+}
+
+impl App {
+    pub fn start(behaviour: Behaviour) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            behaviour: Mutex::new(behaviour),
+            requests: Mutex::default(),
+            started: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            is_stopped: AtomicBool::new(false),
+        });
+        let accepting = Arc::clone(&shared);
+        std::thread::spawn(move || accept(&listener, &accepting));
+        Self { address, shared }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://127.0.0.1:PORT` and the path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// From the next request on.
+    pub fn behave(&self, behaviour: Behaviour) {
+        *self.shared.behaviour.lock().unwrap() = behaviour;
+    }
+
+    /// Every whole request so far.
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.shared.requests.lock().unwrap().clone()
+    }
+
+    pub fn count(&self) -> usize {
+        self.shared.requests.lock().unwrap().len()
+    }
+
+    /// The only request so far.
+    pub fn only_request(&self) -> Recorded {
+        let requests = self.requests();
+        assert_eq!(requests.len(), 1, "requests at the app");
+        requests[0].clone()
+    }
+
+    /// Requests of which at least one byte arrived.
+    pub fn started(&self) -> usize {
+        self.shared.started.load(Ordering::SeqCst)
+    }
+
+    /// Connections so far.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    pub async fn wait_for_requests(&self, count: usize) {
+        let what = format!("{count} requests at the app");
+        wait_for(&what, LIMIT, || self.count() >= count).await;
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.shared.is_stopped.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+/// An address that refuses connections as long as the value lives: bound, and nobody listens.
+pub struct Refusing(socket2::Socket);
+
+impl Refusing {
+    pub fn new() -> Self {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        socket.bind(&any.into()).unwrap();
+        Self(socket)
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        let address = self.0.local_addr().unwrap().as_socket().unwrap();
+        format!("http://{address}{path}")
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    for stream in listener.incoming() {
+        if shared.is_stopped.load(Ordering::SeqCst) {
+            return;
+        }
+        let Ok(stream) = stream else { continue };
+        let connection = shared.connections.fetch_add(1, Ordering::SeqCst);
+        let shared = Arc::clone(shared);
+        std::thread::spawn(move || serve(stream, connection, &shared));
+    }
+}
+
+fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
+    let _ = stream.set_nodelay(true);
+    let mut buffer = Vec::new();
+    loop {
+        let upcoming = pick(
+            &shared.behaviour.lock().unwrap(),
+            shared.requests.lock().unwrap().len(),
+        );
+        if matches!(upcoming, Behaviour::CloseBeforeReading) {
+            return;
+        }
+        let Some((head, body)) = read_request(&mut stream, &mut buffer, shared) else {
+            return;
+        };
+        // The behaviour may have changed while the connection was idle.
+        let behaviour = shared.behaviour.lock().unwrap().clone();
+        let recorded = {
+            let mut requests = shared.requests.lock().unwrap();
+            let number = requests.len();
+            requests.push(Recorded {
+                head,
+                body,
+                connection,
+                number,
+            });
+            requests[number].clone()
+        };
+        if !act(&mut stream, &behaviour, &recorded) {
+            return;
+        }
+    }
+}
+
+/// The behaviour for the request of this number.
+fn pick(behaviour: &Behaviour, number: usize) -> Behaviour {
+    match behaviour {
+        Behaviour::Sequence(all) => pick(&all[number.min(all.len() - 1)], number),
+        other => other.clone(),
+    }
+}
+
+/// False where the connection shall be closed.
+fn act(stream: &mut TcpStream, behaviour: &Behaviour, recorded: &Recorded) -> bool {
+    match pick(behaviour, recorded.number) {
+        Behaviour::Respond(status, body) => stream.write_all(&answer(status, &body)).is_ok(),
+        Behaviour::Raw(bytes) => stream.write_all(&bytes).is_ok(),
+        Behaviour::RawThenClose(bytes) => {
+            let _ = stream.write_all(&bytes);
+            false
+        }
+        Behaviour::Hang => {
+            let _ = stream.read(&mut [0; 1]);
+            false
+        }
+        Behaviour::Slow(delay, status) => {
+            std::thread::sleep(delay);
+            stream.write_all(&answer(status, b"late")).is_ok()
+        }
+        Behaviour::Held(latch, status) => {
+            latch.pass();
+            stream.write_all(&answer(status, b"held")).is_ok()
+        }
+        Behaviour::CloseBeforeReading | Behaviour::CloseAfterReading => false,
+        Behaviour::Reset => {
+            let _ = socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
+            false
+        }
+        Behaviour::Garbage => {
+            let _ = stream.write_all(b"220 mail.example.com ESMTP\r\n\r\n\0\x01\x02");
+            false
+        }
+        Behaviour::By(decide) => {
+            let decided = decide(recorded);
+            act(stream, &decided, recorded)
+        }
+        Behaviour::Sequence(_) => unreachable!("pick never gives a sequence"),
+    }
+}
+
+/// A whole answer with its length.
+pub fn answer(status: u16, body: &[u8]) -> Vec<u8> {
+    let mut bytes = format!(
+        "HTTP/1.1 {status} Status\r\ncontent-type: text/plain\r\nx-from-app: yes\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// One request off the socket: head and body. None where the connection ended first.
+fn read_request(
+    stream: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+    shared: &Shared,
+) -> Option<(Vec<u8>, Vec<u8>)> {
+    let mut is_started = false;
+    let mut fill = |buffer: &mut Vec<u8>| -> Option<()> {
+        let mut piece = [0; 16384];
+        let count = stream.read(&mut piece).ok().filter(|count| *count > 0)?;
+        buffer.extend_from_slice(&piece[..count]);
+        Some(())
+    };
+    let end = loop {
+        if !buffer.is_empty() && !is_started {
+            is_started = true;
+            shared.started.fetch_add(1, Ordering::SeqCst);
+        }
+        let found = buffer.windows(4).position(|window| window == b"\r\n\r\n");
+        match found {
+            Some(position) => break position + 4,
+            None => fill(buffer)?,
+        }
+    };
+    let head: Vec<u8> = buffer.drain(..end).collect();
+    let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
+    let value = |name: &str| {
+        let mut fields = text.lines().filter_map(|line| line.split_once(':'));
+        fields
+            .find(|(field, _)| *field == name)
+            .map(|(_, value)| value.trim().to_owned())
+    };
+    if let Some(length) = value("content-length") {
+        let length: usize = length.parse().ok()?;
+        while buffer.len() < length {
+            fill(buffer)?;
+        }
+        return Some((head, buffer.drain(..length).collect()));
+    }
+    if value("transfer-encoding").is_none() {
+        return Some((head, Vec::new()));
+    }
+    let mut body = Vec::new();
+    loop {
+        let end = loop {
+            match buffer.windows(2).position(|window| window == b"\r\n") {
+                Some(position) => break position,
+                None => fill(buffer)?,
+            }
+        };
+        let line: Vec<u8> = buffer.drain(..end + 2).collect();
+        let size = usize::from_str_radix(String::from_utf8_lossy(&line).trim(), 16).ok()?;
+        while buffer.len() < size + 2 {
+            fill(buffer)?;
+        }
+        body.extend(buffer.drain(..size));
+        buffer.drain(..2);
+        if size == 0 {
+            return Some((head, body));
+        }
+    }
+}

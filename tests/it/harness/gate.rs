@@ -1,0 +1,374 @@
+//! The gate as a process: the real binary with a config in a folder of its own, its log, its signals.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::client::{Client, Reply};
+use super::raw::Raw;
+use super::sender::Hook;
+use super::tls::Authority;
+use super::{LIMIT, signal, wait_for};
+
+/// A running gate; killed when dropped.
+pub struct Gate {
+    child: Child,
+    folder: tempfile::TempDir,
+    log: Arc<Mutex<Vec<String>>>,
+    authority: Authority,
+    is_plain: bool,
+    addresses: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
+}
+
+/// How to start a gate.
+pub struct Options {
+    text: String,
+    is_plain: bool,
+    environment: Vec<(String, String)>,
+    files: Vec<(String, Vec<u8>)>,
+}
+
+impl Options {
+    /// Plain HTTP on loopback: no `[tls]`.
+    pub fn plain(mut self) -> Self {
+        self.is_plain = true;
+        self
+    }
+
+    /// An environment variable for the process.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A file in the gate's folder, which the config names as `$DIR/NAME`.
+    pub fn file(mut self, name: &str, content: &[u8]) -> Self {
+        self.files.push((name.to_owned(), content.to_vec()));
+        self
+    }
+
+    /// Starts it and waits until it listens.
+    pub async fn start(self) -> Gate {
+        let mut gate = self.spawn();
+        let began = std::time::Instant::now();
+        loop {
+            gate.note_addresses();
+            let lines = gate.log_lines();
+            if lines.iter().any(|line| says(line, "ready")) && !gate.addresses.is_empty() {
+                return gate;
+            }
+            let ended = gate.child.try_wait().unwrap();
+            assert!(
+                ended.is_none() && began.elapsed() < LIMIT,
+                "the gate did not start ({ended:?}):\n{}",
+                lines.join("\n")
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Starts one that shall refuse its config, and waits for its end.
+    pub async fn start_refused(self) -> (ExitStatus, Vec<String>) {
+        let mut gate = self.spawn();
+        let status = gate.wait().await;
+        (status, gate.log_lines())
+    }
+
+    fn spawn(self) -> Gate {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::new();
+        let names = ["localhost", "127.0.0.1", "hooks.example.com"];
+        authority.issue(folder.path(), "cert", &names);
+        std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
+        for (name, content) in &self.files {
+            std::fs::write(folder.path().join(name), content).unwrap();
+        }
+        let text = complete(&self.text, folder.path(), self.is_plain);
+        std::fs::write(folder.path().join("hookgate.toml"), text).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hookgate"))
+            .args(["run", "--config"])
+            .arg(folder.path().join("hookgate.toml"))
+            .envs(self.environment)
+            .env_remove("NOTIFY_SOCKET")
+            .env_remove("LISTEN_FDS")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (stderr, lines) = (child.stderr.take().unwrap(), Arc::clone(&log));
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                lines.lock().unwrap().push(line);
+            }
+        });
+        Gate {
+            child,
+            folder,
+            log,
+            authority,
+            is_plain: self.is_plain,
+            addresses: Vec::new(),
+            admin: None,
+        }
+    }
+}
+
+impl Gate {
+    /// Starts a gate with TLS. Tables that the text does not have are added: `[server]` on a free port of 127.0.0.1,
+    /// `[tls]` with a certificate for localhost, 127.0.0.1 and hooks.example.com, `[admin]`. `$DIR` is the gate's folder.
+    pub async fn start(text: &str) -> Self {
+        Self::options(text).start().await
+    }
+
+    /// Ways of starting beside the usual one.
+    pub fn options(text: &str) -> Options {
+        Options {
+            text: text.to_owned(),
+            is_plain: false,
+            environment: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+
+    /// The first listener.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// All listeners, in the order in which they were told.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The admin listener.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.expect("the gate told no admin listener")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.path().join("hookgate.toml")
+    }
+
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// HTTP/1.1 clients of the first listener.
+    pub fn client(&self) -> Client {
+        let config = (!self.is_plain).then(|| self.authority.client_config(&["http/1.1"]));
+        Client::new(self.address(), config)
+    }
+
+    /// HTTP/2 clients of the first listener.
+    pub fn client_h2(&self) -> Client {
+        Client::new(self.address(), Some(self.authority.client_config(&["h2"]))).h2()
+    }
+
+    /// Sends one request on a new connection over HTTP/1.1.
+    pub async fn send(&self, hook: &Hook) -> Reply {
+        self.client().send(hook).await
+    }
+
+    /// A raw connection: TLS with HTTP/1.1 where the gate has TLS.
+    pub async fn raw(&self) -> Raw {
+        let config = (!self.is_plain).then(|| self.authority.client_config(&["http/1.1"]));
+        Raw::connect(self.address(), config).await
+    }
+
+    /// A raw connection on which HTTP/2 was chosen; the preface is not sent.
+    pub async fn raw_h2(&self) -> Raw {
+        Raw::connect(self.address(), Some(self.authority.client_config(&["h2"]))).await
+    }
+
+    /// A GET to the admin listener: status and body.
+    pub async fn admin(&self, path: &str) -> (u16, String) {
+        let hook = Hook::bare("GET", path, b"");
+        let reply = Client::new(self.admin_address(), None).send(&hook).await;
+        (
+            reply.status,
+            String::from_utf8_lossy(&reply.body).into_owned(),
+        )
+    }
+
+    /// The value of a metric, summed over the series whose labels hold all of `labels` (as `route="a"`).
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let (status, text) = self.admin("/metrics").await;
+        assert_eq!(status, 200, "{text}");
+        let fits = |line: &&str| {
+            let series = line.split([' ', '{']).next();
+            series == Some(name) && labels.iter().all(|label| line.contains(label))
+        };
+        let value = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
+        text.lines().filter(fits).map(value).sum()
+    }
+
+    /// Every line of the log so far.
+    pub fn log_lines(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The lines that are JSON objects.
+    pub fn log_events(&self) -> Vec<Value> {
+        let lines = self.log_lines();
+        let parsed = lines
+            .iter()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        parsed.collect()
+    }
+
+    /// Waits for a line that holds all these texts, and gives it.
+    pub async fn wait_for_line(&self, texts: &[&str]) -> String {
+        let find = || {
+            let lines = self.log_lines();
+            let found = lines
+                .iter()
+                .find(|line| texts.iter().all(|text| line.contains(text)));
+            found.cloned()
+        };
+        let what = format!("a log line with {texts:?}");
+        wait_for(&what, LIMIT, || find().is_some()).await;
+        find().unwrap()
+    }
+
+    /// Writes another config (completed like the first) and reloads: true where it was taken.
+    pub async fn reload(&self, text: &str) -> bool {
+        let text = complete(text, self.folder(), self.is_plain);
+        std::fs::write(self.config_path(), text).unwrap();
+        self.reload_as_it_is().await
+    }
+
+    /// SIGHUP without another config: true where it was taken.
+    pub async fn reload_as_it_is(&self) -> bool {
+        let seen = self.log_lines().len();
+        self.signal("HUP");
+        let find = |wanted: &str| {
+            self.log_lines()
+                .iter()
+                .skip(seen)
+                .any(|line| says(line, wanted))
+        };
+        wait_for("the end of the reload", LIMIT, || {
+            find("config reloaded") || find("config refused")
+        })
+        .await;
+        find("config reloaded")
+    }
+
+    /// Sends a signal to the process.
+    pub fn signal(&self, name: &str) {
+        signal(self.pid(), name);
+    }
+
+    /// SIGTERM, then waits for the end.
+    pub async fn stop(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.wait().await
+    }
+
+    /// Waits for the end of the process.
+    pub async fn wait(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        wait_for("the end of the gate", LIMIT, || {
+            child.try_wait().unwrap().is_some()
+        })
+        .await;
+        self.child.wait().unwrap()
+    }
+
+    /// Whether the process lives.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Resident memory in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    fn note_addresses(&mut self) {
+        let told = |wanted: &str| -> Vec<SocketAddr> {
+            let events = self.log_events();
+            let fitting = events
+                .iter()
+                .filter(|event| event_name(event) == Some(wanted));
+            let address = |event: &Value| field(event, "address")?.as_str()?.parse().ok();
+            fitting.filter_map(address).collect()
+        };
+        let (addresses, admin) = (told("listening"), told("admin listening"));
+        self.addresses = addresses;
+        self.admin = admin.first().copied();
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("log of the gate:\n{}", self.log_lines().join("\n"));
+        }
+    }
+}
+
+/// What a JSON log line is about.
+pub fn event_name(line: &Value) -> Option<&str> {
+    ["event", "message"]
+        .iter()
+        .find_map(|key| field(line, key)?.as_str())
+}
+
+/// A field of a JSON log line.
+pub fn field<'a>(line: &'a Value, key: &str) -> Option<&'a Value> {
+    line.get(key).or_else(|| line.get("fields")?.get(key))
+}
+
+fn says(line: &str, wanted: &str) -> bool {
+    let parsed = serde_json::from_str::<Value>(line);
+    parsed.is_ok_and(|line| event_name(&line) == Some(wanted))
+}
+
+/// Adds the tables that the text does not have.
+fn complete(text: &str, folder: &Path, is_plain: bool) -> String {
+    let mut whole = text.replace("$DIR", &folder.display().to_string());
+    let has = |whole: &str, table: &str| whole.lines().any(|line| line.trim() == table);
+    let listen = "listen = [\"127.0.0.1:0\"]";
+    if !has(&whole, "[server]") {
+        whole = format!("[server]\n{listen}\n\n{whole}");
+    } else if !whole
+        .lines()
+        .any(|line| line.trim_start().starts_with("listen"))
+    {
+        whole = whole.replacen("[server]", &format!("[server]\n{listen}"), 1);
+    }
+    if !has(&whole, "[admin]") {
+        whole.push_str("\n[admin]\nlisten = \"127.0.0.1:0\"\n");
+    }
+    if !is_plain && !has(&whole, "[tls]") {
+        let folder = folder.display();
+        whole.push_str(&format!(
+            "\n[tls]\ncert = \"{folder}/cert.pem\"\nkey = \"{folder}/cert.key\"\n"
+        ));
+    }
+    whole
+}

@@ -1,0 +1,40 @@
+//! What every test stands on: the gate as a process, a recording app, senders that sign by themselves, raw sockets.
+//!
+//! Nothing here sleeps and hopes: `wait_for` looks until a limit. Every port is chosen by the kernel.
+
+#![allow(dead_code, reason = "each test file uses its part of the harness")]
+
+pub mod app;
+pub mod client;
+pub mod gate;
+pub mod raw;
+pub mod sender;
+pub mod tls;
+
+use std::time::{Duration, Instant};
+
+/// More than anything here takes on a busy machine; only a failing test waits that long.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// Looks every few milliseconds until the condition holds; panics with `what` when it does not within the limit.
+pub async fn wait_for(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < limit, "waited {limit:?} in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Seconds since the Unix epoch.
+pub fn unix_now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(since.unwrap().as_secs()).unwrap()
+}
+
+/// Sends a signal to a process that a test started.
+pub fn signal(pid: u32, name: &str) {
+    let status = std::process::Command::new("sh")
+        .args(["-c", &format!("kill -{name} {pid}")])
+        .status();
+    assert!(status.unwrap().success(), "kill -{name} {pid}");
+}

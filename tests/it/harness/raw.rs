@@ -1,0 +1,178 @@
+//! Raw connections: any bytes out, whatever comes back read leniently, until close or a deadline.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::LIMIT;
+use super::client::{Client, Stream};
+
+/// An open connection.
+pub struct Raw {
+    stream: Box<dyn Stream>,
+}
+
+/// What came back.
+#[derive(Clone, Debug, Default)]
+pub struct Received {
+    /// Every byte.
+    pub bytes: Vec<u8>,
+    /// Whether the other side closed (or reset) before the deadline.
+    pub is_closed: bool,
+}
+
+/// One answer, read leniently.
+#[derive(Clone, Debug)]
+pub struct RawAnswer {
+    pub status: u16,
+    /// The head's text in lower case.
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Raw {
+    /// Plain where `tls` is None.
+    pub async fn connect(address: SocketAddr, tls: Option<Arc<ClientConfig>>) -> Self {
+        Self::open(&Client::new(address, tls)).await
+    }
+
+    /// As the client says (source address, preamble, server name).
+    pub async fn open(client: &Client) -> Self {
+        Self {
+            stream: client.open().await.unwrap(),
+        }
+    }
+
+    /// Writes and flushes; an error is the other side's right and shows when reading.
+    pub async fn send(&mut self, bytes: &[u8]) {
+        let writing = async {
+            let _ = self.stream.write_all(bytes).await;
+            let _ = self.stream.flush().await;
+        };
+        let _ = timeout(LIMIT, writing).await;
+    }
+
+    /// One byte at a time with this pause between; stops when the other side is gone. Gives how many were written.
+    pub async fn drip(&mut self, bytes: &[u8], pause: Duration) -> usize {
+        for (count, byte) in bytes.iter().enumerate() {
+            let is_written =
+                self.stream.write_all(&[*byte]).await.is_ok() && self.stream.flush().await.is_ok();
+            if !is_written {
+                return count;
+            }
+            tokio::time::sleep(pause).await;
+        }
+        bytes.len()
+    }
+
+    /// Ends the writing half: TLS close_notify and FIN.
+    pub async fn finish(&mut self) {
+        let _ = timeout(LIMIT, self.stream.shutdown()).await;
+    }
+
+    /// Reads until the other side closes or the limit is over.
+    pub async fn read_until_close(&mut self, limit: Duration) -> Received {
+        let deadline = Instant::now() + limit;
+        let mut received = Received::default();
+        let mut piece = vec![0; 16384];
+        loop {
+            match timeout_at(deadline, self.stream.read(&mut piece)).await {
+                Err(_elapsed) => return received,
+                Ok(Ok(0) | Err(_)) => {
+                    received.is_closed = true;
+                    return received;
+                }
+                Ok(Ok(count)) => received.bytes.extend_from_slice(&piece[..count]),
+            }
+        }
+    }
+
+    /// Reads one whole answer with a declared length; the connection stays open. None where it ended first.
+    pub async fn read_answer(&mut self, limit: Duration) -> Option<RawAnswer> {
+        let deadline = Instant::now() + limit;
+        let mut bytes = Vec::new();
+        let mut piece = vec![0; 16384];
+        loop {
+            let answers = parse(&bytes);
+            if let Some(answer) = answers.into_iter().next() {
+                return Some(answer);
+            }
+            match timeout_at(deadline, self.stream.read(&mut piece)).await {
+                Err(_) | Ok(Ok(0) | Err(_)) => return None,
+                Ok(Ok(count)) => bytes.extend_from_slice(&piece[..count]),
+            }
+        }
+    }
+
+    /// At least this many bytes, or what came until close or limit.
+    pub async fn read_at_least(&mut self, count: usize, limit: Duration) -> Vec<u8> {
+        let deadline = Instant::now() + limit;
+        let mut bytes = Vec::new();
+        let mut piece = vec![0; 16384];
+        while bytes.len() < count {
+            match timeout_at(deadline, self.stream.read(&mut piece)).await {
+                Err(_) | Ok(Ok(0) | Err(_)) => break,
+                Ok(Ok(read)) => bytes.extend_from_slice(&piece[..read]),
+            }
+        }
+        bytes
+    }
+}
+
+impl Received {
+    /// The answers in it.
+    pub fn answers(&self) -> Vec<RawAnswer> {
+        parse(&self.bytes)
+    }
+
+    /// The statuses of the answers.
+    pub fn statuses(&self) -> Vec<u16> {
+        self.answers().iter().map(|answer| answer.status).collect()
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
+/// Every whole answer; bodies by Content-Length, chunked ones kept with their framing, 1xx and others without body.
+pub fn parse(mut bytes: &[u8]) -> Vec<RawAnswer> {
+    let mut answers = Vec::new();
+    while let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+        let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+        let Some(status) = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+        else {
+            return answers;
+        };
+        let rest = &bytes[end + 4..];
+        let mut lines = head.lines();
+        let length = if head.contains("\r\ntransfer-encoding: chunked") {
+            match rest.windows(5).position(|window| window == b"0\r\n\r\n") {
+                Some(position) => position + 5,
+                None => return answers,
+            }
+        } else {
+            let length = lines.find_map(|line| line.strip_prefix("content-length:"));
+            length
+                .and_then(|length| length.trim().parse().ok())
+                .unwrap_or(0)
+        };
+        if rest.len() < length {
+            return answers;
+        }
+        answers.push(RawAnswer {
+            status,
+            head,
+            body: rest[..length].to_vec(),
+        });
+        bytes = &rest[length..];
+    }
+    answers
+}
