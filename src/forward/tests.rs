@@ -645,7 +645,7 @@ async fn an_empty_post_has_a_length_and_an_odd_type_is_left_out() {
     assert!(!request.contains("event-type") && !request.to_lowercase().contains("evil"));
 }
 
-// Mutation: call `request::verified` in `forward_unverified`.
+// Mutation: do not insert `VERDICT` in `request::unverified`, or let it call `verified`.
 #[tokio::test]
 async fn what_monitor_mode_lets_through_says_so() {
     let app = App::start(vec![vec![Take, Write(OK), Hang]]).await;
