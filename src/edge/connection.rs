@@ -34,7 +34,7 @@ use crate::net::problem;
 
 /// For the goodbye: so long, and so many bytes that the peer may still send before it reads our last answer.
 const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 256 * 1024;
+const LINGER_BYTES: u64 = 4 * 1024 * 1024;
 
 /// What the requests of one connection share.
 pub(super) struct Shared<H> {
@@ -299,8 +299,8 @@ async fn close(mut transport: Transport) {
 async fn linger(mut transport: Transport) {
     let _ = timeout(LINGER, async {
         std::future::poll_fn(|context| transport.poll_shutdown(context)).await?;
-        let mut rest = transport.socket().take(LINGER_BYTES as u64);
-        let mut sink = [0; 2048];
+        let mut rest = transport.socket().take(LINGER_BYTES);
+        let mut sink = [0; 16 * 1024];
         while rest.read(&mut sink).await? > 0 {}
         io::Result::Ok(())
     })

@@ -3,6 +3,8 @@
 //!
 //! A pure state machine over the bytes that the peer sends; it changes and judges nothing else.
 
+use crate::edge::block_walk::BlockWalk;
+
 /// The client's preface comes before the first frame.
 const PREFACE: usize = 24;
 const HEAD: usize = 9;
@@ -17,6 +19,8 @@ const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+const PADDED: u8 = 8;
+const WITH_PRIORITY: u8 = 0x20;
 
 /// Where the peer's bytes stand.
 #[derive(Debug)]
@@ -29,6 +33,9 @@ pub(super) struct FrameWatch {
     /// A header block has begun, and the frame with its end has not been seen whole.
     is_in_block: bool,
     ends_block: bool,
+    /// The highest stream so far: a block on it or on one below is a trailer section.
+    newest_stream: u32,
+    trailers: Option<Trailers>,
     tokens: u32,
     refilled_ms: u64,
 }
@@ -42,6 +49,17 @@ pub(super) enum Sight {
     Partial,
     /// Too many frames that carry nothing.
     Flood,
+    /// A trailer section with a pseudo-header.
+    BadTrailers,
+}
+
+/// A trailer section, and what of its current frame is neither padding nor priority.
+#[derive(Debug, Default)]
+struct Trailers {
+    walk: BlockWalk,
+    is_padded: bool,
+    priority_left: u8,
+    fragment_left: usize,
 }
 
 impl Default for FrameWatch {
@@ -54,6 +72,8 @@ impl Default for FrameWatch {
             kind: DATA,
             is_in_block: false,
             ends_block: false,
+            newest_stream: 0,
+            trailers: None,
             tokens: BURST,
             refilled_ms: 0,
         }
@@ -72,6 +92,12 @@ impl FrameWatch {
         skip(&mut bytes, &mut self.preface_left);
         while !bytes.is_empty() {
             if self.payload_left > 0 {
+                let piece = bytes.get(..self.payload_left).unwrap_or(bytes);
+                if let Some(trailers) = self.trailers.as_mut().filter(|_| self.kind != DATA)
+                    && piece.iter().any(|byte| trailers.sees_pseudo(*byte))
+                {
+                    return Sight::BadTrailers;
+                }
                 skip(&mut bytes, &mut self.payload_left);
             } else if let Some((first, rest)) = bytes.split_first() {
                 if let Some(slot) = self.head.get_mut(self.head_len) {
@@ -85,6 +111,7 @@ impl FrameWatch {
             }
             if self.payload_left == 0 && self.head_len == 0 && self.ends_block {
                 (self.is_in_block, self.ends_block) = (false, false);
+                self.trailers = None;
             }
         }
         let is_mid_frame = self.head_len > 0 || (self.payload_left > 0 && self.kind != DATA);
@@ -97,13 +124,14 @@ impl FrameWatch {
 
     /// A whole frame head. False: a flood.
     fn begin_frame(&mut self, has_streams: bool, now_ms: &impl Fn() -> u64) -> bool {
-        let [a, b, c, kind, flags, ..] = self.head;
+        let [a, b, c, kind, flags, stream @ ..] = self.head;
         let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         (self.head_len, self.payload_left, self.kind) = (0, length, kind);
         let carries = match kind {
             HEADERS | CONTINUATION => {
                 self.is_in_block = true;
                 self.ends_block = flags & END_HEADERS != 0;
+                self.note_block(kind, flags, length, u32::from_be_bytes(stream));
                 // Only the first frame of a block and those with content are worth something.
                 kind == HEADERS || length > 0
             }
@@ -113,6 +141,25 @@ impl FrameWatch {
             _ => false,
         };
         carries || self.spend(now_ms())
+    }
+
+    /// Tells a trailer section from the head of a new stream.
+    fn note_block(&mut self, kind: u8, flags: u8, length: usize, stream: u32) {
+        let is_first = kind == HEADERS;
+        if is_first && stream > self.newest_stream {
+            self.newest_stream = stream;
+            self.trailers = None;
+        } else if is_first {
+            self.trailers = Some(Trailers::default());
+        }
+        if let Some(trailers) = &mut self.trailers {
+            trailers.is_padded = is_first && flags & PADDED != 0;
+            let has_priority = is_first && flags & WITH_PRIORITY != 0;
+            trailers.priority_left = if has_priority { 5 } else { 0 };
+            trailers.fragment_left = length
+                .saturating_sub(usize::from(trailers.is_padded))
+                .saturating_sub(usize::from(trailers.priority_left));
+        }
     }
 
     fn spend(&mut self, now_ms: u64) -> bool {
@@ -130,6 +177,20 @@ impl FrameWatch {
                 true
             }
         }
+    }
+}
+
+impl Trailers {
+    fn sees_pseudo(&mut self, byte: u8) -> bool {
+        if std::mem::take(&mut self.is_padded) {
+            self.fragment_left = self.fragment_left.saturating_sub(usize::from(byte));
+        } else if self.priority_left > 0 {
+            self.priority_left = self.priority_left.saturating_sub(1);
+        } else if self.fragment_left > 0 {
+            self.fragment_left = self.fragment_left.saturating_sub(1);
+            return self.walk.sees_pseudo(byte);
+        }
+        false
     }
 }
 
@@ -159,7 +220,7 @@ mod tests {
         let mut last = Sight::Whole;
         for byte in bytes {
             last = bytewise.see(&[byte], true, || 0);
-            if last == Sight::Flood {
+            if !matches!(last, Sight::Whole | Sight::Partial) {
                 break;
             }
         }
@@ -193,6 +254,36 @@ mod tests {
         assert_eq!(
             after(&[frame(4, 0, b"abcdef")[..11].to_vec()]),
             Sight::Partial
+        );
+    }
+
+    // Mutation: `Some(Trailers::default())` -> `None` in `note_block`.
+    #[test]
+    fn trailers_must_not_hold_pseudo_headers() {
+        let head = frame(HEADERS, END_HEADERS, b"\x83");
+        let check = |trailers: &[Vec<u8>], expected| {
+            let frames = [std::slice::from_ref(&head), trailers].concat();
+            assert_eq!(after(&frames), expected);
+        };
+        check(&[frame(HEADERS, 5, b"\0\x01x\x01y")], Sight::Whole);
+        check(&[frame(HEADERS, 5, b"\x84")], Sight::BadTrailers);
+        check(
+            &[frame(HEADERS, 13, b"\x02\0\x01x\x01y\x84\x84")],
+            Sight::Whole,
+        );
+        check(&[frame(HEADERS, 13, b"\0\x84")], Sight::BadTrailers);
+        check(
+            &[frame(HEADERS, 0x25, b"\x84\x84\x84\x84\x84\0\x01x\x01y")],
+            Sight::Whole,
+        );
+        let begin = frame(HEADERS, 1, b"\0\x01x\x01");
+        check(
+            &[begin.clone(), frame(CONTINUATION, 4, b"\x84")],
+            Sight::Whole,
+        );
+        check(
+            &[begin, frame(CONTINUATION, 4, b"y\x84")],
+            Sight::BadTrailers,
         );
     }
 

@@ -285,6 +285,7 @@ impl Read for Paced {
         match this.frames.see(bytes, has_streams, now_ms) {
             Sight::Whole => this.watch.end_head(),
             Sight::Partial => this.watch.begin_head(this.head_timeout),
+            Sight::BadTrailers => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
             Sight::Flood => {
                 this.is_flood.store(true, Relaxed);
                 return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));

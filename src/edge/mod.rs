@@ -4,6 +4,7 @@
 //! `Edge` outlives reloads: it holds the settings, which a reload swaps, and the limits and counters, which it does not.
 //! The way of a connection is in `connection`.
 
+mod block_walk;
 pub mod certificates;
 pub mod chunk_check;
 mod connection;
