@@ -12,4 +12,10 @@
 
 mod harness;
 
+mod deadlines;
+mod http2;
+mod rig;
+mod rude;
+
 mod smoke;
+mod wire;

@@ -1,0 +1,71 @@
+//! A gate with one route and an app behind it, for the tests that talk to sockets in blocking threads.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+
+use crate::harness::app::{App, ok};
+use crate::harness::gate::Gate;
+use crate::harness::sender::Provider;
+use crate::rude::{Wire, signature};
+
+/// Holds the gate, the app and the runtime that the gate's harness needs.
+pub struct Rig {
+    gate: Gate,
+    app: App,
+    _runtime: Runtime,
+}
+
+impl Rig {
+    /// Deadlines as by default.
+    pub fn start() -> Self {
+        Self::with("")
+    }
+
+    /// Short deadlines; `idle_timeout` is twice as long as the others.
+    pub fn start_with_deadlines() -> Self {
+        Self::with(
+            "handshake_timeout = \"1s\"\nheader_timeout = \"1s\"\nbody_timeout = \"1s\"\nidle_timeout = \"2s\"\n",
+        )
+    }
+
+    fn with(server: &str) -> Self {
+        let app = App::start(ok());
+        // Each test sends the same honest event again and again.
+        let route = Provider::Github.route("hook", &app.url("/in"), "dedup = false");
+        let text = format!("[server]\nper_source_rate_limit = false\n{server}\n{route}");
+        let runtime = Runtime::new().unwrap();
+        let gate = runtime.block_on(Gate::start(&text));
+        Self {
+            gate,
+            app,
+            _runtime: runtime,
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.gate.address()
+    }
+
+    /// Requests that reached the app.
+    pub fn upstream_count(&self) -> usize {
+        self.app.count()
+    }
+
+    pub fn resident_kib(&self) -> u64 {
+        self.gate.resident_kib()
+    }
+
+    /// An honest sender on a new connection is served.
+    pub fn check_honest(&self) {
+        let signature = signature(b"{}");
+        let mut wire = Wire::connect(self.address(), b"http/1.1");
+        let request = format!(
+            "POST /hook HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nX-GitHub-Event: push\r\nX-GitHub-Delivery: honest\r\nX-Hub-Signature-256: {signature}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+        );
+        wire.send(request.as_bytes()).unwrap();
+        let ending = wire.read_to_end(Duration::from_secs(5));
+        assert_eq!(ending.statuses(), [200], "{}", ending.text());
+    }
+}

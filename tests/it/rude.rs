@@ -1,0 +1,251 @@
+//! A client without manners: raw bytes over TLS, and HTTP/2 frames made by hand. Nothing here knows what is right.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use data_encoding::HEXLOWER;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+
+use crate::harness::sender::{Provider, mac};
+
+/// One TLS connection.
+pub struct Wire {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+}
+
+/// What was read before the end or the deadline.
+pub struct Ending {
+    pub bytes: Vec<u8>,
+    pub is_closed: bool,
+    pub took: Duration,
+}
+
+impl Ending {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    /// The status of each answer of an HTTP/1 connection.
+    pub fn statuses(&self) -> Vec<u16> {
+        let text = self.text();
+        let parts = text.split("HTTP/1.1 ").skip(1);
+        parts
+            .filter_map(|part| part.get(..3)?.parse().ok())
+            .collect()
+    }
+}
+
+impl Wire {
+    /// Connects, whatever certificate is shown.
+    pub fn connect(address: SocketAddr, alpn: &[u8]) -> Self {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
+            .with_no_client_auth();
+        config.alpn_protocols = vec![alpn.to_vec()];
+        let name = ServerName::try_from("localhost").unwrap();
+        let session = ClientConnection::new(Arc::new(config), name).unwrap();
+        let socket = TcpStream::connect(address).unwrap();
+        socket.set_nodelay(true).unwrap();
+        let write_limit = Some(Duration::from_secs(10));
+        socket.set_write_timeout(write_limit).unwrap();
+        let mut stream = StreamOwned::new(session, socket);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock).unwrap();
+        }
+        Self { stream }
+    }
+
+    /// Sends bytes; an error is a peer that has closed, which some tests want.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)?;
+        self.stream.flush()
+    }
+
+    /// Reads until the peer closes, or until the limit.
+    pub fn read_to_end(&mut self, limit: Duration) -> Ending {
+        self.read_until(limit, |_| false)
+    }
+
+    /// Reads until the bytes will do, the peer closes, or the limit is over.
+    pub fn read_until(&mut self, limit: Duration, is_enough: impl Fn(&[u8]) -> bool) -> Ending {
+        let start = Instant::now();
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            let left = limit.saturating_sub(start.elapsed());
+            let is_over = left.is_zero();
+            if is_over || is_enough(&bytes) {
+                return Ending {
+                    bytes,
+                    is_closed: false,
+                    took: start.elapsed(),
+                };
+            }
+            self.stream.sock.set_read_timeout(Some(left)).unwrap();
+            match self.stream.read(&mut buffer) {
+                Ok(count) if count > 0 => bytes.extend_from_slice(&buffer[..count]),
+                Err(error) if is_timeout(&error) => {}
+                // An end with or without goodbye, or a reset.
+                Ok(_) | Err(_) => {
+                    return Ending {
+                        bytes,
+                        is_closed: true,
+                        took: start.elapsed(),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Ends our half with the goodbye of TLS.
+    pub fn finish(&mut self) {
+        self.stream.conn.send_close_notify();
+        let _ = self.stream.conn.complete_io(&mut self.stream.sock);
+        let _ = self.stream.sock.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Cuts the socket without a goodbye.
+    pub fn cut(self) {
+        let _ = self.stream.sock.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
+}
+
+/// The signature header of the GitHub scheme for a body.
+pub fn signature(body: &[u8]) -> String {
+    let secret = Provider::Github.secret().as_bytes();
+    format!("sha256={}", HEXLOWER.encode(&mac(secret, &[body])))
+}
+
+/// One frame of HTTP/2.
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut bytes = length[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+/// Header fields as HPACK literals: no table, no Huffman, so that anything can be said.
+pub fn literals(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            length_prefix(&mut block, text.len());
+            block.extend(text.as_bytes());
+        }
+    }
+    block
+}
+
+fn length_prefix(block: &mut Vec<u8>, length: usize) {
+    if length < 127 {
+        block.push(u8::try_from(length).unwrap());
+        return;
+    }
+    block.push(127);
+    let mut left = length - 127;
+    while left >= 128 {
+        block.push(u8::try_from(left % 128).unwrap() | 128);
+        left /= 128;
+    }
+    block.push(u8::try_from(left).unwrap());
+}
+
+/// The client's preface with empty settings.
+pub fn preface() -> Vec<u8> {
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(),
+        &frame(4, 0, 0, &[]),
+    ]
+    .concat()
+}
+
+/// One frame as it came.
+pub struct Frame {
+    pub kind: u8,
+    pub stream: u32,
+    pub payload: Vec<u8>,
+}
+
+/// Cuts bytes into whole frames.
+pub fn frames(mut bytes: &[u8]) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    while let Some((head, rest)) = bytes.split_at_checked(9) {
+        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+        let Some((payload, rest)) = rest.split_at_checked(length) else {
+            break;
+        };
+        frames.push(Frame {
+            kind: head[3],
+            stream: u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
+            payload: payload.to_vec(),
+        });
+        bytes = rest;
+    }
+    frames
+}
+
+/// Whether a stream was answered 200.
+pub fn is_ok(frames: &[Frame], stream: u32) -> bool {
+    let mut heads = frames
+        .iter()
+        .filter(|frame| frame.kind == 1 && frame.stream == stream);
+    heads.any(|head| head.payload.first() == Some(&0x88))
+}
+
+#[derive(Debug)]
+struct AnyServer(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,452 @@
+//! HTTP/1 as attackers speak it, against the real binary over TLS: raw bytes in; refused, nothing upstream, and the next
+//! honest request answered as if nothing had happened. Each case carries a valid signature wherever it can, so that only
+//! the check in question stands between it and the app.
+
+use std::time::Duration;
+
+use crate::rig::Rig;
+use crate::rude::{Wire, signature};
+
+const LIMIT: Duration = Duration::from_secs(8);
+const BODY: &str = "{\"a\":1}";
+
+/// What must come back.
+#[derive(Clone, Copy, Debug)]
+enum Expect {
+    /// This one status, and the end of the connection.
+    Closed(u16),
+    /// Any refusal of 4xx.
+    Refused,
+}
+
+/// Sends bytes on a new connection; then: refused, nothing upstream, and honest senders are served.
+fn check(rig: &Rig, bytes: &[u8], expect: Expect) {
+    let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned();
+    let before = rig.upstream_count();
+    let mut wire = Wire::connect(rig.address(), b"http/1.1");
+    let _ = wire.send(bytes);
+    let is_enough = |got: &[u8]| matches!(expect, Expect::Refused) && !got.is_empty();
+    let ending = wire.read_until(LIMIT, is_enough);
+    let statuses = ending.statuses();
+    match expect {
+        Expect::Closed(status) => {
+            assert!(
+                ending.is_closed,
+                "left open: {shown:?} -> {:?}",
+                ending.text()
+            );
+            assert_eq!(statuses, [status], "{shown:?} -> {:?}", ending.text());
+        }
+        Expect::Refused => {
+            let is_refusal = statuses.iter().all(|status| (400..500).contains(status));
+            assert!(is_refusal, "{shown:?} -> {:?}", ending.text());
+            assert!(
+                ending.is_closed || !statuses.is_empty(),
+                "no answer: {shown:?}"
+            );
+        }
+    }
+    assert_eq!(rig.upstream_count(), before, "reached the app: {shown:?}");
+    rig.check_honest();
+}
+
+/// A request with valid signature and these header lines before the body.
+fn signed(lines: &str, body: &str) -> Vec<u8> {
+    let signature = signature(BODY.as_bytes());
+    format!("POST /hook HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nX-GitHub-Event: push\r\nX-GitHub-Delivery: raw\r\nX-Hub-Signature-256: {signature}\r\n{lines}\r\n{body}")
+        .into_bytes()
+}
+
+/// The body as one chunk and its end.
+fn chunked() -> String {
+    format!("{:x}\r\n{BODY}\r\n0\r\n\r\n", BODY.len())
+}
+
+fn check_all(lines_and_bodies: &[(&str, &str)], expect: Expect) {
+    let rig = Rig::start();
+    for (lines, body) in lines_and_bodies {
+        check(&rig, &signed(lines, body), expect);
+    }
+}
+
+// Mutation: `(true, Some(_)) => Err(..)` -> `(true, Some(_)) => Ok(Framing::Chunked)` in edge::head_check::check_head.
+#[test]
+fn both_framings_at_once_are_refused() {
+    let chunked = chunked();
+    check_all(
+        &[
+            ("Content-Length: 7\r\nTransfer-Encoding: chunked\r\n", BODY),
+            (
+                "Content-Length: 7\r\nTransfer-Encoding: chunked\r\n",
+                &chunked,
+            ),
+            (
+                "Transfer-Encoding: chunked\r\nContent-Length: 7\r\n",
+                &chunked,
+            ),
+            (
+                "Transfer-Encoding: chunked\r\nContent-Length: 0\r\n",
+                &chunked,
+            ),
+            ("Content-Length: 7\r\nTransfer-Encoding: identity\r\n", BODY),
+        ],
+        Expect::Closed(400),
+    );
+}
+
+// Mutation: `if !is_plain || self.is_chunked || ..` -> `if false` in edge::head_check::Seen::note.
+#[test]
+fn each_odd_transfer_encoding_is_refused() {
+    let body = chunked();
+    let lines = [
+        "Transfer-Encoding: xchunked\r\n",
+        "Transfer-Encoding: chunked, identity\r\n",
+        "Transfer-Encoding: identity, chunked\r\n",
+        "Transfer-Encoding: gzip, chunked\r\n",
+        "Transfer-Encoding: chunked, chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n",
+        "Transfer-Encoding: x\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: \"chunked\"\r\n",
+        "Transfer-Encoding: chunked;q=1\r\n",
+        "Transfer-Encoding: chunked,\r\n",
+        "Transfer-Encoding: ,chunked\r\n",
+        "Transfer-Encoding:\r\n",
+        "Transfer-Encoding: chun\tked\r\n",
+        "Transfer-Encoding: \x0bchunked\r\n",
+        "Transfer-Encoding: chunked\x00\r\n",
+        "Transfer-Encoding:\r\n chunked\r\n",
+        "Transfer-Encoding : chunked\r\n",
+        " Transfer-Encoding: chunked\r\n",
+        "Transfer-Encoding\r\n: chunked\r\n",
+        "X: y\rTransfer-Encoding: chunked\r\n",
+        "X: y\nTransfer-Encoding: chunked\r\n",
+    ];
+    let cases = lines.map(|line| (line, body.as_str()));
+    check_all(&cases, Expect::Closed(400));
+}
+
+// Mutation: `checked_mul` -> `wrapping_mul`, or accept `+` in edge::head_check::plain_number.
+#[test]
+fn each_odd_content_length_is_refused() {
+    let lines = [
+        "Content-Length: 7\r\nContent-Length: 7\r\n",
+        "Content-Length: 7\r\nContent-Length: 8\r\n",
+        "Content-Length: 7, 7\r\n",
+        "Content-Length: +7\r\n",
+        "Content-Length: -7\r\n",
+        "Content-Length: 0x7\r\n",
+        "Content-Length: 7.0\r\n",
+        "Content-Length: 7e0\r\n",
+        "Content-Length: 7 7\r\n",
+        "Content-Length: 7\x00\r\n",
+        "Content-Length: 7;\r\n",
+        "Content-Length:\r\n",
+        "Content-Length: \r\n",
+        "Content-Length: seven\r\n",
+        "Content-Length: 18446744073709551623\r\n",
+        "Content-Length: 99999999999999999999999999\r\n",
+        "Content-Length : 7\r\n",
+        "Content-Length:\r\n 7\r\n",
+    ];
+    check_all(&lines.map(|line| (line, BODY)), Expect::Closed(400));
+}
+
+// Mutation: remove the line-end test in edge::head_check::EndFinder::find and next_line.
+#[test]
+fn odd_lines_and_names_are_refused() {
+    let lines = [
+        "Content-Length: 7\r\nX: 1\r\n folded\r\n",
+        "Content-Length: 7\r\nX: 1\r\n\tfolded\r\n",
+        "Content-Length: 7\r\nX: 1\n",
+        "Content-Length: 7\nX: 1\r\n",
+        "Content-Length: 7\r\nX: 1\rY: 2\r\n",
+        "Content-Length: 7\r\nX: a\0b\r\n",
+        "Content-Length: 7\r\nX: a\x01b\r\n",
+        "Content-Length: 7\r\nX: a\x7fb\r\n",
+        "Content-Length: 7\r\nno colon\r\n",
+        "Content-Length: 7\r\nnocolon\r\n",
+        "Content-Length: 7\r\n: no name\r\n",
+        "Content-Length: 7\r\nX : 1\r\n",
+        "Content-Length: 7\r\nX\t: 1\r\n",
+        "Content-Length: 7\r\nX\0: 1\r\n",
+        "Content-Length: 7\r\nX(y): 1\r\n",
+        "Content-Length: 7\r\n\u{fc}: 1\r\n",
+        "Content-Length: 7\r\nContent-Type: text/plain\r\n",
+        "Content-Length: 7\r\nUpgrade: websocket\r\nConnection: upgrade\r\n",
+        "Content-Length: 7\r\nUpgrade: h2c\r\nConnection: upgrade, http2-settings\r\nHTTP2-Settings: AAMAAABk\r\n",
+    ];
+    check_all(&lines.map(|line| (line, BODY)), Expect::Closed(400));
+}
+
+// Mutation: answer Ok in edge::chunk_check::size_step for any byte, or for any byte in `State::SizeLf`.
+#[test]
+fn chunk_tricks_are_refused() {
+    let long = format!("7;{}\r\n{BODY}\r\n0\r\n\r\n", "x".repeat(300));
+    let bodies = [
+        "+7\r\n{\"a\":1}\r\n0\r\n\r\n",
+        "-7\r\n{\"a\":1}\r\n0\r\n\r\n",
+        "0x7\r\n{\"a\":1}\r\n0\r\n\r\n",
+        " 7\r\n{\"a\":1}\r\n0\r\n\r\n",
+        "7 \r\n{\"a\":1}\r\n0\r\n\r\n",
+        "7_\r\n{\"a\":1}\r\n0\r\n\r\n",
+        "\r\n{\"a\":1}\r\n0\r\n\r\n",
+        "7\n{\"a\":1}\r\n0\r\n\r\n",
+        "7\r{\"a\":1}\r\n0\r\n\r\n",
+        "7\r\n{\"a\":1}\n0\r\n\r\n",
+        "7\r\n{\"a\":1}0\r\n\r\n",
+        "7\r\n{\"a\":1}xx0\r\n\r\n",
+        "6\r\n{\"a\":1}\r\n0\r\n\r\n",
+        "7;a\0b\r\n{\"a\":1}\r\n0\r\n\r\n",
+        "7;a\nb\r\n{\"a\":1}\r\n0\r\n\r\n",
+        "7;a\rb\r\n{\"a\":1}\r\n0\r\n\r\n",
+        "10000000000000007\r\n{\"a\":1}\r\n0\r\n\r\n",
+        "00000000000000000007\r\n{\"a\":1}\r\n0\r\n\r\n",
+        "7\r\n{\"a\":1}\r\n0\n\n",
+        "7\r\n{\"a\":1}\r\n0\r\n\n",
+        "7\r\n{\"a\":1}\r\n0\r\nContent-Length: 7\r\n\r\n",
+        "7\r\n{\"a\":1}\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "7\r\n{\"a\":1}\r\n0\r\nHost: other\r\n\r\n",
+        "7\r\n{\"a\":1}\r\n0\r\nno colon\r\n\r\n",
+        "7\r\n{\"a\":1}\r\n0\r\nX: 1\r\n folded\r\n\r\n",
+        &long,
+    ];
+    let rig = Rig::start();
+    for body in bodies {
+        check(
+            &rig,
+            &signed("Transfer-Encoding: chunked\r\n", body),
+            Expect::Refused,
+        );
+    }
+    let endless = format!("7;{}", "x".repeat(1 << 20));
+    check(
+        &rig,
+        &signed("Transfer-Encoding: chunked\r\n", &endless),
+        Expect::Refused,
+    );
+    let trailers = format!("7\r\n{BODY}\r\n0\r\n{}\r\n", "X: 1\r\n".repeat(2000));
+    check(
+        &rig,
+        &signed("Transfer-Encoding: chunked\r\n", &trailers),
+        Expect::Refused,
+    );
+}
+
+// Mutation: let the arm of the named fault return Ok in edge::head_check::{check_request_line, check_method, check_target}.
+#[test]
+fn odd_first_lines_are_refused() {
+    let rig = Rig::start();
+    for line in [
+        "POST /hook",
+        "POST /hook HTTP/0.9",
+        "POST /hook HTTP/1.2",
+        "POST /hook HTTP/2.0",
+        "POST /hook HTTP/3.0",
+        "POST /hook http/1.1",
+        "POST /hook HTTP/1.1 ",
+        "POST /hook HTTP/1.1 x",
+        "POST  /hook HTTP/1.1",
+        "POST\t/hook\tHTTP/1.1",
+        " POST /hook HTTP/1.1",
+        "post /hook HTTP/1.1",
+        "PO ST /hook HTTP/1.1",
+        "P(ST /hook HTTP/1.1",
+        "CONNECT localhost:443 HTTP/1.1",
+        "CONNECT /hook HTTP/1.1",
+        "TRACE /hook HTTP/1.1",
+        "PRI * HTTP/2.0",
+        "OPTIONS * HTTP/1.1",
+        "POST hook HTTP/1.1",
+        "POST ?hook HTTP/1.1",
+        "POST /hook#x HTTP/1.1",
+        "POST /hook\0 HTTP/1.1",
+        "POST /ho\tok HTTP/1.1",
+        "POST /h\u{f6}\u{f6}k HTTP/1.1",
+        "POST http://other/hook HTTP/1.1",
+        "POST https://user@localhost/hook HTTP/1.1",
+        "POST https:///hook HTTP/1.1",
+        "POST ftp://localhost/hook HTTP/1.1",
+        "POST file:///etc/passwd HTTP/1.1",
+    ] {
+        let rest = signed("Content-Length: 7\r\n", BODY);
+        let rest = &rest["POST /hook HTTP/1.1".len()..];
+        check(&rig, &[line.as_bytes(), rest].concat(), Expect::Closed(400));
+    }
+    check(&rig, b"GET /hook\r\n", Expect::Closed(400));
+    check(
+        &rig,
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        Expect::Closed(400),
+    );
+    let old = String::from_utf8(signed("Transfer-Encoding: chunked\r\n", &chunked())).unwrap();
+    let old = old.replacen("HTTP/1.1", "HTTP/1.0", 1);
+    check(&rig, old.as_bytes(), Expect::Closed(400));
+}
+
+// Mutation: return Ok(()) at once in edge::head_check::Seen::check_host.
+#[test]
+fn the_host_stands_once_and_is_one() {
+    let rig = Rig::start();
+    for hosts in [
+        "",
+        "Host: localhost\r\nHost: localhost\r\n",
+        "Host: localhost\r\nHost: other\r\n",
+        "Host:\r\n",
+        "Host: a b\r\n",
+        "Host: a/b\r\n",
+        "Host: user@localhost\r\n",
+        "Host: localhost, other\r\n",
+        "Host: localhost:port\r\n",
+        "Host: localhost:99999\r\n",
+        "Host: [::1\r\n",
+        "Host: loc\u{e4}lhost\r\n",
+        "Host : localhost\r\n",
+    ] {
+        let text = String::from_utf8(signed("Content-Length: 7\r\n", BODY)).unwrap();
+        let text = text.replacen("Host: localhost\r\n", hosts, 1);
+        check(&rig, text.as_bytes(), Expect::Closed(400));
+    }
+    // The absolute form of the same host is the same request.
+    let text =
+        String::from_utf8(signed("Content-Length: 7\r\nConnection: close\r\n", BODY)).unwrap();
+    let text = text.replacen("POST /hook", "POST https://localhost/hook", 1);
+    let before = rig.upstream_count();
+    let mut wire = Wire::connect(rig.address(), b"http/1.1");
+    wire.send(text.as_bytes()).unwrap();
+    assert_eq!(wire.read_to_end(LIMIT).statuses(), [200]);
+    assert_eq!(rig.upstream_count(), before + 1);
+}
+
+// Mutation: normalise or decode the path before it is matched in gate::route.
+#[test]
+fn a_path_is_matched_as_it_stands() {
+    let rig = Rig::start();
+    for path in [
+        "//hook",
+        "/hook/",
+        "/Hook",
+        "/%68ook",
+        "/hook%2f",
+        "/hook%00",
+        "/hook;a=b",
+        "/hook\\",
+        "/./hook",
+        "/x/../hook",
+        "/hook/..",
+        "/%2e/hook",
+        "/hook%20",
+        "/hook%0d%0aX:%20y",
+        "/%c0%afhook",
+        "/ho%6fk",
+        "/hook//",
+    ] {
+        let rest = signed("Content-Length: 7\r\nConnection: close\r\n", BODY);
+        let rest = &rest["POST /hook".len()..];
+        let bytes = [b"POST ", path.as_bytes(), rest].concat();
+        check(&rig, &bytes, Expect::Closed(404));
+    }
+}
+
+// Mutation: `seen.len() >= max` -> `false` in edge::head_guard::Gathered::step.
+#[test]
+fn a_huge_head_is_refused_before_its_end() {
+    let rig = Rig::start();
+    let long = format!("X: {}\r\n", "x".repeat(1 << 20));
+    check(&rig, &signed(&long, ""), Expect::Closed(431));
+    let many = "X: y\r\n".repeat(200);
+    check(&rig, &signed(&many, ""), Expect::Closed(431));
+    let endless = format!("POST /{}", "x".repeat(1 << 20));
+    check(&rig, endless.as_bytes(), Expect::Closed(431));
+}
+
+// Mutation: gate::framing does not compare Content-Length with max_body.
+#[test]
+fn a_huge_body_is_refused_before_it_is_read() {
+    let rig = Rig::start();
+    let terabyte = signed("Content-Length: 1000000000000\r\n", BODY);
+    check(&rig, &terabyte, Expect::Closed(413));
+    let expecting = signed(
+        "Content-Length: 1000000000000\r\nExpect: 100-continue\r\n",
+        "",
+    );
+    check(&rig, &expecting, Expect::Closed(413));
+    let unsigned = "POST /hook HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 7\r\nExpect: 100-continue\r\n\r\n";
+    check(&rig, unsigned.as_bytes(), Expect::Closed(401));
+}
+
+#[test]
+fn endless_chunks_are_refused_at_the_limit() {
+    let rig = Rig::start();
+    let mut bytes = signed("Transfer-Encoding: chunked\r\n", "");
+    bytes.extend(
+        format!("10000\r\n{}\r\n", "x".repeat(0x10000))
+            .repeat(64)
+            .into_bytes(),
+    );
+    check(&rig, &bytes, Expect::Refused);
+}
+
+// Mutation: treat the end of the connection as the end of the body in edge::head_guard.
+#[test]
+fn half_a_body_never_reaches_the_app() {
+    let rig = Rig::start();
+    let before = rig.upstream_count();
+    for (lines, body) in [
+        ("Content-Length: 8\r\n", BODY),
+        ("Transfer-Encoding: chunked\r\n", "7\r\n{\"a\":1}\r\n"),
+        ("Transfer-Encoding: chunked\r\n", "7\r\n{\"a\":1}\r\n0\r\n"),
+        ("Transfer-Encoding: chunked\r\n", "8\r\n{\"a\":1}"),
+    ] {
+        for is_polite in [true, false] {
+            let mut wire = Wire::connect(rig.address(), b"http/1.1");
+            wire.send(&signed(lines, body)).unwrap();
+            if is_polite {
+                wire.finish();
+                let ending = wire.read_to_end(LIMIT);
+                assert!(!ending.statuses().contains(&200), "{}", ending.text());
+            } else {
+                wire.cut();
+            }
+            rig.check_honest();
+        }
+    }
+    // Only the honest ones.
+    assert_eq!(rig.upstream_count(), before + 8);
+}
+
+// Mutation: read the signature from `Incoming`'s trailers in gate::signature.
+#[test]
+fn a_signature_in_a_trailer_is_none() {
+    let rig = Rig::start();
+    let trailer = signature(BODY.as_bytes());
+    let bytes = format!(
+        "POST /hook HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nX-GitHub-Event: push\r\nX-GitHub-Delivery: raw\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n7\r\n{BODY}\r\n0\r\nX-Hub-Signature-256: {trailer}\r\n\r\n"
+    );
+    check(&rig, bytes.as_bytes(), Expect::Closed(401));
+}
+
+// Mutation: hand hyper everything that was read in edge::head_guard::Guard::poll_hand_over.
+#[test]
+fn a_request_behind_a_request_is_one_of_its_own() {
+    let rig = Rig::start();
+    let before = rig.upstream_count();
+    let honest = signed("Content-Length: 7\r\n", BODY);
+    let last = signed(
+        "Transfer-Encoding: chunked\r\nConnection: close\r\n",
+        &chunked(),
+    );
+    let mut wire = Wire::connect(rig.address(), b"http/1.1");
+    wire.send(&[honest.as_slice(), &last].concat()).unwrap();
+    assert_eq!(wire.read_to_end(LIMIT).statuses(), [200, 200]);
+    assert_eq!(rig.upstream_count(), before + 2);
+
+    // What hides behind the first is refused, and the first is answered all the same.
+    let hidden = "GET /hook HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let mut wire = Wire::connect(rig.address(), b"http/1.1");
+    wire.send(&[honest.as_slice(), hidden.as_bytes()].concat())
+        .unwrap();
+    assert_eq!(wire.read_to_end(LIMIT).statuses(), [200, 400]);
+    assert_eq!(rig.upstream_count(), before + 3);
+    rig.check_honest();
+}
