@@ -2,9 +2,12 @@
 //!
 //! Commands talk to the person at the terminal; what they do is done by the rooms below.
 
+pub mod check;
 mod completions;
+pub mod config;
 pub mod output;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +36,23 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show everything that is wrong with a config file
+    #[command(after_help = "Examples:\n  \
+            hookgate check --config /etc/hookgate/hookgate.toml\n\n\
+            Exit codes: 0 no errors, 2 errors.")]
+    Check {
+        /// The config file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Describe the config file
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
     /// Print a script that completes hookgate's commands in your shell
     #[command(after_help = "Examples:\n  \
             hookgate completions bash > /etc/bash_completion.d/hookgate\n  \
@@ -44,10 +64,20 @@ enum Command {
     },
 }
 
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Print the JSON Schema of the config file, for editors
+    Schema,
+}
+
 /// Reads the arguments and runs the command.
 #[must_use]
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Check { config, json } => check::run(&config, json),
+        Command::Config {
+            command: ConfigCommand::Schema,
+        } => config::print_schema(),
         Command::Completions { shell } => {
             completions::print::<Arguments>(shell);
             ExitCode::SUCCESS

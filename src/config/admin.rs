@@ -69,6 +69,7 @@ pub(super) static SECTION: Section = Section {
     doc: "Metrics and health for operators. Without this section there is no admin listener.",
     keys: &[&LISTEN, &TOKEN],
     required: &["listen"],
+    one_of: &[],
 };
 
 static LISTEN: Key = Key {

@@ -28,10 +28,8 @@ pub(super) fn read(table: &mut Table<'_>, basis: &Basis<'_>) -> Option<Dedup> {
     let Some(value) = table.value(&DEDUP) else {
         return Some(defaults(basis));
     };
-    match value.content().as_bool() {
-        Some(false) => return None,
-        Some(true) => return Some(defaults(basis)),
-        None => {}
+    if value.content().as_bool() == Some(false) {
+        return None;
     }
     match value.table(value.span(), format!("{}.dedup", table.path())) {
         Some(mut table) => Some(read_table(&mut table, basis)),
@@ -163,6 +161,7 @@ pub(super) static SECTION: Section = Section {
     doc: "Which events count as the same, and for how long.",
     keys: &[&WINDOW, &BY, &MISSING_ID, &MAX_ENTRIES],
     required: &[],
+    one_of: &[],
 };
 
 static WINDOW: Key = Key {

@@ -49,6 +49,7 @@ pub(super) static SECTION: Section = Section {
     doc: "What is logged and how.",
     keys: &[&FORMAT, &LEVEL, &ACCEPTED],
     required: &[],
+    one_of: &[],
 };
 
 static FORMAT: Key = Key {

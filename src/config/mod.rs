@@ -24,7 +24,7 @@ use crate::config::model::{CertificateFiles, Config, Tls, Upstream};
 use crate::document::key::{Key, Kind};
 use crate::document::report::{Diagnostic, Report, Severity};
 use crate::document::table::{Fault, Table};
-use crate::document::{Document, Source};
+use crate::document::{Document, Source, Span};
 use crate::model::clock::Now;
 
 /// A config without errors.
@@ -42,7 +42,7 @@ pub struct Examined {
     /// The certificates that were named.
     pub certificates: Vec<CertificateFiles>,
     /// The authorities of client certificates, with their place.
-    pub client_ca: Option<(PathBuf, crate::document::Span)>,
+    pub client_ca: Option<(PathBuf, Span)>,
     /// The upstreams that could be read.
     pub upstreams: Vec<Upstream>,
 }

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::config::Context;
 use crate::config::dedup::{self, Basis};
-use crate::config::model::{Enforce, PathRule, Route};
+use crate::config::model::{Dedup, Enforce, PathRule, Route, SecretEntry};
 use crate::config::{secrets, upstream};
 use crate::document::key::{Key, Kind, Section};
 use crate::document::table::{Fault, Placed, Table, Value};
@@ -16,9 +16,9 @@ use crate::document::{Span, suggest, value};
 use crate::model::ids::RouteName;
 use crate::model::secret::Secret;
 use crate::providers::{self, Provider};
-use crate::scheme::Scheme;
 use crate::scheme::parse::{self, parse_spec};
 use crate::scheme::spec::{Family, SecretEncoding, Spec};
+use crate::scheme::{Scheme, SchemeError};
 
 /// A route with the place of its path, which later checks point at.
 pub(super) struct PlacedRoute {
@@ -50,11 +50,22 @@ pub(super) fn read_all(root: &mut Table<'_>, key: &Key, context: &Context) -> Ve
         .collect()
 }
 
-/// How requests of a route are verified.
+/// The provider, or a scheme of the route's own.
 struct Origin {
     provider: Option<Arc<Provider>>,
     spec: Spec,
     span: Span,
+}
+
+/// How requests of a route are verified.
+struct Verification {
+    origin: Origin,
+    secrets: Vec<SecretEntry>,
+    tolerance: Duration,
+    public_url: Option<String>,
+    allow_ips: Option<Vec<IpNet>>,
+    answer_challenge: bool,
+    dedup: Option<Dedup>,
 }
 
 fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRoute> {
@@ -63,46 +74,14 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
     let path = path_rule(table);
     let methods = table.list(&METHODS, value::method);
     let content_types = table.list(&CONTENT_TYPES, media_type);
-    let origin = origin(table);
-    let secrets = secrets::read_all(table, context);
-    let tolerance = table.read_placed(&TOLERANCE, value::duration);
-    let public_url = table.read(&PUBLIC_URL, value::origin);
-    let provider = origin
-        .as_ref()
-        .and_then(|origin| origin.provider.as_deref());
-    let allow_ips = allow_ips(table, provider);
+    let verification = verification(table, context);
     let rate_limit = table.read(&RATE_LIMIT, value::rate);
     let max_body = table.read(&MAX_BODY, max_body);
     let enforce = enforce(table);
-    let answer_challenge = answer_challenge(table, provider);
     let upstream = upstream::read(table);
     refuse_later_keys(table);
-    if origin.is_none() {
-        // It cannot be read without a scheme; asking makes the key known.
-        table.value(&dedup::DEDUP);
-    }
-    let origin = match origin {
-        Some(origin) => origin,
-        None => {
-            table.deny_unknown();
-            return None;
-        }
-    };
-    check_origin(table, &origin, tolerance.as_ref(), public_url.as_deref());
-    for entry in &secrets {
-        secrets::check_use(table, entry, &origin.spec, public_url.as_deref());
-    }
-    let default_tolerance = origin.provider.as_ref().map(|provider| provider.tolerance);
-    let tolerance = tolerance.map(|placed| placed.value);
-    let tolerance = tolerance.or(default_tolerance).unwrap_or(DEFAULT_TOLERANCE);
-    let basis = Basis {
-        spec: &origin.spec,
-        provider: origin.provider.as_deref(),
-        tolerance,
-    };
-    let dedup = dedup::read(table, &basis);
     table.deny_unknown();
-    let path = path?;
+    let (path, verification) = (path?, verification?);
     let route = Route {
         name: RouteName::new(name),
         span: table.span(),
@@ -110,22 +89,62 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
         path: path.value,
         methods: methods.map_or(vec![Method::POST], values),
         content_types: content_types.map_or(Vec::new(), values),
-        provider: origin.provider,
-        scheme: origin.spec,
-        secrets,
-        tolerance,
-        public_url,
-        allow_ips,
+        provider: verification.origin.provider,
+        scheme: verification.origin.spec,
+        secrets: verification.secrets,
+        tolerance: verification.tolerance,
+        public_url: verification.public_url,
+        allow_ips: verification.allow_ips,
         rate_limit,
         max_body: max_body.unwrap_or(DEFAULT_MAX_BODY),
-        dedup,
+        dedup: verification.dedup,
         enforce,
-        answer_challenge,
+        answer_challenge: verification.answer_challenge,
         upstream: upstream?,
     };
     Some(PlacedRoute {
         route,
         path_span: path.span,
+    })
+}
+
+/// Reads all that depends on the scheme; none where there is no scheme.
+fn verification(table: &mut Table<'_>, context: &Context) -> Option<Verification> {
+    let origin = origin(table);
+    let secrets = secrets::read_all(table, context);
+    let tolerance = table.read_placed(&TOLERANCE, value::duration);
+    let public_url = table.read(&PUBLIC_URL, value::origin);
+    let allow_ips = allow_ips(table, origin.as_ref());
+    let provider = origin
+        .as_ref()
+        .and_then(|origin| origin.provider.as_deref());
+    let answer_challenge = answer_challenge(table, provider);
+    // It cannot be read without a scheme; asking makes the key known.
+    table.value(&dedup::DEDUP);
+    let origin = origin?;
+    check_tolerance(table, &origin, tolerance.as_ref());
+    if check_scheme(table, &origin, public_url.as_deref()) {
+        for entry in &secrets {
+            secrets::check_use(table, entry, &origin.spec, public_url.as_deref());
+        }
+    }
+    let usual = origin.provider.as_ref().map(|provider| provider.tolerance);
+    let tolerance = tolerance.map(|placed| placed.value).or(usual);
+    let tolerance = tolerance.unwrap_or(DEFAULT_TOLERANCE);
+    let basis = Basis {
+        spec: &origin.spec,
+        provider: origin.provider.as_deref(),
+        tolerance,
+    };
+    let dedup = dedup::read(table, &basis);
+    Some(Verification {
+        origin,
+        secrets,
+        tolerance,
+        public_url,
+        allow_ips,
+        answer_challenge,
+        dedup,
     })
 }
 
@@ -290,13 +309,7 @@ fn find_provider(value: &Value<'_>) -> Result<Arc<Provider>, Fault> {
     })
 }
 
-/// What is wrong with a scheme whatever its secrets are.
-fn check_origin(
-    table: &Table<'_>,
-    origin: &Origin,
-    tolerance: Option<&Placed<Duration>>,
-    public_url: Option<&str>,
-) {
+fn check_tolerance(table: &Table<'_>, origin: &Origin, tolerance: Option<&Placed<Duration>>) {
     let is_dated = match &origin.spec.family {
         Family::Hmac(family) => family.timestamp.is_some(),
         Family::Token(_) => false,
@@ -308,15 +321,22 @@ fn check_origin(
         );
         table.warning(tolerance.span, fault);
     }
-    if let Err(err) = Scheme::compile(&origin.spec, &[&fitting_secret(&origin.spec)], public_url) {
-        let help = match err {
-            crate::scheme::SchemeError::NeedsPublicUrl => {
-                "add `public_url = \"https://hooks.example.com\"`, the address that the sender calls"
-            }
-            _ => "mend `signed`, `signature`, `timestamp` or `event_id` of the scheme",
-        };
-        table.error(origin.span, Fault::new(err.to_string(), help));
-    }
+}
+
+/// Reports what is wrong with a scheme whatever its secrets are; true where nothing is.
+fn check_scheme(table: &Table<'_>, origin: &Origin, public_url: Option<&str>) -> bool {
+    let secret = fitting_secret(&origin.spec);
+    let Err(err) = Scheme::compile(&origin.spec, &[&secret], public_url) else {
+        return true;
+    };
+    let help = match err {
+        SchemeError::NeedsPublicUrl => {
+            "add `public_url = \"https://hooks.example.com\"`, the address that the sender calls"
+        }
+        _ => "mend `signed`, `signature`, `timestamp` or `event_id` of the scheme",
+    };
+    table.error(origin.span, Fault::new(err.to_string(), help));
+    false
 }
 
 /// A text that is a well-formed secret of the scheme, to find out what is wrong apart from the secrets.
@@ -334,7 +354,7 @@ fn fitting_secret(spec: &Spec) -> Secret {
 }
 
 /// The ranges that may send, `"provider"` replaced by the provider's own.
-fn allow_ips(table: &mut Table<'_>, provider: Option<&Provider>) -> Option<Vec<IpNet>> {
+fn allow_ips(table: &mut Table<'_>, origin: Option<&Origin>) -> Option<Vec<IpNet>> {
     let value = table.value(&ALLOW_IPS)?;
     let Some(items) = value.items() else {
         value.fault(value.unexpected("a list", ALLOW_IPS.example));
@@ -349,8 +369,10 @@ fn allow_ips(table: &mut Table<'_>, provider: Option<&Provider>) -> Option<Vec<I
     let mut nets = Vec::new();
     for item in items {
         if item.text() == Some("provider") {
-            let published = provider.and_then(|provider| provider.ip_ranges.as_ref());
-            match published {
+            // An unknown provider has its own error.
+            let Some(origin) = origin else { continue };
+            let provider = origin.provider.as_deref();
+            match provider.and_then(|provider| provider.ip_ranges.as_ref()) {
                 Some(ranges) => nets.extend(&ranges.cidrs),
                 None => item.fault(no_ranges(provider)),
             }
@@ -475,6 +497,7 @@ pub(super) static SECTION: Section = Section {
         &upstream::PASS_ERROR_BODIES,
     ],
     required: &["secret", "upstream"],
+    one_of: &[&["path", "prefix"], &["provider", "scheme"]],
 };
 
 static HOST: Key = Key {

@@ -186,7 +186,7 @@ fn entry(value: &Value<'_>, index: usize, context: &Context) -> Option<SecretEnt
             "the secret stands in the config file, where backups and colleagues see it",
             "use `{ credential = \"NAME\" }`, `{ env = \"NAME\" }` or `{ file = \"PATH\" }`",
         ));
-        let secret = usable_text(value, Zeroizing::new(text.as_bytes().to_vec()), None)?;
+        let secret = usable_text(value, text.as_bytes(), None)?;
         return Some(SecretEntry {
             label,
             secret,
@@ -241,16 +241,16 @@ fn source(value: &Value<'_>, table: &mut Table<'_>, context: &Context) -> Option
     let credential = table.value(&CREDENTIAL);
     if let Some(env) = env {
         let bytes = env.check(read_env)?.value;
-        return usable_text(&env, bytes, None);
+        return usable_text(&env, &bytes, None);
     }
     if let Some(file) = file {
         let path = context.folder.join(file.check(value::path)?.value);
         let bytes = file.check(|_| read_path(&path))?.value;
-        return usable_text(&file, bytes, Some(&path));
+        return usable_text(&file, &bytes, Some(&path));
     }
     let credential = credential?;
     let bytes = credential.check(read_credential)?.value;
-    usable_text(&credential, bytes, None)
+    usable_text(&credential, &bytes, None)
 }
 
 fn read_env(value: &Value<'_>) -> Result<Zeroizing<Vec<u8>>, Fault> {
@@ -315,11 +315,7 @@ fn read_path(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
 
 /// Refuses white space around a secret. Cutting a line end off silently would be a guess: a signature made with it is
 /// as good as one made without.
-fn usable_text(
-    value: &Value<'_>,
-    bytes: Zeroizing<Vec<u8>>,
-    path: Option<&Path>,
-) -> Option<Secret> {
+fn usable_text(value: &Value<'_>, bytes: &[u8], path: Option<&Path>) -> Option<Secret> {
     if bytes.ends_with(b"\n") || bytes.ends_with(b"\r") {
         let help = match path {
             Some(path) => format!(
@@ -417,6 +413,7 @@ pub(super) static SECTION: Section = Section {
     doc: "Where a secret comes from: exactly one of `env`, `file` and `credential`.",
     keys: &[&ENV, &FILE, &CREDENTIAL, &NAME, &NOT_BEFORE, &UNTIL],
     required: &[],
+    one_of: &[&["env", "file", "credential"]],
 };
 
 static ENV: Key = Key {

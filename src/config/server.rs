@@ -195,6 +195,7 @@ pub(super) static SECTION: Section = Section {
         &HEALTH,
     ],
     required: &[],
+    one_of: &[],
 };
 
 static LISTEN: Key = Key {

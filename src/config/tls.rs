@@ -87,6 +87,7 @@ pub(super) static SECTION: Section = Section {
     doc: "Certificates. Without this section every listener speaks plain HTTP.",
     keys: &[&CERT, &KEY, &CERTIFICATES, &CLIENT_CA, &MIN_VERSION],
     required: &[],
+    one_of: &[],
 };
 
 /// `[[tls.certificates]]`.
@@ -95,6 +96,7 @@ pub(super) static CERTIFICATE_SECTION: Section = Section {
     doc: "More certificates, chosen by the name that the client asks for.",
     keys: &[&CERT, &KEY],
     required: &["cert", "key"],
+    one_of: &[],
 };
 
 static CERT: Key = Key {

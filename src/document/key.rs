@@ -27,6 +27,8 @@ pub struct Section {
     pub keys: &'static [&'static Key],
     /// The keys that must stand in it.
     pub required: &'static [&'static str],
+    /// Sets of keys of which exactly one must stand in it.
+    pub one_of: &'static [&'static [&'static str]],
 }
 
 /// What a value is: decides the schema and the word in the reference.

@@ -18,6 +18,7 @@ pub struct Table<'a> {
     span: Span,
     path: String,
     known: Vec<&'static str>,
+    refused: Vec<&'static str>,
     report: &'a RefCell<Report>,
 }
 
@@ -83,6 +84,7 @@ impl<'a> Table<'a> {
             span,
             path,
             known: Vec::new(),
+            refused: Vec::new(),
             report,
         }
     }
@@ -107,7 +109,9 @@ impl<'a> Table<'a> {
 
     /// The value of a key as it stands.
     pub fn value(&mut self, key: &Key) -> Option<Value<'a>> {
-        self.known.push(key.name);
+        if !self.known.contains(&key.name) {
+            self.known.push(key.name);
+        }
         let value = self.entries.get(key.name)?;
         Some(Value::new(value, self.report))
     }
@@ -245,7 +249,7 @@ impl<'a> Table<'a> {
 
     /// Refuses a key that has a meaning but not here or not yet.
     pub fn refuse(&mut self, name: &'static str, fault: impl FnOnce(&Value<'a>) -> Fault) {
-        self.known.push(name);
+        self.refused.push(name);
         if let Some(value) = self.entries.get(name) {
             let value = Value::new(value, self.report);
             let mut fault = fault(&value);
@@ -263,7 +267,7 @@ impl<'a> Table<'a> {
     pub fn deny_unknown(&mut self) {
         for key in self.entries.keys() {
             let name: &str = key.get_ref();
-            if self.known.contains(&name) {
+            if self.known.contains(&name) || self.refused.contains(&name) {
                 continue;
             }
             let near = suggest::nearest(name, self.known.iter().copied());
@@ -272,8 +276,6 @@ impl<'a> Table<'a> {
             } else {
                 format!("in `[{}]`", self.path)
             };
-            let mut known = self.known.clone();
-            known.dedup();
             self.report.borrow_mut().push(Diagnostic {
                 severity: Severity::Error,
                 span: Some(key.span().into()),
@@ -281,7 +283,7 @@ impl<'a> Table<'a> {
                 label: String::new(),
                 help: Some(match near {
                     Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("the keys here are `{}`", known.join("`, `")),
+                    None => format!("the keys here are `{}`", self.known.join("`, `")),
                 }),
             });
         }

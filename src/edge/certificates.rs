@@ -171,9 +171,10 @@ fn read_pair(cert: &Path, key: &Path) -> Result<Pair, CertificateError> {
 }
 
 /// Loads the authorities of client certificates.
-pub(super) fn load_authorities(
-    path: &Path,
-) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+///
+/// # Errors
+/// A file that cannot be read, or holds no certificate.
+pub fn load_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let chain = parse_chain(path, &read(path)?)?;
     if chain.is_empty() {
         return Err(CertificateError::NoCertificate {

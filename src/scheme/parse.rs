@@ -389,6 +389,7 @@ pub static SECTION: Section = Section {
         &TOKEN,
     ],
     required: &["type"],
+    one_of: &[],
 };
 
 static SIGNATURE_SECTION: Section = Section {
@@ -396,6 +397,7 @@ static SIGNATURE_SECTION: Section = Section {
     doc: "Where the signature stands.",
     keys: &[&HEADER, &QUERY, &PREFIX, &LIST, &KEY, &ASSIGN],
     required: &[],
+    one_of: &[&["header", "query"]],
 };
 
 static TIMESTAMP_SECTION: Section = Section {
@@ -403,6 +405,7 @@ static TIMESTAMP_SECTION: Section = Section {
     doc: "Where the signed time stands.",
     keys: &[&HEADER, &QUERY, &KEY, &UNIT],
     required: &["unit"],
+    one_of: &[&["header", "query"]],
 };
 
 static SECRET_SECTION: Section = Section {
@@ -410,6 +413,7 @@ static SECRET_SECTION: Section = Section {
     doc: "How the text of a secret becomes the key.",
     keys: &[&SECRET_ENCODING, &STRIP_PREFIX],
     required: &[],
+    one_of: &[],
 };
 
 static TOKEN_SECTION: Section = Section {
@@ -417,6 +421,7 @@ static TOKEN_SECTION: Section = Section {
     doc: "Where the token stands.",
     keys: &[&HEADER, &PREFIX, &QUERY, &BASIC],
     required: &[],
+    one_of: &[&["header", "query", "basic"]],
 };
 
 static FIELD_SECTION: Section = Section {
@@ -424,6 +429,7 @@ static FIELD_SECTION: Section = Section {
     doc: "Where an id or a type stands.",
     keys: &[&HEADER, &JSON],
     required: &[],
+    one_of: &[&["header", "json"]],
 };
 
 static TYPE: Key = Key {

@@ -1,0 +1,232 @@
+//! `hookgate check`: everything that is wrong with a config file, at once, and with what it names on this machine:
+//! certificates, secrets, upstreams.
+
+use std::collections::BTreeSet;
+use std::net::ToSocketAddrs;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anstream::{ColorChoice, println};
+
+use crate::config::model::{CertificateFiles, Upstream};
+use crate::config::{self, Examined};
+use crate::document::Span;
+use crate::document::report::{Diagnostic, Report, Severity, Style};
+use crate::edge::certificates::{self, CertificateError};
+use crate::model::clock::Now;
+use crate::model::error;
+
+/// 14 days: Let's Encrypt's certificates are renewed 30 days before their end, so by then two weeks of tries failed.
+const SOON_SECONDS: i64 = 14 * 24 * 3600;
+
+/// A resolver that has not answered by then is taken as having failed.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Prints the diagnostics. 0 where there is no error, else 2.
+#[must_use]
+pub fn run(path: &Path, json: bool) -> ExitCode {
+    let report = report(path);
+    if json {
+        println!("{:#}", report.to_json());
+    } else {
+        let choice = anstream::AutoStream::choice(&std::io::stdout());
+        let style = match choice {
+            ColorChoice::Never => Style::Plain,
+            _ => Style::Colour,
+        };
+        println!("{}{}", report.render(style), report.summary());
+    }
+    if report.has_errors() {
+        ExitCode::from(super::EXIT_USAGE)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// Everything that is wrong with a config file and with what it names.
+#[must_use]
+pub fn report(path: &Path) -> Report {
+    let Examined {
+        mut report,
+        certificates,
+        client_ca,
+        upstreams,
+    } = config::examine(path);
+    for files in &certificates {
+        check_certificate(files, &mut report);
+    }
+    if let Some((path, span)) = client_ca
+        && let Err(err) = certificates::load_authorities(&path)
+    {
+        report.push(certificate_error(&err, span));
+    }
+    check_names(&upstreams, &mut report);
+    report.sort();
+    report
+}
+
+fn check_certificate(files: &CertificateFiles, report: &mut Report) {
+    match certificates::load_pair(&files.cert, &files.key) {
+        Ok(pair) => {
+            let left = pair.info.not_after - Now::read().unix_seconds();
+            if left < SOON_SECONDS {
+                let days = left / (24 * 3600);
+                report.push(Diagnostic {
+                    severity: Severity::Warning,
+                    span: Some(files.cert_span),
+                    message: format!(
+                        "the certificate in `{}` expires in {days} days",
+                        files.cert.display()
+                    ),
+                    label: String::new(),
+                    help: Some(
+                        "see why it was not renewed; the new file is loaded by itself".to_owned(),
+                    ),
+                });
+            }
+        }
+        Err(err) => {
+            let span = match &err {
+                CertificateError::NoKey { .. }
+                | CertificateError::Key { .. }
+                | CertificateError::Mismatch { .. } => files.key_span,
+                CertificateError::Read { path, .. } | CertificateError::Pem { path, .. }
+                    if *path == files.key && files.key != files.cert =>
+                {
+                    files.key_span
+                }
+                _ => files.cert_span,
+            };
+            report.push(certificate_error(&err, span));
+        }
+    }
+}
+
+fn certificate_error(err: &CertificateError, span: Span) -> Diagnostic {
+    let help = match err {
+        CertificateError::Read { .. } => "check the path and who may read the file",
+        CertificateError::Mismatch { .. } => {
+            "name the key with which this certificate was requested"
+        }
+        CertificateError::Expired { .. } => "renew it; the new file is loaded by itself",
+        CertificateError::NoKey { .. } | CertificateError::Key { .. } => {
+            "a PEM file with an ECDSA, RSA or Ed25519 key without a password"
+        }
+        _ => "a PEM file with the certificate of this host first, then those that signed it",
+    };
+    Diagnostic {
+        severity: Severity::Error,
+        span: Some(span),
+        message: error::chain(err),
+        label: String::new(),
+        help: Some(help.to_owned()),
+    }
+}
+
+/// Warns of upstreams whose names do not resolve: a warning, since the name may exist where hookgate will run.
+fn check_names(upstreams: &[Upstream], report: &mut Report) {
+    let hosts: BTreeSet<String> = upstreams.iter().filter_map(host).collect();
+    let (tx, answers) = mpsc::channel();
+    for name in hosts.clone() {
+        let tx = tx.clone();
+        // The system's resolver has no deadline of its own; a thread that hangs in it ends with the process.
+        thread::spawn(move || {
+            let is_known = (name.as_str(), 80)
+                .to_socket_addrs()
+                .is_ok_and(|mut found| found.next().is_some());
+            if is_known {
+                let _ = tx.send(name);
+            }
+        });
+    }
+    // Once every look-up has ended there is no sender left, and the wait is over.
+    drop(tx);
+    let deadline = crate::model::clock::instant() + RESOLVE_TIMEOUT;
+    let mut known = BTreeSet::new();
+    while known.len() < hosts.len() {
+        let left = deadline.saturating_duration_since(crate::model::clock::instant());
+        match answers.recv_timeout(left) {
+            Ok(name) => known.insert(name),
+            Err(_) => break,
+        };
+    }
+    for upstream in upstreams {
+        let Some(host) = host(upstream).filter(|host| !known.contains(host)) else {
+            continue;
+        };
+        report.push(Diagnostic {
+            severity: Severity::Warning,
+            span: Some(upstream.span),
+            message: format!("the name `{host}` does not resolve on this machine"),
+            label: String::new(),
+            help: Some("requests get 502 as long as it does not".to_owned()),
+        });
+    }
+}
+
+fn host(upstream: &Upstream) -> Option<String> {
+    let host = upstream.url.host()?;
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    Some(bare.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// Writes a certificate that ends `days` from now, and its key.
+    fn certificate(folder: &Path, name: &str, days: i64) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let day = |days: i64| {
+            let end = jiff::Timestamp::from_second(Now::read().unix_seconds() + days * 86400);
+            let date = end.unwrap().to_string();
+            let mut numbers = date.split(['-', 'T']).map(|part| part.parse().unwrap_or(1));
+            let mut number = || numbers.next().unwrap();
+            (number(), number(), number())
+        };
+        let (year, month, date) = day(days);
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after =
+            rcgen::date_time_ymd(year, month.try_into().unwrap(), date.try_into().unwrap());
+        let cert = params.self_signed(&key).unwrap();
+        fs::write(folder.join(format!("{name}.pem")), cert.pem()).unwrap();
+        fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+
+    fn checked(folder: &Path, cert: &str, key: &str) -> Report {
+        let file = folder.join("hookgate.toml");
+        let text = format!(
+            "[tls]\ncert = \"{cert}\"\nkey = \"{key}\"\n[routes.a]\npath = \"/a\"\nprovider = \"github\"\nsecret = \"f3b8c1d09e7a4b52\"\nupstream = \"http://127.0.0.1:1/\"\n"
+        );
+        fs::write(&file, text).unwrap();
+        report(&file)
+    }
+
+    #[test]
+    fn certificates_are_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        for (name, days) in [("good", 90), ("late", -3), ("soon", 5)] {
+            certificate(folder, name, days);
+        }
+        for (cert, key, errors, message) in [
+            ("good.pem", "good.key", 0, ""),
+            ("soon.pem", "soon.key", 0, "expires in"),
+            ("late.pem", "late.key", 1, "expired on"),
+            ("good.pem", "late.key", 1, "does not belong to"),
+            ("none.pem", "good.key", 1, "cannot read"),
+            ("good.key", "good.key", 1, "holds no certificate"),
+            ("good.pem", "good.pem", 1, "holds no private key"),
+        ] {
+            let report = checked(folder, cert, key);
+            let text = report.render(Style::Plain);
+            assert_eq!(report.count(Severity::Error), errors, "{text}");
+            assert!(text.contains(message), "{text}");
+        }
+    }
+}
