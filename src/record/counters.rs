@@ -1,0 +1,165 @@
+//! The counts of one route: plain atomics, added to without a lock, read by `metrics`.
+//!
+//! `pipeline` holds them per route of a generation, so that no request looks them up by name. They outlive reloads.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::gate::reject::Reason;
+use crate::gate::verdict::{Decision, Verdict};
+use crate::record::Exchange;
+use crate::record::histogram::Histogram;
+
+/// The stages of a request whose time is measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    Head,
+    Body,
+    Verify,
+    Wait,
+    Upstream,
+    Total,
+}
+
+impl Stage {
+    pub(super) const ALL: [Self; 6] = [
+        Self::Head,
+        Self::Body,
+        Self::Verify,
+        Self::Wait,
+        Self::Upstream,
+        Self::Total,
+    ];
+
+    /// The label.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Head => "head",
+            Self::Body => "body",
+            Self::Verify => "verify",
+            Self::Wait => "wait",
+            Self::Upstream => "upstream",
+            Self::Total => "total",
+        }
+    }
+}
+
+/// What happened to the requests of one route.
+#[derive(Debug, Default)]
+pub struct RouteCounters {
+    pub(super) accepted: AtomicU64,
+    pub(super) duplicate: AtomicU64,
+    pub(super) challenge: AtomicU64,
+    pub(super) refused: ByReason,
+    pub(super) monitored: ByReason,
+    pub(super) body_bytes: AtomicU64,
+    pub(super) upstream_status: [AtomicU64; 5],
+    pub(super) forward_errors: ByKind,
+    head: Histogram,
+    body: Histogram,
+    verify: Histogram,
+    wait: Histogram,
+    upstream: Histogram,
+    total: Histogram,
+}
+
+/// One count for each reason.
+#[derive(Debug, Default)]
+pub(super) struct ByReason([AtomicU64; Reason::ALL.len()]);
+
+impl ByReason {
+    fn add(&self, reason: Reason) {
+        let index = Reason::ALL.iter().position(|each| *each == reason);
+        if let Some(count) = index.and_then(|index| self.0.get(index)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Reason, u64)> {
+        let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
+        Reason::ALL.into_iter().zip(counts)
+    }
+}
+
+/// Kinds of forward errors that one route can have: more than `forward` knows.
+const KINDS: usize = 16;
+
+/// One count for each kind of forward error, in the order in which they first came.
+#[derive(Debug, Default)]
+pub(super) struct ByKind([(std::sync::OnceLock<&'static str>, AtomicU64); KINDS]);
+
+impl ByKind {
+    fn add(&self, kind: &'static str) {
+        let slot = self
+            .0
+            .iter()
+            .find(|(name, _)| *name.get_or_init(|| kind) == kind);
+        if let Some((_, count)) = slot {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let slots = self.0.iter();
+        slots.filter_map(|(name, count)| Some((*name.get()?, count.load(Ordering::Relaxed))))
+    }
+}
+
+impl RouteCounters {
+    /// Counts one request: some 16 additions.
+    pub(super) fn add(&self, verdict: &Verdict, exchange: &Exchange) {
+        match &verdict.decision {
+            Decision::Accepted => count(&self.accepted),
+            Decision::Duplicate => count(&self.duplicate),
+            Decision::Challenge => count(&self.challenge),
+            Decision::Refused(reject) => self.refused.add(reject.reason()),
+            Decision::Monitored(reject) => self.monitored.add(reject.reason()),
+        }
+        self.body_bytes
+            .fetch_add(verdict.body_bytes, Ordering::Relaxed);
+        if let Some(status) = exchange.upstream_status {
+            self.add_upstream_status(status);
+        }
+        if let Some((kind, _)) = &exchange.forward_error {
+            self.forward_errors.add(kind);
+        }
+        self.head.observe(verdict.head_time);
+        self.total.observe(exchange.total);
+        let stages = [
+            (&self.body, verdict.body_time),
+            (&self.verify, verdict.verify_time),
+            (&self.wait, verdict.wait_time),
+            (&self.upstream, exchange.upstream_time),
+        ];
+        // A stage that the request did not reach has no time.
+        for (histogram, time) in stages {
+            if time > Duration::ZERO {
+                histogram.observe(time);
+            }
+        }
+    }
+
+    pub(super) fn stage(&self, stage: Stage) -> &Histogram {
+        match stage {
+            Stage::Head => &self.head,
+            Stage::Body => &self.body,
+            Stage::Verify => &self.verify,
+            Stage::Wait => &self.wait,
+            Stage::Upstream => &self.upstream,
+            Stage::Total => &self.total,
+        }
+    }
+
+    fn add_upstream_status(&self, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100).saturating_sub(1);
+        if let Some(counted) = self.upstream_status.get(class) {
+            count(counted);
+        }
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}

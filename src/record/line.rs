@@ -1,0 +1,338 @@
+//! One log line in the making: fields in, one bounded line of text, JSON or journald's own format out.
+//!
+//! Whatever a stranger wrote passes through `Escaper` here and nowhere else: control characters, line ends, terminal
+//! escapes and characters that change the reading direction become `\uXXXX`, and each value is cut at a limit. So a line
+//! stays one line, in each of the formats.
+
+use std::fmt::{self, Display, Write};
+
+use tracing::Level;
+
+use crate::model::clock::Now;
+
+/// Characters of one value of a stranger.
+pub(super) const VALUE_LIMIT: usize = 256;
+
+/// Characters of a message or an error of our own.
+pub(super) const MESSAGE_LIMIT: usize = 1024;
+
+/// How a line is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Encoding {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// A datagram of journald's native protocol; its message is the text form.
+    Journal,
+}
+
+/// A line in the making.
+pub struct Line {
+    encoding: Encoding,
+    /// The text or JSON form; for journald what becomes `MESSAGE`.
+    text: String,
+    /// journald's other fields.
+    fields: String,
+}
+
+impl Line {
+    /// A line with its fixed beginning.
+    #[must_use]
+    pub fn new(encoding: Encoding, now: Now, level: Level, target: &str, message: &str) -> Self {
+        let mut line = Self {
+            encoding,
+            text: String::with_capacity(512),
+            fields: String::new(),
+        };
+        match encoding {
+            Encoding::Text => {
+                push_time(&mut line.text, now);
+                let _ = write!(line.text, " {level:>5} {target}: ");
+                escape(&mut line.text, MESSAGE_LIMIT, &message);
+            }
+            Encoding::Json => {
+                line.text.push_str("{\"time\":\"");
+                push_time(&mut line.text, now);
+                let _ = write!(line.text, "\",\"level\":\"{level}\",\"target\":\"");
+                escape(&mut line.text, VALUE_LIMIT, &target);
+                line.text.push_str("\",\"message\":\"");
+                escape(&mut line.text, MESSAGE_LIMIT, &message);
+                line.text.push('"');
+            }
+            Encoding::Journal => {
+                let priority = priority(level);
+                let _ = write!(
+                    line.fields,
+                    "PRIORITY={priority}\nSYSLOG_IDENTIFIER=hookgate\nHOOKGATE_TARGET={target}\n"
+                );
+                escape(&mut line.text, MESSAGE_LIMIT, &message);
+            }
+        }
+        line
+    }
+
+    /// A field whose value is text: a stranger's, or one that may hold a stranger's.
+    pub fn text(&mut self, name: &str, value: &dyn Display) -> &mut Self {
+        self.field(name, value, VALUE_LIMIT)
+    }
+
+    /// A field whose value is longer text of our own, such as an error with its causes.
+    pub fn message(&mut self, name: &str, value: &dyn Display) -> &mut Self {
+        self.field(name, value, MESSAGE_LIMIT)
+    }
+
+    /// A field whose value is a number or a bool, which JSON shows without quotes.
+    pub fn number(&mut self, name: &str, value: impl Into<i64>) -> &mut Self {
+        let value: i64 = value.into();
+        self.bare(name, &value)
+    }
+
+    /// A field whose value is a count.
+    pub fn count(&mut self, name: &str, value: u64) -> &mut Self {
+        self.bare(name, &value)
+    }
+
+    /// A field whose value is true or false.
+    pub fn flag(&mut self, name: &str, value: bool) -> &mut Self {
+        self.bare(name, &value)
+    }
+
+    /// The bytes to write, line end included where there is one.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<u8> {
+        match self.encoding {
+            Encoding::Text => self.text.push('\n'),
+            Encoding::Json => self.text.push_str("}\n"),
+            Encoding::Journal => {
+                self.fields.push_str("MESSAGE=");
+                self.fields.push_str(&self.text);
+                self.fields.push('\n');
+                return self.fields.into_bytes();
+            }
+        }
+        self.text.into_bytes()
+    }
+
+    fn field(&mut self, name: &str, value: &dyn Display, limit: usize) -> &mut Self {
+        match self.encoding {
+            Encoding::Json => {
+                push_key(&mut self.text, name);
+                self.text.push('"');
+                escape(&mut self.text, limit, value);
+                self.text.push('"');
+            }
+            Encoding::Text => push_pair(&mut self.text, name, value, limit),
+            Encoding::Journal => {
+                push_pair(&mut self.text, name, value, limit);
+                push_journal_name(&mut self.fields, name);
+                escape(&mut self.fields, limit, value);
+                self.fields.push('\n');
+            }
+        }
+        self
+    }
+
+    /// A value that needs neither quotes nor escapes.
+    fn bare(&mut self, name: &str, value: &dyn Display) -> &mut Self {
+        match self.encoding {
+            Encoding::Json => {
+                push_key(&mut self.text, name);
+                let _ = write!(self.text, "{value}");
+            }
+            Encoding::Text => push_pair(&mut self.text, name, value, VALUE_LIMIT),
+            Encoding::Journal => {
+                push_pair(&mut self.text, name, value, VALUE_LIMIT);
+                push_journal_name(&mut self.fields, name);
+                let _ = writeln!(self.fields, "{value}");
+            }
+        }
+        self
+    }
+}
+
+fn push_key(out: &mut String, name: &str) {
+    out.push_str(",\"");
+    escape(out, VALUE_LIMIT, &name);
+    out.push_str("\":");
+}
+
+/// ` name=value`, quoted where the value is not one plain word.
+fn push_pair(out: &mut String, name: &str, value: &dyn Display, limit: usize) {
+    let _ = write!(out, " {name}=");
+    let start = out.len();
+    escape(out, limit, value);
+    let written = out.get(start..).unwrap_or_default();
+    let is_word = !written.is_empty()
+        && written
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'='));
+    if !is_word {
+        out.insert(start, '"');
+        out.push('"');
+    }
+}
+
+/// `HOOKGATE_NAME=`: capitals, digits and underscores are all that journald takes.
+fn push_journal_name(out: &mut String, name: &str) {
+    out.push_str("HOOKGATE_");
+    for letter in name.chars().take(48) {
+        let is_fit = letter.is_ascii_alphanumeric();
+        out.push(if is_fit {
+            letter.to_ascii_uppercase()
+        } else {
+            '_'
+        });
+    }
+    out.push('=');
+}
+
+fn push_time(out: &mut String, now: Now) {
+    let _ = match jiff::Timestamp::from_millisecond(now.unix_ms) {
+        Ok(time) => write!(out, "{time:.3}"),
+        Err(_) => write!(out, "@{}", now.unix_ms),
+    };
+}
+
+/// syslog's numbers.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        _ => 7,
+    }
+}
+
+/// Appends the value, escaped and cut at `limit` characters.
+fn escape(out: &mut String, limit: usize, value: &dyn Display) {
+    let mut escaper = Escaper { out, left: limit };
+    // The only error is the one by which `Escaper` stops a value that is too long.
+    if write!(escaper, "{value}").is_err() {
+        out.push('…');
+    }
+}
+
+struct Escaper<'a> {
+    out: &'a mut String,
+    left: usize,
+}
+
+impl Write for Escaper<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for letter in text.chars() {
+            self.left = self.left.checked_sub(1).ok_or(fmt::Error)?;
+            match letter {
+                '"' => self.out.push_str("\\\""),
+                '\\' => self.out.push_str("\\\\"),
+                '\n' => self.out.push_str("\\n"),
+                '\r' => self.out.push_str("\\r"),
+                '\t' => self.out.push_str("\\t"),
+                _ if is_misleading(letter) => {
+                    for unit in letter.encode_utf16(&mut [0; 2]) {
+                        write!(self.out, "\\u{unit:04x}")?;
+                    }
+                }
+                _ => self.out.push(letter),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a terminal or a viewer would act on the character instead of showing it: control characters, line and
+/// paragraph ends, marks and overrides of the reading direction, invisible ones, and those that no font shows.
+fn is_misleading(letter: char) -> bool {
+    letter.is_control()
+        || matches!(
+            letter,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{fe00}'..='\u{fe0f}'
+                | '\u{feff}'
+                | '\u{fff0}'..='\u{ffff}'
+                | '\u{e0000}'..='\u{10ffff}'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn line(encoding: Encoding, value: &str) -> String {
+        let mut line = Line::new(
+            encoding,
+            Now::at_unix_seconds(0),
+            Level::WARN,
+            "security",
+            "refused",
+        );
+        line.text("name", &value)
+            .count("bytes", 7)
+            .flag("tls", true);
+        String::from_utf8(line.finish()).unwrap()
+    }
+
+    #[test]
+    fn text_quotes_what_is_not_one_word() {
+        assert_eq!(
+            line(Encoding::Text, "plain"),
+            "1970-01-01T00:00:00.000Z  WARN security: refused name=plain bytes=7 tls=true\n"
+        );
+        assert!(line(Encoding::Text, "a b").contains(" name=\"a b\" "));
+        assert!(line(Encoding::Text, "").contains(" name=\"\" "));
+        assert!(line(Encoding::Text, "x bytes=9\n").contains(r#" name="x bytes=9\n" bytes=7"#));
+    }
+
+    #[test]
+    fn json_is_one_object() {
+        assert_eq!(
+            line(Encoding::Json, "\u{1b}[31m\"\\\u{202e}\u{e0041}"),
+            concat!(
+                r#"{"time":"1970-01-01T00:00:00.000Z","level":"WARN","target":"security","message":"refused","#,
+                r#""name":"\u001b[31m\"\\\u202e\udb40\udc41","bytes":7,"tls":true}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn journal_shows_the_text_and_has_the_fields() {
+        assert_eq!(
+            line(Encoding::Journal, "a\nMESSAGE=forged"),
+            concat!(
+                "PRIORITY=4\nSYSLOG_IDENTIFIER=hookgate\nHOOKGATE_TARGET=security\n",
+                "HOOKGATE_NAME=a\\nMESSAGE=forged\nHOOKGATE_BYTES=7\nHOOKGATE_TLS=true\n",
+                "MESSAGE=refused name=\"a\\nMESSAGE=forged\" bytes=7 tls=true\n",
+            )
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_breaks_its_line(value in any::<String>(), letter in any::<char>(), count in 0usize..600) {
+            let value = value + &letter.to_string().repeat(count);
+            let text = line(Encoding::Text, &value);
+            let json = line(Encoding::Json, &value);
+            for shown in [&text, &json] {
+                prop_assert_eq!(shown.matches('\n').count(), 1);
+                prop_assert!(!shown.trim_end_matches('\n').chars().any(is_misleading));
+                prop_assert!(shown.len() < 256 * 12 + 200);
+            }
+            let journal = line(Encoding::Journal, &value);
+            prop_assert_eq!(journal.matches('\n').count(), 7);
+            let parsed: serde_json::Value = serde_json::from_str(&json).unwrap();
+            let cut: String = match value.char_indices().nth(VALUE_LIMIT) {
+                Some((end, _)) => value[..end].to_owned() + "…",
+                None => value,
+            };
+            prop_assert_eq!(parsed["name"].as_str(), Some(cut.as_str()));
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Everything that was counted, as one OpenMetrics text: the only list of metrics.
+//!
+//! Labels come from closed sets: routes and certificates of the config, reasons, stages, kinds. Never an address, an event
+//! id or anything else that a stranger chooses. Reading takes no lock that a request would wait for.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, MetricEncoder, NoLabelSet, text as open_metrics,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use crate::gate::reject::Reason;
+use crate::record::counters::{RouteCounters, Stage};
+use crate::record::{Growth, Recorder, lock, process};
+
+/// The label of requests that found no route.
+const NO_ROUTE: &str = "-";
+
+/// What a request that was not refused has as its reason.
+const NO_REASON: &str = "-";
+
+/// The whole text.
+pub(super) fn text(recorder: &Arc<Recorder>) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Scrape(Arc::clone(recorder))));
+    let mut text = String::with_capacity(16 * 1024);
+    // Writing to a string cannot fail; a text without its last line is refused by every scraper.
+    let _ = open_metrics::encode(&mut text, &registry);
+    text
+}
+
+#[derive(Debug)]
+struct Scrape(Arc<Recorder>);
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let routes: Vec<_> = lock(&self.0.routes)
+            .iter()
+            .map(|(name, counters)| (name.clone(), Arc::clone(counters)))
+            .collect();
+        let mut rows = vec![(NO_ROUTE, &self.0.unrouted)];
+        rows.extend(
+            routes
+                .iter()
+                .map(|(name, counters)| (name.as_str(), &**counters)),
+        );
+        requests(&mut encoder, &rows)?;
+        limits_and_dedup(&mut encoder, &rows)?;
+        stages(&mut encoder, &rows)?;
+        upstream(&mut encoder, &rows)?;
+        self.config(&mut encoder)?;
+        self.log(&mut encoder)?;
+        self.registered(&mut encoder)?;
+        self.process(&mut encoder)
+    }
+}
+
+type Rows<'a> = [(&'a str, &'a RouteCounters)];
+
+fn requests(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(
+        "hookgate_requests",
+        "Requests by what the gate decided and why",
+        None,
+        MetricType::Counter,
+    )?;
+    for (route, counters) in rows {
+        let mut row = |verdict, reason, count| {
+            let labels = [("route", *route), ("verdict", verdict), ("reason", reason)];
+            counter(&mut metric, &labels, count)
+        };
+        // Requests that found no route can only have been refused.
+        if *route != NO_ROUTE {
+            row("accepted", NO_REASON, read(&counters.accepted))?;
+            row("duplicate", NO_REASON, read(&counters.duplicate))?;
+            row("challenge", NO_REASON, read(&counters.challenge))?;
+        }
+        for (reason, count) in counters.refused.iter() {
+            if *route != NO_ROUTE || count > 0 || reason == Reason::NoRoute {
+                row("refused", reason.explanation().code, count)?;
+            }
+        }
+        for (reason, count) in counters.monitored.iter() {
+            if count > 0 {
+                row("monitored", reason.explanation().code, count)?;
+            }
+        }
+    }
+    let mut metric = encoder.encode_descriptor(
+        "hookgate_request_body_bytes",
+        "Bytes of request bodies that were read",
+        None,
+        MetricType::Counter,
+    )?;
+    for (route, counters) in rows {
+        counter(
+            &mut metric,
+            &[("route", *route)],
+            read(&counters.body_bytes),
+        )?;
+    }
+    Ok(())
+}
+
+fn limits_and_dedup(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result {
+    let refused = |counters: &RouteCounters, wanted: Reason| {
+        let mut counts = counters.refused.iter();
+        let found = counts.find(|(reason, _)| *reason == wanted);
+        found.map_or(0, |(_, count)| count)
+    };
+    let mut metric = encoder.encode_descriptor(
+        "hookgate_limiter_drops",
+        "Requests refused for coming too fast, by the limiter that refused",
+        None,
+        MetricType::Counter,
+    )?;
+    for (route, counters) in rows {
+        for (limiter, reason) in [("source", Reason::SourceRate), ("route", Reason::RouteRate)] {
+            let labels = [("route", *route), ("limiter", limiter)];
+            counter(&mut metric, &labels, refused(counters, reason))?;
+        }
+    }
+    let mut metric = encoder.encode_descriptor(
+        "hookgate_dedup_hits",
+        "Requests whose event was spent or in flight, by how they were answered",
+        None,
+        MetricType::Counter,
+    )?;
+    for (route, counters) in rows {
+        let answers = [
+            ("answered", read(&counters.duplicate)),
+            ("timed-out", refused(counters, Reason::InFlight)),
+            ("failed", refused(counters, Reason::FirstFailed)),
+        ];
+        for (outcome, count) in answers {
+            counter(
+                &mut metric,
+                &[("route", *route), ("outcome", outcome)],
+                count,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn stages(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(
+        "hookgate_request_stage_seconds",
+        "Time of each stage of a request, for the requests that reached it",
+        None,
+        MetricType::Histogram,
+    )?;
+    for (route, counters) in rows {
+        for stage in Stage::ALL {
+            let snapshot = counters.stage(stage).snapshot();
+            if snapshot.count > 0 {
+                metric
+                    .encode_family(&[("route", *route), ("stage", stage.name())])?
+                    .encode_histogram::<NoLabelSet>(
+                        snapshot.sum,
+                        snapshot.count,
+                        &snapshot.buckets,
+                        None,
+                    )?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn upstream(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result {
+    const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+    let mut metric = encoder.encode_descriptor(
+        "hookgate_upstream_answers",
+        "Answers of the app, by class of status",
+        None,
+        MetricType::Counter,
+    )?;
+    for (route, counters) in rows.iter().filter(|(route, _)| *route != NO_ROUTE) {
+        for (class, count) in CLASSES.into_iter().zip(&counters.upstream_status) {
+            let labels = [("route", *route), ("status", class)];
+            counter(&mut metric, &labels, read(count))?;
+        }
+    }
+    let mut metric = encoder.encode_descriptor(
+        "hookgate_forward_errors",
+        "Events that could not be handed to the app, by kind of error",
+        None,
+        MetricType::Counter,
+    )?;
+    for (route, counters) in rows {
+        for (kind, count) in counters.forward_errors.iter() {
+            counter(&mut metric, &[("route", *route), ("kind", kind)], count)?;
+        }
+    }
+    Ok(())
+}
+
+impl Scrape {
+    fn config(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut metric = encoder.encode_descriptor(
+            "hookgate_config_reloads",
+            "Reloads of the config, by outcome",
+            None,
+            MetricType::Counter,
+        )?;
+        let outcomes = [
+            ("applied", &self.0.reloads_applied),
+            ("refused", &self.0.reloads_refused),
+        ];
+        for (outcome, count) in outcomes {
+            counter(&mut metric, &[("outcome", outcome)], read(count))?;
+        }
+        encoder
+            .encode_descriptor(
+                "hookgate_config_loaded_timestamp_seconds",
+                "When the config in use was loaded",
+                None,
+                MetricType::Gauge,
+            )?
+            .encode_gauge(&self.0.last_reload.load(Ordering::Relaxed))?;
+        let certificates = lock(&self.0.certificates);
+        let infos = certificates.as_ref().map(|infos| infos());
+        let mut metric = encoder.encode_descriptor(
+            "hookgate_certificate_not_after_timestamp_seconds",
+            "The last moment of each certificate in use",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (name, not_after) in infos.unwrap_or_default() {
+            let labels = [("name", name.as_str())];
+            metric.encode_family(&labels)?.encode_gauge(&not_after)?;
+        }
+        Ok(())
+    }
+
+    fn log(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let counts = [
+            (
+                "hookgate_log_lines_dropped",
+                "Log lines that found no room in the queue",
+                self.0.logger.dropped(),
+            ),
+            (
+                "hookgate_log_lines_withheld",
+                "Log lines left out since their source had had its share",
+                self.0.withholder.total(),
+            ),
+            (
+                "hookgate_panics",
+                "Panics, each of which ended at most one request",
+                read(&self.0.panics),
+            ),
+        ];
+        for (name, help, count) in counts {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            metric.encode_counter::<NoLabelSet, u64, f64>(&count, None)?;
+        }
+        Ok(())
+    }
+
+    /// What other rooms count.
+    fn registered(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        for source in lock(&self.0.sources).iter() {
+            let kind = match source.growth {
+                Growth::Counter => MetricType::Counter,
+                Growth::Gauge => MetricType::Gauge,
+            };
+            let mut metric = encoder.encode_descriptor(source.name, source.help, None, kind)?;
+            let value = (source.read)();
+            match source.growth {
+                Growth::Counter => metric.encode_counter::<NoLabelSet, u64, f64>(&value, None)?,
+                Growth::Gauge => metric.encode_gauge(&value)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut metric = encoder.encode_descriptor(
+            "hookgate_build",
+            "The version that runs",
+            None,
+            MetricType::Info,
+        )?;
+        metric.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
+        // The names that Prometheus' own libraries give these three.
+        let gauges = [
+            (
+                "process_start_time_seconds",
+                "When the process started",
+                u64::try_from(self.0.started).ok(),
+            ),
+            (
+                "process_resident_memory_bytes",
+                "Memory in use",
+                process::resident_bytes(),
+            ),
+            (
+                "process_open_fds",
+                "Open file descriptors",
+                process::open_files(),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let Some(value) = value else {
+                continue;
+            };
+            encoder
+                .encode_descriptor(name, help, None, MetricType::Gauge)?
+                .encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+}
+
+fn counter<const N: usize>(
+    metric: &mut MetricEncoder<'_>,
+    labels: &[(&str, &str); N],
+    count: u64,
+) -> fmt::Result {
+    metric
+        .encode_family(labels)?
+        .encode_counter::<NoLabelSet, u64, f64>(&count, None)
+}
+
+fn read(count: &AtomicU64) -> u64 {
+    count.load(Ordering::Relaxed)
+}

@@ -1,0 +1,206 @@
+//! The line about one request: what the gate decided, why, and what became of it.
+//!
+//! Names of fields are the words of the metrics and documents. Never a body, a signature, a secret or a query.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use tracing::Level;
+
+use crate::gate::reject::{Reason, Reject};
+use crate::gate::verdict::{Check, Decision, Verdict};
+use crate::record::Exchange;
+use crate::record::line::Line;
+use crate::record::log::Logger;
+
+/// How loud a request is: what the operator has to mend is a warning, our own faults are errors.
+pub(super) fn level(verdict: &Verdict, exchange: &Exchange) -> Level {
+    match &verdict.decision {
+        Decision::Accepted if is_failed(exchange) => Level::WARN,
+        Decision::Accepted | Decision::Challenge | Decision::Duplicate => Level::INFO,
+        Decision::Monitored(_) => Level::WARN,
+        Decision::Refused(reject) => match reject.reason() {
+            Reason::Internal => Level::ERROR,
+            Reason::NoCurrentSecret | Reason::Overload => Level::WARN,
+            _ if reject.is_security() => Level::WARN,
+            _ => Level::INFO,
+        },
+    }
+}
+
+/// Writes the line. `withheld` lines about the same source were left out before it.
+pub(super) fn write(logger: &Logger, verdict: &Verdict, exchange: &Exchange, withheld: u64) {
+    let now = crate::model::clock::Now::read();
+    let level = level(verdict, exchange);
+    let (word, message) = words(&verdict.decision, exchange);
+    let mut line = logger.line(now, level, target(&verdict.decision), message);
+    line.text("request_id", &verdict.request_id);
+    if let Some(route) = &verdict.route {
+        line.text("route", route);
+    }
+    if let Some(provider) = &verdict.provider {
+        line.text("provider", provider);
+    }
+    let source = &verdict.source;
+    line.text("source", &source.ip);
+    if source.peer.ip().to_canonical() != source.ip {
+        line.text("peer", &source.peer.ip());
+    }
+    line.text("verdict", &word);
+    if let Decision::Refused(reject) | Decision::Monitored(reject) = &verdict.decision {
+        line.text("reason", &reject.code());
+        line.text("check", &name(verdict.last_check));
+        evidence(&mut line, reject);
+    }
+    if let Some(id) = &verdict.event_id {
+        line.text("event_id", id);
+    }
+    if let Some(event_type) = &verdict.event_type {
+        line.text("event_type", event_type);
+    }
+    if let Some(secret) = &verdict.secret {
+        line.text("secret", secret);
+    }
+    line.count("bytes", verdict.body_bytes);
+    line.number("status", exchange.answer_status.as_u16());
+    outcome(&mut line, verdict, exchange);
+    if withheld > 0 {
+        line.count("withheld", withheld);
+    }
+    logger.write(line);
+}
+
+/// What the app did, and the time of each stage that was reached.
+fn outcome(line: &mut Line, verdict: &Verdict, exchange: &Exchange) {
+    if let Some(status) = exchange.upstream_status {
+        line.number("upstream_status", status.as_u16());
+    }
+    if let Some((kind, error)) = &exchange.forward_error {
+        line.text("forward_error", kind);
+        line.message("error", error);
+    }
+    line.count("head_us", micros(verdict.head_time));
+    let stages = [
+        ("body_us", verdict.body_time),
+        ("verify_us", verdict.verify_time),
+        ("wait_us", verdict.wait_time),
+        ("upstream_us", exchange.upstream_time),
+    ];
+    for (name, time) in stages {
+        if time > Duration::ZERO {
+            line.count(name, micros(time));
+        }
+    }
+    line.count("total_us", micros(exchange.total));
+}
+
+fn evidence(line: &mut Line, reject: &Reject) {
+    match reject {
+        Reject::NoRoute { host, path } => {
+            line.text("host", host).text("path", path);
+        }
+        Reject::Method { method } => {
+            line.text("method", method);
+        }
+        Reject::ContentType { found } => {
+            line.text("found", found);
+        }
+        Reject::Framing(fault) => {
+            line.text("fault", &fault.code());
+        }
+        Reject::BodyTooLarge { limit } => {
+            line.count("limit", u64::try_from(*limit).unwrap_or(u64::MAX));
+        }
+        Reject::SourceNotAllowed { ip } => {
+            line.text("address", ip);
+        }
+        Reject::SourceRate { retry_after } | Reject::RouteRate { retry_after } => {
+            line.count("retry_after_ms", millis(*retry_after));
+        }
+        Reject::MissingMaterial { name } => {
+            line.text("name", name);
+        }
+        Reject::MalformedMaterial { name, fault } => {
+            line.text("name", name).text("fault", fault);
+        }
+        Reject::StaleTimestamp {
+            age_seconds,
+            tolerance,
+        } => {
+            line.number("age_seconds", *age_seconds);
+            line.count("tolerance_seconds", tolerance.as_secs());
+        }
+        Reject::Identity { fault } => {
+            line.text("fault", fault);
+        }
+        Reject::FirstFailed { status } => {
+            line.number("first_status", status.as_u16());
+        }
+        Reject::BodyTimeout
+        | Reject::BodyAborted
+        | Reject::BadSignature
+        | Reject::NoCurrentSecret
+        | Reject::MissingId
+        | Reject::InFlight
+        | Reject::Overload
+        | Reject::Internal => {}
+    }
+}
+
+/// The verdict in one word, and as a sentence for people.
+fn words(decision: &Decision, exchange: &Exchange) -> (&'static str, &'static str) {
+    match decision {
+        Decision::Accepted if is_failed(exchange) => ("accepted", "event not taken by the app"),
+        Decision::Accepted => ("accepted", "event forwarded"),
+        Decision::Challenge => ("challenge", "challenge answered"),
+        Decision::Duplicate => ("duplicate", "duplicate answered"),
+        Decision::Refused(_) => ("refused", "request refused"),
+        Decision::Monitored(_) => ("monitored", "request forwarded though a check failed"),
+    }
+}
+
+fn target(decision: &Decision) -> &'static str {
+    match decision {
+        Decision::Refused(reject) | Decision::Monitored(reject) if reject.is_security() => {
+            "security"
+        }
+        _ => "request",
+    }
+}
+
+/// Whether the event passed but did not reach the app, or the app failed.
+fn is_failed(exchange: &Exchange) -> bool {
+    exchange.forward_error.is_some()
+        || exchange
+            .upstream_status
+            .is_some_and(|status| !is_taken(status))
+}
+
+/// Whether this answer of an app makes the event a taken one.
+fn is_taken(status: StatusCode) -> bool {
+    status.is_success()
+}
+
+fn name(check: Check) -> &'static str {
+    match check {
+        Check::Route => "route",
+        Check::Framing => "framing",
+        Check::SourceIp => "source-ip",
+        Check::SourceRate => "source-rate",
+        Check::Material => "material",
+        Check::Body => "body",
+        Check::Signature => "signature",
+        Check::Challenge => "challenge",
+        Check::Identity => "identity",
+        Check::RouteRate => "route-rate",
+        Check::Dedup => "dedup",
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,160 @@
+//! What the program tells by `tracing`, such as a reload or a certificate that could not be read, as lines of the same
+//! log and under the same rules of escaping as those about requests.
+
+use std::fmt::{self, Debug, Display};
+use std::sync::Arc;
+
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::{SetGlobalDefaultError, set_global_default};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::Registry;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+use crate::model::clock::Now;
+use crate::record::line::{Line, MESSAGE_LIMIT};
+use crate::record::log::Logger;
+
+/// Our own targets; libraries are heard only when something is wrong, or where the level is `trace`.
+const OWN_TARGET: &str = "hookgate";
+
+/// Makes the log the one to which the whole process tells.
+pub(super) fn install(logger: &Arc<Logger>) -> Result<(), SetGlobalDefaultError> {
+    set_global_default(Registry::default().with(TellLayer(Arc::clone(logger))))
+}
+
+struct TellLayer(Arc<Logger>);
+
+impl TellLayer {
+    fn is_heard(&self, metadata: &Metadata<'_>) -> bool {
+        let is_own = metadata.target().starts_with(OWN_TARGET);
+        let is_told = is_own || *metadata.level() <= Level::WARN || self.0.level() == Level::TRACE;
+        metadata.is_event() && is_told && self.0.is_enabled(*metadata.level())
+    }
+}
+
+impl<S: Subscriber> Layer<S> for TellLayer {
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        self.is_heard(metadata)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::from_level(self.0.level()))
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut message = MessageVisitor(String::new());
+        event.record(&mut message);
+        let metadata = event.metadata();
+        let mut line = self.0.line(
+            Now::read(),
+            *metadata.level(),
+            metadata.target(),
+            &message.0,
+        );
+        event.record(&mut FieldVisitor(&mut line));
+        self.0.write(line);
+    }
+}
+
+/// Keeps the message, which stands first in a line but not always in an event.
+struct MessageVisitor(String);
+
+impl Visit for MessageVisitor {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "message" {
+            let mut cut = Cut(&mut self.0);
+            let _ = fmt::write(&mut cut, format_args!("{value:?}"));
+        }
+    }
+}
+
+/// Stops a message that would grow beyond what a line shows.
+struct Cut<'a>(&'a mut String);
+
+impl fmt::Write for Cut<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.0.len() > MESSAGE_LIMIT * 4 {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
+}
+
+struct FieldVisitor<'a>(&'a mut Line);
+
+impl FieldVisitor<'_> {
+    fn show(&mut self, field: &Field, value: &dyn Display) {
+        if field.name() != "message" {
+            self.0.message(field.name(), value);
+        }
+    }
+}
+
+impl Visit for FieldVisitor<'_> {
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.0.number(field.name(), value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.count(field.name(), value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.0.flag(field.name(), value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.show(field, &value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.show(field, &format_args!("{value:?}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::record::line::Encoding;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn events_become_lines_of_the_log() {
+        let kept = Kept::default();
+        let logger =
+            Logger::to_writer(Encoding::Json, Level::INFO, Box::new(kept.clone())).unwrap();
+        let subscriber = Registry::default().with(TellLayer(Arc::clone(&logger)));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(target: "hookgate::app", path = %"a\nb", count = 3u64, ok = true, "reloaded");
+            tracing::debug!(target: "hookgate::app", "not at this level");
+            tracing::info!(target: "h2::frame", "a library's chatter");
+            tracing::warn!(target: "h2::frame", "a library's warning");
+        });
+        logger.close();
+        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines[0].ends_with(
+            r#""level":"INFO","target":"hookgate::app","message":"reloaded","path":"a\nb","count":3,"ok":true}"#
+        ), "{text}");
+        assert!(lines[1].contains("a library's warning"));
+    }
+}

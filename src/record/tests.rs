@@ -1,0 +1,342 @@
+//! What a recorder tells and counts for whole requests.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use tracing::Level;
+
+use crate::gate::reject::{FramingFault, Reason, Reject};
+use crate::gate::verdict::{Check, Decision, Verdict};
+use crate::model::clock::{Now, instant};
+use crate::model::ids::{EventId, RequestId, RouteName};
+use crate::model::source::Source;
+use crate::record::line::Encoding;
+use crate::record::log::Logger;
+use crate::record::{Exchange, Recorder};
+
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Fixture {
+    recorder: Arc<Recorder>,
+    kept: Kept,
+}
+
+fn fixture(logs_accepted: bool) -> Fixture {
+    let kept = Kept::default();
+    let logger = Logger::to_writer(Encoding::Json, Level::INFO, Box::new(kept.clone())).unwrap();
+    Fixture {
+        recorder: Recorder::new(logger, logs_accepted),
+        kept,
+    }
+}
+
+impl Fixture {
+    fn tell(&self, verdict: &Verdict, exchange: &Exchange) {
+        let counters = verdict
+            .route
+            .as_ref()
+            .map(|name| self.recorder.route_counters(name));
+        self.recorder
+            .request(counters.as_deref(), verdict, exchange);
+    }
+
+    /// The lines, once the log has ended.
+    fn lines(&self) -> Vec<serde_json::Value> {
+        self.recorder.close();
+        let text = String::from_utf8(self.kept.0.lock().unwrap().clone()).unwrap();
+        let parse = |line| serde_json::from_str(line).unwrap();
+        text.lines().map(parse).collect()
+    }
+}
+
+fn verdict(ip: &str, decision: Decision) -> Verdict {
+    let ip: IpAddr = ip.parse().unwrap();
+    Verdict {
+        request_id: RequestId::new(Now::at_unix_seconds(0).unix_ms, [7; 10]),
+        source: Source {
+            ip,
+            peer: SocketAddr::new(ip, 4711),
+            is_tls: true,
+        },
+        route: Some(RouteName::new("stripe")),
+        route_index: Some(0),
+        provider: Some("stripe".into()),
+        last_check: Check::Signature,
+        decision,
+        secret: None,
+        event_id: None,
+        event_type: None,
+        body_bytes: 12,
+        began: instant(),
+        head_time: Duration::from_micros(30),
+        body_time: Duration::from_micros(200),
+        verify_time: Duration::from_micros(5),
+        wait_time: Duration::ZERO,
+    }
+}
+
+fn exchange(status: u16) -> Exchange {
+    Exchange {
+        answer_status: StatusCode::from_u16(status).unwrap(),
+        upstream_status: None,
+        upstream_time: Duration::ZERO,
+        forward_error: None,
+        total: Duration::from_micros(300),
+    }
+}
+
+#[test]
+fn an_accepted_request_has_one_line_with_everything() {
+    let fixture = fixture(true);
+    let mut verdict = verdict("192.0.2.1", Decision::Accepted);
+    verdict.secret = Some("new".into());
+    verdict.event_id = EventId::parse("evt_1");
+    verdict.event_type = Some("a\n\u{1b}[31m".into());
+    let exchange = Exchange {
+        upstream_status: Some(StatusCode::NO_CONTENT),
+        upstream_time: Duration::from_millis(4),
+        ..exchange(204)
+    };
+    fixture.tell(&verdict, &exchange);
+    let lines = fixture.lines();
+    assert_eq!(lines.len(), 1);
+    let mut line = lines[0].clone();
+    assert!(line["time"].take().is_string());
+    assert_eq!(
+        line,
+        serde_json::json!({
+            "time": null, "level": "INFO", "target": "request", "message": "event forwarded",
+            "request_id": "00000000-0000-7707-8707-070707070707", "route": "stripe", "provider": "stripe",
+            "source": "192.0.2.1", "verdict": "accepted", "event_id": "evt_1", "event_type": "a\n\u{1b}[31m",
+            "secret": "new", "bytes": 12, "status": 204, "upstream_status": 204,
+            "head_us": 30, "body_us": 200, "verify_us": 5, "upstream_us": 4000, "total_us": 300,
+        })
+    );
+}
+
+#[test]
+fn accepted_requests_are_silent_where_the_config_says_so_but_failures_are_not() {
+    let fixture = fixture(false);
+    fixture.tell(&verdict("192.0.2.1", Decision::Accepted), &exchange(200));
+    fixture.tell(&verdict("192.0.2.1", Decision::Duplicate), &exchange(200));
+    let failed = Exchange {
+        forward_error: Some(("connect", "cannot connect: refused".to_owned())),
+        ..exchange(502)
+    };
+    fixture.tell(&verdict("192.0.2.1", Decision::Accepted), &failed);
+    let lines = fixture.lines();
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0]["level"], "WARN");
+    assert_eq!(lines[0]["message"], "event not taken by the app");
+    assert_eq!(lines[0]["forward_error"], "connect");
+    assert_eq!(lines[0]["error"], "cannot connect: refused");
+}
+
+#[test]
+fn a_forger_gets_five_lines_and_the_rest_is_counted() {
+    let fixture = fixture(false);
+    for _ in 0..100 {
+        let refused = verdict("198.51.100.9", Decision::Refused(Reject::BadSignature));
+        fixture.tell(&refused, &exchange(401));
+    }
+    let metrics = fixture.recorder.metrics_text();
+    assert!(metrics.contains(
+        r#"hookgate_requests_total{route="stripe",verdict="refused",reason="bad-signature"} 100"#
+    ));
+    assert!(metrics.contains("hookgate_log_lines_withheld_total 95\n"));
+    let lines = fixture.lines();
+    assert_eq!(lines.len(), 6);
+    for line in &lines[..5] {
+        assert_eq!(line["target"], "security");
+        assert_eq!(line["level"], "WARN");
+        assert_eq!(line["reason"], "bad-signature");
+        assert_eq!(line["check"], "signature");
+        assert_eq!(line["status"], 401);
+    }
+    assert_eq!(lines[5]["withheld"], 95);
+    assert_eq!(lines[5]["source"], "198.51.100.9");
+}
+
+/// A reject of every reason, with a stranger's text wherever evidence can hold one.
+fn every_reject() -> Vec<Reject> {
+    let second = Duration::from_secs(1);
+    vec![
+        Reject::no_route("a\r\n\u{202e}", "/\u{0}\"x"),
+        Reject::Method {
+            method: Method::from_bytes(b"BREW").unwrap(),
+        },
+        Reject::content_type("text/\u{1b}[0m"),
+        Reject::Framing(FramingFault::Host),
+        Reject::BodyTooLarge { limit: 9 },
+        Reject::SourceNotAllowed {
+            ip: "192.0.2.1".parse().unwrap(),
+        },
+        Reject::SourceRate {
+            retry_after: second,
+        },
+        Reject::MissingMaterial { name: "x".into() },
+        Reject::MalformedMaterial {
+            name: "x".into(),
+            fault: "twice",
+        },
+        Reject::StaleTimestamp {
+            age_seconds: -7,
+            tolerance: second,
+        },
+        Reject::BodyTimeout,
+        Reject::BodyAborted,
+        Reject::BadSignature,
+        Reject::NoCurrentSecret,
+        Reject::Identity { fault: "twice" },
+        Reject::MissingId,
+        Reject::RouteRate {
+            retry_after: second,
+        },
+        Reject::InFlight,
+        Reject::FirstFailed {
+            status: StatusCode::BAD_GATEWAY,
+        },
+        Reject::Overload,
+        Reject::Internal,
+    ]
+}
+
+#[test]
+fn each_reason_has_a_line_and_a_count() {
+    let fixture = fixture(false);
+    let rejects = every_reject();
+    let reasons: Vec<_> = rejects.iter().map(Reject::reason).collect();
+    assert_eq!(reasons, Reason::ALL);
+    for (index, reject) in rejects.iter().enumerate() {
+        let source = format!("192.0.2.{index}");
+        let status = reject.status().as_u16();
+        fixture.tell(
+            &verdict(&source, Decision::Refused(reject.clone())),
+            &exchange(status),
+        );
+        fixture.tell(
+            &verdict(&source, Decision::Monitored(reject.clone())),
+            &exchange(200),
+        );
+    }
+    let metrics = fixture.recorder.metrics_text();
+    let lines = fixture.lines();
+    assert_eq!(lines.len(), 2 * rejects.len());
+    for (reject, pair) in rejects.iter().zip(lines.chunks(2)) {
+        let code = reject.code();
+        assert_eq!(
+            (&pair[0]["reason"], &pair[1]["reason"]),
+            (&code.into(), &code.into())
+        );
+        assert_eq!(pair[1]["verdict"], "monitored");
+        for word in ["refused", "monitored"] {
+            let row = format!(r#"{{route="stripe",verdict="{word}",reason="{code}"}} 1"#);
+            assert!(metrics.contains(&row), "{row}");
+        }
+    }
+}
+
+/// Names of samples, with their labels cut off.
+fn families(metrics: &str) -> Vec<&str> {
+    let names = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "));
+    names.filter_map(|line| line.split(' ').next()).collect()
+}
+
+#[test]
+fn the_metrics_text_is_whole_and_each_family_stands_once() {
+    let fixture = fixture(false);
+    fixture
+        .recorder
+        .register_gauge("hookgate_dedup_entries", "Ids", || 5);
+    fixture
+        .recorder
+        .register_counter("hookgate_dedup_evictions", "Ids", || 6);
+    fixture
+        .recorder
+        .register_gauge("hookgate_dedup_entries", "Ids", || 7);
+    fixture
+        .recorder
+        .register_certificates(|| vec![("a.example\"\n".to_owned(), 1_900_000_000)]);
+    fixture.recorder.reload_applied(3);
+    fixture.recorder.reload_refused(&"line 1\nline 2");
+    let forwarded = Exchange {
+        upstream_status: Some(StatusCode::OK),
+        upstream_time: Duration::from_millis(3),
+        ..exchange(200)
+    };
+    fixture.tell(&verdict("192.0.2.1", Decision::Accepted), &forwarded);
+    let mut unrouted = verdict("192.0.2.1", Decision::Refused(Reject::no_route("a", "/")));
+    unrouted.route = None;
+    fixture.tell(&unrouted, &exchange(404));
+
+    let metrics = fixture.recorder.metrics_text();
+    assert!(metrics.ends_with("# EOF\n"));
+    let mut names = families(&metrics);
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count);
+    for wanted in [
+        "hookgate_requests_total{route=\"-\",verdict=\"refused\",reason=\"no-route\"} 1",
+        "hookgate_requests_total{route=\"stripe\",verdict=\"accepted\",reason=\"-\"} 1",
+        "hookgate_upstream_answers_total{route=\"stripe\",status=\"2xx\"} 1",
+        "hookgate_request_stage_seconds_bucket{le=\"0.005\",route=\"stripe\",stage=\"upstream\"} 1",
+        "hookgate_request_stage_seconds_bucket{le=\"+Inf\",route=\"stripe\",stage=\"total\"} 1",
+        "hookgate_request_stage_seconds_count{route=\"stripe\",stage=\"head\"} 1",
+        "hookgate_config_reloads_total{outcome=\"applied\"} 1",
+        "hookgate_config_reloads_total{outcome=\"refused\"} 1",
+        "hookgate_certificate_not_after_timestamp_seconds{name=\"a.example\\\"\\n\"} 1900000000",
+        "hookgate_dedup_entries 7",
+        "hookgate_dedup_evictions_total 6",
+        "hookgate_build_info{version=",
+        "process_resident_memory_bytes ",
+    ] {
+        assert!(metrics.contains(wanted), "{wanted}\n{metrics}");
+    }
+}
+
+#[test]
+fn what_strangers_send_makes_no_new_series() {
+    let fixture = fixture(false);
+    let tell = |number: u32| {
+        let ip = std::net::Ipv4Addr::from_bits(number).to_string();
+        let path = format!("/{number}");
+        let mut unrouted = verdict(&ip, Decision::Refused(Reject::no_route("h", &path)));
+        unrouted.route = None;
+        unrouted.event_type = Some(format!("type-{number}").into());
+        fixture.tell(&unrouted, &exchange(404));
+    };
+    let series = || fixture.recorder.metrics_text().lines().count();
+    tell(1);
+    let before = series();
+    for number in 2..500 {
+        tell(number);
+    }
+    assert_eq!(series(), before);
+}
+
+#[test]
+fn counters_go_on_after_a_reload() {
+    let fixture = fixture(false);
+    let name = RouteName::new("stripe");
+    let before = fixture.recorder.route_counters(&name);
+    let after = fixture.recorder.route_counters(&RouteName::new("stripe"));
+    assert!(Arc::ptr_eq(&before, &after));
+}
