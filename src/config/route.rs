@@ -38,7 +38,7 @@ const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
 /// Reads every route, in the order of their names.
 pub(super) fn read_all(root: &mut Table<'_>, key: &Key, context: &Context) -> Vec<PlacedRoute> {
     let tables = root.named_tables(key);
-    if tables.is_empty() && !root.has(key) {
+    if tables.is_empty() {
         root.absent(
             "the config has no route",
             "add `[routes.NAME]` with `path`, `provider`, `secret` and `upstream`",

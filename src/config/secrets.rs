@@ -30,7 +30,8 @@ const GOOD_BYTES: usize = 16;
 const MAX_BYTES: u64 = 64 << 10;
 
 /// What people write to try things out, and what documentation shows.
-const PLACEHOLDERS: [&str; 27] = [
+const PLACEHOLDERS: [&str; 28] = [
+    "1234567890",
     "change-me",
     "change_me",
     "changeit",

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value as Json, json};
 
 use crate::document::mask;
@@ -210,7 +210,9 @@ impl Report {
                     .annotation(mark);
                 level.primary_title(&diagnostic.message).element(snippet)
             }
-            None => Group::with_title(level.primary_title(&diagnostic.message)),
+            None => level
+                .primary_title(&diagnostic.message)
+                .element(Origin::path(&self.source.name)),
         };
         if let Some(help) = &diagnostic.help {
             group = group.element(Level::HELP.message(help));

@@ -27,6 +27,8 @@ pub struct Table<'a> {
 pub struct Value<'a> {
     content: &'a DeValue<'a>,
     span: Span,
+    /// The example of the key whose value this is.
+    example: Option<&'static str>,
     report: &'a RefCell<Report>,
 }
 
@@ -113,7 +115,10 @@ impl<'a> Table<'a> {
             self.known.push(key.name);
         }
         let value = self.entries.get(key.name)?;
-        Some(Value::new(value, self.report))
+        Some(Value {
+            example: Some(key.example),
+            ..Value::new(value, self.report)
+        })
     }
 
     /// The checked value of a key; `None` where it is absent or wrong.
@@ -334,6 +339,7 @@ impl<'a> Value<'a> {
         Self {
             content: value.get_ref(),
             span: value.span().into(),
+            example: None,
             report,
         }
     }
@@ -399,7 +405,7 @@ impl<'a> Value<'a> {
         self.push(Severity::Warning, fault);
     }
 
-    /// The fault of a value that is of another kind than expected.
+    /// The fault of a value that is of another kind than expected; `example` is shown where the key has none.
     #[must_use]
     pub fn unexpected(&self, expected: &str, example: &str) -> Fault {
         let found = match self.content {
@@ -413,7 +419,7 @@ impl<'a> Value<'a> {
         };
         Fault::new(
             format!("expected {expected}, found {found}"),
-            format!("for example `{example}`"),
+            format!("for example `{}`", self.example.unwrap_or(example)),
         )
     }
 

@@ -12,6 +12,7 @@
 
 mod harness;
 
+mod config;
 mod deadlines;
 mod http2;
 mod rig;
