@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use crate::config::Context;
 use crate::config::model::SecretEntry;
 use crate::document::key::{Key, Kind, Section};
+use crate::document::mask::looks_like_variable;
 use crate::document::table::{Fault, Table, Value};
 use crate::document::value;
 use crate::model::secret::Secret;
@@ -265,7 +266,11 @@ fn read_env(value: &Value<'_>) -> Result<Zeroizing<Vec<u8>>, Fault> {
     match env::var_os(&name) {
         Some(text) => Ok(Zeroizing::new(text.into_encoded_bytes())),
         None => Err(Fault::new(
-            format!("the environment variable `{name}` is not set"),
+            if looks_like_variable(&name) {
+                format!("the environment variable `{name}` is not set")
+            } else {
+                "the environment variable of this name is not set".to_owned()
+            },
             "set it for the service, for example in a file that `EnvironmentFile=` of its unit names",
         )),
     }

@@ -46,6 +46,7 @@ fn where_the_id_is_signed_it_counts_alone() {
     assert_eq!(dedup.window.as_secs(), 3 * 24 * 3600);
 }
 
+/// Fails without the call of `mask::hide_secrets` in `Document::parse`, and without `hide_broken_line` in `Report`.
 #[test]
 fn no_report_shows_a_secret() {
     let hidden = "f3b8c1d09e7a4b52";

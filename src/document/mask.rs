@@ -53,9 +53,20 @@ fn hide_below(key: &str, value: &Spanned<DeValue<'_>>, inherited: bool, report: 
         DeValue::String(text) if text.contains("://") && text.contains('@') => {
             report.mask(value.span().into());
         }
+        // A secret that was pasted where the name of its variable belongs.
+        DeValue::String(text) if key == "env" && !looks_like_variable(text) => {
+            report.mask(value.span().into());
+        }
         _ if is_secret => report.mask(value.span().into()),
         _ => {}
     }
+}
+
+/// Whether a text is a name such as `STRIPE_SECRET`, which may be shown.
+#[must_use]
+pub fn looks_like_variable(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
 /// `secret` and `token`, their misspellings, and names that contain them.
