@@ -15,6 +15,7 @@ mod secrets;
 mod server;
 mod tls;
 mod upstream;
+mod verification;
 
 use std::fs::File;
 use std::io::Read;

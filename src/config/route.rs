@@ -1,24 +1,14 @@
 //! `[routes.NAME]`: which requests, how they are verified, and what holds for them.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use http::Method;
-use ipnet::IpNet;
 
 use crate::config::Context;
-use crate::config::dedup::{self, Basis};
-use crate::config::model::{Dedup, Enforce, PathRule, Route, SecretEntry};
-use crate::config::{secrets, upstream};
+use crate::config::model::{Enforce, PathRule, Route};
+use crate::config::{dedup, secrets, upstream, verification};
 use crate::document::key::{Key, Kind, Section};
 use crate::document::table::{Fault, Placed, Table, Value};
-use crate::document::{Span, suggest, value};
+use crate::document::{Span, value};
 use crate::model::ids::RouteName;
-use crate::model::secret::Secret;
-use crate::providers::{self, Provider};
-use crate::scheme::parse::{self, parse_spec};
-use crate::scheme::spec::{Family, SecretEncoding, Spec};
-use crate::scheme::{Scheme, SchemeError};
 
 /// A route with the place of its path, which later checks point at.
 pub(super) struct PlacedRoute {
@@ -31,9 +21,6 @@ const DEFAULT_MAX_BODY: usize = 1 << 20;
 
 /// A body is held in memory until it is verified.
 const LARGEST_MAX_BODY: usize = 1 << 30;
-
-/// 5 minutes: what Stripe's and Standard Webhooks' libraries use by default.
-const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
 
 /// Reads every route, in the order of their names.
 pub(super) fn read_all(root: &mut Table<'_>, key: &Key, context: &Context) -> Vec<PlacedRoute> {
@@ -50,31 +37,13 @@ pub(super) fn read_all(root: &mut Table<'_>, key: &Key, context: &Context) -> Ve
         .collect()
 }
 
-/// The provider, or a scheme of the route's own.
-struct Origin {
-    provider: Option<Arc<Provider>>,
-    spec: Spec,
-    span: Span,
-}
-
-/// How requests of a route are verified.
-struct Verification {
-    origin: Origin,
-    secrets: Vec<SecretEntry>,
-    tolerance: Duration,
-    public_url: Option<String>,
-    allow_ips: Option<Vec<IpNet>>,
-    answer_challenge: bool,
-    dedup: Option<Dedup>,
-}
-
 fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRoute> {
     check_name(name, table);
     let host = table.read(&HOST, value::host);
     let path = path_rule(table);
     let methods = table.list(&METHODS, value::method);
     let content_types = table.list(&CONTENT_TYPES, media_type);
-    let verification = verification(table, context);
+    let verification = verification::read(table, context);
     let rate_limit = table.read(&RATE_LIMIT, value::rate);
     let max_body = table.read(&MAX_BODY, max_body);
     let enforce = enforce(table);
@@ -105,46 +74,6 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
     Some(PlacedRoute {
         route,
         path_span: path.span,
-    })
-}
-
-/// Reads all that depends on the scheme; none where there is no scheme.
-fn verification(table: &mut Table<'_>, context: &Context) -> Option<Verification> {
-    let origin = origin(table);
-    let secrets = secrets::read_all(table, context);
-    let tolerance = table.read_placed(&TOLERANCE, value::duration);
-    let public_url = table.read(&PUBLIC_URL, value::origin);
-    let allow_ips = allow_ips(table, origin.as_ref());
-    let provider = origin
-        .as_ref()
-        .and_then(|origin| origin.provider.as_deref());
-    let answer_challenge = answer_challenge(table, provider);
-    // It cannot be read without a scheme; asking makes the key known.
-    table.value(&dedup::DEDUP);
-    let origin = origin?;
-    check_tolerance(table, &origin, tolerance.as_ref());
-    if check_scheme(table, &origin, public_url.as_deref()) {
-        for entry in &secrets {
-            secrets::check_use(table, entry, &origin.spec, public_url.as_deref());
-        }
-    }
-    let usual = origin.provider.as_ref().map(|provider| provider.tolerance);
-    let tolerance = tolerance.map(|placed| placed.value).or(usual);
-    let tolerance = tolerance.unwrap_or(DEFAULT_TOLERANCE);
-    let basis = Basis {
-        spec: &origin.spec,
-        provider: origin.provider.as_deref(),
-        tolerance,
-    };
-    let dedup = dedup::read(table, &basis);
-    Some(Verification {
-        origin,
-        secrets,
-        tolerance,
-        public_url,
-        allow_ips,
-        answer_challenge,
-        dedup,
     })
 }
 
@@ -257,140 +186,6 @@ fn max_body(value: &Value<'_>) -> Result<usize, Fault> {
     Ok(size)
 }
 
-/// The provider's scheme, or the route's own.
-fn origin(table: &mut Table<'_>) -> Option<Origin> {
-    let scheme_span = table.name_span_of(&SCHEME);
-    let is_named = table.has(&PROVIDER);
-    let provider = table.read_placed(&PROVIDER, find_provider);
-    let scheme = table.table(&SCHEME);
-    match (is_named, scheme, scheme_span) {
-        (true, _, Some(span)) => {
-            let fault = Fault::new(
-                "`provider` and `scheme` exclude each other",
-                "remove `provider` to use a scheme of your own",
-            );
-            table.error(span, fault);
-            None
-        }
-        (true, None, None) => provider.map(|provider| Origin {
-            spec: provider.value.scheme.clone(),
-            provider: Some(provider.value),
-            span: provider.span,
-        }),
-        (false, Some(mut scheme), _) => parse_spec(&mut scheme).map(|spec| Origin {
-            provider: None,
-            spec,
-            span: scheme.span(),
-        }),
-        (false, None, None) => {
-            table.absent(
-                format!(
-                    "`[{}]` does not say how its requests are signed",
-                    table.path()
-                ),
-                "add `provider = \"ID\"`, or `[routes.NAME.scheme]` for a scheme of your own",
-            );
-            None
-        }
-        _ => None,
-    }
-}
-
-fn find_provider(value: &Value<'_>) -> Result<Arc<Provider>, Fault> {
-    let id = value::text(value)?;
-    providers::find(&id).ok_or_else(|| {
-        let ids = || providers::all().iter().map(|provider| provider.id.as_str());
-        let all = ids().collect::<Vec<_>>().join("`, `");
-        let help = match suggest::nearest(&id, ids()) {
-            Some(near) => format!("did you mean `{near}`? There are `{all}`"),
-            None => format!("there are `{all}`; `[routes.NAME.scheme]` describes any other"),
-        };
-        Fault::new(format!("unknown provider `{id}`"), help).label("no provider has this id")
-    })
-}
-
-fn check_tolerance(table: &Table<'_>, origin: &Origin, tolerance: Option<&Placed<Duration>>) {
-    let is_dated = match &origin.spec.family {
-        Family::Hmac(family) => family.timestamp.is_some(),
-        Family::Token(_) => false,
-    };
-    if let Some(tolerance) = tolerance.filter(|_| !is_dated) {
-        let fault = Fault::new(
-            "this scheme signs no time, so `tolerance` changes nothing",
-            "remove it; dedup is what keeps a captured request from being replayed",
-        );
-        table.warning(tolerance.span, fault);
-    }
-}
-
-/// Reports what is wrong with a scheme whatever its secrets are; true where nothing is.
-fn check_scheme(table: &Table<'_>, origin: &Origin, public_url: Option<&str>) -> bool {
-    let secret = fitting_secret(&origin.spec);
-    let Err(err) = Scheme::compile(&origin.spec, &[&secret], public_url) else {
-        return true;
-    };
-    let help = match err {
-        SchemeError::NeedsPublicUrl => {
-            "add `public_url = \"https://hooks.example.com\"`, the address that the sender calls"
-        }
-        _ => "mend `signed`, `signature`, `timestamp` or `event_id` of the scheme",
-    };
-    table.error(origin.span, Fault::new(err.to_string(), help));
-    false
-}
-
-/// A text that is a well-formed secret of the scheme, to find out what is wrong apart from the secrets.
-fn fitting_secret(spec: &Spec) -> Secret {
-    let encoding = match &spec.family {
-        Family::Hmac(family) => family.secret.encoding,
-        Family::Token(_) => SecretEncoding::Utf8,
-    };
-    let text: &[u8] = match encoding {
-        SecretEncoding::Utf8 => b"user:password",
-        SecretEncoding::Base64 => b"AAAAAAAA",
-        SecretEncoding::Hex => b"00000000",
-    };
-    Secret::new(text.to_vec())
-}
-
-/// The ranges that may send, `"provider"` replaced by the provider's own.
-fn allow_ips(table: &mut Table<'_>, origin: Option<&Origin>) -> Option<Vec<IpNet>> {
-    let value = table.value(&ALLOW_IPS)?;
-    let Some(items) = value.items() else {
-        value.fault(value.unexpected("a list", ALLOW_IPS.example));
-        return None;
-    };
-    if items.is_empty() {
-        value.fault(Fault::new(
-            "an empty list lets nobody send",
-            "add ranges, or remove `allow_ips` to let every address send",
-        ));
-    }
-    let mut nets = Vec::new();
-    for item in items {
-        if item.text() == Some("provider") {
-            // An unknown provider has its own error.
-            let Some(origin) = origin else { continue };
-            let provider = origin.provider.as_deref();
-            match provider.and_then(|provider| provider.ip_ranges.as_ref()) {
-                Some(ranges) => nets.extend(&ranges.cidrs),
-                None => item.fault(no_ranges(provider)),
-            }
-        } else if let Some(net) = item.check(value::network) {
-            nets.push(net.value);
-        }
-    }
-    Some(nets)
-}
-
-fn no_ranges(provider: Option<&Provider>) -> Fault {
-    let message = match provider {
-        Some(provider) => format!("{} publishes no address ranges", provider.name),
-        None => "a route without a provider has no address ranges of a provider".to_owned(),
-    };
-    Fault::new(message, "name the ranges, or remove `\"provider\"`")
-}
-
 fn enforce(table: &mut Table<'_>) -> Enforce {
     let enforce = table.read_placed(&ENFORCE, |value| {
         value::choice(
@@ -409,23 +204,6 @@ fn enforce(table: &mut Table<'_>) -> Enforce {
         table.warning(enforce.span, fault);
     }
     enforce.value
-}
-
-fn answer_challenge(table: &mut Table<'_>, provider: Option<&Provider>) -> bool {
-    let has_challenge = provider.is_some_and(|provider| provider.challenge.is_some());
-    let choice = table.read_placed(&ON_CHALLENGE, |value| {
-        value::choice(value, &[("answer", true), ("forward", false)])
-    });
-    if let (Some(choice), Some(provider)) = (&choice, provider)
-        && !has_challenge
-    {
-        let fault = Fault::new(
-            format!("{} has no URL check to answer", provider.name),
-            "remove `on_challenge`",
-        );
-        table.error(choice.span, fault);
-    }
-    has_challenge && choice.is_none_or(|choice| choice.value)
 }
 
 /// Keys that the design gives a meaning which this version does not have: accepting one would promise something.
@@ -478,18 +256,18 @@ pub(super) static SECTION: Section = Section {
         &PREFIX,
         &METHODS,
         &CONTENT_TYPES,
-        &PROVIDER,
-        &SCHEME,
+        &verification::PROVIDER,
+        &verification::SCHEME,
         &secrets::SECRET,
-        &TOLERANCE,
-        &PUBLIC_URL,
-        &ALLOW_IPS,
+        &verification::TOLERANCE,
+        &verification::PUBLIC_URL,
+        &verification::ALLOW_IPS,
         &RATE_LIMIT,
         &MAX_BODY,
         &dedup::DEDUP,
         &ENFORCE,
         &MODE,
-        &ON_CHALLENGE,
+        &verification::ON_CHALLENGE,
         &upstream::UPSTREAM,
         &upstream::CONNECT_TIMEOUT,
         &upstream::TIMEOUT,
@@ -541,46 +319,6 @@ static CONTENT_TYPES: Key = Key {
     doc: "Allowed media types, without parameters; others are answered 415.",
 };
 
-static PROVIDER: Key = Key {
-    name: "provider",
-    kind: Kind::Text,
-    default: None,
-    example: "\"stripe\"",
-    doc: "Who sends: the id of a provider that hookgate knows. Either this or `scheme`.",
-};
-
-static SCHEME: Key = Key {
-    name: "scheme",
-    kind: Kind::Table(&parse::SECTION),
-    default: None,
-    example: "{ type = \"token\", token = { header = \"X-Token\" } }",
-    doc: "A scheme of one's own, where no provider fits.",
-};
-
-static TOLERANCE: Key = Key {
-    name: "tolerance",
-    kind: Kind::Duration,
-    default: Some("the provider's, else \"5m\""),
-    example: "\"5m\"",
-    doc: "How far a signed timestamp may be from now, in both directions.",
-};
-
-static PUBLIC_URL: Key = Key {
-    name: "public_url",
-    kind: Kind::Url,
-    default: None,
-    example: "\"https://hooks.example.com\"",
-    doc: "Scheme, host and port that the sender calls; needed where the scheme signs the URL.",
-};
-
-static ALLOW_IPS: Key = Key {
-    name: "allow_ips",
-    kind: Kind::List(&Kind::Network),
-    default: Some("every address"),
-    example: "[\"provider\", \"10.0.0.0/8\"]",
-    doc: "Source addresses that may send; `\"provider\"` stands for the ranges that the provider publishes. Others are answered 403.",
-};
-
 static RATE_LIMIT: Key = Key {
     name: "rate_limit",
     kind: Kind::Rate,
@@ -611,12 +349,4 @@ static MODE: Key = Key {
     default: Some("\"proxy\""),
     example: "\"proxy\"",
     doc: "The request is forwarded while the provider waits, and the provider gets the app's own answer.",
-};
-
-static ON_CHALLENGE: Key = Key {
-    name: "on_challenge",
-    kind: Kind::Choice(&["answer", "forward"]),
-    default: Some("\"answer\" where the provider has a URL check"),
-    example: "\"forward\"",
-    doc: "Whether hookgate answers the provider's URL check, or the app does.",
 };

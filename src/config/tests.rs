@@ -59,6 +59,7 @@ fn no_report_shows_a_secret() {
         MINIMAL.replace("4b52\"", "4b52"),
         MINIMAL.replace("\"f3b8", "[\"f3b8"),
         MINIMAL.replace("\"f3b8c1d09e7a4b52\"", "{ value = \"f3b8c1d09e7a4b52\" }"),
+        MINIMAL.replace("\"f3b8c1d09e7a4b52\"", "{ env = \"f3b8c1d09e7a4b52\" }"),
         MINIMAL.replace("http://", "http://u:f3b8c1d09e7a4b52@"),
         MINIMAL.replace("secret = ", "secret = = "),
         MINIMAL
