@@ -14,9 +14,10 @@ mod harness;
 
 mod config;
 mod deadlines;
+mod forward;
 mod http2;
 mod rig;
 mod rude;
-
+mod same_bytes;
 mod smoke;
 mod wire;
