@@ -1,1 +1,241 @@
-//! The operator's door: metrics and health.
+//! The operator's door: metrics and health, on a listener of its own that is never a public one.
+//!
+//! `app` binds it and tells it when the gate is ready. It changes nothing. A browser cannot be tricked into reading it:
+//! `Host` has to be loopback or an address, so that a name which an attacker rebinds to loopback is refused. Each
+//! connection serves one request under one deadline.
+
+mod listener;
+#[cfg(test)]
+mod tests;
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use http::header::{self, HeaderName};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use crate::admin::listener::{AdminError, AdminListener};
+use crate::model::secret::Secret;
+use crate::net::answer::{Answer, AnswerBody};
+use crate::net::problem;
+use crate::record::Recorder;
+
+/// Connections at the same time: a few scrapers and probes.
+const MAX_CONNECTIONS: usize = 64;
+
+/// From accept to the end of the answer.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
+
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+const MAX_HEAD: usize = 16 * 1024;
+
+/// Answers that are being written at the end have this long.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// After a failed `accept`.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the answers are made from.
+#[derive(Debug)]
+pub struct AdminState {
+    recorder: Arc<Recorder>,
+    token: ArcSwapOption<TokenHolder>,
+    is_ready: AtomicBool,
+}
+
+/// Keeps the token out of `Debug`.
+struct TokenHolder(Arc<Secret>);
+
+impl std::fmt::Debug for TokenHolder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenHolder")
+    }
+}
+
+impl AdminState {
+    /// Not ready yet. `token` is what `/metrics` asks for.
+    #[must_use]
+    pub fn new(recorder: Arc<Recorder>, token: Option<Arc<Secret>>) -> Arc<Self> {
+        let state = Self {
+            recorder,
+            token: ArcSwapOption::empty(),
+            is_ready: AtomicBool::new(false),
+        };
+        state.set_token(token);
+        Arc::new(state)
+    }
+
+    /// Whether the gate takes requests: from now on, or no more.
+    pub fn set_ready(&self, is_ready: bool) {
+        self.is_ready.store(is_ready, Ordering::Relaxed);
+    }
+
+    /// Takes the token of a new config.
+    pub fn set_token(&self, token: Option<Arc<Secret>>) {
+        self.token
+            .store(token.map(|token| Arc::new(TokenHolder(token))));
+    }
+}
+
+/// Answers until `stop` is cancelled; to be stopped after the gate has drained, so that `/readyz` tells of the drain.
+pub async fn serve(listener: AdminListener, state: Arc<AdminState>, stop: CancellationToken) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            () = stop.cancelled() => break,
+            stream = listener.accept() => stream,
+        };
+        while connections.try_join_next().is_some() {}
+        let Ok(stream) = stream else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        // Where all slots are taken the connection is closed at once.
+        if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
+            let state = Arc::clone(&state);
+            connections.spawn(async move {
+                let _slot = slot;
+                let _ = tokio::time::timeout(CONNECTION_TIMEOUT, converse(stream, state)).await;
+            });
+        }
+    }
+    drop(listener);
+    let all = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(END_TIMEOUT, all).await;
+}
+
+/// One request, one answer.
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<AdminState>) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let state = Arc::clone(&state);
+        async move { Ok::<_, Infallible>(answer(&request, state).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .keep_alive(false)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    // Whoever breaks off has no answer; that concerns nobody else.
+    let _ = connection.await;
+}
+
+async fn answer(request: &Request<Incoming>, state: Arc<AdminState>) -> Answer {
+    let mut answer = route(request, state).await;
+    let headers = answer.headers_mut();
+    let fixed: [(HeaderName, &str); 2] = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}
+
+async fn route(request: &Request<Incoming>, state: Arc<AdminState>) -> Answer {
+    if !is_host_allowed(request.headers()) {
+        return refusal(StatusCode::MISDIRECTED_REQUEST);
+    }
+    let path = request.uri().path();
+    if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
+        return refusal(StatusCode::NOT_FOUND);
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut answer = refusal(StatusCode::METHOD_NOT_ALLOWED);
+        let allowed = HeaderValue::from_static("GET, HEAD");
+        answer.headers_mut().insert(header::ALLOW, allowed);
+        return answer;
+    }
+    match path {
+        "/metrics" => metrics(request.headers(), state).await,
+        "/readyz" if !state.is_ready.load(Ordering::Relaxed) => {
+            refusal(StatusCode::SERVICE_UNAVAILABLE)
+        }
+        _ => text("text/plain; charset=utf-8", "ok\n".to_owned()),
+    }
+}
+
+async fn metrics(headers: &HeaderMap, state: Arc<AdminState>) -> Answer {
+    if !is_token_right(headers, &state) {
+        let mut answer = refusal(StatusCode::UNAUTHORIZED);
+        let scheme = HeaderValue::from_static("Bearer");
+        answer
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, scheme);
+        return answer;
+    }
+    // Many routes make a long text, and `/proc` is read: not on a thread that serves requests.
+    let text_of = tokio::task::spawn_blocking(move || state.recorder.metrics_text());
+    match text_of.await {
+        Ok(metrics) => text(OPEN_METRICS, metrics),
+        Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+fn is_token_right(headers: &HeaderMap, state: &AdminState) -> bool {
+    let token = state.token.load();
+    let Some(holder) = token.as_deref() else {
+        return true;
+    };
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return false;
+    };
+    let (scheme, given) = value
+        .as_bytes()
+        .split_at_checked(b"Bearer ".len())
+        .unwrap_or_default();
+    scheme.eq_ignore_ascii_case(b"Bearer ") && holder.0.is_equal(given)
+}
+
+/// Whether exactly one `Host` says loopback or an address. Names of others are what DNS rebinding needs.
+fn is_host_allowed(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::HOST).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return false;
+    };
+    let Ok(authority) = Authority::try_from(value.as_bytes()) else {
+        return false;
+    };
+    let host = authority.host();
+    let address = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
+}
+
+fn refusal(status: StatusCode) -> Answer {
+    let document = problem::document(status, None);
+    let mut answer = text("application/problem+json", document);
+    *answer.status_mut() = status;
+    answer
+}
+
+fn text(content_type: &'static str, body: String) -> Answer {
+    let mut answer = Answer::new(AnswerBody::whole(Bytes::from(body)));
+    let content_type = HeaderValue::from_static(content_type);
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, content_type);
+    answer
+}

@@ -16,7 +16,7 @@ use prometheus_client::registry::Registry;
 
 use crate::gate::reject::Reason;
 use crate::record::counters::{RouteCounters, Stage};
-use crate::record::{Growth, Recorder, lock, process};
+use crate::record::{Growth, Recorder, connections, lock, process};
 
 /// The label of requests that found no route.
 const NO_ROUTE: &str = "-";
@@ -53,6 +53,9 @@ impl Collector for Scrape {
         limits_and_dedup(&mut encoder, &rows)?;
         stages(&mut encoder, &rows)?;
         upstream(&mut encoder, &rows)?;
+        if let Some(counters) = lock(&self.0.edge).as_ref() {
+            connections::encode(&mut encoder, counters)?;
+        }
         self.config(&mut encoder)?;
         self.log(&mut encoder)?;
         self.registered(&mut encoder)?;
@@ -319,7 +322,8 @@ impl Scrape {
     }
 }
 
-fn counter<const N: usize>(
+/// One row of a family of counters.
+pub(super) fn counter<const N: usize>(
     metric: &mut MetricEncoder<'_>,
     labels: &[(&str, &str); N],
     count: u64,

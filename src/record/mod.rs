@@ -4,6 +4,7 @@
 //! callbacks of gauges. Nothing here waits: counts are atomics, lines go through a bounded queue. `Recorder` outlives
 //! reloads, so counters go on.
 
+mod connections;
 pub mod counters;
 pub mod histogram;
 pub mod line;
@@ -13,6 +14,8 @@ mod process;
 mod request_line;
 mod security;
 mod tell;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +29,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use tracing::Level;
 
+use crate::edge::counters::Counters;
 use crate::gate::verdict::{Decision, Verdict};
 use crate::model::clock::{Now, instant};
 use crate::model::ids::RouteName;
@@ -61,6 +65,7 @@ pub struct Recorder {
     withholder: Withholder,
     sources: Mutex<Vec<Metric>>,
     certificates: Mutex<Option<CertificateSource>>,
+    edge: Mutex<Option<Arc<Counters>>>,
     reloads_applied: AtomicU64,
     reloads_refused: AtomicU64,
     last_reload: AtomicI64,
@@ -98,6 +103,7 @@ impl Recorder {
             withholder: Withholder::new(now.mono),
             sources: Mutex::default(),
             certificates: Mutex::default(),
+            edge: Mutex::default(),
             reloads_applied: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
             last_reload: AtomicI64::new(now.unix_seconds()),

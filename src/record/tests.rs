@@ -1,8 +1,7 @@
 //! What a recorder tells and counts for whole requests.
 
-use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -15,21 +14,8 @@ use crate::model::ids::{EventId, RequestId, RouteName};
 use crate::model::source::Source;
 use crate::record::line::Encoding;
 use crate::record::log::Logger;
+use crate::record::testing::Kept;
 use crate::record::{Exchange, Recorder};
-
-#[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Kept {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 struct Fixture {
     recorder: Arc<Recorder>,
@@ -58,7 +44,7 @@ impl Fixture {
     /// The lines, once the log has ended.
     fn lines(&self) -> Vec<serde_json::Value> {
         self.recorder.close();
-        let text = String::from_utf8(self.kept.0.lock().unwrap().clone()).unwrap();
+        let text = self.kept.text();
         let parse = |line| serde_json::from_str(line).unwrap();
         text.lines().map(parse).collect()
     }

@@ -1,0 +1,201 @@
+//! What systemd and the gate tell each other: sockets handed over, readiness, reloads, the watchdog, the journal.
+//!
+//! Without systemd everything here does nothing. A message that cannot be sent is told in the log and changes nothing
+//! else: systemd then acts by its own timeouts.
+
+use std::env;
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+use listenfd::ListenFd;
+use sd_notify::NotifyState;
+use socket2::SockRef;
+use thiserror::Error;
+use tokio::task::JoinHandle;
+
+use crate::model::error::chain;
+use crate::record::log::Stderr;
+
+/// Why sockets that systemd handed over cannot be used.
+#[derive(Debug, Error)]
+pub enum HandoverError {
+    /// Not TCP, or not a socket.
+    #[error("socket {position} that systemd handed over is not a TCP socket")]
+    Kind {
+        /// Its position, from 1.
+        position: usize,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// A socket of one connection (`Accept=yes`).
+    #[error(
+        "socket {position} that systemd handed over does not listen; the unit needs `Accept=no`"
+    )]
+    NotListening {
+        /// Its position, from 1.
+        position: usize,
+    },
+    /// Its options cannot be read or set.
+    #[error("cannot use socket {position} that systemd handed over")]
+    Options {
+        /// Its position, from 1.
+        position: usize,
+        /// The error of the system.
+        source: io::Error,
+    },
+}
+
+/// The listeners that systemd handed over, ready for tokio; empty without systemd. To be called once, before any thread is
+/// started, since it takes `LISTEN_FDS` out of the environment.
+///
+/// # Errors
+/// A socket of another kind.
+pub fn listeners() -> Result<Vec<TcpListener>, HandoverError> {
+    let mut handed = ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for index in 0..handed.len() {
+        let position = index.saturating_add(1);
+        let taken = handed.take_tcp_listener(index);
+        let taken = taken.map_err(|source| HandoverError::Kind { position, source })?;
+        if let Some(listener) = taken {
+            check(&listener, position)?;
+            listeners.push(listener);
+        }
+    }
+    Ok(listeners)
+}
+
+fn check(listener: &TcpListener, position: usize) -> Result<(), HandoverError> {
+    let fault = |source| HandoverError::Options { position, source };
+    if !SockRef::from(listener).is_listener().map_err(fault)? {
+        return Err(HandoverError::NotListening { position });
+    }
+    listener.set_nonblocking(true).map_err(fault)
+}
+
+/// Whether stderr is the journal's own stream: `JOURNAL_STREAM` names its device and inode.
+#[must_use]
+pub fn stderr() -> Stderr {
+    let is_journal = || {
+        let told = env::var("JOURNAL_STREAM").ok()?;
+        let (device, inode) = told.split_once(':')?;
+        let metadata = std::fs::metadata("/proc/self/fd/2").ok()?;
+        let told = (device.parse().ok()?, inode.parse().ok()?);
+        Some(told == (metadata.dev(), metadata.ino()))
+    };
+    match is_journal() {
+        Some(true) => Stderr::Journal,
+        _ => Stderr::Other,
+    }
+}
+
+/// The gate takes requests: after the start, and after each reload, whatever came of it.
+pub fn notify_ready(status: &str) {
+    notify(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
+}
+
+/// A reload begins; `notify_ready` has to follow.
+pub fn notify_reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => tell(&error),
+    }
+}
+
+/// The end begins, and may take this long.
+pub fn notify_stopping(at_most: Duration) {
+    let micros = u32::try_from(at_most.as_micros()).unwrap_or(u32::MAX);
+    notify(&[
+        NotifyState::Stopping,
+        NotifyState::Status("finishing what is in flight"),
+        NotifyState::ExtendTimeoutUsec(micros),
+    ]);
+}
+
+/// Pings the watchdog for as long as `probe` answers true in time, where systemd asks for it: twice in each period. The
+/// probe has to show that requests can still be worked on, such as by sending one through the pipeline.
+pub fn spawn_watchdog<F>(probe: impl Fn() -> F + Send + Sync + 'static) -> Option<JoinHandle<()>>
+where
+    F: Future<Output = bool> + Send + 'static,
+{
+    let period = sd_notify::watchdog_enabled()?;
+    Some(tokio::spawn(watch(period / 4, probe)))
+}
+
+async fn watch<F: Future<Output = bool>>(pause: Duration, probe: impl Fn() -> F) {
+    loop {
+        tokio::time::sleep(pause).await;
+        if let Ok(true) = tokio::time::timeout(pause, probe()).await {
+            notify(&[NotifyState::Watchdog]);
+        } else {
+            tracing::error!("the probe for the watchdog failed; systemd will act if it stays so");
+        }
+    }
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tell(&error);
+    }
+}
+
+fn tell(error: &io::Error) {
+    tracing::warn!(error = %chain(error), "cannot notify systemd");
+}
+
+/// systemd takes one assignment a line: a line end within a status would be another one.
+fn one_line(text: &str) -> String {
+    let is_fit = |letter: &char| !letter.is_control();
+    text.chars().filter(is_fit).take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_status_is_one_line() {
+        assert_eq!(one_line("3 routes\nMAINPID=1\0"), "3 routesMAINPID=1");
+        assert_eq!(one_line(&"x".repeat(1000)).len(), 200);
+    }
+
+    #[test]
+    fn only_a_listening_socket_is_taken() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(check(&listener, 1).is_ok());
+        let quiet = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let quiet: TcpListener = quiet.unwrap().into();
+        assert!(matches!(
+            check(&quiet, 2),
+            Err(HandoverError::NotListening { position: 2 })
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_is_stuck_is_given_up_and_asked_again() {
+        let asked = AtomicU32::new(0);
+        let watching = watch(Duration::from_millis(20), || {
+            let number = asked.fetch_add(1, Ordering::Relaxed);
+            async move {
+                if number == 1 {
+                    std::future::pending::<()>().await;
+                }
+                true
+            }
+        });
+        let asked_again = async {
+            while asked.load(Ordering::Relaxed) < 4 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let limit = Duration::from_secs(20);
+        tokio::select! {
+            () = watching => panic!("watching never ends"),
+            done = tokio::time::timeout(limit, asked_again) => assert!(done.is_ok()),
+        }
+    }
+}

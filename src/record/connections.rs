@@ -1,0 +1,298 @@
+//! What the edge tells of connections, below the level of requests: lines, and the counts that it keeps by itself.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use tracing::Level;
+
+use crate::edge::counters::Counters;
+use crate::edge::event::{EdgeEvent, Refusal};
+use crate::model::clock::Now;
+use crate::model::error::chain;
+use crate::model::source::SourceKey;
+use crate::record::metrics::counter;
+use crate::record::security::Kind;
+use crate::record::{Recorder, lock};
+
+/// Stands for events that concern no source, where lines are rationed by source.
+const NO_SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// How an event is told.
+struct Telling {
+    kind: Kind,
+    level: Level,
+    message: &'static str,
+    ip: IpAddr,
+    /// What is known beyond the source: a field's name and its text.
+    detail: Option<(&'static str, String)>,
+}
+
+impl Recorder {
+    /// Tells what happened to a connection. The edge counts by itself.
+    pub fn edge_event(&self, event: &EdgeEvent) {
+        let telling = telling(event);
+        if !self.logger.is_enabled(telling.level) {
+            return;
+        }
+        let key = (SourceKey::of(telling.ip), telling.kind);
+        let Some(withheld) = self.allowance(key) else {
+            return;
+        };
+        let target = match telling.kind {
+            Kind::Security => "security",
+            Kind::Plain => "connection",
+        };
+        let now = Now::read();
+        let mut line = self
+            .logger
+            .line(now, telling.level, target, telling.message);
+        if telling.ip != NO_SOURCE {
+            line.text("source", &telling.ip);
+        }
+        if let Some((name, text)) = &telling.detail {
+            line.text(name, text);
+        }
+        if withheld > 0 {
+            line.count("withheld", withheld);
+        }
+        self.logger.write(line);
+    }
+
+    /// Shows the counts of the edge among the metrics.
+    pub fn register_edge(&self, counters: &Arc<Counters>) {
+        *lock(&self.edge) = Some(Arc::clone(counters));
+    }
+}
+
+fn telling(event: &EdgeEvent) -> Telling {
+    let security = |ip: &IpAddr, message, detail| Telling {
+        kind: Kind::Security,
+        level: Level::WARN,
+        message,
+        ip: *ip,
+        detail,
+    };
+    let plain = |ip: &IpAddr, level, message, detail| Telling {
+        kind: Kind::Plain,
+        level,
+        message,
+        ip: *ip,
+        detail,
+    };
+    match event {
+        EdgeEvent::ConnectionRefused { ip, reason } => {
+            let detail = Some(("reason", reason.code().to_owned()));
+            match reason {
+                Refusal::TooManyFromSource => security(ip, "connection refused", detail),
+                Refusal::TooManyConnections => plain(ip, Level::WARN, "connection refused", detail),
+            }
+        }
+        EdgeEvent::ProxyHeaderRefused { ip, reason } => security(
+            ip,
+            "PROXY header refused",
+            Some(("reason", (*reason).to_owned())),
+        ),
+        EdgeEvent::HandshakeFailed { ip, error } => plain(
+            ip,
+            Level::INFO,
+            "TLS handshake failed",
+            Some(("error", error.clone())),
+        ),
+        EdgeEvent::HandshakeTimeout { ip } => {
+            plain(ip, Level::INFO, "TLS handshake timed out", None)
+        }
+        EdgeEvent::HeadRefused { ip, fault } => security(
+            ip,
+            "malformed head refused",
+            Some(("fault", fault.code().to_owned())),
+        ),
+        EdgeEvent::HeadTimeout { ip } => security(ip, "head timed out", None),
+        EdgeEvent::WriteStalled { ip } => plain(ip, Level::INFO, "answer not read in time", None),
+        EdgeEvent::Flood { ip } => security(ip, "HTTP/2 flood cut", None),
+        EdgeEvent::AcceptFailed { error } => plain(
+            &NO_SOURCE,
+            Level::ERROR,
+            "cannot accept connections",
+            Some(("error", chain(error))),
+        ),
+        EdgeEvent::CertificateExpired { names } => plain(
+            &NO_SOURCE,
+            Level::ERROR,
+            "certificate expired",
+            Some(("names", names.join(" "))),
+        ),
+    }
+}
+
+/// The counts of the edge.
+pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, counters: &Counters) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(
+        "hookgate_connections_open",
+        "Connections that are open now",
+        None,
+        MetricType::Gauge,
+    )?;
+    let open = u64::try_from(counters.open.read()).unwrap_or(u64::MAX);
+    metric.encode_gauge(&open)?;
+    let totals = [
+        (
+            "hookgate_connections_accepted",
+            "Connections accepted, those included that were then refused",
+            counters.accepted.read(),
+        ),
+        (
+            "hookgate_accept_failures",
+            "Errors of accept itself, such as no free file descriptors",
+            counters.accept_failed.read(),
+        ),
+        (
+            "hookgate_idle_connections_closed",
+            "Connections closed since no request came",
+            counters.idle_closed.read(),
+        ),
+    ];
+    for (name, help, count) in totals {
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        metric.encode_counter::<NoLabelSet, u64, f64>(&count, None)?;
+    }
+    for family in families(counters) {
+        let mut metric =
+            encoder.encode_descriptor(family.name, family.help, None, MetricType::Counter)?;
+        for (value, count) in family.rows {
+            counter(&mut metric, &[(family.label, value)], count)?;
+        }
+    }
+    Ok(())
+}
+
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    rows: Vec<(&'static str, u64)>,
+}
+
+fn families(counters: &Counters) -> [Family; 4] {
+    [
+        Family {
+            name: "hookgate_connections_refused",
+            help: "Connections closed before they could say anything, by reason",
+            label: "reason",
+            rows: vec![
+                (
+                    Refusal::TooManyConnections.code(),
+                    counters.refused_total.read(),
+                ),
+                (
+                    Refusal::TooManyFromSource.code(),
+                    counters.refused_source.read(),
+                ),
+                ("proxy-header", counters.refused_proxy_header.read()),
+            ],
+        },
+        Family {
+            name: "hookgate_tls_handshakes",
+            help: "TLS handshakes, by outcome",
+            label: "outcome",
+            rows: vec![
+                ("done", counters.handshakes_ok.read()),
+                ("failed", counters.handshakes_failed.read()),
+                ("timed-out", counters.handshakes_timed_out.read()),
+            ],
+        },
+        Family {
+            name: "hookgate_protocol_connections",
+            help: "Connections that got as far as HTTP, by version",
+            label: "version",
+            rows: vec![
+                ("1", counters.connections_h1.read()),
+                ("2", counters.connections_h2.read()),
+            ],
+        },
+        Family {
+            name: "hookgate_connections_cut",
+            help: "Connections cut for what they sent or did not read, by reason",
+            label: "reason",
+            rows: vec![
+                ("malformed-head", counters.heads_refused.read()),
+                ("head-timeout", counters.heads_timed_out.read()),
+                ("write-stalled", counters.writes_stalled.read()),
+                ("flood", counters.floods_cut.read()),
+            ],
+        },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::edge::head_check::HeadFault;
+    use crate::record::line::Encoding;
+    use crate::record::log::Logger;
+    use crate::record::testing::Kept;
+
+    #[test]
+    fn each_event_is_one_line() {
+        let kept = Kept::default();
+        let logger =
+            Logger::to_writer(Encoding::Text, Level::INFO, Box::new(kept.clone())).unwrap();
+        let recorder = Recorder::new(logger, true);
+        let ip = IpAddr::from([192, 0, 2, 7]);
+        let events = [
+            EdgeEvent::ConnectionRefused {
+                ip,
+                reason: Refusal::TooManyFromSource,
+            },
+            EdgeEvent::HandshakeFailed {
+                ip,
+                error: "odd\nbytes".to_owned(),
+            },
+            EdgeEvent::HeadRefused {
+                ip,
+                fault: HeadFault::BothFramings,
+            },
+            EdgeEvent::AcceptFailed {
+                error: io::Error::other("no files"),
+            },
+            EdgeEvent::CertificateExpired {
+                names: vec!["a.example".to_owned(), "b.example".to_owned()],
+            },
+        ];
+        for event in &events {
+            recorder.edge_event(event);
+        }
+        recorder.close();
+        let text = kept.text();
+        let lines: Vec<_> = text.lines().map(|line| &line[25..]).collect();
+        assert_eq!(
+            lines,
+            [
+                " WARN security: connection refused source=192.0.2.7 reason=too-many-from-source",
+                " INFO connection: TLS handshake failed source=192.0.2.7 error=\"odd\\nbytes\"",
+                " WARN security: malformed head refused source=192.0.2.7 fault=both-framings",
+                "ERROR connection: cannot accept connections error=\"no files\"",
+                "ERROR connection: certificate expired names=\"a.example b.example\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_counts_of_the_edge_are_shown() {
+        let logger = Logger::to_writer(Encoding::Text, Level::INFO, Box::new(io::sink())).unwrap();
+        let recorder = Recorder::new(logger, true);
+        recorder.register_edge(&Arc::default());
+        let text = recorder.metrics_text();
+        for wanted in [
+            "hookgate_connections_open 0",
+            "hookgate_connections_refused_total{reason=\"proxy-header\"} 0",
+            "hookgate_tls_handshakes_total{outcome=\"timed-out\"} 0",
+        ] {
+            assert!(text.contains(wanted), "{wanted}");
+        }
+    }
+}
