@@ -12,12 +12,23 @@
 
 mod harness;
 
+mod challenge;
+mod cli;
 mod config;
 mod deadlines;
+mod dedup;
 mod forward;
+mod house;
 mod http2;
+mod limits;
+mod monitor;
+mod reload;
 mod rig;
+mod routing;
 mod rude;
 mod same_bytes;
+mod secrets;
+mod shutdown;
+mod signature;
 mod smoke;
 mod wire;

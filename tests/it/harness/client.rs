@@ -73,6 +73,10 @@ impl Client {
 
     /// From this address; all of 127.0.0.0/8 works.
     #[must_use]
+    #[expect(
+        clippy::wrong_self_convention,
+        reason = "reads as what it does: send from there"
+    )]
     pub fn from_ip(mut self, ip: &str) -> Self {
         self.from = Some(ip.parse().unwrap());
         self

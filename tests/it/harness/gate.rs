@@ -26,6 +26,9 @@ pub struct Gate {
     admin: Option<SocketAddr>,
 }
 
+/// What the log says when a reload was refused.
+pub const RELOAD_REFUSED: &str = "config not reloaded, the running one goes on";
+
 /// How to start a gate.
 pub struct Options {
     text: String,
@@ -53,14 +56,15 @@ impl Options {
         self
     }
 
-    /// Starts it and waits until it listens.
+    /// Starts it and waits until it has told each listener.
     pub async fn start(self) -> Gate {
         let mut gate = self.spawn();
+        let listeners = listeners(&std::fs::read_to_string(gate.config_path()).unwrap());
         let began = std::time::Instant::now();
         loop {
             gate.note_addresses();
             let lines = gate.log_lines();
-            if lines.iter().any(|line| says(line, "ready")) && !gate.addresses.is_empty() {
+            if gate.addresses.len() == listeners && gate.admin.is_some() {
                 return gate;
             }
             let ended = gate.child.try_wait().unwrap();
@@ -264,7 +268,7 @@ impl Gate {
                 .any(|line| says(line, wanted))
         };
         wait_for("the end of the reload", LIMIT, || {
-            find("config reloaded") || find("config refused")
+            find("config reloaded") || find(RELOAD_REFUSED)
         })
         .await;
         find("config reloaded")
@@ -346,6 +350,13 @@ pub fn field<'a>(line: &'a Value, key: &str) -> Option<&'a Value> {
 fn says(line: &str, wanted: &str) -> bool {
     let parsed = serde_json::from_str::<Value>(line);
     parsed.is_ok_and(|line| event_name(&line) == Some(wanted))
+}
+
+/// How many addresses `[server] listen` has.
+fn listeners(config: &str) -> usize {
+    let mut lines = config.lines().map(str::trim_start);
+    let line = lines.find(|line| line.starts_with("listen"));
+    line.unwrap().matches('"').count() / 2
 }
 
 /// Adds the tables that the text does not have.

@@ -80,10 +80,7 @@ impl Provider {
 
     /// Whether a timestamp is checked.
     pub fn has_timestamp(self) -> bool {
-        !matches!(
-            self,
-            Self::Github | Self::Shopify | Self::Gitlab | Self::XWebhook
-        )
+        !matches!(self, Self::Github | Self::Shopify | Self::Gitlab)
     }
 
     /// The header that holds the signature or token.

@@ -28,7 +28,7 @@ impl Authority {
     /// Writes a new leaf for these names as `NAME.pem` and `NAME.key`.
     pub fn issue(&self, folder: &Path, name: &str, names: &[&str]) -> (PathBuf, PathBuf) {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        self.issue_with(folder, name, CertificateParams::new(names).unwrap())
+        self.issue_with(folder, name, &CertificateParams::new(names).unwrap())
     }
 
     /// As `issue`, with parameters of the test's own (an expired one, a client's, ...).
@@ -36,7 +36,7 @@ impl Authority {
         &self,
         folder: &Path,
         name: &str,
-        params: CertificateParams,
+        params: &CertificateParams,
     ) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
         let leaf = params.signed_by(&key, &self.issuer).unwrap();

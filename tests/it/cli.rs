@@ -1,0 +1,137 @@
+//! The command line: help that teaches, exit codes, completions, the demo.
+
+use std::process::{Command, Output};
+
+fn hookgate(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hookgate"));
+    command
+        .args(arguments)
+        .env("NO_COLOR", "1")
+        .env("COLUMNS", "100");
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn check(arguments: &[&str], code: i32) -> (String, String) {
+    let output = hookgate(arguments);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{arguments:?}\n{out}\n{err}"
+    );
+    (out, err)
+}
+
+#[test]
+fn help_lists_every_command() {
+    let (out, _) = check(&["--help"], 0);
+    for command in ["run", "check", "demo", "config", "completions"] {
+        let is_listed = out
+            .lines()
+            .any(|line| line.trim_start().starts_with(command));
+        assert!(is_listed, "{command} is not in\n{out}");
+    }
+    assert!(out.contains("Exit codes"), "{out}");
+}
+
+#[test]
+fn every_command_teaches_by_example() {
+    for command in ["run", "check", "demo", "completions"] {
+        let (out, _) = check(&[command, "--help"], 0);
+        assert!(
+            out.contains("Examples:") && out.contains(&format!("hookgate {command}")),
+            "{out}"
+        );
+    }
+    let (out, _) = check(&["config", "schema", "--help"], 0);
+    assert!(out.contains("hookgate config schema"), "{out}");
+}
+
+#[test]
+fn version_is_the_crates() {
+    let (out, _) = check(&["--version"], 0);
+    assert_eq!(out, format!("hookgate {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    for arguments in [
+        &["serve"][..],
+        &["run"],
+        &["check"],
+        &["demo", "--twice"],
+        &["completions", "cmd"],
+    ] {
+        let (_, err) = check(arguments, 2);
+        assert!(err.contains("Usage:") || err.contains("--help"), "{err}");
+    }
+}
+
+#[test]
+fn a_config_that_cannot_be_used_ends_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hookgate.toml");
+    let name = path.to_str().unwrap();
+    for command in ["run", "check"] {
+        let (out, err) = check(&[command, "--config", name], 2);
+        assert!(
+            format!("{out}{err}").contains("hookgate.toml"),
+            "{out}{err}"
+        );
+    }
+    std::fs::write(&path, "[routes.one]\npaht = \"/\"\n").unwrap();
+    for command in ["run", "check"] {
+        let (out, err) = check(&[command, "--config", name], 2);
+        assert!(format!("{out}{err}").contains("paht"), "{out}{err}");
+    }
+}
+
+#[test]
+fn completions_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let (out, _) = check(&["completions", shell], 0);
+        assert!(
+            out.contains("hookgate") && out.contains("completions"),
+            "{shell}"
+        );
+    }
+}
+
+#[test]
+fn the_schema_is_json() {
+    let (out, _) = check(&["config", "schema"], 0);
+    let schema: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(schema["properties"]["routes"].is_object());
+}
+
+/// A line of the table, by its beginning, and what it has to hold.
+#[test]
+fn the_demo_shows_what_it_promises() {
+    let (out, _) = check(&["demo", "--once"], 0);
+    for (sent, decided) in [
+        ("Stripe", "accepted"),
+        ("GitHub", "accepted"),
+        ("Shopify", "accepted"),
+        ("Slack", "accepted"),
+        ("Standard Webhooks", "accepted"),
+        ("one byte", "bad-signature"),
+        ("wrong secret", "bad-signature"),
+        ("ten minutes", "stale-timestamp"),
+        ("no signature", "missing-signature"),
+        ("again", "duplicate"),
+        ("fresh delivery id", "duplicate"),
+        ("100 KB", "body-too-large"),
+        ("foreign address", "source-not-allowed"),
+        ("burst", "source-rate-limited"),
+    ] {
+        assert!(
+            out.contains(sent) && out.contains(decided),
+            "{sent}: {decided}\n{out}"
+        );
+    }
+    assert!(out.contains("All 14 lines are as they should be."), "{out}");
+}

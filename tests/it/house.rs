@@ -1,0 +1,231 @@
+//! The layers and the manners of the source: who may import whom, and what stands in every file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each room may use those of lower rank only.
+const RANKS: [(&str, f64); 14] = [
+    ("model", 0.0),
+    ("net", 1.0),
+    ("document", 1.5),
+    ("scheme", 2.0),
+    ("providers", 2.5),
+    ("config", 3.0),
+    ("edge", 4.0),
+    ("gate", 4.0),
+    ("forward", 5.0),
+    ("record", 5.0),
+    ("pipeline", 7.0),
+    ("admin", 8.0),
+    ("app", 9.0),
+    ("cli", 10.0),
+];
+
+/// Places that may import against the ranks: file, room, why.
+const EXCEPTIONS: [(&str, &str, &str); 0] = [];
+
+struct File {
+    /// Relative to `src/`.
+    name: String,
+    whole: String,
+    /// Without tests and comments.
+    code: String,
+}
+
+fn rank(room: &str) -> Option<f64> {
+    RANKS
+        .iter()
+        .find(|(name, _)| *name == room)
+        .map(|(_, rank)| *rank)
+}
+
+fn files() -> Vec<File> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders = vec![root.clone()];
+    let mut paths: Vec<PathBuf> = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                paths.push(path);
+            }
+        }
+    }
+    paths.sort();
+    let read = |path: &PathBuf| {
+        let whole = fs::read_to_string(path).unwrap();
+        let name = path.strip_prefix(&root).unwrap().display().to_string();
+        // A file that only a `#[cfg(test)] mod` names is a test as a whole.
+        let is_test =
+            name.ends_with("tests.rs") || name.ends_with("testing.rs") || name.contains("/tests/");
+        let code = if is_test {
+            String::new()
+        } else {
+            without_tests(&whole)
+        };
+        File { name, whole, code }
+    };
+    let files: Vec<_> = paths.iter().map(read).collect();
+    assert!(files.len() > 50, "the source was not found");
+    files
+}
+
+/// Cuts off `#[cfg(test)]` items with their bodies, and comments.
+fn without_tests(text: &str) -> String {
+    let mut code = String::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line.trim_start().starts_with("//") {
+            continue;
+        }
+        if line.trim() == "#[cfg(test)]" {
+            let indent = line.len() - line.trim_start().len();
+            let closing = format!("{}}}", " ".repeat(indent));
+            let mut is_first = true;
+            for skipped in lines.by_ref() {
+                let is_attribute = is_first && skipped.trim_start().starts_with("#[");
+                if skipped == closing || (is_first && !is_attribute && skipped.ends_with(';')) {
+                    break;
+                }
+                is_first = is_first && is_attribute;
+            }
+            continue;
+        }
+        code.push_str(line);
+        code.push('\n');
+    }
+    code
+}
+
+/// The room of a file: its first folder, or its own name.
+fn room(name: &str) -> &str {
+    name.split(['/', '.']).next().unwrap()
+}
+
+/// The rooms that a file names as `crate::ROOM`, also in `use crate::{a, b}`.
+fn imports(code: &str) -> Vec<String> {
+    let mut rooms = Vec::new();
+    for (position, _) in code.match_indices("crate::") {
+        let rest = &code[position + "crate::".len()..];
+        let names: Vec<&str> = match rest.strip_prefix('{') {
+            Some(list) => list.split('}').next().unwrap().split(',').collect(),
+            None => vec![rest],
+        };
+        for name in names {
+            let name = name.trim_start();
+            let end = name.find(|letter: char| !(letter.is_alphanumeric() || letter == '_'));
+            rooms.push(name[..end.unwrap_or(name.len())].to_owned());
+        }
+    }
+    rooms
+}
+
+#[test]
+fn imports_go_one_way() {
+    let mut wrong = Vec::new();
+    for file in files() {
+        let own = room(&file.name);
+        let Some(own_rank) = rank(own) else {
+            assert!(
+                ["lib", "main", "build"].contains(&own),
+                "{} is in no room",
+                file.name
+            );
+            continue;
+        };
+        for other in imports(&file.code) {
+            let is_excepted = EXCEPTIONS
+                .iter()
+                .any(|(name, room, _)| *name == file.name && *room == other);
+            let is_lower = rank(&other).is_some_and(|rank| rank < own_rank);
+            // `record` reads what edge and gate hand to it, both of lower rank; everything else follows the ranks.
+            if other != own && !is_lower && !is_excepted {
+                wrong.push(format!("{} uses crate::{other}", file.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_check_sees_an_import_against_the_flow() {
+    let code = without_tests(
+        "use crate::{app::App, model::ids};\n#[cfg(test)]\nmod tests {\n    use crate::cli;\n}\nfn f() { crate::edge::x() }\n",
+    );
+    assert_eq!(imports(&code), ["app", "model", "edge"]);
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let files = files().into_iter();
+    let silent = files.filter(|file| !file.whole.starts_with("//! "));
+    let names: Vec<_> = silent.map(|file| file.name).collect();
+    assert!(
+        names.is_empty(),
+        "these do not start with `//!`: {names:#?}"
+    );
+}
+
+#[test]
+fn nothing_is_left_for_later_and_nothing_panics_by_plan() {
+    let mut wrong = Vec::new();
+    for file in files() {
+        for word in ["TODO", "FIXME", "XXX", "HACK"] {
+            if file.whole.contains(word) {
+                wrong.push(format!("{}: {word}", file.name));
+            }
+        }
+        for call in [
+            ".unwrap()",
+            ".expect(",
+            "panic!(",
+            "todo!(",
+            "unimplemented!(",
+            "unreachable!(",
+        ] {
+            if file.code.contains(call) {
+                wrong.push(format!("{}: {call}", file.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// `gate` decides and `edge` carries; neither tells anybody, and nothing below `app` asks the process.
+#[test]
+fn rooms_keep_their_doors_shut() {
+    let mut wrong = Vec::new();
+    for file in files() {
+        let own = room(&file.name);
+        let below_app = rank(own).is_some_and(|rank| rank < 9.0);
+        if own == "gate" && (file.code.contains("tracing::") || file.code.contains("println!")) {
+            wrong.push(format!("{} logs", file.name));
+        }
+        // `config/secrets.rs` reads `{ env = ... }`.
+        let reads_process = file.code.contains("env::var") || file.code.contains("tokio::signal");
+        if below_app && reads_process && file.name != "config/secrets.rs" {
+            wrong.push(format!("{} asks the process", file.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_map_names_every_room() {
+    let map = Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md");
+    let map = fs::read_to_string(map).unwrap();
+    for (room, _) in RANKS {
+        let is_named = [
+            format!("`{room}`"),
+            format!("`{room}/`"),
+            format!("{room}/"),
+            format!("{room}.rs"),
+        ];
+        assert!(
+            is_named.iter().any(|name| map.contains(name)),
+            "ARCHITECTURE.md does not name {room}"
+        );
+    }
+}

@@ -1,0 +1,70 @@
+//! `enforce = "monitor"`: the one, explicit, logged exception from failing closed.
+
+use crate::harness::app::{App, ok};
+use crate::harness::gate::Gate;
+use crate::harness::sender::{Provider, Sender};
+
+/// Fails when monitor mode is a property of the gate and not of the route.
+#[tokio::test]
+async fn what_fails_a_check_is_forwarded_and_told() {
+    let app = App::start(ok());
+    let config = [
+        Provider::Github.route("watched", &app.url("/watched"), "enforce = \"monitor\""),
+        Provider::Github.route("blocked", &app.url("/blocked"), ""),
+    ];
+    let gate = Gate::start(&config.concat()).await;
+    let forged = Sender::new(Provider::Github)
+        .event("/watched")
+        .flip_body_byte();
+    assert_eq!(gate.send(&forged).await.status, 200);
+    let request = app.only_request();
+    assert_eq!(
+        (request.target().as_str(), &request.body),
+        ("/watched", &forged.body)
+    );
+    gate.wait_for_line(&["\"monitored\"", "bad-signature", "watched"])
+        .await;
+    assert_eq!(gate.send(&forged.to("/blocked")).await.status, 401);
+    assert_eq!(app.count(), 1);
+}
+
+/// Fails when an unverified request is claimed, or told to the app as one that the gate vouches for.
+#[tokio::test]
+async fn what_was_not_verified_spends_no_id_and_carries_no_word_of_the_gate() {
+    let app = App::start(ok());
+    let route = Provider::Stripe.route("hook", &app.url("/in"), "enforce = \"monitor\"");
+    let gate = Gate::start(&route).await;
+    let forger = Sender::new(Provider::Stripe).with_secret(Provider::Stripe.other_secret());
+    for _ in 0..2 {
+        assert_eq!(
+            gate.send(&forger.event_of("/hook", "evt_1")).await.status,
+            200
+        );
+    }
+    let genuine = gate
+        .send(&Sender::new(Provider::Stripe).event_of("/hook", "evt_1"))
+        .await;
+    assert_eq!(
+        (genuine.status, genuine.header("hookgate-duplicate")),
+        (200, None)
+    );
+    let requests = app.requests();
+    assert_eq!(requests.len(), 3);
+    assert_eq!(requests[0].header("hookgate-event-id"), None);
+    assert_eq!(
+        requests[2].header("hookgate-event-id").as_deref(),
+        Some("evt_1")
+    );
+}
+
+/// Fails when monitor mode lets through what is no question of being genuine: framing, size, routes.
+#[tokio::test]
+async fn bounds_hold_in_monitor_mode_too() {
+    let app = App::start(ok());
+    let more = "enforce = \"monitor\"\nmax_body = \"1KiB\"";
+    let gate = Gate::start(&Provider::Github.route("hook", &app.url("/in"), more)).await;
+    let large = Sender::new(Provider::Github).sign("/hook", "id", &[b'x'; 5000]);
+    assert_eq!(gate.send(&large).await.status, 413);
+    assert_eq!(gate.send(&large.to("/other")).await.status, 404);
+    assert_eq!(app.count(), 0);
+}

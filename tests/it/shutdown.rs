@@ -1,0 +1,96 @@
+//! A graceful stop: no new connections, what is in flight ends within `shutdown_timeout`, exit code 0.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::app::{App, Behaviour, Latch, ok};
+use crate::harness::gate::Gate;
+use crate::harness::sender::{Hook, Provider, Sender};
+use crate::harness::{LIMIT, wait_for};
+
+fn event() -> Hook {
+    Sender::new(Provider::Github).event("/hook")
+}
+
+async fn gate(app: &App, server: &str) -> Gate {
+    let route = Provider::Github.route("hook", &app.url("/in"), "");
+    Gate::start(&format!("[server]\n{server}\n\n{route}")).await
+}
+
+/// Fails when the process ends on SIGTERM without draining.
+#[tokio::test]
+async fn what_is_in_flight_is_finished() {
+    for is_h2 in [false, true] {
+        let latch = Latch::default();
+        let app = App::start(Behaviour::Held(latch.clone(), 200));
+        let mut gate = gate(&app, "").await;
+        let client = if is_h2 {
+            gate.client_h2()
+        } else {
+            gate.client()
+        };
+        let held = tokio::spawn(async move { client.send(&event()).await.status });
+        app.wait_for_requests(1).await;
+        gate.signal("TERM");
+        let address = gate.address();
+        let is_closed = || std::net::TcpStream::connect(address).is_err();
+        wait_for("the listener to close", LIMIT, is_closed).await;
+        assert!(gate.is_alive(), "it waits for what is in flight");
+        latch.open();
+        assert_eq!(held.await.unwrap(), 200);
+        assert_eq!(gate.wait().await.code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_hold_it_up() {
+    let app = App::start(ok());
+    let mut gate = gate(&app, "").await;
+    let mut idle = gate.client().connect().await.unwrap();
+    assert_eq!(idle.send(&event()).await.status, 200);
+    let mut idle_h2 = gate.client_h2().connect().await.unwrap();
+    assert_eq!(idle_h2.send(&event()).await.status, 200);
+    // One that never says anything, in the middle of its handshake.
+    let _silent = std::net::TcpStream::connect(gate.address()).unwrap();
+    let began = Instant::now();
+    assert_eq!(gate.stop().await.code(), Some(0));
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+/// Fails when the drain has no limit of its own.
+#[tokio::test]
+async fn an_app_that_hangs_does_not_hold_it_up_for_ever() {
+    let app = App::start(Behaviour::Hang);
+    let mut gate = gate(&app, "shutdown_timeout = \"1s\"").await;
+    let client = gate.client();
+    let held = tokio::spawn(async move { client.try_send(&event()).await });
+    app.wait_for_requests(1).await;
+    let began = Instant::now();
+    let status = gate.stop().await;
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(
+        status.code().is_some(),
+        "it ends by itself, not by a signal"
+    );
+    // Whatever the sender got, it was no 2xx.
+    assert!(
+        held.await
+            .unwrap()
+            .map_or(true, |reply| reply.status >= 500)
+    );
+}
+
+#[tokio::test]
+async fn sigint_stops_it_too() {
+    let app = App::start(ok());
+    let mut gate = gate(&app, "").await;
+    gate.signal("INT");
+    assert_eq!(gate.wait().await.code(), Some(0));
+}
