@@ -1,7 +1,7 @@
 //! One log line in the making: fields in, one bounded line of text, JSON or journald's own format out.
 //!
 //! Whatever a stranger wrote passes through `Escaper` here and nowhere else: control characters, line ends, terminal
-//! escapes and characters that change the reading direction become `\uXXXX`, and each value is cut at a limit. So a line
+//! escapes and characters that change the reading direction become `\u` and four digits, and each value is cut at a limit. So a line
 //! stays one line, in each of the formats.
 
 use std::fmt::{self, Display, Write};

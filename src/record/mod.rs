@@ -146,7 +146,7 @@ impl Recorder {
     /// A config could not be used; the old one goes on. `error` is told, cut to what a line holds.
     pub fn reload_refused(&self, error: &dyn fmt::Display) {
         self.reloads_refused.fetch_add(1, Ordering::Relaxed);
-        let message = "config not reloaded, the running one goes on";
+        let message = "config refused";
         let mut line = self
             .logger
             .line(Now::read(), Level::ERROR, "reload", message);
