@@ -1,3 +1,5 @@
+//! Whole schemes: what they take, and what they refuse.
+
 use http::header::{AUTHORIZATION, HeaderValue};
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! What a value in the head has to look like.
+
 use super::*;
 
 fn parse(text: &str, unit: TimeUnit) -> Option<i64> {

@@ -210,9 +210,12 @@ impl Refusing {
         Self(socket)
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap().as_socket().unwrap()
+    }
+
     pub fn url(&self, path: &str) -> String {
-        let address = self.0.local_addr().unwrap().as_socket().unwrap();
-        format!("http://{address}{path}")
+        format!("http://{}{path}", self.address())
     }
 }
 
