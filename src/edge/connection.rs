@@ -14,7 +14,7 @@ use http::{HeaderValue, Request, StatusCode, header};
 use hyper::body::Incoming;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
@@ -35,6 +35,10 @@ use crate::net::problem;
 /// For the goodbye: so long, and so many bytes that the peer may still send before it reads our last answer.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A connection that was accepted before a drain began and has had no request yet still gets one: its sender knows nothing
+/// of the drain. Three round trips of a slow network, and some.
+const NEWCOMER_GRACE: Duration = Duration::from_secs(2);
 
 /// What the requests of one connection share.
 pub(super) struct Shared<H> {
@@ -112,7 +116,7 @@ async fn open(
     let (drain, abort) = stop.waits();
     let (drain, abort) = (pin!(drain), pin!(abort));
     let mut signals = stop.signals(drain, abort);
-    let mut opening = pin!(timeout_at(deadline, async {
+    let mut opening = pin!(async {
         let ip = announced(edge, settings, &mut stream, peer).await?;
         let slot = source_slot(edge, settings, ip)?;
         let transport = handshake(edge, settings, stream, ip).await?;
@@ -121,20 +125,31 @@ async fn open(
             ip,
             slot,
         })
-    }));
-    // Nobody waits for an answer yet, so a drain ends this at once.
-    let done = std::future::poll_fn(|context| {
-        if signals.poll_level(context).is_drain() {
-            return Poll::Ready(Ok(None));
+    });
+    let mut timer = pin!(tokio::time::sleep_until(deadline));
+    let mut is_draining = false;
+    std::future::poll_fn(|context| {
+        let level = signals.poll_level(context);
+        if level.is_abort() {
+            return Poll::Ready(None);
         }
-        opening.as_mut().poll(context)
+        if level.is_drain() && !is_draining {
+            is_draining = true;
+            let soon = Instant::now() + NEWCOMER_GRACE;
+            timer.as_mut().reset(deadline.min(soon));
+        }
+        if let Poll::Ready(opened) = opening.as_mut().poll(context) {
+            return Poll::Ready(opened);
+        }
+        timer.as_mut().poll(context).map(|()| {
+            if !is_draining {
+                edge.counters().handshakes_timed_out.add();
+                edge.tell(EdgeEvent::HandshakeTimeout { ip: peer });
+            }
+            None
+        })
     })
-    .await;
-    done.unwrap_or_else(|_| {
-        edge.counters().handshakes_timed_out.add();
-        edge.tell(EdgeEvent::HandshakeTimeout { ip: peer });
-        None
-    })
+    .await
 }
 
 /// The sender by the PROXY protocol where it is required, else the peer.
@@ -210,7 +225,8 @@ async fn serve_h2<H: Handler>(
     tracker: TaskTracker,
 ) {
     let ip = shared.peer.ip;
-    if wait(&mut transport, shared.settings.idle_timeout, stop).await != Wake::Bytes {
+    let idle = shared.settings.idle_timeout;
+    if wait(&mut transport, idle, NEWCOMER_GRACE, stop).await != Wake::Bytes {
         return close(transport).await;
     }
     let end = Box::pin(http2::drive(transport, shared, stop, tracker)).await;
@@ -228,9 +244,11 @@ async fn serve_h2<H: Handler>(
 
 async fn serve_h1<H: Handler>(mut transport: Transport, shared: &Arc<Shared<H>>, stop: &Stop) {
     let idle = shared.settings.idle_timeout;
+    let mut grace = NEWCOMER_GRACE;
     loop {
-        match wait(&mut transport, idle, stop).await {
-            Wake::Bytes => {}
+        match wait(&mut transport, idle, grace, stop).await {
+            // Whoever has had an answer knows that an idle connection may end at any time.
+            Wake::Bytes => grace = Duration::ZERO,
             Wake::Idle => {
                 shared.edge.counters().idle_closed.add();
                 return close(transport).await;
@@ -265,13 +283,14 @@ async fn serve_h1<H: Handler>(mut transport: Transport, shared: &Arc<Shared<H>>,
     }
 }
 
-/// Waits for the first byte of the next request, with next to no memory.
-async fn wait(transport: &mut Transport, idle: Duration, stop: &Stop) -> Wake {
+/// Waits for the first byte of the next request, with next to no memory; from the begin of a drain for `grace` at most.
+async fn wait(transport: &mut Transport, idle: Duration, grace: Duration, stop: &Stop) -> Wake {
     transport.release();
     let (drain, abort) = stop.waits();
     let (drain, abort) = (pin!(drain), pin!(abort));
     let mut signals = stop.signals(drain, abort);
     let mut timer = pin!(tokio::time::sleep(idle));
+    let mut is_draining = false;
     std::future::poll_fn(|context| {
         let level = signals.poll_level(context);
         // Bytes before the stop: a request that is here already is still answered.
@@ -280,10 +299,16 @@ async fn wait(transport: &mut Transport, idle: Duration, stop: &Stop) -> Wake {
             Poll::Ready(_) => return Poll::Ready(Wake::PeerGone),
             Poll::Pending => {}
         }
-        if level.is_drain() {
+        if level.is_abort() || (level.is_drain() && grace.is_zero()) {
             return Poll::Ready(Wake::Stop);
         }
-        timer.as_mut().poll(context).map(|()| Wake::Idle)
+        if level.is_drain() && !is_draining {
+            is_draining = true;
+            let end = timer.deadline().min(Instant::now() + grace);
+            timer.as_mut().reset(end);
+        }
+        let end = if is_draining { Wake::Stop } else { Wake::Idle };
+        timer.as_mut().poll(context).map(|()| end)
     })
     .await
 }

@@ -104,18 +104,23 @@ pub(super) async fn drive<H: Handler>(
     let mut signals = stop.signals(drain, abort);
     let mut lookout = Lookout::new(&watch, pause);
     let mut is_draining = false;
+    let has_begun = || watch.served.load(Relaxed) > 0;
     let turn = poll_fn(|context| {
         let level = signals.poll_level(context);
         if level.is_abort() {
             return Poll::Ready(Turn::Aborted);
         }
-        if level.is_drain() && !is_draining {
+        // Not before the request that woke the connection has begun: hyper closes one of which it has read no head.
+        if level.is_drain() && !is_draining && has_begun() {
             is_draining = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
         // An error here is a peer that broke off or broke the rules; what is to be done is the same as at a clean end.
         if Pin::new(&mut connection).poll(context).is_ready() {
             return Poll::Ready(Turn::Over);
+        }
+        if level.is_drain() && !is_draining && has_begun() {
+            context.waker().wake_by_ref();
         }
         lookout.poll(timer.as_mut(), context)
     })

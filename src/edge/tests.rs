@@ -342,7 +342,6 @@ async fn a_drain_closes_idle_connections_and_finishes_requests() {
     let mut patient = server();
     patient.idle_timeout = Duration::from_secs(60);
     let rig = Rig::tls(patient).await;
-    let mut idle = rig.connect(b"http/1.1").await;
     let mut used = rig.connect(b"http/1.1").await;
     used.write_all(POST).await.unwrap();
     read_until(&mut used, ECHO).await;
@@ -353,14 +352,52 @@ async fn a_drain_closes_idle_connections_and_finishes_requests() {
     wait_for(|| rig.edge.counters().requests.read() == 2).await;
     rig.drain.cancel();
     let start = Instant::now();
-    read_all(&mut idle).await;
     read_all(&mut used).await;
     assert!(start.elapsed() < Duration::from_millis(400));
     let answer = read_all(&mut busy).await;
     assert!(answer.contains("connection: close"), "{answer}");
     assert!(answer.contains("GET /slow"), "{answer}");
-    drop((idle, used, busy));
+    drop((used, busy));
     timeout(Duration::from_secs(3), rig.served)
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+// Mutation: let `NEWCOMER_GRACE` be zero.
+#[tokio::test]
+async fn who_connected_before_a_drain_still_gets_an_answer() {
+    let rig = Rig::tls(server()).await;
+    let unshaken = TcpStream::connect(rig.address).await.unwrap();
+    let mut silent = rig.connect(b"http/1.1").await;
+    let mut fresh = rig.connect(b"http/1.1").await;
+    let fresh_h2 = rig.connect(b"h2").await;
+    wait_for(|| rig.edge.counters().accepted.read() == 4).await;
+    rig.drain.cancel();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let (begin, rest) = POST.split_at(20);
+    fresh.write_all(begin).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    fresh.write_all(rest).await.unwrap();
+    let answer = read_all(&mut fresh).await;
+    assert!(answer.ends_with(ECHO), "{answer:?}");
+    let mut late = rig.wrap(unshaken, b"http/1.1").await;
+    late.write_all(POST).await.unwrap();
+    assert!(read_all(&mut late).await.ends_with(ECHO));
+    let (mut send, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(fresh_h2))
+            .await
+            .unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get("https://localhost/a").body(Full::new(Bytes::new()));
+    let answer = send.send_request(request.unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    drop(answer);
+    let _ = timeout(Duration::from_secs(3), connection).await.unwrap();
+    // Who says nothing holds up nobody.
+    assert_eq!(read_all(&mut silent).await, "");
+    drop((fresh, late, silent));
+    timeout(Duration::from_secs(4), rig.served)
         .await
         .unwrap()
         .unwrap();
