@@ -355,6 +355,23 @@ mod tests {
     }
 
     #[test]
+    fn journald_gets_a_datagram_for_each_line() {
+        let (ours, theirs) = UnixDatagram::pair().unwrap();
+        let logger = Logger::start(Encoding::Journal, Level::INFO, Sink::Journal(ours)).unwrap();
+        say(&logger, "one");
+        say(&logger, "two\nPRIORITY=0");
+        logger.close();
+        let mut buffer = [0; 512];
+        for message in ["one", "two\\nPRIORITY=0"] {
+            let length = theirs.recv(&mut buffer).unwrap();
+            let expected = format!(
+                "PRIORITY=6\nSYSLOG_IDENTIFIER=hookgate\nHOOKGATE_TARGET=test\nMESSAGE={message}\n"
+            );
+            assert_eq!(buffer[..length], *expected.as_bytes());
+        }
+    }
+
+    #[test]
     fn the_level_can_change() {
         let logger = Logger::to_writer(Encoding::Text, Level::INFO, Box::new(io::sink())).unwrap();
         assert!(logger.is_enabled(Level::INFO) && !logger.is_enabled(Level::DEBUG));
