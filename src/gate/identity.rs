@@ -22,7 +22,7 @@ pub struct IdentityRules {
 pub struct Identity {
     /// The provider's id of the event.
     pub event_id: Option<EventId>,
-    /// Its type: 1 to 255 characters of visible ASCII.
+    /// Its type: 1 to 255 characters of printable ASCII, with visible ones at both ends.
     pub event_type: Option<Box<str>>,
 }
 
@@ -42,17 +42,15 @@ struct Body<'a> {
 impl IdentityRules {
     /// Takes over the fields of a spec.
     #[must_use]
-    pub fn compile(spec: &Spec) -> Self {
-        let mut pointers: Vec<&[String]> = Vec::new();
-        let mut place = |field| match field {
-            &Field::Header(ref name) => Place::Header(name.clone()),
-            Field::Json(pointer) => {
-                pointers.push(pointer);
-                Place::Json(pointers.len() - 1)
-            }
+    pub fn compile<'s>(spec: &'s Spec) -> Self {
+        let mut pointers: Vec<&'s [String]> = Vec::new();
+        let mut places = |fields: &'s [Field]| -> Box<[Place]> {
+            fields
+                .iter()
+                .map(|field| place(field, &mut pointers))
+                .collect()
         };
-        let ids = spec.event_id.iter().map(&mut place).collect();
-        let types = spec.event_type.iter().map(&mut place).collect();
+        let (ids, types) = (places(&spec.event_id), places(&spec.event_type));
         Self {
             ids,
             types,
@@ -97,6 +95,16 @@ impl<'a> Body<'a> {
     }
 }
 
+fn place<'s>(field: &'s Field, pointers: &mut Vec<&'s [String]>) -> Place {
+    match field {
+        Field::Header(name) => Place::Header(name.clone()),
+        Field::Json(pointer) => {
+            pointers.push(pointer);
+            Place::Json(pointers.len() - 1)
+        }
+    }
+}
+
 /// The first place that holds anything decides: a later one must not stand in for one that is unreadable.
 fn read_id(
     places: &[Place],
@@ -134,8 +142,10 @@ fn read_id(
 }
 
 fn read_type(places: &[Place], headers: &HeaderMap, body: &mut Body<'_>) -> Option<Box<str>> {
+    // GitLab's have spaces inside: `Push Hook`.
     let is_fit = |text: &&str| {
-        (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+        let is_printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        (1..=255).contains(&text.len()) && is_printable && text.trim() == *text
     };
     places.iter().find_map(|place| match place {
         Place::Header(name) => {
@@ -246,7 +256,8 @@ mod tests {
         for body in [
             r#"{"id":"a","type":""}"#,
             r#"{"id":"a","type":{}}"#,
-            r#"{"id":"a","type":"t t"}"#,
+            r#"{"id":"a","type":"t\tt"}"#,
+            r#"{"id":"a","type":" t"}"#,
             r#"{"id":"a","type":"t","type":"u"}"#,
         ] {
             assert_eq!(read(&[], body), ok("a -"), "{body}");
