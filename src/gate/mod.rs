@@ -8,3 +8,6 @@ pub mod reject;
 pub mod route;
 pub mod signature;
 pub mod verdict;
+
+#[cfg(test)]
+mod vector_tests;

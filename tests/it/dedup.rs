@@ -78,7 +78,7 @@ async fn a_retry_with_a_fresh_signature_is_a_duplicate() {
 async fn a_captured_request_under_a_fresh_id_is_a_duplicate() {
     for (provider, id) in [
         (Provider::Github, "X-GitHub-Delivery"),
-        (Provider::Shopify, "X-Shopify-Event-Id"),
+        (Provider::Shopify, "X-Shopify-Webhook-Id"),
         (Provider::XWebhook, "X-Webhook-ID"),
     ] {
         let app = App::start(ok());
