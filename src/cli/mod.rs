@@ -5,7 +5,9 @@
 pub mod check;
 mod completions;
 pub mod config;
+mod demo;
 pub mod output;
+mod run;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,7 +26,9 @@ pub const EXIT_USAGE: u8 = 2;
         hookgate stands in front of your app, terminates TLS, and decides for each webhook whether it is \
         genuine, fresh, allowed and new. One TOML file says how; one binary does it.",
     after_help = "Examples:\n  \
-        hookgate completions bash > /etc/bash_completion.d/hookgate\n\n\
+        hookgate demo                                           see what it does; needs nothing\n  \
+        hookgate check --config /etc/hookgate/hookgate.toml     see what is wrong with a config\n  \
+        hookgate run --config /etc/hookgate/hookgate.toml       run it\n\n\
         Exit codes: 0 done, 1 failed, 2 wrong usage or config.",
     arg_required_else_help = true,
     disable_help_subcommand = true
@@ -36,6 +40,21 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the gate
+    #[command(
+        long_about = "Run the gate in the foreground, with one config file.\n\n\
+            SIGHUP reloads the file: all of it or, where it has an error, nothing. SIGTERM and SIGINT end the process \
+            after what is in flight has been finished.",
+        after_help = "Examples:\n  \
+            hookgate run --config /etc/hookgate/hookgate.toml\n  \
+            kill -HUP $(pidof hookgate)     reload; under systemd: systemctl reload hookgate\n\n\
+            Exit codes: 0 ended by a signal, 1 failed, 2 the config cannot be used."
+    )]
+    Run {
+        /// The config file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
     /// Show everything that is wrong with a config file
     #[command(after_help = "Examples:\n  \
             hookgate check --config /etc/hookgate/hookgate.toml\n\n\
@@ -47,6 +66,22 @@ enum Command {
         /// Print one JSON document
         #[arg(long)]
         json: bool,
+    },
+    /// Show what the gate does: real signed events and attacks through the real gate, on loopback
+    #[command(
+        long_about = "Show what the gate does, with real TLS and real signatures, on loopback only.\n\n\
+            Makes a throw-away certificate, starts a small app and the gate in front of it, sends signed Stripe, \
+            GitHub, Shopify, Slack and Standard Webhooks events, then attacks, and prints what became of each. Then \
+            it stays up and prints curl commands to try by hand.",
+        after_help = "Examples:\n  \
+            hookgate demo          look, then try by hand; Ctrl-C ends it\n  \
+            hookgate demo --once   look and end\n\n\
+            Exit codes: 0 all lines of the table are as they should be, 1 some are not."
+    )]
+    Demo {
+        /// End after the table
+        #[arg(long)]
+        once: bool,
     },
     /// Describe the config file
     Config {
@@ -67,6 +102,9 @@ enum Command {
 #[derive(Subcommand)]
 enum ConfigCommand {
     /// Print the JSON Schema of the config file, for editors
+    #[command(after_help = "Examples:\n  \
+            hookgate config schema > hookgate.schema.json\n  \
+            echo '#:schema ./hookgate.schema.json' | cat - hookgate.toml     what editors look for")]
     Schema,
 }
 
@@ -74,7 +112,9 @@ enum ConfigCommand {
 #[must_use]
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Run { config } => run::run(&config),
         Command::Check { config, json } => check::run(&config, json),
+        Command::Demo { once } => demo::run(once),
         Command::Config {
             command: ConfigCommand::Schema,
         } => config::print_schema(),

@@ -22,6 +22,9 @@ pub fn styled(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// Where there is no terminal to ask for its width.
+const WIDTH: u16 = 120;
+
 /// A table as wide as the terminal, with this header.
 #[must_use]
 pub fn table(header: &[&str]) -> Table {
@@ -30,5 +33,8 @@ pub fn table(header: &[&str]) -> Table {
         .load_style(UTF8_HORIZONTAL_ONLY)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(header);
+    if !table.is_tty() {
+        table.set_width(WIDTH);
+    }
     table
 }

@@ -1,4 +1,99 @@
-//! Host + path -> route.
+//! Host + path -> route, by the bytes that were sent.
+
+use std::collections::HashMap;
+
+use crate::config::model::{PathRule, Route};
 
 /// The position of a route in its generation.
 pub type RouteIndex = usize;
+
+/// All routes of a generation.
+#[derive(Default)]
+pub struct RouteTable {
+    by_host: HashMap<Box<str>, Paths>,
+    every_host: Paths,
+}
+
+#[derive(Default)]
+struct Paths {
+    exact: HashMap<Box<str>, RouteIndex>,
+    /// Longest first.
+    prefixes: Vec<(Box<str>, RouteIndex)>,
+}
+
+impl RouteTable {
+    /// Takes the routes in their order.
+    #[must_use]
+    pub fn build(routes: &[Route]) -> Self {
+        let mut table = Self::default();
+        for (index, route) in routes.iter().enumerate() {
+            let paths = match &route.host {
+                Some(host) => table.by_host.entry(host.as_str().into()).or_default(),
+                None => &mut table.every_host,
+            };
+            match &route.path {
+                PathRule::Exact(path) => {
+                    paths.exact.insert(path.as_str().into(), index);
+                }
+                PathRule::Prefix(prefix) => paths.prefixes.push((prefix.as_str().into(), index)),
+            }
+        }
+        let all = table.by_host.values_mut().chain([&mut table.every_host]);
+        for paths in all {
+            paths
+                .prefixes
+                .sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        }
+        table
+    }
+
+    /// A route with a host beats one without, an exact path every prefix, a longer prefix a shorter one.
+    #[must_use]
+    pub fn find(&self, host: &str, path: &str) -> Option<RouteIndex> {
+        let named = if self.by_host.is_empty() {
+            None
+        } else {
+            self.by_host.get(host.to_ascii_lowercase().as_str())
+        };
+        named
+            .and_then(|paths| paths.find(path))
+            .or_else(|| self.every_host.find(path))
+    }
+}
+
+impl Paths {
+    fn find(&self, path: &str) -> Option<RouteIndex> {
+        if let Some(index) = self.exact.get(path) {
+            return Some(*index);
+        }
+        let found = self
+            .prefixes
+            .iter()
+            .find(|(prefix, _)| is_below(path, prefix));
+        found
+            .filter(|(prefix, _)| is_plain(path.get(prefix.len()..).unwrap_or_default()))
+            .map(|(_, index)| *index)
+    }
+}
+
+fn is_below(path: &str, prefix: &str) -> bool {
+    let Some(rest) = path.strip_prefix(prefix) else {
+        return false;
+    };
+    rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/')
+}
+
+/// The rest behind a prefix goes to the app as it is, so it holds nothing that an app may resolve into another path.
+fn is_plain(rest: &str) -> bool {
+    let lower = rest.to_ascii_lowercase();
+    let is_odd = lower.contains("//")
+        || lower.contains('\\')
+        || lower.contains("%2e")
+        || lower.contains("%2f")
+        || lower.contains("%5c")
+        || lower.contains("%00");
+    !is_odd
+        && rest
+            .split('/')
+            .all(|segment| segment != "." && segment != "..")
+}

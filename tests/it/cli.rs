@@ -1,6 +1,9 @@
 //! The command line: help that teaches, exit codes, completions, the demo.
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
+
+use crate::harness::signal;
 
 fn hookgate(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hookgate"));
@@ -126,7 +129,7 @@ fn the_demo_shows_what_it_promises() {
         ("fresh delivery id", "duplicate"),
         ("100 KB", "body-too-large"),
         ("foreign address", "source-not-allowed"),
-        ("burst", "source-rate-limited"),
+        ("60 times", "source-rate-limited"),
     ] {
         assert!(
             out.contains(sent) && out.contains(decided),
@@ -134,4 +137,52 @@ fn the_demo_shows_what_it_promises() {
         );
     }
     assert!(out.contains("All 14 lines are as they should be."), "{out}");
+}
+
+/// Fails when a printed command does not sign as the provider does, or names a file that is gone.
+#[test]
+fn the_commands_that_the_demo_prints_work() {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_hookgate"))
+        .arg("demo")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let mut printed = String::new();
+    for line in lines.by_ref() {
+        let line = line.unwrap();
+        if line.contains("Ctrl-C") {
+            break;
+        }
+        printed.push_str(&line);
+        printed.push('\n');
+    }
+    let commands: Vec<&str> = printed
+        .split("\n# ")
+        .skip(1)
+        .map(|part| part.split_once('\n').unwrap().1)
+        .collect();
+    let expected = [
+        ("200", "accepted"),
+        ("401", "refused"),
+        ("200", "accepted"),
+        ("404", "refused"),
+    ];
+    assert_eq!(commands.len(), expected.len(), "{printed}");
+    for (command, (status, verdict)) in commands.iter().zip(expected) {
+        let output = Command::new("bash").args(["-c", command]).output().unwrap();
+        let answer = text(&output.stdout);
+        assert!(
+            answer.contains(&format!(" {status}")),
+            "{command}\n{answer}\n{}",
+            text(&output.stderr)
+        );
+        let told = lines
+            .by_ref()
+            .map(Result::unwrap)
+            .find(|line| line.starts_with("gate: "));
+        assert!(told.is_some_and(|told| told.contains(verdict) && told.contains(status)));
+    }
+    signal(demo.id(), "INT");
+    assert_eq!(demo.wait().unwrap().code(), Some(0));
 }

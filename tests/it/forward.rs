@@ -15,7 +15,11 @@ const TIMES: &str = "timeout = \"700ms\"\nconnect_timeout = \"2s\"\n";
 
 /// A gate with one GitHub route `/hook` to the app's `/in`.
 async fn gate_for(upstream: &str, more: &str) -> Gate {
-    Gate::start(&Provider::Github.route("hook", upstream, &format!("{TIMES}{more}"))).await
+    let route = Provider::Github.route("hook", upstream, &format!("{TIMES}{more}"));
+    Gate::start(&format!(
+        "[server]\nper_source_rate_limit = false\n\n{route}"
+    ))
+    .await
 }
 
 fn event() -> Hook {

@@ -27,7 +27,7 @@ pub struct Gate {
 }
 
 /// What the log says when a reload was refused.
-pub const RELOAD_REFUSED: &str = "config not reloaded, the running one goes on";
+pub const RELOAD_REFUSED: &str = "config refused";
 
 /// How to start a gate.
 pub struct Options {
@@ -330,7 +330,9 @@ impl Drop for Gate {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("log of the gate:\n{}", self.log_lines().join("\n"));
+            let lines = self.log_lines();
+            let last = &lines[lines.len().saturating_sub(30)..];
+            eprintln!("end of the gate's log:\n{}", last.join("\n"));
         }
     }
 }

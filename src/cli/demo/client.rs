@@ -1,0 +1,81 @@
+//! The demo's sender: one HTTP/1.1 connection over TLS, from a loopback address of its choice.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpSocket;
+use tokio_rustls::TlsConnector;
+
+use crate::cli::demo::events::Webhook;
+
+/// Everything is on this machine; longer than this means that something hangs.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// What the gate answered.
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+}
+
+/// An open connection.
+pub(super) struct Connection(SendRequest<Full<Bytes>>);
+
+/// Connects with a full TLS handshake.
+pub(super) async fn open(
+    gate: SocketAddr,
+    from: Ipv4Addr,
+    tls: &Arc<ClientConfig>,
+) -> anyhow::Result<Connection> {
+    let opening = async {
+        let socket = TcpSocket::new_v4()?;
+        socket
+            .bind((from, 0).into())
+            .with_context(|| format!("cannot send from {from}"))?;
+        let stream = socket.connect(gate).await.context("cannot connect")?;
+        let name = ServerName::try_from("localhost")?;
+        let stream = TlsConnector::from(Arc::clone(tls))
+            .connect(name, stream)
+            .await;
+        let stream = stream.context("no TLS")?;
+        let (requests, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        Ok(Connection(requests))
+    };
+    tokio::time::timeout(LIMIT, opening)
+        .await
+        .context("the gate does not take connections")?
+}
+
+impl Connection {
+    /// One request and its answer.
+    pub(super) async fn send(&mut self, webhook: &Webhook) -> anyhow::Result<Reply> {
+        let mut request = Request::post(webhook.path)
+            .header("host", "localhost")
+            .header("content-type", "application/json");
+        for (name, value) in &webhook.headers {
+            request = request.header(*name, value);
+        }
+        let request = request.body(Full::from(webhook.body.clone()))?;
+        let exchange = async {
+            self.0.ready().await?;
+            let (head, body) = self.0.send_request(request).await?.into_parts();
+            body.collect().await?;
+            Ok(Reply {
+                status: head.status,
+                headers: head.headers,
+            })
+        };
+        tokio::time::timeout(LIMIT, exchange)
+            .await
+            .context("the gate does not answer")?
+    }
+}

@@ -1,0 +1,295 @@
+//! What the demo sends: real events, signed as the providers sign, and then what attackers make of them.
+
+use std::net::Ipv4Addr;
+
+use bytes::Bytes;
+use data_encoding::{BASE64, HEXLOWER};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::cli::demo::stage::Secrets;
+use crate::cli::demo::told::Decision;
+use crate::gate::reject::Reason;
+use crate::model::clock::Now;
+
+/// More than the routes of the demo take.
+const OVERSIZE: usize = 100_000;
+
+/// More than the demo's per-source rate and its burst, even where a machine takes a second for them.
+const FLOOD: usize = 60;
+
+/// One line of the table.
+pub(super) struct Act {
+    pub(super) title: &'static str,
+    pub(super) webhook: Webhook,
+    /// Each attacker has an address of their own, so that the limits of one do not touch the others.
+    pub(super) from: Ipv4Addr,
+    pub(super) times: usize,
+    pub(super) expected: Expected,
+}
+
+/// What has to come of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Expected {
+    /// The app gets it, once, byte for byte.
+    Forwarded,
+    /// The gate says yes by itself, the app gets nothing.
+    Duplicate,
+    /// The gate says no for this reason, the app gets nothing.
+    Refused(Reason),
+}
+
+impl Expected {
+    /// Whether the gate's log says what it should.
+    pub(super) fn is_told_by(self, decision: &Decision) -> bool {
+        let (verdict, reason) = match self {
+            Self::Forwarded => ("accepted", None),
+            Self::Duplicate => ("duplicate", None),
+            Self::Refused(reason) => ("refused", Some(reason.explanation().code)),
+        };
+        decision.verdict == verdict && decision.reason.as_deref() == reason
+    }
+}
+
+/// One request.
+#[derive(Clone)]
+pub(super) struct Webhook {
+    pub(super) path: &'static str,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) body: Bytes,
+}
+
+impl Webhook {
+    fn new(path: &'static str, headers: Vec<(&'static str, String)>, body: &str) -> Self {
+        Self {
+            path,
+            headers,
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        }
+    }
+
+    fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(field, _)| *field != name);
+        self
+    }
+
+    fn with(mut self, name: &'static str, value: &str) -> Self {
+        self = self.without(name);
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+
+    fn with_body(mut self, body: &str) -> Self {
+        self.body = Bytes::copy_from_slice(body.as_bytes());
+        self
+    }
+}
+
+/// Every act, in order: the second half lives on what the first half sent.
+pub(super) fn all(secrets: &Secrets) -> Vec<Act> {
+    let mut acts = honest(secrets);
+    acts.extend(attacks(secrets));
+    acts
+}
+
+fn act(title: &'static str, webhook: Webhook, last: u8, expected: Expected) -> Act {
+    Act {
+        title,
+        webhook,
+        from: Ipv4Addr::new(127, 0, 0, last),
+        times: 1,
+        expected,
+    }
+}
+
+fn honest(secrets: &Secrets) -> Vec<Act> {
+    let now = Now::read().unix_seconds();
+    let yes = Expected::Forwarded;
+    vec![
+        act(
+            "Stripe: invoice.paid",
+            stripe(&secrets.stripe, "evt_1", now),
+            1,
+            yes,
+        ),
+        act("GitHub: push", github(&secrets.github), 1, yes),
+        act("Shopify: orders/create", shopify(&secrets.shopify), 1, yes),
+        act("Slack: message", slack(&secrets.slack, now), 1, yes),
+        act(
+            "Standard Webhooks: order.shipped",
+            standard(&secrets.standard_webhooks, "msg_1", now),
+            1,
+            yes,
+        ),
+    ]
+}
+
+fn attacks(secrets: &Secrets) -> Vec<Act> {
+    let now = Now::read().unix_seconds();
+    let no = Expected::Refused;
+    let push = github(&secrets.github);
+    let flipped = PUSH.replace("refs/heads/main", "refs/heads/mein");
+    let fresh_id = push
+        .clone()
+        .with("X-GitHub-Delivery", "9f1c6b1e-0000-4000-8000-000000000002");
+    let order = standard(&secrets.standard_webhooks, "msg_2", now);
+    let partner = partner(&secrets.partner, now);
+    let large = github_of(&secrets.github, &"x".repeat(OVERSIZE));
+    let mut flood = act(
+        "the same event 60 times in a row",
+        push.clone(),
+        19,
+        no(Reason::SourceRate),
+    );
+    flood.times = FLOOD;
+    vec![
+        act(
+            "one byte of the body changed",
+            push.clone().with_body(&flipped),
+            11,
+            no(Reason::BadSignature),
+        ),
+        act(
+            "signed with a wrong secret",
+            shopify("not the secret"),
+            12,
+            no(Reason::BadSignature),
+        ),
+        act(
+            "captured ten minutes ago",
+            stripe(&secrets.stripe, "evt_2", now - 600),
+            13,
+            no(Reason::StaleTimestamp),
+        ),
+        act(
+            "no signature at all",
+            order.without("webhook-signature"),
+            14,
+            no(Reason::MissingMaterial),
+        ),
+        act("the same GitHub event again", push, 15, Expected::Duplicate),
+        act(
+            "... under a fresh delivery id",
+            fresh_id,
+            16,
+            Expected::Duplicate,
+        ),
+        act(
+            "signed, but 100 KB for 64 KiB",
+            large,
+            17,
+            no(Reason::BodyTooLarge),
+        ),
+        act(
+            "signed, but from a foreign address",
+            partner,
+            18,
+            no(Reason::SourceNotAllowed),
+        ),
+        flood,
+    ]
+}
+
+const PUSH: &str = r#"{"ref":"refs/heads/main","after":"6113728f27ae82c7b1a177c8d03f9e96e0adf246","repository":{"full_name":"acme/shop"}}"#;
+
+fn stripe(secret: &str, id: &str, at: i64) -> Webhook {
+    let body = format!(
+        r#"{{"id":"{id}","object":"event","type":"invoice.paid","data":{{"object":{{"amount_paid":1999,"currency":"eur"}}}}}}"#
+    );
+    let hex = HEXLOWER.encode(&mac(
+        secret.as_bytes(),
+        &[at.to_string().as_bytes(), b".", body.as_bytes()],
+    ));
+    Webhook::new(
+        "/stripe",
+        vec![("Stripe-Signature", format!("t={at},v1={hex}"))],
+        &body,
+    )
+}
+
+fn github(secret: &str) -> Webhook {
+    github_of(secret, PUSH)
+}
+
+fn github_of(secret: &str, body: &str) -> Webhook {
+    let hex = HEXLOWER.encode(&mac(secret.as_bytes(), &[body.as_bytes()]));
+    let headers = vec![
+        ("X-GitHub-Event", "push".to_owned()),
+        (
+            "X-GitHub-Delivery",
+            "9f1c6b1e-0000-4000-8000-000000000001".to_owned(),
+        ),
+        ("X-Hub-Signature-256", format!("sha256={hex}")),
+    ];
+    Webhook::new("/github", headers, body)
+}
+
+fn shopify(secret: &str) -> Webhook {
+    let body = r#"{"id":820982911946154508,"email":"jon@example.com","total_price":"403.00"}"#;
+    let headers = vec![
+        ("X-Shopify-Topic", "orders/create".to_owned()),
+        (
+            "X-Shopify-Webhook-Id",
+            "b54557e4-bdd9-4b37-8a5f-bf7d70bcd043".to_owned(),
+        ),
+        (
+            "X-Shopify-Hmac-Sha256",
+            BASE64.encode(&mac(secret.as_bytes(), &[body.as_bytes()])),
+        ),
+    ];
+    Webhook::new("/shopify", headers, body)
+}
+
+fn slack(secret: &str, at: i64) -> Webhook {
+    let body = r#"{"type":"event_callback","event_id":"Ev08MFMKH6","event":{"type":"message","text":"Deployed."}}"#;
+    let at = at.to_string();
+    let signed: [&[u8]; 4] = [b"v0:", at.as_bytes(), b":", body.as_bytes()];
+    let hex = HEXLOWER.encode(&mac(secret.as_bytes(), &signed));
+    let headers = vec![
+        ("X-Slack-Signature", format!("v0={hex}")),
+        ("X-Slack-Request-Timestamp", at),
+    ];
+    Webhook::new("/slack", headers, body)
+}
+
+fn standard(secret: &str, id: &str, at: i64) -> Webhook {
+    let body =
+        r#"{"type":"order.shipped","timestamp":"2026-11-03T20:26:10Z","data":{"order":"A-17"}}"#;
+    let encoded = secret.trim_start_matches("whsec_");
+    // The secret was made a moment ago; one that cannot be decoded signs nothing, and the table shows it.
+    let key = BASE64.decode(encoded.as_bytes()).unwrap_or_default();
+    let at = at.to_string();
+    let signed = [id.as_bytes(), b".", at.as_bytes(), b".", body.as_bytes()];
+    let signature = format!("v1,{}", BASE64.encode(&mac(&key, &signed)));
+    let headers = vec![
+        ("webhook-id", id.to_owned()),
+        ("webhook-timestamp", at),
+        ("webhook-signature", signature),
+    ];
+    Webhook::new("/orders", headers, body)
+}
+
+fn partner(secret: &str, at: i64) -> Webhook {
+    let body = r#"{"type":"stock.changed","item":"A-17","left":3}"#;
+    let headers = vec![
+        ("X-Webhook-ID", "wh_1".to_owned()),
+        ("X-Webhook-Timestamp", (at * 1000).to_string()),
+        (
+            "X-Webhook-Signature",
+            HEXLOWER.encode(&mac(secret.as_bytes(), &[body.as_bytes()])),
+        ),
+    ];
+    Webhook::new("/partner", headers, body)
+}
+
+/// HMAC-SHA256 over the pieces, as a sender computes it.
+fn mac(key: &[u8], pieces: &[&[u8]]) -> Vec<u8> {
+    // HMAC takes keys of every length (RFC 2104), so there is no key to refuse.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
+        return Vec::new();
+    };
+    for piece in pieces {
+        mac.update(piece);
+    }
+    mac.finalize().into_bytes().to_vec()
+}

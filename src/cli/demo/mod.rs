@@ -1,0 +1,71 @@
+//! `hookgate demo`: the real gate with real TLS in front of a small app, real signed events through it, then attacks,
+//! and a table of what became of each. Needs no file, no other program and no network but loopback.
+//!
+//! It uses the public doors only: the config as text, `App` as `run` starts it, TLS sockets.
+
+mod client;
+mod events;
+mod receiver;
+mod report;
+mod stage;
+mod told;
+mod try_by_hand;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use crate::cli::output::{BAD, GOOD, STRONG, styled};
+use crate::model::error;
+
+/// Runs the demo; with `is_once` it ends after the table, with 1 where a line is not as it should be.
+#[must_use]
+pub(crate) fn run(is_once: bool) -> ExitCode {
+    match play(is_once) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(err) => {
+            let err: &(dyn std::error::Error + 'static) = err.as_ref();
+            anstream::eprintln!("{}: {}", styled(BAD, "error"), error::chain(err));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn play(is_once: bool) -> anyhow::Result<bool> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let is_good = runtime.block_on(perform(is_once))?;
+    runtime.shutdown_background();
+    Ok(is_good)
+}
+
+async fn perform(is_once: bool) -> anyhow::Result<bool> {
+    let stage = stage::Stage::set().await?;
+    anstream::println!(
+        "{} on https://{} with a certificate made a moment ago, a small app on http://{} behind it.\n",
+        styled(STRONG, "The gate listens"),
+        stage.gate_address(),
+        stage.receiver.address()
+    );
+    let outcomes = stage.play(&events::all(&stage.secrets)).await?;
+    anstream::println!("{}", report::table(&outcomes));
+    let failed = outcomes.iter().filter(|outcome| !outcome.is_good()).count();
+    if failed == 0 {
+        let all = format!("All {} lines are as they should be.", outcomes.len());
+        anstream::println!("{}", styled(GOOD, &all));
+    } else {
+        let some = format!(
+            "{failed} of {} lines are not as they should be.",
+            outcomes.len()
+        );
+        anstream::println!("{}", styled(BAD, &some));
+    }
+    if !is_once {
+        try_by_hand::stay(&stage).await?;
+    }
+    stage.end().await;
+    Ok(failed == 0)
+}

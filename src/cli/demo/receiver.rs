@@ -1,0 +1,90 @@
+//! The demo's app: takes every webhook with 200 and remembers it.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+
+/// One request as the app got it.
+#[derive(Clone)]
+pub(super) struct Seen {
+    pub(super) path: String,
+    pub(super) event_id: String,
+    pub(super) event_type: String,
+    pub(super) body: Bytes,
+}
+
+/// The running app.
+pub(super) struct Receiver {
+    address: SocketAddr,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Receiver {
+    /// Listens on a free port of 127.0.0.1.
+    pub(super) async fn start() -> std::io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let seen = Arc::<Mutex<Vec<Seen>>>::default();
+        let kept = Arc::clone(&seen);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let seen = Arc::clone(&kept);
+                let service = service_fn(move |request| take(request, Arc::clone(&seen)));
+                let mut server = http1::Builder::new();
+                server.timer(TokioTimer::new());
+                tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        Ok(Self { address, seen })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn count(&self) -> usize {
+        lock(&self.seen).len()
+    }
+
+    /// What came after the first `count`.
+    pub(super) fn since(&self, count: usize) -> Vec<Seen> {
+        lock(&self.seen).iter().skip(count).cloned().collect()
+    }
+}
+
+async fn take(
+    request: Request<Incoming>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let text = |name: &str| {
+        let value = head.headers.get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().to_owned()
+    };
+    // A body that breaks off is shown as an empty one, which no line of the table expects.
+    let body = body
+        .collect()
+        .await
+        .map(|body| body.to_bytes())
+        .unwrap_or_default();
+    lock(&seen).push(Seen {
+        path: head.uri.path().to_owned(),
+        event_id: text("hookgate-event-id"),
+        event_type: text("hookgate-event-type"),
+        body,
+    });
+    Ok(Response::new(Full::from("thank you\n")))
+}
+
+fn lock(seen: &Mutex<Vec<Seen>>) -> MutexGuard<'_, Vec<Seen>> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}

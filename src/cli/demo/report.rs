@@ -1,0 +1,94 @@
+//! The table: what was sent, what the gate decided and why, what the app saw, and whether that is as it should be.
+
+use bytes::Bytes;
+
+use crate::cli::demo::client::Reply;
+use crate::cli::demo::events::Expected;
+use crate::cli::demo::receiver::Seen;
+use crate::cli::demo::told::Decision;
+use crate::cli::output;
+use crate::gate::reject::Reason;
+
+/// What became of one act.
+pub(super) struct Outcome {
+    pub(super) title: &'static str,
+    pub(super) expected: Expected,
+    pub(super) reply: Reply,
+    pub(super) decision: Option<Decision>,
+    pub(super) seen: Vec<Seen>,
+    pub(super) signed: Bytes,
+}
+
+impl Outcome {
+    /// Whether sender, log and app all saw what they should.
+    pub(super) fn is_good(&self) -> bool {
+        let is_told = |decision| self.expected.is_told_by(decision);
+        if !self.decision.as_ref().is_some_and(is_told) {
+            return false;
+        }
+        match self.expected {
+            Expected::Forwarded => {
+                let is_same = matches!(self.seen.as_slice(), [seen] if seen.body == self.signed);
+                self.reply.status == 200 && is_same
+            }
+            Expected::Duplicate => {
+                let is_marked = self.reply.headers.contains_key("hookgate-duplicate");
+                self.reply.status == 200 && is_marked && self.seen.is_empty()
+            }
+            Expected::Refused(reason) => {
+                self.reply.status == reason.explanation().status && self.seen.is_empty()
+            }
+        }
+    }
+
+    fn decided(&self) -> String {
+        let status = self.reply.status.as_u16();
+        let Some(decision) = &self.decision else {
+            return format!("{status}, and the log does not say why");
+        };
+        let why = match decision.reason.as_deref().and_then(Reason::find) {
+            Some(reason) => format!("{}. {}", reason.explanation().code, plain(reason)),
+            None if decision.verdict == "duplicate" => {
+                "the app has this event already, so it is not told again".to_owned()
+            }
+            None => "genuine, fresh and new".to_owned(),
+        };
+        format!("{}, {status}: {why}", decision.verdict)
+    }
+
+    fn app_saw(&self) -> String {
+        match self.seen.as_slice() {
+            [] => "nothing".to_owned(),
+            [seen] if seen.body == self.signed => {
+                format!("{}: {} bytes, as signed", seen.event_type, seen.body.len())
+            }
+            [_] => "other bytes than were signed".to_owned(),
+            several => format!("{} requests", several.len()),
+        }
+    }
+}
+
+/// What a reason means, in one sentence without the marks of a document.
+fn plain(reason: Reason) -> String {
+    reason.explanation().means.replace('`', "")
+}
+
+/// The whole table.
+pub(super) fn table(outcomes: &[Outcome]) -> String {
+    let mut table = output::table(&[
+        "",
+        "What was sent",
+        "What the gate decided, and why",
+        "What the app saw",
+    ]);
+    for outcome in outcomes {
+        let mark = if outcome.is_good() { "ok" } else { "WRONG" };
+        table.add_row([
+            mark.to_owned(),
+            outcome.title.to_owned(),
+            outcome.decided(),
+            outcome.app_saw(),
+        ]);
+    }
+    table.to_string()
+}

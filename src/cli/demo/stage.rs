@@ -1,0 +1,237 @@
+//! The stage of the demo: a private folder with a throw-away certificate, the app, the gate in front of it, and playing
+//! one act after the other.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use data_encoding::{BASE64, HEXLOWER};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::app::App;
+use crate::cli::demo::client;
+use crate::cli::demo::events::Act;
+use crate::cli::demo::receiver::Receiver;
+use crate::cli::demo::report::Outcome;
+use crate::cli::demo::told::{Decision, Told};
+use crate::config;
+use crate::document::report::Style;
+
+/// The certificate's names.
+const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
+
+/// How long the log line of a request may take to be written.
+const LINE_LIMIT: Duration = Duration::from_secs(5);
+
+/// What each provider's events are signed with: made for this run.
+pub(super) struct Secrets {
+    pub(super) stripe: String,
+    pub(super) github: String,
+    pub(super) shopify: String,
+    pub(super) slack: String,
+    pub(super) standard_webhooks: String,
+    pub(super) partner: String,
+}
+
+/// Everything that runs.
+pub(super) struct Stage {
+    pub(super) secrets: Secrets,
+    pub(super) receiver: Receiver,
+    pub(super) told: Told,
+    folder: Folder,
+    app: App,
+    tls: Arc<ClientConfig>,
+}
+
+impl Stage {
+    /// Starts everything.
+    pub(super) async fn set() -> anyhow::Result<Self> {
+        let folder = Folder::make().context("cannot make a folder for the certificate")?;
+        let authority = write_certificates(&folder.0).context("cannot make a certificate")?;
+        let secrets = Secrets::make()?;
+        let receiver = Receiver::start().await.context("cannot start the app")?;
+        let text = config_text(&folder.0, receiver.address(), &secrets);
+        let loaded = config::load_text("demo.toml", text).map_err(|report| {
+            let errors = report.render(Style::Plain);
+            anyhow!(
+                "the demo's own config is refused:
+{errors}"
+            )
+        })?;
+        let told = Told::default();
+        let app = App::start_with(loaded, told.logger()?).await?;
+        Ok(Self {
+            secrets,
+            receiver,
+            told,
+            folder,
+            app,
+            tls: client_config(authority)?,
+        })
+    }
+
+    /// Where the gate listens.
+    pub(super) fn gate_address(&self) -> SocketAddr {
+        self.app
+            .addresses()
+            .first()
+            .copied()
+            .unwrap_or(([127, 0, 0, 1], 0).into())
+    }
+
+    /// The authority's certificate, for curl.
+    pub(super) fn authority_path(&self) -> PathBuf {
+        self.folder.0.join("ca.pem")
+    }
+
+    /// One act after the other.
+    pub(super) async fn play(&self, acts: &[Act]) -> anyhow::Result<Vec<Outcome>> {
+        let mut outcomes = Vec::with_capacity(acts.len());
+        for act in acts {
+            let act_failed = || format!("cannot send `{}`", act.title);
+            outcomes.push(self.play_one(act).await.with_context(act_failed)?);
+        }
+        Ok(outcomes)
+    }
+
+    /// Lets the gate finish what is in flight, and removes the folder.
+    pub(super) async fn end(self) {
+        self.app.stop().await;
+    }
+
+    async fn play_one(&self, act: &Act) -> anyhow::Result<Outcome> {
+        let (seen_before, told_before) = (self.receiver.count(), self.told.count());
+        let mut connection = client::open(self.gate_address(), act.from, &self.tls).await?;
+        let mut last = None;
+        for _ in 0..act.times {
+            last = Some(connection.send(&act.webhook).await?);
+        }
+        let reply = last.context("an act sends at least once")?;
+        let is_wanted = |decision: &Decision| act.expected.is_told_by(decision);
+        let decision = self
+            .told
+            .wait_for_line(told_before, is_wanted, LINE_LIMIT)
+            .await;
+        Ok(Outcome {
+            title: act.title,
+            expected: act.expected,
+            reply,
+            decision,
+            seen: self.receiver.since(seen_before),
+            signed: act.webhook.body.clone(),
+        })
+    }
+}
+
+impl Secrets {
+    fn make() -> anyhow::Result<Self> {
+        Ok(Self {
+            stripe: format!("whsec_{}", HEXLOWER.encode(&random()?)),
+            github: HEXLOWER.encode(&random()?),
+            shopify: HEXLOWER.encode(&random()?),
+            slack: HEXLOWER.encode(&random()?),
+            standard_webhooks: format!("whsec_{}", BASE64.encode(&random()?)),
+            partner: HEXLOWER.encode(&random()?),
+        })
+    }
+}
+
+fn random() -> anyhow::Result<[u8; 24]> {
+    let mut bytes = [0; 24];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow!("no random numbers"))?;
+    Ok(bytes)
+}
+
+/// A config as a user would write it, but for the ports.
+fn config_text(folder: &Path, app: SocketAddr, secrets: &Secrets) -> String {
+    let folder = folder.display();
+    let route = |name: &str, provider: &str, secret: &str, more: &str| {
+        format!(
+            "[routes.{name}]\npath = \"/{name}\"\nprovider = \"{provider}\"\nsecret = \"{secret}\"\n\
+             upstream = \"http://{app}/webhooks/{name}\"\nmax_body = \"64KiB\"\n{more}\n"
+        )
+    };
+    [
+        "[server]\nlisten = [\"127.0.0.1:0\"]\nper_source_rate_limit = \"20/s\"\n\n".to_owned(),
+        format!("[tls]\ncert = \"{folder}/cert.pem\"\nkey = \"{folder}/key.pem\"\n\n"),
+        route("stripe", "stripe", &secrets.stripe, ""),
+        route("github", "github", &secrets.github, ""),
+        route("shopify", "shopify", &secrets.shopify, ""),
+        route("slack", "slack", &secrets.slack, ""),
+        route(
+            "orders",
+            "standard_webhooks",
+            &secrets.standard_webhooks,
+            "",
+        ),
+        route(
+            "partner",
+            "x_webhook",
+            &secrets.partner,
+            "allow_ips = [\"203.0.113.0/24\"]\n",
+        ),
+    ]
+    .concat()
+}
+
+/// An authority and a leaf under it; gives the authority for clients to trust.
+fn write_certificates(folder: &Path) -> anyhow::Result<rustls::pki_types::CertificateDer<'static>> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "hookgate demo");
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+    let key = KeyPair::generate()?;
+    let leaf = CertificateParams::new(NAMES.map(str::to_owned))?.signed_by(&key, &authority)?;
+    fs::write(folder.join("ca.pem"), authority.pem())?;
+    fs::write(folder.join("cert.pem"), leaf.pem())?;
+    fs::write(folder.join("key.pem"), key.serialize_pem())?;
+    Ok(authority.der().clone())
+}
+
+fn client_config(
+    authority: rustls::pki_types::CertificateDer<'static>,
+) -> anyhow::Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority)?;
+    let mut config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// A folder that only this user can read; removed in the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make() -> io::Result<Self> {
+        let name = format!("hookgate-demo-{}", std::process::id());
+        let mut path = std::env::temp_dir().join(name);
+        // Made with its mode and never reused: nobody else on the machine can have prepared it.
+        for attempt in 0..100 {
+            match fs::DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Self(path)),
+                Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
+                    path.set_extension(attempt.to_string());
+                }
+                Err(err) => return Err(err),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A folder that is gone already is as good.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,130 @@
+//! What the gate tells in its log, taken in as the demo's source of "why".
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::record::line::Encoding;
+use crate::record::log::Logger;
+
+/// One line about a request.
+#[derive(Clone, Default)]
+pub(super) struct Decision {
+    pub(super) verdict: String,
+    pub(super) reason: Option<String>,
+    pub(super) route: String,
+    pub(super) status: u64,
+}
+
+/// The lines so far.
+#[derive(Clone)]
+pub(super) struct Told(Arc<Inner>);
+
+struct Inner {
+    lines: Mutex<Vec<Decision>>,
+    unfinished: Mutex<Vec<u8>>,
+    count: watch::Sender<usize>,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        let (count, _) = watch::channel(0);
+        let (lines, unfinished) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner {
+            lines,
+            unfinished,
+            count,
+        }))
+    }
+}
+
+impl Told {
+    /// A log that ends here.
+    pub(super) fn logger(&self) -> anyhow::Result<Arc<Logger>> {
+        let writer = Box::new(self.clone());
+        let logger = Logger::to_writer(Encoding::Json, tracing::Level::INFO, writer);
+        logger.context("cannot start the log")
+    }
+
+    pub(super) fn count(&self) -> usize {
+        lock(&self.0.lines).len()
+    }
+
+    /// What was told after the first `count`.
+    pub(super) fn since(&self, count: usize) -> Vec<Decision> {
+        lock(&self.0.lines).iter().skip(count).cloned().collect()
+    }
+
+    /// The newest line after the first `count`, once one of them is as wanted or the limit is over.
+    pub(super) async fn wait_for_line(
+        &self,
+        count: usize,
+        is_wanted: impl Fn(&Decision) -> bool,
+        limit: Duration,
+    ) -> Option<Decision> {
+        let mut counts = self.0.count.subscribe();
+        let waiting = counts.wait_for(|_| self.since(count).iter().any(&is_wanted));
+        // What was told instead of the wanted line is what the table shows.
+        let _ = tokio::time::timeout(limit, waiting).await;
+        let mut lines = self.since(count);
+        let wanted = lines.iter().rposition(is_wanted);
+        wanted
+            .map(|index| lines.swap_remove(index))
+            .or_else(|| lines.pop())
+    }
+
+    /// Ends when there are more than `count` lines.
+    pub(super) async fn wait_for_more(&self, count: usize) {
+        let mut counts = self.0.count.subscribe();
+        // The sender lives as long as this value, so the wait cannot fail.
+        let _ = counts.wait_for(|told| *told > count).await;
+    }
+
+    fn take(&self, line: &[u8]) {
+        let Ok(line) = serde_json::from_slice::<Value>(line) else {
+            return;
+        };
+        let text = |key: &str| line.get(key).and_then(Value::as_str).map(str::to_owned);
+        let Some(verdict) = text("verdict") else {
+            return;
+        };
+        let mut lines = lock(&self.0.lines);
+        lines.push(Decision {
+            verdict,
+            reason: text("reason"),
+            route: text("route").unwrap_or_default(),
+            status: line
+                .get("status")
+                .and_then(Value::as_u64)
+                .unwrap_or_default(),
+        });
+        let count = lines.len();
+        // Whoever is woken looks at the lines.
+        drop(lines);
+        self.0.count.send_replace(count);
+    }
+}
+
+impl Write for Told {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut unfinished = lock(&self.0.unfinished);
+        unfinished.extend_from_slice(bytes);
+        while let Some(end) = unfinished.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = unfinished.drain(..=end).collect();
+            self.take(&line);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,83 @@
+//! After the table: curl commands that sign in the shell, and a live view of what gate and app make of them.
+
+use crate::cli::demo::stage::Stage;
+use crate::cli::output::{BAD, FAINT, GOOD, STRONG, styled};
+use crate::gate::reject::Reason;
+
+/// Prints the commands, then shows what happens until Ctrl-C.
+pub(super) async fn stay(stage: &Stage) -> anyhow::Result<()> {
+    anstream::println!("\n{}\n", styled(STRONG, "Try it by hand"));
+    for (comment, command) in commands(stage) {
+        anstream::println!("{}\n{command}\n", styled(FAINT, &format!("# {comment}")));
+    }
+    anstream::println!("What gate and app see is shown below. Ctrl-C ends the demo.\n");
+    let (mut told, mut seen) = (stage.told.count(), stage.receiver.count());
+    loop {
+        tokio::select! {
+            ended = tokio::signal::ctrl_c() => return Ok(ended?),
+            () = stage.told.wait_for_more(told) => {}
+        }
+        for event in stage.receiver.since(seen) {
+            seen += 1;
+            anstream::println!(
+                "app:  {} event {} on {}",
+                event.event_type,
+                event.event_id,
+                event.path
+            );
+        }
+        for decision in stage.told.since(told) {
+            told += 1;
+            let style = if decision.status < 300 { GOOD } else { BAD };
+            let decided = styled(style, &format!("{} {}", decision.verdict, decision.status));
+            let reason = decision.reason.as_deref().and_then(Reason::find);
+            let why = reason.map(|reason| format!(": {}", reason.explanation().means));
+            let route = Some(decision.route).filter(|route| !route.is_empty());
+            let route = route.map(|route| format!(" on {route}"));
+            anstream::println!(
+                "gate: {decided}{}{}",
+                route.unwrap_or_default(),
+                why.unwrap_or_default()
+            );
+        }
+    }
+}
+
+fn commands(stage: &Stage) -> Vec<(&'static str, String)> {
+    let url = format!("https://localhost:{}", stage.gate_address().port());
+    let curl = format!("curl -i --cacert {}", stage.authority_path().display());
+    let json = "-H 'Content-Type: application/json'";
+    let sign = |secret: &str| format!("openssl dgst -sha256 -hmac '{secret}' | sed 's/.* //'");
+    let github = |body: &str, signed: &str, delivery: &str| {
+        format!(
+            "{curl} {url}/github {json} -H 'X-GitHub-Event: push' -H 'X-GitHub-Delivery: {delivery}' \\\n  \
+             -H \"X-Hub-Signature-256: sha256=$(printf %s '{signed}' | {})\" \\\n  \
+             --data-binary '{body}'",
+            sign(&stage.secrets.github)
+        )
+    };
+    let stripe = format!(
+        "body='{{\"id\":\"evt_by_hand\",\"type\":\"invoice.paid\"}}'; t=$(date +%s)\n\
+         {curl} {url}/stripe {json} \\\n  \
+         -H \"Stripe-Signature: t=$t,v1=$(printf %s \"$t.$body\" | {})\" \\\n  \
+         --data-binary \"$body\"",
+        sign(&stage.secrets.stripe)
+    );
+    let push = r#"{"ref":"refs/heads/by-hand"}"#;
+    let forged = r#"{"ref":"refs/heads/forged"}"#;
+    vec![
+        (
+            "A GitHub event, signed: forwarded. Send it twice: the second is a duplicate.",
+            github(push, push, "by-hand-1"),
+        ),
+        (
+            "The same signature over another body: refused, and the answer does not say why.",
+            github(forged, push, "by-hand-2"),
+        ),
+        ("A Stripe event, signed with the time: forwarded.", stripe),
+        (
+            "No route has this path: 404.",
+            format!("{curl} {url}/nowhere -d '{{}}'"),
+        ),
+    ]
+}
