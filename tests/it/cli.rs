@@ -1,7 +1,7 @@
 //! The command line: help that teaches, exit codes, completions, the demo.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use crate::harness::signal;
 
@@ -139,15 +139,25 @@ fn the_demo_shows_what_it_promises() {
     assert!(out.contains("All 14 lines are as they should be."), "{out}");
 }
 
+/// Does not outlive its test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Fails when a printed command does not sign as the provider does, or names a file that is gone.
 #[test]
 fn the_commands_that_the_demo_prints_work() {
-    let mut demo = Command::new(env!("CARGO_BIN_EXE_hookgate"))
+    let demo = Command::new(env!("CARGO_BIN_EXE_hookgate"))
         .arg("demo")
         .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+        .spawn();
+    let mut demo = Killed(demo.unwrap());
+    let mut lines = BufReader::new(demo.0.stdout.take().unwrap()).lines();
     let mut printed = String::new();
     for line in lines.by_ref() {
         let line = line.unwrap();
@@ -183,6 +193,6 @@ fn the_commands_that_the_demo_prints_work() {
             .find(|line| line.starts_with("gate: "));
         assert!(told.is_some_and(|told| told.contains(verdict) && told.contains(status)));
     }
-    signal(demo.id(), "INT");
-    assert_eq!(demo.wait().unwrap().code(), Some(0));
+    signal(demo.0.id(), "INT");
+    assert_eq!(demo.0.wait().unwrap().code(), Some(0));
 }
