@@ -1,61 +1,100 @@
-//! One request from head to answer.
+//! One request from head to answer: gate, then forward, then record. The only file that knows the whole order; read it
+//! first.
+//!
+//! `app` builds a `Generation` from each config and hands `edge` a handler that calls `serve`. Whatever happens here, a
+//! stranger gets the app's own answer, a challenge's, or a problem document, and the recorder is told once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use hyper::body::Incoming;
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::forward::{ForwardError, Forwarded, Target, forward, forward_unverified};
+use crate::gate::dedup::Claim;
+use crate::gate::event::{Event, Unverified};
 use crate::gate::reject::Reject;
-use crate::gate::verdict::{Check, Decision, Verdict};
+use crate::gate::verdict::{Decision, Verdict};
 use crate::gate::{Admission, Gate};
 use crate::model::clock::{Now, instant};
 use crate::model::error;
 use crate::model::ids::RequestId;
 use crate::model::source::Source;
 use crate::net::answer::{Answer, AnswerBody};
+use crate::net::outlive::{Panicked, contain, outlive};
 use crate::net::problem;
 use crate::record::counters::RouteCounters;
 use crate::record::{Exchange, Recorder};
 
-/// What one config makes.
+const DUPLICATE: HeaderName = HeaderName::from_static("hookgate-duplicate");
+const REQUEST_ID: HeaderName = HeaderName::from_static("hookgate-request-id");
+
+/// What one config makes. A request keeps the one with which it began until its answer.
 pub struct Generation {
     /// The checks.
     pub gate: Gate,
-    /// One per route.
-    pub targets: Vec<Arc<Target>>,
-    /// One per route.
-    pub counters: Vec<Arc<RouteCounters>>,
-    /// For load balancers.
+    /// Where each route forwards to, and its counts, by the index of the route.
+    pub routes: Vec<(Target, Arc<RouteCounters>)>,
+    /// The path that is answered 200 to load balancers.
     pub health: Option<String>,
-    /// `max_in_flight`.
-    pub slots: Arc<Semaphore>,
+    /// Requests that are worked on at the same time.
+    pub max_in_flight: usize,
 }
 
-/// Serves requests.
+/// What serves requests through all generations.
 pub struct Pipeline {
-    /// Where it is told.
-    pub recorder: Arc<Recorder>,
-    /// Exchanges that outlive their sender.
-    pub exchanges: TaskTracker,
-    /// Requests under way.
-    pub in_flight: Arc<AtomicU64>,
+    recorder: Arc<Recorder>,
+    /// Exchanges that outlived their sender's connection.
+    exchanges: TaskTracker,
+    in_flight: Arc<AtomicUsize>,
+    ids: RequestIds,
 }
 
-struct InFlight(Arc<AtomicU64>);
+/// Makes request ids. They name requests and guard nothing, so they need to be unique and not unpredictable.
+struct RequestIds {
+    seed: u64,
+    count: AtomicU64,
+}
 
-impl Drop for InFlight {
+/// A place among the requests in flight, given back when dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Pipeline {
-    /// One request.
+    /// Nothing in flight. `seed` should differ from process to process.
+    #[must_use]
+    pub fn new(recorder: Arc<Recorder>, seed: u64) -> Arc<Self> {
+        Arc::new(Self {
+            recorder,
+            exchanges: TaskTracker::new(),
+            in_flight: Arc::default(),
+            ids: RequestIds {
+                seed,
+                count: AtomicU64::new(0),
+            },
+        })
+    }
+
+    /// Requests that are worked on now.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the exchanges that outlived their senders have ended. No request may come after it is called.
+    pub async fn drained(&self) {
+        self.exchanges.close();
+        self.exchanges.wait().await;
+    }
+
+    /// Answers one request. Never fails; a panic on the way is answered 500.
     pub async fn serve(
         &self,
         generation: Arc<Generation>,
@@ -63,198 +102,287 @@ impl Pipeline {
         source: Source,
     ) -> Answer {
         let now = Now::read();
-        let mut random = [0; 10];
-        let _ = aws_lc_rs::rand::fill(&mut random);
-        let request_id = RequestId::new(now.unix_ms, random);
-        if generation.health.as_deref() == Some(request.uri().path()) {
-            return Answer::new(AnswerBody::empty());
-        }
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let flying = InFlight(Arc::clone(&self.in_flight));
-        let Ok(slot) = Arc::clone(&generation.slots).try_acquire_owned() else {
-            let verdict = overload(request_id, source, now);
+        let id = self.ids.make(now.unix_ms);
+        let mut answer = if is_health_check(&generation, &request) {
+            Answer::new(AnswerBody::empty())
+        } else {
+            match contain(self.decide(generation, request, source, now, id)).await {
+                Ok(answer) => answer,
+                Err(Panicked) => self.gave_up(Verdict::new(id, source, now)),
+            }
+        };
+        let headers = answer.headers_mut();
+        headers.insert(REQUEST_ID, id_value(id));
+        answer
+    }
+
+    async fn decide(
+        &self,
+        generation: Arc<Generation>,
+        request: Request<Incoming>,
+        source: Source,
+        now: Now,
+        id: RequestId,
+    ) -> Answer {
+        let Some(place) = self.find_place(generation.max_in_flight) else {
+            let mut verdict = Verdict::new(id, source, now);
+            verdict.decision = Decision::Refused(Reject::Overload);
             return self.refuse(&generation, &verdict, &Reject::Overload);
         };
-        let (verdict, admission) = generation
-            .gate
-            .admit(request, source, now, request_id)
-            .await;
+        let (verdict, admission) = generation.gate.admit(request, source, now, id).await;
         match admission {
-            Admission::Refused => {
-                let Decision::Refused(reject) = verdict.decision.clone() else {
-                    return self.refuse(&generation, &verdict, &Reject::Internal);
+            Admission::Event(event, claim) => {
+                let exchange = Forwarding {
+                    recorder: Arc::clone(&self.recorder),
+                    generation,
+                    verdict,
+                    _place: place,
                 };
-                self.refuse(&generation, &verdict, &reject)
+                outlive(exchange.run(event, claim), &self.exchanges).await
+            }
+            Admission::Unverified(request) => {
+                let exchange = Forwarding {
+                    recorder: Arc::clone(&self.recorder),
+                    generation,
+                    verdict,
+                    _place: place,
+                };
+                exchange.run_unverified(request).await
             }
             Admission::Answered(answer) => {
-                self.note(
-                    &generation,
-                    &verdict,
-                    answer.status(),
-                    None,
-                    Duration::ZERO,
-                    None,
-                );
+                let exchange = answered(answer.status(), &verdict);
+                note(&self.recorder, &generation, &verdict, &exchange);
                 answer
             }
             Admission::Duplicate(status) => {
-                self.note(&generation, &verdict, status, None, Duration::ZERO, None);
-                let mut answer = Answer::new(AnswerBody::empty());
-                *answer.status_mut() = status;
-                answer
-                    .headers_mut()
-                    .insert("hookgate-duplicate", HeaderValue::from_static("true"));
-                answer
+                note(
+                    &self.recorder,
+                    &generation,
+                    &verdict,
+                    &answered(status, &verdict),
+                );
+                duplicate(status)
             }
-            Admission::Event(event, claim) => {
-                let (recorder, generation) = (Arc::clone(&self.recorder), Arc::clone(&generation));
-                let task = self.exchanges.spawn(async move {
-                    let _held = (slot, flying);
-                    let index = event.parts().route;
-                    let Some(target) = generation.targets.get(index) else {
-                        return problem::answer(
-                            StatusCode::INTERNAL_SERVER_ERROR,
-                            request_id,
-                            None,
-                        );
-                    };
-                    let result = forward(*event, target, request_id).await;
-                    let status = match &result {
-                        Ok(forwarded) => forwarded.status,
-                        Err(err) => err.status(),
-                    };
-                    if let Some(claim) = claim {
-                        if status.is_success() {
-                            claim.spend(status);
-                        } else {
-                            claim.release(status);
-                        }
-                    }
-                    finish(&recorder, &generation, &verdict, result, request_id)
-                });
-                task.await.unwrap_or_else(|_| {
-                    problem::answer(StatusCode::INTERNAL_SERVER_ERROR, request_id, None)
-                })
-            }
-            Admission::Unverified(request) => {
-                let index = verdict.route_index.unwrap_or_default();
-                let Some(target) = generation.targets.get(index) else {
-                    return problem::answer(StatusCode::INTERNAL_SERVER_ERROR, request_id, None);
-                };
-                let result = forward_unverified(*request, target, request_id).await;
-                finish(&self.recorder, &generation, &verdict, result, request_id)
-            }
+            Admission::Refused(reject) => self.refuse(&generation, &verdict, &reject),
         }
     }
 
-    fn refuse(&self, generation: &Generation, verdict: &Verdict, reject: &Reject) -> Answer {
-        self.note(
-            generation,
-            verdict,
-            reject.status(),
-            None,
-            Duration::ZERO,
-            None,
-        );
-        problem::answer(reject.status(), verdict.request_id, reject.retry_after())
+    fn find_place(&self, max: usize) -> Option<Place> {
+        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let place = Place(Arc::clone(&self.in_flight));
+        (before < max).then_some(place)
     }
 
-    fn note(
-        &self,
-        generation: &Generation,
-        verdict: &Verdict,
-        answer_status: StatusCode,
-        upstream_status: Option<StatusCode>,
-        upstream_time: Duration,
-        forward_error: Option<(&'static str, String)>,
-    ) {
+    fn refuse(&self, generation: &Generation, verdict: &Verdict, reject: &Reject) -> Answer {
+        let status = reject.status();
         note(
             &self.recorder,
             generation,
             verdict,
-            answer_status,
-            upstream_status,
-            upstream_time,
-            forward_error,
+            &answered(status, verdict),
         );
+        let mut answer = problem::answer(status, verdict.request_id, reject.retry_after());
+        if status == StatusCode::METHOD_NOT_ALLOWED
+            && let Some(methods) = allowed_methods(generation, verdict)
+        {
+            answer.headers_mut().insert(header::ALLOW, methods);
+        }
+        answer
+    }
+
+    fn gave_up(&self, mut verdict: Verdict) -> Answer {
+        verdict.decision = Decision::Refused(Reject::Internal);
+        let exchange = answered(StatusCode::INTERNAL_SERVER_ERROR, &verdict);
+        self.recorder.request(None, &verdict, &exchange);
+        problem::answer(exchange.answer_status, verdict.request_id, None)
     }
 }
 
-fn note(
-    recorder: &Recorder,
-    generation: &Generation,
-    verdict: &Verdict,
-    answer_status: StatusCode,
-    upstream_status: Option<StatusCode>,
-    upstream_time: Duration,
-    forward_error: Option<(&'static str, String)>,
-) {
-    let counters = verdict
-        .route_index
-        .and_then(|index| generation.counters.get(index));
-    let total = instant().saturating_duration_since(verdict.began);
-    let exchange = Exchange {
-        answer_status,
-        upstream_status,
-        upstream_time,
-        forward_error,
-        total,
+/// One exchange with the app, from the claim to its end. It owns all it needs, since it may outlive the connection.
+struct Forwarding {
+    recorder: Arc<Recorder>,
+    generation: Arc<Generation>,
+    verdict: Verdict,
+    _place: Place,
+}
+
+impl Forwarding {
+    async fn run(mut self, event: Event, claim: Option<Claim>) -> Answer {
+        let id = self.verdict.request_id;
+        let exchange = contain(async {
+            let (target, _) = self.generation.routes.get(event.parts().route)?;
+            Some(settle(claim, forward(event, target, id)).await)
+        });
+        match exchange.await {
+            Ok(Some(result)) => self.finish(result),
+            // The claim was dropped on the way: released, or left to expire where the app may have seen the request.
+            Ok(None) | Err(Panicked) => self.give_up(),
+        }
+    }
+
+    async fn run_unverified(mut self, request: Unverified) -> Answer {
+        let id = self.verdict.request_id;
+        let index = self.verdict.route_index.unwrap_or(usize::MAX);
+        match self.generation.routes.get(index) {
+            Some((target, _)) => {
+                let result = forward_unverified(request, target, id).await;
+                self.finish(result)
+            }
+            None => self.give_up(),
+        }
+    }
+
+    fn finish(&self, result: Result<Forwarded, ForwardError>) -> Answer {
+        let id = self.verdict.request_id;
+        let (answer, exchange) = match result {
+            Ok(forwarded) => {
+                let mut exchange = answered(forwarded.answer.status(), &self.verdict);
+                exchange.upstream_status = Some(forwarded.status);
+                exchange.upstream_time = forwarded.head_time;
+                (forwarded.answer, exchange)
+            }
+            Err(err) => {
+                let mut exchange = answered(err.status(), &self.verdict);
+                exchange.forward_error = Some((err.kind(), error::chain(&err)));
+                (problem::answer(err.status(), id, None), exchange)
+            }
+        };
+        note(&self.recorder, &self.generation, &self.verdict, &exchange);
+        answer
+    }
+
+    fn give_up(&mut self) -> Answer {
+        self.verdict.decision = Decision::Refused(Reject::Internal);
+        let exchange = answered(StatusCode::INTERNAL_SERVER_ERROR, &self.verdict);
+        note(&self.recorder, &self.generation, &self.verdict, &exchange);
+        problem::answer(exchange.answer_status, self.verdict.request_id, None)
+    }
+}
+
+/// Forwards under a claim, and spends it exactly when the app took the event.
+async fn settle(
+    mut claim: Option<Claim>,
+    forwarding: impl Future<Output = Result<Forwarded, ForwardError>>,
+) -> Result<Forwarded, ForwardError> {
+    if let Some(claim) = &mut claim {
+        claim.begin_forwarding();
+    }
+    let result = forwarding.await;
+    let status = match &result {
+        Ok(forwarded) => forwarded.status,
+        Err(err) => err.status(),
     };
-    recorder.request(counters.map(|counters| &**counters), verdict, &exchange);
+    match claim {
+        Some(claim) if result.is_ok() && status.is_success() => claim.spend(status),
+        Some(claim) => claim.release(status),
+        None => {}
+    }
+    result
 }
 
-fn finish(
-    recorder: &Recorder,
-    generation: &Generation,
-    verdict: &Verdict,
-    result: Result<Forwarded, ForwardError>,
-    request_id: RequestId,
-) -> Answer {
-    match result {
-        Ok(forwarded) => {
-            note(
-                recorder,
-                generation,
-                verdict,
-                forwarded.answer.status(),
-                Some(forwarded.status),
-                forwarded.head_time,
-                None,
-            );
-            forwarded.answer
+impl RequestIds {
+    fn make(&self, unix_ms: i64) -> RequestId {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        let [high, low] = [
+            mix(self.seed.wrapping_add(count)),
+            mix(self.seed ^ count.rotate_left(32)),
+        ]
+        .map(u64::to_le_bytes);
+        let mut random = [0; 10];
+        for (to, from) in random.iter_mut().zip(high.into_iter().chain(low)) {
+            *to = from;
         }
-        Err(err) => {
-            note(
-                recorder,
-                generation,
-                verdict,
-                err.status(),
-                None,
-                Duration::ZERO,
-                Some((err.kind(), error::chain(&err))),
-            );
-            problem::answer(err.status(), request_id, None)
-        }
+        RequestId::new(unix_ms, random)
     }
 }
 
-fn overload(request_id: RequestId, source: Source, now: Now) -> Verdict {
-    Verdict {
-        request_id,
-        source,
-        route: None,
-        route_index: None,
-        provider: None,
-        last_check: Check::Route,
-        decision: Decision::Refused(Reject::Overload),
-        secret: None,
-        event_id: None,
-        event_type: None,
-        body_bytes: 0,
-        began: now.mono,
-        head_time: Duration::ZERO,
-        body_time: Duration::ZERO,
-        verify_time: Duration::ZERO,
-        wait_time: Duration::ZERO,
+/// The finalizer of `SplitMix64`: each input has its own output, and neighbours look nothing alike.
+fn mix(number: u64) -> u64 {
+    let mut mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+fn is_health_check(generation: &Generation, request: &Request<Incoming>) -> bool {
+    let is_asking = matches!(*request.method(), Method::GET | Method::HEAD);
+    is_asking && generation.health.as_deref() == Some(request.uri().path())
+}
+
+fn id_value(id: RequestId) -> HeaderValue {
+    let text = HeaderValue::from_str(id.encode(&mut [0; 36]));
+    // Hexadecimal digits and hyphens are always a legal value.
+    text.unwrap_or(HeaderValue::from_static("-"))
+}
+
+fn allowed_methods(generation: &Generation, verdict: &Verdict) -> Option<HeaderValue> {
+    let rules = generation.gate.rules(verdict.route_index?)?;
+    let methods: Vec<_> = rules.methods().iter().map(Method::as_str).collect();
+    HeaderValue::from_str(&methods.join(", ")).ok()
+}
+
+fn duplicate(status: StatusCode) -> Answer {
+    let mut answer = Answer::new(AnswerBody::empty());
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(DUPLICATE, HeaderValue::from_static("true"));
+    answer
+}
+
+fn answered(answer_status: StatusCode, verdict: &Verdict) -> Exchange {
+    Exchange {
+        answer_status,
+        upstream_status: None,
+        upstream_time: Duration::ZERO,
+        forward_error: None,
+        total: instant().saturating_duration_since(verdict.began),
+    }
+}
+
+fn note(recorder: &Recorder, generation: &Generation, verdict: &Verdict, exchange: &Exchange) {
+    let route = verdict.route_index;
+    let route = route.and_then(|index| generation.routes.get(index));
+    recorder.request(route.map(|(_, counters)| &**counters), verdict, exchange);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::gate::dedup::{Asked, Claims, Key, Keys, Limits};
+
+    fn ask(claims: &Arc<Claims>) -> Asked {
+        claims.ask(Keys {
+            id: Some(Key::of_id("evt_1")),
+            body: None,
+        })
+    }
+
+    #[test]
+    fn request_ids_are_unique() {
+        let ids = RequestIds {
+            seed: 7,
+            count: AtomicU64::new(0),
+        };
+        let made: HashSet<_> = (0..10_000).map(|_| ids.make(1)).collect();
+        assert_eq!(made.len(), 10_000);
+    }
+
+    /// Fails when `settle` begins forwarding before the claim is marked, or when a panic spends or frees it.
+    #[tokio::test]
+    async fn a_panic_while_the_app_works_leaves_the_claim_to_expire() {
+        let hour = Duration::from_secs(3600);
+        let claims = Claims::new(Limits {
+            window: hour,
+            entries: 10,
+            lease: hour,
+        });
+        let Asked::Claimed(claim) = ask(&claims) else {
+            panic!("the id should be free");
+        };
+        let ended = contain(settle(Some(claim), async { panic!("as it should") })).await;
+        assert!(ended.is_err());
+        assert!(matches!(ask(&claims), Asked::InFlight(_)));
     }
 }

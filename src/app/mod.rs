@@ -1,149 +1,181 @@
-//! Builds everything from a config, runs it, and changes it alive.
+//! Builds everything from a config, runs it, and changes it alive. The only room that knows all others but `cli`.
+//!
+//! `App::start` binds and serves; `run` adds what a process needs around it: signals, systemd, the watch over
+//! certificates. Nothing below this room reads a signal, the environment or the command line.
 
+mod generation;
 pub mod hardening;
+mod reload;
+mod run;
+mod state;
 pub mod systemd;
 
-use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::ExitCode;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
 use arc_swap::ArcSwap;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
+use thiserror::Error;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Level;
 
-use crate::admin::{AdminListener, AdminState};
-use crate::config::{self, Loaded, model::Config};
-use crate::document::report::Style;
+use crate::admin::{self, AdminError, AdminListener, AdminState};
+use crate::app::state::{Shared, State};
+use crate::config::Loaded;
+use crate::config::model::{AdminListen, Config};
 use crate::edge::settings::Settings;
-use crate::edge::{Edge, listener};
-use crate::forward::Target;
-use crate::gate::dedup::Claims;
-use crate::gate::rate_limit::{Limiter, SourceLimiters};
-use crate::gate::route::RouteTable;
-use crate::gate::{Gate, Rules};
+use crate::edge::{Edge, EdgeError, listener};
+use crate::forward::TargetError;
 use crate::model::clock::Now;
+use crate::model::ids::RouteName;
 use crate::net::client::Client;
 use crate::pipeline::{Generation, Pipeline};
 use crate::record::Recorder;
-use crate::record::log::Logger;
+use crate::record::log::{LogError, Logger};
+use crate::scheme::SchemeError;
 
-#[derive(Default)]
-struct Lasting {
-    claims: HashMap<String, Arc<Claims>>,
-    limiters: HashMap<String, Arc<Limiter>>,
-    sources: Option<Arc<SourceLimiters>>,
+pub use crate::app::run::run;
+
+/// After the patience with connections is over: for tasks to see that they were cut off.
+const ABORT_GRACE: Duration = Duration::from_secs(1);
+
+/// Why the gate cannot start, or a config cannot be used.
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "the fields are what the messages say they are")]
+pub enum StartError {
+    /// The public side.
+    #[error("cannot set up the listeners")]
+    Edge(#[source] EdgeError),
+    /// An upstream.
+    #[error("cannot set up the upstream of route `{route}`")]
+    Upstream {
+        route: RouteName,
+        source: TargetError,
+    },
+    /// A scheme.
+    #[error("cannot set up the scheme of route `{route}`")]
+    Scheme {
+        route: RouteName,
+        source: SchemeError,
+    },
+    /// An address.
+    #[error("cannot listen on {address}")]
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    /// A socket that was handed over.
+    #[error("cannot use a socket that was handed over")]
+    Adopt(#[source] io::Error),
+    /// No socket at all.
+    #[error(
+        "there is nothing to listen on: set `listen` in `[server]`, or start hookgate through its systemd socket"
+    )]
+    NoListener,
+    /// A handed-over socket that would speak plain HTTP in public.
+    #[error(
+        "the socket for {address} would speak plain HTTP on a public address: add `[tls]`, or say `insecure_http = true` in `[server]`"
+    )]
+    Insecure { address: SocketAddr },
+    /// The admin side.
+    #[error("cannot set up the admin listener")]
+    Admin(#[source] AdminError),
+    /// The log.
+    #[error("cannot set up the log")]
+    Log(#[source] LogError),
 }
 
 /// The running gate.
 pub struct App {
     edge: Arc<Edge>,
     generation: Arc<ArcSwap<Generation>>,
+    pipeline: Arc<Pipeline>,
     recorder: Arc<Recorder>,
     logger: Arc<Logger>,
     admin: Arc<AdminState>,
     client: Client,
-    lasting: Mutex<Lasting>,
-    exchanges: TaskTracker,
+    state: Shared,
     addresses: Vec<SocketAddr>,
+    fixed: Fixed,
+    serving: TaskTracker,
     drain: CancellationToken,
     abort: CancellationToken,
     admin_stop: CancellationToken,
-    serving: TaskTracker,
-    shutdown: Mutex<Duration>,
+    shutdown_timeout: Mutex<Duration>,
+}
+
+/// What a reload cannot change.
+#[derive(PartialEq, Eq)]
+struct Fixed {
+    listen: Vec<SocketAddr>,
+    admin: Option<AdminListen>,
+}
+
+impl Fixed {
+    fn of(config: &Config) -> Self {
+        Self {
+            listen: config.server.listen.clone(),
+            admin: config.admin.as_ref().map(|admin| admin.listen.clone()),
+        }
+    }
 }
 
 impl App {
-    /// Starts with a config.
+    /// Starts with a config, on its own sockets. Needs a tokio runtime.
     ///
     /// # Errors
-    /// What cannot be built or bound.
-    pub async fn start_with(loaded: Loaded, logger: Arc<Logger>) -> anyhow::Result<Self> {
-        let config = loaded.config;
+    /// What cannot be built or bound; nothing is left running.
+    pub async fn start(loaded: Loaded, logger: Arc<Logger>) -> Result<Self, StartError> {
+        Self::start_on(loaded.config, logger, Vec::new()).await
+    }
+
+    /// Starts with a config, on sockets that were handed over, or on its own where there are none.
+    async fn start_on(
+        config: Config,
+        logger: Arc<Logger>,
+        handed: Vec<std::net::TcpListener>,
+    ) -> Result<Self, StartError> {
+        let settings = Settings::build(&config.server, config.tls.as_ref());
+        let settings = settings.map_err(StartError::Edge)?;
+        let listeners = open_listeners(&config, handed)?;
+        let listen = config.admin.as_ref().map(|admin| &admin.listen);
+        let admin_listener = listen.map(AdminListener::bind).transpose();
+        let admin_listener = admin_listener.map_err(StartError::Admin)?;
+
         let recorder = Recorder::new(Arc::clone(&logger), config.log.accepted);
-        let settings = Settings::build(&config.server, config.tls.as_ref())?;
-        let told = Arc::clone(&recorder);
-        let edge = Edge::new(settings, Arc::new(move |event| told.edge_event(&event)));
-        recorder.register_edge(edge.counters());
         let client = Client::new();
-        let mut lasting = Lasting::default();
-        let admin_listen = config.admin.as_ref().map(|admin| admin.listen.clone());
-        let admin = AdminState::new(
-            Arc::clone(&recorder),
-            config.admin.as_ref().and_then(|admin| admin.token.clone()),
-        );
-        let listen = config.server.listen.clone();
-        let shutdown = Mutex::new(config.server.shutdown_timeout);
-        let generation = Arc::new(ArcSwap::from_pointee(generation(
-            config,
-            &client,
-            &recorder,
-            &mut lasting,
-        )?));
-        let exchanges = TaskTracker::new();
-        let in_flight = Arc::<AtomicU64>::default();
-        let gauge = Arc::clone(&in_flight);
-        recorder.register_gauge(
-            "hookgate_requests_in_flight",
-            "Requests under way",
-            move || gauge.load(std::sync::atomic::Ordering::Relaxed),
-        );
-        let pipeline = Arc::new(Pipeline {
-            recorder: Arc::clone(&recorder),
-            exchanges: exchanges.clone(),
-            in_flight,
-        });
+        let state = State::default().succeed(&config);
+        let token = config.admin.as_ref().and_then(|admin| admin.token.clone());
+        let shutdown_timeout = Mutex::new(config.server.shutdown_timeout);
+        let fixed = Fixed::of(&config);
+        let generation = generation::build(config, &client, &recorder, &state)?;
+        let observer = Arc::clone(&recorder);
         let mut app = Self {
-            edge,
-            generation,
+            edge: Edge::new(settings, Arc::new(move |event| observer.edge_event(&event))),
+            generation: Arc::new(ArcSwap::from_pointee(generation)),
+            pipeline: Pipeline::new(Arc::clone(&recorder), seed()),
+            admin: AdminState::new(Arc::clone(&recorder), token),
             recorder,
             logger,
-            admin,
             client,
-            lasting: Mutex::new(lasting),
-            exchanges,
+            state: Arc::new(Mutex::new(state)),
             addresses: Vec::new(),
+            fixed,
+            serving: TaskTracker::new(),
             drain: CancellationToken::new(),
             abort: CancellationToken::new(),
             admin_stop: CancellationToken::new(),
-            serving: TaskTracker::new(),
-            shutdown,
+            shutdown_timeout,
         };
-        for address in listen {
-            let listener =
-                listener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
-            let address = listener.local_addr()?;
-            app.addresses.push(address);
-            let (current, pipeline) = (Arc::clone(&app.generation), Arc::clone(&pipeline));
-            let handler = move |request, source| {
-                let (generation, pipeline) = (current.load_full(), Arc::clone(&pipeline));
-                async move { pipeline.serve(generation, request, source).await }
-            };
-            app.serving.spawn(Arc::clone(&app.edge).serve(
-                listener,
-                handler,
-                app.drain.clone(),
-                app.abort.clone(),
-            ));
-            app.tell("listening", address);
+        app.register_metrics();
+        for listener in listeners {
+            app.serve(listener);
         }
-        if let Some(listen) = admin_listen {
-            let listener = AdminListener::bind(&listen)?;
-            if let Some(address) = listener.address() {
-                app.tell("admin listening", address);
-            }
-            tokio::spawn(crate::admin::serve(
-                listener,
-                Arc::clone(&app.admin),
-                app.admin_stop.clone(),
-            ));
+        if let Some(listener) = admin_listener {
+            app.serve_admin(listener);
         }
         app.admin.set_ready(true);
         Ok(app)
@@ -155,139 +187,148 @@ impl App {
         &self.addresses
     }
 
-    /// Drains and ends.
+    /// Takes no new connection, finishes what is in flight within `shutdown_timeout`, and ends.
     pub async fn stop(self) {
+        self.admin.set_ready(false);
         self.drain.cancel();
         self.serving.close();
-        self.exchanges.close();
-        let limit = *self.shutdown.lock().unwrap_or_else(PoisonError::into_inner);
         let ended = async {
             self.serving.wait().await;
-            self.exchanges.wait().await
+            self.pipeline.drained().await;
         };
-        if tokio::time::timeout(limit, ended).await.is_err() {
+        if tokio::time::timeout(self.shutdown_timeout(), ended)
+            .await
+            .is_err()
+        {
+            self.tell(Level::WARN, "shutdown_timeout is over", |line| {
+                line.count("in_flight", self.pipeline.in_flight() as u64);
+            });
             self.abort.cancel();
-            let _ = tokio::time::timeout(Duration::from_secs(1), self.serving.wait()).await;
+            let _ = tokio::time::timeout(ABORT_GRACE, self.serving.wait()).await;
         }
         self.admin_stop.cancel();
+        self.tell(Level::INFO, "stopped", |_| {});
         self.recorder.close();
     }
 
-    fn reload(&self, path: &Path) -> anyhow::Result<usize> {
-        let loaded =
-            config::load(path).map_err(|report| anyhow!("{}", report.render(Style::Plain)))?;
-        let settings = Settings::build(&loaded.config.server, loaded.config.tls.as_ref())?;
-        settings.deny_expired()?;
-        let log = (loaded.config.log.level, loaded.config.log.accepted);
-        let mut lasting = self.lasting.lock().unwrap_or_else(PoisonError::into_inner);
-        let generation = generation(loaded.config, &self.client, &self.recorder, &mut lasting)?;
-        let routes = generation.targets.len();
-        self.edge.replace(settings);
-        self.generation.store(Arc::new(generation));
-        self.recorder.set_log(log.0, log.1);
-        Ok(routes)
+    fn serve(&mut self, listener: TcpListener) {
+        if let Ok(address) = listener.local_addr() {
+            self.addresses.push(address);
+            self.tell(Level::INFO, "listening", |line| {
+                line.text("address", &address);
+            });
+        }
+        let (generation, pipeline) = (Arc::clone(&self.generation), Arc::clone(&self.pipeline));
+        let handler = move |request, source| {
+            let (generation, pipeline) = (generation.load_full(), Arc::clone(&pipeline));
+            async move { pipeline.serve(generation, request, source).await }
+        };
+        let (drain, abort) = (self.drain.clone(), self.abort.clone());
+        let edge = Arc::clone(&self.edge);
+        self.serving
+            .spawn(edge.serve(listener, handler, drain, abort));
     }
 
-    fn tell(&self, message: &str, address: SocketAddr) {
-        let mut line = self.logger.line(Now::read(), Level::INFO, "app", message);
-        line.text("address", &address);
+    fn serve_admin(&self, listener: AdminListener) {
+        if let Some(address) = listener.address() {
+            self.tell(Level::INFO, "admin listening", |line| {
+                line.text("address", &address);
+            });
+        }
+        let (state, stop) = (Arc::clone(&self.admin), self.admin_stop.clone());
+        tokio::spawn(admin::serve(listener, state, stop));
+        let (recorder, stop) = (Arc::clone(&self.recorder), self.admin_stop.clone());
+        tokio::spawn(async move { stop.run_until_cancelled(recorder.tend()).await });
+    }
+
+    fn register_metrics(&self) {
+        let recorder = &self.recorder;
+        recorder.register_edge(self.edge.counters());
+        let edge = Arc::clone(&self.edge);
+        recorder.register_certificates(move || {
+            let certificates = edge.certificates().into_iter();
+            let named = certificates.map(|info| (info.names.join(","), info.not_after));
+            named.collect()
+        });
+        let pipeline = Arc::clone(&self.pipeline);
+        recorder.register_gauge(
+            "hookgate_requests_in_flight",
+            "Requests that are worked on now.",
+            move || pipeline.in_flight() as u64,
+        );
+        let client = self.client.clone();
+        recorder.register_gauge(
+            "hookgate_upstream_connections_open",
+            "Connections to upstreams, idle ones included.",
+            move || client.open_connections() as u64,
+        );
+        let state = Arc::clone(&self.state);
+        recorder.register_gauge(
+            "hookgate_dedup_entries",
+            "Spent event ids that are remembered.",
+            move || state::sum_claims(&state, |claims| claims.entries()),
+        );
+        let state = Arc::clone(&self.state);
+        recorder.register_counter(
+            "hookgate_dedup_evicted",
+            "Spent event ids that were forgotten before their window was over, because the table was full.",
+            move || state::sum_claims(&state, |claims| claims.evicted()),
+        );
+        let state = Arc::clone(&self.state);
+        recorder.register_gauge(
+            "hookgate_limiter_sources",
+            "Sources that the per-source rate limit knows.",
+            move || state::count_sources(&state),
+        );
+    }
+
+    fn shutdown_timeout(&self) -> Duration {
+        let timeout = self.shutdown_timeout.lock();
+        *timeout.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, level: Level, message: &str, add: impl FnOnce(&mut crate::record::line::Line)) {
+        let mut line = self.logger.line(Now::read(), level, "app", message);
+        add(&mut line);
         self.logger.write(line);
     }
 }
 
-fn generation(
-    config: Config,
-    client: &Client,
-    recorder: &Arc<Recorder>,
-    lasting: &mut Lasting,
-) -> anyhow::Result<Generation> {
-    let table = RouteTable::build(&config.routes);
-    let (mut rules, mut targets, mut counters) = (Vec::new(), Vec::new(), Vec::new());
-    for route in config.routes {
-        let name = route.name.as_str().to_owned();
-        targets.push(Arc::new(Target::build(&route, client)?));
-        counters.push(recorder.route_counters(&route.name));
-        let claims = route.dedup.as_ref().map(|dedup| {
-            Arc::clone(
-                lasting
-                    .claims
-                    .entry(name.clone())
-                    .or_insert_with(|| Claims::new(dedup.window, dedup.max_entries)),
-            )
-        });
-        let limiter = route.rate_limit.map(|rate| {
-            let kept = lasting
-                .limiters
-                .get(&name)
-                .filter(|kept| kept.rate() == rate)
-                .cloned();
-            let limiter = kept.unwrap_or_else(|| Arc::new(Limiter::new(rate)));
-            lasting.limiters.insert(name, Arc::clone(&limiter));
-            limiter
-        });
-        rules.push(Rules::compile(route, claims, limiter)?);
+fn open_listeners(
+    config: &Config,
+    handed: Vec<std::net::TcpListener>,
+) -> Result<Vec<TcpListener>, StartError> {
+    if handed.is_empty() && config.server.listen.is_empty() {
+        return Err(StartError::NoListener);
     }
-    let sources = config.server.per_source_rate_limit.map(|rate| {
-        let kept = lasting.sources.clone().filter(|kept| kept.rate() == rate);
-        let sources = kept.unwrap_or_else(|| Arc::new(SourceLimiters::new(rate)));
-        lasting.sources = Some(Arc::clone(&sources));
-        sources
-    });
-    Ok(Generation {
-        gate: Gate::new(table, rules, sources, config.server.body_timeout),
-        targets,
-        counters,
-        health: config.server.health,
-        slots: Arc::new(Semaphore::new(config.server.max_in_flight)),
-    })
+    if handed.is_empty() {
+        let bind = |address: &SocketAddr| {
+            listener::bind(*address).map_err(|source| StartError::Listen {
+                address: *address,
+                source,
+            })
+        };
+        return config.server.listen.iter().map(bind).collect();
+    }
+    let adopt = |listener: std::net::TcpListener| {
+        let address = listener.local_addr().map_err(StartError::Adopt)?;
+        // The config could not check these: it did not know them.
+        let is_safe = config.tls.is_some() || config.server.insecure_http;
+        if !is_safe && !address.ip().to_canonical().is_loopback() {
+            return Err(StartError::Insecure { address });
+        }
+        listener::adopt(listener).map_err(StartError::Adopt)
+    };
+    handed.into_iter().map(adopt).collect()
 }
 
-/// Runs until a signal says stop.
-#[must_use]
-pub fn run(path: &Path) -> ExitCode {
-    let loaded = match config::load(path) {
-        Ok(loaded) => loaded,
-        Err(report) => {
-            eprintln!("{}", report.render(Style::Plain));
-            return ExitCode::from(2);
-        }
-    };
-    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    else {
-        return ExitCode::FAILURE;
-    };
-    runtime.block_on(async {
-        let logger = match crate::record::log::init(&loaded.config.log, systemd::stderr()) {
-            Ok(logger) => logger,
-            Err(_) => return ExitCode::FAILURE,
-        };
-        let app = match App::start_with(loaded, logger).await {
-            Ok(app) => app,
-            Err(err) => {
-                eprintln!("{err:#}");
-                return ExitCode::FAILURE;
-            }
-        };
-        let (Ok(mut hup), Ok(mut term), Ok(mut int)) = (
-            signal(SignalKind::hangup()),
-            signal(SignalKind::terminate()),
-            signal(SignalKind::interrupt()),
-        ) else {
-            return ExitCode::FAILURE;
-        };
-        loop {
-            tokio::select! {
-                _ = hup.recv() => match app.reload(path) {
-                    Ok(routes) => app.recorder.reload_applied(routes),
-                    Err(err) => app.recorder.reload_refused(&format!("{err:#}")),
-                },
-                _ = term.recv() => break,
-                _ = int.recv() => break,
-            }
-        }
-        app.stop().await;
-        ExitCode::SUCCESS
-    })
+/// Something that differs from process to process.
+fn seed() -> u64 {
+    let mut bytes = [0; 8];
+    let random = aws_lc_rs::rand::fill(&mut bytes);
+    // Without a random source TLS cannot work either; ids then differ by the clock.
+    if random.is_err() {
+        bytes = Now::read().unix_ms.to_le_bytes();
+    }
+    u64::from_le_bytes(bytes)
 }

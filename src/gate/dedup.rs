@@ -1,115 +1,450 @@
-//! Claims on event ids.
+//! Dedup: hands an event to the app once within the window.
+//!
+//! The last check of the gate, after the signature: an id that nobody signed never gets here. A claim becomes `spent` when
+//! the app took the event, and is released when it did not: a released id may come again (the provider's retry).
+//!
+//! Claims in flight stand in a small sharded table, bounded by the requests in flight; spent ids stand in a cache that is
+//! bounded by entries and time and drops the oldest first. An event may go by two keys, its id and the digest of its
+//! signed bytes; it is a duplicate where either is taken. Both clocks here are monotonic.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
+use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
-/// What names an event.
-pub type Key = [u8; 32];
+use crate::model::clock::instant;
 
-/// The claims of one route.
-pub struct Claims {
-    spent: Cache<Key, u16>,
-    in_flight: Mutex<HashMap<Key, watch::Receiver<Option<u16>>>>,
+/// Shards of the table of claims in flight: enough that the workers of one machine seldom meet.
+const SHARDS: usize = 16;
+
+/// How long a duplicate waits for the first one at most, whatever the upstream's deadline: a sender's patience is short.
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(25);
+
+/// What names an event: the first half of a SHA-256, or of the MAC over the signed bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Key(u128);
+
+/// One or two keys of one event.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Keys {
+    /// Of its id.
+    pub id: Option<Key>,
+    /// Of its signed bytes.
+    pub body: Option<Key>,
 }
 
-/// A claim of one event; only its owner may end it.
+/// What became of the first copy of an event: the status that its sender got.
+pub type Outcome = StatusCode;
+
+/// The claims of one route. Outlives reloads.
+pub struct Claims {
+    spent: Cache<Key, u16>,
+    shards: [Mutex<HashMap<Key, InFlight>>; SHARDS],
+    limits: Limits,
+    next_owner: AtomicU64,
+    evicted: Arc<AtomicU64>,
+    hits: AtomicU64,
+    /// The claims that took over when a reload changed the limits: what is spent here is spent there too.
+    successor: OnceLock<Arc<Self>>,
+    /// The claims before them, for as long as one of theirs is in flight.
+    predecessor: Weak<Self>,
+}
+
+/// How much is remembered, and how long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// How long a spent id is remembered.
+    pub window: Duration,
+    /// How many spent ids are remembered.
+    pub entries: u64,
+    /// How long a claim stands whose owner does not end it; longer than any exchange with the app.
+    pub lease: Duration,
+}
+
+/// A claim that somebody owns.
+struct InFlight {
+    owner: u64,
+    /// After this moment the owner is taken for dead.
+    until: Instant,
+    waiters: Vec<oneshot::Sender<Outcome>>,
+}
+
+/// A claim on one event. Not `Clone`: only its owner ends it, by `spend` or `release`.
+///
+/// Dropped without either (a panic, the end of the process) it is released, unless the app may have seen the request:
+/// then the claim stands until its lease expires, since the app may yet have taken the event.
 pub struct Claim {
     claims: Arc<Claims>,
-    key: Key,
-    outcome: watch::Sender<Option<u16>>,
+    keys: Keys,
+    owner: u64,
+    is_forwarding: bool,
     is_ended: bool,
 }
 
-/// What asking for a claim gives.
+/// The answer to asking for a claim.
 pub enum Asked {
-    /// Nobody has it.
+    /// The event is new: the asker owns it now.
     Claimed(Claim),
-    /// It is spent.
+    /// The app took it already, with this status.
     Spent(StatusCode),
-    /// It is in flight.
-    InFlight(watch::Receiver<Option<u16>>),
+    /// Another copy is in flight; its outcome will be told, or the sender dropped.
+    InFlight(oneshot::Receiver<Outcome>),
+}
+
+impl Key {
+    /// The key of an event id.
+    #[must_use]
+    pub fn of_id(id: &str) -> Self {
+        let mut hash = Sha256::new_with_prefix(b"id\0");
+        hash.update(id.as_bytes());
+        Self::of_digest(&hash.finalize().into())
+    }
+
+    /// The key of a digest that already depends on every signed byte.
+    #[must_use]
+    pub fn of_digest(digest: &[u8; 32]) -> Self {
+        let mut half = [0; 16];
+        for (to, from) in half.iter_mut().zip(digest) {
+            *to = *from;
+        }
+        Self(u128::from_le_bytes(half))
+    }
+}
+
+impl Keys {
+    fn iter(self) -> impl Iterator<Item = Key> {
+        self.body.into_iter().chain(self.id)
+    }
 }
 
 impl Claims {
-    /// Empty.
+    /// No claims.
     #[must_use]
-    pub fn new(window: Duration, entries: u64) -> Arc<Self> {
+    pub fn new(limits: Limits) -> Arc<Self> {
+        Self::after(limits, Weak::new())
+    }
+
+    /// Claims under other limits that know all that these know, and learn what these still come to know.
+    #[must_use]
+    pub fn succeed(self: &Arc<Self>, limits: Limits) -> Arc<Self> {
+        if self.limits == limits {
+            return Arc::clone(self);
+        }
+        let heir = Self::after(limits, Arc::downgrade(self));
+        // First the link, then the copy: what is spent in between is in both.
+        let heir = Arc::clone(self.successor.get_or_init(|| heir));
+        for (key, status) in &self.spent {
+            heir.spent.insert(*key, status);
+        }
+        heir
+    }
+
+    fn after(limits: Limits, predecessor: Weak<Self>) -> Arc<Self> {
+        let evicted = Arc::<AtomicU64>::default();
+        let count = Arc::clone(&evicted);
+        // The default policy keeps what was asked for often and so forgets new ids when the table is full.
         let spent = Cache::builder()
-            .max_capacity(entries)
-            .time_to_live(window)
+            .max_capacity(limits.entries)
+            .time_to_live(limits.window)
             .eviction_policy(EvictionPolicy::lru())
+            .eviction_listener(move |_, _, cause| {
+                if cause == RemovalCause::Size {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            })
             .build();
         Arc::new(Self {
             spent,
-            in_flight: Mutex::default(),
+            shards: Default::default(),
+            limits,
+            next_owner: AtomicU64::new(0),
+            evicted,
+            hits: AtomicU64::new(0),
+            successor: OnceLock::new(),
+            predecessor,
         })
     }
 
-    /// Asks.
-    pub fn ask(self: &Arc<Self>, key: Key) -> Asked {
-        let mut in_flight = self
-            .in_flight
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(status) = self.spent.get(&key) {
-            return Asked::Spent(StatusCode::from_u16(status).unwrap_or(StatusCode::OK));
-        }
-        if let Some(outcome) = in_flight.get(&key) {
-            return Asked::InFlight(outcome.clone());
-        }
-        let (outcome, receiver) = watch::channel(None);
-        in_flight.insert(key, receiver);
-        Asked::Claimed(Claim {
+    /// Asks for the claim on an event.
+    #[must_use]
+    pub fn ask(self: &Arc<Self>, keys: Keys) -> Asked {
+        let mut claim = Claim {
             claims: Arc::clone(self),
-            key,
-            outcome,
+            keys: Keys::default(),
+            owner: self.next_owner.fetch_add(1, Ordering::Relaxed),
+            is_forwarding: false,
             is_ended: false,
-        })
+        };
+        // A claim that gets only one of its two keys is dropped here, which gives that one back.
+        for (key, place) in [
+            (keys.body, &mut claim.keys.body),
+            (keys.id, &mut claim.keys.id),
+        ] {
+            let Some(key) = key else { continue };
+            if let Some(taken) = self.take(key, claim.owner) {
+                self.hits.fetch_add(1, Ordering::Relaxed);
+                return taken;
+            }
+            *place = Some(key);
+        }
+        Asked::Claimed(claim)
+    }
+
+    /// Ids that are spent now, roughly.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.spent.entry_count()
+    }
+
+    /// Spent ids that were dropped before their window was over because the table was full.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+
+    /// Copies that were not handed to the app, or had to wait.
+    #[must_use]
+    pub fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
+    }
+
+    /// None: the key now belongs to `owner`.
+    fn take(&self, key: Key, owner: u64) -> Option<Asked> {
+        if let Some(before) = self.predecessor.upgrade()
+            && let Some(told) = before.wait_for(key)
+        {
+            return Some(Asked::InFlight(told));
+        }
+        let mut shard = self.shard(key);
+        // Looked up under the lock under which a claim is ended, so that nothing falls between the two tables.
+        if let Some(status) = self.spent.get(&key) {
+            return Some(Asked::Spent(status_of(status)));
+        }
+        let now = instant();
+        if let Some(told) = wait_in(&mut shard, key, now) {
+            return Some(Asked::InFlight(told));
+        }
+        let claim = InFlight {
+            owner,
+            until: now + self.limits.lease,
+            waiters: Vec::new(),
+        };
+        shard.insert(key, claim);
+        None
+    }
+
+    fn wait_for(&self, key: Key) -> Option<oneshot::Receiver<Outcome>> {
+        wait_in(&mut self.shard(key), key, instant())
+    }
+
+    fn spend(&self, key: Key, status: StatusCode) {
+        self.spent.insert(key, status.as_u16());
+        if let Some(heir) = self.successor.get() {
+            heir.spend(key, status);
+        }
+    }
+
+    fn end(&self, key: Key, owner: u64, status: StatusCode, is_spent: bool) {
+        let mut shard = self.shard(key);
+        if is_spent {
+            self.spend(key, status);
+        }
+        let is_own = shard.get(&key).is_some_and(|claim| claim.owner == owner);
+        let ended = if is_own { shard.remove(&key) } else { None };
+        drop(shard);
+        for waiter in ended.into_iter().flat_map(|claim| claim.waiters) {
+            // A waiter whose sender has gone is no concern of ours.
+            let _ = waiter.send(status);
+        }
+    }
+
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the remainder by SHARDS is below SHARDS"
+    )]
+    fn shard(&self, key: Key) -> MutexGuard<'_, HashMap<Key, InFlight>> {
+        let index = usize::try_from(key.0 % SHARDS as u128).unwrap_or(0);
+        // Each change under the lock is a single insert or remove, so a panic leaves nothing half done.
+        self.shards[index]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Claim {
-    /// The app took it.
+    /// From here on the app may see the request.
+    pub fn begin_forwarding(&mut self) {
+        self.is_forwarding = true;
+    }
+
+    /// The app took the event: its id is not handed out again within the window.
     pub fn spend(mut self, status: StatusCode) {
-        self.claims.spent.insert(self.key, status.as_u16());
-        self.end(status.as_u16());
+        self.end(status, true);
     }
 
-    /// It did not.
+    /// The app did not take it: the id may come again.
     pub fn release(mut self, status: StatusCode) {
-        self.end(status.as_u16());
+        self.end(status, false);
     }
 
-    fn end(&mut self, status: u16) {
+    fn end(&mut self, status: StatusCode, is_spent: bool) {
         self.is_ended = true;
-        let mut in_flight = self
-            .claims
-            .in_flight
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        in_flight.remove(&self.key);
-        drop(in_flight);
-        self.outcome.send_replace(Some(status));
+        for key in self.keys.iter() {
+            self.claims.end(key, self.owner, status, is_spent);
+        }
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if !self.is_ended {
-            self.end(500);
+        if !self.is_ended && !self.is_forwarding {
+            self.end(StatusCode::SERVICE_UNAVAILABLE, false);
         }
     }
 }
 
-/// The key of an id.
-#[must_use]
-pub fn key_of_id(id: &str) -> Key {
-    Sha256::digest(id.as_bytes()).into()
+/// None: nobody holds a live claim on the key.
+fn wait_in(
+    shard: &mut HashMap<Key, InFlight>,
+    key: Key,
+    now: Instant,
+) -> Option<oneshot::Receiver<Outcome>> {
+    let claim = shard.get_mut(&key).filter(|claim| now < claim.until)?;
+    let (tell, told) = oneshot::channel();
+    claim.waiters.push(tell);
+    Some(told)
+}
+
+fn status_of(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::OK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn limits(entries: u64, lease: Duration) -> Limits {
+        Limits {
+            window: MINUTE,
+            entries,
+            lease,
+        }
+    }
+
+    fn claims(entries: u64) -> Arc<Claims> {
+        Claims::new(limits(entries, MINUTE))
+    }
+
+    fn id(text: &str) -> Keys {
+        Keys {
+            id: Some(Key::of_id(text)),
+            body: None,
+        }
+    }
+
+    fn both(text: &str, digest: u8) -> Keys {
+        Keys {
+            id: Some(Key::of_id(text)),
+            body: Some(Key::of_digest(&[digest; 32])),
+        }
+    }
+
+    fn claimed(asked: Asked) -> Claim {
+        match asked {
+            Asked::Claimed(claim) => claim,
+            Asked::Spent(_) | Asked::InFlight(_) => panic!("the id should be free"),
+        }
+    }
+
+    fn is_spent(asked: &Asked) -> bool {
+        matches!(asked, Asked::Spent(StatusCode::OK))
+    }
+
+    #[test]
+    fn a_spent_id_stays_spent_and_a_released_one_comes_again() {
+        let claims = claims(100);
+        claimed(claims.ask(id("a"))).release(StatusCode::BAD_GATEWAY);
+        claimed(claims.ask(id("a"))).spend(StatusCode::OK);
+        assert!(is_spent(&claims.ask(id("a"))));
+        assert_eq!(claims.hits(), 1);
+    }
+
+    #[test]
+    fn a_copy_under_a_fresh_id_is_known_by_its_bytes_and_spends_nothing() {
+        let claims = claims(100);
+        claimed(claims.ask(both("a", 1))).spend(StatusCode::OK);
+        assert!(is_spent(&claims.ask(both("b", 1))));
+        // The fresh id was not taken by the copy: the genuine event of that name goes through.
+        claimed(claims.ask(both("b", 2))).spend(StatusCode::OK);
+        assert!(is_spent(&claims.ask(both("a", 3))));
+    }
+
+    #[tokio::test]
+    async fn a_copy_in_flight_hears_the_outcome_of_the_first() {
+        let claims = claims(100);
+        let first = claimed(claims.ask(id("a")));
+        let Asked::InFlight(told) = claims.ask(id("a")) else {
+            panic!("the first one is in flight");
+        };
+        first.spend(StatusCode::ACCEPTED);
+        assert_eq!(told.await.unwrap(), StatusCode::ACCEPTED);
+    }
+
+    #[test]
+    fn an_abandoned_claim_is_released_only_before_forwarding() {
+        let claims = claims(100);
+        drop(claimed(claims.ask(id("a"))));
+        let mut claim = claimed(claims.ask(id("a")));
+        claim.begin_forwarding();
+        drop(claim);
+        assert!(matches!(claims.ask(id("a")), Asked::InFlight(_)));
+    }
+
+    #[test]
+    fn a_claim_whose_owner_died_expires_and_its_late_end_changes_nothing() {
+        let claims = Claims::new(limits(100, Duration::ZERO));
+        let dead = claimed(claims.ask(id("a")));
+        let heir = claimed(claims.ask(id("a")));
+        dead.release(StatusCode::BAD_GATEWAY);
+        heir.spend(StatusCode::OK);
+        assert!(is_spent(&claims.ask(id("a"))));
+    }
+
+    #[tokio::test]
+    async fn other_limits_after_a_reload_forget_nothing() {
+        let before = claims(100);
+        claimed(before.ask(id("spent"))).spend(StatusCode::OK);
+        let flying = claimed(before.ask(id("flying")));
+        let after = before.succeed(limits(50, MINUTE));
+        assert!(is_spent(&after.ask(id("spent"))));
+        let Asked::InFlight(told) = after.ask(id("flying")) else {
+            panic!("it is in flight under the old limits");
+        };
+        flying.spend(StatusCode::OK);
+        assert_eq!(told.await.unwrap(), StatusCode::OK);
+        drop(before);
+        assert!(is_spent(&after.ask(id("flying"))));
+    }
+
+    /// Fails without `EvictionPolicy::lru()`: the default policy keeps none of the new ids.
+    #[test]
+    fn a_full_table_keeps_the_newest_ids_and_counts_what_it_drops() {
+        let claims = claims(1000);
+        for number in 0..2000 {
+            claimed(claims.ask(id(&number.to_string()))).spend(StatusCode::OK);
+            claims.spent.run_pending_tasks();
+        }
+        let kept = (1000..2000).filter(|number| is_spent(&claims.ask(id(&number.to_string()))));
+        assert_eq!(kept.count(), 1000);
+        assert_eq!(claims.evicted(), 1000);
+    }
 }

@@ -92,6 +92,11 @@ pub enum Reject {
         /// When it may come again.
         retry_after: Duration,
     },
+    /// The app has taken this event already. Only a route in monitor mode says so: others answer with the first status.
+    Duplicate {
+        /// The status that the first one got.
+        status: StatusCode,
+    },
     /// The same event is in flight and did not end within the waiting time.
     InFlight,
     /// The first copy of this event, for which this one waited, failed.
@@ -159,6 +164,7 @@ pub enum Reason {
     Identity,
     MissingId,
     RouteRate,
+    Duplicate,
     InFlight,
     FirstFailed,
     Overload,
@@ -219,6 +225,7 @@ impl Reject {
             Self::Identity { .. } => Reason::Identity,
             Self::MissingId => Reason::MissingId,
             Self::RouteRate { .. } => Reason::RouteRate,
+            Self::Duplicate { .. } => Reason::Duplicate,
             Self::InFlight => Reason::InFlight,
             Self::FirstFailed { .. } => Reason::FirstFailed,
             Self::Overload => Reason::Overload,
@@ -282,7 +289,7 @@ impl Reject {
 
 impl Reason {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::NoRoute,
         Self::Method,
         Self::ContentType,
@@ -300,6 +307,7 @@ impl Reason {
         Self::Identity,
         Self::MissingId,
         Self::RouteRate,
+        Self::Duplicate,
         Self::InFlight,
         Self::FirstFailed,
         Self::Overload,
@@ -436,6 +444,13 @@ impl Reason {
                 means: "Verified requests come faster than the route's `rate_limit`.",
                 usually: "A provider's burst: it will retry.",
                 look_at: "`rate_limit` of the route, and what the app can take.",
+            },
+            Self::Duplicate => &Explanation {
+                code: "duplicate-event",
+                status: StatusCode::CONFLICT,
+                means: "The app has taken this event already; the route is in monitor mode, so it got it again.",
+                usually: "A provider's retry whose first answer was lost, or a replay.",
+                look_at: "`event_id` in the log line; with `enforce = \"block\"` the first status is answered instead.",
             },
             Self::InFlight => &Explanation {
                 code: "duplicate-in-flight",

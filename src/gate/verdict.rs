@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::gate::reject::Reject;
+use crate::model::clock::Now;
 use crate::model::ids::{EventId, RequestId, RouteName};
 use crate::model::source::Source;
 
@@ -86,4 +87,29 @@ pub struct Verdict {
     pub verify_time: Duration,
     /// Time spent waiting for the first copy of the same event.
     pub wait_time: Duration,
+}
+
+impl Verdict {
+    /// A verdict on which no check has run yet.
+    #[must_use]
+    pub fn new(request_id: RequestId, source: Source, now: Now) -> Self {
+        Self {
+            request_id,
+            source,
+            route: None,
+            route_index: None,
+            provider: None,
+            last_check: Check::Route,
+            decision: Decision::Accepted,
+            secret: None,
+            event_id: None,
+            event_type: None,
+            body_bytes: 0,
+            began: now.mono,
+            head_time: Duration::ZERO,
+            body_time: Duration::ZERO,
+            verify_time: Duration::ZERO,
+            wait_time: Duration::ZERO,
+        }
+    }
 }

@@ -4,5 +4,6 @@
 pub mod answer;
 pub mod client;
 pub mod headers;
+pub mod outlive;
 pub mod problem;
 pub mod read_body;

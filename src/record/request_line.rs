@@ -133,7 +133,7 @@ fn evidence(line: &mut Line, reject: &Reject) {
         Reject::Identity { fault } => {
             line.text("fault", fault);
         }
-        Reject::FirstFailed { status } => {
+        Reject::FirstFailed { status } | Reject::Duplicate { status } => {
             line.number("first_status", status.as_u16());
         }
         Reject::BodyTimeout

@@ -65,7 +65,7 @@ impl Stage {
             )
         })?;
         let told = Told::default();
-        let app = App::start_with(loaded, told.logger()?).await?;
+        let app = App::start(loaded, told.logger()?).await?;
         Ok(Self {
             secrets,
             receiver,

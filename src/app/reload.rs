@@ -1,0 +1,95 @@
+//! Reload: load, build the whole new generation, swap; what fails on the way leaves the old one untouched and is told.
+//!
+//! Requests in flight end under the generation with which they began. Counters, limits and claims go on.
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+
+use thiserror::Error;
+use tracing::Level;
+
+use crate::app::{App, Fixed, StartError, generation};
+use crate::config;
+use crate::document::report::{Report, Style};
+use crate::edge::settings::Settings;
+use crate::model::error::chain;
+
+#[derive(Debug, Error)]
+enum ReloadError {
+    #[error("{0}")]
+    Config(String),
+    #[error("cannot use the new config")]
+    Build(#[source] StartError),
+}
+
+impl App {
+    /// Reads the config again and changes over to it; tells the record what came of it.
+    pub(super) async fn reload(&self, path: &Path) {
+        match self.apply(path).await {
+            Ok(routes) => self.recorder.reload_applied(routes),
+            Err(error) => self.recorder.reload_refused(&chain(&error)),
+        }
+    }
+
+    /// Takes over certificates whose files changed; the old ones stay where the new cannot be used.
+    pub(super) async fn renew_certificates(&self) {
+        let edge = Arc::clone(&self.edge);
+        let renewed = tokio::task::spawn_blocking(move || edge.reload_certificates()).await;
+        match renewed {
+            Ok(Ok(true)) => self.tell(Level::INFO, "certificates reloaded", |_| {}),
+            Ok(Err(error)) => self.tell(Level::ERROR, "certificates refused", |line| {
+                line.message("error", &chain(&error));
+            }),
+            Ok(Ok(false)) | Err(_) => {}
+        }
+    }
+
+    async fn apply(&self, path: &Path) -> Result<usize, ReloadError> {
+        let path = path.to_owned();
+        let read = move || {
+            let loaded = config::load(&path).map_err(|report| refused(&report))?;
+            let (server, tls) = (&loaded.config.server, loaded.config.tls.as_ref());
+            let settings = Settings::build(server, tls).and_then(|settings| {
+                settings.deny_expired()?;
+                Ok(settings)
+            });
+            let settings = settings.map_err(|err| ReloadError::Build(StartError::Edge(err)))?;
+            Ok((loaded.config, settings))
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        let (config, settings) =
+            read.map_err(|_| ReloadError::Config("reading the config panicked".to_owned()))??;
+
+        if Fixed::of(&config) != self.fixed {
+            let message = "a changed `listen` takes effect with a restart";
+            self.tell(Level::WARN, message, |_| {});
+        }
+        let shutdown_timeout = config.server.shutdown_timeout;
+        let (level, accepted) = (config.log.level, config.log.accepted);
+        let token = config.admin.as_ref().and_then(|admin| admin.token.clone());
+
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = state.succeed(&config);
+        let generation = generation::build(config, &self.client, &self.recorder, &next);
+        let generation = generation.map_err(ReloadError::Build)?;
+        let routes = generation.routes.len();
+        // From here on nothing can fail.
+        *state = next;
+        drop(state);
+        self.edge.replace(settings);
+        self.generation.store(Arc::new(generation));
+        self.recorder.set_log(level, accepted);
+        self.admin.set_token(token);
+        let mut timeout = self.shutdown_timeout.lock();
+        **timeout.as_mut().unwrap_or_else(|poison| poison.get_mut()) = shutdown_timeout;
+        Ok(routes)
+    }
+}
+
+fn refused(report: &Report) -> ReloadError {
+    let text = report.render(Style::Plain);
+    let summary = report.summary();
+    ReloadError::Config(format!(
+        "{text}\n{summary}; the running config is unchanged"
+    ))
+}

@@ -1,0 +1,105 @@
+//! `hookgate run`: the process around the gate. Signals, systemd, the watch over certificates; exit codes.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::app::{App, StartError, hardening, systemd};
+use crate::config::{self, Loaded};
+use crate::document::report::{Severity, Style};
+use crate::model::error::chain;
+use crate::record::log;
+
+/// The config cannot be used: systemd does not try again (`RestartPreventExitStatus=`).
+const EXIT_CONFIG: u8 = 2;
+
+/// How often the certificate files are looked at.
+const CERTIFICATE_PERIOD: Duration = Duration::from_secs(10);
+
+/// Runs until SIGTERM or SIGINT. 0: ended as told; 1: could not start; 2: the config cannot be used.
+#[must_use]
+pub fn run(path: &Path) -> ExitCode {
+    if let Err(error) = hardening::deny_dumps() {
+        eprintln!("warning: cannot keep memory out of core files: {error}");
+    }
+    let loaded = match config::load(path) {
+        Ok(loaded) => loaded,
+        Err(report) => {
+            eprintln!("{}\n{}", report.render(Style::Plain), report.summary());
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    if loaded.report.count(Severity::Warning) > 0 {
+        eprintln!("{}", loaded.report.render(Style::Plain));
+    }
+    match serve(loaded, path) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(loaded: Loaded, path: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let handed = systemd::listeners()?;
+    let logger = log::init(&loaded.config.log, systemd::stderr()).map_err(StartError::Log)?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.enable_all().build()?;
+    // Spawned, so that the work is done by the workers and not by this thread beside them.
+    let path = path.to_owned();
+    let main = runtime.spawn(async move {
+        let app = App::start_on(loaded.config, logger, handed).await?;
+        watch(app, &path).await?;
+        Ok(())
+    });
+    let ended = runtime.block_on(main)?;
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+async fn watch(app: App, path: &Path) -> std::io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let recorder = Arc::clone(&app.recorder);
+    std::panic::set_hook(Box::new(move |info| recorder.panic(info)));
+    systemd::notify_ready(&status(&app));
+    // The probe runs as a task of its own, as requests do: it answers only while the workers take up work.
+    let watchdog = systemd::spawn_watchdog(|| async { tokio::spawn(async {}).await.is_ok() });
+    let mut certificates = tokio::time::interval(CERTIFICATE_PERIOD);
+    loop {
+        tokio::select! {
+            () = came(&mut hangup) => {
+                systemd::notify_reloading();
+                app.reload(path).await;
+                app.renew_certificates().await;
+                systemd::notify_ready(&status(&app));
+            }
+            () = came(&mut terminate) => break,
+            () = came(&mut interrupt) => break,
+            _ = certificates.tick() => app.renew_certificates().await,
+        }
+    }
+    systemd::notify_stopping(app.shutdown_timeout());
+    app.stop().await;
+    if let Some(watchdog) = watchdog {
+        watchdog.abort();
+    }
+    Ok(())
+}
+
+async fn came(signal: &mut Signal) {
+    // None: no more signals can come, which only the end of the runtime brings about.
+    if signal.recv().await.is_none() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn status(app: &App) -> String {
+    let routes = app.generation.load().routes.len();
+    format!("{routes} routes on {} listeners", app.addresses.len())
+}

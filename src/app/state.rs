@@ -1,0 +1,96 @@
+//! What outlives a reload: claims and limiters by route, and the limiters of sources.
+//!
+//! A route that keeps its name keeps its claims, whatever else about it changed; a limiter is kept where its rate is the
+//! same. What no config names any more is dropped with the next reload.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::config::model::{Config, Dedup, Route};
+use crate::gate::dedup::{Claims, Limits};
+use crate::gate::rate_limit::{Limiter, SourceLimiters};
+use crate::model::ids::RouteName;
+use crate::model::rate::Rate;
+
+/// Beside the deadlines of the exchange: for the one retry, and for a busy machine.
+const LEASE_MARGIN: Duration = Duration::from_secs(60);
+
+/// The state that generations share.
+#[derive(Clone, Default)]
+pub(super) struct State {
+    claims: HashMap<RouteName, Arc<Claims>>,
+    limiters: HashMap<RouteName, (Rate, Arc<Limiter>)>,
+    sources: Option<(Rate, Arc<SourceLimiters>)>,
+}
+
+/// The state of the generation in use, as the metrics read it.
+pub(super) type Shared = Arc<Mutex<State>>;
+
+impl State {
+    /// The state for a new config: what it shares with the old one goes on.
+    pub(super) fn succeed(&self, config: &Config) -> Self {
+        let mut next = Self::default();
+        for route in &config.routes {
+            let name = &route.name;
+            if let Some(dedup) = &route.dedup {
+                let claims = self.claims_for(route, dedup);
+                next.claims.insert(name.clone(), claims);
+            }
+            if let Some(rate) = route.rate_limit {
+                let kept = self.limiters.get(name).filter(|(kept, _)| *kept == rate);
+                let limiter = kept.map(|(_, limiter)| Arc::clone(limiter));
+                let limiter = limiter.unwrap_or_else(|| Arc::new(Limiter::new(rate)));
+                next.limiters.insert(name.clone(), (rate, limiter));
+            }
+        }
+        next.sources = config.server.per_source_rate_limit.map(|rate| {
+            let kept = self.sources.as_ref().filter(|(kept, _)| *kept == rate);
+            let sources = kept.map(|(_, sources)| Arc::clone(sources));
+            let sources = sources.unwrap_or_else(|| Arc::new(SourceLimiters::new(rate)));
+            (rate, sources)
+        });
+        next
+    }
+
+    pub(super) fn claims(&self, route: &RouteName) -> Option<Arc<Claims>> {
+        self.claims.get(route).cloned()
+    }
+
+    pub(super) fn limiter(&self, route: &RouteName) -> Option<Arc<Limiter>> {
+        let (_, limiter) = self.limiters.get(route)?;
+        Some(Arc::clone(limiter))
+    }
+
+    pub(super) fn sources(&self) -> Option<Arc<SourceLimiters>> {
+        let (_, sources) = self.sources.as_ref()?;
+        Some(Arc::clone(sources))
+    }
+
+    fn claims_for(&self, route: &Route, dedup: &Dedup) -> Arc<Claims> {
+        let upstream = &route.upstream;
+        let lease = upstream.connect_timeout * 2 + upstream.timeout * 2 + LEASE_MARGIN;
+        let limits = Limits {
+            window: dedup.window,
+            entries: dedup.max_entries,
+            lease,
+        };
+        match self.claims.get(&route.name) {
+            Some(claims) => claims.succeed(limits),
+            None => Claims::new(limits),
+        }
+    }
+}
+
+/// A number summed over the claims of all routes.
+pub(super) fn sum_claims(state: &Shared, read: impl Fn(&Claims) -> u64) -> u64 {
+    let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    state.claims.values().map(|claims| read(claims)).sum()
+}
+
+/// Sources that the per-source limit knows now.
+pub(super) fn count_sources(state: &Shared) -> u64 {
+    let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    let sources = state.sources.as_ref();
+    sources.map_or(0, |(_, sources)| sources.entries())
+}

@@ -1,0 +1,96 @@
+//! Method, content type, declared length, and what a head may not say.
+//!
+//! `edge` has checked HTTP/1 heads byte by byte; what both protocols can say goes through here, so that a request is
+//! refused for the same thing whichever way it came.
+
+use http::header::{self, HeaderMap};
+use http::request::Parts;
+use http::{Method, Version};
+
+use crate::config::model::Route;
+use crate::gate::reject::{FramingFault, Reject};
+use crate::net::headers::{Occurrence, single};
+
+/// Passes the head of a request for a route; gives the declared length of the body.
+///
+/// # Errors
+/// `Method`, `ContentType`, `BodyTooLarge`, `Framing`.
+pub(super) fn check(route: &Route, parts: &Parts) -> Result<Option<u64>, Reject> {
+    check_head(parts)?;
+    if !route.methods.contains(&parts.method) {
+        let method = parts.method.clone();
+        return Err(Reject::Method { method });
+    }
+    check_content_type(route, &parts.headers)?;
+    let declared = declared_length(&parts.headers)?;
+    let limit = route.max_body;
+    if declared.is_some_and(|length| length > limit as u64) {
+        return Err(Reject::BodyTooLarge { limit });
+    }
+    Ok(declared)
+}
+
+/// The host that a request asks for, without its port: `:authority` or the absolute form before `Host`.
+pub(super) fn host(parts: &Parts) -> &str {
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+    let host = || parts.headers.get(header::HOST)?.to_str().ok();
+    let text = authority.or_else(host).unwrap_or_default();
+    match text.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => text,
+    }
+}
+
+fn check_head(parts: &Parts) -> Result<(), Reject> {
+    let fault = |fault| Err(Reject::Framing(fault));
+    if parts.method == Method::CONNECT
+        || parts.method == Method::TRACE
+        || parts.headers.contains_key(header::UPGRADE)
+        || !parts.uri.path().starts_with('/')
+    {
+        return fault(FramingFault::Target);
+    }
+    if matches!(single(&parts.headers, &header::HOST), Occurrence::Many) {
+        return fault(FramingFault::Host);
+    }
+    if parts.version == Version::HTTP_2 && parts.headers.contains_key(header::TRANSFER_ENCODING) {
+        return fault(FramingFault::TransferEncoding);
+    }
+    match single(&parts.headers, &header::EXPECT) {
+        Occurrence::None => Ok(()),
+        Occurrence::One(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(()),
+        Occurrence::One(_) | Occurrence::Many => fault(FramingFault::Expect),
+    }
+}
+
+fn check_content_type(route: &Route, headers: &HeaderMap) -> Result<(), Reject> {
+    let found = match single(headers, &header::CONTENT_TYPE) {
+        Occurrence::Many => return Err(Reject::Framing(FramingFault::DuplicateHeader)),
+        Occurrence::One(value) => value.to_str().unwrap_or_default(),
+        Occurrence::None => "",
+    };
+    if route.content_types.is_empty() {
+        return Ok(());
+    }
+    let media = found.split(';').next().unwrap_or_default().trim();
+    let mut allowed = route.content_types.iter();
+    if allowed.any(|allowed| allowed.eq_ignore_ascii_case(media)) {
+        return Ok(());
+    }
+    Err(Reject::content_type(found))
+}
+
+fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, Reject> {
+    let value = match single(headers, &header::CONTENT_LENGTH) {
+        Occurrence::None => return Ok(None),
+        Occurrence::One(value) => value,
+        Occurrence::Many => return Err(Reject::Framing(FramingFault::DuplicateHeader)),
+    };
+    let is_number = value.as_bytes().iter().all(u8::is_ascii_digit);
+    let length = value.to_str().ok().filter(|_| is_number);
+    let length = length.and_then(|text| text.parse().ok());
+    match length {
+        Some(length) => Ok(Some(length)),
+        None => Err(Reject::Framing(FramingFault::DuplicateHeader)),
+    }
+}

@@ -1,0 +1,92 @@
+//! One route, compiled: what the checks need, ready to use. Made by `app` for each generation.
+
+use std::sync::Arc;
+
+use crate::config::model::{Dedup, Enforce, MissingId, Route};
+use crate::gate::dedup::{Claims, Key, Keys as DedupKeys};
+use crate::gate::identity::IdentityRules;
+use crate::gate::rate_limit::Limiter;
+use crate::gate::reject::Reject;
+use crate::gate::signature::Keys;
+use crate::model::ids::EventId;
+use crate::providers::Challenge;
+use crate::scheme::SchemeError;
+
+/// The rules of one route.
+pub struct Rules {
+    pub(super) route: Route,
+    pub(super) keys: Keys,
+    pub(super) identity: IdentityRules,
+    pub(super) claims: Option<Arc<Claims>>,
+    pub(super) limiter: Option<Arc<Limiter>>,
+    pub(super) provider: Arc<str>,
+}
+
+impl Rules {
+    /// Compiles one route; claims and limiter outlive the generation and are handed in.
+    ///
+    /// # Errors
+    /// Scheme and secrets that do not go together.
+    pub fn compile(
+        route: Route,
+        claims: Option<Arc<Claims>>,
+        limiter: Option<Arc<Limiter>>,
+    ) -> Result<Self, SchemeError> {
+        let id = route.provider.as_ref().map(|provider| &*provider.id);
+        Ok(Self {
+            keys: Keys::compile(&route)?,
+            identity: IdentityRules::compile(&route.scheme),
+            provider: id.unwrap_or("custom").into(),
+            claims,
+            limiter,
+            route,
+        })
+    }
+
+    /// The methods that the route takes.
+    #[must_use]
+    pub fn methods(&self) -> &[http::Method] {
+        &self.route.methods
+    }
+
+    pub(super) fn is_monitored(&self) -> bool {
+        self.route.enforce == Enforce::Monitor
+    }
+
+    pub(super) fn challenge(&self) -> Option<Challenge> {
+        let provider = self.route.provider.as_ref()?;
+        provider.challenge.filter(|_| self.route.answer_challenge)
+    }
+
+    /// Whether a missing or unreadable id would change what happens.
+    pub(super) fn needs_id(&self) -> bool {
+        self.route.dedup.as_ref().is_some_and(|dedup| dedup.by_id)
+    }
+
+    /// The keys under which an event is claimed; none where it is to be forwarded without dedup.
+    pub(super) fn dedup_keys(
+        &self,
+        id: Option<&EventId>,
+        digest: &[u8; 32],
+    ) -> Result<Option<DedupKeys>, Reject> {
+        let Some(dedup) = &self.route.dedup else {
+            return Ok(None);
+        };
+        let keys = DedupKeys {
+            id: id.filter(|_| dedup.by_id).map(|id| Key::of_id(id.as_str())),
+            body: by_body(dedup, id)?.then(|| Key::of_digest(digest)),
+        };
+        Ok((keys.id.is_some() || keys.body.is_some()).then_some(keys))
+    }
+}
+
+fn by_body(dedup: &Dedup, id: Option<&EventId>) -> Result<bool, Reject> {
+    if id.is_some() || !dedup.by_id {
+        return Ok(dedup.by_body);
+    }
+    match dedup.missing_id {
+        MissingId::Accept => Ok(dedup.by_body),
+        MissingId::Body => Ok(true),
+        MissingId::Reject => Err(Reject::MissingId),
+    }
+}
