@@ -26,6 +26,7 @@ use crate::admin::{self, AdminError, AdminListener, AdminState};
 use crate::app::state::{Shared, State};
 use crate::config::Loaded;
 use crate::config::model::{AdminListen, Config};
+use crate::document::report::Report;
 use crate::edge::settings::Settings;
 use crate::edge::{Edge, EdgeError, listener};
 use crate::forward::TargetError;
@@ -129,15 +130,16 @@ impl App {
     /// # Errors
     /// What cannot be built or bound; nothing is left running.
     pub async fn start(loaded: Loaded, logger: Arc<Logger>) -> Result<Self, StartError> {
-        Self::start_on(loaded.config, logger, Vec::new()).await
+        Self::start_on(loaded, logger, Vec::new()).await
     }
 
     /// Starts with a config, on sockets that were handed over, or on its own where there are none.
     async fn start_on(
-        config: Config,
+        loaded: Loaded,
         logger: Arc<Logger>,
         handed: Vec<std::net::TcpListener>,
     ) -> Result<Self, StartError> {
+        let Loaded { config, report } = loaded;
         let settings = Settings::build(&config.server, config.tls.as_ref());
         let settings = settings.map_err(StartError::Edge)?;
         let listeners = open_listeners(&config, handed)?;
@@ -170,6 +172,7 @@ impl App {
             admin_stop: CancellationToken::new(),
             shutdown_timeout,
         };
+        app.tell_warnings(&report);
         app.register_metrics();
         for listener in listeners {
             app.serve(listener);
@@ -280,6 +283,15 @@ impl App {
             "Sources that the per-source rate limit knows.",
             move || state::count_sources(&state),
         );
+    }
+
+    /// What `hookgate check` would warn of.
+    fn tell_warnings(&self, report: &Report) {
+        for diagnostic in report.diagnostics() {
+            self.tell(Level::WARN, "config warning", |line| {
+                line.message("warning", &diagnostic.message);
+            });
+        }
     }
 
     fn shutdown_timeout(&self) -> Duration {

@@ -9,7 +9,7 @@ use thiserror::Error;
 use tracing::Level;
 
 use crate::app::{App, Fixed, StartError, generation};
-use crate::config;
+use crate::config::{self, Loaded};
 use crate::document::report::{Report, Style};
 use crate::edge::settings::Settings;
 use crate::model::error::chain;
@@ -54,12 +54,13 @@ impl App {
                 Ok(settings)
             });
             let settings = settings.map_err(|err| ReloadError::Build(StartError::Edge(err)))?;
-            Ok((loaded.config, settings))
+            Ok((loaded, settings))
         };
         let read = tokio::task::spawn_blocking(read).await;
-        let (config, settings) =
+        let (Loaded { config, report }, settings) =
             read.map_err(|_| ReloadError::Config("reading the config panicked".to_owned()))??;
 
+        self.tell_warnings(&report);
         if Fixed::of(&config) != self.fixed {
             let message = "a changed `listen` takes effect with a restart";
             self.tell(Level::WARN, message, |_| {});

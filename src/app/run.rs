@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::{App, StartError, hardening, systemd};
 use crate::config::{self, Loaded};
-use crate::document::report::{Severity, Style};
+use crate::document::report::Style;
 use crate::model::error::chain;
 use crate::record::log;
 
@@ -32,9 +32,6 @@ pub fn run(path: &Path) -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    if loaded.report.count(Severity::Warning) > 0 {
-        eprintln!("{}", loaded.report.render(Style::Plain));
-    }
     match serve(loaded, path) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -52,7 +49,7 @@ fn serve(loaded: Loaded, path: &Path) -> Result<(), Box<dyn std::error::Error + 
     // Spawned, so that the work is done by the workers and not by this thread beside them.
     let path = path.to_owned();
     let main = runtime.spawn(async move {
-        let app = App::start_on(loaded.config, logger, handed).await?;
+        let app = App::start_on(loaded, logger, handed).await?;
         watch(app, &path).await?;
         Ok(())
     });

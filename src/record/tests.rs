@@ -193,6 +193,9 @@ fn every_reject() -> Vec<Reject> {
         Reject::RouteRate {
             retry_after: second,
         },
+        Reject::Duplicate {
+            status: StatusCode::OK,
+        },
         Reject::InFlight,
         Reject::FirstFailed {
             status: StatusCode::BAD_GATEWAY,
