@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::harness::app::{App, Refusing, ok, respond};
+use crate::harness::app::{App, Behaviour, Latch, Refusing, ok, respond};
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, PROVIDERS, Provider, Sender};
 use crate::harness::{LIMIT, wait_for};
@@ -297,17 +297,33 @@ async fn counters_go_on_across_a_reload_which_is_counted() {
 
 #[tokio::test]
 async fn readiness_ends_with_the_drain_and_health_does_not() {
+    let latch = Latch::default();
+    let app = App::start(Behaviour::Held(latch.clone(), 200));
+    let mut gate = Gate::start(&Provider::Github.route("hook", &app.url("/in"), "")).await;
+    assert_eq!(gate.admin("/readyz").await.0, 200);
+    let client = gate.client();
+    let held = tokio::spawn(async move {
+        let hook = Sender::new(Provider::Github).event("/hook");
+        client.send(&hook).await.status
+    });
+    wait_for("the event at the app", LIMIT, || app.started() == 1).await;
+    gate.signal("TERM");
+    let began = std::time::Instant::now();
+    while gate.admin("/readyz").await.0 != 503 {
+        assert!(began.elapsed() < LIMIT, "the drain is not told");
+    }
+    assert_eq!(gate.admin("/healthz").await.0, 200);
+    latch.open();
+    assert_eq!(held.await.unwrap(), 200);
+    assert!(gate.wait().await.success());
+}
+
+#[tokio::test]
+async fn secrets_cannot_get_into_a_core_file() {
     let app = App::start(ok());
     let gate = Gate::start(&Provider::Github.route("hook", &app.url("/in"), "")).await;
-    assert_eq!(gate.admin("/readyz").await.0, 200);
-    assert_eq!(gate.admin("/healthz").await.0, 200);
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", gate.pid())).unwrap();
-    let core = limits
-        .lines()
-        .find(|line| line.starts_with("Max core file size"));
-    assert_eq!(
-        core.unwrap().split_whitespace().nth(4),
-        Some("0"),
-        "no core file with secrets"
-    );
+    let mut lines = limits.lines();
+    let core = lines.find(|line| line.starts_with("Max core file size"));
+    assert_eq!(core.unwrap().split_whitespace().nth(4), Some("0"));
 }

@@ -170,8 +170,8 @@ async fn a_stopped_process_pings_no_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn restarts_under_load_lose_no_request() {
-    const SENDERS: usize = 4;
-    const RESTARTS: usize = 4;
+    const SENDERS: usize = 8;
+    const RESTARTS: usize = 6;
     let app = App::start(ok());
     let mut unit = Unit::new(&Provider::XWebhook.route("hook", &app.url("/in"), ""));
     unit.start().await;
