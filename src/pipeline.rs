@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use http_body::Body;
 use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +26,7 @@ use crate::model::source::Source;
 use crate::net::answer::{Answer, AnswerBody};
 use crate::net::outlive::{Panicked, contain, outlive};
 use crate::net::problem;
+use crate::net::read_body::{BodyHead, discard_body};
 use crate::record::counters::RouteCounters;
 use crate::record::{Exchange, Recorder};
 
@@ -124,11 +126,19 @@ impl Pipeline {
         now: Now,
         id: RequestId,
     ) -> Answer {
+        let (parts, mut body) = request.into_parts();
+        let rest = BodyHead {
+            declared: body.size_hint().exact(),
+            version: parts.version,
+        };
         let Some(place) = self.find_place(generation.max_in_flight) else {
             let mut verdict = Verdict::new(id, source, now);
             verdict.decision = Decision::Refused(Reject::Overload);
-            return self.refuse(&generation, &verdict, &Reject::Overload);
+            let answer = self.refuse(&generation, &verdict, &Reject::Overload);
+            discard_body(body, rest).await;
+            return answer;
         };
+        let request = Request::from_parts(parts, &mut body);
         let (verdict, admission) = generation.gate.admit(request, source, now, id).await;
         match admission {
             Admission::Event(event, claim) => {
@@ -163,7 +173,12 @@ impl Pipeline {
                 );
                 duplicate(status)
             }
-            Admission::Refused(reject) => self.refuse(&generation, &verdict, &reject),
+            Admission::Refused(reject) => {
+                drop(place);
+                let answer = self.refuse(&generation, &verdict, &reject);
+                discard_body(body, rest).await;
+                answer
+            }
         }
     }
 

@@ -25,7 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, StatusCode};
-use hyper::body::Incoming;
+use http_body::Body;
 
 use crate::gate::dedup::{Asked, Claim};
 use crate::gate::event::{Event, EventParts, Unverified};
@@ -110,13 +110,16 @@ impl Gate {
 
     /// Runs the checks in the order of the table in ARCHITECTURE.md. Cheap ones come first; nothing that a stranger can
     /// grow is allocated before the signature.
-    pub async fn admit(
+    pub async fn admit<B>(
         &self,
-        request: Request<Incoming>,
+        request: Request<B>,
         source: Source,
         now: Now,
         request_id: RequestId,
-    ) -> (Verdict, Admission) {
+    ) -> (Verdict, Admission)
+    where
+        B: Body<Data = Bytes>,
+    {
         let mut verdict = Verdict::new(request_id, source, now);
         let admission = match self.checks(request, now, &mut verdict).await {
             Ok(admission) => admission,
@@ -125,12 +128,15 @@ impl Gate {
         (verdict, admission)
     }
 
-    async fn checks(
+    async fn checks<B>(
         &self,
-        request: Request<Incoming>,
+        request: Request<B>,
         now: Now,
         verdict: &mut Verdict,
-    ) -> Result<Admission, Stop> {
+    ) -> Result<Admission, Stop>
+    where
+        B: Body<Data = Bytes>,
+    {
         let (parts, body) = request.into_parts();
         let rules = self.find_rules(&parts, verdict)?;
         let ip = verdict.source.ip;

@@ -261,3 +261,48 @@ async fn the_health_path_answers_on_every_host() {
     assert_eq!(gate.send(&probe.clone().to("/healthz/")).await.status, 404);
     assert_eq!(app.count(), 0);
 }
+
+/// What went wrong: an answer that overtook the body ended in RST_STREAM(NO_ERROR), which curl 7.88 reports as a broken
+/// stream. Fails when a refusal by the head does not wait for a small body.
+#[test]
+fn an_early_refusal_reaches_curl_over_http2() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let app = App::start(ok());
+    let gate = runtime.block_on(gate(&github("one", &app, "path = \"/hook\"")));
+    for (path, method, status) in [
+        ("/none", "POST", "404"),
+        ("/hook", "PUT", "405"),
+        ("/hook", "POST", "401"),
+    ] {
+        for _ in 0..10 {
+            let output = std::process::Command::new("curl")
+                .args([
+                    "--silent",
+                    "--http2",
+                    "--cacert",
+                    "ca.pem",
+                    "--output",
+                    "/dev/null",
+                ])
+                .args([
+                    "--write-out",
+                    "%{http_version} %{http_code}",
+                    "--request",
+                    method,
+                    "--data",
+                    "{}",
+                ])
+                .arg(format!("https://localhost:{}{path}", gate.address().port()))
+                .current_dir(gate.folder())
+                .output();
+            let output = output.unwrap();
+            let told = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert_eq!(
+                (output.status.code(), told),
+                (Some(0), format!("2 {status}")),
+                "{path}"
+            );
+        }
+    }
+    assert_eq!(app.count(), 0);
+}
