@@ -108,7 +108,7 @@ impl Gate {
         self.rules.get(index)
     }
 
-    /// Runs the checks in the order of the table in ARCHITECTURE.md. Cheap ones come first; nothing that a stranger can
+    /// Runs the checks in the order of the table in README.md. Cheap ones come first; nothing that a stranger can
     /// grow is allocated before the signature.
     pub async fn admit<B>(
         &self,

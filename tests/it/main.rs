@@ -17,6 +17,7 @@ mod cli;
 mod config;
 mod deadlines;
 mod dedup;
+mod documents;
 mod forward;
 mod house;
 mod http2;
