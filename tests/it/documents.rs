@@ -142,9 +142,15 @@ fn metrics(text: &str) -> String {
 #[tokio::test]
 async fn the_tables_of_the_readme_are_up_to_date() {
     let app = App::start(ok());
-    let gate = Gate::start(&Provider::Github.route("hook", &app.url("/in"), "")).await;
-    let event = Sender::new(Provider::Github).event("/hook");
-    assert_eq!(gate.send(&event).await.status, 200);
+    // A family shows its labels once it has counted something.
+    let routes = [
+        Provider::Github.route("hook", &app.url("/in"), ""),
+        Provider::Github.route("dead", "http://127.0.0.1:1/", ""),
+    ];
+    let gate = Gate::start(&routes.concat()).await;
+    let sender = Sender::new(Provider::Github);
+    assert_eq!(gate.send(&sender.event("/hook")).await.status, 200);
+    assert_eq!(gate.send(&sender.event("/dead")).await.status, 502);
     let (_, told) = gate.admin("/metrics").await;
 
     let found = read("README.md");
