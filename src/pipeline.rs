@@ -4,6 +4,7 @@
 //! `app` builds a `Generation` from each config and hands `edge` a handler that calls `serve`. Whatever happens here, a
 //! stranger gets the app's own answer, a challenge's, or a problem document, and the recorder is told once.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -108,7 +109,8 @@ impl Pipeline {
         let mut answer = if is_health_check(&generation, &request) {
             Answer::new(AnswerBody::empty())
         } else {
-            match contain(self.decide(generation, request, source, now, id)).await {
+            let deciding = pin!(self.decide(generation, request, source, now, id));
+            match contain(deciding).await {
                 Ok(answer) => answer,
                 Err(Panicked) => self.gave_up(Verdict::new(id, source, now)),
             }
@@ -131,16 +133,15 @@ impl Pipeline {
             declared: body.size_hint().exact(),
             version: parts.version,
         };
+        let mut verdict = Box::new(Verdict::new(id, source, now));
         let Some(place) = self.find_place(generation.max_in_flight) else {
-            let mut verdict = Verdict::new(id, source, now);
             verdict.decision = Decision::Refused(Reject::Overload);
             let answer = self.refuse(&generation, &verdict, &Reject::Overload);
             discard_body(body, rest).await;
             return answer;
         };
         let request = Request::from_parts(parts, &mut body);
-        let (verdict, admission) = generation.gate.admit(request, source, now, id).await;
-        match admission {
+        match generation.gate.admit(request, now, &mut verdict).await {
             Admission::Event(event, claim) => {
                 let exchange = Forwarding {
                     recorder: Arc::clone(&self.recorder),
@@ -157,7 +158,8 @@ impl Pipeline {
                     verdict,
                     _place: place,
                 };
-                exchange.run_unverified(request).await
+                // Boxed, as the rare way should not make room for itself in every request.
+                Box::pin(exchange.run_unverified(request)).await
             }
             Admission::Answered(answer) => {
                 let exchange = answered(answer.status(), &verdict);
@@ -217,18 +219,23 @@ impl Pipeline {
 struct Forwarding {
     recorder: Arc<Recorder>,
     generation: Arc<Generation>,
-    verdict: Verdict,
+    verdict: Box<Verdict>,
     _place: Place,
 }
 
 impl Forwarding {
     async fn run(mut self, event: Event, claim: Option<Claim>) -> Answer {
         let id = self.verdict.request_id;
-        let exchange = contain(async {
-            let (target, _) = self.generation.routes.get(event.parts().route)?;
-            Some(settle(claim, forward(event, target, id)).await)
-        });
-        match exchange.await {
+        let ended = {
+            let exchange = pin!(async {
+                let (target, _) = self.generation.routes.get(event.parts().route)?;
+                tokio::task::yield_now().await;
+                let forwarding = pin!(forward(event, target, id));
+                Some(settle(claim, forwarding).await)
+            });
+            contain(exchange).await
+        };
+        match ended {
             Ok(Some(result)) => self.finish(result),
             // The claim was dropped on the way: released, or left to expire where the app may have seen the request.
             Ok(None) | Err(Panicked) => self.give_up(),
@@ -277,7 +284,7 @@ impl Forwarding {
 /// Forwards under a claim, and spends it exactly when the app took the event.
 async fn settle(
     mut claim: Option<Claim>,
-    forwarding: impl Future<Output = Result<Forwarded, ForwardError>>,
+    forwarding: Pin<&mut impl Future<Output = Result<Forwarded, ForwardError>>>,
 ) -> Result<Forwarded, ForwardError> {
     if let Some(claim) = &mut claim {
         claim.begin_forwarding();
@@ -396,7 +403,11 @@ mod tests {
         let Asked::Claimed(claim) = ask(&claims) else {
             panic!("the id should be free");
         };
-        let ended = contain(settle(Some(claim), async { panic!("as it should") })).await;
+        let ended = contain(pin!(settle(
+            Some(claim),
+            pin!(async { panic!("as it should") })
+        )))
+        .await;
         assert!(ended.is_err());
         assert!(matches!(ask(&claims), Asked::InFlight(_)));
     }

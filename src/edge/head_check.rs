@@ -4,7 +4,7 @@
 //! two hosts. What passes here has one meaning only. No allocation, one pass for the line ends and one for the rest.
 
 use http::StatusCode;
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr2, memmem};
 
 /// hyper's own limit; more than this is answered 431 by both.
 const MAX_HEADERS: usize = 100;
@@ -104,6 +104,12 @@ impl EndFinder {
     /// # Errors
     /// A line that ends wrongly, an empty first line, or a first line that cannot become good.
     pub fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadFault> {
+        if self.seen == 0
+            && let Some(end) = memmem::find(bytes, b"\r\n\r\n")
+        {
+            // Here at once, as nearly always: `check_head` looks at each line end of it.
+            return Ok(Some(end.saturating_add(4)));
+        }
         while let Some(offset) = memchr(b'\n', bytes.get(self.seen..).unwrap_or_default()) {
             let at = self.seen.saturating_add(offset);
             let line = bytes.get(self.line..at).unwrap_or_default();

@@ -91,7 +91,8 @@ pub(super) async fn drive<H: Handler>(
         let (shared, watch) = (Arc::clone(shared), Arc::clone(&watch));
         move |request: Request<Incoming>| {
             let open = watch.begin_request();
-            let answer = shared.answer(request);
+            // Boxed: hyper moves the future of a request about, and it is large.
+            let answer = Box::pin(shared.answer(request));
             async move { Ok::<_, Infallible>(answer.await.map(|body| Watched::new(body, open))) }
         }
     });

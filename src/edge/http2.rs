@@ -63,9 +63,7 @@ where
     F::Output: Send,
 {
     fn execute(&self, stream: F) {
-        self.0.spawn(async move {
-            stream.await;
-        });
+        self.0.spawn(stream);
     }
 }
 
@@ -112,7 +110,7 @@ pub(super) async fn drive<H: Handler>(
             async move {
                 let answer = match fault {
                     Some(fault) => shared.refuse(fault),
-                    None => shared.answer(request).await,
+                    None => Box::pin(shared.answer(request)).await,
                 };
                 Ok::<_, Infallible>(answer.map(|body| Watched::new(body, open)))
             }

@@ -14,7 +14,7 @@ mod target;
 
 use std::time::Duration;
 
-use http::{HeaderValue, Request, StatusCode};
+use http::{Request, StatusCode};
 
 use crate::forward::request::OutBody;
 use crate::forward::response::Relay;
@@ -87,7 +87,7 @@ pub async fn forward(
 ) -> Result<Forwarded, ForwardError> {
     let id_value = request::id_value(request_id);
     let request = request::verified(event.into_parts(), target, &id_value)?;
-    exchange(request, target, request_id, &id_value).await
+    exchange(request, target, request_id).await
 }
 
 /// Sends what failed a check to the app of a route in monitor mode, marked with `Hookgate-Verdict: monitored`.
@@ -102,14 +102,13 @@ pub async fn forward_unverified(
 ) -> Result<Forwarded, ForwardError> {
     let id_value = request::id_value(request_id);
     let request = request::unverified(request.into_parts(), target, &id_value)?;
-    exchange(request, target, request_id, &id_value).await
+    exchange(request, target, request_id).await
 }
 
 async fn exchange(
     request: Request<OutBody>,
     target: &Target,
     request_id: RequestId,
-    id_value: &HeaderValue,
 ) -> Result<Forwarded, ForwardError> {
     let began = clock::instant();
     let (response, lease) = retry::send(&target.pool, request).await?;
@@ -117,7 +116,6 @@ async fn exchange(
     let status = response.status();
     let rules = Relay {
         request_id,
-        request_id_value: id_value,
         timeout: target.pool.timeout(),
         pass_error_bodies: target.pass_error_bodies,
     };

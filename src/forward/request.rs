@@ -38,7 +38,7 @@ pub(super) type OutBody = Full<bytes::Bytes>;
 
 /// The request for a verified event.
 pub(super) fn verified(
-    mut parts: EventParts,
+    mut parts: Box<EventParts>,
     target: &Target,
     request_id: &HeaderValue,
 ) -> Result<Request<OutBody>, ForwardError> {
@@ -59,7 +59,7 @@ pub(super) fn verified(
 /// The request for what a route in monitor mode lets through although a check failed. It says so, and it vouches for no
 /// event id or type.
 pub(super) fn unverified(
-    parts: EventParts,
+    parts: Box<EventParts>,
     target: &Target,
     request_id: &HeaderValue,
 ) -> Result<Request<OutBody>, ForwardError> {
@@ -77,7 +77,7 @@ pub(super) fn id_value(request_id: RequestId) -> HeaderValue {
 }
 
 fn common(
-    parts: EventParts,
+    parts: Box<EventParts>,
     target: &Target,
     request_id: &HeaderValue,
 ) -> Result<Request<OutBody>, ForwardError> {
@@ -120,7 +120,14 @@ fn set_length(headers: &mut HeaderMap, method: &Method, length: usize) {
 fn ip_value(ip: IpAddr) -> HeaderValue {
     let mut buffer = [0; 48];
     let mut rest = buffer.as_mut_slice();
-    let _ = write!(rest, "{ip}");
+    let _ = match ip {
+        // Several times faster than the formatter that pads, which `write!` of an address is.
+        IpAddr::V4(ip) => {
+            let [a, b, c, d] = ip.octets();
+            write!(rest, "{a}.{b}.{c}.{d}")
+        }
+        IpAddr::V6(ip) => write!(rest, "{ip}"),
+    };
     let left = rest.len();
     let text = buffer.get(..buffer.len().saturating_sub(left));
     text.and_then(|text| HeaderValue::from_bytes(text).ok())

@@ -12,12 +12,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, response};
+use http::{HeaderMap, Response, StatusCode, response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::forward::request::REQUEST_ID;
 use crate::forward::{AnswerFault, ForwardError};
 use crate::model::ids::RequestId;
 use crate::net::answer::{Answer, AnswerBody, BodyError};
@@ -38,7 +37,7 @@ enum BrokenBody {
 pub(super) async fn relay(
     response: Response<Incoming>,
     lease: Lease,
-    rules: Relay<'_>,
+    rules: Relay,
 ) -> Result<Answer, ForwardError> {
     let (mut head, body) = response.into_parts();
     check(&head)?;
@@ -59,16 +58,12 @@ pub(super) async fn relay(
     let mut answer = Answer::new(body);
     *answer.status_mut() = head.status;
     *answer.headers_mut() = head.headers;
-    answer
-        .headers_mut()
-        .insert(REQUEST_ID, rules.request_id_value.clone());
     Ok(answer)
 }
 
 /// What `relay` goes by.
-pub(super) struct Relay<'a> {
+pub(super) struct Relay {
     pub(super) request_id: RequestId,
-    pub(super) request_id_value: &'a HeaderValue,
     pub(super) timeout: Duration,
     pub(super) pass_error_bodies: bool,
 }
@@ -103,13 +98,12 @@ fn is_length_sound(headers: &HeaderMap) -> bool {
 }
 
 /// The app's status without what an error page tells about the inside.
-fn without_inside(head: &response::Parts, rules: &Relay<'_>) -> Answer {
+fn without_inside(head: &response::Parts, rules: &Relay) -> Answer {
     let mut answer = problem::answer(head.status, rules.request_id, None);
     let headers = answer.headers_mut();
     if let Occurrence::One(delay) = single(&head.headers, &RETRY_AFTER) {
         headers.insert(RETRY_AFTER, delay.clone());
     }
-    headers.insert(REQUEST_ID, rules.request_id_value.clone());
     answer
 }
 

@@ -19,13 +19,14 @@ pub(super) async fn send(
     request: Request<OutBody>,
 ) -> Result<(Response<Incoming>, Lease), ForwardError> {
     let Some(mut lease) = pool.idle() else {
-        return send_fresh(pool, request).await;
+        // Boxed: most requests find an idle connection, and a handshake needs much room.
+        return Box::pin(send_fresh(pool, request)).await;
     };
     match lease.exchange(request).await {
         Ok(response) => Ok((response, lease)),
         Err(ExchangeError::Unwritten(request)) => {
             drop(lease);
-            send_fresh(pool, *request).await
+            Box::pin(send_fresh(pool, *request)).await
         }
         Err(error) => Err(error.into()),
     }

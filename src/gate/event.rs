@@ -1,5 +1,5 @@
 //! The event: a webhook that has passed the gate. Its fields are private and only `gate` can make one, so whatever takes
-//! an `Event` takes something verified.
+//! an `Event` takes something verified. The parts are boxed: a request passes through many hands, and they are large.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
@@ -10,7 +10,7 @@ use crate::model::source::Source;
 
 /// One verified webhook.
 pub struct Event {
-    pub(in crate::gate) parts: EventParts,
+    pub(in crate::gate) parts: Box<EventParts>,
 }
 
 /// What was checked, to be taken apart by `forward`.
@@ -36,7 +36,7 @@ pub struct EventParts {
 impl Event {
     /// The parts, for forwarding.
     #[must_use]
-    pub fn into_parts(self) -> EventParts {
+    pub fn into_parts(self) -> Box<EventParts> {
         self.parts
     }
 
@@ -50,13 +50,13 @@ impl Event {
 /// A request that failed a check of a route in monitor mode. Another type than `Event`, so that no function that takes
 /// verified events can be handed one.
 pub struct Unverified {
-    pub(in crate::gate) parts: EventParts,
+    pub(in crate::gate) parts: Box<EventParts>,
 }
 
 impl Unverified {
     /// The parts, for `forward_unverified` only.
     #[must_use]
-    pub fn into_parts(self) -> EventParts {
+    pub fn into_parts(self) -> Box<EventParts> {
         self.parts
     }
 }

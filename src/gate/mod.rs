@@ -36,8 +36,7 @@ use crate::gate::rules::Rules;
 use crate::gate::signature::Signed;
 use crate::gate::verdict::{Check, Decision, Verdict};
 use crate::model::clock::{Now, instant};
-use crate::model::ids::RequestId;
-use crate::model::source::{Source, SourceKey};
+use crate::model::source::SourceKey;
 use crate::net::answer::Answer;
 use crate::net::read_body::{BodyFault, BodyHead, BodyLimits, read_body};
 use crate::scheme::Head;
@@ -67,13 +66,7 @@ pub enum Admission {
 /// Why the checks ended early, and the request where it was read in whole.
 struct Stop {
     reject: Reject,
-    request: Option<ReadRequest>,
-}
-
-/// A request that was read in whole.
-struct ReadRequest {
-    parts: Parts,
-    body: Bytes,
+    request: Option<Box<EventParts>>,
 }
 
 impl From<Reject> for Stop {
@@ -109,23 +102,15 @@ impl Gate {
     }
 
     /// Runs the checks in the order of the table in README.md. Cheap ones come first; nothing that a stranger can
-    /// grow is allocated before the signature.
-    pub async fn admit<B>(
-        &self,
-        request: Request<B>,
-        source: Source,
-        now: Now,
-        request_id: RequestId,
-    ) -> (Verdict, Admission)
+    /// grow is allocated before the signature. What is found is written into a fresh verdict.
+    pub async fn admit<B>(&self, request: Request<B>, now: Now, verdict: &mut Verdict) -> Admission
     where
         B: Body<Data = Bytes>,
     {
-        let mut verdict = Verdict::new(request_id, source, now);
-        let admission = match self.checks(request, now, &mut verdict).await {
+        match self.checks(request, now, verdict).await {
             Ok(admission) => admission,
-            Err(stop) => stopped(stop, &mut verdict),
-        };
-        (verdict, admission)
+            Err(stop) => stopped(stop, verdict),
+        }
     }
 
     async fn checks<B>(
@@ -192,7 +177,7 @@ impl Gate {
 
         verdict.last_check = Check::Signature;
         let signed = pending.and_then(signature::Pending::finish);
-        let request = ReadRequest { parts, body };
+        let request = read_request(parts, body, verdict);
         match signed {
             Ok(signed) => {
                 let admission = after_signature(rules, request, &signed, verdict).await;
@@ -229,9 +214,7 @@ fn stopped(stop: Stop, verdict: &mut Verdict) -> Admission {
     verdict.decision = Decision::Monitored(stop.reject);
     // Nobody vouches for what an unverified request says of itself.
     (verdict.event_id, verdict.event_type) = (None, None);
-    Admission::Unverified(Unverified {
-        parts: event_parts(request, verdict),
-    })
+    Admission::Unverified(Unverified { parts: request })
 }
 
 fn check_source_ip(rules: &Rules, verdict: &Verdict) -> Result<(), Reject> {
@@ -247,7 +230,7 @@ fn check_source_ip(rules: &Rules, verdict: &Verdict) -> Result<(), Reject> {
 /// The checks of what is now known to be genuine.
 async fn after_signature(
     rules: &Rules,
-    request: ReadRequest,
+    request: Box<EventParts>,
     signed: &Signed,
     verdict: &mut Verdict,
 ) -> Result<Admission, Stop> {
@@ -256,21 +239,21 @@ async fn after_signature(
     verdict.last_check = Check::Challenge;
     let answer = rules
         .challenge()
-        .and_then(|kind| challenge::answer(kind, &request.parts.method, &request.body));
+        .and_then(|kind| challenge::answer(kind, &request.method, &request.body));
     if let Some(answer) = answer {
         verdict.decision = Decision::Challenge;
         return Ok(Admission::Answered(answer));
     }
     match claim(rules, &request, &signed.digest, verdict).await {
         Ok(Claimed::New(claim)) => {
-            let parts = event_parts(request, verdict);
-            Ok(Admission::Event(Event { parts }, claim))
+            let event = identified(request, verdict);
+            Ok(Admission::Event(event, claim))
         }
         Ok(Claimed::Duplicate(status)) if rules.is_monitored() => {
             // Monitor mode changes nothing for the app, which got every copy before.
             verdict.decision = Decision::Monitored(Reject::Duplicate { status });
-            let parts = event_parts(request, verdict);
-            Ok(Admission::Event(Event { parts }, None))
+            let event = identified(request, verdict);
+            Ok(Admission::Event(event, None))
         }
         Ok(Claimed::Duplicate(status)) => {
             verdict.decision = Decision::Duplicate;
@@ -290,12 +273,12 @@ enum Claimed {
 
 async fn claim(
     rules: &Rules,
-    request: &ReadRequest,
+    request: &EventParts,
     digest: &[u8; 32],
     verdict: &mut Verdict,
 ) -> Result<Claimed, Reject> {
     verdict.last_check = Check::Identity;
-    let (headers, body) = (&request.parts.headers, &request.body);
+    let (headers, body) = (&request.headers, &request.body);
     let identity = rules.identity.read(headers, body, rules.needs_id())?;
     verdict.event_id = identity.event_id;
     verdict.event_type = identity.event_type;
@@ -327,17 +310,25 @@ async fn claim(
     }
 }
 
-fn event_parts(request: ReadRequest, verdict: &Verdict) -> EventParts {
-    EventParts {
+/// What was read, with nothing yet that the gate vouches for.
+fn read_request(parts: Parts, body: Bytes, verdict: &Verdict) -> Box<EventParts> {
+    Box::new(EventParts {
         route: verdict.route_index.unwrap_or_default(),
-        method: request.parts.method,
-        uri: request.parts.uri,
-        headers: request.parts.headers,
-        body: request.body,
+        method: parts.method,
+        uri: parts.uri,
+        headers: parts.headers,
+        body,
         source: verdict.source,
-        event_id: verdict.event_id.clone(),
-        event_type: verdict.event_type.clone(),
-    }
+        event_id: None,
+        event_type: None,
+    })
+}
+
+/// A request that passed every check, under the id and the type that were read from it.
+fn identified(mut parts: Box<EventParts>, verdict: &Verdict) -> Event {
+    parts.event_id.clone_from(&verdict.event_id);
+    parts.event_type.clone_from(&verdict.event_type);
+    Event { parts }
 }
 
 fn body_reject(fault: BodyFault, limit: usize) -> Reject {

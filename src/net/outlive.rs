@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
@@ -16,12 +16,12 @@ use tokio_util::task::TaskTracker;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Panicked;
 
-/// Runs a future and turns its panic into an error; the hook of the process has told of it.
+/// Runs a future and turns its panic into an error; the hook of the process has told of it. Takes it pinned where it
+/// stands: an async function holds a future that is handed to it by value twice, and all of it is copied at each step.
 ///
 /// # Errors
 /// The future panicked.
-pub async fn contain<F: Future>(future: F) -> Result<F::Output, Panicked> {
-    let mut future = pin!(future);
+pub async fn contain<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Panicked> {
     poll_fn(|context| {
         // The future is never polled again after a panic, so nobody sees what the panic left half done; what is shared
         // beyond it (claims, counters, pools) is guarded by `Drop` and atomics.
@@ -93,6 +93,7 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -132,8 +133,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_ends_one_future_only() {
-        let panicked = contain(async { panic!("as it should") }).await;
+        let panicked = contain(pin!(async { panic!("as it should") })).await;
         assert_eq!(panicked, Err::<(), _>(Panicked));
-        assert_eq!(contain(async { 7 }).await, Ok(7));
+        assert_eq!(contain(pin!(async { 7 })).await, Ok(7));
     }
 }

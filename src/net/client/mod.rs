@@ -25,6 +25,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::time::{Sleep, sleep};
 
 use crate::model::clock;
 pub use crate::net::client::connect::ConnectError;
@@ -112,6 +113,8 @@ struct Connection {
     /// None once it has ended.
     driver: Option<http1::Connection<TokioIo<Wire>, Full<Bytes>>>,
     probe: Probe,
+    /// For the head of an answer. Kept with the connection, since moving a deadline is cheaper than making one.
+    timer: Pin<Box<Sleep>>,
     open: Arc<AtomicUsize>,
 }
 
@@ -260,6 +263,7 @@ impl Pool {
                 sender,
                 driver: Some(driver),
                 probe,
+                timer: Box::pin(sleep(self.timeout)),
                 open: Arc::clone(&self.open),
             }),
             pool: Arc::clone(self),
@@ -299,7 +303,7 @@ impl Pool {
 async fn sweep(pool: Weak<Pool>, idle_timeout: Duration) {
     let pause = (idle_timeout / 2).max(Duration::from_millis(50));
     loop {
-        tokio::time::sleep(pause).await;
+        sleep(pause).await;
         if !pool.upgrade().is_some_and(|pool| pool.close_old()) {
             return;
         }
@@ -318,23 +322,26 @@ impl Lease {
         &mut self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, ExchangeError> {
-        let limit = self.pool.timeout;
+        let deadline = tokio::time::Instant::now() + self.pool.timeout;
         let connection = &mut *self.connection;
         connection.probe.arm();
+        connection.timer.as_mut().reset(deadline);
         let mut answer = pin!(connection.sender.try_send_request(request));
-        let driver = &mut connection.driver;
-        let exchange = poll_fn(|context| {
-            drive(driver, context);
-            answer.as_mut().poll(context)
-        });
-        match tokio::time::timeout(limit, exchange).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(mut error)) => match error.take_message() {
-                Some(request) => Err(ExchangeError::Unwritten(Box::new(request))),
-                None => Err(broken(error.into_error())),
-            },
-            Err(_) => Err(ExchangeError::Deadline),
-        }
+        poll_fn(|context| {
+            drive(&mut connection.driver, context);
+            match answer.as_mut().poll(context) {
+                Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
+                Poll::Ready(Err(mut error)) => Poll::Ready(Err(match error.take_message() {
+                    Some(request) => ExchangeError::Unwritten(Box::new(request)),
+                    None => broken(error.into_error()),
+                })),
+                Poll::Pending => {
+                    let timer = connection.timer.as_mut().poll(context);
+                    timer.map(|()| Err(ExchangeError::Deadline))
+                }
+            }
+        })
+        .await
     }
 
     /// Lets the connection read and write; to be called whenever the answer's body has nothing to give.
