@@ -8,12 +8,12 @@
 //! signed bytes; it is a duplicate where either is taken. Both clocks here are monotonic.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
@@ -31,6 +31,52 @@ pub(super) const MAX_WAIT: Duration = Duration::from_secs(25);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Key(u128);
 
+/// Keys are digests, so that every bit of them is as good as that of a hash. The seed is for the ids: their digests are
+/// known to who sends them.
+#[derive(Clone)]
+struct KeyHashes {
+    seed: u64,
+}
+
+struct KeyHash(u64);
+
+impl KeyHashes {
+    fn new() -> Self {
+        let seed = RandomState::new().hash_one(0_u64);
+        Self { seed }
+    }
+}
+
+impl BuildHasher for KeyHashes {
+    type Hasher = KeyHash;
+
+    fn build_hasher(&self) -> KeyHash {
+        KeyHash(self.seed)
+    }
+}
+
+impl Hasher for KeyHash {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u128(u128::from(*byte));
+        }
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "both halves are taken, one after the other"
+    )]
+    fn write_u128(&mut self, digest: u128) {
+        let folded = digest as u64 ^ (digest >> 64) as u64;
+        self.0 = (self.0 ^ folded).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        // The product is best in its upper half; tables look at the lower one too.
+        self.0.rotate_left(32)
+    }
+}
+
 /// One or two keys of one event.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Keys {
@@ -45,11 +91,11 @@ pub type Outcome = StatusCode;
 
 /// The claims of one route. Outlives reloads.
 pub struct Claims {
-    spent: Cache<Key, u16>,
-    shards: [Mutex<HashMap<Key, InFlight>>; SHARDS],
+    spent: Cache<Key, u16, KeyHashes>,
+    shards: [Mutex<Shard>; SHARDS],
     limits: Limits,
     next_owner: AtomicU64,
-    evicted: Arc<AtomicU64>,
+    evicted: AtomicU64,
     hits: AtomicU64,
     /// The claims that took over when a reload changed the limits: what is spent here is spent there too.
     successor: OnceLock<Arc<Self>>,
@@ -87,6 +133,9 @@ pub struct Claim {
     is_forwarding: bool,
     is_ended: bool,
 }
+
+/// A part of the claims in flight.
+type Shard = HashMap<Key, InFlight, KeyHashes>;
 
 /// The answer to asking for a claim.
 pub enum Asked {
@@ -147,25 +196,19 @@ impl Claims {
     }
 
     fn after(limits: Limits, predecessor: Weak<Self>) -> Arc<Self> {
-        let evicted = Arc::<AtomicU64>::default();
-        let count = Arc::clone(&evicted);
+        let hashes = KeyHashes::new();
         // The default policy keeps what was asked for often and so forgets new ids when the table is full.
         let spent = Cache::builder()
             .max_capacity(limits.entries)
             .time_to_live(limits.window)
             .eviction_policy(EvictionPolicy::lru())
-            .eviction_listener(move |_, _, cause| {
-                if cause == RemovalCause::Size {
-                    count.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-            .build();
+            .build_with_hasher(hashes.clone());
         Arc::new(Self {
             spent,
-            shards: Default::default(),
+            shards: std::array::from_fn(|_| Mutex::new(Shard::with_hasher(hashes.clone()))),
             limits,
             next_owner: AtomicU64::new(0),
-            evicted,
+            evicted: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             successor: OnceLock::new(),
             predecessor,
@@ -224,7 +267,10 @@ impl Claims {
         }
         let mut shard = self.shard(key);
         // Looked up under the lock under which a claim is ended, so that nothing falls between the two tables.
-        if let Some(status) = self.spent.get(&key) {
+        // `contains_key` first: a `get` of what is not there leaves notes for policies that are not in use.
+        if self.spent.contains_key(&key)
+            && let Some(status) = self.spent.get(&key)
+        {
             return Some(Asked::Spent(status_of(status)));
         }
         let now = instant();
@@ -245,6 +291,10 @@ impl Claims {
     }
 
     fn spend(&self, key: Key, status: StatusCode) {
+        // Counted here, since a listener would make the cache lock each key that is inserted.
+        if self.spent.entry_count() >= self.limits.entries {
+            self.evicted.fetch_add(1, Ordering::Relaxed);
+        }
         self.spent.insert(key, status.as_u16());
         if let Some(heir) = self.successor.get() {
             heir.spend(key, status);
@@ -269,7 +319,7 @@ impl Claims {
         clippy::indexing_slicing,
         reason = "the remainder by SHARDS is below SHARDS"
     )]
-    fn shard(&self, key: Key) -> MutexGuard<'_, HashMap<Key, InFlight>> {
+    fn shard(&self, key: Key) -> MutexGuard<'_, Shard> {
         let index = usize::try_from(key.0 % SHARDS as u128).unwrap_or(0);
         // Each change under the lock is a single insert or remove, so a panic leaves nothing half done.
         self.shards[index]
@@ -311,11 +361,7 @@ impl Drop for Claim {
 }
 
 /// None: nobody holds a live claim on the key.
-fn wait_in(
-    shard: &mut HashMap<Key, InFlight>,
-    key: Key,
-    now: Instant,
-) -> Option<oneshot::Receiver<Outcome>> {
+fn wait_in(shard: &mut Shard, key: Key, now: Instant) -> Option<oneshot::Receiver<Outcome>> {
     let claim = shard.get_mut(&key).filter(|claim| now < claim.until)?;
     let (tell, told) = oneshot::channel();
     claim.waiters.push(tell);
