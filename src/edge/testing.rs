@@ -127,6 +127,17 @@ impl Rig {
         Self::run(Settings::build(&server(), Some(&tls)).unwrap(), None)
     }
 
+    /// With TLS of this version or a newer one.
+    pub(super) async fn with_min_version(min_version: TlsVersion) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let tls = Tls {
+            certificates: vec![write_pair(folder.path(), "a", &["localhost"], 30)],
+            client_ca: None,
+            min_version,
+        };
+        Self::run(Settings::build(&server(), Some(&tls)).unwrap(), None)
+    }
+
     fn run(settings: Settings, connector: Option<TlsConnector>) -> Self {
         let events = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&events);
@@ -178,6 +189,25 @@ impl Rig {
     pub(super) async fn served_certificate(&self, name: &str) -> Vec<u8> {
         let stream = self.unchecked(name, &[]).await.unwrap();
         stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    }
+
+    /// The version that is agreed on with a client of these versions.
+    pub(super) async fn agreed_version(
+        &self,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> Option<rustls::ProtocolVersion> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions)
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
+            .with_no_client_auth();
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        let name = "localhost".try_into().unwrap();
+        let stream = connector.connect(name, stream).await.ok()?;
+        stream.get_ref().1.protocol_version()
     }
 
     async fn unchecked(

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use crate::config::model::ProxyProtocol;
+use crate::config::model::{ProxyProtocol, TlsVersion};
 use crate::edge::testing::{Rig, der, read_all, read_until, server, write_pair};
 
 const POST: &[u8] = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi";
@@ -499,6 +499,18 @@ async fn client_certificates_are_demanded_where_an_authority_is_named() {
             }
         };
         assert_eq!(answer.starts_with("HTTP/1.1 200"), is_served, "{answer}");
+    }
+}
+
+// Mutation: `BOTH` for `Tls13` in `tls::server_config`.
+#[tokio::test]
+async fn the_oldest_version_of_tls_is_the_configs() {
+    let (old, new) = (&rustls::version::TLS12, &rustls::version::TLS13);
+    for (min, is_old_served) in [(TlsVersion::Tls12, true), (TlsVersion::Tls13, false)] {
+        let rig = Rig::with_min_version(min).await;
+        assert_eq!(rig.agreed_version(&[old]).await.is_some(), is_old_served);
+        let newest = rig.agreed_version(&[old, new]).await;
+        assert_eq!(newest, Some(rustls::ProtocolVersion::TLSv1_3));
     }
 }
 

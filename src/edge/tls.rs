@@ -60,3 +60,24 @@ fn client_verifier(
         .build()
         .map_err(|source| EdgeError::ClientCa { source })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::testing::write_pair;
+
+    // Mutation: any other `max_early_data_size`. A ticket that allows early data says so in its extension, and clients
+    // send none unasked.
+    #[test]
+    fn early_data_is_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let tls = Tls {
+            certificates: vec![write_pair(folder.path(), "a", &["localhost"], 30)],
+            client_ca: None,
+            min_version: TlsVersion::Tls12,
+        };
+        let certificates = CertificateStore::load(&tls.certificates).unwrap();
+        let config = server_config(&tls, Arc::new(certificates)).unwrap();
+        assert_eq!(config.max_early_data_size, 0);
+    }
+}

@@ -22,6 +22,10 @@ async fn what_fails_a_check_is_forwarded_and_told() {
         (request.target().as_str(), &request.body),
         ("/watched", &forged.body)
     );
+    assert_eq!(
+        request.header("hookgate-verdict").as_deref(),
+        Some("monitored")
+    );
     gate.wait_for_line(&["\"monitored\"", "bad-signature", "watched"])
         .await;
     assert_eq!(gate.send(&forged.to("/blocked")).await.status, 401);
@@ -51,6 +55,7 @@ async fn what_was_not_verified_spends_no_id_and_carries_no_word_of_the_gate() {
     let requests = app.requests();
     assert_eq!(requests.len(), 3);
     assert_eq!(requests[0].header("hookgate-event-id"), None);
+    assert_eq!(requests[2].header("hookgate-verdict"), None);
     assert_eq!(
         requests[2].header("hookgate-event-id").as_deref(),
         Some("evt_1")
