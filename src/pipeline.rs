@@ -229,6 +229,8 @@ impl Forwarding {
         let ended = {
             let exchange = pin!(async {
                 let (target, _) = self.generation.routes.get(event.parts().route)?;
+                // The requests that are ready are all checked before the first of them is written to its app: the code of
+                // one stage stays in the processor's cache, and an app is woken once for several.
                 tokio::task::yield_now().await;
                 let forwarding = pin!(forward(event, target, id));
                 Some(settle(claim, forwarding).await)
