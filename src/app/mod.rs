@@ -268,13 +268,13 @@ impl App {
         let state = Arc::clone(&self.state);
         recorder.register_gauge(
             "hookgate_dedup_entries",
-            "Spent event ids that are remembered.",
+            "Keys of spent events that are remembered: one for each, or two where the id is not signed.",
             move || state::sum_claims(&state, |claims| claims.entries()),
         );
         let state = Arc::clone(&self.state);
         recorder.register_counter(
             "hookgate_dedup_evicted",
-            "Spent event ids that were forgotten before their window was over, because the table was full.",
+            "Keys of spent events that were forgotten before their window was over, because the table was full.",
             move || state::sum_claims(&state, |claims| claims.evicted()),
         );
         let state = Arc::clone(&self.state);
