@@ -1,0 +1,12 @@
+//! No text makes the reading of a config panic, or the drawing of its errors.
+#![no_main]
+
+use hookgate::config::load_text;
+use hookgate::document::report::Style;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    if let Err(report) = load_text("fuzz.toml", text) {
+        assert!(!report.render(Style::Plain).is_empty());
+    }
+});

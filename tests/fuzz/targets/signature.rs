@@ -1,0 +1,50 @@
+//! No header value makes the reading of signatures, timestamps and ids of any provider panic, and none passes.
+#![no_main]
+
+use std::time::Duration;
+
+use hookgate::config::model::SecretEntry;
+use hookgate::document::Span;
+use hookgate::gate::signature::Keys;
+use hookgate::model::clock::Now;
+use hookgate::model::secret::Secret;
+use hookgate::providers;
+use hookgate::scheme::Head;
+use http::{HeaderMap, HeaderValue, Method, Uri};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: (u8, Vec<(u8, Vec<u8>)>, &[u8])| {
+    let (which, values, body) = input;
+    let providers = providers::all();
+    let provider = &providers[usize::from(which) % providers.len()];
+    let entry = SecretEntry {
+        label: "1".into(),
+        secret: Secret::new(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_vec()),
+        not_before_ms: None,
+        until_ms: None,
+        span: Span::default(),
+    };
+    let Ok(keys) = Keys::new(&provider.scheme, &[entry], None, Duration::from_secs(300)) else {
+        return;
+    };
+    let names = keys.scheme().headers().to_vec();
+    if names.is_empty() {
+        return;
+    }
+    let mut headers = HeaderMap::new();
+    for (name, value) in values.into_iter().take(16) {
+        if let Ok(value) = HeaderValue::from_bytes(&value) {
+            headers.append(names[usize::from(name) % names.len()].clone(), value);
+        }
+    }
+    let uri = Uri::from_static("/hook?a=b");
+    let head = Head {
+        method: &Method::POST,
+        uri: &uri,
+        headers: &headers,
+    };
+    if let Ok(mut pending) = keys.open(head, &Now::at_unix_seconds(1_700_000_000)) {
+        pending.update(body);
+        assert!(pending.finish().is_err(), "nobody signed this");
+    }
+});
