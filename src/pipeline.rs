@@ -25,6 +25,7 @@ use crate::model::error;
 use crate::model::ids::RequestId;
 use crate::model::source::Source;
 use crate::net::answer::{Answer, AnswerBody};
+use crate::net::headers::{REQUEST_ID, request_id_value};
 use crate::net::outlive::{Panicked, contain, outlive};
 use crate::net::problem;
 use crate::net::read_body::{BodyHead, discard_body};
@@ -32,7 +33,6 @@ use crate::record::counters::RouteCounters;
 use crate::record::{Exchange, Recorder};
 
 const DUPLICATE: HeaderName = HeaderName::from_static("hookgate-duplicate");
-const REQUEST_ID: HeaderName = HeaderName::from_static("hookgate-request-id");
 
 /// What one config makes. A request keeps the one with which it began until its answer.
 pub struct Generation {
@@ -116,7 +116,7 @@ impl Pipeline {
             }
         };
         let headers = answer.headers_mut();
-        headers.insert(REQUEST_ID, id_value(id));
+        headers.insert(REQUEST_ID, request_id_value(id));
         answer
     }
 
@@ -331,12 +331,6 @@ fn mix(number: u64) -> u64 {
 fn is_health_check(generation: &Generation, request: &Request<Incoming>) -> bool {
     let is_asking = matches!(*request.method(), Method::GET | Method::HEAD);
     is_asking && generation.health.as_deref() == Some(request.uri().path())
-}
-
-fn id_value(id: RequestId) -> HeaderValue {
-    let text = HeaderValue::from_str(id.encode(&mut [0; 36]));
-    // Hexadecimal digits and hyphens are always a legal value.
-    text.unwrap_or(HeaderValue::from_static("-"))
 }
 
 fn allowed_methods(generation: &Generation, verdict: &Verdict) -> Option<HeaderValue> {

@@ -85,8 +85,7 @@ pub async fn forward(
     target: &Target,
     request_id: RequestId,
 ) -> Result<Forwarded, ForwardError> {
-    let id_value = request::id_value(request_id);
-    let request = request::verified(event.into_parts(), target, &id_value)?;
+    let request = request::verified(event.into_parts(), target, request_id)?;
     exchange(request, target, request_id).await
 }
 
@@ -100,8 +99,7 @@ pub async fn forward_unverified(
     target: &Target,
     request_id: RequestId,
 ) -> Result<Forwarded, ForwardError> {
-    let id_value = request::id_value(request_id);
-    let request = request::unverified(request.into_parts(), target, &id_value)?;
+    let request = request::unverified(request.into_parts(), target, request_id)?;
     exchange(request, target, request_id).await
 }
 

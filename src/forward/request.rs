@@ -14,10 +14,8 @@ use crate::forward::ForwardError;
 use crate::forward::target::Target;
 use crate::gate::event::EventParts;
 use crate::model::ids::RequestId;
-use crate::net::headers::vet_request_headers;
+use crate::net::headers::{REQUEST_ID, request_id_value, vet_request_headers};
 
-/// Names the request in log, answer and app.
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("hookgate-request-id");
 const ROUTE: HeaderName = HeaderName::from_static("hookgate-route");
 const PROVIDER: HeaderName = HeaderName::from_static("hookgate-provider");
 const EVENT_ID: HeaderName = HeaderName::from_static("hookgate-event-id");
@@ -40,7 +38,7 @@ pub(super) type OutBody = Full<bytes::Bytes>;
 pub(super) fn verified(
     mut parts: Box<EventParts>,
     target: &Target,
-    request_id: &HeaderValue,
+    request_id: RequestId,
 ) -> Result<Request<OutBody>, ForwardError> {
     let event_id = parts.event_id.take();
     let event_type = parts.event_type.take();
@@ -61,7 +59,7 @@ pub(super) fn verified(
 pub(super) fn unverified(
     parts: Box<EventParts>,
     target: &Target,
-    request_id: &HeaderValue,
+    request_id: RequestId,
 ) -> Result<Request<OutBody>, ForwardError> {
     let mut request = common(parts, target, request_id)?;
     let verdict = HeaderValue::from_static("monitored");
@@ -69,17 +67,10 @@ pub(super) fn unverified(
     Ok(request)
 }
 
-/// The id as a header value.
-pub(super) fn id_value(request_id: RequestId) -> HeaderValue {
-    let mut buffer = [0; 36];
-    let text = request_id.encode(&mut buffer);
-    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
-}
-
 fn common(
     parts: Box<EventParts>,
     target: &Target,
-    request_id: &HeaderValue,
+    request_id: RequestId,
 ) -> Result<Request<OutBody>, ForwardError> {
     let uri = target.uri(&parts.uri).ok_or(ForwardError::Target)?;
     let mut headers = parts.headers;
@@ -96,7 +87,7 @@ fn common(
     headers.insert(FORWARDED_FOR, ip_value(parts.source.ip));
     let proto = if parts.source.is_tls { "https" } else { "http" };
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
-    headers.insert(REQUEST_ID, request_id.clone());
+    headers.insert(REQUEST_ID, request_id_value(request_id));
     headers.insert(ROUTE, target.route.clone());
     headers.insert(PROVIDER, target.provider.clone());
     set_length(&mut headers, &parts.method, parts.body.len());

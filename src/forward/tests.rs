@@ -200,8 +200,7 @@ fn id() -> RequestId {
 }
 
 async fn send_parts(target: &Target, parts: Box<EventParts>) -> Result<Forwarded, ForwardError> {
-    let value = request::id_value(id());
-    let request = request::verified(parts, target, &value)?;
+    let request = request::verified(parts, target, id())?;
     exchange(request, target, id()).await
 }
 
@@ -649,8 +648,7 @@ async fn an_empty_post_has_a_length_and_an_odd_type_is_left_out() {
 async fn what_monitor_mode_lets_through_says_so() {
     let app = App::start(vec![vec![Take, Write(OK), Hang]]).await;
     let target = target(&app);
-    let value = request::id_value(id());
-    let request = request::unverified(parts(&[], b"{}"), &target, &value).unwrap();
+    let request = request::unverified(parts(&[], b"{}"), &target, id()).unwrap();
     exchange(request, &target, id()).await.unwrap();
     let request = app.last_request();
     assert!(request.contains("hookgate-verdict: monitored\r\n"));

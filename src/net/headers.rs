@@ -1,10 +1,23 @@
-//! Header rules that both directions share: what a hop keeps for itself, what a client may not claim, and reading a
-//! header that must stand once.
+//! Header rules that both directions share: what a hop keeps for itself, what a client may not claim, reading a header
+//! that must stand once, and the name under which both are told of a request.
 //!
 //! `forward` calls `vet_request_headers` once, while it builds the request for the app, and `vet_answer_headers` on
 //! the way back. Nothing here sets a header. Without anything to remove, a call is one pass and allocates nothing.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::model::ids::RequestId;
+
+/// Names the request to the sender and to the app, as it stands in the log.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("hookgate-request-id");
+
+/// The value of `REQUEST_ID`.
+#[must_use]
+pub fn request_id_value(id: RequestId) -> HeaderValue {
+    let text = HeaderValue::from_str(id.encode(&mut [0; 36]));
+    // Hexadecimal digits and hyphens are always a legal value.
+    text.unwrap_or(HeaderValue::from_static("-"))
+}
 
 /// How often a header stands in a head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
