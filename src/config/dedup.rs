@@ -7,7 +7,7 @@ use crate::document::key::{Key, Kind, Section};
 use crate::document::table::{Fault, Table};
 use crate::document::value;
 use crate::providers::Provider;
-use crate::scheme::spec::{Family, Spec};
+use crate::scheme::spec::Spec;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -125,7 +125,7 @@ fn short_window(window: Duration, basis: &Basis<'_>) -> Option<Fault> {
             format!("a window of at least `\"{}\"`", words(horizon)),
         ));
     }
-    let is_dated = matches!(&basis.spec.family, Family::Hmac(family) if family.timestamp.is_some());
+    let is_dated = basis.spec.is_dated();
     let replayable = basis.tolerance.saturating_mul(2);
     (is_dated && window < replayable).then(|| {
         Fault::new(

@@ -30,7 +30,7 @@ static SECTIONS: [&Section; 9] = [
     &route::SECTION,
     &secrets::SECTION,
     &dedup::SECTION,
-    &parse::SECTION,
+    &parse::keys::SECTION,
 ];
 
 /// The JSON Schema (draft 2020-12) of the config file.
@@ -415,6 +415,10 @@ mod tests {
             "routes.NAME.scheme" if name == "token" || line == "type = \"token\"" => {
                 format!("{own}type = \"token\"\n")
             }
+            "routes.NAME.scheme" if name == "public_key" => {
+                let rsa = hmac.replace("\"hmac\"", "\"rsa\"");
+                format!("{own}{rsa}")
+            }
             "routes.NAME.scheme" => format!("{own}{hmac}"),
             "tls.certificates" => {
                 format!("{route}[[tls.certificates]]\ncert = \"a\"\nkey = \"b\"\n")
@@ -469,6 +473,7 @@ mod tests {
             if section.path == "routes.NAME.scheme" {
                 // Refused in this family.
                 rows.remove("token");
+                rows.remove("public_key");
             }
             assert_eq!(read, rows, "[{}]", section.path);
         }

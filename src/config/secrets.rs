@@ -122,10 +122,10 @@ pub(super) fn check_use(
         table.error(entry.span, Fault::new(err.to_string(), help));
         return;
     }
-    let decoded = match &spec.family {
-        Family::Hmac(family) => Scheme::decode_key(&family.secret, &entry.secret).ok(),
-        Family::Token(_) => None,
-    };
+    if spec.is_public_key() {
+        return;
+    }
+    let decoded = Scheme::decode_key(&spec.secret_form(), &entry.secret).ok();
     let key = decoded.as_ref().unwrap_or(&entry.secret).expose();
     let is_basic =
         matches!(&spec.family, Family::Token(token) if matches!(token.place, TokenPlace::Basic));

@@ -12,10 +12,9 @@ use crate::config::secrets;
 use crate::document::key::{Key, Kind};
 use crate::document::table::{Fault, Placed, Table, Value};
 use crate::document::{Span, suggest, value};
-use crate::model::secret::Secret;
 use crate::providers::{self, Provider};
 use crate::scheme::parse::{self, parse_spec};
-use crate::scheme::spec::{Family, SecretEncoding, Spec};
+use crate::scheme::spec::Spec;
 use crate::scheme::{Scheme, SchemeError};
 
 /// 5 minutes: what Stripe's and Standard Webhooks' libraries use by default.
@@ -132,10 +131,7 @@ fn find_provider(value: &Value<'_>) -> Result<Arc<Provider>, Fault> {
 }
 
 fn check_tolerance(table: &Table<'_>, origin: &Origin, tolerance: Option<&Placed<Duration>>) {
-    let is_dated = match &origin.spec.family {
-        Family::Hmac(family) => family.timestamp.is_some(),
-        Family::Token(_) => false,
-    };
+    let is_dated = origin.spec.is_dated();
     if let Some(tolerance) = tolerance.filter(|_| !is_dated) {
         let fault = Fault::new(
             "this scheme signs no time, so `tolerance` changes nothing",
@@ -147,8 +143,7 @@ fn check_tolerance(table: &Table<'_>, origin: &Origin, tolerance: Option<&Placed
 
 /// Reports what is wrong with a scheme whatever its secrets are; true where nothing is.
 fn check_scheme(table: &Table<'_>, origin: &Origin, public_url: Option<&str>) -> bool {
-    let secret = fitting_secret(&origin.spec);
-    let Err(err) = Scheme::compile(&origin.spec, &[&secret], public_url) else {
+    let Err(err) = Scheme::check(&origin.spec, public_url) else {
         return true;
     };
     let help = match err {
@@ -159,20 +154,6 @@ fn check_scheme(table: &Table<'_>, origin: &Origin, public_url: Option<&str>) ->
     };
     table.error(origin.span, Fault::new(err.to_string(), help));
     false
-}
-
-/// A text that is a well-formed secret of the scheme, to find out what is wrong apart from the secrets.
-fn fitting_secret(spec: &Spec) -> Secret {
-    let encoding = match &spec.family {
-        Family::Hmac(family) => family.secret.encoding,
-        Family::Token(_) => SecretEncoding::Utf8,
-    };
-    let text: &[u8] = match encoding {
-        SecretEncoding::Utf8 => b"user:password",
-        SecretEncoding::Base64 => b"AAAAAAAA",
-        SecretEncoding::Hex => b"00000000",
-    };
-    Secret::new(text.to_vec())
 }
 
 /// The ranges that may send, `"provider"` replaced by the provider's own.
@@ -240,7 +221,7 @@ pub(super) static PROVIDER: Key = Key {
 
 pub(super) static SCHEME: Key = Key {
     name: "scheme",
-    kind: Kind::Table(&parse::SECTION),
+    kind: Kind::Table(&parse::keys::SECTION),
     default: None,
     example: "{ type = \"token\", token = { header = \"X-Token\" } }",
     doc: "A scheme of one's own, where no provider fits.",

@@ -8,7 +8,6 @@ use http::{HeaderName, HeaderValue, Uri};
 
 use crate::config::model::{PathRule, Route, Upstream};
 use crate::net::client::{Client, ClientError, Pool, PoolKey};
-use crate::scheme::spec::{Family, Field, Part, Place, Spec, TokenPlace};
 
 /// The compiled upstream of one route.
 pub struct Target {
@@ -64,7 +63,7 @@ impl Target {
             host: header(authority.as_str())?,
             route: header(route.name.as_str())?,
             provider: header(provider)?,
-            protected: protected_names(&route.scheme),
+            protected: route.scheme.headers(),
             pass_error_bodies: route.upstream.pass_error_bodies,
             path: TargetPath::new(&route.path, route.upstream.url.path())
                 .ok_or(TargetError::Url)?,
@@ -126,39 +125,6 @@ fn pool_key(upstream: &Upstream, authority: &Authority) -> Option<PoolKey> {
         timeout: upstream.timeout,
         idle_timeout: upstream.pool_idle_timeout,
     })
-}
-
-/// Every header that the scheme reads: the signature, what it covers, and where id and type stand.
-fn protected_names(spec: &Spec) -> Vec<HeaderName> {
-    let mut names = Vec::new();
-    let mut add_place = |place: &Place| {
-        if let Place::Header(name) = place {
-            names.push(name.clone());
-        }
-    };
-    match &spec.family {
-        Family::Hmac(hmac) => {
-            add_place(&hmac.signature.place);
-            if let Some(timestamp) = &hmac.timestamp {
-                add_place(&timestamp.place);
-            }
-            names.extend(hmac.signed.parts.iter().filter_map(|part| match part {
-                Part::Header(name) => Some(name.clone()),
-                _ => None,
-            }));
-        }
-        Family::Token(token) => match &token.place {
-            TokenPlace::Header { name, .. } => names.push(name.clone()),
-            TokenPlace::Query(_) => {}
-            TokenPlace::Basic => names.push(http::header::AUTHORIZATION),
-        },
-    }
-    let fields = spec.event_id.iter().chain(&spec.event_type);
-    names.extend(fields.filter_map(|field| match field {
-        Field::Header(name) => Some(name.clone()),
-        Field::Json(_) => None,
-    }));
-    names
 }
 
 #[cfg(test)]

@@ -140,6 +140,7 @@ fn route(url: &str, path: PathRule) -> Route {
             }),
             event_id: vec![Field::Header(HeaderName::from_static("x_id"))],
             event_type: Vec::new(),
+            version: Vec::new(),
         },
         secrets: Vec::new(),
         tolerance: Duration::from_secs(300),

@@ -6,9 +6,9 @@
 use bytes::Bytes;
 use http::{HeaderValue, Method, header};
 
-use crate::gate::pick::{Picked, Picker};
 use crate::net::answer::{Answer, AnswerBody};
 use crate::providers::Challenge;
+use crate::scheme::pick::{Picked, Picker};
 
 /// Bytes of a challenge's body; Slack's have a few hundred.
 const MAX_BODY: usize = 16 * 1024;

@@ -3,17 +3,23 @@
 //! Runs after the signature, so what it reads is the sender's word; whether the signature covers a header is for dedup to
 //! weigh. The body is parsed only where a header does not answer, once, and only for the values wanted.
 
-use http::{HeaderMap, HeaderName};
+use std::borrow::Cow;
 
-use crate::gate::pick::{PickError, Picked, Picker};
+use http::HeaderName;
+
 use crate::gate::reject::Reject;
 use crate::model::ids::EventId;
+use crate::scheme::form::{self, FormField};
+use crate::scheme::material::read_query;
+use crate::scheme::pick::{PickError, Picked, Picker};
 use crate::scheme::spec::{Field, Spec};
+use crate::scheme::{Head, MaterialFault};
 
 /// Where the ids and types of one route stand.
 pub struct IdentityRules {
     ids: Box<[Place]>,
     types: Box<[Place]>,
+    versions: Box<[Place]>,
     picker: Picker,
 }
 
@@ -24,19 +30,35 @@ pub struct Identity {
     pub event_id: Option<EventId>,
     /// Its type: 1 to 255 characters of printable ASCII, with visible ones at both ends.
     pub event_type: Option<Box<str>>,
+    /// The version of its payload, in the same form.
+    pub version: Option<Box<str>>,
 }
 
 enum Place {
     Header(HeaderName),
     /// The position among the picked values.
     Json(usize),
+    /// A field of a form.
+    Form(Box<str>),
+    /// A query parameter.
+    Query(Box<str>),
 }
 
 /// The body's values, parsed when the first one is asked for.
-struct Body<'a> {
+struct Request<'a> {
     rules: &'a IdentityRules,
+    head: &'a Head<'a>,
     bytes: &'a [u8],
     picked: Option<Result<Vec<Picked<'a>>, PickError>>,
+    form: Option<Result<Vec<FormField<'a>>, &'static str>>,
+}
+
+/// What stands in one place.
+enum Found<'a> {
+    Nothing,
+    Text(Cow<'a, str>),
+    /// Something is there, and it is not certain what.
+    Odd(&'static str),
 }
 
 impl IdentityRules {
@@ -51,47 +73,103 @@ impl IdentityRules {
                 .collect()
         };
         let (ids, types) = (places(&spec.event_id), places(&spec.event_type));
+        let versions = places(&spec.version);
         Self {
             ids,
             types,
+            versions,
             picker: Picker::new(pointers),
         }
     }
 
-    /// Reads both. A type that is odd is none.
+    /// Reads all three. A type or version that is odd is none.
     ///
     /// # Errors
     /// [`Reject::Identity`] where `needs_id` and the body or header cannot be read for certain. An id that is simply not
     /// there is no fault: what follows from it is the route's `missing_id`.
-    pub fn read(
-        &self,
-        headers: &HeaderMap,
-        bytes: &[u8],
-        needs_id: bool,
-    ) -> Result<Identity, Reject> {
-        let mut body = Body {
+    pub fn read(&self, head: &Head<'_>, bytes: &[u8], needs_id: bool) -> Result<Identity, Reject> {
+        let mut request = Request {
             rules: self,
+            head,
             bytes,
             picked: None,
+            form: None,
         };
-        let event_id = match read_id(&self.ids, headers, &mut body) {
+        let event_id = match read_id(&self.ids, &mut request) {
             Ok(event_id) => event_id,
             Err(fault) if needs_id => return Err(Reject::Identity { fault }),
             Err(_) => None,
         };
         Ok(Identity {
             event_id,
-            event_type: read_type(&self.types, headers, &mut body),
+            event_type: read_word(&self.types, &mut request),
+            version: read_word(&self.versions, &mut request),
         })
     }
 }
 
-impl<'a> Body<'a> {
-    fn pick(&mut self, position: usize) -> Result<&Picked<'a>, PickError> {
+impl<'a> Request<'a> {
+    fn find(&mut self, place: &Place) -> Found<'a> {
+        match place {
+            Place::Header(name) => self.header(name),
+            Place::Json(position) => self.json(*position),
+            Place::Form(name) => self.form(name),
+            Place::Query(name) => match read_query(self.head, name) {
+                Ok(value) => match String::from_utf8(value.into_owned()) {
+                    Ok(text) => Found::Text(text.into()),
+                    Err(_) => Found::Odd("the id in the query is not text"),
+                },
+                Err(MaterialFault::Missing { .. }) => Found::Nothing,
+                Err(MaterialFault::Malformed { .. }) => {
+                    Found::Odd("the id's parameter stands twice")
+                }
+            },
+        }
+    }
+
+    fn header(&self, name: &HeaderName) -> Found<'a> {
+        let mut values = self.head.headers.get_all(name).iter();
+        let Some(value) = values.next() else {
+            return Found::Nothing;
+        };
+        if values.next().is_some() {
+            return Found::Odd("the id's header stands twice");
+        }
+        match value.to_str() {
+            Ok(text) => Found::Text(text.into()),
+            Err(_) => Found::Odd("the id's header holds no id"),
+        }
+    }
+
+    fn json(&mut self, position: usize) -> Found<'a> {
         let (rules, bytes) = (self.rules, self.bytes);
         let picked = self.picked.get_or_insert_with(|| rules.picker.pick(bytes));
-        let values = picked.as_ref().map_err(|err| *err)?;
-        Ok(values.get(position).unwrap_or(&Picked::Absent))
+        let values = match picked {
+            Ok(values) => values,
+            Err(PickError::NotJson) => return Found::Nothing,
+            Err(PickError::Broken) => return Found::Odd("the body is broken JSON"),
+        };
+        match values.get(position) {
+            None | Some(Picked::Absent) => Found::Nothing,
+            Some(Picked::Text(text)) => Found::Text(text.clone()),
+            Some(Picked::Odd | Picked::Bool(_)) => {
+                Found::Odd("the id in the body is neither text nor integer")
+            }
+            Some(Picked::Duplicate) => {
+                Found::Odd("a key on the way to the id in the body stands twice")
+            }
+        }
+    }
+
+    fn form(&mut self, name: &str) -> Found<'a> {
+        let bytes = self.bytes;
+        let fields = self.form.get_or_insert_with(|| form::fields(bytes));
+        match fields.as_deref().map(|fields| form::one(fields, name)) {
+            Ok(Ok(Some(text))) => Found::Text(text.to_owned().into()),
+            Ok(Ok(None)) => Found::Nothing,
+            Ok(Err(_)) => Found::Odd("the id's field stands twice in the form"),
+            Err(fault) => Found::Odd(fault),
+        }
     }
 }
 
@@ -102,67 +180,39 @@ fn place<'s>(field: &'s Field, pointers: &mut Vec<&'s [String]>) -> Place {
             pointers.push(pointer);
             Place::Json(pointers.len() - 1)
         }
+        Field::Form(name) => Place::Form(name.as_str().into()),
+        Field::Query(name) => Place::Query(name.as_str().into()),
     }
 }
 
 /// The first place that holds anything decides: a later one must not stand in for one that is unreadable.
-fn read_id(
-    places: &[Place],
-    headers: &HeaderMap,
-    body: &mut Body<'_>,
-) -> Result<Option<EventId>, &'static str> {
+fn read_id(places: &[Place], request: &mut Request<'_>) -> Result<Option<EventId>, &'static str> {
     for place in places {
-        match place {
-            Place::Header(name) => {
-                let mut values = headers.get_all(name).iter();
-                let Some(value) = values.next() else {
-                    continue;
-                };
-                if values.next().is_some() {
-                    return Err("the id's header stands twice");
-                }
-                let id = value.to_str().ok().and_then(EventId::parse);
-                return id.map(Some).ok_or("the id's header holds no id");
-            }
-            Place::Json(position) => match body.pick(*position) {
-                Ok(Picked::Absent) | Err(PickError::NotJson) => {}
-                Ok(Picked::Text(text)) => {
-                    let id = EventId::parse(text);
-                    return id.map(Some).ok_or("the id in the body is no id");
-                }
-                Ok(Picked::Odd) => return Err("the id in the body is neither text nor integer"),
-                Ok(Picked::Duplicate) => {
-                    return Err("a key on the way to the id in the body stands twice");
-                }
-                Err(PickError::Broken) => return Err("the body is broken JSON"),
-            },
+        match request.find(place) {
+            Found::Nothing => {}
+            Found::Text(text) => return EventId::parse(&text).map(Some).ok_or("the id is no id"),
+            Found::Odd(fault) => return Err(fault),
         }
     }
     Ok(None)
 }
 
-fn read_type(places: &[Place], headers: &HeaderMap, body: &mut Body<'_>) -> Option<Box<str>> {
-    // GitLab's have spaces inside: `Push Hook`.
-    let is_fit = |text: &&str| {
+/// The first fit text.
+fn read_word(places: &[Place], request: &mut Request<'_>) -> Option<Box<str>> {
+    // GitLab's types have spaces inside: `Push Hook`.
+    let is_fit = |text: &str| {
         let is_printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-        (1..=255).contains(&text.len()) && is_printable && text.trim() == *text
+        (1..=255).contains(&text.len()) && is_printable && text.trim() == text
     };
-    places.iter().find_map(|place| match place {
-        Place::Header(name) => {
-            let mut values = headers.get_all(name).iter();
-            let value = values.next()?.to_str().ok().filter(is_fit)?;
-            values.next().is_none().then(|| value.into())
-        }
-        Place::Json(position) => match body.pick(*position) {
-            Ok(Picked::Text(text)) => Some(&**text).filter(is_fit).map(Into::into),
-            _ => None,
-        },
+    places.iter().find_map(|place| match request.find(place) {
+        Found::Text(text) if is_fit(&text) => Some((*text).into()),
+        _ => None,
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderMap, HeaderValue, Method, Uri};
 
     use super::*;
     use crate::scheme::spec::{Family, TokenPlace, TokenSpec};
@@ -185,6 +235,7 @@ mod tests {
                 Field::Header(HeaderName::from_static("x-type")),
                 json(&["type"]),
             ],
+            version: vec![],
         })
     }
 
@@ -193,8 +244,14 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_bytes(value).unwrap());
         }
-        let relaxed = rules().read(&map, body.as_bytes(), false).unwrap();
-        let strict = match rules().read(&map, body.as_bytes(), true) {
+        let uri = Uri::from_static("/");
+        let head = Head {
+            method: &Method::POST,
+            uri: &uri,
+            headers: &map,
+        };
+        let relaxed = rules().read(&head, body.as_bytes(), false).unwrap();
+        let strict = match rules().read(&head, body.as_bytes(), true) {
             Ok(identity) => identity,
             Err(Reject::Identity { fault }) => {
                 assert_eq!(relaxed.event_id, None);

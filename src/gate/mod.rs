@@ -8,7 +8,6 @@ pub mod dedup;
 pub mod event;
 mod framing;
 pub mod identity;
-mod pick;
 pub mod rate_limit;
 pub mod reject;
 pub mod route;
@@ -176,7 +175,7 @@ impl Gate {
         verdict.body_bytes = body.len() as u64;
 
         verdict.last_check = Check::Signature;
-        let signed = pending.and_then(signature::Pending::finish);
+        let signed = pending.and_then(|pending| pending.finish(&body));
         let request = read_request(parts, body, verdict);
         match signed {
             Ok(signed) => {
@@ -278,8 +277,15 @@ async fn claim(
     verdict: &mut Verdict,
 ) -> Result<Claimed, Reject> {
     verdict.last_check = Check::Identity;
-    let (headers, body) = (&request.headers, &request.body);
-    let identity = rules.identity.read(headers, body, rules.needs_id())?;
+    let identity = rules.identity.read(
+        &Head {
+            method: &request.method,
+            uri: &request.uri,
+            headers: &request.headers,
+        },
+        &request.body,
+        rules.needs_id(),
+    )?;
     verdict.event_id = identity.event_id;
     verdict.event_type = identity.event_type;
 

@@ -11,7 +11,7 @@ use crate::gate::reject::Reject;
 use crate::model::clock::Now;
 use crate::model::secret::Secret;
 use crate::scheme::spec::Spec;
-use crate::scheme::{Head, MaterialFault, Scheme, SchemeError, SecretSet, Verifier};
+use crate::scheme::{Head, MaterialFault, Scheme, SchemeError, SecretSet, SignedTime, Verifier};
 
 /// How one route verifies.
 pub struct Keys {
@@ -31,6 +31,7 @@ struct Entry {
 pub struct Pending<'a> {
     keys: &'a Keys,
     verifier: Verifier<'a>,
+    now: Now,
 }
 
 /// A request whose signature is right.
@@ -92,14 +93,8 @@ impl Keys {
             return Err(Reject::NoCurrentSecret);
         }
         let material = self.scheme.material(&head).map_err(reject)?;
-        if let Some(unix_ms) = material.unix_ms() {
-            // A time in whole seconds is held against whole seconds, as the senders' own libraries do.
-            let now_ms = if material.is_in_seconds() {
-                now.unix_seconds().saturating_mul(1000)
-            } else {
-                now.unix_ms
-            };
-            self.check_age(now_ms.saturating_sub(unix_ms))?;
+        if let Some(time) = material.signed_time() {
+            self.check_time(time, now)?;
         }
         let verifier = self.scheme.begin(material, head, current);
         if verifier.is_hopeless() {
@@ -108,6 +103,7 @@ impl Keys {
         Ok(Pending {
             keys: self,
             verifier,
+            now: *now,
         })
     }
 
@@ -120,6 +116,16 @@ impl Keys {
         entries
             .filter(|(_, entry)| is_current(entry))
             .fold(SecretSet::empty(), |set, (index, _)| set.with(index))
+    }
+
+    /// A time in whole seconds is held against whole seconds, as the senders' own libraries do.
+    fn check_time(&self, time: SignedTime, now: &Now) -> Result<(), Reject> {
+        let now_ms = if time.is_in_seconds {
+            now.unix_seconds().saturating_mul(1000)
+        } else {
+            now.unix_ms
+        };
+        self.check_age(now_ms.saturating_sub(time.unix_ms))
     }
 
     /// Both ways: a timestamp in the future would be a signature that stays good for as long as its maker likes.
@@ -140,12 +146,16 @@ impl Pending<'_> {
         self.verifier.update(chunk);
     }
 
-    /// Compares.
+    /// Compares; `body` is all that `update` was given.
     ///
     /// # Errors
-    /// [`Reject::BadSignature`].
-    pub fn finish(self) -> Result<Signed, Reject> {
-        let found = self.verifier.finish().ok_or(Reject::BadSignature)?;
+    /// [`Reject::BadSignature`]; for schemes that read the body, also those of [`Keys::open`].
+    pub fn finish(self, body: &[u8]) -> Result<Signed, Reject> {
+        let found = self.verifier.finish(body).map_err(reject)?;
+        let found = found.ok_or(Reject::BadSignature)?;
+        if let Some(time) = found.signed_time {
+            self.keys.check_time(time, &self.now)?;
+        }
         let entry = self.keys.entries.get(found.secret_index);
         Ok(Signed {
             label: Arc::clone(&entry.ok_or(Reject::BadSignature)?.label),
@@ -196,6 +206,7 @@ mod tests {
             }),
             event_id: vec![],
             event_type: vec![],
+            version: vec![],
         }
     }
 
@@ -245,7 +256,7 @@ mod tests {
         for chunk in body.chunks(3) {
             pending.update(chunk);
         }
-        Ok(pending.finish()?.label.to_string())
+        Ok(pending.finish(body)?.label.to_string())
     }
 
     #[test]

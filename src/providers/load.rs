@@ -125,7 +125,7 @@ static CHALLENGE: Key = Key {
 
 static SCHEME: Key = Key {
     name: "scheme",
-    kind: Kind::Table(&parse::SECTION),
+    kind: Kind::Table(&parse::keys::SECTION),
     default: None,
     example: "{ type = \"token\", token = { header = \"X-Token\" } }",
     doc: "How it signs.",

@@ -13,7 +13,7 @@ use crate::scheme::material::{
 use crate::scheme::sign::{self, SignError, Stamp, ToSign};
 use crate::scheme::spec::{HmacSpec, ListSpec, Part, Place, Spec, TimestampSpec};
 use crate::scheme::template::{Signed, Values};
-use crate::scheme::{Head, Match, SchemeError, SecretSet, field_headers, key};
+use crate::scheme::{Head, Match, SchemeError, SecretSet, key};
 
 /// An HMAC scheme with its keys.
 pub struct HmacScheme {
@@ -46,14 +46,7 @@ impl HmacScheme {
         secrets: &[&Secret],
         public_url: Option<&str>,
     ) -> Result<Self, SchemeError> {
-        let signed = Signed::compile(spec, public_url)?;
-        let is_listed = |timestamp: &TimestampSpec| {
-            timestamp.key.is_none()
-                || (family.signature.list.is_some() && timestamp.place == family.signature.place)
-        };
-        if !family.timestamp.as_ref().is_none_or(is_listed) {
-            return Err(SchemeError::NoTimestampList);
-        }
+        let signed = check(spec, family, public_url)?;
         let mut keyed = Vec::with_capacity(secrets.len());
         for secret in secrets {
             let key = key::decode(&family.secret, secret)?;
@@ -69,7 +62,7 @@ impl HmacScheme {
                 prefix: family.signature.prefix.as_str().into(),
             },
             timestamp: family.timestamp.clone(),
-            headers: read_headers(spec, family, &signed),
+            headers: spec.headers().into(),
             id_header: spec.id_header().cloned(),
             signed,
         })
@@ -89,7 +82,7 @@ impl HmacScheme {
     pub(super) fn material<'h>(&self, head: &Head<'h>) -> Result<Material<'h>, MaterialFault> {
         let name = self.place.name();
         let value = material::read(head, &self.place)?;
-        let malformed = |fault| MaterialFault::malformed(name, fault);
+        let malformed = |fault| MaterialFault::malformed(&name, fault);
         let (signatures, listed) = match &self.list {
             None => {
                 let first = self.written.parse(&value).map_err(malformed)?;
@@ -197,6 +190,22 @@ impl HmacScheme {
     }
 }
 
+/// What contradicts itself whatever the secrets are.
+pub(super) fn check(
+    spec: &Spec,
+    family: &HmacSpec,
+    public_url: Option<&str>,
+) -> Result<Signed, SchemeError> {
+    let is_listed = |timestamp: &TimestampSpec| {
+        timestamp.key.is_none()
+            || (family.signature.list.is_some() && timestamp.place == family.signature.place)
+    };
+    if !family.timestamp.as_ref().is_none_or(is_listed) {
+        return Err(SchemeError::NoTimestampList);
+    }
+    Signed::compile(spec, public_url)
+}
+
 impl HmacVerifier<'_> {
     /// See [`crate::scheme::Verifier::update`].
     pub(super) fn update(&mut self, chunk: &[u8]) {
@@ -236,6 +245,7 @@ impl HmacVerifier<'_> {
                 found = Some(Match {
                     secret_index,
                     digest: digest.first_32(),
+                    signed_time: None,
                 });
             }
         }
@@ -250,7 +260,7 @@ fn read_timestamp(
     listed: Option<&[u8]>,
 ) -> Result<Timestamp, MaterialFault> {
     let name = spec.place.name();
-    let malformed = |fault| MaterialFault::malformed(name, fault);
+    let malformed = |fault| MaterialFault::malformed(&name, fault);
     match &spec.key {
         Some(_) => {
             let text = listed.ok_or_else(|| malformed("holds no timestamp"))?;
@@ -272,23 +282,4 @@ fn read_id<'h>(head: &Head<'h>, header: &HeaderName) -> Result<&'h [u8], Materia
         return Err(MaterialFault::malformed(header.as_str(), fault));
     }
     Ok(id)
-}
-
-fn read_headers(spec: &Spec, family: &HmacSpec, signed: &Signed) -> Box<[HeaderName]> {
-    let timestamp = family.timestamp.as_ref().map(|timestamp| &timestamp.place);
-    let places = [Some(&family.signature.place), timestamp];
-    let placed = places
-        .into_iter()
-        .flatten()
-        .filter_map(|place| match place {
-            Place::Header(name) => Some(name),
-            Place::Query(_) => None,
-        });
-    let mut headers: Vec<HeaderName> = Vec::new();
-    for name in placed.chain(signed.headers()).chain(field_headers(spec)) {
-        if !headers.contains(name) {
-            headers.push(name.clone());
-        }
-    }
-    headers.into()
 }

@@ -5,8 +5,11 @@
 
 use data_encoding::{BASE64, BASE64_NOPAD, HEXLOWER_PERMISSIVE};
 
+use zeroize::Zeroizing;
+
 use crate::model::secret::Secret;
 use crate::scheme::SchemeError;
+use crate::scheme::mac::digest;
 use crate::scheme::spec::{SecretEncoding, SecretForm};
 
 /// The key in the secret's text.
@@ -25,6 +28,14 @@ pub(super) fn decode(form: &SecretForm, secret: &Secret) -> Result<Secret, Schem
     if key.is_empty() {
         return Err(SchemeError::SecretEmpty);
     }
+    let key = match form.derive {
+        None => key,
+        Some(algorithm) => {
+            let whole = Zeroizing::new(key);
+            let derived = digest(algorithm, &whole).ok_or(SchemeError::SecretEmpty)?;
+            derived.as_bytes().to_vec()
+        }
+    };
     Ok(Secret::new(key))
 }
 

@@ -1,5 +1,6 @@
-//! The four HMACs under one type, keyed once and cloned for each request.
+//! The four HMACs under one type, keyed once and cloned for each request, and the plain digests under them.
 
+use aws_lc_rs::digest as plain;
 use hmac::{Hmac, KeyInit, Mac as _};
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
@@ -88,6 +89,17 @@ impl Mac {
             Self::Sha512(mac) => Digest::new(&mac.finalize().into_bytes()),
         }
     }
+}
+
+/// A plain digest.
+pub(super) fn digest(algorithm: Algorithm, text: &[u8]) -> Option<Digest> {
+    let algorithm = match algorithm {
+        Algorithm::Sha1 => &plain::SHA1_FOR_LEGACY_USE_ONLY,
+        Algorithm::Sha256 => &plain::SHA256,
+        Algorithm::Sha384 => &plain::SHA384,
+        Algorithm::Sha512 => &plain::SHA512,
+    };
+    Digest::new(plain::digest(algorithm, text).as_ref())
 }
 
 /// The length of an algorithm's digest in bytes.

@@ -21,6 +21,9 @@ const MAX_ENTRIES: usize = 32;
 /// Digits of a timestamp in seconds: beyond the year 30000.
 const MAX_SECONDS_DIGITS: usize = 12;
 
+/// Digits of a timestamp in seconds, where milliseconds are possible too.
+const MAX_MIXED_SECONDS_DIGITS: usize = 11;
+
 /// Digits of a timestamp in milliseconds.
 const MAX_MILLIS_DIGITS: usize = 15;
 
@@ -43,6 +46,8 @@ pub(super) enum Proof<'h> {
     Signatures(Signatures),
     /// The token.
     Token(Cow<'h, [u8]>),
+    /// Only the whole request shows it.
+    Whole,
 }
 
 /// At least one signature. Only a list with several allocates.
@@ -51,7 +56,27 @@ pub(super) struct Signatures {
     pub(super) rest: Vec<Digest>,
 }
 
+/// A signed time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SignedTime {
+    /// Milliseconds since the Unix epoch.
+    pub unix_ms: i64,
+    /// Whether it was given in whole seconds, so that ages are to be counted in whole seconds too.
+    pub is_in_seconds: bool,
+}
+
+impl SignedTime {
+    /// What a timestamp means.
+    pub(super) fn of(timestamp: &Timestamp) -> Self {
+        Self {
+            unix_ms: timestamp.unix_ms,
+            is_in_seconds: timestamp.unit == TimeUnit::Seconds,
+        }
+    }
+}
+
 /// A timestamp as it was sent, and what it means.
+#[derive(Clone)]
 pub(super) struct Timestamp {
     text: [u8; MAX_TIMESTAMP_LEN],
     len: usize,
@@ -77,17 +102,10 @@ pub enum MaterialFault {
 }
 
 impl Material<'_> {
-    /// The timestamp in milliseconds since the Unix epoch, where the scheme has one.
+    /// The signed time, where the scheme has one in the head.
     #[must_use]
-    pub fn unix_ms(&self) -> Option<i64> {
-        self.timestamp.as_ref().map(|timestamp| timestamp.unix_ms)
-    }
-
-    /// Whether the timestamp is given in whole seconds, so that ages are to be counted in whole seconds too.
-    #[must_use]
-    pub fn is_in_seconds(&self) -> bool {
-        let timestamp = self.timestamp.as_ref();
-        timestamp.is_some_and(|timestamp| timestamp.unit == TimeUnit::Seconds)
+    pub fn signed_time(&self) -> Option<SignedTime> {
+        self.timestamp.as_ref().map(SignedTime::of)
     }
 
     /// The text of the timestamp as it was sent.
@@ -105,8 +123,15 @@ impl Timestamp {
 
     /// Reads the text; the error says what is wrong with it.
     pub(super) fn parse(text: &[u8], unit: TimeUnit) -> Result<Self, &'static str> {
+        let unit = match unit {
+            TimeUnit::SecondsOrMillis if text.len() > MAX_MIXED_SECONDS_DIGITS => TimeUnit::Millis,
+            TimeUnit::SecondsOrMillis => TimeUnit::Seconds,
+            unit => unit,
+        };
         let unix_ms = match unit {
-            TimeUnit::Seconds => parse_digits(text, MAX_SECONDS_DIGITS)?.saturating_mul(1000),
+            TimeUnit::Seconds | TimeUnit::SecondsOrMillis => {
+                parse_digits(text, MAX_SECONDS_DIGITS)?.saturating_mul(1000)
+            }
             TimeUnit::Millis => parse_digits(text, MAX_MILLIS_DIGITS)?,
             TimeUnit::Rfc3339 => parse_rfc3339(text)?,
         };
@@ -138,20 +163,22 @@ impl MaterialFault {
 }
 
 impl Place {
-    /// The name of the header or parameter.
-    pub(super) fn name(&self) -> &str {
+    /// The name of the header, parameter or field.
+    pub(super) fn name(&self) -> Cow<'_, str> {
         match self {
-            Self::Header(name) => name.as_str(),
-            Self::Query(name) => name,
+            Self::Header(name) => name.as_str().into(),
+            Self::Query(name) | Self::Form(name) => name.as_str().into(),
+            Self::Json(pointer) => format!("/{}", pointer.join("/")).into(),
         }
     }
 }
 
-/// The one value in a place.
+/// The one value in a place of the head.
 pub(super) fn read<'h>(head: &Head<'h>, place: &Place) -> Result<Cow<'h, [u8]>, MaterialFault> {
     match place {
         Place::Header(name) => read_header(head, name).map(Cow::Borrowed),
         Place::Query(name) => read_query(head, name),
+        Place::Form(_) | Place::Json(_) => Err(place.missing()),
     }
 }
 
@@ -172,7 +199,7 @@ pub(super) fn read_header<'h>(
 
 /// The one value of a query parameter, percent-decoded. A `+` stays one: senders that escape at all write a space as
 /// `%20` or not at all in tokens and signatures, and base64 is full of bare `+`.
-pub(super) fn read_query<'h>(head: &Head<'h>, name: &str) -> Result<Cow<'h, [u8]>, MaterialFault> {
+pub fn read_query<'h>(head: &Head<'h>, name: &str) -> Result<Cow<'h, [u8]>, MaterialFault> {
     let query = head.uri.query().unwrap_or_default();
     let mut found = None;
     for pair in query.split('&') {
@@ -191,7 +218,7 @@ pub(super) fn read_query<'h>(head: &Head<'h>, name: &str) -> Result<Cow<'h, [u8]
 }
 
 /// None where a `%` is not followed by two hexadecimal digits.
-fn percent_decode(text: &str) -> Option<Cow<'_, [u8]>> {
+pub(super) fn percent_decode(text: &str) -> Option<Cow<'_, [u8]>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text.as_bytes()));
     }
@@ -295,8 +322,16 @@ pub(super) fn parse_list<'v>(
 }
 
 /// The key and value of an entry; bare values have the empty key.
-fn split_entry<'v>(entry: &'v str, list: &ListSpec) -> Result<(&'v str, &'v str), &'static str> {
-    if list.key.is_empty() {
+pub(super) fn split_entry<'v>(
+    entry: &'v str,
+    list: &ListSpec,
+) -> Result<(&'v str, &'v str), &'static str> {
+    let entry = if list.trim {
+        entry.trim_matches(' ')
+    } else {
+        entry
+    };
+    if list.key.is_empty() && !list.any_key {
         return Ok(("", entry));
     }
     let (key, value) = entry
@@ -310,6 +345,15 @@ fn split_entry<'v>(entry: &'v str, list: &ListSpec) -> Result<(&'v str, &'v str)
         return Err("has an entry with an odd value");
     }
     Ok((key, value))
+}
+
+/// Path and query as they were sent.
+pub(super) fn path_query(head: &Head<'_>) -> String {
+    let path = head.uri.path();
+    match head.uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    }
 }
 
 /// Digits only: `i64::from_str` would take a sign, and the app's parser perhaps spaces.

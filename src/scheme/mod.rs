@@ -10,21 +10,27 @@
 pub mod parse;
 pub mod spec;
 
+mod body;
+pub mod form;
 mod hmac;
 mod key;
 mod mac;
-mod material;
+pub mod material;
+pub mod pick;
+mod public_key;
 mod sign;
 mod template;
+mod text;
 mod token;
 
 use http::{HeaderMap, HeaderName, Method, Uri};
 
 use crate::model::secret::Secret;
 use crate::scheme::hmac::{HmacScheme, HmacVerifier};
-pub use crate::scheme::material::{Material, MaterialFault};
+pub use crate::scheme::material::{Material, MaterialFault, SignedTime};
 pub use crate::scheme::sign::{SignError, Stamp, ToSign};
-use crate::scheme::spec::{Family, Field, SecretForm, Spec};
+use crate::scheme::spec::{Family, SecretForm, Spec};
+use crate::scheme::text::{TextScheme, TextVerifier};
 use crate::scheme::token::{TokenScheme, TokenVerifier};
 
 /// Secrets that one route may have at the same time; a rotation needs two.
@@ -45,6 +51,8 @@ pub struct Head<'a> {
 pub enum Scheme {
     /// An HMAC over a template.
     Hmac(HmacScheme),
+    /// A signature over a text of the whole request.
+    Text(Box<TextScheme>),
     /// A shared token.
     Token(TokenScheme),
 }
@@ -61,6 +69,8 @@ pub struct Match {
     /// Names the signed bytes: the MAC under that secret, cut or zero-padded to 32 bytes; for a token, which signs
     /// nothing, the SHA-256 of the body. Equal bytes under an equal secret have equal digests.
     pub digest: [u8; 32],
+    /// The signed time, where only the whole request shows it.
+    pub signed_time: Option<SignedTime>,
 }
 
 /// A verification under way.
@@ -72,7 +82,8 @@ pub struct Verifier<'a>(Running<'a>);
 )]
 enum Running<'a> {
     Hmac(HmacVerifier<'a>),
-    Token(TokenVerifier),
+    Text(TextVerifier<'a>),
+    Token(TokenVerifier<'a>),
 }
 
 /// Why a scheme and its secrets do not go together. Never holds a secret.
@@ -82,6 +93,23 @@ pub enum SchemeError {
     /// The text of a secret is not base64.
     #[error("the secret is not base64, as this scheme's secrets are")]
     SecretNotBase64,
+    /// The text of a secret is no public key of the scheme's algorithm.
+    #[error(
+        "the secret is no public key of this scheme's algorithm: PEM, base64 or hexadecimal, as the sender shows it"
+    )]
+    NotPublicKey,
+    /// A streamed template with parts that only the whole body shows.
+    #[error("the signed text cannot be fed as the request arrives")]
+    NotStreamable,
+    /// No place for the signature.
+    #[error("the scheme does not say where the signature stands")]
+    NoSignaturePlace,
+    /// `{secret}` outside a plain digest, or a plain digest without it.
+    #[error("`{{secret}}` stands in the text of a plain digest, and in no other")]
+    SecretPart,
+    /// A list where several places hold signatures.
+    #[error("of several places for the signature none can hold a list")]
+    ListAmongPlaces,
     /// The text of a secret is not hexadecimal.
     #[error("the secret is not hexadecimal, as this scheme's secrets are")]
     SecretNotHex,
@@ -173,7 +201,22 @@ impl Scheme {
             Family::Hmac(family) => {
                 HmacScheme::compile(spec, family, secrets, public_url).map(Self::Hmac)
             }
+            Family::Text(family) => TextScheme::compile(spec, family, secrets, public_url)
+                .map(Box::new)
+                .map(Self::Text),
             Family::Token(family) => TokenScheme::compile(spec, family, secrets).map(Self::Token),
+        }
+    }
+
+    /// What contradicts itself in a spec, whatever its secrets are.
+    ///
+    /// # Errors
+    /// As for [`Scheme::compile`].
+    pub fn check(spec: &Spec, public_url: Option<&str>) -> Result<(), SchemeError> {
+        match &spec.family {
+            Family::Hmac(family) => hmac::check(spec, family, public_url).map(|_| ()),
+            Family::Text(family) => text::check(spec, family, public_url),
+            Family::Token(_) => Ok(()),
         }
     }
 
@@ -192,6 +235,7 @@ impl Scheme {
     pub fn material<'h>(&self, head: &Head<'h>) -> Result<Material<'h>, MaterialFault> {
         match self {
             Self::Hmac(scheme) => scheme.material(head),
+            Self::Text(scheme) => scheme.material(head),
             Self::Token(scheme) => scheme.material(head),
         }
     }
@@ -206,7 +250,8 @@ impl Scheme {
     ) -> Verifier<'a> {
         Verifier(match self {
             Self::Hmac(scheme) => Running::Hmac(scheme.begin(material, head, current)),
-            Self::Token(scheme) => Running::Token(scheme.begin(&material, current)),
+            Self::Text(scheme) => Running::Text(scheme.begin(head, current)),
+            Self::Token(scheme) => Running::Token(scheme.begin(&material, head, current)),
         })
     }
 
@@ -215,6 +260,7 @@ impl Scheme {
     pub fn headers(&self) -> &[HeaderName] {
         match self {
             Self::Hmac(scheme) => scheme.headers(),
+            Self::Text(scheme) => scheme.headers(),
             Self::Token(scheme) => scheme.headers(),
         }
     }
@@ -224,6 +270,7 @@ impl Scheme {
     pub fn secret_count(&self) -> usize {
         match self {
             Self::Hmac(scheme) => scheme.secret_count(),
+            Self::Text(scheme) => scheme.secret_count(),
             Self::Token(scheme) => scheme.secret_count(),
         }
     }
@@ -235,6 +282,7 @@ impl Scheme {
     pub fn sign(&self, secret_index: usize, to_sign: &ToSign<'_>) -> Result<Stamp, SignError> {
         match self {
             Self::Hmac(scheme) => scheme.sign(secret_index, to_sign),
+            Self::Text(scheme) => scheme.sign(secret_index, to_sign),
             Self::Token(scheme) => scheme.sign(secret_index, to_sign),
         }
     }
@@ -245,7 +293,7 @@ impl Verifier<'_> {
     #[must_use]
     pub fn is_hopeless(&self) -> bool {
         match &self.0 {
-            Running::Hmac(_) => false,
+            Running::Hmac(_) | Running::Text(_) => false,
             Running::Token(verifier) => verifier.is_hopeless(),
         }
     }
@@ -254,27 +302,23 @@ impl Verifier<'_> {
     pub fn update(&mut self, chunk: &[u8]) {
         match &mut self.0 {
             Running::Hmac(verifier) => verifier.update(chunk),
+            // It reads the whole body in the end.
+            Running::Text(_) => {}
             Running::Token(verifier) => verifier.update(chunk),
         }
     }
 
-    /// Compares; none where no current secret gives any of the signatures.
-    #[must_use]
-    pub fn finish(self) -> Option<Match> {
+    /// Compares; none where no current secret gives any of the signatures. `body` is all that `update` was given.
+    ///
+    /// # Errors
+    /// Where a value that only the body shows is missing or malformed.
+    pub fn finish(self, body: &[u8]) -> Result<Option<Match>, MaterialFault> {
         match self.0 {
-            Running::Hmac(verifier) => verifier.finish(),
-            Running::Token(verifier) => verifier.finish(),
+            Running::Hmac(verifier) => Ok(verifier.finish()),
+            Running::Text(verifier) => verifier.finish(body),
+            Running::Token(verifier) => verifier.finish(body),
         }
     }
-}
-
-/// The headers that a spec's ids and types stand in.
-fn field_headers(spec: &Spec) -> impl Iterator<Item = &HeaderName> {
-    let fields = spec.event_id.iter().chain(&spec.event_type);
-    fields.filter_map(|field| match field {
-        Field::Header(name) => Some(name),
-        Field::Json(_) => None,
-    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Signing, the sender's side: for tests and the demo, and the oracle that verification is held against.
 
-use data_encoding::{BASE64, BASE64URL, HEXLOWER};
+use data_encoding::{BASE64, BASE64URL, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 use http::HeaderName;
 
 use crate::scheme::Head;
@@ -46,6 +46,9 @@ pub enum SignError {
     /// The time has no such text.
     #[error("the time cannot be written in the scheme's unit")]
     Time,
+    /// A public key, or a place that this side does not write to.
+    #[error("requests of this scheme can be verified here, but not signed")]
+    NoWay,
     /// A token that no header can hold.
     #[error("the token is not text")]
     NotText,
@@ -57,6 +60,8 @@ impl Stamp {
         match place {
             Place::Header(name) => self.headers.push((name.clone(), value)),
             Place::Query(name) => self.query.push((escape(name), escape(&value))),
+            // Nobody signs into the body here.
+            Place::Form(_) | Place::Json(_) => {}
         }
     }
 }
@@ -64,13 +69,32 @@ impl Stamp {
 impl Written {
     /// The signature as the scheme writes it.
     pub(super) fn encode(&self, digest: &Digest) -> String {
-        let encoding = match self.encoding {
-            Encoding::Hex => HEXLOWER,
-            Encoding::Base64 => BASE64,
-            Encoding::Base64Url => BASE64URL,
-        };
-        format!("{}{}", self.prefix, encoding.encode(digest.as_bytes()))
+        let text = encode(self.encoding, digest.as_bytes());
+        format!("{}{text}", self.prefix)
     }
+}
+
+/// The text of some bytes.
+pub(super) fn encode(encoding: Encoding, bytes: &[u8]) -> String {
+    match encoding {
+        Encoding::Hex => HEXLOWER.encode(bytes),
+        Encoding::Base64 => BASE64.encode(bytes),
+        Encoding::Base64Url => BASE64URL.encode(bytes),
+    }
+}
+
+/// The bytes of a text, where it is the one canonical text for them but for the case of hexadecimal digits and the padding
+/// of URL-safe base64.
+pub(super) fn decode(encoding: Encoding, text: &[u8]) -> Option<Vec<u8>> {
+    let alphabet = match encoding {
+        Encoding::Hex => HEXLOWER_PERMISSIVE,
+        Encoding::Base64 => BASE64,
+        Encoding::Base64Url if text.len().is_multiple_of(4) => BASE64URL,
+        Encoding::Base64Url => BASE64URL_NOPAD,
+    };
+    let decoded = alphabet.decode(text).ok()?;
+    // Padded blocks in a row decode too.
+    (alphabet.encode_len(decoded.len()) == text.len()).then_some(decoded)
 }
 
 /// The text of a time. Digits only, so a time before 1970 has none.
@@ -81,7 +105,7 @@ pub(super) fn timestamp_text(unit: TimeUnit, unix_ms: i64) -> Result<String, Sig
             Ok(time.to_string())
         }
         _ if unix_ms < 0 => Err(SignError::Time),
-        TimeUnit::Seconds => Ok((unix_ms / 1000).to_string()),
+        TimeUnit::Seconds | TimeUnit::SecondsOrMillis => Ok((unix_ms / 1000).to_string()),
         TimeUnit::Millis => Ok(unix_ms.to_string()),
     }
 }

@@ -36,6 +36,9 @@ impl Signed {
         if found != 1 {
             return Err(SchemeError::BodyParts { found });
         }
+        if !family.signed.is_streamable() || !family.signature.place.is_in_head() {
+            return Err(SchemeError::NotStreamable);
+        }
         if parts.contains(&Part::Timestamp) && family.timestamp.is_none() {
             return Err(SchemeError::NoTimestamp);
         }
@@ -95,8 +98,8 @@ impl Signed {
                         take(value.as_bytes());
                     }
                 }
-                // Split off by `compile`.
-                Part::Body => {}
+                // The body is split off by `compile`, which refuses what is not in the head.
+                _ => {}
             }
         }
     }

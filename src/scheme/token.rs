@@ -8,21 +8,26 @@ use http::{HeaderName, header};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::secret::Secret;
+use crate::scheme::body::{Pointers, Whole};
 use crate::scheme::material::{self, Material, MaterialFault, Proof};
 use crate::scheme::sign::{SignError, Stamp, ToSign};
 use crate::scheme::spec::{Place, SecretForm, Spec, TokenPlace, TokenSpec};
-use crate::scheme::{Head, Match, SchemeError, SecretSet, field_headers, key};
+use crate::scheme::{Head, Match, SchemeError, SecretSet, key};
 
 /// A token scheme with its tokens.
 pub struct TokenScheme {
     tokens: Box<[Secret]>,
     place: TokenPlace,
+    pointers: Pointers,
     id_header: Option<HeaderName>,
     headers: Box<[HeaderName]>,
 }
 
 /// One token verification under way.
-pub(super) struct TokenVerifier {
+pub(super) struct TokenVerifier<'a> {
+    scheme: &'a TokenScheme,
+    head: Head<'a>,
+    current: SecretSet,
     secret_index: Option<usize>,
     body: Sha256,
 }
@@ -42,19 +47,12 @@ impl TokenScheme {
             }
             tokens.push(token);
         }
-        let place = match &family.place {
-            TokenPlace::Header { name, .. } => Some(name.clone()),
-            TokenPlace::Query(_) => None,
-            TokenPlace::Basic => Some(header::AUTHORIZATION),
-        };
         Ok(Self {
             tokens: tokens.into(),
             place: family.place.clone(),
+            pointers: Pointers::new(spec.pointers()),
             id_header: spec.id_header().cloned(),
-            headers: place
-                .into_iter()
-                .chain(field_headers(spec).cloned())
-                .collect(),
+            headers: spec.headers().into(),
         })
     }
 
@@ -86,6 +84,13 @@ impl TokenScheme {
                     MaterialFault::malformed(header::AUTHORIZATION.as_str(), fault)
                 })?)
             }
+            TokenPlace::Form(_) | TokenPlace::Json(_) | TokenPlace::FormJson(..) => {
+                return Ok(Material {
+                    proof: Proof::Whole,
+                    timestamp: None,
+                    id: &[],
+                });
+            }
         };
         Ok(Material {
             proof: Proof::Token(token),
@@ -95,20 +100,54 @@ impl TokenScheme {
     }
 
     /// Compares with every current token at once: a stranger's body need not be read.
-    pub(super) fn begin(&self, material: &Material<'_>, current: SecretSet) -> TokenVerifier {
-        let mut secret_index = None;
-        if let Proof::Token(shown) = &material.proof {
-            for (index, token) in self.tokens.iter().enumerate() {
-                let is_match = token.is_equal(shown) & current.contains(index);
-                if is_match && secret_index.is_none() {
-                    secret_index = Some(index);
-                }
-            }
-        }
+    pub(super) fn begin<'a>(
+        &'a self,
+        material: &Material<'_>,
+        head: Head<'a>,
+        current: SecretSet,
+    ) -> TokenVerifier<'a> {
+        let secret_index = match &material.proof {
+            Proof::Token(shown) => self.find(shown, current),
+            _ => None,
+        };
         TokenVerifier {
+            scheme: self,
+            head,
+            current,
             secret_index,
             body: Sha256::new(),
         }
+    }
+
+    /// The position of the token, compared with every one of them.
+    fn find(&self, shown: &[u8], current: SecretSet) -> Option<usize> {
+        let mut found = None;
+        for (index, token) in self.tokens.iter().enumerate() {
+            let is_match = token.is_equal(shown) & current.contains(index);
+            if is_match && found.is_none() {
+                found = Some(index);
+            }
+        }
+        found
+    }
+
+    /// The token that the body shows.
+    fn read_body(&self, head: Head<'_>, body: &[u8]) -> Result<Option<Vec<u8>>, MaterialFault> {
+        let whole = Whole::new(head, body, &self.pointers);
+        let (place, inner) = match &self.place {
+            TokenPlace::Form(name) => (Place::Form(name.clone()), None),
+            TokenPlace::Json(pointer) => (Place::Json(pointer.clone()), None),
+            TokenPlace::FormJson(name, pointer) => (Place::Form(name.clone()), Some(pointer)),
+            _ => return Ok(None),
+        };
+        let value = whole.read(&place)?.ok_or_else(|| place.missing())?;
+        let Some(pointer) = inner else {
+            return Ok(Some(value.into_owned()));
+        };
+        let place = Place::Json(pointer.clone());
+        let whole = Whole::new(head, &value, &self.pointers);
+        let token = whole.read(&place)?.ok_or_else(|| place.missing())?;
+        Ok(Some(token.into_owned()))
     }
 
     /// See [`crate::scheme::Scheme::sign`].
@@ -128,6 +167,9 @@ impl TokenScheme {
                 let value = format!("Basic {}", BASE64.encode(token));
                 stamp.headers.push((header::AUTHORIZATION, value));
             }
+            TokenPlace::Form(_) | TokenPlace::Json(_) | TokenPlace::FormJson(..) => {
+                return Err(SignError::NoWay);
+            }
         }
         if let (Some(header), Some(id)) = (&self.id_header, to_sign.id) {
             stamp.headers.push((header.clone(), id.to_owned()));
@@ -136,10 +178,10 @@ impl TokenScheme {
     }
 }
 
-impl TokenVerifier {
+impl TokenVerifier<'_> {
     /// Whether the token is none of the current ones.
     pub(super) fn is_hopeless(&self) -> bool {
-        self.secret_index.is_none()
+        self.secret_index.is_none() && self.scheme.place.is_in_head()
     }
 
     /// See [`crate::scheme::Verifier::update`].
@@ -148,11 +190,19 @@ impl TokenVerifier {
     }
 
     /// See [`crate::scheme::Verifier::finish`].
-    pub(super) fn finish(self) -> Option<Match> {
-        Some(Match {
-            secret_index: self.secret_index?,
+    pub(super) fn finish(self, body: &[u8]) -> Result<Option<Match>, MaterialFault> {
+        let secret_index = match self.secret_index {
+            Some(index) => Some(index),
+            None => {
+                let shown = self.scheme.read_body(self.head, body)?;
+                shown.and_then(|shown| self.scheme.find(&shown, self.current))
+            }
+        };
+        Ok(secret_index.map(|secret_index| Match {
+            secret_index,
             digest: self.body.finalize().into(),
-        })
+            signed_time: None,
+        }))
     }
 }
 

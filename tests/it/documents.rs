@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use hookgate::gate::reject::Reason;
 use hookgate::gate::verdict::Check;
 use hookgate::providers::{self, Provider as Known};
-use hookgate::scheme::spec::{Family, Part};
+use hookgate::scheme::spec::{Family, Part, SignMethod};
 
 use crate::harness::app::{App, ok};
 use crate::harness::gate::Gate;
@@ -93,6 +93,20 @@ fn signature(provider: &Known) -> (String, &'static str) {
             };
             let digest = format!("{:?}", hmac.algorithm).to_uppercase();
             (format!("HMAC-{digest}"), time)
+        }
+        Family::Text(text) => {
+            let is_signed = text.signed.holds(&Part::Timestamp);
+            let time = match (&text.timestamp, is_signed) {
+                (Some(_), true) => "yes",
+                (Some(_), false) => "no, but it is checked",
+                (None, _) => "no",
+            };
+            let kind = match &text.method {
+                SignMethod::Hmac(digest) => format!("HMAC-{digest:?}").to_uppercase(),
+                SignMethod::Hash(digest) => format!("{digest:?} of text and secret").to_uppercase(),
+                SignMethod::PublicKey { algorithm, .. } => format!("{algorithm:?}"),
+            };
+            (kind, time)
         }
     }
 }

@@ -11,18 +11,20 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 use serde::de::{Unexpected, Visitor};
 
 /// RFC 6901 pointers, joined into a tree.
-pub(in crate::gate) struct Picker {
+pub struct Picker {
     root: Node,
     count: usize,
 }
 
 /// What stands at one pointer.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(in crate::gate) enum Picked<'b> {
+pub enum Picked<'b> {
     /// Nothing, or `null`.
     Absent,
     /// A string, or the digits of an integer.
     Text(Cow<'b, str>),
+    /// `true` or `false`.
+    Bool(bool),
     /// Something else.
     Odd,
     /// A key on the way stands twice.
@@ -31,7 +33,7 @@ pub(in crate::gate) enum Picked<'b> {
 
 /// Why a body gives no values at all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::gate) enum PickError {
+pub enum PickError {
     /// It does not begin like a JSON object or array.
     NotJson,
     /// It begins like one, and is none.
@@ -47,7 +49,7 @@ struct Node {
 
 impl Picker {
     /// Joins the pointers; their values come back in the same order.
-    pub(in crate::gate) fn new<'p>(pointers: impl IntoIterator<Item = &'p [String]>) -> Self {
+    pub fn new<'p>(pointers: impl IntoIterator<Item = &'p [String]>) -> Self {
         let mut root = Node::default();
         let mut count = 0;
         for pointer in pointers {
@@ -58,7 +60,7 @@ impl Picker {
     }
 
     /// Reads the whole body, so that a duplicate behind a found value is seen too.
-    pub(in crate::gate) fn pick<'b>(&self, body: &'b [u8]) -> Result<Vec<Picked<'b>>, PickError> {
+    pub fn pick<'b>(&self, body: &'b [u8]) -> Result<Vec<Picked<'b>>, PickError> {
         let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
         if !matches!(body.iter().find(|byte| !is_space(byte)), Some(b'{' | b'[')) {
             return Err(PickError::NotJson);
@@ -161,8 +163,8 @@ impl<'b> Visitor<'b> for Walk<'_, '_, 'b> {
         Ok(())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        self.end(&Picked::Odd);
+    fn visit_bool<E>(self, truth: bool) -> Result<(), E> {
+        self.end(&Picked::Bool(truth));
         Ok(())
     }
 
@@ -263,7 +265,7 @@ mod tests {
         let text = |picked| match picked {
             Picked::Absent => "absent".to_owned(),
             Picked::Text(text) => format!("={text}"),
-            Picked::Odd => "odd".to_owned(),
+            Picked::Bool(_) | Picked::Odd => "odd".to_owned(),
             Picked::Duplicate => "duplicate".to_owned(),
         };
         Ok(picked.into_iter().map(text).collect())

@@ -1,0 +1,325 @@
+//! The keys of a scheme: their names, kinds and meanings.
+
+use crate::document::key::{Key, Kind, Section};
+
+/// `[scheme]` of a provider file, `[routes.NAME.scheme]` of a config.
+pub static SECTION: Section = Section {
+    path: "routes.NAME.scheme",
+    doc: "A scheme of one's own, where no provider fits.",
+    keys: &[
+        &TYPE,
+        &ALGORITHM,
+        &ENCODING,
+        &SIGNATURE,
+        &SIGNED,
+        &TIMESTAMP,
+        &EVENT_ID,
+        &EVENT_TYPE,
+        &VERSION,
+        &SECRET,
+        &REQUIRE,
+        &PUBLIC_KEY,
+        &BODY_UNSIGNED,
+        &TOKEN,
+    ],
+    required: &["type"],
+    one_of: &[],
+};
+
+pub(super) static SIGNATURE_SECTION: Section = Section {
+    path: "routes.NAME.scheme.signature",
+    doc: "Where the signature stands.",
+    keys: &[
+        &HEADER, &QUERY, &FORM, &JSON, &PREFIX, &LIST, &KEY, &ASSIGN, &TRIM, &SETS,
+    ],
+    required: &[],
+    one_of: &[&["header", "query", "form", "json"]],
+};
+
+pub(super) static TIMESTAMP_SECTION: Section = Section {
+    path: "routes.NAME.scheme.timestamp",
+    doc: "Where the signed time stands.",
+    keys: &[&HEADER, &QUERY, &FORM, &JSON, &KEY, &UNIT],
+    required: &["unit"],
+    one_of: &[&["header", "query", "form", "json"]],
+};
+
+pub(super) static SECRET_SECTION: Section = Section {
+    path: "routes.NAME.scheme.secret",
+    doc: "How the text of a secret becomes the key.",
+    keys: &[&SECRET_ENCODING, &STRIP_PREFIX, &DERIVE],
+    required: &[],
+    one_of: &[],
+};
+
+pub(super) static TOKEN_SECTION: Section = Section {
+    path: "routes.NAME.scheme.token",
+    doc: "Where the token stands.",
+    keys: &[&HEADER, &PREFIX, &QUERY, &FORM, &JSON, &BASIC],
+    required: &[],
+    one_of: &[],
+};
+
+pub(super) static REQUIRE_SECTION: Section = Section {
+    path: "routes.NAME.scheme.require",
+    doc: "A place that must hold one value.",
+    keys: &[&HEADER, &QUERY, &FORM, &JSON, &VALUE],
+    required: &["value"],
+    one_of: &[&["header", "query", "form", "json"]],
+};
+
+pub(super) static FIELD_SECTION: Section = Section {
+    path: "routes.NAME.scheme.event_id",
+    doc: "Where an id or a type stands.",
+    keys: &[&HEADER, &JSON, &FORM, &QUERY],
+    required: &[],
+    one_of: &[&["header", "json", "form", "query"]],
+};
+
+pub(super) static TYPE: Key = Key {
+    name: "type",
+    kind: Kind::Choice(&["hmac", "hash", "ed25519", "ecdsa", "rsa", "token"]),
+    default: None,
+    example: "\"hmac\"",
+    doc: "An HMAC or a plain digest over a text made of the request, a public key's signature over it, or a shared token that is sent as it is.",
+};
+
+pub(super) static ALGORITHM: Key = Key {
+    name: "algorithm",
+    kind: Kind::Choice(&[
+        "sha1",
+        "sha256",
+        "sha384",
+        "sha512",
+        "p256_sha256",
+        "p256_sha256_fixed",
+        "p384_sha384",
+    ]),
+    default: None,
+    example: "\"sha256\"",
+    doc: "The digest; for `ecdsa` curve and digest, where `_fixed` is a signature of two numbers side by side instead of ASN.1. `\"sha1\"` only where the sender has nothing better.",
+};
+
+pub(super) static ENCODING: Key = Key {
+    name: "encoding",
+    kind: Kind::Choice(&["hex", "base64", "base64url"]),
+    default: None,
+    example: "\"hex\"",
+    doc: "How the signature is written.",
+};
+
+pub(super) static SIGNATURE: Key = Key {
+    name: "signature",
+    kind: Kind::OneOrMore(&Kind::Table(&SIGNATURE_SECTION)),
+    default: None,
+    example: "{ header = \"X-Webhook-Signature\", prefix = \"sha256=\" }",
+    doc: "Where the signature stands: a header, a query parameter, a field of a form or of a JSON body, the text before it, and where there are several entries the character between them (`list`), the key of those that count and the character behind the key (`assign`). Of several places any may match.",
+};
+
+pub(super) static SIGNED: Key = Key {
+    name: "signed",
+    kind: Kind::Text,
+    default: None,
+    example: "\"{timestamp}.{body}\"",
+    doc: "The text that is signed, made of plain text, `{body}`, `{timestamp}`, `{id}`, `{method}`, `{path}`, `{path_query}`, `{url}`, `{url_no_query}`, `{header:NAME}`, `{lower:header:NAME}`, `{query:NAME}`, `{form:NAME}`, `{form_sorted}`, `{json:/POINTER}`, `{body:sha256:hex}`, `{body:json_string}`, `{listed_headers:NAME}`, and `{secret}` in plain digests. `[...]` vanishes where a value in it is not there.",
+};
+
+pub(super) static TIMESTAMP: Key = Key {
+    name: "timestamp",
+    kind: Kind::Table(&TIMESTAMP_SECTION),
+    default: None,
+    example: "{ header = \"X-Webhook-Timestamp\", unit = \"s\" }",
+    doc: "Where the time stands and whether it counts seconds (`s`), milliseconds (`ms`), either (`s_or_ms`, by its length) or is `rfc3339`; in a list of entries, `key` names the entry.",
+};
+
+pub(super) static EVENT_ID: Key = Key {
+    name: "event_id",
+    kind: Kind::OneOrMore(&Kind::Table(&FIELD_SECTION)),
+    default: None,
+    example: "{ header = \"X-Webhook-ID\" }",
+    doc: "Where the id of the event stands: a header, a JSON pointer into the body, a field of a form, or a query parameter. Of several places the first that is there counts.",
+};
+
+pub(super) static EVENT_TYPE: Key = Key {
+    name: "event_type",
+    kind: Kind::OneOrMore(&Kind::Table(&FIELD_SECTION)),
+    default: None,
+    example: "{ json = \"/type\" }",
+    doc: "Where the type of the event stands, as for `event_id`.",
+};
+
+pub(super) static VERSION: Key = Key {
+    name: "version",
+    kind: Kind::OneOrMore(&Kind::Table(&FIELD_SECTION)),
+    default: None,
+    example: "{ json = \"/api_version\" }",
+    doc: "Where the version of the payload stands, as for `event_id`.",
+};
+
+pub(super) static REQUIRE: Key = Key {
+    name: "require",
+    kind: Kind::OneOrMore(&Kind::Table(&REQUIRE_SECTION)),
+    default: None,
+    example: "{ header = \"X-Signature-Version\", value = \"1\" }",
+    doc: "Places that must hold one value, such as the version of the signature.",
+};
+
+pub(super) static PUBLIC_KEY: Key = Key {
+    name: "public_key",
+    kind: Kind::Text,
+    default: None,
+    example: "\"-----BEGIN PUBLIC KEY----- ...\"",
+    doc: "The sender's one well-known public key; a route then needs no `secret`.",
+};
+
+pub(super) static BODY_UNSIGNED: Key = Key {
+    name: "body_unsigned",
+    kind: Kind::Bool,
+    default: Some("false"),
+    example: "true",
+    doc: "Says that the signed text leaves the body out: whoever has seen one request can send another body under its signature.",
+};
+
+pub(super) static SECRET: Key = Key {
+    name: "secret",
+    kind: Kind::Table(&SECRET_SECTION),
+    default: Some("{ encoding = \"utf8\" }"),
+    example: "{ encoding = \"base64\", strip_prefix = \"whsec_\" }",
+    doc: "How the text of the secret becomes the key: its encoding, and text before it that is no part of the key.",
+};
+
+pub(super) static TOKEN: Key = Key {
+    name: "token",
+    kind: Kind::Table(&TOKEN_SECTION),
+    default: None,
+    example: "{ header = \"X-Gitlab-Token\" }",
+    doc: "Where the token stands: a header with an optional `prefix`, a query parameter, a field of a form or of a JSON body (`form` and `json` together: the JSON in a form's field), or HTTP Basic.",
+};
+
+pub(super) static HEADER: Key = Key {
+    name: "header",
+    kind: Kind::Text,
+    default: None,
+    example: "\"X-Webhook-Signature\"",
+    doc: "The name of a header.",
+};
+
+pub(super) static QUERY: Key = Key {
+    name: "query",
+    kind: Kind::Text,
+    default: None,
+    example: "\"signature\"",
+    doc: "The name of a query parameter.",
+};
+
+pub(super) static FORM: Key = Key {
+    name: "form",
+    kind: Kind::Text,
+    default: None,
+    example: "\"signature\"",
+    doc: "The name of a field of a form body.",
+};
+
+pub(super) static VALUE: Key = Key {
+    name: "value",
+    kind: Kind::Text,
+    default: None,
+    example: "\"1\"",
+    doc: "The value that must stand there.",
+};
+
+pub(super) static TRIM: Key = Key {
+    name: "trim",
+    kind: Kind::Bool,
+    default: Some("false"),
+    example: "true",
+    doc: "Whether spaces around the entries of a list are passed over.",
+};
+
+pub(super) static SETS: Key = Key {
+    name: "sets",
+    kind: Kind::Text,
+    default: None,
+    example: "\" \"",
+    doc: "The character between whole lists, each with its own timestamp.",
+};
+
+pub(super) static DERIVE: Key = Key {
+    name: "derive",
+    kind: Kind::Choice(&["sha1", "sha256", "sha384", "sha512"]),
+    default: None,
+    example: "\"sha1\"",
+    doc: "The digest of the secret that is the key, where it is not the secret itself.",
+};
+
+pub(super) static PREFIX: Key = Key {
+    name: "prefix",
+    kind: Kind::Text,
+    default: Some("\"\""),
+    example: "\"sha256=\"",
+    doc: "Text that stands before the value.",
+};
+
+pub(super) static LIST: Key = Key {
+    name: "list",
+    kind: Kind::Text,
+    default: None,
+    example: "\",\"",
+    doc: "The character between the entries of a value that holds several.",
+};
+
+pub(super) static KEY: Key = Key {
+    name: "key",
+    kind: Kind::Text,
+    default: None,
+    example: "\"v1\"",
+    doc: "The key of the entry; `\"*\"` for any.",
+};
+
+pub(super) static ASSIGN: Key = Key {
+    name: "assign",
+    kind: Kind::Text,
+    default: Some("\"=\""),
+    example: "\"=\"",
+    doc: "The character between the key of an entry and its value.",
+};
+
+pub(super) static UNIT: Key = Key {
+    name: "unit",
+    kind: Kind::Choice(&["s", "ms", "rfc3339", "s_or_ms"]),
+    default: None,
+    example: "\"s\"",
+    doc: "How the time is written.",
+};
+
+pub(super) static SECRET_ENCODING: Key = Key {
+    name: "encoding",
+    kind: Kind::Choice(&["utf8", "base64", "hex"]),
+    default: Some("\"utf8\""),
+    example: "\"base64\"",
+    doc: "How the key stands in the secret's text.",
+};
+
+pub(super) static STRIP_PREFIX: Key = Key {
+    name: "strip_prefix",
+    kind: Kind::Text,
+    default: None,
+    example: "\"whsec_\"",
+    doc: "Text before the key that is no part of it.",
+};
+
+pub(super) static BASIC: Key = Key {
+    name: "basic",
+    kind: Kind::Bool,
+    default: Some("false"),
+    example: "true",
+    doc: "HTTP Basic; the secret is `user:password`.",
+};
+
+pub(super) static JSON: Key = Key {
+    name: "json",
+    kind: Kind::Text,
+    default: None,
+    example: "\"/id\"",
+    doc: "A JSON pointer into the body.",
+};

@@ -1,0 +1,263 @@
+//! A TOML table -> [`Spec`]: the same reader for the `[scheme]` of a provider file and of a route.
+//!
+//! What contradicts itself only together with secrets or a route is found by `Scheme::check` and `Scheme::compile`.
+
+pub mod keys;
+
+mod places;
+mod template;
+
+use crate::document::key::Key;
+use crate::document::table::{Fault, Placed, Table};
+use crate::document::value;
+use crate::scheme::parse::keys::{
+    ALGORITHM, BODY_UNSIGNED, DERIVE, ENCODING, EVENT_ID, EVENT_TYPE, PUBLIC_KEY, REQUIRE, SECRET,
+    SECRET_ENCODING, SIGNATURE, SIGNED, STRIP_PREFIX, TIMESTAMP, TOKEN, TYPE, VERSION,
+};
+use crate::scheme::parse::template::template;
+use crate::scheme::spec::{
+    Algorithm, Encoding, Family, HmacSpec, KeyAlgorithm, SecretEncoding, SecretForm, SignMethod,
+    SignatureSpec, Spec, Template, TextSpec, TimestampSpec, TokenSpec,
+};
+
+/// The `type` of a scheme.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Hmac,
+    Hash,
+    Ed25519,
+    Ecdsa,
+    Rsa,
+    Token,
+}
+
+const KINDS: [(&str, Kind); 6] = [
+    ("hmac", Kind::Hmac),
+    ("hash", Kind::Hash),
+    ("ed25519", Kind::Ed25519),
+    ("ecdsa", Kind::Ecdsa),
+    ("rsa", Kind::Rsa),
+    ("token", Kind::Token),
+];
+
+const DIGESTS: [(&str, Algorithm); 4] = [
+    ("sha1", Algorithm::Sha1),
+    ("sha256", Algorithm::Sha256),
+    ("sha384", Algorithm::Sha384),
+    ("sha512", Algorithm::Sha512),
+];
+
+/// Reads a scheme. Each fault stands in the report; none where nothing could be made of the rest.
+pub fn parse_spec(table: &mut Table<'_>) -> Option<Spec> {
+    let kind = table.require(&TYPE, |value| value::choice(value, &KINDS));
+    let event_id = places::fields(table, &EVENT_ID);
+    let event_type = places::fields(table, &EVENT_TYPE);
+    let version = places::fields(table, &VERSION);
+    let kind = kind?.value;
+    let family = if kind == Kind::Token {
+        refuse(
+            table,
+            "token",
+            &[
+                &ALGORITHM,
+                &ENCODING,
+                &SIGNATURE,
+                &SIGNED,
+                &TIMESTAMP,
+                &SECRET,
+                &REQUIRE,
+                &PUBLIC_KEY,
+                &BODY_UNSIGNED,
+            ],
+        );
+        token(table).map(Family::Token)
+    } else {
+        refuse(table, word(kind), &[&TOKEN]);
+        signed(table, kind)
+    };
+    table.deny_unknown();
+    Some(Spec {
+        family: family?,
+        event_id: event_id?,
+        event_type: event_type?,
+        version: version?,
+    })
+}
+
+fn word(kind: Kind) -> &'static str {
+    let known = KINDS.into_iter().find(|(_, known)| *known == kind);
+    known.map_or("", |(word, _)| word)
+}
+
+/// Reports the keys that a family has no use for.
+fn refuse(table: &mut Table<'_>, family: &str, keys: &[&Key]) {
+    for key in keys {
+        table.refuse(key.name, |_| {
+            Fault::new(
+                format!("a scheme of type `{family}` has no `{}`", key.name),
+                "remove it, or change `type`",
+            )
+        });
+    }
+}
+
+fn signed(table: &mut Table<'_>, kind: Kind) -> Option<Family> {
+    let method = method(table, kind);
+    let encoding = table.require(&ENCODING, |value| {
+        value::choice(
+            value,
+            &[
+                ("hex", Encoding::Hex),
+                ("base64", Encoding::Base64),
+                ("base64url", Encoding::Base64Url),
+            ],
+        )
+    });
+    let signed = table.require(&SIGNED, template);
+    let is_body_unsigned = table.read(&BODY_UNSIGNED, value::boolean).unwrap_or(false);
+    if let Some(signed) = &signed {
+        check_body(table, signed, is_body_unsigned);
+    }
+    let signatures = places::signatures(table, &SIGNATURE);
+    let timestamp = optional(table, &TIMESTAMP, places::timestamp);
+    let secret = optional(table, &SECRET, secret_form);
+    let require = places::requirements(table, &REQUIRE);
+    let spec = TextSpec {
+        method: method?,
+        encoding: encoding?.value,
+        signatures: signatures?,
+        signed: signed?.value,
+        timestamp: timestamp?,
+        secret: secret?.unwrap_or_default(),
+        require: require?,
+    };
+    Some(match streamed(&spec) {
+        Some(streamed) => Family::Hmac(streamed),
+        None => Family::Text(spec),
+    })
+}
+
+/// The same as a scheme that is fed while the body arrives, where it can be one.
+fn streamed(spec: &TextSpec) -> Option<HmacSpec> {
+    let SignMethod::Hmac(algorithm) = spec.method else {
+        return None;
+    };
+    let [signature] = spec.signatures.as_slice() else {
+        return None;
+    };
+    let is_list_simple = |signature: &SignatureSpec| match &signature.list {
+        None => true,
+        Some(list) => !list.any_key && list.sets.is_none(),
+    };
+    let in_head = |timestamp: &TimestampSpec| timestamp.place.is_in_head();
+    let is_fit = signature.place.is_in_head()
+        && is_list_simple(signature)
+        && spec.signed.is_streamable()
+        && spec.require.is_empty()
+        && spec.timestamp.as_ref().is_none_or(in_head);
+    is_fit.then(|| HmacSpec {
+        algorithm,
+        encoding: spec.encoding,
+        signature: signature.clone(),
+        signed: spec.signed.clone(),
+        timestamp: spec.timestamp.clone(),
+        secret: spec.secret.clone(),
+    })
+}
+
+/// A text that leaves the body out is one that anybody may put under another body: it has to be said in so many words.
+fn check_body(table: &Table<'_>, signed: &Placed<Template>, is_body_unsigned: bool) {
+    let fault = match (signed.value.signs_body(), is_body_unsigned) {
+        (false, false) => Fault::new(
+            "the signed text leaves out `{body}`, so anybody could change the body",
+            "put `{body}` where the sender puts the body, for example `\"{timestamp}.{body}\"`; where the sender really leaves it out, add `body_unsigned = true`",
+        ),
+        (true, true) => Fault::new(
+            "the signed text holds the body, so `body_unsigned` is wrong",
+            "remove `body_unsigned`",
+        ),
+        _ => return,
+    };
+    table.error(signed.span, fault);
+}
+
+fn method(table: &mut Table<'_>, kind: Kind) -> Option<SignMethod> {
+    if matches!(kind, Kind::Hmac | Kind::Hash) {
+        refuse(table, word(kind), &[&PUBLIC_KEY]);
+        let algorithm = table.require(&ALGORITHM, |value| value::choice(value, &DIGESTS))?;
+        return Some(match kind {
+            Kind::Hash => SignMethod::Hash(algorithm.value),
+            _ => SignMethod::Hmac(algorithm.value),
+        });
+    }
+    let choices: &[(&str, KeyAlgorithm)] = match kind {
+        Kind::Ecdsa => &[
+            ("p256_sha256", KeyAlgorithm::EcdsaP256),
+            ("p256_sha256_fixed", KeyAlgorithm::EcdsaP256Fixed),
+            ("p384_sha384", KeyAlgorithm::EcdsaP384),
+        ],
+        Kind::Rsa => &[
+            ("sha1", KeyAlgorithm::RsaSha1),
+            ("sha256", KeyAlgorithm::RsaSha256),
+            ("sha512", KeyAlgorithm::RsaSha512),
+        ],
+        _ => &[],
+    };
+    let algorithm = if choices.is_empty() {
+        refuse(table, word(kind), &[&ALGORITHM]);
+        KeyAlgorithm::Ed25519
+    } else {
+        let found = table.require(&ALGORITHM, |value| value::choice(value, choices));
+        found?.value
+    };
+    let key = table.read(&PUBLIC_KEY, value::text);
+    Some(SignMethod::PublicKey { algorithm, key })
+}
+
+/// `Some(None)`: absent; `None`: wrong.
+fn optional<'a, T>(
+    table: &mut Table<'a>,
+    key: &Key,
+    parse: impl FnOnce(&mut Table<'a>) -> Option<T>,
+) -> Option<Option<T>> {
+    if !table.has(key) {
+        // Asking makes the key known.
+        table.value(key);
+        return Some(None);
+    }
+    let mut inner = table.table(key)?;
+    let parsed = parse(&mut inner);
+    inner.deny_unknown();
+    parsed.map(Some)
+}
+
+fn secret_form(table: &mut Table<'_>) -> Option<SecretForm> {
+    let encoding = table.read(&SECRET_ENCODING, |value| {
+        value::choice(
+            value,
+            &[
+                ("utf8", SecretEncoding::Utf8),
+                ("base64", SecretEncoding::Base64),
+                ("hex", SecretEncoding::Hex),
+            ],
+        )
+    });
+    let strip_prefix = table.read(&STRIP_PREFIX, value::text);
+    let derive = table.read(&DERIVE, |value| value::choice(value, &DIGESTS));
+    Some(SecretForm {
+        encoding: encoding.unwrap_or_default(),
+        strip_prefix: strip_prefix.unwrap_or_default(),
+        derive,
+    })
+}
+
+fn token(table: &mut Table<'_>) -> Option<TokenSpec> {
+    if !table.has(&TOKEN) {
+        table.missing(&TOKEN);
+    }
+    let place = optional(table, &TOKEN, places::token_place)??;
+    Some(TokenSpec { place })
+}
+
+#[cfg(test)]
+mod tests;

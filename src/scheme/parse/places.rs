@@ -1,0 +1,220 @@
+//! Places in a request: where signatures, timestamps, ids and tokens stand.
+
+use crate::document::key::Key;
+use crate::document::table::{Fault, Table, Value};
+use crate::document::value;
+use crate::scheme::parse::keys::{
+    ASSIGN, BASIC, FORM, HEADER, JSON, KEY, LIST, PREFIX, QUERY, SETS, TRIM, UNIT, VALUE,
+};
+use crate::scheme::spec::{
+    Field, ListSpec, Place, Requirement, SignatureSpec, TimeUnit, TimestampSpec, TokenPlace,
+};
+
+/// The places of the signature; none where one of them is wrong.
+pub(super) fn signatures(table: &mut Table<'_>, key: &Key) -> Option<Vec<SignatureSpec>> {
+    if !table.has(key) {
+        table.missing(key);
+    }
+    each(table, key, signature)
+}
+
+/// What else has to hold; none where one of them is wrong.
+pub(super) fn requirements(table: &mut Table<'_>, key: &Key) -> Option<Vec<Requirement>> {
+    each(table, key, |table| {
+        let place = place(table);
+        let value = table.require(&VALUE, value::text);
+        Some(Requirement {
+            place: place?,
+            value: value?.value,
+        })
+    })
+}
+
+/// The places of an id or a type; none where one of them is wrong.
+pub(super) fn fields(table: &mut Table<'_>, key: &Key) -> Option<Vec<Field>> {
+    each(table, key, |table| {
+        Some(match place(table)? {
+            Place::Header(name) => Field::Header(name),
+            Place::Query(name) => Field::Query(name),
+            Place::Form(name) => Field::Form(name),
+            Place::Json(pointer) => Field::Json(pointer),
+        })
+    })
+}
+
+/// Reads one table, or a list of them; an absent key is an empty list.
+fn each<'a, T>(
+    table: &mut Table<'a>,
+    key: &Key,
+    mut parse: impl FnMut(&mut Table<'a>) -> Option<T>,
+) -> Option<Vec<T>> {
+    if !table.has(key) {
+        table.value(key);
+        return Some(Vec::new());
+    }
+    let value = table.value(key)?;
+    let path = format!("{}.{}", table.path(), key.name);
+    let items = value.items().unwrap_or_else(|| vec![value]);
+    let parsed: Vec<Option<T>> = items
+        .iter()
+        .map(|item| {
+            let Some(mut inner) = item.table(item.span(), path.clone()) else {
+                item.fault(item.unexpected("a table", key.example));
+                return None;
+            };
+            let parsed = parse(&mut inner);
+            inner.deny_unknown();
+            parsed
+        })
+        .collect();
+    parsed.into_iter().collect()
+}
+
+fn signature(table: &mut Table<'_>) -> Option<SignatureSpec> {
+    let place = place(table);
+    let prefix = table.read(&PREFIX, value::any_text).unwrap_or_default();
+    let separator = table.read(&LIST, value::character);
+    let key = table.read_placed(&KEY, value::any_text);
+    let assign = table.read(&ASSIGN, value::character);
+    let trim = table.read(&TRIM, value::boolean).unwrap_or(false);
+    let sets = table.read(&SETS, value::character);
+    if let (Some(key), None) = (&key, separator) {
+        let fault = Fault::new(
+            "a `key` needs a list to look it up in",
+            "add `list = \",\"`, the character between the entries",
+        );
+        table.error(key.span, fault);
+        return None;
+    }
+    let key = key.map(|key| key.value).unwrap_or_default();
+    let list = separator.map(|separator| ListSpec {
+        separator,
+        any_key: key == "*",
+        key,
+        assign: assign.unwrap_or('='),
+        trim,
+        sets,
+    });
+    Some(SignatureSpec {
+        place: place?,
+        prefix,
+        list,
+    })
+}
+
+/// Where the time stands, and how it is written.
+pub(super) fn timestamp(table: &mut Table<'_>) -> Option<TimestampSpec> {
+    let place = place(table);
+    let key = table.read(&KEY, value::text);
+    let unit = table.require(&UNIT, |value| {
+        value::choice(
+            value,
+            &[
+                ("s", TimeUnit::Seconds),
+                ("ms", TimeUnit::Millis),
+                ("rfc3339", TimeUnit::Rfc3339),
+                ("s_or_ms", TimeUnit::SecondsOrMillis),
+            ],
+        )
+    });
+    Some(TimestampSpec {
+        place: place?,
+        key,
+        unit: unit?.value,
+    })
+}
+
+/// Where a shared token stands.
+pub(super) fn token_place(table: &mut Table<'_>) -> Option<TokenPlace> {
+    let header = table.read(&HEADER, value::header);
+    let prefix = table.read(&PREFIX, value::any_text);
+    let query = table.read(&QUERY, value::text);
+    let form = table.read(&FORM, value::text);
+    let json = table.read(&JSON, pointer);
+    let basic = table.read(&BASIC, value::boolean).unwrap_or(false);
+    match (header, query, form, json, basic) {
+        (Some(name), None, None, None, false) => Some(TokenPlace::Header {
+            name,
+            prefix: prefix.unwrap_or_default(),
+        }),
+        (None, Some(name), None, None, false) => Some(TokenPlace::Query(name)),
+        (None, None, Some(name), None, false) => Some(TokenPlace::Form(name)),
+        (None, None, None, Some(pointer), false) => Some(TokenPlace::Json(pointer)),
+        (None, None, Some(name), Some(pointer), false) => Some(TokenPlace::FormJson(name, pointer)),
+        (None, None, None, None, true) => Some(TokenPlace::Basic),
+        _ => {
+            table.absent(
+                "a token stands in exactly one place",
+                "write one of `{ header = \"X-Token\" }`, `{ query = \"token\" }`, `{ form = \"token\" }`, `{ json = \"/token\" }` and `{ basic = true }`",
+            );
+            None
+        }
+    }
+}
+
+/// Reads `header`, `query`, `form` or `json`.
+fn place(table: &mut Table<'_>) -> Option<Place> {
+    let keys = [&HEADER, &QUERY, &FORM, &JSON];
+    let named: Vec<&Key> = keys.into_iter().filter(|key| table.has(key)).collect();
+    let header = table.read_placed(&HEADER, value::header);
+    let query = table.read_placed(&QUERY, value::text);
+    let form = table.read_placed(&FORM, value::text);
+    let json = table.read_placed(&JSON, pointer);
+    if named.len() > 1 {
+        let spans = [
+            header.as_ref().map(|one| one.span),
+            query.as_ref().map(|one| one.span),
+            form.as_ref().map(|one| one.span),
+            json.as_ref().map(|one| one.span),
+        ];
+        if let Some(span) = spans.into_iter().flatten().last() {
+            let names: Vec<String> = named.iter().map(|key| format!("`{}`", key.name)).collect();
+            let fault = Fault::new(
+                format!("{} exclude each other", names.join(" and ")),
+                "remove one of them",
+            );
+            table.error(span, fault);
+        }
+        return None;
+    }
+    if named.is_empty() {
+        table.absent(
+            format!("`{}` does not say where it stands", table.path()),
+            "add `header = \"NAME\"`, `query = \"NAME\"`, `form = \"NAME\"` or `json = \"/POINTER\"`",
+        );
+    }
+    let header = header.map(|one| Place::Header(one.value));
+    let query = query.map(|one| Place::Query(one.value));
+    let form = form.map(|one| Place::Form(one.value));
+    let json = json.map(|one| Place::Json(one.value));
+    header.or(query).or(form).or(json)
+}
+
+/// An RFC 6901 pointer below the top of the body.
+fn pointer(value: &Value<'_>) -> Result<Vec<String>, Fault> {
+    const HELP: &str = "`\"/id\"`, or `\"/data/id\"`; `~1` stands for `/` and `~0` for `~`";
+    let text = value::text(value)?;
+    parse_pointer(&text).ok_or_else(|| Fault::new(format!("`{text}` is not a JSON pointer"), HELP))
+}
+
+/// The steps of a pointer.
+pub(super) fn parse_pointer(text: &str) -> Option<Vec<String>> {
+    let steps = text.strip_prefix('/')?;
+    steps.split('/').map(unescape_step).collect()
+}
+
+fn unescape_step(step: &str) -> Option<String> {
+    let mut plain = String::new();
+    let mut chars = step.chars();
+    while let Some(char) = chars.next() {
+        plain.push(match char {
+            '~' => match chars.next()? {
+                '0' => '~',
+                '1' => '/',
+                _ => return None,
+            },
+            other => other,
+        });
+    }
+    Some(plain)
+}

@@ -1,0 +1,165 @@
+//! The text of a template -> its parts.
+
+use crate::document::table::{Fault, Value};
+use crate::document::value;
+use crate::scheme::parse::places::parse_pointer;
+use crate::scheme::spec::{Algorithm, Encoding, Part, Template};
+
+const PART_NAMES: &str = "`{body}`, `{timestamp}`, `{id}`, `{method}`, `{path}`, `{path_query}`, `{url}`, `{header:NAME}`, `{query:NAME}`, `{form:NAME}`, `{json:/POINTER}`, `{body:sha256:hex}` and a few more";
+
+/// Reads a template of any parts; whether it goes with the scheme is checked with it.
+pub(super) fn template(value: &Value<'_>) -> Result<Template, Fault> {
+    parse_template(&value::text(value)?)
+}
+
+/// Parses `"{timestamp}.{body}"`; `{{` and `}}` stand for the braces themselves, `[[` and `]]` for brackets.
+pub(super) fn parse_template(text: &str) -> Result<Template, Fault> {
+    let mut reader = Reader::default();
+    let mut rest = text;
+    while let Some(at) = rest.find(['{', '}', '[', ']']) {
+        let (before, from) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        reader.literal.push_str(before);
+        let doubled = ["{{", "}}", "[[", "]]"].into_iter();
+        let doubled = doubled.filter_map(|pair| Some((pair, from.strip_prefix(pair)?)));
+        rest = if let Some((pair, after)) = doubled.last() {
+            reader.literal.push_str(&pair[..1]);
+            after
+        } else {
+            reader.take(from)?
+        };
+    }
+    reader.literal.push_str(rest);
+    reader.end_literal();
+    match reader.group {
+        Some(_) => Err(no_partner("bracket")),
+        None => Ok(Template {
+            parts: reader.parts,
+        }),
+    }
+}
+
+#[derive(Default)]
+struct Reader {
+    parts: Vec<Part>,
+    /// The parts of the group that is open.
+    group: Option<Vec<Part>>,
+    literal: String,
+}
+
+impl Reader {
+    /// Takes what begins with a single brace or bracket; gives what follows it.
+    fn take<'t>(&mut self, from: &'t str) -> Result<&'t str, Fault> {
+        if let Some(inner) = from.strip_prefix('{') {
+            let (name, after) = inner.split_once('}').ok_or_else(|| no_partner("brace"))?;
+            self.end_literal();
+            let part = part(name)?;
+            if part == Part::Secret && self.group.is_some() {
+                return Err(Fault::new(
+                    "`{secret}` stands in a group",
+                    "put it outside of the brackets",
+                ));
+            }
+            self.push(part);
+            return Ok(after);
+        }
+        if let Some(after) = from.strip_prefix('[') {
+            self.end_literal();
+            if self.group.replace(Vec::new()).is_some() {
+                return Err(Fault::new(
+                    "a group in brackets stands in another group",
+                    "groups stand side by side; `[[` and `]]` are plain brackets",
+                ));
+            }
+            return Ok(after);
+        }
+        if let Some(after) = from.strip_prefix(']') {
+            self.end_literal();
+            let group = self.group.take().ok_or_else(|| no_partner("bracket"))?;
+            self.parts.push(Part::Group(group));
+            return Ok(after);
+        }
+        Err(no_partner("brace"))
+    }
+
+    fn end_literal(&mut self) {
+        if !self.literal.is_empty() {
+            let literal = std::mem::take(&mut self.literal);
+            self.push(Part::Literal(literal));
+        }
+    }
+
+    fn push(&mut self, part: Part) {
+        match &mut self.group {
+            Some(group) => group.push(part),
+            None => self.parts.push(part),
+        }
+    }
+}
+
+fn no_partner(what: &str) -> Fault {
+    Fault::new(
+        format!("a {what} in the signed text has no partner"),
+        format!("the parts are {PART_NAMES}; doubled braces and brackets stand for themselves"),
+    )
+}
+
+fn part(name: &str) -> Result<Part, Fault> {
+    Ok(match name {
+        "body" => Part::Body,
+        "timestamp" => Part::Timestamp,
+        "id" => Part::Id,
+        "method" => Part::Method,
+        "path" => Part::Path,
+        "path_query" => Part::PathQuery,
+        "url" => Part::Url,
+        "url_no_query" => Part::UrlNoQuery,
+        "url_decoded" => Part::UrlDecoded,
+        "secret" => Part::Secret,
+        "form_sorted" => Part::FormSorted,
+        "body:json_string" => Part::BodyJsonString,
+        _ => named_part(name).ok_or_else(|| {
+            Fault::new(
+                format!("the signed text has no part `{{{name}}}`"),
+                format!("the parts are {PART_NAMES}"),
+            )
+        })?,
+    })
+}
+
+/// A part with a name of the user's in it.
+fn named_part(text: &str) -> Option<Part> {
+    let (kind, name) = text.split_once(':')?;
+    if name.is_empty() {
+        return None;
+    }
+    Some(match kind {
+        "header" => Part::Header(name.parse().ok()?),
+        "lower" => Part::LowerHeader(name.strip_prefix("header:")?.parse().ok()?),
+        "listed_headers" => Part::ListedHeaders(name.parse().ok()?),
+        "query" => Part::Query(name.to_owned()),
+        "form" => Part::Form(name.to_owned()),
+        "form_or_digest" => Part::FormOrDigest(name.to_owned()),
+        "json" => Part::Json(parse_pointer(name)?),
+        "body" => body_digest(name)?,
+        _ => return None,
+    })
+}
+
+/// `sha256:hex`.
+fn body_digest(text: &str) -> Option<Part> {
+    let (algorithm, encoding) = text.split_once(':')?;
+    let algorithm = match algorithm {
+        "sha1" => Algorithm::Sha1,
+        "sha256" => Algorithm::Sha256,
+        "sha384" => Algorithm::Sha384,
+        "sha512" => Algorithm::Sha512,
+        _ => return None,
+    };
+    let encoding = match encoding {
+        "hex" => Encoding::Hex,
+        "base64" => Encoding::Base64,
+        "base64url" => Encoding::Base64Url,
+        _ => return None,
+    };
+    Some(Part::BodyDigest(algorithm, encoding))
+}

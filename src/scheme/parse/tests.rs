@@ -1,0 +1,107 @@
+//! Schemes as they are written, and what is said of those that are wrong.
+
+use super::*;
+use crate::document::report::Style;
+use crate::document::{Document, Source};
+use crate::scheme::parse::template::parse_template;
+use crate::scheme::spec::{Field, Part};
+use proptest::prelude::*;
+
+fn parse(text: &str) -> Result<Spec, String> {
+    let source = Source::new("scheme.toml", text.to_owned());
+    let document = Document::parse(&source);
+    let spec = parse_spec(&mut document.root());
+    let report = document.into_report();
+    assert!(spec.is_some() || report.has_errors(), "{report:?}");
+    let spec = spec.filter(|_| !report.has_errors());
+    spec.ok_or_else(|| report.render(Style::Plain))
+}
+
+const HMAC: &str = "type = \"hmac\"\nalgorithm = \"sha256\"\nencoding = \"hex\"\n";
+
+#[test]
+fn the_schemes_of_the_documentation() {
+    let stripe = format!(
+        "{HMAC}signature = {{ header = \"Stripe-Signature\", list = \",\", key = \"v1\" }}
+signed = \"{{timestamp}}.{{body}}\"
+timestamp = {{ header = \"Stripe-Signature\", key = \"t\", unit = \"s\" }}
+event_id = {{ json = \"/id\" }}
+event_type = [{{ header = \"X\" }}, {{ json = \"/a~1b/~0\" }}]
+"
+    );
+    let spec = parse(&stripe).unwrap();
+    assert_eq!(spec.event_id, [Field::Json(vec!["id".to_owned()])]);
+    let json = vec!["a/b".to_owned(), "~".to_owned()];
+    assert_eq!(spec.event_type.last(), Some(&Field::Json(json)));
+    let Family::Hmac(hmac) = spec.family else {
+        panic!("not an HMAC");
+    };
+    let list = hmac.signature.list.unwrap();
+    assert_eq!(
+        (list.separator, list.key.as_str(), list.assign),
+        (',', "v1", '=')
+    );
+    let parts = [Part::Timestamp, Part::Literal(".".to_owned()), Part::Body];
+    assert_eq!(hmac.signed.parts, parts);
+    assert!(parse("type = \"token\"\ntoken = { basic = true }\n").is_ok());
+}
+
+#[test]
+fn templates() {
+    let parts = parse_template("v0{{:{header:X-A}}}{body}").unwrap().parts;
+    let expected = [
+        Part::Literal("v0{:".to_owned()),
+        Part::Header("x-a".parse().unwrap()),
+        Part::Literal("}".to_owned()),
+        Part::Body,
+    ];
+    assert_eq!(parts, expected);
+    for text in [
+        "{",
+        "}",
+        "{bod}",
+        "{body",
+        "{header:}",
+        "{header:a b}",
+        "a}b",
+    ] {
+        assert!(parse_template(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn faults() {
+    for (text, message) in [
+        ("", "needs `type`"),
+        ("type = \"hmca\"", "did you mean `\"hmac\"`?"),
+        ("type = \"hmac\"", "needs `signed`"),
+        ("type = \"token\"\ntoken = {}", "exactly one place"),
+        (
+            "type = \"token\"\ntoken = { query = \"t\" }\nsigned = \"{body}\"",
+            "has no `signed`",
+        ),
+        (
+            "type = \"token\"\ntoken = { query = \"t\" }\nevent_id = \"id\"",
+            "expected a table",
+        ),
+        (
+            "type = \"token\"\ntoken = { query = \"t\" }\nevent_id = { json = \"id\" }",
+            "not a JSON pointer",
+        ),
+    ] {
+        let rendered = parse(text).unwrap_err();
+        assert!(rendered.contains(message), "{text}: {rendered}");
+    }
+    for (signed, message) in [("{timestamp}", "leaves out `{body}`")] {
+        let text = format!("{HMAC}signature = {{ header = \"X\" }}\nsigned = \"{signed}\"\n");
+        assert!(parse(&text).unwrap_err().contains(message), "{signed}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_template_panics(text in ".{0,30}", braces in "[{}a:]{0,20}") {
+        let _ = parse_template(&text);
+        let _ = parse_template(&braces);
+    }
+}

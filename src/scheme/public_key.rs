@@ -1,0 +1,97 @@
+//! Public keys as senders show them: PEM, base64 of the DER, or for Ed25519 the bare 32 bytes in hex or base64.
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_ASN1, ED25519,
+    ParsedPublicKey, RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256,
+    RSA_PKCS1_2048_8192_SHA512, VerificationAlgorithm,
+};
+use data_encoding::{BASE64, BASE64_NOPAD, HEXLOWER_PERMISSIVE};
+use x509_parser::pem::Pem;
+use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::x509::SubjectPublicKeyInfo;
+
+use crate::scheme::SchemeError;
+use crate::scheme::spec::KeyAlgorithm;
+
+/// Standard Webhooks' prefix of an Ed25519 public key.
+const STANDARD_PREFIX: &str = "whpk_";
+
+/// A public key, ready to verify with.
+pub(super) struct PublicKey(ParsedPublicKey);
+
+impl PublicKey {
+    /// Reads the text.
+    ///
+    /// # Errors
+    /// [`SchemeError::NotPublicKey`], or where the key is one of another algorithm.
+    pub(super) fn parse(algorithm: KeyAlgorithm, text: &[u8]) -> Result<Self, SchemeError> {
+        let bytes = key_bytes(algorithm, text).ok_or(SchemeError::NotPublicKey)?;
+        let parsed = ParsedPublicKey::new(verifier(algorithm), &bytes);
+        parsed.map(Self).map_err(|_| SchemeError::NotPublicKey)
+    }
+
+    /// Whether the signature is this key's over the text.
+    #[must_use]
+    pub(super) fn verifies(&self, text: &[u8], signature: &[u8]) -> bool {
+        self.0.verify_sig(text, signature).is_ok()
+    }
+}
+
+fn verifier(algorithm: KeyAlgorithm) -> &'static dyn VerificationAlgorithm {
+    match algorithm {
+        KeyAlgorithm::Ed25519 => &ED25519,
+        KeyAlgorithm::EcdsaP256 => &ECDSA_P256_SHA256_ASN1,
+        KeyAlgorithm::EcdsaP256Fixed => &ECDSA_P256_SHA256_FIXED,
+        KeyAlgorithm::EcdsaP384 => &ECDSA_P384_SHA384_ASN1,
+        KeyAlgorithm::RsaSha1 => &RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
+        KeyAlgorithm::RsaSha256 => &RSA_PKCS1_2048_8192_SHA256,
+        KeyAlgorithm::RsaSha512 => &RSA_PKCS1_2048_8192_SHA512,
+    }
+}
+
+/// What the algorithm takes: the bare Ed25519 key, the curve point, or the RSA key of PKCS#1.
+fn key_bytes(algorithm: KeyAlgorithm, text: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    if text.starts_with("-----BEGIN") {
+        return from_pem(text);
+    }
+    let text = text.strip_prefix(STANDARD_PREFIX).unwrap_or(text);
+    if algorithm == KeyAlgorithm::Ed25519 && text.len() == 64 {
+        return HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok();
+    }
+    let der = decode_base64(text)?;
+    if algorithm == KeyAlgorithm::Ed25519 && der.len() == 32 {
+        return Some(der);
+    }
+    from_spki(&der)
+}
+
+fn from_pem(text: &str) -> Option<Vec<u8>> {
+    let (pem, _) = Pem::read(std::io::Cursor::new(text)).ok()?;
+    match pem.label.as_str() {
+        "PUBLIC KEY" => from_spki(&pem.contents),
+        "RSA PUBLIC KEY" => Some(pem.contents),
+        "CERTIFICATE" => {
+            let (_, certificate) = X509Certificate::from_der(&pem.contents).ok()?;
+            Some(certificate.public_key().subject_public_key.data.to_vec())
+        }
+        _ => None,
+    }
+}
+
+/// The key inside a SubjectPublicKeyInfo (RFC 5280 4.1.2.7).
+fn from_spki(der: &[u8]) -> Option<Vec<u8>> {
+    let (rest, spki) = SubjectPublicKeyInfo::from_der(der).ok()?;
+    rest.is_empty()
+        .then(|| spki.subject_public_key.data.to_vec())
+}
+
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let compact: String = text.split_ascii_whitespace().collect();
+    let encoding = if compact.len().is_multiple_of(4) {
+        BASE64
+    } else {
+        BASE64_NOPAD
+    };
+    encoding.decode(compact.as_bytes()).ok()
+}

@@ -1,0 +1,168 @@
+//! The signatures that a request shows, in all the places where the scheme has them, each with the timestamp that it is
+//! made over.
+
+use crate::scheme::body::Whole;
+use crate::scheme::material::{self, MaterialFault, Timestamp};
+use crate::scheme::sign;
+use crate::scheme::spec::{
+    Encoding, ListSpec, SignMethod, SignatureSpec, TextSpec, TimeUnit, TimestampSpec,
+};
+
+/// Signatures of one request. A sender that rolls its secret sends two.
+const MAX_SIGNATURES: usize = 8;
+
+/// The same for public keys, where trying each of them is dear.
+const MAX_KEY_SIGNATURES: usize = 3;
+
+/// Entries in one list, those of other versions included.
+const MAX_ENTRIES: usize = 32;
+
+/// The signature of an RSA key of 8192 bits.
+const MAX_SIGNATURE_LEN: usize = 1024;
+
+/// Signatures over one text.
+pub(super) struct Candidate {
+    pub(super) timestamp: Option<Timestamp>,
+    /// Decoded; at least one.
+    pub(super) signatures: Vec<Vec<u8>>,
+}
+
+/// Everything that may match; at least one.
+pub(super) fn read(spec: &TextSpec, whole: &Whole<'_>) -> Result<Vec<Candidate>, MaterialFault> {
+    let candidates = match spec.signatures.as_slice() {
+        [only] if only.list.is_some() => read_list(spec, only, whole)?,
+        places => {
+            let mut signatures = Vec::new();
+            for place in places {
+                if let Some(value) = whole.read(&place.place)? {
+                    let signature = decode(spec, &place.prefix, &value);
+                    signatures.push(signature.map_err(|fault| place.place.malformed(fault))?);
+                }
+            }
+            if let ([], [first, ..]) = (signatures.as_slice(), places) {
+                return Err(first.place.missing());
+            }
+            let timestamp = match &spec.timestamp {
+                None => None,
+                Some(timestamp) => Some(read_timestamp(timestamp, whole)?),
+            };
+            vec![Candidate {
+                timestamp,
+                signatures,
+            }]
+        }
+    };
+    let count: usize = candidates.iter().map(|one| one.signatures.len()).sum();
+    let max = match spec.method {
+        SignMethod::PublicKey { .. } => MAX_KEY_SIGNATURES,
+        SignMethod::Hmac(_) | SignMethod::Hash(_) => MAX_SIGNATURES,
+    };
+    match spec.signatures.first() {
+        Some(first) if count > max => Err(first.place.malformed("has too many signatures")),
+        _ => Ok(candidates),
+    }
+}
+
+fn read_timestamp(spec: &TimestampSpec, whole: &Whole<'_>) -> Result<Timestamp, MaterialFault> {
+    let value = whole
+        .read(&spec.place)?
+        .ok_or_else(|| spec.place.missing())?;
+    Timestamp::parse(&value, spec.unit).map_err(|fault| spec.place.malformed(fault))
+}
+
+fn read_list(
+    spec: &TextSpec,
+    signature: &SignatureSpec,
+    whole: &Whole<'_>,
+) -> Result<Vec<Candidate>, MaterialFault> {
+    let place = &signature.place;
+    let Some(list) = &signature.list else {
+        return Ok(Vec::new());
+    };
+    let value = whole.read(place)?.ok_or_else(|| place.missing())?;
+    let text = std::str::from_utf8(&value).map_err(|_| place.malformed("is not text"))?;
+    // A timestamp of its own place holds for every set.
+    let shared = match &spec.timestamp {
+        Some(timestamp) if timestamp.key.is_none() => Some(read_timestamp(timestamp, whole)?),
+        _ => None,
+    };
+    let sets: Vec<&str> = match list.sets {
+        Some(separator) => text.split(separator).collect(),
+        None => vec![text],
+    };
+    if sets.len() > MAX_SIGNATURES {
+        return Err(place.malformed("has too many signatures"));
+    }
+    let mut candidates = Vec::new();
+    for set in sets {
+        let candidate = read_set(spec, signature, list, set, shared.as_ref());
+        candidates.push(candidate.map_err(|fault| place.malformed(fault))?);
+    }
+    Ok(candidates)
+}
+
+fn read_set(
+    spec: &TextSpec,
+    signature: &SignatureSpec,
+    list: &ListSpec,
+    set: &str,
+    shared: Option<&Timestamp>,
+) -> Result<Candidate, &'static str> {
+    let dated = spec.timestamp.as_ref();
+    let timestamp_key = dated.and_then(|timestamp| timestamp.key.as_deref());
+    let unit = dated.map_or(TimeUnit::Seconds, |timestamp| timestamp.unit);
+    let mut timestamp = None;
+    let mut signatures = Vec::new();
+    for (count, entry) in set.split(list.separator).enumerate() {
+        if count >= MAX_ENTRIES {
+            return Err("has too many entries");
+        }
+        let (key, value) = material::split_entry(entry, list)?;
+        if timestamp_key.is_some_and(|wanted| wanted == key) {
+            if timestamp.is_some() {
+                return Err("has two timestamps");
+            }
+            timestamp = Some(Timestamp::parse(value.as_bytes(), unit)?);
+        } else if list.any_key || key == list.key {
+            signatures.push(decode(spec, &signature.prefix, value.as_bytes())?);
+        }
+    }
+    if signatures.is_empty() {
+        return Err("holds no signature of this scheme's version");
+    }
+    if timestamp_key.is_some() && timestamp.is_none() {
+        return Err("holds no timestamp");
+    }
+    Ok(Candidate {
+        timestamp: timestamp.or_else(|| shared.cloned()),
+        signatures,
+    })
+}
+
+/// One signature's bytes.
+fn decode(spec: &TextSpec, prefix: &str, value: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let text = value
+        .strip_prefix(prefix.as_bytes())
+        .ok_or("does not begin as this scheme's signatures do")?;
+    if text.is_empty() {
+        return Err("is empty");
+    }
+    if text.len() > MAX_SIGNATURE_LEN * 2 {
+        return Err("is too long");
+    }
+    let fault = match spec.encoding {
+        Encoding::Hex => "is not hexadecimal",
+        Encoding::Base64 => "is not base64",
+        Encoding::Base64Url => "is not URL-safe base64",
+    };
+    let decoded = sign::decode(spec.encoding, text).ok_or(fault)?;
+    let is_fit = match &spec.method {
+        SignMethod::Hmac(algorithm) | SignMethod::Hash(algorithm) => {
+            decoded.len() == crate::scheme::mac::digest_len(*algorithm)
+        }
+        SignMethod::PublicKey { .. } => !decoded.is_empty(),
+    };
+    is_fit
+        .then_some(decoded)
+        .ok_or("has not the length of a signature")
+}

@@ -1,0 +1,198 @@
+//! The signed text of a whole request.
+
+use std::borrow::Cow;
+
+use data_encoding::HEXLOWER;
+use http::HeaderName;
+use zeroize::Zeroizing;
+
+use crate::scheme::body::Whole;
+use crate::scheme::form;
+use crate::scheme::mac::digest;
+use crate::scheme::material::{self, MaterialFault};
+use crate::scheme::sign;
+use crate::scheme::spec::{Algorithm, Part, Place};
+
+/// Headers that one request may list as signed.
+const MAX_LISTED: usize = 64;
+
+/// What HubSpot's v3 signatures unescape before they sign, and nothing else
+/// (<https://developers.hubspot.com/docs/api/webhooks/validating-requests>).
+const HUBSPOT_UNESCAPED: [(&str, char); 12] = [
+    ("%3A", ':'),
+    ("%2F", '/'),
+    ("%3F", '?'),
+    ("%40", '@'),
+    ("%21", '!'),
+    ("%24", '$'),
+    ("%27", '\''),
+    ("%28", '('),
+    ("%29", ')'),
+    ("%2A", '*'),
+    ("%2C", ','),
+    ("%3B", ';'),
+];
+
+/// One request, and what its text is made of.
+pub(super) struct Composer<'c, 'r> {
+    pub(super) whole: &'c Whole<'r>,
+    pub(super) public_url: &'c str,
+    pub(super) timestamp: Option<&'c [u8]>,
+    pub(super) id: Option<&'c [u8]>,
+}
+
+impl Composer<'_, '_> {
+    /// The text, wiped when dropped: a plain digest's holds the secret.
+    pub(super) fn compose(
+        &self,
+        parts: &[Part],
+        secret: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, MaterialFault> {
+        let room = self.whole.body().len() + secret.len() + 256;
+        let mut text = Zeroizing::new(Vec::with_capacity(room));
+        for part in parts {
+            match part {
+                Part::Secret => text.extend_from_slice(secret),
+                Part::Group(parts) => self.add_group(parts, &mut text)?,
+                part => {
+                    let value = self.value(part)?;
+                    let value = value.ok_or_else(|| self.missing(part))?;
+                    text.extend_from_slice(&value);
+                }
+            }
+        }
+        Ok(text)
+    }
+
+    fn add_group(&self, parts: &[Part], text: &mut Vec<u8>) -> Result<(), MaterialFault> {
+        let start = text.len();
+        for part in parts {
+            match self.value(part)? {
+                Some(value) => text.extend_from_slice(&value),
+                None => {
+                    text.truncate(start);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The text of one part; none where it is not there.
+    fn value(&self, part: &Part) -> Result<Option<Cow<'_, [u8]>>, MaterialFault> {
+        let (head, body) = (self.whole.head(), self.whole.body());
+        let path_query = || material::path_query(head);
+        Ok(match part {
+            Part::Literal(text) => Some(Cow::Owned(text.as_bytes().to_vec())),
+            Part::Body => Some(Cow::Borrowed(body)),
+            Part::Timestamp => self.timestamp.map(Cow::Borrowed),
+            Part::Id => self.id.map(Cow::Borrowed),
+            Part::Method => Some(Cow::Borrowed(head.method.as_str().as_bytes())),
+            Part::Path => Some(Cow::Borrowed(head.uri.path().as_bytes())),
+            Part::PathQuery => Some(Cow::Owned(path_query().into_bytes())),
+            Part::Url => Some(self.url(&path_query())),
+            Part::UrlNoQuery => Some(self.url(head.uri.path())),
+            Part::UrlDecoded => Some(self.url(&hubspot_unescape(path_query()))),
+            Part::Header(name) => self.whole.read(&Place::Header(name.clone()))?,
+            Part::LowerHeader(name) => {
+                let value = self.whole.read(&Place::Header(name.clone()))?;
+                value.map(|value| Cow::Owned(value.to_ascii_lowercase()))
+            }
+            Part::Query(name) => self.whole.read(&Place::Query(name.clone()))?,
+            Part::Form(name) => self.whole.read(&Place::Form(name.clone()))?,
+            Part::Json(pointer) => self.whole.read(&Place::Json(pointer.clone()))?,
+            Part::BodyDigest(algorithm, encoding) => digest(*algorithm, body)
+                .map(|digest| Cow::Owned(sign::encode(*encoding, digest.as_bytes()).into_bytes())),
+            Part::BodyJsonString => Some(Cow::Owned(self.json_string()?)),
+            Part::FormSorted => Some(Cow::Owned(self.form_sorted()?)),
+            Part::FormOrDigest(name) => Some(Cow::Owned(self.form_or_digest(name)?)),
+            Part::ListedHeaders(name) => Some(Cow::Owned(self.listed_headers(name)?)),
+            // A group holds no group and no secret: the parser sees to it.
+            Part::Group(_) | Part::Secret => None,
+        })
+    }
+
+    fn missing(&self, part: &Part) -> MaterialFault {
+        match part {
+            Part::Header(name) | Part::LowerHeader(name) => MaterialFault::missing(name.as_str()),
+            Part::Query(name) | Part::Form(name) => MaterialFault::missing(name),
+            Part::Json(pointer) => Place::Json(pointer.clone()).missing(),
+            _ => MaterialFault::missing("a part of the signed text"),
+        }
+    }
+
+    fn url(&self, rest: &str) -> Cow<'static, [u8]> {
+        Cow::Owned([self.public_url.as_bytes(), rest.as_bytes()].concat())
+    }
+
+    fn json_string(&self) -> Result<Vec<u8>, MaterialFault> {
+        let fault = |fault| MaterialFault::malformed("the body", fault);
+        let text = std::str::from_utf8(self.whole.body()).map_err(|_| fault("is not text"))?;
+        serde_json::to_vec(text).map_err(|_| fault("is not text"))
+    }
+
+    /// Equal names and values once, as Twilio's libraries have it.
+    fn form_sorted(&self) -> Result<Vec<u8>, MaterialFault> {
+        let fields = self.whole.form();
+        let fields = fields.map_err(|fault| MaterialFault::malformed("the body", fault))?;
+        let mut sorted: Vec<(&str, &str)> = fields
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .collect();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let parts = sorted.iter().flat_map(|(name, value)| [*name, *value]);
+        Ok(parts.collect::<String>().into_bytes())
+    }
+
+    fn form_or_digest(&self, name: &str) -> Result<Vec<u8>, MaterialFault> {
+        let head = self.whole.head();
+        let place = Place::Query(name.to_owned());
+        let Some(shown) = self.whole.read(&place)? else {
+            return if form::is_form(head.headers) || self.whole.body().is_empty() {
+                self.form_sorted()
+            } else {
+                Err(place.missing())
+            };
+        };
+        let expected = digest(Algorithm::Sha256, self.whole.body());
+        let expected = expected.map(|digest| HEXLOWER.encode(digest.as_bytes()));
+        // Both are known to whoever sent the request: nothing secret is compared.
+        if expected.is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(&shown)) {
+            return Ok(Vec::new());
+        }
+        Err(place.malformed("is not the SHA-256 of the body"))
+    }
+
+    fn listed_headers(&self, name: &HeaderName) -> Result<Vec<u8>, MaterialFault> {
+        let fault = |fault| MaterialFault::malformed(name.as_str(), fault);
+        let head = self.whole.head();
+        let list = material::read_header(head, name)?;
+        let list = std::str::from_utf8(list).map_err(|_| fault("is not text"))?;
+        let mut entries = Vec::new();
+        for listed in list.split(',') {
+            if entries.len() >= MAX_LISTED {
+                return Err(fault("lists too many headers"));
+            }
+            let listed: HeaderName = listed
+                .trim()
+                .parse()
+                .map_err(|_| fault("lists something that is no header"))?;
+            let value = material::read_header(head, &listed)?;
+            entries.push([listed.as_str().as_bytes(), b":", value.trim_ascii()].concat());
+        }
+        Ok(entries.join(&b';'))
+    }
+}
+
+fn hubspot_unescape(mut text: String) -> String {
+    for (escape, plain) in HUBSPOT_UNESCAPED {
+        let lower = escape.to_ascii_lowercase();
+        for escape in [escape, lower.as_str()] {
+            if text.contains(escape) {
+                text = text.replace(escape, plain.encode_utf8(&mut [0; 4]));
+            }
+        }
+    }
+    text
+}

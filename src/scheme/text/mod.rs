@@ -1,0 +1,263 @@
+//! Signatures over a text that is put together once the whole body is there: values out of forms and JSON, several
+//! places for the signature, plain digests, public keys.
+//!
+//! The head is looked at first all the same: a request whose signature is missing or malformed there is refused before
+//! its body is read. Only the whole request decides.
+
+mod candidates;
+mod compose;
+mod prover;
+
+use http::HeaderName;
+use sha2::{Digest as _, Sha256};
+
+use crate::model::secret::Secret;
+use crate::scheme::body::{Pointers, Whole};
+use crate::scheme::material::{Material, MaterialFault, Proof, SignedTime};
+use crate::scheme::sign::{self, SignError, Stamp, ToSign};
+use crate::scheme::spec::{Part, Place, Requirement, SignMethod, Spec, TextSpec, TimestampSpec};
+use crate::scheme::text::candidates::Candidate;
+use crate::scheme::text::compose::Composer;
+use crate::scheme::text::prover::Prover;
+use crate::scheme::{Head, Match, SchemeError, SecretSet, key};
+
+/// A scheme over a whole text, with its keys.
+pub struct TextScheme {
+    provers: Box<[Prover]>,
+    spec: TextSpec,
+    pointers: Pointers,
+    public_url: Box<str>,
+    id_header: Option<HeaderName>,
+    headers: Box<[HeaderName]>,
+}
+
+/// One verification under way.
+pub(super) struct TextVerifier<'a> {
+    scheme: &'a TextScheme,
+    head: Head<'a>,
+    current: SecretSet,
+}
+
+impl TextScheme {
+    /// Checks the spec and takes the keys.
+    pub(super) fn compile(
+        spec: &Spec,
+        family: &TextSpec,
+        secrets: &[&Secret],
+        public_url: Option<&str>,
+    ) -> Result<Self, SchemeError> {
+        check(spec, family, public_url)?;
+        let mut provers = Vec::with_capacity(secrets.len());
+        for secret in secrets {
+            let key = key::decode(&family.secret, secret)?;
+            provers.push(Prover::new(&family.method, &key)?);
+        }
+        Ok(Self {
+            provers: provers.into(),
+            spec: family.clone(),
+            pointers: Pointers::new(spec.pointers()),
+            public_url: public_url.unwrap_or_default().into(),
+            id_header: spec.id_header().cloned(),
+            headers: spec.headers().into(),
+        })
+    }
+
+    /// See [`crate::scheme::Scheme::headers`].
+    pub(super) fn headers(&self) -> &[HeaderName] {
+        &self.headers
+    }
+
+    /// How many secrets it has.
+    pub(super) fn secret_count(&self) -> usize {
+        self.provers.len()
+    }
+
+    /// What the head alone says; see [`crate::scheme::Scheme::material`].
+    pub(super) fn material<'h>(&self, head: &Head<'h>) -> Result<Material<'h>, MaterialFault> {
+        let whole = Whole::new(*head, &[], &self.pointers);
+        let in_head = self
+            .spec
+            .require
+            .iter()
+            .filter(|one| one.place.is_in_head());
+        in_head
+            .into_iter()
+            .try_for_each(|one| require(&whole, one))?;
+        let mut timestamp = None;
+        if self
+            .spec
+            .signatures
+            .iter()
+            .all(|one| one.place.is_in_head())
+        {
+            let found = candidates::read(&self.spec, &whole)?;
+            // With several sets it is the one that matches whose time counts.
+            if let ([only], true) = (found.as_slice(), self.is_dated_in_head()) {
+                timestamp = only.timestamp.clone();
+            }
+        }
+        Ok(Material {
+            proof: Proof::Whole,
+            timestamp,
+            id: &[],
+        })
+    }
+
+    fn is_dated_in_head(&self) -> bool {
+        let timestamp = self.spec.timestamp.as_ref();
+        timestamp.is_some_and(|timestamp| timestamp.place.is_in_head())
+    }
+
+    /// See [`crate::scheme::Scheme::begin`].
+    pub(super) fn begin<'a>(&'a self, head: Head<'a>, current: SecretSet) -> TextVerifier<'a> {
+        TextVerifier {
+            scheme: self,
+            head,
+            current,
+        }
+    }
+
+    /// See [`crate::scheme::Scheme::sign`]; a public key signs nothing, and a body is not changed.
+    pub(super) fn sign(&self, index: usize, to_sign: &ToSign<'_>) -> Result<Stamp, SignError> {
+        let prover = self.provers.get(index).ok_or(SignError::NoSecret)?;
+        let [signature] = self.spec.signatures.as_slice() else {
+            return Err(SignError::NoWay);
+        };
+        let written = match &self.spec.timestamp {
+            None => String::new(),
+            Some(TimestampSpec { key: Some(_), .. }) => return Err(SignError::NoWay),
+            Some(spec) => sign::timestamp_text(spec.unit, to_sign.unix_ms)?,
+        };
+        if !signature.place.is_in_head() || signature.list.is_some() {
+            return Err(SignError::NoWay);
+        }
+        let whole = Whole::new(to_sign.head, to_sign.body, &self.pointers);
+        let composer = Composer {
+            whole: &whole,
+            public_url: &self.public_url,
+            timestamp: Some(written.as_bytes()),
+            id: to_sign.id.map(str::as_bytes),
+        };
+        let text = composer.compose(&self.spec.signed.parts, prover.text_secret());
+        let text = text.map_err(|_| SignError::NoHeader)?;
+        let proof = prover.prove(&text).ok_or(SignError::NoWay)?;
+        let mut stamp = Stamp::default();
+        let value = sign::encode(self.spec.encoding, proof.as_bytes());
+        stamp.put(&signature.place, format!("{}{value}", signature.prefix));
+        if let Some(spec) = &self.spec.timestamp {
+            stamp.put(&spec.place, written);
+        }
+        if let (Some(header), Some(id)) = (&self.id_header, to_sign.id) {
+            stamp.headers.push((header.clone(), id.to_owned()));
+        }
+        Ok(stamp)
+    }
+}
+
+impl TextVerifier<'_> {
+    /// See [`crate::scheme::Verifier::finish`].
+    pub(super) fn finish(self, body: &[u8]) -> Result<Option<Match>, MaterialFault> {
+        let scheme = self.scheme;
+        let whole = Whole::new(self.head, body, &scheme.pointers);
+        for one in &scheme.spec.require {
+            require(&whole, one)?;
+        }
+        let candidates = candidates::read(&scheme.spec, &whole)?;
+        for candidate in &candidates {
+            if let Some(found) = self.try_candidate(&whole, candidate)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    fn try_candidate(
+        &self,
+        whole: &Whole<'_>,
+        candidate: &Candidate,
+    ) -> Result<Option<Match>, MaterialFault> {
+        let scheme = self.scheme;
+        let id = match &scheme.id_header {
+            None => None,
+            Some(name) => whole.read(&Place::Header(name.clone()))?,
+        };
+        let composer = Composer {
+            whole,
+            public_url: &scheme.public_url,
+            timestamp: candidate.timestamp.as_ref().map(|time| time.text()),
+            id: id.as_deref(),
+        };
+        let parts = &scheme.spec.signed.parts;
+        for (secret_index, prover) in scheme.provers.iter().enumerate() {
+            if !self.current.contains(secret_index) {
+                continue;
+            }
+            let text = composer.compose(parts, prover.text_secret())?;
+            if prover.verifies(&text, &candidate.signatures) {
+                return Ok(Some(Match {
+                    secret_index,
+                    digest: Sha256::digest(&*text).into(),
+                    signed_time: candidate.timestamp.as_ref().map(SignedTime::of),
+                }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What contradicts itself whatever the secrets are.
+pub(super) fn check(
+    spec: &Spec,
+    family: &TextSpec,
+    public_url: Option<&str>,
+) -> Result<(), SchemeError> {
+    let template = &family.signed;
+    if family.signatures.is_empty() {
+        return Err(SchemeError::NoSignaturePlace);
+    }
+    if template.holds(&Part::Timestamp) && family.timestamp.is_none() {
+        return Err(SchemeError::NoTimestamp);
+    }
+    let is_hash = matches!(family.method, SignMethod::Hash(_));
+    if template.holds(&Part::Secret) != is_hash {
+        return Err(SchemeError::SecretPart);
+    }
+    let needs_url = |part: &Part| matches!(part, Part::Url | Part::UrlNoQuery | Part::UrlDecoded);
+    if template.any(&needs_url) && public_url.is_none() {
+        return Err(SchemeError::NeedsPublicUrl);
+    }
+    if template.holds(&Part::Id) && spec.id_header().is_none() {
+        return Err(SchemeError::NoIdHeader);
+    }
+    let signs_query = |part: &Part| matches!(part, Part::Url | Part::UrlDecoded | Part::PathQuery);
+    let in_query = |place: &Place| matches!(place, Place::Query(_));
+    if template.any(&signs_query) && family.signatures.iter().any(|one| in_query(&one.place)) {
+        return Err(SchemeError::SignatureSignsItself);
+    }
+    let has_lists = family.signatures.iter().any(|one| one.list.is_some());
+    if has_lists && family.signatures.len() > 1 {
+        return Err(SchemeError::ListAmongPlaces);
+    }
+    let is_listed = |timestamp: &TimestampSpec| {
+        timestamp.key.is_none()
+            || (has_lists
+                && family
+                    .signatures
+                    .iter()
+                    .any(|one| one.place == timestamp.place))
+    };
+    if !family.timestamp.as_ref().is_none_or(is_listed) {
+        return Err(SchemeError::NoTimestampList);
+    }
+    Ok(())
+}
+
+fn require(whole: &Whole<'_>, one: &Requirement) -> Result<(), MaterialFault> {
+    let value = whole.read(&one.place)?.ok_or_else(|| one.place.missing())?;
+    if *value != *one.value.as_bytes() {
+        return Err(one
+            .place
+            .malformed("has not the value that this scheme needs"));
+    }
+    Ok(())
+}
