@@ -21,19 +21,19 @@ use crate::net::client::wire::{Probe, Probed, Wire};
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The name has no address.
-    #[error("the upstream's name cannot be resolved")]
+    #[error("the host's name cannot be resolved")]
     Resolve(#[source] io::Error),
     /// Every address is one that is never connected to.
-    #[error("the upstream's address is link-local")]
+    #[error("the host's address is link-local")]
     Forbidden,
     /// No address took the connection.
-    #[error("the upstream does not take the connection")]
+    #[error("the host does not take the connection")]
     Refused(#[source] io::Error),
     /// The TLS handshake failed.
-    #[error("the TLS handshake with the upstream failed")]
+    #[error("the TLS handshake with the host failed")]
     Tls(#[source] io::Error),
     /// Not done in time.
-    #[error("the upstream did not take the connection in time")]
+    #[error("the host did not take the connection in time")]
     Timeout,
 }
 

@@ -63,7 +63,7 @@ pub struct PoolKey {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The host is none that TLS or the resolver could use.
-    #[error("the host of the upstream is not a name or an address")]
+    #[error("the host is not a name or an address")]
     Host,
     /// The system has no root certificates to verify an `https` upstream with.
     #[error("no root certificate could be read from the system's store")]
@@ -80,13 +80,13 @@ pub enum ExchangeError {
     #[error("the connection was closed before the request was written")]
     Unwritten(Box<Request<Full<Bytes>>>),
     /// The connection ended or broke before the head of an answer was complete.
-    #[error("the upstream closed the connection without an answer")]
+    #[error("the host closed the connection without an answer")]
     Closed(#[source] hyper::Error),
     /// What came is not an HTTP/1.1 answer.
-    #[error("the upstream's answer is not HTTP")]
+    #[error("the host's answer is not HTTP")]
     Garbage(#[source] hyper::Error),
     /// No head of an answer within the deadline.
-    #[error("the upstream did not answer in time")]
+    #[error("the host did not answer in time")]
     Deadline,
 }
 
