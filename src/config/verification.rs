@@ -120,11 +120,11 @@ fn origin(table: &mut Table<'_>) -> Option<Origin> {
 fn find_provider(value: &Value<'_>) -> Result<Arc<Provider>, Fault> {
     let id = value::text(value)?;
     providers::find(&id).ok_or_else(|| {
-        let ids = || providers::all().iter().map(|provider| provider.id.as_str());
-        let all = ids().collect::<Vec<_>>().join("`, `");
-        let help = match suggest::nearest(&id, ids()) {
-            Some(near) => format!("did you mean `{near}`? There are `{all}`"),
-            None => format!("there are `{all}`; `[routes.NAME.scheme]` describes any other"),
+        const LIST: &str = "`hookgate providers` lists";
+        let count = providers::ids().count();
+        let help = match suggest::nearest(&id, providers::ids()) {
+            Some(near) => format!("did you mean `{near}`? {LIST} all {count}"),
+            None => format!("{LIST} {count}; `[routes.NAME.scheme]` describes any other"),
         };
         Fault::new(format!("unknown provider `{id}`"), help).label("no provider has this id")
     })

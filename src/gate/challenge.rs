@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, header};
 
 use crate::net::answer::{Answer, AnswerBody};
-use crate::providers::Challenge;
+use crate::providers::challenge::Challenge;
 use crate::scheme::pick::{Picked, Picker};
 
 /// Bytes of a challenge's body; Slack's have a few hundred.
@@ -20,7 +20,8 @@ const MAX_TEXT: usize = 4096;
 #[must_use]
 pub fn answer(challenge: Challenge, method: &Method, body: &[u8]) -> Option<Answer> {
     match challenge {
-        Challenge::SlackUrlVerification => slack(method, body).map(text),
+        Challenge::Slack => slack(method, body).map(text),
+        _ => None,
     }
 }
 
@@ -62,7 +63,7 @@ mod tests {
     use super::*;
 
     fn check(method: &Method, body: &str) -> Option<Answer> {
-        answer(Challenge::SlackUrlVerification, method, body.as_bytes())
+        answer(Challenge::Slack, method, body.as_bytes())
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::gate::rate_limit::Limiter;
 use crate::gate::reject::Reject;
 use crate::gate::signature::Keys;
 use crate::model::ids::EventId;
-use crate::providers::Challenge;
+use crate::providers::challenge::Challenge;
 use crate::scheme::SchemeError;
 
 /// The rules of one route.

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use crate::document::key::{Key, Kind};
+use crate::document::key::Key;
 use crate::document::report::Report;
-use crate::document::table::{Fault, Table};
+use crate::document::table::{Fault, Placed, Table, Value};
 use crate::document::{Document, Source, value};
-use crate::providers::{Challenge, IpRanges, Provider};
-use crate::scheme::parse::{self, parse_spec};
+use crate::providers::challenge::Challenge;
+use crate::providers::{self, IpRanges, Proof, Provider, RangesFormat, Retries, keys};
+use crate::scheme::parse::{parse_overrides, parse_spec};
+use crate::scheme::spec::Spec;
 
 /// 5 minutes: what Stripe's and Standard Webhooks' libraries use by default.
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
@@ -19,48 +21,131 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Provider, Box<Report>> {
     let provider = provider(&mut document.root());
     let report = document.into_report();
     match provider {
-        Some(provider) if report.diagnostics().is_empty() => Ok(provider),
+        Some(mut provider) if report.diagnostics().is_empty() => {
+            provider.about = opening_comment(text);
+            Ok(provider)
+        }
         _ => Err(Box::new(report)),
     }
 }
 
 fn provider(table: &mut Table<'_>) -> Option<Provider> {
-    let id = table.require(&ID, value::text);
-    let name = table.require(&NAME, value::text);
-    let docs = table.require(&DOCS, value::text);
-    let tolerance = table.read(&TOLERANCE, value::duration);
-    let retry_horizon = table.read(&RETRY_HORIZON, value::duration);
-    let challenge = table.read(&CHALLENGE, |value| {
-        value::choice(
-            value,
-            &[("slack_url_verification", Challenge::SlackUrlVerification)],
-        )
+    let id = table.require(&keys::ID, value::text);
+    let name = table.require(&keys::NAME, value::text);
+    let docs = table.require(&keys::DOCS, value::text);
+    let setup = table.read(&keys::SETUP, value::text);
+    let tolerance = table.read(&keys::TOLERANCE, value::duration);
+    let retry_horizon = table.read(&keys::RETRY_HORIZON, value::duration);
+    let retries = optional(table, &keys::RETRIES, retries);
+    let challenge = table.read(&keys::CHALLENGE, |value| {
+        value::choice(value, Challenge::ALL)
     });
-    let scheme = table
-        .table(&SCHEME)
-        .and_then(|mut scheme| parse_spec(&mut scheme));
-    let ip_ranges = table
-        .table(&IP_RANGES)
-        .and_then(|mut ranges| ip_ranges(&mut ranges));
-    // The vectors are for tests; a provider without one is refused by them.
-    table.ignore("vectors");
+    let proof = table.read(&keys::PROOF, |value| {
+        value::choice(value, &[("documentation only", Proof::DocumentationOnly)])
+    });
+    let stricter = texts(table.list(&keys::STRICTER, value::text));
+    let unsigned = texts(table.list(&keys::UNSIGNED, value::text));
+    let scheme = scheme(table);
+    let ip_ranges = optional(table, &keys::IP_RANGES, ip_ranges);
+    let sources = sources(table);
     table.deny_unknown();
     Some(Provider {
         id: id?.value,
         name: name?.value,
+        about: String::new(),
         docs: docs?.value,
+        setup,
         scheme: scheme?,
         tolerance: tolerance.unwrap_or(DEFAULT_TOLERANCE),
         retry_horizon,
+        retries,
         challenge,
+        proof: proof.unwrap_or(Proof::Vectors),
+        sources,
+        stricter,
+        unsigned,
         ip_ranges,
     })
 }
 
+fn optional<'a, T>(
+    table: &mut Table<'a>,
+    key: &Key,
+    parse: impl FnOnce(&mut Table<'a>) -> Option<T>,
+) -> Option<T> {
+    table.table(key).and_then(|mut inner| parse(&mut inner))
+}
+
+fn texts(placed: Option<Vec<Placed<String>>>) -> Vec<String> {
+    let placed = placed.unwrap_or_default();
+    placed.into_iter().map(|placed| placed.value).collect()
+}
+
+/// `[scheme]`, or the scheme of another file by its id, with fields of its own from `[overrides]`.
+fn scheme(table: &mut Table<'_>) -> Option<Spec> {
+    if !is_text(table) {
+        table.refuse(keys::OVERRIDES.name, |_| {
+            Fault::new(
+                "`[overrides]` belongs to `scheme = \"ID\"`",
+                "write the fields into `[scheme]`",
+            )
+        });
+        if !table.has(&keys::SCHEME) {
+            table.missing(&keys::SCHEME);
+        }
+        return optional(table, &keys::SCHEME, parse_spec);
+    }
+    let mut spec = table.read(&keys::SCHEME, scheme_of_another)?;
+    if let Some(mut overrides) = table.table(&keys::OVERRIDES) {
+        parse_overrides(&mut overrides, &mut spec);
+    }
+    Some(spec)
+}
+
+fn is_text(table: &mut Table<'_>) -> bool {
+    let value = table.value(&keys::SCHEME);
+    value.is_some_and(|value| value.text().is_some())
+}
+
+/// One step only: the other file must have a table of its own, so no chain can become a ring.
+fn scheme_of_another(value: &Value<'_>) -> Result<Spec, Fault> {
+    let id = value::text(value)?;
+    let spec = providers::text_of(&id).and_then(|text| {
+        let source = Source::new(&id, text.to_owned());
+        let document = Document::parse(&source);
+        let mut root = document.root();
+        if is_text(&mut root) {
+            return None;
+        }
+        let spec = root.table(&keys::SCHEME);
+        let spec = spec.and_then(|mut scheme| parse_spec(&mut scheme));
+        spec.filter(|_| !document.into_report().has_errors())
+    });
+    spec.ok_or_else(|| {
+        Fault::new(
+            format!("no provider file `{id}` has a scheme of its own"),
+            "name one that has a `[scheme]` table",
+        )
+    })
+}
+
+fn retries(table: &mut Table<'_>) -> Option<Retries> {
+    let retries = Retries {
+        timeout: table.read(&keys::TIMEOUT, value::duration),
+        attempts: table.read(&keys::ATTEMPTS, value::count),
+        stops: table.read(&keys::STOPS, value::text),
+        source: table.read(&keys::SOURCE, value::text),
+    };
+    table.deny_unknown();
+    Some(retries)
+}
+
 fn ip_ranges(table: &mut Table<'_>) -> Option<IpRanges> {
-    let read = table.require(&READ, value::text);
-    let url = table.require(&URL, value::text);
-    let cidrs = table.list(&CIDRS, value::network);
+    let read = table.require(&keys::READ, value::text);
+    let url = table.require(&keys::URL, value::text);
+    let pointers = table.one_or_more(&keys::POINTER, pointer);
+    let lines = table.read(&keys::LINES, value::boolean);
+    let cidrs = table.list(&keys::CIDRS, value::network);
     table.deny_unknown();
     let cidrs: Vec<_> = cidrs?.into_iter().map(|placed| placed.value).collect();
     if cidrs.is_empty() {
@@ -68,106 +153,63 @@ fn ip_ranges(table: &mut Table<'_>) -> Option<IpRanges> {
         table.error(table.span(), fault);
         return None;
     }
+    let format = match (pointers, lines) {
+        (None, None | Some(false)) => None,
+        (None, Some(true)) => Some(RangesFormat::Lines),
+        (Some(pointers), None | Some(false)) => {
+            let pointers = pointers.into_iter().map(|placed| placed.value);
+            Some(RangesFormat::Json(pointers.collect()))
+        }
+        (Some(_), Some(true)) => {
+            let fault = Fault::new(
+                "`pointer` and `lines` exclude each other",
+                "remove one of them",
+            );
+            table.error(table.span(), fault);
+            None
+        }
+    };
     Some(IpRanges {
         read: read?.value,
         url: url?.value,
+        format,
         cidrs,
     })
 }
 
-static ID: Key = Key {
-    name: "id",
-    kind: Kind::Text,
-    default: None,
-    example: "\"stripe\"",
-    doc: "Lower-case words joined by underscores; also the name of the file.",
-};
+/// The steps of `"/prefixes/*/ipv4Prefix"`.
+fn pointer(value: &Value<'_>) -> Result<Vec<String>, Fault> {
+    let text = value::text(value)?;
+    let steps = text.strip_prefix('/').ok_or_else(|| {
+        Fault::new(
+            format!("`{text}` is not a JSON pointer"),
+            "for example `\"/prefixes/*/ipv4Prefix\"`",
+        )
+    })?;
+    Ok(steps.split('/').map(str::to_owned).collect())
+}
 
-static NAME: Key = Key {
-    name: "name",
-    kind: Kind::Text,
-    default: None,
-    example: "\"Stripe\"",
-    doc: "The name for people.",
-};
+/// Where the vectors come from. What else stands in them is for tests, which refuse a provider without one.
+fn sources(table: &mut Table<'_>) -> Vec<String> {
+    let vectors = table.tables(&keys::VECTORS);
+    let sources = vectors
+        .into_iter()
+        .filter_map(|mut vector| vector.read(&keys::SOURCE, value::text));
+    sources.collect()
+}
 
-static DOCS: Key = Key {
-    name: "docs",
-    kind: Kind::Text,
-    default: None,
-    example: "\"https://docs.stripe.com/webhooks\"",
-    doc: "Where the provider documents its signatures.",
-};
-
-static TOLERANCE: Key = Key {
-    name: "tolerance",
-    kind: Kind::Duration,
-    default: Some("\"5m\""),
-    example: "\"5m\"",
-    doc: "How far a signed timestamp may be from now.",
-};
-
-static RETRY_HORIZON: Key = Key {
-    name: "retry_horizon",
-    kind: Kind::Duration,
-    default: None,
-    example: "\"3d\"",
-    doc: "How long the provider goes on retrying.",
-};
-
-static CHALLENGE: Key = Key {
-    name: "challenge",
-    kind: Kind::Choice(&["slack_url_verification"]),
-    default: None,
-    example: "\"slack_url_verification\"",
-    doc: "The provider's URL check.",
-};
-
-static SCHEME: Key = Key {
-    name: "scheme",
-    kind: Kind::Table(&parse::keys::SECTION),
-    default: None,
-    example: "{ type = \"token\", token = { header = \"X-Token\" } }",
-    doc: "How it signs.",
-};
-
-static IP_RANGES: Key = Key {
-    name: "ip_ranges",
-    kind: Kind::Text,
-    default: None,
-    example: "{ read = \"2026-01-31\", url = \"https://example.com\", cidrs = [\"192.0.2.0/24\"] }",
-    doc: "The addresses that it publishes, with the day on which they were read and the page.",
-};
-
-static READ: Key = Key {
-    name: "read",
-    kind: Kind::Text,
-    default: None,
-    example: "\"2026-01-31\"",
-    doc: "The day on which the ranges were read.",
-};
-
-static URL: Key = Key {
-    name: "url",
-    kind: Kind::Text,
-    default: None,
-    example: "\"https://example.com/ips\"",
-    doc: "Where the ranges are published.",
-};
-
-static CIDRS: Key = Key {
-    name: "cidrs",
-    kind: Kind::List(&Kind::Network),
-    default: None,
-    example: "[\"192.0.2.0/24\"]",
-    doc: "The ranges.",
-};
+/// The comment lines before the first key, as one paragraph.
+fn opening_comment(text: &str) -> String {
+    let lines = text.lines().map_while(|line| line.strip_prefix('#'));
+    let lines: Vec<&str> = lines.map(str::trim).collect();
+    lines.join(" ")
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::document::report::Style;
-    use crate::providers::FILES;
+    use crate::providers::{FILES, find};
 
     #[test]
     fn every_file_loads_under_its_own_name() {
@@ -179,13 +221,96 @@ mod tests {
                 |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_';
             assert!(provider.id.chars().all(is_fit), "{name}");
         }
-        assert_eq!(crate::providers::all().len(), FILES.len());
+        assert_eq!(providers::all().len(), FILES.len());
+        assert!(find("github").is_some());
+        assert!(find("github.toml").is_none());
+        assert!(find("").is_none());
     }
 
     #[test]
     fn a_file_with_an_unknown_key_is_refused() {
-        let text = "id = \"a\"\nname = \"A\"\ndocs = \"x\"\nretries = 3\n[scheme]\ntype = \"token\"\ntoken = { query = \"t\" }\n";
+        let text = "id = \"a\"\nname = \"A\"\ndocs = \"x\"\nretry = 3\n[scheme]\ntype = \"token\"\ntoken = { query = \"t\" }\n";
         assert!(parse("a.toml", text).is_err());
-        assert!(parse("a.toml", &text.replace("retries = 3\n", "")).is_ok());
+        assert!(parse("a.toml", &text.replace("retry = 3\n", "")).is_ok());
+    }
+
+    const HEAD: &str =
+        "# What to know,\n#  in two lines.\nid = \"a\"\nname = \"A\"\ndocs = \"x\"\n";
+
+    fn rendered(text: &str) -> String {
+        match parse("a.toml", &format!("{HEAD}{text}")) {
+            Ok(_) => panic!("{text} loads"),
+            Err(report) => report.render(Style::Plain),
+        }
+    }
+
+    #[test]
+    fn what_an_operator_wants_to_know() {
+        let text = format!(
+            "{HEAD}scheme = \"standard_webhooks\"
+setup = \"Settings > Webhooks\"
+proof = \"documentation only\"
+stricter = [\"One.\", \"Two.\"]
+unsigned = [\"the time\"]
+challenge = \"meta_hub\"
+[overrides]
+event_type = {{ json = \"/kind\" }}
+[retries]
+timeout = \"10s\"
+attempts = 8
+stops = \"410 stops it\"
+source = \"https://a.example\"
+[ip_ranges]
+read = \"2026-01-01\"
+url = \"https://a.example\"
+pointer = \"/prefixes/*/cidr\"
+cidrs = [\"192.0.2.0/24\"]
+[[vectors]]
+source = \"here\"
+"
+        );
+        let provider = parse("a.toml", &text).unwrap();
+        assert_eq!(provider.about, "What to know, in two lines.");
+        assert_eq!(provider.proof, Proof::DocumentationOnly);
+        assert_eq!((provider.stricter.len(), provider.unsigned.len()), (2, 1));
+        assert_eq!(provider.sources, ["here"]);
+        let retries = provider.retries.unwrap();
+        assert_eq!(
+            (retries.timeout, retries.attempts),
+            (Some(Duration::from_secs(10)), Some(8))
+        );
+        let steps = ["prefixes", "*", "cidr"].map(str::to_owned).to_vec();
+        let format = provider.ip_ranges.unwrap().format;
+        assert_eq!(format, Some(RangesFormat::Json(vec![steps])));
+        let other = find("standard_webhooks").unwrap();
+        assert_eq!(provider.scheme.event_id, other.scheme.event_id);
+        assert_ne!(provider.scheme.event_type, other.scheme.event_type);
+    }
+
+    #[test]
+    fn faults() {
+        for (text, message) in [
+            ("", "needs `scheme`"),
+            ("scheme = \"nobody\"", "no provider file `nobody`"),
+            (
+                "scheme = \"svix\"\n[overrides]\nsigned = \"{body}\"",
+                "unknown key `signed`",
+            ),
+            (
+                "[overrides]\nevent_id = { json = \"/a\" }\n[scheme]\ntype = \"token\"\ntoken = { query = \"t\" }",
+                "belongs to `scheme = \"ID\"`",
+            ),
+            (
+                "scheme = \"svix\"\nchallenge = \"slak\"",
+                "is not one of the choices",
+            ),
+            (
+                "scheme = \"svix\"\n[ip_ranges]\nread = \"x\"\nurl = \"x\"\nlines = true\npointer = \"/a\"\ncidrs = [\"192.0.2.0/24\"]",
+                "exclude each other",
+            ),
+        ] {
+            let rendered = rendered(text);
+            assert!(rendered.contains(message), "{text}: {rendered}");
+        }
     }
 }

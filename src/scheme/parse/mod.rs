@@ -16,8 +16,8 @@ use crate::scheme::parse::keys::{
 };
 use crate::scheme::parse::template::template;
 use crate::scheme::spec::{
-    Algorithm, Encoding, Family, HmacSpec, KeyAlgorithm, SecretEncoding, SecretForm, SignMethod,
-    SignatureSpec, Spec, Template, TextSpec, TimestampSpec, TokenSpec,
+    Algorithm, Encoding, Family, Field, HmacSpec, KeyAlgorithm, SecretEncoding, SecretForm,
+    SignMethod, SignatureSpec, Spec, Template, TextSpec, TimestampSpec, TokenSpec,
 };
 
 /// The `type` of a scheme.
@@ -82,6 +82,21 @@ pub fn parse_spec(table: &mut Table<'_>) -> Option<Spec> {
         event_type: event_type?,
         version: version?,
     })
+}
+
+/// Reads the places of id, type and version that stand elsewhere than in a scheme that is taken over from another file.
+pub fn parse_overrides(table: &mut Table<'_>, spec: &mut Spec) {
+    let mut replace = |key, places: &mut Vec<Field>| {
+        if table.has(key)
+            && let Some(found) = places::fields(table, key)
+        {
+            *places = found;
+        }
+    };
+    replace(&EVENT_ID, &mut spec.event_id);
+    replace(&EVENT_TYPE, &mut spec.event_type);
+    replace(&VERSION, &mut spec.version);
+    table.deny_unknown();
 }
 
 fn word(kind: Kind) -> &'static str {

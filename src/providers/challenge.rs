@@ -1,0 +1,115 @@
+//! The URL checks that senders make before they send, by name. How each is answered stands in `gate/challenge`.
+
+/// A sender's URL check.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Challenge {
+    /// Slack's signed `url_verification` event.
+    Slack,
+    /// Meta's `hub.mode`, `hub.challenge` and `hub.verify_token`.
+    Meta,
+    /// Strava's, which are Meta's with JSON as the answer.
+    Strava,
+    /// WebSub's verification of intent.
+    WebSub,
+    /// Zoom's signed `endpoint.url_validation` event.
+    Zoom,
+    /// X's challenge-response check: an HMAC of `crc_token`.
+    XCrc,
+    /// Dropbox's `challenge` parameter.
+    Dropbox,
+    /// Nylas's `challenge` parameter.
+    Nylas,
+    /// Onfleet's `check` parameter.
+    Onfleet,
+    /// Microsoft Graph's `validationToken` parameter.
+    Graph,
+    /// Okta's `X-Okta-Verification-Challenge` header.
+    Okta,
+    /// Asana's `X-Hook-Secret` header, which brings the secret itself.
+    Asana,
+    /// Twitch's signed `webhook_callback_verification` message.
+    Twitch,
+    /// Azure Event Grid's `SubscriptionValidation` event.
+    EventGrid,
+    /// `OPTIONS` with `WebHook-Request-Origin`, of CloudEvents' web hooks.
+    CloudEvents,
+    /// Amazon SNS's signed `SubscriptionConfirmation` message.
+    Sns,
+    /// Discord's signed ping.
+    Discord,
+    /// Smartsheet's `Smartsheet-Hook-Challenge` header.
+    Smartsheet,
+    /// monday.com's body with nothing but a `challenge`.
+    Monday,
+    /// Lark's `url_verification` event with the token in the body.
+    Lark,
+    /// Braintree's `bt_challenge` parameter.
+    Braintree,
+    /// Worldline's `X-GCS-Webhooks-Endpoint-Verification` header.
+    Worldline,
+    /// Adobe's `X-AdobeSign-ClientId` header.
+    Adobe,
+    /// Tebex's signed `validation.webhook` event.
+    Tebex,
+    /// Notion's unsigned body with nothing but a `verification_token`.
+    Notion,
+    /// WooCommerce's unsigned form with nothing but a `webhook_id`.
+    WooCommerce,
+    /// Xero's intent to receive: requests with good and with bad signatures.
+    Xero,
+    /// A `HEAD` or `GET` without anything in it.
+    Probe,
+}
+
+impl Challenge {
+    /// Each with the name that stands in provider files.
+    pub const ALL: &[(&'static str, Self)] = &[
+        ("slack_url_verification", Self::Slack),
+        ("meta_hub", Self::Meta),
+        ("strava_hub", Self::Strava),
+        ("websub_hub", Self::WebSub),
+        ("zoom_url_validation", Self::Zoom),
+        ("x_crc", Self::XCrc),
+        ("dropbox_echo", Self::Dropbox),
+        ("nylas_echo", Self::Nylas),
+        ("onfleet_check", Self::Onfleet),
+        ("graph_validation_token", Self::Graph),
+        ("okta_header", Self::Okta),
+        ("asana_hook_secret", Self::Asana),
+        ("twitch_callback", Self::Twitch),
+        ("event_grid_validation", Self::EventGrid),
+        ("cloudevents_options", Self::CloudEvents),
+        ("sns_confirm", Self::Sns),
+        ("discord_ping", Self::Discord),
+        ("smartsheet_header", Self::Smartsheet),
+        ("monday_echo", Self::Monday),
+        ("lark_echo", Self::Lark),
+        ("braintree_challenge", Self::Braintree),
+        ("worldline_echo", Self::Worldline),
+        ("adobe_client_id", Self::Adobe),
+        ("tebex_validation", Self::Tebex),
+        ("notion_token", Self::Notion),
+        ("woocommerce_ping", Self::WooCommerce),
+        ("xero_intent", Self::Xero),
+        ("head_ok", Self::Probe),
+    ];
+
+    /// The name that stands in provider files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let row = Self::ALL.iter().find(|(_, kind)| *kind == self);
+        row.map_or("", |(name, _)| name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_one_name() {
+        for (name, kind) in Challenge::ALL {
+            assert_eq!(kind.name(), *name);
+        }
+    }
+}
