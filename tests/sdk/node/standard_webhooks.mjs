@@ -1,0 +1,22 @@
+// The reference library of Standard Webhooks.
+import { Webhook } from "standardwebhooks";
+
+export const provider = "standard_webhooks";
+export const sdk = "standardwebhooks@1.1.1";
+export const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+export const wrongSecret = "whsec_NfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+export const bodies = "any";
+export const timestamp = { header: "webhook-timestamp", tolerance: 300, signed: true };
+// Repeated headers come joined: the time is read up to the first character that is no digit, and a signature in the
+// list that is none is passed over.
+export const laxer = ["duplicate_header", "junk"];
+
+export function sign({ secret, body, now, id }) {
+    const signature = new Webhook(secret).sign(id, new Date(now * 1000), body.toString());
+    return { headers: { "webhook-id": id, "webhook-timestamp": String(now), "webhook-signature": signature } };
+}
+
+export function verify({ secret, headers, body }) {
+    new Webhook(secret).verify(body, headers);
+    return true;
+}

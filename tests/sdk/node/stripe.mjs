@@ -1,0 +1,30 @@
+// Stripe's own library: signs test headers, and verifies with constructEvent.
+import Stripe from "stripe";
+
+const stripe = new Stripe("not-a-key");
+
+export const provider = "stripe";
+export const sdk = "stripe@23.1.0";
+export const secret = "whsec_5f2c1f0e8d7b4a6990aa";
+export const wrongSecret = "whsec_5f2c1f0e8d7b4a6990ab";
+export const bodies = "any";
+export const timestamp = { header: "stripe-signature", tolerance: 300, signed: true };
+export const laxer = [
+    // Only the age is looked at, and a time ahead has a negative one.
+    "future",
+    // Entries that it does not know, and more than one header, are passed over as long as one signature fits.
+    "duplicate_header",
+    "junk",
+    // A TextDecoder takes the mark away before the body is hashed.
+    "bom",
+];
+
+export function sign({ secret, body, now }) {
+    const header = stripe.webhooks.generateTestHeaderString({ payload: body.toString(), secret, timestamp: now });
+    return { headers: { "Stripe-Signature": header } };
+}
+
+export function verify({ secret, headers, body }) {
+    stripe.webhooks.constructEvent(body, headers["stripe-signature"], secret);
+    return true;
+}
