@@ -274,7 +274,7 @@ pub(super) static SECTION: Section = Section {
         &upstream::POOL_IDLE_TIMEOUT,
         &upstream::PASS_ERROR_BODIES,
     ],
-    required: &["secret", "upstream"],
+    required: &["upstream"],
     one_of: &[&["path", "prefix"], &["provider", "scheme"]],
 };
 

@@ -62,9 +62,26 @@ const PLACEHOLDERS: [&str; 28] = [
     "your_secret",
 ];
 
-/// Reads `secret` of a route: one, or a list.
-pub(super) fn read_all(table: &mut Table<'_>, context: &Context) -> Vec<SecretEntry> {
+/// What the verdict says where the sender's well-known public key matched.
+const KNOWN_KEY: &str = "known-key";
+
+/// Reads `secret` of a route: one, or a list. A scheme whose public key everybody knows needs none.
+pub(super) fn read_all(
+    table: &mut Table<'_>,
+    context: &Context,
+    known_key: Option<&str>,
+) -> Vec<SecretEntry> {
     if !table.has(&SECRET) {
+        if let Some(key) = known_key {
+            table.value(&SECRET);
+            return vec![SecretEntry {
+                label: KNOWN_KEY.into(),
+                secret: Secret::new(key.as_bytes().to_vec()),
+                not_before_ms: None,
+                until_ms: None,
+                span: table.span(),
+            }];
+        }
         table.missing(&SECRET);
     }
     let Some(value) = table.value(&SECRET) else {

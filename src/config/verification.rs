@@ -41,7 +41,8 @@ pub(super) struct Verification {
 /// Reads all that depends on the scheme; none where there is no scheme.
 pub(super) fn read(table: &mut Table<'_>, context: &Context) -> Option<Verification> {
     let origin = origin(table);
-    let secrets = secrets::read_all(table, context);
+    let known_key = origin.as_ref().and_then(|origin| origin.spec.known_key());
+    let secrets = secrets::read_all(table, context, known_key);
     let tolerance = table.read_placed(&TOLERANCE, value::duration);
     let public_url = table.read(&PUBLIC_URL, value::origin);
     let allow_ips = allow_ips(table, origin.as_ref());

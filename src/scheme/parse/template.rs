@@ -19,10 +19,11 @@ pub(super) fn parse_template(text: &str) -> Result<Template, Fault> {
     while let Some(at) = rest.find(['{', '}', '[', ']']) {
         let (before, from) = rest.split_at_checked(at).unwrap_or((rest, ""));
         reader.literal.push_str(before);
-        let doubled = ["{{", "}}", "[[", "]]"].into_iter();
-        let doubled = doubled.filter_map(|pair| Some((pair, from.strip_prefix(pair)?)));
-        rest = if let Some((pair, after)) = doubled.last() {
-            reader.literal.push_str(&pair[..1]);
+        let doubled = [("{{", '{'), ("}}", '}'), ("[[", '['), ("]]", ']')].into_iter();
+        let mut doubled =
+            doubled.filter_map(|(pair, plain)| Some((plain, from.strip_prefix(pair)?)));
+        rest = if let Some((plain, after)) = doubled.next() {
+            reader.literal.push(plain);
             after
         } else {
             reader.take(from)?

@@ -92,10 +92,8 @@ fn faults() {
         let rendered = parse(text).unwrap_err();
         assert!(rendered.contains(message), "{text}: {rendered}");
     }
-    for (signed, message) in [("{timestamp}", "leaves out `{body}`")] {
-        let text = format!("{HMAC}signature = {{ header = \"X\" }}\nsigned = \"{signed}\"\n");
-        assert!(parse(&text).unwrap_err().contains(message), "{signed}");
-    }
+    let text = format!("{HMAC}signature = {{ header = \"X\" }}\nsigned = \"{{timestamp}}\"\n");
+    assert!(parse(&text).unwrap_err().contains("leaves out `{body}`"));
 }
 
 proptest! {

@@ -29,8 +29,28 @@ pub(super) struct Candidate {
 
 /// Everything that may match; at least one.
 pub(super) fn read(spec: &TextSpec, whole: &Whole<'_>) -> Result<Vec<Candidate>, MaterialFault> {
+    let timestamp = match &spec.timestamp {
+        Some(timestamp) if timestamp.key.is_none() => Some(read_timestamp(timestamp, whole)?),
+        _ => None,
+    };
+    read_signatures(spec, whole, timestamp.as_ref())
+}
+
+/// The same without a timestamp that has a place of its own: for a head whose body is not there yet.
+pub(super) fn read_undated(
+    spec: &TextSpec,
+    whole: &Whole<'_>,
+) -> Result<Vec<Candidate>, MaterialFault> {
+    read_signatures(spec, whole, None)
+}
+
+fn read_signatures(
+    spec: &TextSpec,
+    whole: &Whole<'_>,
+    timestamp: Option<&Timestamp>,
+) -> Result<Vec<Candidate>, MaterialFault> {
     let candidates = match spec.signatures.as_slice() {
-        [only] if only.list.is_some() => read_list(spec, only, whole)?,
+        [only] if only.list.is_some() => read_list(spec, only, whole, timestamp)?,
         places => {
             let mut signatures = Vec::new();
             for place in places {
@@ -42,12 +62,8 @@ pub(super) fn read(spec: &TextSpec, whole: &Whole<'_>) -> Result<Vec<Candidate>,
             if let ([], [first, ..]) = (signatures.as_slice(), places) {
                 return Err(first.place.missing());
             }
-            let timestamp = match &spec.timestamp {
-                None => None,
-                Some(timestamp) => Some(read_timestamp(timestamp, whole)?),
-            };
             vec![Candidate {
-                timestamp,
+                timestamp: timestamp.cloned(),
                 signatures,
             }]
         }
@@ -74,6 +90,7 @@ fn read_list(
     spec: &TextSpec,
     signature: &SignatureSpec,
     whole: &Whole<'_>,
+    shared: Option<&Timestamp>,
 ) -> Result<Vec<Candidate>, MaterialFault> {
     let place = &signature.place;
     let Some(list) = &signature.list else {
@@ -81,11 +98,6 @@ fn read_list(
     };
     let value = whole.read(place)?.ok_or_else(|| place.missing())?;
     let text = std::str::from_utf8(&value).map_err(|_| place.malformed("is not text"))?;
-    // A timestamp of its own place holds for every set.
-    let shared = match &spec.timestamp {
-        Some(timestamp) if timestamp.key.is_none() => Some(read_timestamp(timestamp, whole)?),
-        _ => None,
-    };
     let sets: Vec<&str> = match list.sets {
         Some(separator) => text.split(separator).collect(),
         None => vec![text],
@@ -95,7 +107,7 @@ fn read_list(
     }
     let mut candidates = Vec::new();
     for set in sets {
-        let candidate = read_set(spec, signature, list, set, shared.as_ref());
+        let candidate = read_set(spec, signature, list, set, shared);
         candidates.push(candidate.map_err(|fault| place.malformed(fault))?);
     }
     Ok(candidates)

@@ -90,10 +90,14 @@ impl TextScheme {
             .iter()
             .all(|one| one.place.is_in_head())
         {
-            let found = candidates::read(&self.spec, &whole)?;
+            let found = if self.is_dated_in_head() {
+                candidates::read(&self.spec, &whole)?
+            } else {
+                candidates::read_undated(&self.spec, &whole)?
+            };
             // With several sets it is the one that matches whose time counts.
-            if let ([only], true) = (found.as_slice(), self.is_dated_in_head()) {
-                timestamp = only.timestamp.clone();
+            if let [only] = found.as_slice() {
+                timestamp.clone_from(&only.timestamp);
             }
         }
         Ok(Material {
@@ -261,3 +265,6 @@ fn require(whole: &Whole<'_>, one: &Requirement) -> Result<(), MaterialFault> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use crate::scheme::spec::{Algorithm, SignMethod};
 
 /// One key.
 pub(super) enum Prover {
-    Hmac(Mac),
+    Hmac(Box<Mac>),
     Hash(Algorithm, Secret),
     PublicKey(Box<PublicKey>),
 }
@@ -20,6 +20,7 @@ impl Prover {
     pub(super) fn new(method: &SignMethod, key: &Secret) -> Result<Self, SchemeError> {
         match method {
             SignMethod::Hmac(algorithm) => Mac::new(*algorithm, key.expose())
+                .map(Box::new)
                 .map(Self::Hmac)
                 .ok_or(SchemeError::SecretEmpty),
             SignMethod::Hash(algorithm) => {
@@ -44,7 +45,7 @@ impl Prover {
     pub(super) fn prove(&self, text: &[u8]) -> Option<Digest> {
         match self {
             Self::Hmac(mac) => {
-                let mut mac = mac.clone();
+                let mut mac = (**mac).clone();
                 mac.update(text);
                 mac.finish()
             }
