@@ -1,6 +1,12 @@
 //! Runs the vectors of every provider file: each is taken as it stands, and refused after each kind of damage. A new file
 //! is covered by being there.
 
+mod case;
+mod damage;
+mod elsewhere;
+mod keys;
+mod spot;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;

@@ -1,0 +1,170 @@
+//! Vectors sent with another method, to another path or host, or with other form fields, where these are signed.
+
+use http::Method;
+
+use super::case::Case;
+use super::damage::{minimal, refused};
+use super::each;
+use super::spot::parts;
+use crate::scheme::spec::Part;
+
+/// What of a request a part of the signed text covers, beside single values.
+#[derive(Default)]
+pub(super) struct Covers {
+    pub(super) method: bool,
+    pub(super) path: bool,
+    pub(super) query: bool,
+    pub(super) public_url: bool,
+    pub(super) form: bool,
+}
+
+pub(super) fn covers(part: &Part) -> Covers {
+    let none = Covers::default();
+    let path = Covers {
+        path: true,
+        ..Covers::default()
+    };
+    let target = Covers {
+        query: true,
+        path: true,
+        ..Covers::default()
+    };
+    match part {
+        Part::Method => Covers {
+            method: true,
+            ..none
+        },
+        Part::Path => path,
+        Part::PathQuery => target,
+        Part::Url | Part::UrlDecoded => Covers {
+            public_url: true,
+            ..target
+        },
+        Part::UrlNoQuery => Covers {
+            public_url: true,
+            ..path
+        },
+        Part::FormSorted | Part::FormOrDigest(_) => Covers { form: true, ..none },
+        // The body has tests of its own, and single values are spots.
+        Part::Literal(_)
+        | Part::Body
+        | Part::BodyDigest(..)
+        | Part::BodyJsonString
+        | Part::Timestamp
+        | Part::Id
+        | Part::Header(_)
+        | Part::LowerHeader(_)
+        | Part::ListedHeaders(_)
+        | Part::Query(_)
+        | Part::Form(_)
+        | Part::Json(_)
+        | Part::Secret
+        | Part::Group(_) => none,
+    }
+}
+
+// Fails when a part of the template is not fed: `Part::Method => {}`.
+#[test]
+fn another_method_path_query_or_host_is_refused_where_it_is_signed() {
+    each(|provider, vector| {
+        let whole = minimal(provider, vector);
+        for part in parts(&provider.scheme) {
+            for (what, damaged) in elsewhere(&covers(&part), &whole) {
+                refused(
+                    provider,
+                    vector,
+                    &whole,
+                    &damaged,
+                    &format!("{part:?} and {what}"),
+                );
+            }
+        }
+    });
+}
+
+fn elsewhere(covers: &Covers, whole: &Case) -> Vec<(String, Case)> {
+    let mut damages = Vec::new();
+    let (path, query) = match whole.target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (whole.target.as_str(), None),
+    };
+    let tail = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let mut add = |what: &str, change: &dyn Fn(&mut Case)| {
+        let mut damaged = whole.clone();
+        change(&mut damaged);
+        damages.push((what.to_owned(), damaged));
+    };
+    if covers.method {
+        add("another method", &|case| case.method = Method::PATCH);
+    }
+    if covers.path {
+        for other in [
+            format!("{path}x"),
+            format!("{path}/"),
+            format!("/x{path}"),
+            path.to_ascii_uppercase(),
+        ] {
+            add("another path", &|case| {
+                case.target = format!("{other}{tail}")
+            });
+        }
+    }
+    if covers.query {
+        let longer = match query {
+            Some(query) => [
+                format!("{query}&x=1"),
+                format!("x=1&{query}"),
+                format!("{query}&"),
+            ],
+            None => ["x=1".to_owned(), "&".to_owned(), String::new()],
+        };
+        for other in longer {
+            add("a longer query", &|case| {
+                case.target = format!("{path}?{other}")
+            });
+        }
+        if query.is_some() {
+            add("no query", &|case| case.target = path.to_owned());
+        }
+    }
+    if covers.public_url {
+        for other in [
+            "https://elsewhere.test",
+            "http://hooks.example.com",
+            "https://hooks.example.com:8443",
+        ] {
+            add("another host", &|case| {
+                case.public_url = Some(other.to_owned())
+            });
+        }
+    }
+    if covers.form {
+        damages.extend(other_forms(whole));
+    }
+    damages
+}
+
+/// Fields added, left out, renamed, with other values. Twilio signs a pair that stands twice like one.
+fn other_forms(whole: &Case) -> Vec<(String, Case)> {
+    let text = String::from_utf8(whole.body.clone()).unwrap();
+    let mut bodies = vec![format!("{text}&x=1"), format!("{text}&x")];
+    let fields: Vec<&str> = text.split('&').filter(|field| !field.is_empty()).collect();
+    for at in 0..fields.len() {
+        for other in [
+            String::new(),
+            format!("{}x", fields[at]),
+            format!("x{}", fields[at]),
+        ] {
+            let mut changed: Vec<&str> = fields.clone();
+            changed[at] = &other;
+            bodies.push(changed.join("&"));
+        }
+    }
+    let cases = bodies.into_iter().map(|body| Case {
+        body: body.into_bytes(),
+        ..whole.clone()
+    });
+    cases
+        .map(|case| ("another form".to_owned(), case))
+        .collect()
+}

@@ -1,0 +1,179 @@
+//! Vectors under other secrets, algorithms and encodings.
+
+use super::case::Case;
+use super::damage::{minimal, refused};
+use super::spot::{Role, spots};
+use super::{each, name};
+use crate::scheme::spec::{
+    Algorithm, Encoding, Family, KeyAlgorithm, SecretEncoding, SignMethod, Spec,
+};
+
+// Fails when the key is cut, padded or not used: `Mac::new(algorithm, b"")`.
+#[test]
+fn a_secret_with_any_byte_changed_is_refused() {
+    each(|provider, vector| {
+        let whole = minimal(provider, vector);
+        for secret in other_secrets(&provider.scheme, &whole.secret) {
+            let what = format!("the secret {:?}", String::from_utf8_lossy(&secret));
+            let damaged = Case {
+                secret,
+                ..whole.clone()
+            };
+            refused(provider, vector, &whole, &damaged, &what);
+        }
+    });
+}
+
+/// How a key is written as a secret.
+type Write = fn(&[u8]) -> Vec<u8>;
+
+/// Empty, cut, longer, and with each byte of the key turned.
+fn other_secrets(spec: &Spec, secret: &[u8]) -> Vec<Vec<u8>> {
+    let mut others = vec![vec![]];
+    if spec.is_public_key() {
+        // Only the second half of the text is the key for certain; what stands before it names the algorithm.
+        for at in secret.len() / 2..secret.len() {
+            if secret[at].is_ascii_alphanumeric() && !is_in_armour(secret, at) {
+                let other = if secret[at] == b'A' { b'Q' } else { b'A' };
+                others.push([&secret[..at], &[other], &secret[at + 1..]].concat());
+            }
+        }
+        return others;
+    }
+    let form = spec.secret_form();
+    let (prefix, text) = match secret.strip_prefix(form.strip_prefix.as_bytes()) {
+        Some(text) => (form.strip_prefix.as_bytes(), text),
+        None => (&b""[..], secret),
+    };
+    let (key, encode): (Vec<u8>, Write) = match form.encoding {
+        SecretEncoding::Utf8 => (text.to_vec(), |key| key.to_vec()),
+        SecretEncoding::Base64 => {
+            let encoding = if text.contains(&b'=') || text.len().is_multiple_of(4) {
+                data_encoding::BASE64
+            } else {
+                data_encoding::BASE64_NOPAD
+            };
+            (encoding.decode(text).unwrap(), |key| {
+                data_encoding::BASE64.encode(key).into_bytes()
+            })
+        }
+        SecretEncoding::Hex => (
+            data_encoding::HEXLOWER_PERMISSIVE.decode(text).unwrap(),
+            |key| data_encoding::HEXLOWER.encode(key).into_bytes(),
+        ),
+    };
+    let mut keys: Vec<Vec<u8>> = (0..key.len())
+        .map(|at| {
+            let mut other = key.clone();
+            other[at] ^= 1;
+            other
+        })
+        .collect();
+    keys.push(key[..key.len() - 1].to_vec());
+    keys.push([&key[..], b"1"].concat());
+    others.extend(keys.iter().map(|key| [prefix, &encode(key)].concat()));
+    others
+}
+
+/// Whether the byte stands in a line such as `-----END PUBLIC KEY-----`.
+fn is_in_armour(text: &[u8], at: usize) -> bool {
+    let start = text[..at]
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |line| line + 1);
+    text[start..].starts_with(b"-----")
+}
+
+// Fails when an algorithm is taken from the request or from the length of the signature.
+#[test]
+fn another_algorithm_or_encoding_is_refused() {
+    each(|provider, vector| {
+        let whole = minimal(provider, vector);
+        for (what, spec) in other_specs(&provider.scheme, &whole) {
+            assert!(
+                !whole.is_taken(&spec),
+                "{}: taken as {what}",
+                name(provider, vector)
+            );
+        }
+    });
+}
+
+const ALGORITHMS: [Algorithm; 4] = [
+    Algorithm::Sha1,
+    Algorithm::Sha256,
+    Algorithm::Sha384,
+    Algorithm::Sha512,
+];
+
+const KEY_ALGORITHMS: [KeyAlgorithm; 7] = [
+    KeyAlgorithm::Ed25519,
+    KeyAlgorithm::EcdsaP256,
+    KeyAlgorithm::EcdsaP256Fixed,
+    KeyAlgorithm::EcdsaP384,
+    KeyAlgorithm::RsaSha1,
+    KeyAlgorithm::RsaSha256,
+    KeyAlgorithm::RsaSha512,
+];
+
+fn other_specs(spec: &Spec, whole: &Case) -> Vec<(String, Spec)> {
+    let mut others = Vec::new();
+    let mut add = |what: String, change: &dyn Fn(&mut Spec)| {
+        let mut other = spec.clone();
+        change(&mut other);
+        others.push((what, other));
+    };
+    for other in ALGORITHMS {
+        add(format!("{other:?}"), &|spec| match &mut spec.family {
+            Family::Hmac(family) => family.algorithm = other,
+            Family::Text(family) => match &mut family.method {
+                SignMethod::Hmac(algorithm) | SignMethod::Hash(algorithm) => *algorithm = other,
+                SignMethod::PublicKey { .. } => {}
+            },
+            Family::Token(_) => {}
+        });
+    }
+    for other in KEY_ALGORITHMS {
+        add(format!("{other:?}"), &|spec| match &mut spec.family {
+            Family::Text(family) => match &mut family.method {
+                SignMethod::PublicKey { algorithm, .. } => *algorithm = other,
+                SignMethod::Hmac(_) | SignMethod::Hash(_) => {}
+            },
+            Family::Hmac(_) | Family::Token(_) => {}
+        });
+    }
+    for other in [Encoding::Hex, Encoding::Base64, Encoding::Base64Url] {
+        add(format!("{other:?}"), &|spec| match &mut spec.family {
+            Family::Hmac(family) => family.encoding = other,
+            Family::Text(family) => family.encoding = other,
+            Family::Token(_) => {}
+        });
+    }
+    others.retain(|(_, other)| {
+        format!("{other:?}") != format!("{spec:?}") && !is_either_base64(spec, other, whole)
+    });
+    others
+}
+
+/// Both alphabets of base64 share all but two characters, so that a signature may be right in either.
+fn is_either_base64(spec: &Spec, other: &Spec, whole: &Case) -> bool {
+    let encoding = |spec: &Spec| match &spec.family {
+        Family::Hmac(family) => Some(family.encoding),
+        Family::Text(family) => Some(family.encoding),
+        Family::Token(_) => None,
+    };
+    let is_base64 = |spec| matches!(encoding(spec), Some(Encoding::Base64 | Encoding::Base64Url));
+    let special: &[u8] = if encoding(spec) == Some(Encoding::Base64) {
+        b"+/"
+    } else {
+        b"-_"
+    };
+    let mut signatures = spots(spec)
+        .into_iter()
+        .filter(|(_, role)| matches!(role, Role::Signature(..)));
+    let has_special = signatures.any(|(spot, _)| {
+        let value = spot.read(whole).unwrap_or_default();
+        value.iter().any(|byte| special.contains(byte))
+    });
+    encoding(spec) != encoding(other) && is_base64(spec) && is_base64(other) && !has_special
+}

@@ -1,0 +1,307 @@
+//! The single values of a request that a scheme reads, found from its spec alone, and how to put others in their place.
+
+use std::collections::BTreeMap;
+
+use http::{HeaderName, HeaderValue, header};
+use serde_json::value::RawValue;
+
+use super::case::Case;
+use crate::scheme::spec::{
+    Encoding, Family, Field, ListSpec, Part, Place, SignatureSpec, Spec, TimestampSpec, TokenPlace,
+};
+
+/// Where a value stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Spot {
+    Header(HeaderName),
+    Query(String),
+    Form(String),
+    Json(Vec<String>),
+    /// In the JSON of a form field.
+    FormJson(String, Vec<String>),
+}
+
+/// What the value is for.
+#[derive(Clone, Debug)]
+pub(super) enum Role {
+    /// A signature, or a list of them.
+    Signature(Option<ListSpec>, Encoding),
+    /// It is signed, or says when the request was signed.
+    Value,
+    /// A time that is held against the clock, but not signed.
+    UnsignedTime,
+    /// Signed in lower case.
+    LowerValue,
+    /// It lists the headers that are signed.
+    HeaderList,
+    /// Has to hold one value.
+    Required,
+    Token,
+    /// `Basic` and the token in base64.
+    Basic,
+}
+
+/// Every value that the scheme reads in order to verify.
+pub(super) fn spots(spec: &Spec) -> Vec<(Spot, Role)> {
+    let mut found = match &spec.family {
+        Family::Hmac(family) => {
+            let signature = signature(&family.signature, family.encoding);
+            [signature]
+                .into_iter()
+                .chain(time(spec, family.timestamp.as_ref()))
+                .collect()
+        }
+        Family::Text(family) => {
+            let places = family.signatures.iter();
+            let mut found: Vec<_> = places.map(|one| signature(one, family.encoding)).collect();
+            found.extend(time(spec, family.timestamp.as_ref()));
+            let required = family.require.iter();
+            found.extend(required.map(|one| (Spot::of(&one.place), Role::Required)));
+            found
+        }
+        Family::Token(family) => vec![token(&family.place)],
+    };
+    for part in parts(spec) {
+        found.extend(part_spot(spec, &part));
+    }
+    let mut seen: Vec<Spot> = Vec::new();
+    found.retain(|(spot, _)| {
+        let is_new = !seen.contains(spot);
+        seen.push(spot.clone());
+        is_new
+    });
+    found
+}
+
+/// The parts of the signed text, those in groups included.
+pub(super) fn parts(spec: &Spec) -> Vec<Part> {
+    let mut found = Vec::new();
+    if let Some(template) = spec.template() {
+        template.visit(&mut |part| found.push(part.clone()));
+    }
+    found
+}
+
+fn signature(spec: &SignatureSpec, encoding: Encoding) -> (Spot, Role) {
+    let role = Role::Signature(spec.list.clone(), encoding);
+    (Spot::of(&spec.place), role)
+}
+
+/// A time with a key stands in the list of the signature.
+fn time(spec: &Spec, time: Option<&TimestampSpec>) -> Option<(Spot, Role)> {
+    let time = time.filter(|time| time.key.is_none())?;
+    let field = match &time.place {
+        Place::Header(name) => Field::Header(name.clone()),
+        Place::Query(name) => Field::Query(name.clone()),
+        Place::Form(name) => Field::Form(name.clone()),
+        Place::Json(pointer) => Field::Json(pointer.clone()),
+    };
+    let is_signed = parts(spec).contains(&Part::Timestamp) || spec.signs_field(&field);
+    let role = if is_signed {
+        Role::Value
+    } else {
+        Role::UnsignedTime
+    };
+    Some((Spot::of(&time.place), role))
+}
+
+fn token(place: &TokenPlace) -> (Spot, Role) {
+    match place {
+        TokenPlace::Header { name, .. } => (Spot::Header(name.clone()), Role::Token),
+        TokenPlace::Query(name) => (Spot::Query(name.clone()), Role::Token),
+        TokenPlace::Basic => (Spot::Header(header::AUTHORIZATION), Role::Basic),
+        TokenPlace::Form(name) => (Spot::Form(name.clone()), Role::Token),
+        TokenPlace::Json(pointer) => (Spot::Json(pointer.clone()), Role::Token),
+        TokenPlace::FormJson(name, pointer) => {
+            (Spot::FormJson(name.clone(), pointer.clone()), Role::Token)
+        }
+    }
+}
+
+fn part_spot(spec: &Spec, part: &Part) -> Option<(Spot, Role)> {
+    match part {
+        Part::Id => Some((Spot::Header(spec.id_header()?.clone()), Role::Value)),
+        Part::Header(name) => Some((Spot::Header(name.clone()), Role::Value)),
+        Part::LowerHeader(name) => Some((Spot::Header(name.clone()), Role::LowerValue)),
+        Part::ListedHeaders(name) => Some((Spot::Header(name.clone()), Role::HeaderList)),
+        Part::Query(name) | Part::FormOrDigest(name) => {
+            Some((Spot::Query(name.clone()), Role::Value))
+        }
+        Part::Form(name) => Some((Spot::Form(name.clone()), Role::Value)),
+        Part::Json(pointer) => Some((Spot::Json(pointer.clone()), Role::Value)),
+        // Not single values, or found by what they are: the time by its place, the parts of a group one by one.
+        Part::Literal(_)
+        | Part::Body
+        | Part::Timestamp
+        | Part::Method
+        | Part::Path
+        | Part::PathQuery
+        | Part::Url
+        | Part::UrlNoQuery
+        | Part::UrlDecoded
+        | Part::Secret
+        | Part::BodyDigest(..)
+        | Part::BodyJsonString
+        | Part::FormSorted
+        | Part::Group(_) => None,
+    }
+}
+
+impl Spot {
+    fn of(place: &Place) -> Self {
+        match place {
+            Place::Header(name) => Self::Header(name.clone()),
+            Place::Query(name) => Self::Query(name.clone()),
+            Place::Form(name) => Self::Form(name.clone()),
+            Place::Json(pointer) => Self::Json(pointer.clone()),
+        }
+    }
+
+    /// The value, unescaped; none where it is not there.
+    pub(super) fn read(&self, case: &Case) -> Option<Vec<u8>> {
+        match self {
+            Self::Header(name) => Some(case.headers.get(name)?.as_bytes().to_vec()),
+            Self::Query(name) => pair(case.target.split_once('?')?.1, name),
+            Self::Form(name) => pair(std::str::from_utf8(&case.body).ok()?, name),
+            Self::Json(pointer) => json_read(&case.body, pointer),
+            Self::FormJson(name, pointer) => {
+                json_read(&Self::Form(name.clone()).read(case)?, pointer)
+            }
+        }
+    }
+
+    /// The request with these values in the place of the one: none, one, or several. None where there is no such request.
+    pub(super) fn write(&self, case: &Case, values: &[Vec<u8>]) -> Option<Case> {
+        let mut case = case.clone();
+        match self {
+            Self::Header(name) => {
+                case.headers.remove(name);
+                for value in values {
+                    let value = HeaderValue::from_bytes(value).ok()?;
+                    case.headers.append(name.clone(), value);
+                }
+            }
+            Self::Query(name) => {
+                let (path, query) = case.target.split_once('?').unwrap_or((&case.target, ""));
+                case.target = format!("{path}?{}", with_pairs(query, name, values));
+            }
+            Self::Form(name) => {
+                let text = String::from_utf8(case.body).ok()?;
+                case.body = with_pairs(&text, name, values).into_bytes();
+            }
+            Self::Json(pointer) => case.body = json_write(&case.body, pointer, values)?,
+            Self::FormJson(name, pointer) => {
+                let outer = Self::Form(name.clone());
+                let text = json_write(&outer.read(&case)?, pointer, values)?;
+                return outer.write(&case, &[text]);
+            }
+        }
+        Some(case)
+    }
+}
+
+/// The unescaped value of a pair `name=value` among others.
+fn pair(text: &str, name: &str) -> Option<Vec<u8>> {
+    let mut pairs = text
+        .split('&')
+        .map(|one| one.split_once('=').unwrap_or((one, "")));
+    let (_, value) = pairs.find(|(key, _)| unescape(key) == name.as_bytes())?;
+    Some(unescape(value))
+}
+
+fn with_pairs(text: &str, name: &str, values: &[Vec<u8>]) -> String {
+    let written = values
+        .iter()
+        .map(|value| format!("{}={}", escape(name.as_bytes()), escape(value)));
+    let mut pairs = Vec::new();
+    let mut new = Some(written.collect::<Vec<_>>());
+    for one in text.split('&').filter(|one| !one.is_empty()) {
+        let key = one.split_once('=').map_or(one, |(key, _)| key);
+        if unescape(key) == name.as_bytes() {
+            pairs.extend(new.take().unwrap_or_default());
+        } else {
+            pairs.push(one.to_owned());
+        }
+    }
+    pairs.extend(new.unwrap_or_default());
+    pairs.join("&")
+}
+
+fn escape(value: &[u8]) -> String {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+    let each = value.iter().map(|byte| match is_plain(byte) {
+        true => char::from(*byte).to_string(),
+        false => format!("%{byte:02X}"),
+    });
+    each.collect()
+}
+
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = text.bytes();
+    let mut value = Vec::new();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => {
+                let digits = [bytes.next().unwrap(), bytes.next().unwrap()];
+                let digits = std::str::from_utf8(&digits).unwrap();
+                value.push(u8::from_str_radix(digits, 16).unwrap());
+            }
+            b'+' => value.push(b' '),
+            byte => value.push(byte),
+        }
+    }
+    value
+}
+
+/// The text of the value behind a pointer as it stands in the document.
+fn json_find<'b>(body: &'b str, pointer: &[String]) -> Option<&'b str> {
+    let mut found: &'b RawValue = serde_json::from_str(body).ok()?;
+    for key in pointer {
+        found = if found.get().starts_with('[') {
+            let items: Vec<&'b RawValue> = serde_json::from_str(found.get()).ok()?;
+            items.get(key.parse::<usize>().ok()?)?
+        } else {
+            let members: BTreeMap<String, &'b RawValue> = serde_json::from_str(found.get()).ok()?;
+            members.get(key)?
+        };
+    }
+    Some(found.get())
+}
+
+fn json_read(body: &[u8], pointer: &[String]) -> Option<Vec<u8>> {
+    let found = json_find(std::str::from_utf8(body).ok()?, pointer)?;
+    let text = serde_json::from_str::<String>(found).unwrap_or_else(|_| found.to_owned());
+    Some(text.into_bytes())
+}
+
+/// The document with the member written as often as there are values.
+fn json_write(body: &[u8], pointer: &[String], values: &[Vec<u8>]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(body).ok()?;
+    let found = json_find(text, pointer)?;
+    let start = found.as_ptr().addr() - text.as_ptr().addr();
+    let end = start + found.len();
+    let key = serde_json::to_string(pointer.last()?).ok()?;
+    let from = text[..start].rfind(&key);
+    let mut written = Vec::new();
+    for value in values {
+        let value = std::str::from_utf8(value).ok()?;
+        let is_number = !found.starts_with('"') && serde_json::from_str::<f64>(value).is_ok();
+        let value = if is_number {
+            value.to_owned()
+        } else {
+            serde_json::to_string(value).ok()?
+        };
+        written.push(value);
+    }
+    let (from, written) = match (from, written.as_slice()) {
+        (_, [one]) => (start, one.clone()),
+        // An item of an array, which has no key.
+        (None, _) => return None,
+        (Some(from), []) => (from, "\"not-there\":null".to_owned()),
+        (Some(from), several) => {
+            let members = several.iter().map(|value| format!("{key}:{value}"));
+            (from, members.collect::<Vec<_>>().join(","))
+        }
+    };
+    Some(format!("{}{written}{}", &text[..from], &text[end..]).into_bytes())
+}
