@@ -37,9 +37,10 @@ impl Case {
             let name: HeaderName = name.parse().unwrap();
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
-        let body = match &vector.body_base64 {
-            Some(text) => BASE64.decode(text.as_bytes()).unwrap(),
-            None => vector.body.clone().unwrap_or_default().into_bytes(),
+        let body = match (&vector.body, &vector.body_base64) {
+            (Some(text), None) => text.clone().into_bytes(),
+            (None, Some(text)) => BASE64.decode(text.as_bytes()).unwrap(),
+            _ => panic!("one of `body` and `body_base64`: {}", vector.source),
         };
         Self {
             secret: vector.secret.clone().into_bytes(),
@@ -50,6 +51,15 @@ impl Case {
             body,
             now: vector.now,
             tolerance: provider.tolerance,
+        }
+    }
+
+    /// The head, with the target parsed.
+    pub(super) fn head<'c>(&'c self, uri: &'c Uri) -> Head<'c> {
+        Head {
+            method: &self.method,
+            uri,
+            headers: &self.headers,
         }
     }
 
@@ -70,12 +80,7 @@ impl Case {
         let public_url = self.public_url.as_deref();
         let keys = Keys::new(spec, &[entry], public_url, self.tolerance).ok()?;
         let uri: Uri = self.target.parse().ok()?;
-        let head = Head {
-            method: &self.method,
-            uri: &uri,
-            headers: &self.headers,
-        };
-        let pending = match keys.open(head, &Now::at_unix_seconds(self.now)) {
+        let pending = match keys.open(self.head(&uri), &Now::at_unix_seconds(self.now)) {
             Ok(mut pending) => {
                 pending.update(&self.body);
                 pending
