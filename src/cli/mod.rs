@@ -7,6 +7,7 @@ mod completions;
 pub mod config;
 mod demo;
 pub mod output;
+mod providers;
 mod run;
 
 use std::path::PathBuf;
@@ -83,6 +84,25 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
+    /// List the providers that hookgate knows, and show one in full
+    #[command(
+        args_conflicts_with_subcommands = true,
+        long_about = "List the providers that hookgate knows, one line each.\n\n\
+            PROOF says what shows that a provider's file is right: vectors that the provider's own library or \
+            documentation made, or its documentation only.",
+        after_help = "Examples:\n  \
+            hookgate providers                     who is known\n  \
+            hookgate providers show stripe         what is signed and what is not, and a route to paste\n  \
+            hookgate providers show stripe --json  the same for a program\n\n\
+            Exit codes: 0 done, 2 no such provider."
+    )]
+    Providers {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+        #[command(subcommand)]
+        command: Option<ProvidersCommand>,
+    },
     /// Describe the config file
     Config {
         #[command(subcommand)]
@@ -96,6 +116,21 @@ enum Command {
     Completions {
         /// The shell to complete in
         shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Subcommand)]
+enum ProvidersCommand {
+    /// Show one provider: how it signs, what is not signed, how it retries, and a route to paste
+    #[command(after_help = "Examples:\n  \
+            hookgate providers show github\n\n\
+            Exit codes: 0 done, 2 no such provider.")]
+    Show {
+        /// The provider's id, as in the list
+        id: String,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -115,6 +150,10 @@ pub fn main() -> ExitCode {
         Command::Run { config } => run::run(&config),
         Command::Check { config, json } => check::run(&config, json),
         Command::Demo { once } => demo::run(once),
+        Command::Providers { json, command } => match command {
+            None => providers::list(json),
+            Some(ProvidersCommand::Show { id, json }) => providers::show(&id, json),
+        },
         Command::Config {
             command: ConfigCommand::Schema,
         } => config::print_schema(),

@@ -100,6 +100,77 @@ impl Challenge {
         let row = Self::ALL.iter().find(|(_, kind)| *kind == self);
         row.map_or("", |(name, _)| name)
     }
+
+    /// Whether the route needs a `verify_token`: what shows that it is the provider who asks, as the protocol has no
+    /// signature on the check.
+    #[must_use]
+    pub fn needs_verify_token(self) -> bool {
+        matches!(self, Self::Meta | Self::Strava | Self::Adobe)
+    }
+
+    /// What is asked and what goes back, for people.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Slack => "a signed `url_verification` event; its `challenge` goes back",
+            Self::Meta => {
+                "a GET with `hub.challenge`, which goes back where `hub.verify_token` is the route's `verify_token`"
+            }
+            Self::Strava => {
+                "a GET with `hub.challenge`, which goes back as JSON where `hub.verify_token` is the route's `verify_token`"
+            }
+            Self::WebSub => "a GET with `hub.challenge`, which goes back",
+            Self::Zoom => {
+                "a signed `endpoint.url_validation` event; its `plainToken` goes back with an HMAC under the secret"
+            }
+            Self::XCrc => {
+                "a GET with `crc_token`, hourly; an HMAC of it under the secret goes back"
+            }
+            Self::Dropbox | Self::Nylas => "a GET with `challenge`, which goes back",
+            Self::Onfleet => "a GET with `check`, which goes back",
+            Self::Graph => "a POST with `validationToken`, which goes back",
+            Self::Okta => "a GET with `X-Okta-Verification-Challenge`, which goes back in JSON",
+            Self::Asana => {
+                "a POST with `X-Hook-Secret`, which goes back in the same header and is the secret from then on"
+            }
+            Self::Twitch => {
+                "a signed `webhook_callback_verification` message; its `challenge` goes back"
+            }
+            Self::EventGrid => {
+                "a `SubscriptionValidation` event, once it has passed as any other; its `validationCode` goes back"
+            }
+            Self::CloudEvents => {
+                "an OPTIONS with `WebHook-Request-Origin`, which goes back as `WebHook-Allowed-Origin`"
+            }
+            Self::Sns => {
+                "a signed `SubscriptionConfirmation`; confirmed only with `on_challenge = \"confirm\"`"
+            }
+            Self::Discord => "a signed ping; a pong goes back",
+            Self::Smartsheet => {
+                "a POST with `Smartsheet-Hook-Challenge`, which goes back in `Smartsheet-Hook-Response`"
+            }
+            Self::Monday => "a POST with nothing but a `challenge`, which goes back in JSON",
+            Self::Lark => {
+                "a `url_verification` event with the token in it; its `challenge` goes back in JSON"
+            }
+            Self::Braintree => {
+                "a GET with `bt_challenge`; an HMAC of it under the private key goes back"
+            }
+            Self::Worldline => "a GET with `X-GCS-Webhooks-Endpoint-Verification`, which goes back",
+            Self::Adobe => {
+                "a GET with `X-AdobeSign-ClientId`, which goes back where it is the route's `verify_token`"
+            }
+            Self::Tebex => "a signed `validation.webhook` event; its `id` goes back in JSON",
+            Self::Notion => {
+                "a POST with nothing but a `verification_token`, which is the secret from then on"
+            }
+            Self::WooCommerce => "a POST with nothing but `webhook_id`; 200 goes back",
+            Self::Xero => {
+                "events with good and with bad signatures; an event without entries is answered 200, a bad signature 401"
+            }
+            Self::Probe => "a HEAD or GET; 200 goes back",
+        }
+    }
 }
 
 #[cfg(test)]

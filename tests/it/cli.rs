@@ -32,7 +32,7 @@ fn check(arguments: &[&str], code: i32) -> (String, String) {
 #[test]
 fn help_lists_every_command() {
     let (out, _) = check(&["--help"], 0);
-    for command in ["run", "check", "demo", "config", "completions"] {
+    for command in ["run", "check", "demo", "providers", "config", "completions"] {
         let is_listed = out
             .lines()
             .any(|line| line.trim_start().starts_with(command));
@@ -43,7 +43,7 @@ fn help_lists_every_command() {
 
 #[test]
 fn every_command_teaches_by_example() {
-    for command in ["run", "check", "demo", "completions"] {
+    for command in ["run", "check", "demo", "providers", "completions"] {
         let (out, _) = check(&[command, "--help"], 0);
         assert!(
             out.contains("Examples:") && out.contains(&format!("hookgate {command}")),
@@ -52,6 +52,37 @@ fn every_command_teaches_by_example() {
     }
     let (out, _) = check(&["config", "schema", "--help"], 0);
     assert!(out.contains("hookgate config schema"), "{out}");
+}
+
+#[test]
+fn providers_are_listed_and_shown() {
+    let (out, _) = check(&["providers"], 0);
+    assert!(out.starts_with("ID"), "{out}");
+    assert!(!out.contains('\u{1b}'), "colour for nobody: {out}");
+    let (listed, _) = check(&["providers", "--json"], 0);
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    for row in listed.as_array().unwrap() {
+        let id = row["id"].as_str().unwrap();
+        assert!(out.lines().any(|line| line.starts_with(id)), "{out}");
+    }
+    let (shown, _) = check(&["providers", "show", "stripe"], 0);
+    for part in [
+        "the time as sent, \".\", the raw body",
+        "What nobody signed",
+        "[routes.stripe]",
+        "https://docs.stripe.com",
+    ] {
+        assert!(shown.contains(part), "{part} is not in\n{shown}");
+    }
+    let (json, _) = check(&["providers", "show", "stripe", "--json"], 0);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["tolerance_seconds"], 300);
+    let (out, err) = check(&["providers", "show", "strpe"], 2);
+    assert_eq!(out, "");
+    assert_eq!(
+        err,
+        "error: no provider has the id `strpe`\nhelp: did you mean `stripe`?\n"
+    );
 }
 
 #[test]

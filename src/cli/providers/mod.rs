@@ -1,0 +1,130 @@
+//! `hookgate providers`: who is known, and each in full.
+
+mod route;
+mod show;
+mod words;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::cli::EXIT_USAGE;
+use crate::cli::output::{BAD, FAINT, STRONG, styled};
+use crate::document::suggest;
+use crate::providers::challenge::Challenge;
+use crate::providers::{self, Proof, Provider};
+
+/// Prints a line for each provider.
+#[must_use]
+pub(super) fn list(json: bool) -> ExitCode {
+    if json {
+        let rows: Vec<_> = providers::all().iter().map(|one| row_json(one)).collect();
+        return print(&format!("{:#}\n", serde_json::Value::from(rows)));
+    }
+    print(&table())
+}
+
+/// Prints one provider in full; 2 where nobody has this id.
+#[must_use]
+pub(super) fn show(id: &str, json: bool) -> ExitCode {
+    let Some(provider) = providers::find(id) else {
+        let help = match suggest::nearest(id, providers::ids()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!(
+                "`hookgate providers` lists all {}",
+                providers::ids().count()
+            ),
+        };
+        anstream::eprintln!(
+            "{}: no provider has the id `{id}`\n{}: {help}",
+            styled(BAD, "error"),
+            styled(STRONG, "help")
+        );
+        return ExitCode::from(EXIT_USAGE);
+    };
+    if json {
+        return print(&format!("{:#}\n", show::json(&provider)));
+    }
+    print(&show::text(&provider))
+}
+
+/// A reader that has seen enough, such as `head`, is no failure.
+fn print(text: &str) -> ExitCode {
+    let _ = anstream::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+const HEADER: [&str; 5] = ["ID", "NAME", "SIGNATURE", "URL CHECK", "PROOF"];
+
+/// One line each, in columns, so that `grep` can pick some.
+fn table() -> String {
+    let rows: Vec<[String; 5]> = providers::all().iter().map(|one| row(one)).collect();
+    let mut widths = HEADER.map(str::len);
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: &[String]| {
+        let padded = cells.iter().zip(widths);
+        let padded: Vec<_> = padded
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    let mut out = styled(STRONG, &line(&HEADER.map(str::to_owned)));
+    for row in &rows {
+        out.push('\n');
+        out.push_str(&line(row));
+    }
+    let count = format!(
+        "{} providers; `hookgate providers show ID` tells all of one",
+        rows.len()
+    );
+    format!("{out}\n\n{}\n", styled(FAINT, &count))
+}
+
+fn row(provider: &Provider) -> [String; 5] {
+    let challenge = provider.challenge.map_or("", Challenge::name);
+    [
+        provider.id.clone(),
+        provider.name.clone(),
+        words::family(&provider.scheme),
+        challenge.to_owned(),
+        proof(provider).to_owned(),
+    ]
+}
+
+fn row_json(provider: &Provider) -> serde_json::Value {
+    json!({
+        "id": provider.id,
+        "name": provider.name,
+        "docs": provider.docs,
+        "signature": words::family(&provider.scheme),
+        "challenge": provider.challenge.map(Challenge::name),
+        "proof": proof(provider),
+        "ip_ranges": provider.ip_ranges.as_ref().map(|ranges| &ranges.read),
+    })
+}
+
+fn proof(provider: &Provider) -> &'static str {
+    match provider.proof {
+        Proof::Vectors => "vectors",
+        Proof::DocumentationOnly => "documentation only",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_has_one_line_for_each() {
+        let text = table();
+        for provider in providers::all() {
+            let begins = |line: &&str| line.split_whitespace().next() == Some(&*provider.id);
+            assert_eq!(text.lines().filter(begins).count(), 1, "{text}");
+        }
+    }
+}

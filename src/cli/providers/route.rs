@@ -1,0 +1,84 @@
+//! A route for a provider, ready to be pasted into a config.
+
+use crate::providers::Provider;
+use crate::providers::challenge::Challenge;
+use crate::scheme::{Scheme, SchemeError};
+
+/// The tables of the route, with what the provider needs and nothing else.
+pub(super) fn sample(provider: &Provider) -> String {
+    let id = &provider.id;
+    let mut lines = vec![
+        format!("[routes.{id}]"),
+        format!("path = \"/{id}\""),
+        format!("provider = \"{id}\""),
+    ];
+    if provider.scheme.known_key().is_none() {
+        lines.push(format!("secret = {{ credential = \"{id}\" }}"));
+    }
+    if provider
+        .challenge
+        .is_some_and(Challenge::needs_verify_token)
+    {
+        lines.push(format!("verify_token = {{ credential = \"{id}-verify\" }}"));
+    }
+    if needs_public_url(provider) {
+        lines.push("public_url = \"https://hooks.example.com\"".to_owned());
+    }
+    if provider.ip_ranges.is_some() {
+        lines.push("allow_ips = [\"provider\"]".to_owned());
+    }
+    lines.push(format!("upstream = \"http://127.0.0.1:8080/{id}\""));
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+fn needs_public_url(provider: &Provider) -> bool {
+    let checked = Scheme::check(&provider.scheme, None);
+    matches!(checked, Err(SchemeError::NeedsPublicUrl))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::report::Style;
+    use crate::{config, providers};
+
+    #[derive(serde::Deserialize)]
+    struct File {
+        vectors: Vec<Vector>,
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Vector {
+        secret: String,
+    }
+
+    #[test]
+    fn each_sample_loads() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/providers");
+        for provider in providers::all() {
+            let id = &provider.id;
+            let file = std::fs::read_to_string(folder.join(format!("{id}.toml"))).unwrap();
+            let file: File = toml::from_str(&file).unwrap();
+            let secret = file.vectors.first().unwrap().secret.clone();
+            let secret = toml::Value::String(secret).to_string();
+            let text = sample(provider)
+                .replace(&format!("{{ credential = \"{id}\" }}"), &secret)
+                .replace(
+                    &format!("{{ credential = \"{id}-verify\" }}"),
+                    "\"a8f1c3e59b7d2046\"",
+                );
+            let text = format!("[server]\nlisten = [\"127.0.0.1:0\"]\n{text}");
+            let Err(report) = config::load_text("sample.toml", text.clone()) else {
+                continue;
+            };
+            // Secrets of documentation are weak ones.
+            let mut errors = report.diagnostics().iter();
+            assert!(
+                errors.all(|one| one.message.contains("secret")),
+                "{text}\n{}",
+                report.render(Style::Plain)
+            );
+        }
+    }
+}

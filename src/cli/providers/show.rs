@@ -1,0 +1,237 @@
+//! One provider in full, as a person wants to read it, and as JSON.
+
+use serde_json::{Value as Json, json};
+
+use crate::cli::output::{FAINT, STRONG, styled};
+use crate::cli::providers::{proof, route, words};
+use crate::providers::challenge::Challenge;
+use crate::providers::{IpRanges, Proof, Provider};
+
+/// Columns of a line: what is pleasant to read, and fits into nearly every terminal.
+const WIDTH: usize = 100;
+
+/// Columns of the labels.
+const LABELS: usize = 14;
+
+/// All that an operator may want to know, in sections.
+pub(super) fn text(provider: &Provider) -> String {
+    let mut out = format!(
+        "{}  {}\n{}\n",
+        styled(STRONG, &provider.name),
+        provider.id,
+        styled(FAINT, &provider.docs)
+    );
+    if !provider.about.is_empty() {
+        out.push('\n');
+        wrap(&mut out, "", &provider.about);
+    }
+    section(
+        &mut out,
+        "How it signs",
+        &words::describe(&provider.scheme, provider.tolerance),
+    );
+    let open = words::not_signed(&provider.scheme);
+    let open = open.iter().chain(&provider.unsigned);
+    bullets(&mut out, "What nobody signed", open);
+    section(&mut out, "What it does", &behaviour(provider));
+    bullets(
+        &mut out,
+        "Stricter than its own library",
+        provider.stricter.iter(),
+    );
+    bullets(&mut out, "Proof", proofs(provider).iter());
+    heading(&mut out, "At the provider");
+    wrap(&mut out, "  ", &at_the_provider(provider));
+    heading(&mut out, "In the config");
+    for line in route::sample(provider).lines() {
+        out.push_str(&format!("  {line}\n"));
+    }
+    out
+}
+
+/// The same as one object.
+pub(super) fn json(provider: &Provider) -> Json {
+    let scheme = words::describe(&provider.scheme, provider.tolerance);
+    let scheme: serde_json::Map<String, Json> = scheme
+        .into_iter()
+        .map(|(label, text)| (label.replace(' ', "_"), Json::from(text)))
+        .collect();
+    let open = words::not_signed(&provider.scheme);
+    let unsigned: Vec<_> = open.iter().chain(&provider.unsigned).collect();
+    let seconds = |time: std::time::Duration| time.as_secs();
+    json!({
+        "id": provider.id,
+        "name": provider.name,
+        "docs": provider.docs,
+        "about": provider.about,
+        "setup": provider.setup,
+        "family": words::family(&provider.scheme),
+        "scheme": scheme,
+        "not_signed": unsigned,
+        "tolerance_seconds": provider.scheme.is_dated().then(|| seconds(provider.tolerance)),
+        "retry_horizon_seconds": provider.retry_horizon.map(seconds),
+        "retries": provider.retries.as_ref().map(|retries| json!({
+            "timeout_seconds": retries.timeout.map(seconds),
+            "attempts": retries.attempts,
+            "stops": retries.stops,
+            "source": retries.source,
+        })),
+        "challenge": provider.challenge.map(Challenge::name),
+        "ip_ranges": provider.ip_ranges.as_ref().map(ranges_json),
+        "stricter": provider.stricter,
+        "proof": proof(provider),
+        "sources": provider.sources,
+        "route": route::sample(provider),
+    })
+}
+
+fn ranges_json(ranges: &IpRanges) -> Json {
+    let cidrs: Vec<_> = ranges.cidrs.iter().map(ToString::to_string).collect();
+    json!({
+        "read": ranges.read,
+        "url": ranges.url,
+        "can_be_refreshed": ranges.format.is_some(),
+        "cidrs": cidrs,
+    })
+}
+
+/// Retries, URL check, addresses.
+fn behaviour(provider: &Provider) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    if let Some(retries) = &provider.retries {
+        let timeout = retries.timeout.map(words::duration);
+        let parts = [
+            timeout.map(|time| format!("waits {time} for an answer")),
+            retries
+                .attempts
+                .map(|count| format!("{count} attempts in all")),
+            retries.stops.clone(),
+            retries.source.as_ref().map(|source| format!("({source})")),
+        ];
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        lines.push(("retries", parts.join("; ")));
+    }
+    if let Some(time) = provider.retry_horizon {
+        let text = format!(
+            "it goes on for {}, so dedup remembers at least that long",
+            words::duration(time)
+        );
+        lines.push(("gives up", text));
+    }
+    let challenge = match provider.challenge {
+        Some(kind) => format!("{}; hookgate answers it by itself", kind.words()),
+        None => "none".to_owned(),
+    };
+    lines.push(("URL check", challenge));
+    lines.push(("addresses", addresses(provider.ip_ranges.as_ref())));
+    lines
+}
+
+fn addresses(ranges: Option<&IpRanges>) -> String {
+    let Some(ranges) = ranges else {
+        return "none published that can be relied on".to_owned();
+    };
+    let cidrs: Vec<_> = ranges.cidrs.iter().map(ToString::to_string).collect();
+    let refresh = match ranges.format {
+        Some(_) => "; `refresh_ranges` keeps them up to date",
+        None => "",
+    };
+    format!(
+        "{} ranges, read on {} from {}{refresh}: {}",
+        cidrs.len(),
+        ranges.read,
+        ranges.url,
+        cidrs.join(", ")
+    )
+}
+
+fn proofs(provider: &Provider) -> Vec<String> {
+    let mut lines = Vec::new();
+    if provider.proof == Proof::DocumentationOnly {
+        lines.push("documentation only: no signature made by somebody else was found".to_owned());
+    }
+    lines.extend(provider.sources.iter().cloned());
+    lines.dedup();
+    lines
+}
+
+fn at_the_provider(provider: &Provider) -> String {
+    let id = &provider.id;
+    let url = format!("The URL to enter is `https://YOUR-HOST/{id}` (the route's `path`).");
+    match &provider.setup {
+        Some(setup) => format!("{setup} {url}"),
+        None => url,
+    }
+}
+
+fn heading(out: &mut String, title: &str) {
+    out.push_str(&format!("\n{}\n", styled(STRONG, title)));
+}
+
+fn section(out: &mut String, title: &str, lines: &[(&'static str, String)]) {
+    heading(out, title);
+    for (label, text) in lines {
+        wrap(out, &format!("  {label:LABELS$}"), text);
+    }
+}
+
+fn bullets<'a>(out: &mut String, title: &str, lines: impl Iterator<Item = &'a String>) {
+    let mut lines = lines.peekable();
+    if lines.peek().is_none() {
+        return;
+    }
+    heading(out, title);
+    for line in lines {
+        wrap(out, "  - ", line);
+    }
+}
+
+/// The text in lines of at most `WIDTH`, the first behind `lead`, the others indented as much.
+fn wrap(out: &mut String, lead: &str, text: &str) {
+    let indent = lead.chars().count();
+    out.push_str(lead);
+    let mut column = indent;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if column > indent && column + 1 + length > WIDTH {
+            out.push_str(&format!("\n{:indent$}", ""));
+            column = indent;
+        }
+        if column > indent {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::providers;
+
+    #[test]
+    fn each_is_told_in_lines_that_fit() {
+        for provider in providers::all() {
+            let text = anstream::adapter::strip_str(&text(provider)).to_string();
+            for needed in [&provider.name, &provider.docs, "[routes."] {
+                assert!(text.contains(needed), "{text}");
+            }
+            // An address of a page stays in one piece.
+            let is_fit = |line: &str| line.chars().count() <= WIDTH || line.contains("http");
+            assert!(text.lines().all(is_fit), "{text}");
+        }
+    }
+
+    #[test]
+    fn long_text_is_wrapped_behind_its_label() {
+        let mut out = String::new();
+        wrap(&mut out, "  label ", &"word ".repeat(20));
+        let lines: Vec<&str> = out.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert!(lines.iter().all(|line| line.len() <= WIDTH));
+        assert!(lines[1].starts_with("        word"));
+    }
+}

@@ -1,0 +1,398 @@
+//! A scheme in words: what is signed, where it stands, and what nobody signed.
+
+use std::time::Duration;
+
+use crate::scheme::spec::{
+    Algorithm, Encoding, Family, Field, HmacSpec, KeyAlgorithm, Part, Place, Requirement,
+    SecretEncoding, SecretForm, SignMethod, SignatureSpec, Spec, Template, TextSpec, TimeUnit,
+    TimestampSpec, TokenPlace,
+};
+
+/// A label and what stands behind it.
+pub(super) type Line = (&'static str, String);
+
+/// The family in a word or two.
+pub(super) fn family(spec: &Spec) -> String {
+    match &spec.family {
+        Family::Hmac(hmac) => format!("HMAC-{}", algorithm(hmac.algorithm)),
+        Family::Text(text) => method(&text.method),
+        Family::Token(_) => "shared token".to_owned(),
+    }
+}
+
+/// How it signs, as labelled sentences.
+pub(super) fn describe(spec: &Spec, tolerance: Duration) -> Vec<Line> {
+    let mut lines = match &spec.family {
+        Family::Hmac(hmac) => signed_lines(spec, &Signed::of_hmac(hmac), tolerance),
+        Family::Text(text) => signed_lines(spec, &Signed::of_text(text), tolerance),
+        Family::Token(token) => vec![
+            ("kind", "a shared token; nothing is signed".to_owned()),
+            ("token", token_place(&token.place)),
+        ],
+    };
+    let fields = [
+        ("event id", &spec.event_id),
+        ("event type", &spec.event_type),
+        ("version", &spec.version),
+    ];
+    for (label, fields) in fields {
+        let places: Vec<_> = fields
+            .iter()
+            .map(|field| event_field(spec, field))
+            .collect();
+        match (places.is_empty(), label) {
+            (true, "version") => {}
+            (true, _) => lines.push((label, "none".to_owned())),
+            (false, _) => lines.push((label, places.join(", else "))),
+        }
+    }
+    lines
+}
+
+/// What a stranger could change without breaking the signature.
+pub(super) fn not_signed(spec: &Spec) -> Vec<String> {
+    let Some(template) = spec.template() else {
+        return vec!["anything at all: whoever sees one request can make others".to_owned()];
+    };
+    let mut out = Vec::new();
+    if !template.signs_body() {
+        out.push("the body, but for the fields named above".to_owned());
+    }
+    let holds = |wanted: &[Part]| template.any(&|part| wanted.contains(part));
+    if holds(&[Part::Path, Part::UrlNoQuery]) {
+        out.push("the query".to_owned());
+    } else if !holds(&[Part::PathQuery, Part::Url, Part::UrlDecoded]) {
+        out.push("path and query".to_owned());
+    }
+    if !holds(&[Part::Method]) {
+        out.push("the method".to_owned());
+    }
+    if !spec.is_dated() {
+        out.push(
+            "a time: an old request stays good, and dedup is what stops its replay".to_owned(),
+        );
+    }
+    for (label, fields) in [
+        ("event id", &spec.event_id),
+        ("event type", &spec.event_type),
+    ] {
+        let loose = fields.iter().filter(|field| !spec.signs_field(field));
+        out.extend(loose.map(|field| format!("the {label} ({})", place_of(field))));
+    }
+    out
+}
+
+/// A duration as it stands in a config.
+pub(super) fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let units = [(86400, "d"), (3600, "h"), (60, "m"), (1, "s")];
+    let fit = units.iter().find(|(size, _)| seconds.is_multiple_of(*size));
+    fit.map_or_else(String::new, |(size, unit)| {
+        format!("{}{unit}", seconds / size)
+    })
+}
+
+/// What the signing families have in common.
+struct Signed<'a> {
+    signatures: &'a [SignatureSpec],
+    encoding: Encoding,
+    template: &'a Template,
+    timestamp: Option<&'a TimestampSpec>,
+    require: &'a [Requirement],
+}
+
+impl<'a> Signed<'a> {
+    fn of_hmac(hmac: &'a HmacSpec) -> Self {
+        Self {
+            signatures: std::slice::from_ref(&hmac.signature),
+            encoding: hmac.encoding,
+            template: &hmac.signed,
+            timestamp: hmac.timestamp.as_ref(),
+            require: &[],
+        }
+    }
+
+    fn of_text(text: &'a TextSpec) -> Self {
+        Self {
+            signatures: &text.signatures,
+            encoding: text.encoding,
+            template: &text.signed,
+            timestamp: text.timestamp.as_ref(),
+            require: &text.require,
+        }
+    }
+}
+
+fn signed_lines(spec: &Spec, signed: &Signed<'_>, tolerance: Duration) -> Vec<Line> {
+    let places: Vec<_> = signed.signatures.iter().map(signature_place).collect();
+    let signature = format!(
+        "{} in {}, in {}",
+        family(spec),
+        encoding(signed.encoding),
+        places.join(", or in ")
+    );
+    let time = signed.timestamp;
+    let time = time.map_or("none".to_owned(), |time| timestamp(time, tolerance));
+    let mut lines = vec![
+        ("signature", signature),
+        ("signed text", template(&signed.template.parts)),
+        ("time", time),
+        ("key", key(spec)),
+    ];
+    for one in signed.require {
+        lines.push((
+            "required",
+            format!("`{}` in {}", one.value, place(&one.place)),
+        ));
+    }
+    lines
+}
+
+fn signature_place(signature: &SignatureSpec) -> String {
+    let mut text = place(&signature.place);
+    if let Some(list) = &signature.list {
+        let entry = match list.key.as_str() {
+            _ if list.any_key => "the entries of any key".to_owned(),
+            "" => "each entry".to_owned(),
+            key => format!("the entries `{key}{}...`", list.assign),
+        };
+        text.push_str(&format!(", {entry} between {}", quoted(list.separator)));
+        if let Some(sets) = list.sets {
+            text.push_str(&format!(", in sets between {}", quoted(sets)));
+        }
+    }
+    if !signature.prefix.is_empty() {
+        text.push_str(&format!(", after `{}`", signature.prefix));
+    }
+    text
+}
+
+fn key(spec: &Spec) -> String {
+    match (spec.is_public_key(), spec.known_key()) {
+        (true, Some(_)) => "its well-known public key, which hookgate has".to_owned(),
+        (true, None) => "the public key that it shows, in place of a secret".to_owned(),
+        (false, _) => secret_form(&spec.secret_form()),
+    }
+}
+
+fn method(method: &SignMethod) -> String {
+    match method {
+        SignMethod::Hmac(digest) => format!("HMAC-{}", algorithm(*digest)),
+        SignMethod::Hash(digest) => format!("{} over text and secret", algorithm(*digest)),
+        SignMethod::PublicKey { algorithm, .. } => key_algorithm(*algorithm).to_owned(),
+    }
+}
+
+fn key_algorithm(algorithm: KeyAlgorithm) -> &'static str {
+    match algorithm {
+        KeyAlgorithm::Ed25519 => "Ed25519",
+        KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP256Fixed => "ECDSA P-256",
+        KeyAlgorithm::EcdsaP384 => "ECDSA P-384",
+        KeyAlgorithm::RsaSha1 => "RSA-SHA1",
+        KeyAlgorithm::RsaSha256 => "RSA-SHA256",
+        KeyAlgorithm::RsaSha512 => "RSA-SHA512",
+    }
+}
+
+fn timestamp(spec: &TimestampSpec, tolerance: Duration) -> String {
+    let unit = match spec.unit {
+        TimeUnit::Seconds => "Unix seconds",
+        TimeUnit::Millis => "Unix milliseconds",
+        TimeUnit::Rfc3339 => "RFC 3339",
+        TimeUnit::SecondsOrMillis => "Unix seconds or milliseconds",
+    };
+    let entry = spec.key.as_ref();
+    let entry = entry.map_or(String::new(), |key| format!(", entry `{key}`"));
+    format!(
+        "{unit}, in {}{entry}; refused when more than {} old or ahead",
+        place(&spec.place),
+        duration(tolerance)
+    )
+}
+
+fn secret_form(form: &SecretForm) -> String {
+    let how = match form.encoding {
+        SecretEncoding::Utf8 => "the text of the secret",
+        SecretEncoding::Base64 => "the secret, decoded from base64",
+        SecretEncoding::Hex => "the secret, decoded from hexadecimal",
+    };
+    let mut text = how.to_owned();
+    if !form.strip_prefix.is_empty() {
+        text.push_str(&format!(", without `{}` in front", form.strip_prefix));
+    }
+    if let Some(digest) = form.derive {
+        text = format!("the {} of {text}", algorithm(digest));
+    }
+    text
+}
+
+/// The template as a sentence: `timestamp, ".", body`.
+fn template(parts: &[Part]) -> String {
+    let parts: Vec<String> = parts.iter().map(part).collect();
+    parts.join(", ")
+}
+
+fn part(part: &Part) -> String {
+    match part {
+        Part::Literal(text) => format!("{text:?}"),
+        Part::Body => "the raw body".to_owned(),
+        Part::Timestamp => "the time as sent".to_owned(),
+        Part::Id => "the event id".to_owned(),
+        Part::Method => "the method".to_owned(),
+        Part::Path => "the path".to_owned(),
+        Part::PathQuery => "path and query".to_owned(),
+        Part::Url => "the URL (`public_url`, then path and query as sent)".to_owned(),
+        Part::UrlNoQuery => "the URL without its query (`public_url`, then the path)".to_owned(),
+        Part::UrlDecoded => "the URL with some characters unescaped".to_owned(),
+        Part::Header(name) => format!("the header `{name}`"),
+        Part::LowerHeader(name) => format!("the header `{name}` in lower case"),
+        Part::Query(name) => format!("the query parameter `{name}`"),
+        Part::Form(name) => format!("the form field `{name}`"),
+        Part::Json(pointer) => format!("`/{}` of the body", pointer.join("/")),
+        Part::Secret => "the secret".to_owned(),
+        Part::BodyDigest(digest, form) => format!(
+            "the {} of the body in {}",
+            algorithm(*digest),
+            encoding(*form)
+        ),
+        Part::BodyJsonString => "the body as a JSON string".to_owned(),
+        Part::FormSorted => "the fields of the form, sorted by name".to_owned(),
+        Part::FormOrDigest(name) => format!(
+            "the fields of a form, sorted by name (of other bodies, `{name}` in the query is the SHA256)"
+        ),
+        Part::ListedHeaders(name) => format!("the headers that `{name}` lists"),
+        Part::Group(parts) => format!("where it is there: {}", template(parts)),
+    }
+}
+
+fn algorithm(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::Sha1 => "SHA1",
+        Algorithm::Sha256 => "SHA256",
+        Algorithm::Sha384 => "SHA384",
+        Algorithm::Sha512 => "SHA512",
+    }
+}
+
+fn encoding(encoding: Encoding) -> &'static str {
+    match encoding {
+        Encoding::Hex => "hexadecimal",
+        Encoding::Base64 => "base64",
+        Encoding::Base64Url => "URL-safe base64",
+    }
+}
+
+fn place(place: &Place) -> String {
+    match place {
+        Place::Header(name) => format!("the header `{name}`"),
+        Place::Query(name) => format!("the query parameter `{name}`"),
+        Place::Form(name) => format!("the form field `{name}`"),
+        Place::Json(pointer) => format!("`/{}` of the body", pointer.join("/")),
+    }
+}
+
+fn token_place(place: &TokenPlace) -> String {
+    match place {
+        TokenPlace::Header { name, prefix } if prefix.is_empty() => {
+            format!("in the header `{name}`, as it is")
+        }
+        TokenPlace::Header { name, prefix } => {
+            format!("in the header `{name}`, after `{prefix}`")
+        }
+        TokenPlace::Query(name) => format!("in the query parameter `{name}`"),
+        TokenPlace::Form(name) => format!("in the form field `{name}`"),
+        TokenPlace::Json(pointer) => format!("in the body, at `/{}`", pointer.join("/")),
+        TokenPlace::FormJson(name, pointer) => {
+            format!(
+                "in the JSON of the form field `{name}`, at `/{}`",
+                pointer.join("/")
+            )
+        }
+        TokenPlace::Basic => "HTTP Basic; the secret is `user:password`".to_owned(),
+    }
+}
+
+fn event_field(spec: &Spec, field: &Field) -> String {
+    let is_signed = match spec.signs_field(field) {
+        true => "signed",
+        false => "not signed",
+    };
+    format!("{} ({is_signed})", place_of(field))
+}
+
+fn place_of(field: &Field) -> String {
+    match field {
+        Field::Header(name) => format!("the header `{name}`"),
+        Field::Query(name) => format!("the query parameter `{name}`"),
+        Field::Form(name) => format!("the form field `{name}`"),
+        Field::Json(pointer) => format!("`/{}` in the body", pointer.join("/")),
+    }
+}
+
+fn quoted(char: char) -> String {
+    match char {
+        ' ' => "spaces".to_owned(),
+        other => format!("`{other}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::providers;
+
+    fn told(id: &str, label: &str) -> String {
+        let provider = providers::find(id).unwrap();
+        let lines = describe(&provider.scheme, provider.tolerance);
+        let found = lines.into_iter().find(|(found, _)| *found == label);
+        found.unwrap().1
+    }
+
+    #[test]
+    fn schemes_in_words() {
+        for (id, label, text) in [
+            (
+                "stripe",
+                "signature",
+                "HMAC-SHA256 in hexadecimal, in the header `stripe-signature`, the entries `v1=...` between `,`",
+            ),
+            (
+                "stripe",
+                "signed text",
+                "the time as sent, \".\", the raw body",
+            ),
+            (
+                "stripe",
+                "time",
+                "Unix seconds, in the header `stripe-signature`, entry `t`; refused when more than 5m old or ahead",
+            ),
+            (
+                "github",
+                "event id",
+                "the header `x-github-delivery` (not signed)",
+            ),
+            (
+                "svix",
+                "key",
+                "the secret, decoded from base64, without `whsec_` in front",
+            ),
+            (
+                "gitlab",
+                "token",
+                "in the header `x-gitlab-token`, as it is",
+            ),
+        ] {
+            assert_eq!(told(id, label), text, "{id}");
+        }
+        let github = providers::find("github").unwrap();
+        let open = not_signed(&github.scheme);
+        assert_eq!(open.first().unwrap(), "path and query");
+    }
+
+    #[test]
+    fn durations() {
+        for (seconds, text) in [(5, "5s"), (300, "5m"), (90, "90s"), (86400 * 3, "3d")] {
+            assert_eq!(duration(Duration::from_secs(seconds)), text);
+        }
+    }
+}
