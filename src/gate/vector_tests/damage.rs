@@ -105,6 +105,22 @@ fn is_same(role: &Role, value: &[u8], other: &[u8]) -> bool {
             };
             names(value) == names(other)
         }
+        // Under any key: what it is called is not signed.
+        Role::Signature(
+            Some(ListSpec {
+                any_key: true,
+                assign,
+                ..
+            }),
+            _,
+        ) => {
+            let signature = |text: &[u8]| {
+                let text = String::from_utf8_lossy(text).into_owned();
+                text.split_once(*assign)
+                    .map(|(_, value)| value.to_ascii_lowercase())
+            };
+            signature(value) == signature(other)
+        }
         Role::Signature(Some(ListSpec { trim: true, .. }), _) => {
             let spaceless = |text: &[u8]| {
                 text.iter()

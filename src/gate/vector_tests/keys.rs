@@ -34,7 +34,8 @@ fn other_secrets(spec: &Spec, secret: &[u8]) -> Vec<Vec<u8>> {
         // Only the second half of the text is the key for certain; what stands before it names the algorithm.
         for at in secret.len() / 2..secret.len() {
             if secret[at].is_ascii_alphanumeric() && !is_in_armour(secret, at) {
-                let other = if secret[at] == b'A' { b'Q' } else { b'A' };
+                let is_a = secret[at].eq_ignore_ascii_case(&b'A');
+                let other = if is_a { b'Q' } else { b'A' };
                 others.push([&secret[..at], &[other], &secret[at + 1..]].concat());
             }
         }
