@@ -177,6 +177,8 @@ pub struct Route {
     pub dedup: Option<Dedup>,
     /// `enforce`.
     pub enforce: Enforce,
+    /// What shows that it is the provider who makes its URL check, where the check is not signed.
+    pub verify_token: Option<Secret>,
     /// Whether the provider's challenge is answered by the gate; default true where the provider has one.
     pub answer_challenge: bool,
     /// Where verified requests go.
@@ -204,6 +206,15 @@ pub struct SecretEntry {
     pub until_ms: Option<i64>,
     /// Where it stands in the config.
     pub span: Span,
+}
+
+impl SecretEntry {
+    /// Whether it counts at this time.
+    #[must_use]
+    pub fn is_current(&self, unix_ms: i64) -> bool {
+        self.not_before_ms.is_none_or(|from| from <= unix_ms)
+            && self.until_ms.is_none_or(|until| unix_ms < until)
+    }
 }
 
 /// `dedup = { window, by, missing_id, max_entries }`.

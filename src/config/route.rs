@@ -68,6 +68,7 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
         max_body: max_body.unwrap_or(DEFAULT_MAX_BODY),
         dedup: verification.dedup,
         enforce,
+        verify_token: verification.verify_token,
         answer_challenge: verification.answer_challenge,
         upstream: upstream?,
     };
@@ -268,6 +269,7 @@ pub(super) static SECTION: Section = Section {
         &ENFORCE,
         &MODE,
         &verification::ON_CHALLENGE,
+        &verification::VERIFY_TOKEN,
         &upstream::UPSTREAM,
         &upstream::CONNECT_TIMEOUT,
         &upstream::TIMEOUT,

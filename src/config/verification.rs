@@ -12,6 +12,8 @@ use crate::config::secrets;
 use crate::document::key::{Key, Kind};
 use crate::document::table::{Fault, Placed, Table, Value};
 use crate::document::{Span, suggest, value};
+use crate::model::secret::Secret;
+use crate::providers::challenge::Challenge;
 use crate::providers::{self, Provider};
 use crate::scheme::parse::{self, parse_spec};
 use crate::scheme::spec::Spec;
@@ -34,6 +36,7 @@ pub(super) struct Verification {
     pub(super) tolerance: Duration,
     pub(super) public_url: Option<String>,
     pub(super) allow_ips: Option<Vec<IpNet>>,
+    pub(super) verify_token: Option<Secret>,
     pub(super) answer_challenge: bool,
     pub(super) dedup: Option<Dedup>,
 }
@@ -50,6 +53,7 @@ pub(super) fn read(table: &mut Table<'_>, context: &Context) -> Option<Verificat
         .as_ref()
         .and_then(|origin| origin.provider.as_deref());
     let answer_challenge = answer_challenge(table, provider);
+    let verify_token = verify_token(table, provider.filter(|_| answer_challenge), context);
     // It cannot be read without a scheme; asking makes the key known.
     table.value(&dedup::DEDUP);
     let origin = origin?;
@@ -74,6 +78,7 @@ pub(super) fn read(table: &mut Table<'_>, context: &Context) -> Option<Verificat
         tolerance,
         public_url,
         allow_ips,
+        verify_token,
         answer_challenge,
         dedup,
     })
@@ -195,6 +200,33 @@ fn no_ranges(provider: Option<&Provider>) -> Fault {
     Fault::new(message, "name the ranges, or remove `\"provider\"`")
 }
 
+/// The token of a URL check that is not signed: needed where the gate answers it, of no use elsewhere.
+fn verify_token(
+    table: &mut Table<'_>,
+    provider: Option<&Provider>,
+    context: &Context,
+) -> Option<Secret> {
+    let is_needed = provider
+        .and_then(|provider| provider.challenge)
+        .is_some_and(Challenge::needs_verify_token);
+    let value = table.value(&VERIFY_TOKEN);
+    match (value, is_needed) {
+        (Some(value), true) => secrets::read_token(&value, context),
+        (Some(value), false) => {
+            value.fault(Fault::new(
+                "no URL check that hookgate answers on this route compares a token",
+                "remove `verify_token`",
+            ));
+            None
+        }
+        (None, true) => {
+            table.missing(&VERIFY_TOKEN);
+            None
+        }
+        (None, false) => None,
+    }
+}
+
 fn answer_challenge(table: &mut Table<'_>, provider: Option<&Provider>) -> bool {
     let has_challenge = provider.is_some_and(|provider| provider.challenge.is_some());
     let choice = table.read_placed(&ON_CHALLENGE, |value| {
@@ -250,6 +282,14 @@ pub(super) static ALLOW_IPS: Key = Key {
     default: Some("every address"),
     example: "[\"provider\", \"10.0.0.0/8\"]",
     doc: "Source addresses that may send; `\"provider\"` stands for the ranges that the provider publishes. Others are answered 403.",
+};
+
+pub(super) static VERIFY_TOKEN: Key = Key {
+    name: "verify_token",
+    kind: Kind::Either(&Kind::Text, &Kind::Table(&secrets::SECTION)),
+    default: None,
+    example: "{ env = \"VERIFY_TOKEN\" }",
+    doc: "The token that the provider shows when it checks the URL, where that check is not signed: Meta's verify token.",
 };
 
 pub(super) static ON_CHALLENGE: Key = Key {

@@ -150,6 +150,7 @@ fn route(url: &str, path: PathRule) -> Route {
         max_body: 1 << 20,
         dedup: None,
         enforce: Enforce::Block,
+        verify_token: None,
         answer_challenge: false,
         upstream: Upstream {
             url: url.parse().unwrap(),

@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, Uri};
 use crate::gate::route::RouteIndex;
 use crate::model::ids::EventId;
 use crate::model::source::Source;
+use crate::scheme::Head;
 
 /// One verified webhook.
 pub struct Event {
@@ -31,6 +32,17 @@ pub struct EventParts {
     pub event_id: Option<EventId>,
     /// The provider's type of it.
     pub event_type: Option<Box<str>>,
+}
+
+impl EventParts {
+    /// The head, as schemes and challenges read it.
+    pub(super) fn head(&self) -> Head<'_> {
+        Head {
+            method: &self.method,
+            uri: &self.uri,
+            headers: &self.headers,
+        }
+    }
 }
 
 impl Event {

@@ -38,6 +38,7 @@ use crate::model::clock::{Now, instant};
 use crate::model::source::SourceKey;
 use crate::net::answer::Answer;
 use crate::net::read_body::{BodyFault, BodyHead, BodyLimits, read_body};
+use crate::providers::challenge::Challenge;
 use crate::scheme::Head;
 
 /// The rules of one generation.
@@ -125,6 +126,14 @@ impl Gate {
         let rules = self.find_rules(&parts, verdict)?;
         let ip = verdict.source.ip;
 
+        if let Some(kind) = rules.challenge() {
+            verdict.last_check = Check::Challenge;
+            if let Some(answer) = self.unsigned_challenge(kind, rules, &parts, &now, verdict) {
+                let answer = answer?;
+                verdict.decision = Decision::Challenge;
+                return Ok(Admission::Answered(answer));
+            }
+        }
         verdict.last_check = Check::Framing;
         let declared = framing::check(&rules.route, &parts)?;
 
@@ -179,7 +188,7 @@ impl Gate {
         let request = read_request(parts, body, verdict);
         match signed {
             Ok(signed) => {
-                let admission = after_signature(rules, request, &signed, verdict).await;
+                let admission = after_signature(rules, request, &signed, &now, verdict).await;
                 let spent = instant().saturating_duration_since(body_end);
                 verdict.verify_time = spent.saturating_sub(verdict.wait_time);
                 admission
@@ -189,6 +198,32 @@ impl Gate {
                 request: rules.is_monitored().then_some(request),
             }),
         }
+    }
+
+    /// The answer to a URL check that comes unsigned, after the checks that need nothing but the source.
+    fn unsigned_challenge(
+        &self,
+        kind: Challenge,
+        rules: &Rules,
+        parts: &Parts,
+        now: &Now,
+        verdict: &Verdict,
+    ) -> Option<Result<Answer, Reject>> {
+        let head = Head {
+            method: &parts.method,
+            uri: &parts.uri,
+            headers: &parts.headers,
+        };
+        let answer = challenge::unsigned::answer(kind, &head, &rules.means(now))?;
+        if let Err(reject) = check_source_ip(rules, verdict) {
+            return Some(Err(reject));
+        }
+        if let Some(limiters) = &self.source_limiters
+            && let Err(retry_after) = limiters.check(SourceKey::of(verdict.source.ip))
+        {
+            return Some(Err(Reject::SourceRate { retry_after }));
+        }
+        Some(answer)
     }
 
     fn find_rules(&self, parts: &Parts, verdict: &mut Verdict) -> Result<&Rules, Reject> {
@@ -231,14 +266,15 @@ async fn after_signature(
     rules: &Rules,
     request: Box<EventParts>,
     signed: &Signed,
+    now: &Now,
     verdict: &mut Verdict,
 ) -> Result<Admission, Stop> {
     verdict.secret = Some(Arc::clone(&signed.label));
 
     verdict.last_check = Check::Challenge;
-    let answer = rules
-        .challenge()
-        .and_then(|kind| challenge::answer(kind, &request.method, &request.body));
+    let answer = rules.challenge().and_then(|kind| {
+        challenge::answer(kind, &request.head(), &request.body, rules.secret(now))
+    });
     if let Some(answer) = answer {
         verdict.decision = Decision::Challenge;
         return Ok(Admission::Answered(answer));
@@ -277,15 +313,9 @@ async fn claim(
     verdict: &mut Verdict,
 ) -> Result<Claimed, Reject> {
     verdict.last_check = Check::Identity;
-    let identity = rules.identity.read(
-        &Head {
-            method: &request.method,
-            uri: &request.uri,
-            headers: &request.headers,
-        },
-        &request.body,
-        rules.needs_id(),
-    )?;
+    let identity = rules
+        .identity
+        .read(&request.head(), &request.body, rules.needs_id())?;
     verdict.event_id = identity.event_id;
     verdict.event_type = identity.event_type;
 

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use crate::config::model::{Dedup, Enforce, MissingId, Route};
+use crate::gate::challenge::unsigned::Means;
 use crate::gate::dedup::{Claims, Key, Keys as DedupKeys};
 use crate::gate::identity::IdentityRules;
 use crate::gate::rate_limit::Limiter;
 use crate::gate::reject::Reject;
 use crate::gate::signature::Keys;
+use crate::model::clock::Now;
 use crate::model::ids::EventId;
+use crate::model::secret::Secret;
 use crate::providers::challenge::Challenge;
 use crate::scheme::SchemeError;
 
@@ -56,6 +59,21 @@ impl Rules {
     pub(super) fn challenge(&self) -> Option<Challenge> {
         let provider = self.route.provider.as_ref()?;
         provider.challenge.filter(|_| self.route.answer_challenge)
+    }
+
+    /// The first secret that is current.
+    pub(super) fn secret(&self, now: &Now) -> Option<&Secret> {
+        let mut entries = self.route.secrets.iter();
+        let found = entries.find(|entry| entry.is_current(now.unix_ms));
+        found.map(|entry| &entry.secret)
+    }
+
+    /// What unsigned URL checks are answered with.
+    pub(super) fn means(&self, now: &Now) -> Means<'_> {
+        Means {
+            verify_token: self.route.verify_token.as_ref(),
+            secret: self.secret(now),
+        }
     }
 
     /// Whether a missing or unreadable id would change what happens.

@@ -20,6 +20,7 @@ use crate::gate::challenge;
 use crate::gate::identity::IdentityRules;
 use crate::gate::reject::Reject;
 use crate::model::ids::EventId;
+use crate::model::secret::Secret;
 use crate::net::answer::AnswerBody;
 use crate::providers::{self, Provider};
 use crate::scheme::spec::Family;
@@ -129,9 +130,11 @@ fn every_vector_has_the_id_and_type_that_it_says() {
 fn a_challenge_is_answered_where_the_vector_is_one() {
     each(|provider, vector| {
         let case = Case::new(provider, vector);
+        let uri: Uri = case.target.parse().unwrap();
+        let secret = Secret::new(case.secret.clone());
         let answer = provider
             .challenge
-            .and_then(|kind| challenge::answer(kind, &case.method, &case.body));
+            .and_then(|kind| challenge::answer(kind, &case.head(&uri), &case.body, Some(&secret)));
         let text = answer.map(|answer| match answer.into_body() {
             AnswerBody::Whole(Some(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
             _ => panic!("the answer is our own text"),

@@ -105,7 +105,24 @@ impl Challenge {
     /// signature on the check.
     #[must_use]
     pub fn needs_verify_token(self) -> bool {
-        matches!(self, Self::Meta | Self::Strava | Self::Adobe)
+        matches!(self, Self::Meta | Self::Strava)
+    }
+
+    /// Whether the gate answers it; the others are left to the app.
+    #[must_use]
+    pub fn is_answered(self) -> bool {
+        !matches!(
+            self,
+            Self::WebSub
+                | Self::Asana
+                | Self::Sns
+                | Self::Monday
+                | Self::Lark
+                | Self::Adobe
+                | Self::Notion
+                | Self::WooCommerce
+                | Self::Xero
+        )
     }
 
     /// What is asked and what goes back, for people.
@@ -157,9 +174,7 @@ impl Challenge {
                 "a GET with `bt_challenge`; an HMAC of it under the private key goes back"
             }
             Self::Worldline => "a GET with `X-GCS-Webhooks-Endpoint-Verification`, which goes back",
-            Self::Adobe => {
-                "a GET with `X-AdobeSign-ClientId`, which goes back where it is the route's `verify_token`"
-            }
+            Self::Adobe => "a GET with `X-AdobeSign-ClientId`, which goes back",
             Self::Tebex => "a signed `validation.webhook` event; its `id` goes back in JSON",
             Self::Notion => {
                 "a POST with nothing but a `verification_token`, which is the secret from then on"

@@ -2,7 +2,7 @@
 
 use crate::harness::app::{App, ok};
 use crate::harness::gate::Gate;
-use crate::harness::sender::{Provider, Sender};
+use crate::harness::sender::{Hook, Provider, Sender};
 
 const BODY: &[u8] = br#"{"token":"Jhj5dZrVaK7ZwHHjRyZWjbDl","challenge":"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P","type":"url_verification"}"#;
 const CHALLENGE: &str = "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P";
@@ -55,4 +55,43 @@ async fn a_route_may_leave_the_challenge_to_its_app() {
     let hook = Sender::new(Provider::Slack).sign("/slack", "", BODY);
     assert_eq!(gate.send(&hook).await.text(), "taken");
     assert_eq!(app.only_request().body, BODY);
+}
+
+fn meta(app: &App) -> String {
+    format!(
+        "[routes.meta]\npath = \"/meta\"\nprovider = \"meta\"\nsecret = \"0123456789abcdef0123456789abcdef\"\nverify_token = \"a8f1c3e59b7d2046\"\nupstream = \"{}\"\n",
+        app.url("/in")
+    )
+}
+
+/// Fails when the token is not compared: the gate would echo for strangers.
+#[tokio::test]
+async fn metas_challenge_goes_back_for_the_routes_token_only() {
+    let app = App::start(ok());
+    let gate = Gate::start(&meta(&app)).await;
+    let ask = |token: &str| {
+        let path =
+            format!("/meta?hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token={token}");
+        Hook::bare("GET", &path, b"")
+    };
+    for client in [gate.client(), gate.client_h2()] {
+        let reply = client.send(&ask("a8f1c3e59b7d2046")).await;
+        assert_eq!((reply.status, reply.text().as_str()), (200, "1158201444"));
+        for wrong in [
+            "",
+            "a8f1c3e59b7d2047",
+            "a8f1c3e59b7d2046&hub.verify_token=x",
+        ] {
+            let reply = client.send(&ask(wrong)).await;
+            assert_eq!(reply.status, 401, "{wrong}");
+            assert!(!reply.text().contains("1158201444"));
+        }
+        let page = "/meta?hub.challenge=%3Cscript%3E%0d%0aX:%20y&hub.verify_token=a8f1c3e59b7d2046";
+        assert_eq!(client.send(&Hook::bare("GET", page, b"")).await.status, 401);
+        assert_eq!(
+            client.send(&Hook::bare("GET", "/meta", b"")).await.status,
+            405
+        );
+    }
+    assert_eq!(app.count(), 0);
 }

@@ -59,7 +59,7 @@ fn files() -> Vec<File> {
         let name = path.strip_prefix(&root).unwrap().display().to_string();
         // A file that only a `#[cfg(test)] mod` names is a test as a whole.
         let is_test =
-            name.ends_with("tests.rs") || name.ends_with("testing.rs") || name.contains("/tests/");
+            name.ends_with("tests.rs") || name.ends_with("testing.rs") || name.contains("tests/");
         let code = if is_test {
             String::new()
         } else {

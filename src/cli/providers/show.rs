@@ -119,7 +119,10 @@ fn behaviour(provider: &Provider) -> Vec<(&'static str, String)> {
         lines.push(("gives up", text));
     }
     let challenge = match provider.challenge {
-        Some(kind) => format!("{}; hookgate answers it by itself", kind.words()),
+        Some(kind) if kind.is_answered() => {
+            format!("{}; hookgate answers it by itself", kind.words())
+        }
+        Some(kind) => format!("{}; left to the app", kind.words()),
         None => "none".to_owned(),
     };
     lines.push(("URL check", challenge));

@@ -1,0 +1,204 @@
+//! A provider's URL check, answered by the gate.
+//!
+//! Where the check is signed like any other request, it is answered only once the signature has passed: nobody else can
+//! have text of their choice sent back from this host. Those that come unsigned by protocol are in `unsigned`.
+
+pub(in crate::gate) mod unsigned;
+
+use aws_lc_rs::hmac;
+use bytes::Bytes;
+use data_encoding::HEXLOWER;
+use http::{HeaderValue, Method, StatusCode, header};
+
+use crate::model::secret::Secret;
+use crate::net::answer::{Answer, AnswerBody};
+use crate::providers::challenge::Challenge;
+use crate::scheme::Head;
+use crate::scheme::pick::{Picked, Picker};
+
+/// Bytes of a challenge's body; Slack's have a few hundred.
+const MAX_BODY: usize = 16 * 1024;
+
+/// Characters of the text that goes back.
+const MAX_TEXT: usize = 4096;
+
+/// The answer to a provider's URL check, where this verified request is one. Anything else goes its usual way. `secret` is
+/// the one that it was signed with, or another that is current.
+#[must_use]
+pub fn answer(
+    challenge: Challenge,
+    head: &Head<'_>,
+    body: &[u8],
+    secret: Option<&Secret>,
+) -> Option<Answer> {
+    if head.method != Method::POST || body.len() > MAX_BODY {
+        return None;
+    }
+    match challenge {
+        Challenge::Slack => slack(head.method, body).map(text),
+        Challenge::Zoom => {
+            let plain = event(
+                body,
+                ["event"],
+                "endpoint.url_validation",
+                &["payload", "plainToken"],
+            )?;
+            let key = hmac::Key::new(hmac::HMAC_SHA256, secret?.expose());
+            let mac = HEXLOWER.encode(hmac::sign(&key, plain.as_bytes()).as_ref());
+            let answer = format!(
+                r#"{{"plainToken":{},"encryptedToken":"{mac}"}}"#,
+                quoted(&plain)
+            );
+            Some(of_type("application/json", answer))
+        }
+        Challenge::Twitch => {
+            let kind = head.headers.get("twitch-eventsub-message-type")?;
+            let is_check = kind == "webhook_callback_verification";
+            is_check
+                .then(|| pick_text(body, &["challenge"]))
+                .flatten()
+                .map(text)
+        }
+        Challenge::EventGrid => {
+            let kind = head.headers.get("aeg-event-type")?;
+            let is_check = kind == "SubscriptionValidation";
+            let code = is_check.then(|| pick_text(body, &["0", "data", "validationCode"]));
+            let code = code.flatten()?;
+            Some(json(&serde_json::json!({ "validationResponse": code })))
+        }
+        Challenge::Tebex => {
+            let id = event(body, ["type"], "validation.webhook", &["id"])?;
+            Some(json(&serde_json::json!({ "id": id })))
+        }
+        // An interaction's ping has type 1; a webhook event's has type 0 and wants nothing back.
+        Challenge::Discord => match pick_text(body, &["type"])?.as_str() {
+            "1" => Some(json(&serde_json::json!({ "type": 1 }))),
+            "0" => {
+                let mut answer = Answer::new(AnswerBody::empty());
+                *answer.status_mut() = StatusCode::NO_CONTENT;
+                Some(answer)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The text at `wanted`, where the text at `place` is `kind`.
+fn event(body: &[u8], place: [&str; 1], kind: &str, wanted: &[&str]) -> Option<String> {
+    (pick_text(body, &place)? == kind).then(|| pick_text(body, wanted))?
+}
+
+fn pick_text(body: &[u8], pointer: &[&str]) -> Option<String> {
+    let pointer: Vec<String> = pointer.iter().map(|step| (*step).to_owned()).collect();
+    let picker = Picker::new([pointer.as_slice()]);
+    match picker.pick(body).ok()?.pop()? {
+        Picked::Text(text) => fit(text.into_owned()),
+        _ => None,
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// `{"type": "url_verification", "challenge": TEXT, ...}`.
+fn slack(method: &Method, body: &[u8]) -> Option<String> {
+    const TYPE: &str = "url_verification";
+    if method != Method::POST || body.len() > MAX_BODY {
+        return None;
+    }
+    // Ordinary events are not parsed for it.
+    if !std::str::from_utf8(body).ok()?.contains(TYPE) {
+        return None;
+    }
+    let pointers = ["type", "challenge"].map(|key| [key.to_owned()]);
+    let picker = Picker::new(pointers.iter().map(<[String; 1]>::as_slice));
+    match picker.pick(body).ok()?.as_slice() {
+        [Picked::Text(kind), Picked::Text(text)] if kind == TYPE => {
+            let is_printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+            let is_fit = (1..=MAX_TEXT).contains(&text.len()) && is_printable;
+            is_fit.then(|| text.as_ref().to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Text that may go back: short, and nothing but printable ASCII.
+fn fit(text: String) -> Option<String> {
+    let is_printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    ((1..=MAX_TEXT).contains(&text.len()) && is_printable).then_some(text)
+}
+
+fn text(text: String) -> Answer {
+    of_type("text/plain; charset=utf-8", text)
+}
+
+fn json(value: &serde_json::Value) -> Answer {
+    of_type("application/json", value.to_string())
+}
+
+fn of_type(kind: &'static str, text: String) -> Answer {
+    let mut answer = Answer::new(AnswerBody::whole(Bytes::from(text)));
+    let headers = answer.headers_mut();
+    let mut put = |name, value| headers.insert(name, HeaderValue::from_static(value));
+    put(header::CONTENT_TYPE, kind);
+    // No browser is to take the text for something that runs.
+    put(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    put(header::CONTENT_SECURITY_POLICY, "default-src 'none'");
+    put(header::CACHE_CONTROL, "no-store");
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(method: &Method, body: &str) -> Option<Answer> {
+        let head = Head {
+            method,
+            uri: &http::Uri::from_static("/"),
+            headers: &http::HeaderMap::new(),
+        };
+        answer(Challenge::Slack, &head, body.as_bytes(), None)
+    }
+
+    #[test]
+    fn slacks_check_gets_its_text_back() {
+        let body =
+            r#"{"token":"t","challenge":"3eZbrw1aB10FEMAGAZd4FyFQ","type":"url_verification"}"#;
+        let answer = check(&Method::POST, body).unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let headers = answer.headers();
+        assert_eq!(headers[header::CONTENT_TYPE], "text/plain; charset=utf-8");
+        assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+        let AnswerBody::Whole(Some(text)) = answer.into_body() else {
+            panic!("the text is our own");
+        };
+        assert_eq!(text, "3eZbrw1aB10FEMAGAZd4FyFQ");
+        assert!(check(&Method::GET, body).is_none());
+    }
+
+    #[test]
+    fn everything_else_goes_its_way() {
+        let long = format!(
+            r#"{{"type":"url_verification","challenge":"{}"}}"#,
+            "x".repeat(4097)
+        );
+        for body in [
+            "",
+            "url_verification",
+            r#"{"type":"event_callback","challenge":"x","text":"url_verification"}"#,
+            r#"{"type":"url_verification"}"#,
+            r#"{"type":"url_verification","challenge":""}"#,
+            r#"{"type":"url_verification","challenge":{}}"#,
+            r#"{"type":"url_verification","challenge":"a\r\nb"}"#,
+            r#"{"type":"url_verification","challenge":"a","challenge":"b"}"#,
+            r#"{"type":"event_callback","type":"url_verification","challenge":"a"}"#,
+            r#"{"event":{"type":"url_verification","challenge":"a"}}"#,
+            &long,
+        ] {
+            assert!(check(&Method::POST, body).is_none(), "{body}");
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! URL checks that come without a signature, as their protocols have it: answered from the head alone.
+//!
+//! Where the protocol has something to verify, it is verified first: Meta's token, or the sender's knowledge of the secret
+//! that the answer is made with. What goes back is short, printable and nothing that a browser runs.
+
+use aws_lc_rs::{digest, hmac};
+use data_encoding::{BASE64, HEXLOWER};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+
+use crate::gate::challenge::{fit, json, text};
+use crate::gate::reject::Reject;
+use crate::model::secret::Secret;
+use crate::net::answer::{Answer, AnswerBody};
+use crate::providers::challenge::Challenge;
+use crate::scheme::material::read_query;
+use crate::scheme::{Head, MaterialFault};
+
+/// What a route has to answer with.
+pub(in crate::gate) struct Means<'r> {
+    /// `verify_token`.
+    pub(in crate::gate) verify_token: Option<&'r Secret>,
+    /// The first current secret.
+    pub(in crate::gate) secret: Option<&'r Secret>,
+}
+
+/// The answer to an unsigned URL check; none where this request is not one.
+///
+/// # Errors
+/// A check that fails what the protocol has to verify.
+pub(in crate::gate) fn answer(
+    challenge: Challenge,
+    head: &Head<'_>,
+    means: &Means<'_>,
+) -> Option<Result<Answer, Reject>> {
+    let is_get = head.method == Method::GET;
+    match challenge {
+        Challenge::Meta | Challenge::Strava if is_get => hub(challenge, head, means),
+        Challenge::Dropbox | Challenge::Nylas if is_get => echo(head, "challenge"),
+        Challenge::Onfleet if is_get => echo(head, "check"),
+        Challenge::Graph if head.method == Method::POST => echo(head, "validationToken"),
+        Challenge::XCrc if is_get => {
+            let token = query(head, "crc_token")?;
+            Some(token.and_then(|token| crc(&token, means)))
+        }
+        Challenge::Braintree if is_get => {
+            let asked = query(head, "bt_challenge")?;
+            Some(asked.and_then(|asked| braintree(&asked, means)))
+        }
+        Challenge::Okta if is_get => {
+            let value = named(head, "x-okta-verification-challenge")?;
+            Some(value.map(|value| json(&serde_json::json!({ "verification": value }))))
+        }
+        Challenge::Worldline if is_get => {
+            let value = named(head, "x-gcs-webhooks-endpoint-verification")?;
+            Some(value.map(text))
+        }
+        Challenge::Smartsheet if head.method == Method::POST => {
+            let value = named(head, "smartsheet-hook-challenge")?;
+            Some(value.map(|value| with_header("smartsheet-hook-response", &value)))
+        }
+        Challenge::CloudEvents if head.method == Method::OPTIONS => {
+            let value = named(head, "webhook-request-origin")?;
+            Some(value.map(|value| with_header("webhook-allowed-origin", &value)))
+        }
+        Challenge::Probe if is_get || head.method == Method::HEAD => {
+            Some(Ok(Answer::new(AnswerBody::empty())))
+        }
+        _ => None,
+    }
+}
+
+fn hub(challenge: Challenge, head: &Head<'_>, means: &Means<'_>) -> Option<Result<Answer, Reject>> {
+    let asked = query(head, "hub.challenge")?;
+    let shown = query(head, "hub.verify_token");
+    Some(asked.and_then(|asked| {
+        let shown = shown.transpose()?.unwrap_or_default();
+        let known = means.verify_token.ok_or(Reject::BadSignature)?;
+        if !known.is_equal(shown.as_bytes()) {
+            return Err(Reject::BadSignature);
+        }
+        Ok(match challenge {
+            Challenge::Strava => json(&serde_json::json!({ "hub.challenge": asked })),
+            _ => text(asked),
+        })
+    }))
+}
+
+fn echo(head: &Head<'_>, name: &str) -> Option<Result<Answer, Reject>> {
+    Some(query(head, name)?.map(text))
+}
+
+/// `{"response_token": "sha256=..."}`, an HMAC of the token in base64
+/// (<https://docs.x.com/x-api/webhooks/introduction#challenge-response-checks-crc>).
+fn crc(token: &str, means: &Means<'_>) -> Result<Answer, Reject> {
+    let secret = means.secret.ok_or(Reject::NoCurrentSecret)?;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose());
+    let mac = BASE64.encode(hmac::sign(&key, token.as_bytes()).as_ref());
+    Ok(json(
+        &serde_json::json!({ "response_token": format!("sha256={mac}") }),
+    ))
+}
+
+/// The HMAC-SHA1 of the challenge under the SHA-1 of the private key. Braintree's challenges are 20 to 32 hexadecimal
+/// digits, and nothing else is signed: the answer must not become an oracle for notifications.
+fn braintree(asked: &str, means: &Means<'_>) -> Result<Answer, Reject> {
+    let is_fit = (20..=32).contains(&asked.len()) && asked.bytes().all(|b| b.is_ascii_hexdigit());
+    if !is_fit {
+        return Err(malformed("bt_challenge"));
+    }
+    let secret = means.secret.ok_or(Reject::NoCurrentSecret)?;
+    let key = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, secret.expose());
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key.as_ref());
+    Ok(text(
+        HEXLOWER.encode(hmac::sign(&key, asked.as_bytes()).as_ref()),
+    ))
+}
+
+/// The parameter, where it is there.
+fn query(head: &Head<'_>, name: &str) -> Option<Result<String, Reject>> {
+    match read_query(head, name) {
+        Err(MaterialFault::Missing { .. }) => None,
+        Err(MaterialFault::Malformed { .. }) => Some(Err(malformed(name))),
+        Ok(value) => {
+            let text = String::from_utf8(value.into_owned()).ok();
+            Some(text.and_then(fit).ok_or_else(|| malformed(name)))
+        }
+    }
+}
+
+/// The header, where it is there.
+fn named(head: &Head<'_>, name: &'static str) -> Option<Result<String, Reject>> {
+    let mut values = head.headers.get_all(HeaderName::from_static(name)).iter();
+    let value = values.next()?.to_str().ok().map(str::to_owned);
+    if values.next().is_some() {
+        return Some(Err(malformed(name)));
+    }
+    Some(value.and_then(fit).ok_or_else(|| malformed(name)))
+}
+
+fn with_header(name: &'static str, value: &str) -> Answer {
+    let mut answer = Answer::new(AnswerBody::empty());
+    *answer.status_mut() = StatusCode::OK;
+    if let Ok(value) = HeaderValue::from_str(value) {
+        let headers = answer.headers_mut();
+        headers.insert(HeaderName::from_static(name), value);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    answer
+}
+
+fn malformed(name: &str) -> Reject {
+    Reject::MalformedMaterial {
+        name: name.into(),
+        fault: "is no challenge",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, Uri};
+
+    use super::*;
+
+    fn ask(
+        kind: Challenge,
+        method: &Method,
+        uri: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Option<Result<String, Reject>> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        let uri: Uri = uri.parse().unwrap();
+        let head = Head {
+            method,
+            uri: &uri,
+            headers: &map,
+        };
+        let token = Secret::new(b"meatyhamhock".to_vec());
+        let secret = Secret::new(b"fakeConsumerSecret0001".to_vec());
+        let means = Means {
+            verify_token: Some(&token),
+            secret: Some(&secret),
+        };
+        let answer = answer(kind, &head, &means)?;
+        Some(answer.map(|answer| {
+            let shown = ["smartsheet-hook-response", "webhook-allowed-origin"]
+                .iter()
+                .find_map(|name| answer.headers().get(*name));
+            let shown = shown.map(|value| value.to_str().unwrap().to_owned());
+            match answer.into_body() {
+                AnswerBody::Whole(Some(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
+                _ => shown.unwrap_or_default(),
+            }
+        }))
+    }
+
+    // Fails when the token is not compared: `if known.is_equal(shown.as_bytes()) && false`.
+    #[test]
+    fn meta_gets_its_challenge_for_the_right_token_only() {
+        let uri = |token: &str| {
+            format!("/?hub.mode=subscribe&hub.challenge=115&hub.verify_token={token}")
+        };
+        let good = uri("meatyhamhock");
+        let ask_meta = |uri: &str| ask(Challenge::Meta, &Method::GET, uri, &[]);
+        assert_eq!(ask_meta(&good), Some(Ok("115".to_owned())));
+        for wrong in ["", "meatyhamhoc", "meatyhamhock&hub.verify_token=x"] {
+            assert!(matches!(ask_meta(&uri(wrong)), Some(Err(_))), "{wrong}");
+        }
+        assert!(ask_meta("/?hub.mode=subscribe").is_none());
+        assert!(ask(Challenge::Meta, &Method::POST, &good, &[]).is_none());
+        let strava = ask(Challenge::Strava, &Method::GET, &good, &[]);
+        assert_eq!(strava, Some(Ok(r#"{"hub.challenge":"115"}"#.to_owned())));
+    }
+
+    #[test]
+    fn echoes_are_short_printable_and_single() {
+        let get = |uri: &str| ask(Challenge::Dropbox, &Method::GET, uri, &[]);
+        assert_eq!(get("/?challenge=a%20b"), Some(Ok("a b".to_owned())));
+        assert!(get("/").is_none());
+        let long = format!("/?challenge={}", "x".repeat(4097));
+        for bad in [
+            "/?challenge=",
+            "/?challenge=a%0d%0ab",
+            "/?challenge=%c3%a9",
+            "/?challenge=a&challenge=b",
+            "/?challenge=%zz",
+            &long,
+        ] {
+            assert!(matches!(get(bad), Some(Err(_))), "{bad}");
+        }
+        let graph = ask(
+            Challenge::Graph,
+            &Method::POST,
+            "/?validationToken=Validation%3A+x",
+            &[],
+        );
+        assert_eq!(graph, Some(Ok("Validation:+x".to_owned())));
+    }
+
+    #[test]
+    fn headers_go_back_as_their_protocols_have_it() {
+        let okta = [("x-okta-verification-challenge", "abc")];
+        assert_eq!(
+            ask(Challenge::Okta, &Method::GET, "/", &okta),
+            Some(Ok(r#"{"verification":"abc"}"#.to_owned()))
+        );
+        let origin = [("webhook-request-origin", "eventgrid.azure.net")];
+        assert_eq!(
+            ask(Challenge::CloudEvents, &Method::OPTIONS, "/", &origin),
+            Some(Ok("eventgrid.azure.net".to_owned()))
+        );
+        assert!(ask(Challenge::CloudEvents, &Method::POST, "/", &origin).is_none());
+        let twice = [okta[0], okta[0]];
+        assert!(matches!(
+            ask(Challenge::Okta, &Method::GET, "/", &twice),
+            Some(Err(_))
+        ));
+        let probe = ask(Challenge::Probe, &Method::HEAD, "/", &[]);
+        assert_eq!(probe, Some(Ok(String::new())));
+        assert!(ask(Challenge::Probe, &Method::POST, "/", &[]).is_none());
+    }
+
+    #[test]
+    fn macs_prove_the_secret() {
+        // npm twitter-autohook@1.7.2: validateWebhook.
+        let asked = "/?crc_token=MTcwMDAwMDAwMC1mYWtl&nonce=MTcwMDAwMDAwMA";
+        let crc = ask(Challenge::XCrc, &Method::GET, asked, &[]);
+        let expected =
+            r#"{"response_token":"sha256=69yJ32SgH3KobToqxEQYJbJ+WMD0NTrI7Y0oDXLDcpU="}"#;
+        assert_eq!(crc, Some(Ok(expected.to_owned())));
+        let braintree = |asked: &str| {
+            let uri = format!("/?bt_challenge={asked}");
+            ask(Challenge::Braintree, &Method::GET, &uri, &[])
+        };
+        assert!(matches!(
+            braintree("20f9f8ed05f77439fe955c977e4c8a53"),
+            Some(Ok(_))
+        ));
+        // A notification's payload must not be signed for whoever asks.
+        assert!(matches!(
+            braintree("PHBheWxvYWQ+PC9wYXlsb2FkPg=="),
+            Some(Err(_))
+        ));
+    }
+}

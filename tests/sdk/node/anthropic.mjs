@@ -1,0 +1,22 @@
+// Anthropic's SDK verifies; it cannot sign, so that is done here by the documented recipe.
+import { createHmac } from "node:crypto";
+import Anthropic from "@anthropic-ai/sdk";
+
+export const provider = "anthropic";
+export const sdk = "@anthropic-ai/sdk@1.12.0";
+export const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+export const wrongSecret = "whsec_NfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+export const bodies = "any";
+export const timestamp = { header: "webhook-timestamp", tolerance: 300, signed: true };
+export const laxer = ["duplicate_header","junk"];
+
+export function sign(ctx) {
+    const key = Buffer.from(ctx.secret.slice(6), "base64");
+    const mac = createHmac("sha256", key).update(`${ctx.id}.${ctx.now}.`).update(ctx.body).digest("base64");
+    return { headers: { "webhook-id": ctx.id, "webhook-timestamp": String(ctx.now), "webhook-signature": `v1,${mac}` } };
+}
+
+export async function verify(ctx) {
+    new Anthropic({ apiKey: "fake" }).beta.webhooks.unwrap(ctx.body.toString(), { headers: ctx.headers, key: ctx.secret });
+    return true;
+}

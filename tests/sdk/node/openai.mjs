@@ -1,0 +1,22 @@
+// OpenAI's SDK verifies; it cannot sign, so that is done here by the documented recipe.
+import { createHmac } from "node:crypto";
+import OpenAI from "openai";
+
+export const provider = "openai";
+export const sdk = "openai@6.49.0";
+export const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+export const wrongSecret = "whsec_NfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+export const bodies = "any";
+export const timestamp = { header: "webhook-timestamp", tolerance: 300, signed: true };
+export const laxer = ["duplicate_header", "junk", "malformed"];
+
+export function sign(ctx) {
+    const key = Buffer.from(ctx.secret.slice(6), "base64");
+    const mac = createHmac("sha256", key).update(`${ctx.id}.${ctx.now}.`).update(ctx.body).digest("base64");
+    return { headers: { "webhook-id": ctx.id, "webhook-timestamp": String(ctx.now), "webhook-signature": `v1,${mac}` } };
+}
+
+export async function verify(ctx) {
+    await new OpenAI({ apiKey: "fake" }).webhooks.verifySignature(ctx.body.toString(), ctx.headers, ctx.secret);
+    return true;
+}
