@@ -289,7 +289,7 @@ pub(super) static VERIFY_TOKEN: Key = Key {
     kind: Kind::Either(&Kind::Text, &Kind::Table(&secrets::SECTION)),
     default: None,
     example: "{ env = \"VERIFY_TOKEN\" }",
-    doc: "The token that the provider shows when it checks the URL, where that check is not signed: Meta's verify token.",
+    doc: "The token that the provider shows when it checks the URL, where that check is not signed: Meta's verify token. Braintree's checks are answered with its public key, which stands here.",
 };
 
 pub(super) static ON_CHALLENGE: Key = Key {

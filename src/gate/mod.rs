@@ -188,7 +188,7 @@ impl Gate {
         let request = read_request(parts, body, verdict);
         match signed {
             Ok(signed) => {
-                let admission = after_signature(rules, request, &signed, &now, verdict).await;
+                let admission = after_signature(rules, request, &signed, verdict).await;
                 let spent = instant().saturating_duration_since(body_end);
                 verdict.verify_time = spent.saturating_sub(verdict.wait_time);
                 admission
@@ -266,14 +266,14 @@ async fn after_signature(
     rules: &Rules,
     request: Box<EventParts>,
     signed: &Signed,
-    now: &Now,
     verdict: &mut Verdict,
 ) -> Result<Admission, Stop> {
     verdict.secret = Some(Arc::clone(&signed.label));
 
     verdict.last_check = Check::Challenge;
     let answer = rules.challenge().and_then(|kind| {
-        challenge::answer(kind, &request.head(), &request.body, rules.secret(now))
+        let secret = rules.secret_of(&signed.label);
+        challenge::answer(kind, &request.head(), &request.body, secret)
     });
     if let Some(answer) = answer {
         verdict.decision = Decision::Challenge;

@@ -68,6 +68,13 @@ impl Rules {
         found.map(|entry| &entry.secret)
     }
 
+    /// The secret under this label.
+    pub(super) fn secret_of(&self, label: &str) -> Option<&Secret> {
+        let mut entries = self.route.secrets.iter();
+        let found = entries.find(|entry| *entry.label == *label);
+        found.map(|entry| &entry.secret)
+    }
+
     /// What unsigned URL checks are answered with.
     pub(super) fn means(&self, now: &Now) -> Means<'_> {
         Means {

@@ -102,10 +102,10 @@ impl Challenge {
     }
 
     /// Whether the route needs a `verify_token`: what shows that it is the provider who asks, as the protocol has no
-    /// signature on the check.
+    /// signature on the check; for Braintree the public key that goes into the answer.
     #[must_use]
     pub fn needs_verify_token(self) -> bool {
-        matches!(self, Self::Meta | Self::Strava)
+        matches!(self, Self::Meta | Self::Strava | Self::Braintree)
     }
 
     /// Whether the gate answers it; the others are left to the app.
@@ -171,7 +171,7 @@ impl Challenge {
                 "a `url_verification` event with the token in it; its `challenge` goes back in JSON"
             }
             Self::Braintree => {
-                "a GET with `bt_challenge`; an HMAC of it under the private key goes back"
+                "a GET with `bt_challenge`; the public key, which is the route's `verify_token`, and an HMAC of it under the private key go back"
             }
             Self::Worldline => "a GET with `X-GCS-Webhooks-Endpoint-Verification`, which goes back",
             Self::Adobe => "a GET with `X-AdobeSign-ClientId`, which goes back",

@@ -1,8 +1,14 @@
-//! A provider's URL check is answered by the gate, and only when it is signed.
+//! A provider's URL check is answered by the gate: only when it is signed, or as safely as its protocol allows.
+
+use data_encoding::HEXLOWER;
 
 use crate::harness::app::{App, ok};
 use crate::harness::gate::Gate;
-use crate::harness::sender::{Hook, Provider, Sender};
+use crate::harness::sender::{Hook, Provider, Sender, mac};
+use crate::harness::unix_now;
+
+const SECRET: &str = "fakeSecret-0123456789abcdef";
+const OLD_SECRET: &str = "fakeSecret-fedcba9876543210";
 
 const BODY: &[u8] = br#"{"token":"Jhj5dZrVaK7ZwHHjRyZWjbDl","challenge":"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P","type":"url_verification"}"#;
 const CHALLENGE: &str = "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P";
@@ -93,5 +99,112 @@ async fn metas_challenge_goes_back_for_the_routes_token_only() {
             405
         );
     }
+    assert_eq!(app.count(), 0);
+}
+
+/// Fails when whatever is asked for is signed (`if false {` in `crc`): the answer is the signature of an event.
+#[tokio::test]
+async fn xs_check_signs_no_event_for_strangers() {
+    let app = App::start(ok());
+    let gate = Gate::start(&format!(
+        "[routes.x]\npath = \"/x\"\nprovider = \"twitter\"\nsecret = \"{SECRET}\"\nupstream = \"{}\"\n",
+        app.url("/in")
+    ))
+    .await;
+    let asked = "/x?crc_token=MTcwMDAwMDAwMC1mYWtl&nonce=MTcwMDAwMDAwMA";
+    let reply = gate.send(&Hook::bare("GET", asked, b"")).await;
+    assert_eq!(reply.status, 200);
+    let mac = mac(SECRET.as_bytes(), &[b"MTcwMDAwMDAwMC1mYWtl"]);
+    let mac = data_encoding::BASE64.encode(&mac);
+    let expected = format!(r#"{{"response_token":"sha256={mac}"}}"#);
+    assert_eq!(reply.text(), expected);
+    for event in ["%7B%22for_user_id%22%3A%221%22%7D", "%5B%5D", "12345"] {
+        let asked = format!("/x?crc_token={event}");
+        let reply = gate.send(&Hook::bare("GET", &asked, b"")).await;
+        assert_eq!(reply.status, 401, "{event}");
+        assert!(!reply.text().contains("sha256="), "{event}");
+    }
+    assert_eq!(app.count(), 0);
+}
+
+/// Fails when the first current secret answers instead of the one that signed (`rules.secret_of("1")`).
+#[tokio::test]
+async fn zooms_check_is_answered_with_the_secret_that_signed_it() {
+    let app = App::start(ok());
+    let gate = Gate::start(&format!(
+        "[routes.z]\npath = \"/z\"\nprovider = \"zoom\"\nsecret = [\"{OLD_SECRET}\", \"{SECRET}\"]\nupstream = \"{}\"\n",
+        app.url("/in")
+    ))
+    .await;
+    let body = br#"{"payload":{"plainToken":"qgg8vlvZRS6UYooatFL8Aw"},"event_ts":1654503849680,"event":"endpoint.url_validation"}"#;
+    for secret in [OLD_SECRET, SECRET] {
+        let time = unix_now().to_string();
+        let signed = mac(secret.as_bytes(), &[b"v0:", time.as_bytes(), b":", body]);
+        let hook = Hook::bare("POST", "/z", body)
+            .with("x-zm-request-timestamp", &time)
+            .with(
+                "x-zm-signature",
+                &format!("v0={}", HEXLOWER.encode(&signed)),
+            );
+        let reply = gate.send(&hook).await;
+        let proof = HEXLOWER.encode(&mac(secret.as_bytes(), &[b"qgg8vlvZRS6UYooatFL8Aw"]));
+        let expected =
+            format!(r#"{{"plainToken":"qgg8vlvZRS6UYooatFL8Aw","encryptedToken":"{proof}"}}"#);
+        assert_eq!((reply.status, reply.text()), (200, expected));
+        let strange = hook.without("x-zm-signature");
+        assert_eq!(gate.send(&strange).await.status, 401);
+    }
+    assert_eq!(app.count(), 0);
+}
+
+/// What needs no secret: the text goes back, never as a page, and never what a browser could run.
+#[tokio::test]
+async fn unsigned_checks_go_back_as_plain_text_only() {
+    let app = App::start(ok());
+    let route = |id: &str| {
+        format!(
+            "[routes.{id}]\npath = \"/{id}\"\nprovider = \"{id}\"\nsecret = \"{SECRET}\"\nupstream = \"{}\"\n",
+            app.url("/in")
+        )
+    };
+    let gate = Gate::start(&["dropbox", "microsoft_graph", "okta"].map(route).concat()).await;
+    let token = "Validation%3a+Testing+client+application+reachability+Request-Id%3a+4b1c";
+    let graph = format!("/microsoft_graph?validationToken={token}");
+    let okta = Hook::bare("GET", "/okta", b"").with("X-Okta-Verification-Challenge", "aB3_x");
+    for (hook, text) in [
+        (Hook::bare("GET", "/dropbox?challenge=aB3_x", b""), "aB3_x"),
+        (
+            Hook::bare("POST", &graph, b""),
+            "Validation: Testing client application reachability Request-Id: 4b1c",
+        ),
+        (okta.clone(), r#"{"verification":"aB3_x"}"#),
+    ] {
+        for client in [gate.client(), gate.client_h2()] {
+            let reply = client.send(&hook).await;
+            assert_eq!((reply.status, reply.text().as_str()), (200, text));
+            assert_eq!(reply.headers["x-content-type-options"], "nosniff");
+            assert_eq!(reply.headers["cache-control"], "no-store");
+            assert_eq!(
+                reply.headers["content-security-policy"],
+                "default-src 'none'"
+            );
+            let kind = reply.headers["content-type"].to_str().unwrap();
+            assert!(!kind.contains("html"), "{kind}");
+        }
+    }
+    let long = format!("/dropbox?challenge={}", "x".repeat(5000));
+    for bad in [
+        "/dropbox?challenge=a%0d%0aSet-Cookie:%20a=b",
+        "/dropbox?challenge=a&challenge=b",
+        "/dropbox?challenge=a&%63hallenge=b",
+        "/dropbox?challenge=%zz",
+        "/dropbox?challenge=",
+        &long,
+    ] {
+        let reply = gate.send(&Hook::bare("GET", bad, b"")).await;
+        assert_eq!(reply.status, 401, "{bad}");
+    }
+    let twice = okta.with("X-Okta-Verification-Challenge", "other");
+    assert_eq!(gate.send(&twice).await.status, 401);
     assert_eq!(app.count(), 0);
 }

@@ -23,7 +23,7 @@ const MAX_BODY: usize = 16 * 1024;
 const MAX_TEXT: usize = 4096;
 
 /// The answer to a provider's URL check, where this verified request is one. Anything else goes its usual way. `secret` is
-/// the one that it was signed with, or another that is current.
+/// the one that it was signed with.
 #[must_use]
 pub fn answer(
     challenge: Challenge,

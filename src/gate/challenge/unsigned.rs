@@ -15,6 +15,9 @@ use crate::providers::challenge::Challenge;
 use crate::scheme::material::read_query;
 use crate::scheme::{Head, MaterialFault};
 
+/// Characters of X's tokens, which have some fifty.
+const MAX_CRC: usize = 256;
+
 /// What a route has to answer with.
 pub(in crate::gate) struct Means<'r> {
     /// `verify_token`.
@@ -37,7 +40,11 @@ pub(in crate::gate) fn answer(
         Challenge::Meta | Challenge::Strava if is_get => hub(challenge, head, means),
         Challenge::Dropbox | Challenge::Nylas if is_get => echo(head, "challenge"),
         Challenge::Onfleet if is_get => echo(head, "check"),
-        Challenge::Graph if head.method == Method::POST => echo(head, "validationToken"),
+        // Graph escapes as forms do, so its token holds `+` for spaces.
+        Challenge::Graph if head.method == Method::POST => {
+            let token = query(head, "validationToken")?;
+            Some(token.map(|token| text(token.replace('+', " "))))
+        }
         Challenge::XCrc if is_get => {
             let token = query(head, "crc_token")?;
             Some(token.and_then(|token| crc(&token, means)))
@@ -60,7 +67,7 @@ pub(in crate::gate) fn answer(
         }
         Challenge::CloudEvents if head.method == Method::OPTIONS => {
             let value = named(head, "webhook-request-origin")?;
-            Some(value.map(|value| with_header("webhook-allowed-origin", &value)))
+            Some(value.map(|value| permission(head, &value)))
         }
         Challenge::Probe if is_get || head.method == Method::HEAD => {
             Some(Ok(Answer::new(AnswerBody::empty())))
@@ -78,6 +85,10 @@ fn hub(challenge: Challenge, head: &Head<'_>, means: &Means<'_>) -> Option<Resul
         if !known.is_equal(shown.as_bytes()) {
             return Err(Reject::BadSignature);
         }
+        let mode = query(head, "hub.mode").transpose()?;
+        if mode.as_deref() != Some("subscribe") {
+            return Err(malformed("hub.mode"));
+        }
         Ok(match challenge {
             Challenge::Strava => json(&serde_json::json!({ "hub.challenge": asked })),
             _ => text(asked),
@@ -91,7 +102,15 @@ fn echo(head: &Head<'_>, name: &str) -> Option<Result<Answer, Reject>> {
 
 /// `{"response_token": "sha256=..."}`, an HMAC of the token in base64
 /// (<https://docs.x.com/x-api/webhooks/introduction#challenge-response-checks-crc>).
+///
+/// X signs its events in just this way with the same secret, and anybody may ask. So only what no event can be is
+/// answered: short base64 or hexadecimal, which is no JSON object, and no number or word of JSON either.
 fn crc(token: &str, means: &Means<'_>) -> Result<Answer, Reject> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+/=".contains(&byte);
+    let is_json = serde_json::from_str::<serde::de::IgnoredAny>(token).is_ok();
+    if token.len() > MAX_CRC || is_json || !token.bytes().all(is_plain) {
+        return Err(malformed("crc_token"));
+    }
     let secret = means.secret.ok_or(Reject::NoCurrentSecret)?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose());
     let mac = BASE64.encode(hmac::sign(&key, token.as_bytes()).as_ref());
@@ -100,19 +119,37 @@ fn crc(token: &str, means: &Means<'_>) -> Result<Answer, Reject> {
     ))
 }
 
-/// The HMAC-SHA1 of the challenge under the SHA-1 of the private key. Braintree's challenges are 20 to 32 hexadecimal
-/// digits, and nothing else is signed: the answer must not become an oracle for notifications.
+/// The public key, which is the route's `verify_token`, and the HMAC-SHA1 of the challenge under the SHA-1 of the private
+/// key. Braintree's challenges are 20 to 32 hexadecimal digits, and nothing else is signed: the answer must not become an
+/// oracle for notifications.
 fn braintree(asked: &str, means: &Means<'_>) -> Result<Answer, Reject> {
-    let is_fit = (20..=32).contains(&asked.len()) && asked.bytes().all(|b| b.is_ascii_hexdigit());
-    if !is_fit {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if !(20..=32).contains(&asked.len()) || !asked.bytes().all(is_digit) {
         return Err(malformed("bt_challenge"));
     }
     let secret = means.secret.ok_or(Reject::NoCurrentSecret)?;
+    let public = means.verify_token.map(Secret::expose).unwrap_or_default();
+    let public = std::str::from_utf8(public).map_err(|_| Reject::BadSignature)?;
     let key = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, secret.expose());
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key.as_ref());
-    Ok(text(
-        HEXLOWER.encode(hmac::sign(&key, asked.as_bytes()).as_ref()),
-    ))
+    let mac = HEXLOWER.encode(hmac::sign(&key, asked.as_bytes()).as_ref());
+    Ok(text(format!("{public}|{mac}")))
+}
+
+/// CloudEvents' consent: the origin may send, as fast as it asks to
+/// (<https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md#42-validation-response>).
+fn permission(head: &Head<'_>, origin: &str) -> Answer {
+    let mut answer = with_header("webhook-allowed-origin", origin);
+    let rate = head.headers.get("webhook-request-rate");
+    let is_fit = |rate: &&HeaderValue| {
+        let bytes = rate.as_bytes();
+        (1..=9).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_digit)
+    };
+    if let Some(rate) = rate.filter(is_fit) {
+        let name = HeaderName::from_static("webhook-allowed-rate");
+        answer.headers_mut().insert(name, rate.clone());
+    }
+    answer
 }
 
 /// The parameter, where it is there.
@@ -144,6 +181,8 @@ fn with_header(name: &'static str, value: &str) -> Answer {
         let headers = answer.headers_mut();
         headers.insert(HeaderName::from_static(name), value);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let nosniff = HeaderValue::from_static("nosniff");
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
     }
     answer
 }
@@ -208,6 +247,10 @@ mod tests {
         for wrong in ["", "meatyhamhoc", "meatyhamhock&hub.verify_token=x"] {
             assert!(matches!(ask_meta(&uri(wrong)), Some(Err(_))), "{wrong}");
         }
+        for mode in ["unsubscribe", "", "subscribe&hub.mode=subscribe"] {
+            let other = good.replace("subscribe", mode);
+            assert!(matches!(ask_meta(&other), Some(Err(_))), "{mode}");
+        }
         assert!(ask_meta("/?hub.mode=subscribe").is_none());
         assert!(ask(Challenge::Meta, &Method::POST, &good, &[]).is_none());
         let strava = ask(Challenge::Strava, &Method::GET, &good, &[]);
@@ -236,7 +279,7 @@ mod tests {
             "/?validationToken=Validation%3A+x",
             &[],
         );
-        assert_eq!(graph, Some(Ok("Validation:+x".to_owned())));
+        assert_eq!(graph, Some(Ok("Validation: x".to_owned())));
     }
 
     #[test]
@@ -274,14 +317,40 @@ mod tests {
             let uri = format!("/?bt_challenge={asked}");
             ask(Challenge::Braintree, &Method::GET, &uri, &[])
         };
-        assert!(matches!(
+        // npm braintree@3.40.0: webhookNotification.verify.
+        let expected = "meatyhamhock|6c1b18ebd7c9b2389090065bf9a550f9a04dfc30";
+        assert_eq!(
             braintree("20f9f8ed05f77439fe955c977e4c8a53"),
-            Some(Ok(_))
-        ));
+            Some(Ok(expected.to_owned()))
+        );
         // A notification's payload must not be signed for whoever asks.
         assert!(matches!(
             braintree("PHBheWxvYWQ+PC9wYXlsb2FkPg=="),
             Some(Err(_))
         ));
+    }
+
+    // Fails when `crc` signs whatever it is asked to: `if false {`. The answer would be the signature of an event.
+    #[test]
+    fn no_event_is_signed_for_whoever_asks() {
+        let long = "a".repeat(257);
+        for token in [
+            "%7B%22for_user_id%22%3A%221%22%7D",
+            "%7B%7D",
+            "%5B%5D",
+            "%22a%22",
+            "12345",
+            "-1",
+            "1e5",
+            "true",
+            "null",
+            "a%20b",
+            "a=1%26b=2",
+            &long,
+        ] {
+            let uri = format!("/?crc_token={token}");
+            let answer = ask(Challenge::XCrc, &Method::GET, &uri, &[]);
+            assert!(matches!(answer, Some(Err(_))), "{token}: {answer:?}");
+        }
     }
 }
