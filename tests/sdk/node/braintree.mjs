@@ -6,6 +6,8 @@ export const sdk = "braintree@3.40.0";
 const gateway = (privateKey) => new braintree.BraintreeGateway({ environment: braintree.Environment.Sandbox, merchantId: "m", publicKey: "fakePublicKey", privateKey });
 export const secret = "fakePrivateKey0001";
 export const wrongSecret = "fakePrivateKey0002";
+// The gate answers Braintree's URL check with it.
+export const route = { verify_token: "fakePublicKeyOfAKey01" };
 export const contentType = "application/x-www-form-urlencoded";
 export const samples = [""];
 export const bodies = "samples";
