@@ -106,7 +106,7 @@ impl Signed {
             pending.update(chunk);
         }
         pending
-            .finish(&self.body)
+            .finish(&self.body, None)
             .expect("the signature is right")
             .digest
     }

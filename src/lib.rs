@@ -14,6 +14,8 @@ pub mod providers;
 
 pub mod config;
 
+pub mod keys;
+
 pub mod edge;
 pub mod gate;
 

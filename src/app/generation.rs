@@ -35,7 +35,13 @@ pub(super) fn build(
         })?);
     }
     Ok(Generation {
-        gate: Gate::new(table, rules, state.sources(), config.server.body_timeout),
+        gate: Gate::new(
+            table,
+            rules,
+            state.sources(),
+            state.keys(),
+            config.server.body_timeout,
+        ),
         routes,
         health: config.server.health,
         max_in_flight: config.server.max_in_flight,

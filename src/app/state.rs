@@ -1,7 +1,7 @@
-//! What outlives a reload: claims and limiters by route, and the limiters of sources.
+//! What outlives a reload: claims and limiters by route, the limiters of sources, and keys that were fetched.
 //!
 //! A route that keeps its name keeps its claims, whatever else about it changed; a limiter is kept where its rate is the
-//! same. What no config names any more is dropped with the next reload.
+//! same; keys that were fetched are kept. What no config names any more is dropped with the next reload.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::config::model::{Config, Dedup, Route};
 use crate::gate::dedup::{Claims, Limits};
 use crate::gate::rate_limit::{Limiter, SourceLimiters};
+use crate::keys::KeyCache;
 use crate::model::ids::RouteName;
 use crate::model::rate::Rate;
 
@@ -22,6 +23,7 @@ pub(super) struct State {
     claims: HashMap<RouteName, Arc<Claims>>,
     limiters: HashMap<RouteName, (Rate, Arc<Limiter>)>,
     sources: Option<(Rate, Arc<SourceLimiters>)>,
+    keys: Arc<KeyCache>,
 }
 
 /// The state of the generation in use, as the metrics read it.
@@ -30,7 +32,10 @@ pub(super) type Shared = Arc<Mutex<State>>;
 impl State {
     /// The state for a new config: what it shares with the old one goes on.
     pub(super) fn succeed(&self, config: &Config) -> Self {
-        let mut next = Self::default();
+        let mut next = Self {
+            keys: Arc::clone(&self.keys),
+            ..Self::default()
+        };
         for route in &config.routes {
             let name = &route.name;
             if let Some(dedup) = &route.dedup {
@@ -65,6 +70,10 @@ impl State {
     pub(super) fn sources(&self) -> Option<Arc<SourceLimiters>> {
         let (_, sources) = self.sources.as_ref()?;
         Some(Arc::clone(sources))
+    }
+
+    pub(super) fn keys(&self) -> Arc<KeyCache> {
+        Arc::clone(&self.keys)
     }
 
     fn claims_for(&self, route: &Route, dedup: &Dedup) -> Arc<Claims> {

@@ -14,6 +14,7 @@ mod route;
 mod secrets;
 mod server;
 mod tls;
+mod trust;
 mod upstream;
 mod verification;
 

@@ -4,7 +4,7 @@ use http::Method;
 
 use crate::config::Context;
 use crate::config::model::{Enforce, PathRule, Route};
-use crate::config::{dedup, secrets, upstream, verification};
+use crate::config::{dedup, secrets, trust, upstream, verification};
 use crate::document::key::{Key, Kind, Section};
 use crate::document::table::{Fault, Placed, Table, Value};
 use crate::document::{Span, value};
@@ -260,6 +260,9 @@ pub(super) static SECTION: Section = Section {
         &verification::PROVIDER,
         &verification::SCHEME,
         &secrets::SECRET,
+        &trust::AUDIENCE,
+        &trust::CLAIMS,
+        &trust::JWKS,
         &verification::TOLERANCE,
         &verification::PUBLIC_URL,
         &verification::ALLOW_IPS,

@@ -65,28 +65,47 @@ const PLACEHOLDERS: [&str; 28] = [
 /// What the verdict says where the sender's well-known public key matched.
 const KNOWN_KEY: &str = "known-key";
 
-/// Reads `secret` of a route: one, or a list. A scheme whose public key everybody knows needs none.
+/// What it says where a key matched that the sender publishes.
+const PUBLISHED_KEY: &str = "published-key";
+
+/// Reads `secret` of a route: one, or a list. A scheme whose public key everybody knows needs none, and one whose keys
+/// are fetched has none.
 pub(super) fn read_all(
     table: &mut Table<'_>,
     context: &Context,
-    known_key: Option<&str>,
+    spec: Option<&Spec>,
 ) -> Vec<SecretEntry> {
-    if !table.has(&SECRET) {
-        if let Some(key) = known_key {
-            table.value(&SECRET);
-            return vec![SecretEntry {
-                label: KNOWN_KEY.into(),
-                secret: Secret::new(key.as_bytes().to_vec()),
-                not_before_ms: None,
-                until_ms: None,
-                span: table.span(),
-            }];
-        }
-        table.missing(&SECRET);
-    }
-    let Some(value) = table.value(&SECRET) else {
-        return Vec::new();
+    let no_secret = |label: &str, key: &str| {
+        vec![SecretEntry {
+            label: label.into(),
+            secret: Secret::new(key.as_bytes().to_vec()),
+            not_before_ms: None,
+            until_ms: None,
+            span: table.span(),
+        }]
     };
+    let published = spec.filter(|spec| spec.has_own_keys());
+    let published = published.map(|_| no_secret(PUBLISHED_KEY, ""));
+    let known = spec.and_then(Spec::known_key);
+    let known = known.map(|key| no_secret(KNOWN_KEY, key));
+    let value = table.value(&SECRET);
+    let value = match (value, published, known) {
+        (Some(value), Some(entries), _) => {
+            let fault = "this sender signs with keys that it publishes, so the route has no secret";
+            value.fault(Fault::new(fault, "remove `secret`"));
+            return entries;
+        }
+        (None, Some(entries), _) | (None, None, Some(entries)) => return entries,
+        (Some(value), None, _) => value,
+        (None, None, None) => {
+            table.missing(&SECRET);
+            return Vec::new();
+        }
+    };
+    entries(value, context)
+}
+
+fn entries(value: Value<'_>, context: &Context) -> Vec<SecretEntry> {
     let items = value.items().unwrap_or_else(|| vec![value]);
     if items.is_empty() {
         value.fault(Fault::new(
@@ -139,7 +158,7 @@ pub(super) fn check_use(
         table.error(entry.span, Fault::new(err.to_string(), help));
         return;
     }
-    if spec.is_public_key() {
+    if spec.is_secret_public() || spec.has_own_keys() {
         return;
     }
     let decoded = Scheme::decode_key(&spec.secret_form(), &entry.secret).ok();

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use crate::config::Context;
 use crate::config::dedup::{self, Basis};
 use crate::config::model::{Dedup, SecretEntry};
-use crate::config::secrets;
+use crate::config::{secrets, trust};
 use crate::document::key::{Key, Kind};
 use crate::document::table::{Fault, Placed, Table, Value};
 use crate::document::{Span, suggest, value};
@@ -43,9 +43,14 @@ pub(super) struct Verification {
 
 /// Reads all that depends on the scheme; none where there is no scheme.
 pub(super) fn read(table: &mut Table<'_>, context: &Context) -> Option<Verification> {
-    let origin = origin(table);
-    let known_key = origin.as_ref().and_then(|origin| origin.spec.known_key());
-    let secrets = secrets::read_all(table, context, known_key);
+    let mut origin = origin(table);
+    trust::read(
+        table,
+        origin.as_mut().map(|origin| &mut origin.spec),
+        context,
+    );
+    let spec = origin.as_ref().map(|origin| &origin.spec);
+    let secrets = secrets::read_all(table, context, spec);
     let tolerance = table.read_placed(&TOLERANCE, value::duration);
     let public_url = table.read(&PUBLIC_URL, value::origin);
     let allow_ips = allow_ips(table, origin.as_ref());
@@ -155,6 +160,15 @@ fn check_scheme(table: &Table<'_>, origin: &Origin, public_url: Option<&str>) ->
     let help = match err {
         SchemeError::NeedsPublicUrl => {
             "add `public_url = \"https://hooks.example.com\"`, the address that the sender calls"
+        }
+        SchemeError::NeedsAudience => {
+            "add `audience = \"NAME\"`: whom the sender's tokens are for, or the topic that sends"
+        }
+        SchemeError::NeedsClaim { .. } => {
+            "add `claims = { name = \"NAME\", value = \"VALUE\" }`, such as the sender's account"
+        }
+        SchemeError::NeedsJwks => {
+            "add `jwks = \"https://...\"`, the URL that the sender shows, or `jwks = { file = \"PATH\" }`"
         }
         _ => "mend `signed`, `signature`, `timestamp` or `event_id` of the scheme",
     };

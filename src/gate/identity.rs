@@ -10,6 +10,7 @@ use http::HeaderName;
 use crate::gate::reject::Reject;
 use crate::model::ids::EventId;
 use crate::scheme::form::{self, FormField};
+use crate::scheme::jwt::claim_text;
 use crate::scheme::material::read_query;
 use crate::scheme::pick::{PickError, Picked, Picker};
 use crate::scheme::spec::{Field, Spec};
@@ -21,6 +22,8 @@ pub struct IdentityRules {
     types: Box<[Place]>,
     versions: Box<[Place]>,
     picker: Picker,
+    /// The scheme, where claims of its tokens are read.
+    claims_of: Option<Box<Spec>>,
 }
 
 /// Which event this is.
@@ -42,6 +45,8 @@ enum Place {
     Form(Box<str>),
     /// A query parameter.
     Query(Box<str>),
+    /// A claim of the signed token.
+    Claim(Box<str>),
 }
 
 /// The body's values, parsed when the first one is asked for.
@@ -74,11 +79,16 @@ impl IdentityRules {
         };
         let (ids, types) = (places(&spec.event_id), places(&spec.event_type));
         let versions = places(&spec.version);
+        let has_claims = [&ids, &types, &versions]
+            .into_iter()
+            .flat_map(|places| places.iter())
+            .any(|place| matches!(place, Place::Claim(_)));
         Self {
             ids,
             types,
             versions,
             picker: Picker::new(pointers),
+            claims_of: has_claims.then(|| Box::new(spec.clone())),
         }
     }
 
@@ -114,6 +124,11 @@ impl<'a> Request<'a> {
             Place::Header(name) => self.header(name),
             Place::Json(position) => self.json(*position),
             Place::Form(name) => self.form(name),
+            Place::Claim(name) => {
+                let spec = self.rules.claims_of.as_ref();
+                let text = spec.and_then(|spec| claim_text(spec, self.head, self.bytes, name));
+                text.map_or(Found::Nothing, |text| Found::Text(text.into()))
+            }
             Place::Query(name) => match read_query(self.head, name) {
                 Ok(value) => match String::from_utf8(value.into_owned()) {
                     Ok(text) => Found::Text(text.into()),
@@ -182,6 +197,7 @@ fn place<'s>(field: &'s Field, pointers: &mut Vec<&'s [String]>) -> Place {
         }
         Field::Form(name) => Place::Form(name.as_str().into()),
         Field::Query(name) => Place::Query(name.as_str().into()),
+        Field::Claim(name) => Place::Claim(name.as_str().into()),
     }
 }
 

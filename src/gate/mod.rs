@@ -32,8 +32,9 @@ use crate::gate::rate_limit::SourceLimiters;
 use crate::gate::reject::Reject;
 use crate::gate::route::RouteTable;
 use crate::gate::rules::Rules;
-use crate::gate::signature::Signed;
+use crate::gate::signature::{Pending, Signed};
 use crate::gate::verdict::{Check, Decision, Verdict};
+use crate::keys::{KeyCache, KeyFault};
 use crate::model::clock::{Now, instant};
 use crate::model::source::SourceKey;
 use crate::net::answer::Answer;
@@ -46,6 +47,7 @@ pub struct Gate {
     table: RouteTable,
     rules: Vec<Rules>,
     source_limiters: Option<Arc<SourceLimiters>>,
+    keys: Arc<KeyCache>,
     body_timeout: Duration,
 }
 
@@ -85,12 +87,14 @@ impl Gate {
         table: RouteTable,
         rules: Vec<Rules>,
         source_limiters: Option<Arc<SourceLimiters>>,
+        keys: Arc<KeyCache>,
         body_timeout: Duration,
     ) -> Self {
         Self {
             table,
             rules,
             source_limiters,
+            keys,
             body_timeout,
         }
     }
@@ -184,7 +188,7 @@ impl Gate {
         verdict.body_bytes = body.len() as u64;
 
         verdict.last_check = Check::Signature;
-        let signed = pending.and_then(|pending| pending.finish(&body));
+        let signed = self.verify(pending, &body).await;
         let request = read_request(parts, body, verdict);
         match signed {
             Ok(signed) => {
@@ -224,6 +228,28 @@ impl Gate {
             return Some(Err(Reject::SourceRate { retry_after }));
         }
         Some(answer)
+    }
+
+    /// Compares, after the key is fetched where the request needs one.
+    async fn verify(
+        &self,
+        pending: Result<Pending<'_>, Reject>,
+        body: &Bytes,
+    ) -> Result<Signed, Reject> {
+        let mut pending = pending?;
+        let Some(need) = pending.need(body)? else {
+            return pending.finish(body, None);
+        };
+        // Boxed, as all rare ways are, to keep the future of a request small.
+        let keys = Box::pin(self.keys.find(&need)).await;
+        let keys = keys.map_err(|fault| match fault {
+            KeyFault::Unknown => Reject::MalformedMaterial {
+                name: "the token's `kid`".into(),
+                fault: "names none of the sender's keys",
+            },
+            KeyFault::Unavailable(fault) => Reject::KeyUnavailable { fault },
+        })?;
+        pending.finish(body, Some(&keys))
     }
 
     fn find_rules(&self, parts: &Parts, verdict: &mut Verdict) -> Result<&Rules, Reject> {

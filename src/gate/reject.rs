@@ -3,6 +3,7 @@
 //! `code` goes to the log, the metrics and the documents; the sender sees only `status` and a generic title.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -15,6 +16,9 @@ const IN_FLIGHT_DELAY: Duration = Duration::from_secs(5);
 
 /// What a sender is told to wait when load is shed.
 const OVERLOAD_DELAY: Duration = Duration::from_secs(1);
+
+/// What a sender is told to wait where its key cannot be fetched: a source is asked again about that often.
+const KEY_DELAY: Duration = Duration::from_secs(15);
 
 /// A refusal with its evidence. Evidence never holds a secret or an expected signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +82,11 @@ pub enum Reject {
     BodyAborted,
     /// No current secret gives this signature.
     BadSignature,
+    /// The key that the signature needs cannot be fetched, and none is held.
+    KeyUnavailable {
+        /// Why.
+        fault: Arc<str>,
+    },
     /// No secret of the route is current: all are past `until` or before `not_before`.
     NoCurrentSecret,
     /// The body cannot be read for the id or type that the route needs.
@@ -160,6 +169,7 @@ pub enum Reason {
     BodyTimeout,
     BodyAborted,
     BadSignature,
+    KeyUnavailable,
     NoCurrentSecret,
     Identity,
     MissingId,
@@ -221,6 +231,7 @@ impl Reject {
             Self::BodyTimeout => Reason::BodyTimeout,
             Self::BodyAborted => Reason::BodyAborted,
             Self::BadSignature => Reason::BadSignature,
+            Self::KeyUnavailable { .. } => Reason::KeyUnavailable,
             Self::NoCurrentSecret => Reason::NoCurrentSecret,
             Self::Identity { .. } => Reason::Identity,
             Self::MissingId => Reason::MissingId,
@@ -266,6 +277,7 @@ impl Reject {
                 Some(*retry_after)
             }
             Self::InFlight => Some(IN_FLIGHT_DELAY),
+            Self::KeyUnavailable { .. } => Some(KEY_DELAY),
             Self::Overload => Some(OVERLOAD_DELAY),
             _ => None,
         }
@@ -289,7 +301,7 @@ impl Reject {
 
 impl Reason {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::NoRoute,
         Self::Method,
         Self::ContentType,
@@ -303,6 +315,7 @@ impl Reason {
         Self::BodyTimeout,
         Self::BodyAborted,
         Self::BadSignature,
+        Self::KeyUnavailable,
         Self::NoCurrentSecret,
         Self::Identity,
         Self::MissingId,
@@ -416,6 +429,13 @@ impl Reason {
                 means: "No current secret of the route gives this signature.",
                 usually: "The wrong secret (another endpoint's, test instead of live), a proxy in front that changes the body, or a forgery.",
                 look_at: "The secret at the provider; `public_url` where the scheme signs the URL.",
+            },
+            Self::KeyUnavailable => &Explanation {
+                code: "key-unavailable",
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                means: "The key that verifies the signature stands at the sender, and cannot be fetched. Nothing is let through without it; the sender is asked to come again.",
+                usually: "A firewall that lets no connection out, a name that is not resolved, an outage at the sender, or a wrong `jwks`.",
+                look_at: "`fault` in the log line.",
             },
             Self::NoCurrentSecret => &Explanation {
                 code: "no-current-secret",

@@ -10,8 +10,11 @@ use crate::config::model::{Route, SecretEntry};
 use crate::gate::reject::Reject;
 use crate::model::clock::Now;
 use crate::model::secret::Secret;
+use crate::scheme::remote::{KeyNeed, RemoteKeys};
 use crate::scheme::spec::Spec;
-use crate::scheme::{Head, MaterialFault, Scheme, SchemeError, SecretSet, SignedTime, Verifier};
+use crate::scheme::{
+    Head, MaterialFault, Scheme, SchemeError, SecretSet, SignedTime, Validity, Verifier,
+};
 
 /// How one route verifies.
 pub struct Keys {
@@ -146,15 +149,26 @@ impl Pending<'_> {
         self.verifier.update(chunk);
     }
 
-    /// Compares; `body` is all that `update` was given.
+    /// What has to be fetched before `finish`, if anything; `body` is all that `update` was given.
+    ///
+    /// # Errors
+    /// As for [`Keys::open`].
+    pub fn need(&mut self, body: &[u8]) -> Result<Option<KeyNeed>, Reject> {
+        self.verifier.need(body).map_err(reject)
+    }
+
+    /// Compares; `body` is all that `update` was given, `keys` what `need` asked for.
     ///
     /// # Errors
     /// [`Reject::BadSignature`]; for schemes that read the body, also those of [`Keys::open`].
-    pub fn finish(self, body: &[u8]) -> Result<Signed, Reject> {
-        let found = self.verifier.finish(body).map_err(reject)?;
+    pub fn finish(self, body: &[u8], keys: Option<&RemoteKeys>) -> Result<Signed, Reject> {
+        let found = self.verifier.finish(body, keys).map_err(reject)?;
         let found = found.ok_or(Reject::BadSignature)?;
         if let Some(time) = found.signed_time {
             self.keys.check_time(time, &self.now)?;
+        }
+        if let Some(validity) = found.validity {
+            check_validity(validity, &self.now)?;
         }
         let entry = self.keys.entries.get(found.secret_index);
         Ok(Signed {
@@ -162,6 +176,21 @@ impl Pending<'_> {
             digest: found.digest,
         })
     }
+}
+
+/// Whether the token or the certificate counts now.
+fn check_validity(validity: Validity, now: &Now) -> Result<(), Reject> {
+    let malformed = |fault| Reject::MalformedMaterial {
+        name: validity.name.into(),
+        fault,
+    };
+    if validity.from_ms.is_some_and(|from| now.unix_ms < from) {
+        return Err(malformed("is not valid yet"));
+    }
+    if validity.until_ms.is_some_and(|until| until <= now.unix_ms) {
+        return Err(malformed("has expired"));
+    }
+    Ok(())
 }
 
 fn reject(fault: MaterialFault) -> Reject {
@@ -256,7 +285,7 @@ mod tests {
         for chunk in body.chunks(3) {
             pending.update(chunk);
         }
-        Ok(pending.finish(body)?.label.to_string())
+        Ok(pending.finish(body, None)?.label.to_string())
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod damage;
 mod elsewhere;
 mod keys;
 mod spot;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -37,6 +38,8 @@ struct Vector {
     source: String,
     /// Seconds since the epoch.
     now: i64,
+    /// Empty where the sender publishes its keys.
+    #[serde(default)]
     secret: String,
     #[serde(default = "post")]
     method: String,
@@ -46,6 +49,15 @@ struct Vector {
     headers: BTreeMap<String, String>,
     body: Option<String>,
     body_base64: Option<String>,
+    /// The route's `audience` and `claims`, where it has to say them.
+    #[serde(default)]
+    audience: Vec<String>,
+    #[serde(default)]
+    claims: BTreeMap<String, String>,
+    /// What stands where the sender publishes its keys: a key set, or a certificate with its chain.
+    fetched: Option<String>,
+    /// The authority that vouches for the chain.
+    root: Option<String>,
     event_id: Option<String>,
     event_type: Option<String>,
     /// The text that goes back where the vector is a URL check.
@@ -157,6 +169,9 @@ fn another_body_is_refused_where_the_body_is_signed() {
             refused(provider, vector, &case);
         }
         for body in [[&whole.body[..], b"\n"].concat(), vec![]] {
+            if body == whole.body {
+                continue;
+            }
             let case = Case {
                 body,
                 ..whole.clone()
@@ -168,7 +183,7 @@ fn another_body_is_refused_where_the_body_is_signed() {
 
 /// A scheme that reads the body may find its own fault before the signature's.
 fn refused(provider: &Provider, vector: &Vector, case: &Case) {
-    let is_text = matches!(&provider.scheme.family, Family::Text(_));
+    let is_text = !matches!(&provider.scheme.family, Family::Hmac(_));
     match case.verdict(&provider.scheme) {
         Some(Err(Reject::BadSignature)) => {}
         Some(Err(

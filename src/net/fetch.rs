@@ -104,6 +104,12 @@ impl Fetcher {
         }
     }
 
+    /// The client that it fetches through.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The body behind a URL, where it answers with 200.
     ///
     /// # Errors

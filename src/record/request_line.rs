@@ -21,7 +21,7 @@ pub(super) fn level(verdict: &Verdict, exchange: &Exchange) -> Level {
         Decision::Monitored(_) => Level::WARN,
         Decision::Refused(reject) => match reject.reason() {
             Reason::Internal => Level::ERROR,
-            Reason::NoCurrentSecret | Reason::Overload => Level::WARN,
+            Reason::KeyUnavailable | Reason::NoCurrentSecret | Reason::Overload => Level::WARN,
             _ if reject.is_security() => Level::WARN,
             _ => Level::INFO,
         },
@@ -131,6 +131,9 @@ fn evidence(line: &mut Line, reject: &Reject) {
             line.count("tolerance_seconds", tolerance.as_secs());
         }
         Reject::Identity { fault } => {
+            line.text("fault", fault);
+        }
+        Reject::KeyUnavailable { fault } => {
             line.text("fault", fault);
         }
         Reject::FirstFailed { status } | Reject::Duplicate { status } => {

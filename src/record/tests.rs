@@ -187,6 +187,9 @@ fn every_reject() -> Vec<Reject> {
         Reject::BodyTimeout,
         Reject::BodyAborted,
         Reject::BadSignature,
+        Reject::KeyUnavailable {
+            fault: "closed".into(),
+        },
         Reject::NoCurrentSecret,
         Reject::Identity { fault: "twice" },
         Reject::MissingId,

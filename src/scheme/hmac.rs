@@ -246,6 +246,7 @@ impl HmacVerifier<'_> {
                     secret_index,
                     digest: digest.first_32(),
                     signed_time: None,
+                    validity: None,
                 });
             }
         }

@@ -9,6 +9,7 @@ use data_encoding::{BASE64, BASE64URL, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use http::HeaderName;
 
 use crate::scheme::Head;
+use crate::scheme::jwt::token::Token;
 use crate::scheme::mac::{Digest, digest_len};
 use crate::scheme::spec::{Algorithm, Encoding, ListSpec, Place, TimeUnit};
 
@@ -46,6 +47,8 @@ pub(super) enum Proof<'h> {
     Signatures(Signatures),
     /// The token.
     Token(Cow<'h, [u8]>),
+    /// A signed token.
+    Jwt(Box<Token>),
     /// Only the whole request shows it.
     Whole,
 }

@@ -11,13 +11,17 @@ pub mod parse;
 pub mod spec;
 
 mod body;
+pub mod certificate;
 pub mod form;
 mod hmac;
+pub mod jwk;
+pub mod jwt;
 mod key;
 mod mac;
 pub mod material;
 pub mod pick;
 mod public_key;
+pub mod remote;
 mod sign;
 mod template;
 mod text;
@@ -26,8 +30,11 @@ mod token;
 use http::{HeaderMap, HeaderName, Method, Uri};
 
 use crate::model::secret::Secret;
+use crate::scheme::certificate::{CertificateScheme, CertificateVerifier};
 use crate::scheme::hmac::{HmacScheme, HmacVerifier};
+use crate::scheme::jwt::{JwtScheme, JwtVerifier};
 pub use crate::scheme::material::{Material, MaterialFault, SignedTime};
+use crate::scheme::remote::{KeyNeed, RemoteKeys};
 pub use crate::scheme::sign::{SignError, Stamp, ToSign};
 use crate::scheme::spec::{Family, SecretForm, Spec};
 use crate::scheme::text::{TextScheme, TextVerifier};
@@ -55,6 +62,10 @@ pub enum Scheme {
     Text(Box<TextScheme>),
     /// A shared token.
     Token(TokenScheme),
+    /// A signed token.
+    Jwt(Box<JwtScheme>),
+    /// A signature whose key is in a certificate that the request names.
+    Certificate(Box<CertificateScheme>),
 }
 
 /// Which of a scheme's secrets count, by their position.
@@ -71,6 +82,19 @@ pub struct Match {
     pub digest: [u8; 32],
     /// The signed time, where only the whole request shows it.
     pub signed_time: Option<SignedTime>,
+    /// When the token or the certificate counts, where there is one.
+    pub validity: Option<Validity>,
+}
+
+/// From when to when something counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Validity {
+    /// What it is.
+    pub name: &'static str,
+    /// Milliseconds since the epoch; none: from ever.
+    pub from_ms: Option<i64>,
+    /// None: for ever.
+    pub until_ms: Option<i64>,
 }
 
 /// A verification under way.
@@ -84,6 +108,8 @@ enum Running<'a> {
     Hmac(HmacVerifier<'a>),
     Text(TextVerifier<'a>),
     Token(TokenVerifier<'a>),
+    Jwt(JwtVerifier<'a>),
+    Certificate(CertificateVerifier<'a>),
 }
 
 /// Why a scheme and its secrets do not go together. Never holds a secret.
@@ -143,6 +169,26 @@ pub enum SchemeError {
     /// A timestamp key without a list to look it up in.
     #[error("the timestamp has a key, but the signature is not a list in the same place")]
     NoTimestampList,
+    /// HMACs beside public keys, or with a key set.
+    #[error(
+        "`algorithms` mixes HMACs with public keys, so that a public key could pass for a secret"
+    )]
+    MixedAlgorithms,
+    /// The route does not say for whom its tokens or messages are.
+    #[error("this sender signs for everybody alike, so the route needs `audience`")]
+    NeedsAudience,
+    /// The route does not say the value of a claim.
+    #[error("this sender signs for everybody alike, so the route needs the claim `{name}`")]
+    NeedsClaim {
+        /// The claim.
+        name: String,
+    },
+    /// The route does not say where the keys are.
+    #[error("this sender has a key set for each account, so the route needs `jwks`")]
+    NeedsJwks,
+    /// Credentials without a colon.
+    #[error("the secret is `client_id:secret`, with which the sender's keys are asked for")]
+    SecretNotAccount,
     /// The signature stands in the query, which is itself signed.
     #[error("the signature stands in the query, which the signed text holds")]
     SignatureSignsItself,
@@ -205,6 +251,12 @@ impl Scheme {
                 .map(Box::new)
                 .map(Self::Text),
             Family::Token(family) => TokenScheme::compile(spec, family, secrets).map(Self::Token),
+            Family::Jwt(family) => JwtScheme::compile(spec, family, secrets, public_url)
+                .map(Box::new)
+                .map(Self::Jwt),
+            Family::Certificate(family) => CertificateScheme::compile(spec, family, secrets)
+                .map(Box::new)
+                .map(Self::Certificate),
         }
     }
 
@@ -217,6 +269,8 @@ impl Scheme {
             Family::Hmac(family) => hmac::check(spec, family, public_url).map(|_| ()),
             Family::Text(family) => text::check(spec, family, public_url),
             Family::Token(_) => Ok(()),
+            Family::Jwt(family) => jwt::check(family, public_url),
+            Family::Certificate(family) => certificate::check(family),
         }
     }
 
@@ -237,6 +291,8 @@ impl Scheme {
             Self::Hmac(scheme) => scheme.material(head),
             Self::Text(scheme) => scheme.material(head),
             Self::Token(scheme) => scheme.material(head),
+            Self::Jwt(scheme) => scheme.material(head),
+            Self::Certificate(scheme) => scheme.material(head),
         }
     }
 
@@ -252,6 +308,8 @@ impl Scheme {
             Self::Hmac(scheme) => Running::Hmac(scheme.begin(material, head, current)),
             Self::Text(scheme) => Running::Text(scheme.begin(head, current)),
             Self::Token(scheme) => Running::Token(scheme.begin(&material, head, current)),
+            Self::Jwt(scheme) => Running::Jwt(scheme.begin(material, head, current)),
+            Self::Certificate(scheme) => Running::Certificate(scheme.begin(head, current)),
         })
     }
 
@@ -262,6 +320,8 @@ impl Scheme {
             Self::Hmac(scheme) => scheme.headers(),
             Self::Text(scheme) => scheme.headers(),
             Self::Token(scheme) => scheme.headers(),
+            Self::Jwt(scheme) => scheme.headers(),
+            Self::Certificate(scheme) => scheme.headers(),
         }
     }
 
@@ -272,6 +332,8 @@ impl Scheme {
             Self::Hmac(scheme) => scheme.secret_count(),
             Self::Text(scheme) => scheme.secret_count(),
             Self::Token(scheme) => scheme.secret_count(),
+            Self::Jwt(scheme) => scheme.secret_count(),
+            Self::Certificate(scheme) => scheme.secret_count(),
         }
     }
 
@@ -284,6 +346,8 @@ impl Scheme {
             Self::Hmac(scheme) => scheme.sign(secret_index, to_sign),
             Self::Text(scheme) => scheme.sign(secret_index, to_sign),
             Self::Token(scheme) => scheme.sign(secret_index, to_sign),
+            // Their senders hold keys that the gate has not.
+            Self::Jwt(_) | Self::Certificate(_) => Err(SignError::NoWay),
         }
     }
 }
@@ -293,8 +357,9 @@ impl Verifier<'_> {
     #[must_use]
     pub fn is_hopeless(&self) -> bool {
         match &self.0 {
-            Running::Hmac(_) | Running::Text(_) => false,
+            Running::Hmac(_) | Running::Text(_) | Running::Certificate(_) => false,
             Running::Token(verifier) => verifier.is_hopeless(),
+            Running::Jwt(verifier) => verifier.is_hopeless(),
         }
     }
 
@@ -302,21 +367,40 @@ impl Verifier<'_> {
     pub fn update(&mut self, chunk: &[u8]) {
         match &mut self.0 {
             Running::Hmac(verifier) => verifier.update(chunk),
-            // It reads the whole body in the end.
-            Running::Text(_) => {}
+            // They read the whole body in the end.
+            Running::Text(_) | Running::Jwt(_) | Running::Certificate(_) => {}
             Running::Token(verifier) => verifier.update(chunk),
         }
     }
 
-    /// Compares; none where no current secret gives any of the signatures. `body` is all that `update` was given.
+    /// What has to be fetched before `finish`, if anything; `body` is all that `update` was given.
+    ///
+    /// # Errors
+    /// Where the request does not say it, or names a place where no key of the sender's can be.
+    pub fn need(&mut self, body: &[u8]) -> Result<Option<KeyNeed>, MaterialFault> {
+        match &mut self.0 {
+            Running::Hmac(_) | Running::Text(_) | Running::Token(_) => Ok(None),
+            Running::Jwt(verifier) => verifier.need(body),
+            Running::Certificate(verifier) => verifier.need(body).map(Some),
+        }
+    }
+
+    /// Compares; none where no current secret gives any of the signatures. `body` is all that `update` was given, `keys`
+    /// what `need` asked for.
     ///
     /// # Errors
     /// Where a value that only the body shows is missing or malformed.
-    pub fn finish(self, body: &[u8]) -> Result<Option<Match>, MaterialFault> {
+    pub fn finish(
+        self,
+        body: &[u8],
+        keys: Option<&RemoteKeys>,
+    ) -> Result<Option<Match>, MaterialFault> {
         match self.0 {
             Running::Hmac(verifier) => Ok(verifier.finish()),
             Running::Text(verifier) => verifier.finish(body),
             Running::Token(verifier) => verifier.finish(body),
+            Running::Jwt(verifier) => verifier.finish(body, keys),
+            Running::Certificate(verifier) => verifier.finish(body, keys),
         }
     }
 }

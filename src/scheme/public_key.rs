@@ -26,7 +26,15 @@ impl PublicKey {
     /// [`SchemeError::NotPublicKey`], or where the key is one of another algorithm.
     pub(super) fn parse(algorithm: KeyAlgorithm, text: &[u8]) -> Result<Self, SchemeError> {
         let bytes = key_bytes(algorithm, text).ok_or(SchemeError::NotPublicKey)?;
-        let parsed = ParsedPublicKey::new(verifier(algorithm), &bytes);
+        Self::of_bytes(algorithm, &bytes)
+    }
+
+    /// Takes the bare key: the RSA key of PKCS#1, the curve point, or the Ed25519 key.
+    ///
+    /// # Errors
+    /// As for [`PublicKey::parse`].
+    pub(super) fn of_bytes(algorithm: KeyAlgorithm, bytes: &[u8]) -> Result<Self, SchemeError> {
+        let parsed = ParsedPublicKey::new(verifier(algorithm), bytes);
         parsed.map(Self).map_err(|_| SchemeError::NotPublicKey)
     }
 

@@ -214,7 +214,7 @@ impl Request {
             verifier.update(chunk);
         }
         Ok(verifier
-            .finish(&self.body)
+            .finish(&self.body, None)
             .unwrap()
             .map(|found| found.secret_index))
     }
@@ -457,7 +457,7 @@ fn each_part_of_the_head_counts() {
     let material = scheme.material(&head).unwrap();
     let mut verifier = scheme.begin(material, head, SecretSet::all(1));
     verifier.update(b"body");
-    assert_eq!(verifier.finish(b"body"), Ok(None));
+    assert_eq!(verifier.finish(b"body", None), Ok(None));
 }
 
 #[test]
@@ -661,7 +661,7 @@ fn equal_bytes_have_equal_digests() {
         let material = scheme.material(&request.head()).unwrap();
         let mut verifier = scheme.begin(material, request.head(), SecretSet::all(1));
         verifier.update(body);
-        verifier.finish(body).unwrap().unwrap().digest
+        verifier.finish(body, None).unwrap().unwrap().digest
     };
     assert_eq!(digest("one", b"body"), digest("two", b"body"));
     assert_ne!(digest("one", b"body"), digest("one", b"bodY"));

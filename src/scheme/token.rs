@@ -202,6 +202,7 @@ impl TokenVerifier<'_> {
             secret_index,
             digest: self.body.finalize().into(),
             signed_time: None,
+            validity: None,
         }))
     }
 }

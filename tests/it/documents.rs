@@ -84,6 +84,23 @@ fn known_providers() -> String {
 fn signature(provider: &Known) -> (String, &'static str) {
     match &provider.scheme.family {
         Family::Token(_) => ("a token, nothing is signed".to_owned(), "no"),
+        Family::Jwt(jwt) => {
+            let names = jwt.algorithms.iter().map(|one| format!("{one:?}"));
+            let names: Vec<String> = names.collect();
+            let covers = if provider.scheme.signs_body() {
+                ""
+            } else {
+                ", without the body"
+            };
+            let kind = format!("JWT {}{covers}", names.join(" ").to_uppercase());
+            let time = if provider.scheme.tells_age() {
+                "yes"
+            } else {
+                "no"
+            };
+            (kind, time)
+        }
+        Family::Certificate(_) => ("RSA, certificate".to_owned(), "no"),
         Family::Hmac(hmac) => {
             let is_signed = hmac.signed.parts.contains(&Part::Timestamp);
             let time = match (&hmac.timestamp, is_signed) {

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room may use those of lower rank only.
-const RANKS: [(&str, f64); 14] = [
+const RANKS: [(&str, f64); 15] = [
     ("model", 0.0),
     ("net", 1.0),
     ("document", 1.5),
     ("scheme", 2.0),
     ("providers", 2.5),
     ("config", 3.0),
+    ("keys", 3.5),
     ("edge", 4.0),
     ("gate", 4.0),
     ("forward", 5.0),

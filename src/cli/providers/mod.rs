@@ -1,5 +1,6 @@
 //! `hookgate providers`: who is known, and each in full.
 
+mod keyed;
 mod route;
 mod show;
 mod words;

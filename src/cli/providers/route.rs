@@ -2,6 +2,7 @@
 
 use crate::providers::Provider;
 use crate::providers::challenge::Challenge;
+use crate::scheme::spec::{Audience, CertificateKind, Family, JwtKeys, Published, Spec};
 use crate::scheme::{Scheme, SchemeError};
 
 /// The tables of the route, with what the provider needs and nothing else.
@@ -12,7 +13,8 @@ pub(super) fn sample(provider: &Provider) -> String {
         format!("path = \"/{id}\""),
         format!("provider = \"{id}\""),
     ];
-    if provider.scheme.known_key().is_none() {
+    let scheme = &provider.scheme;
+    if scheme.known_key().is_none() && !scheme.has_own_keys() {
         lines.push(format!("secret = {{ credential = \"{id}\" }}"));
     }
     if provider
@@ -21,6 +23,7 @@ pub(super) fn sample(provider: &Provider) -> String {
     {
         lines.push(format!("verify_token = {{ credential = \"{id}-verify\" }}"));
     }
+    lines.extend(keyed(scheme));
     if needs_public_url(provider) {
         lines.push("public_url = \"https://hooks.example.com\"".to_owned());
     }
@@ -32,9 +35,49 @@ pub(super) fn sample(provider: &Provider) -> String {
     lines.join("\n")
 }
 
+/// What a route says about senders who sign for everybody alike.
+fn keyed(scheme: &Spec) -> Vec<String> {
+    let sns = "audience = \"arn:aws:sns:eu-central-1:123456789012:TOPIC\"".to_owned();
+    let family = match &scheme.family {
+        Family::Jwt(family) => family,
+        Family::Certificate(family) if family.kind == CertificateKind::Sns => return vec![sns],
+        _ => return Vec::new(),
+    };
+    let mut lines = Vec::new();
+    if family.audience == Audience::Route(Vec::new()) {
+        lines.push("audience = \"AUDIENCE\"".to_owned());
+    }
+    for name in &family.route_claims {
+        lines.push(format!(
+            "claims = {{ name = \"{name}\", value = \"VALUE\" }}"
+        ));
+    }
+    if let JwtKeys::Published(Published { url: None, hosts }) = &family.keys {
+        let host = hosts
+            .first()
+            .map_or("YOUR-HOST".to_owned(), ToString::to_string);
+        let host = host.replace('*', "YOUR-NAME");
+        lines.push(format!("jwks = \"https://{host}/.well-known/jwks.json\""));
+    }
+    if let JwtKeys::Asked(Published { url: None, hosts }) = &family.keys {
+        let host = hosts
+            .first()
+            .map_or("YOUR-HOST".to_owned(), ToString::to_string);
+        lines.push(format!(
+            "jwks = \"https://{host}/webhook_verification_key/get\""
+        ));
+    }
+    lines
+}
+
 fn needs_public_url(provider: &Provider) -> bool {
-    let checked = Scheme::check(&provider.scheme, None);
-    matches!(checked, Err(SchemeError::NeedsPublicUrl))
+    match &provider.scheme.family {
+        Family::Jwt(jwt) => jwt.audience == Audience::Url || jwt.url_claim.is_some(),
+        _ => {
+            let checked = Scheme::check(&provider.scheme, None);
+            matches!(checked, Err(SchemeError::NeedsPublicUrl))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -50,6 +93,7 @@ mod tests {
 
     #[derive(serde::Deserialize)]
     struct Vector {
+        #[serde(default)]
         secret: String,
     }
 

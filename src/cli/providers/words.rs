@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::cli::providers::keyed;
 use crate::scheme::spec::{
     Algorithm, Encoding, Family, Field, HmacSpec, KeyAlgorithm, Part, Place, Requirement,
     SecretEncoding, SecretForm, SignMethod, SignatureSpec, Spec, Template, TextSpec, TimeUnit,
@@ -17,6 +18,8 @@ pub(super) fn family(spec: &Spec) -> String {
         Family::Hmac(hmac) => format!("HMAC-{}", algorithm(hmac.algorithm)),
         Family::Text(text) => method(&text.method),
         Family::Token(_) => "shared token".to_owned(),
+        Family::Jwt(jwt) => format!("JWT, {}", keyed::algorithms(jwt)),
+        Family::Certificate(_) => "RSA with a certificate".to_owned(),
     }
 }
 
@@ -29,6 +32,8 @@ pub(super) fn describe(spec: &Spec, tolerance: Duration) -> Vec<Line> {
             ("kind", "a shared token; nothing is signed".to_owned()),
             ("token", token_place(&token.place)),
         ],
+        Family::Jwt(jwt) => keyed::jwt(jwt, tolerance),
+        Family::Certificate(certificate) => keyed::certificate(certificate),
     };
     let fields = [
         ("event id", &spec.event_id),
@@ -51,9 +56,30 @@ pub(super) fn describe(spec: &Spec, tolerance: Duration) -> Vec<Line> {
 
 /// What a stranger could change without breaking the signature.
 pub(super) fn not_signed(spec: &Spec) -> Vec<String> {
-    let Some(template) = spec.template() else {
-        return vec!["anything at all: whoever sees one request can make others".to_owned()];
+    let mut out = match (&spec.family, spec.template()) {
+        (Family::Jwt(jwt), _) => keyed::token_leaves_open(jwt),
+        (Family::Certificate(certificate), _) => keyed::certificate_leaves_open(certificate),
+        (_, Some(template)) => template_leaves_open(template),
+        (_, None) => {
+            return vec!["anything at all: whoever sees one request can make others".to_owned()];
+        }
     };
+    if !spec.tells_age() {
+        out.push(
+            "a time: an old request stays good, and dedup is what stops its replay".to_owned(),
+        );
+    }
+    for (label, fields) in [
+        ("event id", &spec.event_id),
+        ("event type", &spec.event_type),
+    ] {
+        let loose = fields.iter().filter(|field| !spec.signs_field(field));
+        out.extend(loose.map(|field| format!("the {label} ({})", place_of(field))));
+    }
+    out
+}
+
+fn template_leaves_open(template: &Template) -> Vec<String> {
     let mut out = Vec::new();
     if !template.signs_body() {
         out.push("the body, but for the fields named above".to_owned());
@@ -66,18 +92,6 @@ pub(super) fn not_signed(spec: &Spec) -> Vec<String> {
     }
     if !holds(&[Part::Method]) {
         out.push("the method".to_owned());
-    }
-    if !spec.is_dated() {
-        out.push(
-            "a time: an old request stays good, and dedup is what stops its replay".to_owned(),
-        );
-    }
-    for (label, fields) in [
-        ("event id", &spec.event_id),
-        ("event type", &spec.event_type),
-    ] {
-        let loose = fields.iter().filter(|field| !spec.signs_field(field));
-        out.extend(loose.map(|field| format!("the {label} ({})", place_of(field))));
     }
     out
 }
@@ -210,7 +224,7 @@ fn timestamp(spec: &TimestampSpec, tolerance: Duration) -> String {
     )
 }
 
-fn secret_form(form: &SecretForm) -> String {
+pub(super) fn secret_form(form: &SecretForm) -> String {
     let how = match form.encoding {
         SecretEncoding::Utf8 => "the text of the secret",
         SecretEncoding::Base64 => "the secret, decoded from base64",
@@ -265,7 +279,7 @@ fn part(part: &Part) -> String {
     }
 }
 
-fn algorithm(algorithm: Algorithm) -> &'static str {
+pub(super) fn algorithm(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::Sha1 => "SHA1",
         Algorithm::Sha256 => "SHA256",
@@ -274,7 +288,7 @@ fn algorithm(algorithm: Algorithm) -> &'static str {
     }
 }
 
-fn encoding(encoding: Encoding) -> &'static str {
+pub(super) fn encoding(encoding: Encoding) -> &'static str {
     match encoding {
         Encoding::Hex => "hexadecimal",
         Encoding::Base64 => "base64",
@@ -282,7 +296,7 @@ fn encoding(encoding: Encoding) -> &'static str {
     }
 }
 
-fn place(place: &Place) -> String {
+pub(super) fn place(place: &Place) -> String {
     match place {
         Place::Header(name) => format!("the header `{name}`"),
         Place::Query(name) => format!("the query parameter `{name}`"),
@@ -324,6 +338,7 @@ fn place_of(field: &Field) -> String {
     match field {
         Field::Header(name) => format!("the header `{name}`"),
         Field::Query(name) => format!("the query parameter `{name}`"),
+        Field::Claim(name) => format!("the claim `{name}`"),
         Field::Form(name) => format!("the form field `{name}`"),
         Field::Json(pointer) => format!("`/{}` in the body", pointer.join("/")),
     }

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use data_encoding::BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use super::Vector;
 use crate::config::model::SecretEntry;
@@ -12,12 +15,14 @@ use crate::gate::reject::Reject;
 use crate::gate::signature::Keys;
 use crate::model::clock::Now;
 use crate::model::secret::Secret;
+use crate::net::remote_url::RemoteUrl;
 use crate::providers::Provider;
 use crate::scheme::Head;
-use crate::scheme::spec::Spec;
+use crate::scheme::remote::{KeyNeed, RemoteKeys};
+use crate::scheme::spec::{Audience, Family, FixedClaim, JwtKeys, Spec};
 
 /// A request, and the route that it is sent to.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Case {
     pub(super) secret: Vec<u8>,
     pub(super) method: Method,
@@ -27,6 +32,10 @@ pub(super) struct Case {
     pub(super) body: Vec<u8>,
     pub(super) now: i64,
     pub(super) tolerance: Duration,
+    pub(super) audience: Vec<String>,
+    pub(super) claims: Vec<FixedClaim>,
+    pub(super) fetched: Option<String>,
+    pub(super) root: Option<String>,
 }
 
 impl Case {
@@ -51,6 +60,10 @@ impl Case {
             body,
             now: vector.now,
             tolerance: provider.tolerance,
+            audience: vector.audience.clone(),
+            claims: vector.claims.iter().map(fixed).collect(),
+            fetched: vector.fetched.clone(),
+            root: vector.root.clone(),
         }
     }
 
@@ -78,16 +91,70 @@ impl Case {
             span: Span::default(),
         };
         let public_url = self.public_url.as_deref();
+        let spec = &self.settled(spec);
         let keys = Keys::new(spec, &[entry], public_url, self.tolerance).ok()?;
         let uri: Uri = self.target.parse().ok()?;
-        let pending = match keys.open(self.head(&uri), &Now::at_unix_seconds(self.now)) {
+        let mut pending = match keys.open(self.head(&uri), &Now::at_unix_seconds(self.now)) {
             Ok(mut pending) => {
                 pending.update(&self.body);
                 pending
             }
             Err(reject) => return Some(Err(reject)),
         };
-        Some(pending.finish(&self.body).map(|_| ()))
+        let fetched = match pending.need(&self.body) {
+            Ok(None) => None,
+            Ok(Some(need)) => match self.fetch(&need) {
+                Ok(keys) => Some(keys),
+                Err(reject) => return Some(Err(reject)),
+            },
+            Err(reject) => return Some(Err(reject)),
+        };
+        let signed = pending.finish(&self.body, fetched.as_ref());
+        Some(signed.map(|_| ()))
+    }
+
+    /// The scheme with what the route says about it.
+    pub(super) fn settled(&self, spec: &Spec) -> Spec {
+        let mut spec = spec.clone();
+        match &mut spec.family {
+            Family::Jwt(family) => {
+                if let Audience::Route(wanted) = &mut family.audience {
+                    wanted.clone_from(&self.audience);
+                }
+                for claim in &self.claims {
+                    family.route_claims.retain(|name| *name != claim.name);
+                    family.claims.push(claim.clone());
+                }
+                if let JwtKeys::Published(published) | JwtKeys::Asked(published) = &mut family.keys
+                {
+                    let own = || RemoteUrl::parse("https://keys.test/jwks.json").unwrap();
+                    published.url.get_or_insert_with(own);
+                }
+            }
+            Family::Certificate(family) => family.topics.clone_from(&self.audience),
+            Family::Hmac(_) | Family::Text(_) | Family::Token(_) => {}
+        }
+        spec
+    }
+
+    /// What the room of keys would give.
+    fn fetch(&self, need: &KeyNeed) -> Result<RemoteKeys, Reject> {
+        let mut roots = RootCertStore::empty();
+        for root in self.root.iter().flat_map(|pem| certificates(pem)) {
+            roots.add(root).unwrap();
+        }
+        let text = self.fetched.as_ref().expect("the vector has `fetched`");
+        let keys = need.source.parse(text.as_bytes(), &roots, self.now * 1000);
+        let keys = keys.map_err(|fault| Reject::KeyUnavailable {
+            fault: fault.into(),
+        })?;
+        if keys.answer(need) {
+            return Ok(keys);
+        }
+        Err(Reject::MalformedMaterial {
+            name: "the token's `kid`".into(),
+            fault: "names none of the sender's keys",
+        })
     }
 
     /// The same request at a later hour.
@@ -101,4 +168,16 @@ impl Case {
         self.now -= i64::try_from(by.as_secs()).unwrap();
         self
     }
+}
+
+fn fixed((name, value): (&String, &String)) -> FixedClaim {
+    FixedClaim {
+        name: name.clone(),
+        value: value.clone(),
+    }
+}
+
+fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {
+    let found = CertificateDer::pem_slice_iter(pem.as_bytes());
+    found.map(Result::unwrap).collect()
 }

@@ -9,6 +9,7 @@ use super::case::Case;
 use super::elsewhere::covers;
 use super::spot::{Role, Spot, parts, spots};
 use super::{Vector, each, name};
+use crate::net::remote_url::RemoteUrl;
 use crate::providers::Provider;
 use crate::scheme::spec::{Encoding, ListSpec, Spec};
 
@@ -95,6 +96,8 @@ fn is_same(role: &Role, value: &[u8], other: &[u8]) -> bool {
         Role::Signature(_, Encoding::Base64Url) => unpadded(value) == unpadded(other),
         // Whatever is a time near enough will do.
         Role::UnsignedTime => other.iter().all(u8::is_ascii_digit),
+        // Behind the host, it is only another place to fetch from.
+        Role::KeyPlace => other.len() >= value.len() / 2 && is_near(value, other),
         Role::LowerValue => value.eq_ignore_ascii_case(other),
         // Names of headers have no case, and spaces around them do not count.
         Role::HeaderList => {
@@ -132,6 +135,21 @@ fn is_same(role: &Role, value: &[u8], other: &[u8]) -> bool {
         }
         Role::Signature(..) | Role::Value | Role::Required | Role::Token | Role::Basic => false,
     }
+}
+
+/// Whether a URL of the sender's that the gate would fetch from. The host is held to exactly in tests of its own.
+fn is_near(value: &[u8], other: &[u8]) -> bool {
+    let text = |bytes: &[u8]| RemoteUrl::parse_strange(&String::from_utf8_lossy(bytes)).ok();
+    let (Some(value), Some(other)) = (text(value), text(other)) else {
+        return false;
+    };
+    value.port() == other.port() && domain(value.host()) == domain(other.host())
+}
+
+/// The last two labels of a host.
+fn domain(host: &str) -> &str {
+    let mut dots = host.rmatch_indices('.').map(|(at, _)| at + 1);
+    dots.nth(1).map_or(host, |at| &host[at..])
 }
 
 fn unpadded(value: &[u8]) -> &[u8] {

@@ -1,11 +1,14 @@
 //! Vectors under other secrets, algorithms and encodings.
 
+use sha2::{Digest as _, Sha256};
+
 use super::case::Case;
 use super::damage::{minimal, refused};
 use super::spot::{Role, spots};
 use super::{each, name};
 use crate::scheme::spec::{
-    Algorithm, Encoding, Family, KeyAlgorithm, SecretEncoding, SignMethod, Spec,
+    Algorithm, BodyClaim, Encoding, Family, JwtAlgorithm, JwtKeys, JwtSpec, KeyAlgorithm,
+    SecretEncoding, SignMethod, Spec,
 };
 
 // Fails when the key is cut, padded or not used: `Mac::new(algorithm, b"")`.
@@ -29,7 +32,16 @@ type Write = fn(&[u8]) -> Vec<u8>;
 
 /// Empty, cut, longer, and with each byte of the key turned.
 fn other_secrets(spec: &Spec, secret: &[u8]) -> Vec<Vec<u8>> {
+    if spec.has_own_keys() {
+        return Vec::new();
+    }
     let mut others = vec![vec![]];
+    if let Family::Jwt(family) = &spec.family
+        && matches!(family.keys, JwtKeys::Asked(_))
+    {
+        // It only asks for the key.
+        return others;
+    }
     if spec.is_public_key() {
         // Only the second half of the text is the key for certain; what stands before it names the algorithm.
         for at in secret.len() / 2..secret.len() {
@@ -131,7 +143,21 @@ fn other_specs(spec: &Spec, whole: &Case) -> Vec<(String, Spec)> {
                 SignMethod::Hmac(algorithm) | SignMethod::Hash(algorithm) => *algorithm = other,
                 SignMethod::PublicKey { .. } => {}
             },
-            Family::Token(_) => {}
+            Family::Jwt(family) => {
+                if let Some(claim) = &mut family.body_claim {
+                    claim.digest_mut().digest = other;
+                }
+            }
+            Family::Token(_) | Family::Certificate(_) => {}
+        });
+    }
+    for (name, other) in JwtAlgorithm::ALL {
+        add(name.to_owned(), &|spec| {
+            if let Family::Jwt(family) = &mut spec.family
+                && !family.algorithms.contains(&other)
+            {
+                family.algorithms = vec![other];
+            }
         });
     }
     for other in KEY_ALGORITHMS {
@@ -140,14 +166,19 @@ fn other_specs(spec: &Spec, whole: &Case) -> Vec<(String, Spec)> {
                 SignMethod::PublicKey { algorithm, .. } => *algorithm = other,
                 SignMethod::Hmac(_) | SignMethod::Hash(_) => {}
             },
-            Family::Hmac(_) | Family::Token(_) => {}
+            Family::Hmac(_) | Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) => {}
         });
     }
     for other in [Encoding::Hex, Encoding::Base64, Encoding::Base64Url] {
         add(format!("{other:?}"), &|spec| match &mut spec.family {
             Family::Hmac(family) => family.encoding = other,
             Family::Text(family) => family.encoding = other,
-            Family::Token(_) => {}
+            Family::Jwt(family) => {
+                if let Some(claim) = &mut family.body_claim {
+                    claim.digest_mut().encoding = other;
+                }
+            }
+            Family::Token(_) | Family::Certificate(_) => {}
         });
     }
     others.retain(|(_, other)| {
@@ -156,12 +187,15 @@ fn other_specs(spec: &Spec, whole: &Case) -> Vec<(String, Spec)> {
     others
 }
 
-/// Both alphabets of base64 share all but two characters, so that a signature may be right in either.
+/// Both alphabets of base64 share all but two characters, so that a signature or a digest may be right in either.
 fn is_either_base64(spec: &Spec, other: &Spec, whole: &Case) -> bool {
+    if let (Family::Jwt(one), Family::Jwt(other)) = (&spec.family, &other.family) {
+        return is_either_digest(one, other, whole);
+    }
     let encoding = |spec: &Spec| match &spec.family {
         Family::Hmac(family) => Some(family.encoding),
         Family::Text(family) => Some(family.encoding),
-        Family::Token(_) => None,
+        _ => None,
     };
     let is_base64 = |spec| matches!(encoding(spec), Some(Encoding::Base64 | Encoding::Base64Url));
     let special: &[u8] = if encoding(spec) == Some(Encoding::Base64) {
@@ -177,4 +211,23 @@ fn is_either_base64(spec: &Spec, other: &Spec, whole: &Case) -> bool {
         value.iter().any(|byte| special.contains(byte))
     });
     encoding(spec) != encoding(other) && is_base64(spec) && is_base64(other) && !has_special
+}
+
+fn is_either_digest(one: &JwtSpec, other: &JwtSpec, whole: &Case) -> bool {
+    let (Some(claim), Some(other_claim)) = (&one.body_claim, &other.body_claim) else {
+        return false;
+    };
+    if one.algorithms != other.algorithms {
+        return false;
+    }
+    let is_base64 = |claim: &BodyClaim| claim.digest().encoding != Encoding::Hex;
+    let digest = Sha256::digest(&whole.body);
+    let written = data_encoding::BASE64.encode(&digest);
+    let is_same_digest = claim.digest().digest == other_claim.digest().digest;
+    // A body that is empty may have no digest at all.
+    whole.body.is_empty()
+        || (is_same_digest
+            && is_base64(claim)
+            && is_base64(other_claim)
+            && !written.contains(['+', '/']))
 }

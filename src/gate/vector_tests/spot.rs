@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 
 use super::case::Case;
 use crate::scheme::spec::{
-    Encoding, Family, Field, ListSpec, Part, Place, SignatureSpec, Spec, TimestampSpec, TokenPlace,
+    CertificateKind, Encoding, Family, Field, JwtPlace, ListSpec, Part, Place, SignatureSpec, Spec,
+    TimestampSpec, TokenPlace,
 };
 
 /// Where a value stands.
@@ -37,6 +38,8 @@ pub(super) enum Role {
     /// Has to hold one value.
     Required,
     Token,
+    /// Where the key stands: another place on the sender's hosts is a fetch, which a vector has only one of.
+    KeyPlace,
     /// `Basic` and the token in base64.
     Basic,
 }
@@ -60,6 +63,12 @@ pub(super) fn spots(spec: &Spec) -> Vec<(Spot, Role)> {
             found
         }
         Family::Token(family) => vec![token(&family.place)],
+        Family::Jwt(family) => match &family.place {
+            JwtPlace::In(place, _) => vec![(Spot::of(place), Role::Token)],
+            // Damaged as a body is.
+            JwtPlace::Body => vec![],
+        },
+        Family::Certificate(family) => certificate(family.kind),
     };
     for part in parts(spec) {
         found.extend(part_spot(spec, &part));
@@ -118,6 +127,44 @@ fn token(place: &TokenPlace) -> (Spot, Role) {
     }
 }
 
+fn certificate(kind: CertificateKind) -> Vec<(Spot, Role)> {
+    match kind {
+        CertificateKind::Sns => {
+            let fields = [
+                "Message",
+                "MessageId",
+                "Signature",
+                "SignatureVersion",
+                "SigningCertURL",
+                "Timestamp",
+                "TopicArn",
+                "Type",
+            ];
+            let json = |name: &str| Spot::Json(vec![name.to_owned()]);
+            let role = |name: &str| match name {
+                "SigningCertURL" => Role::KeyPlace,
+                _ => Role::Value,
+            };
+            fields.map(|name| (json(name), role(name))).into()
+        }
+        CertificateKind::PayPal => {
+            let fields = [
+                "paypal-transmission-id",
+                "paypal-transmission-time",
+                "paypal-transmission-sig",
+                "paypal-auth-algo",
+                "paypal-cert-url",
+            ];
+            let header = |name: &'static str| Spot::Header(HeaderName::from_static(name));
+            let role = |name: &str| match name {
+                "paypal-cert-url" => Role::KeyPlace,
+                _ => Role::Value,
+            };
+            fields.map(|name| (header(name), role(name))).into()
+        }
+    }
+}
+
 fn part_spot(spec: &Spec, part: &Part) -> Option<(Spot, Role)> {
     match part {
         Part::Id => Some((Spot::Header(spec.id_header()?.clone()), Role::Value)),
@@ -148,7 +195,7 @@ fn part_spot(spec: &Spec, part: &Part) -> Option<(Spot, Role)> {
 }
 
 impl Spot {
-    fn of(place: &Place) -> Self {
+    pub(super) fn of(place: &Place) -> Self {
         match place {
             Place::Header(name) => Self::Header(name.clone()),
             Place::Query(name) => Self::Query(name.clone()),

@@ -185,15 +185,23 @@ impl Client {
         living.map(|pool| lock(&pool.idle).connections.len()).sum()
     }
 
+    /// The authorities that vouch for hosts: those that it was made with, or the system's, read anew.
+    ///
+    /// # Errors
+    /// [`ClientError::Roots`]
+    pub fn roots(&self) -> Result<rustls::RootCertStore, ClientError> {
+        match &self.0.roots {
+            Some(roots) => Ok(roots.clone()),
+            None => system_roots(),
+        }
+    }
+
     fn tls(&self) -> Result<Arc<rustls::ClientConfig>, ClientError> {
         let mut cached = lock(&self.0.tls);
         if let Some(config) = &*cached {
             return Ok(Arc::clone(config));
         }
-        let roots = match &self.0.roots {
-            Some(roots) => roots.clone(),
-            None => system_roots()?,
-        };
+        let roots = self.roots()?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

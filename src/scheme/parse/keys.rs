@@ -21,6 +21,17 @@ pub static SECTION: Section = Section {
         &PUBLIC_KEY,
         &BODY_UNSIGNED,
         &TOKEN,
+        &ALGORITHMS,
+        &KEYS,
+        &JWKS,
+        &ISSUER,
+        &AUDIENCE,
+        &TOLERANCE_CLAIM,
+        &BODY_CLAIM,
+        &URL_CLAIM,
+        &CLAIMS,
+        &ROUTE_CLAIMS,
+        &HOSTS,
     ],
     required: &["type"],
     one_of: &[],
@@ -55,7 +66,7 @@ pub(super) static SECRET_SECTION: Section = Section {
 pub(super) static TOKEN_SECTION: Section = Section {
     path: "routes.NAME.scheme.token",
     doc: "Where the token stands.",
-    keys: &[&HEADER, &PREFIX, &QUERY, &FORM, &JSON, &BASIC],
+    keys: &[&HEADER, &PREFIX, &QUERY, &FORM, &JSON, &BASIC, &BODY],
     required: &[],
     one_of: &[],
 };
@@ -71,17 +82,19 @@ pub(super) static REQUIRE_SECTION: Section = Section {
 pub(super) static FIELD_SECTION: Section = Section {
     path: "routes.NAME.scheme.event_id",
     doc: "Where an id or a type stands.",
-    keys: &[&HEADER, &JSON, &FORM, &QUERY],
+    keys: &[&HEADER, &JSON, &FORM, &QUERY, &CLAIM],
     required: &[],
-    one_of: &[&["header", "json", "form", "query"]],
+    one_of: &[&["header", "json", "form", "query", "claim"]],
 };
 
 pub(super) static TYPE: Key = Key {
     name: "type",
-    kind: Kind::Choice(&["hmac", "hash", "ed25519", "ecdsa", "rsa", "token"]),
+    kind: Kind::Choice(&[
+        "hmac", "hash", "ed25519", "ecdsa", "rsa", "jwt", "token", "sns", "paypal",
+    ]),
     default: None,
     example: "\"hmac\"",
-    doc: "An HMAC or a plain digest over a text made of the request, a public key's signature over it, or a shared token that is sent as it is.",
+    doc: "An HMAC or a plain digest over a text made of the request, a public key's signature over it, a signed token (JWT), a shared token that is sent as it is, or the ways of Amazon SNS and PayPal.",
 };
 
 pub(super) static ALGORITHM: Key = Key {
@@ -137,7 +150,7 @@ pub(super) static EVENT_ID: Key = Key {
     kind: Kind::OneOrMore(&Kind::Table(&FIELD_SECTION)),
     default: None,
     example: "{ header = \"X-Webhook-ID\" }",
-    doc: "Where the id of the event stands: a header, a JSON pointer into the body, a field of a form, or a query parameter. Of several places the first that is there counts.",
+    doc: "Where the id of the event stands: a header, a JSON pointer into the body, a field of a form, a query parameter, or a claim of a signed token. Of several places the first that is there counts.",
 };
 
 pub(super) static EVENT_TYPE: Key = Key {
@@ -193,7 +206,7 @@ pub(super) static TOKEN: Key = Key {
     kind: Kind::Table(&TOKEN_SECTION),
     default: None,
     example: "{ header = \"X-Gitlab-Token\" }",
-    doc: "Where the token stands: a header with an optional `prefix`, a query parameter, a field of a form or of a JSON body (`form` and `json` together: the JSON in a form's field), or HTTP Basic.",
+    doc: "Where the token stands: a header with an optional `prefix`, a query parameter, a field of a form or of a JSON body (`form` and `json` together: the JSON in a form's field), or HTTP Basic. A signed token may also be the whole body (`body = true`).",
 };
 
 pub(super) static HEADER: Key = Key {
@@ -322,4 +335,175 @@ pub(super) static JSON: Key = Key {
     default: None,
     example: "\"/id\"",
     doc: "A JSON pointer into the body.",
+};
+
+pub(super) static BODY: Key = Key {
+    name: "body",
+    kind: Kind::Bool,
+    default: Some("false"),
+    example: "true",
+    doc: "Whether the whole body is the signed token.",
+};
+
+pub(super) static CLAIM: Key = Key {
+    name: "claim",
+    kind: Kind::Text,
+    default: None,
+    example: "\"jti\"",
+    doc: "The name of a claim of the signed token.",
+};
+
+/// A claim with its value, in a scheme or a route.
+pub static CLAIM_SECTION: Section = Section {
+    path: "routes.NAME.scheme.claims",
+    doc: "A claim that must have one value.",
+    keys: &[&CLAIM_NAME, &CLAIM_VALUE],
+    required: &["name", "value"],
+    one_of: &[],
+};
+
+pub(super) static BODY_CLAIM_SECTION: Section = Section {
+    path: "routes.NAME.scheme.body_claim",
+    doc: "The claim that holds a digest of the body.",
+    keys: &[&CLAIM_NAME, &DIGEST, &ENCODING, &UNLESS_EMPTY],
+    required: &["name", "digest", "encoding"],
+    one_of: &[],
+};
+
+pub(super) static URL_CLAIM_SECTION: Section = Section {
+    path: "routes.NAME.scheme.url_claim",
+    doc: "The claim that holds the URL that was called, or a digest of it.",
+    keys: &[&CLAIM_NAME, &DIGEST, &ENCODING],
+    required: &["name"],
+    one_of: &[],
+};
+
+pub(super) static HOSTS_SECTION: Section = Section {
+    path: "routes.NAME.scheme.jwks",
+    doc: "The hosts on which a route's key set may stand.",
+    keys: &[&HOSTS],
+    required: &["hosts"],
+    one_of: &[],
+};
+
+pub(super) static ALGORITHMS: Key = Key {
+    name: "algorithms",
+    kind: Kind::List(&Kind::Choice(&[
+        "HS256", "HS384", "HS512", "RS256", "ES256", "EdDSA",
+    ])),
+    default: None,
+    example: "[\"HS256\"]",
+    doc: "The algorithms with which a token may be signed; what a token says of itself chooses nothing else. HMACs and public keys exclude each other.",
+};
+
+pub(super) static KEYS: Key = Key {
+    name: "keys",
+    kind: Kind::Choice(&["secret", "jwks", "asked"]),
+    default: None,
+    example: "\"secret\"",
+    doc: "Where the keys of signed tokens come from: the route's `secret` (a shared secret, or a public key), the key set that the sender publishes, or one key at a time, asked for with the account's `client_id:secret`.",
+};
+
+pub(super) static JWKS: Key = Key {
+    name: "jwks",
+    kind: Kind::Either(&Kind::Url, &Kind::Table(&HOSTS_SECTION)),
+    default: None,
+    example: "\"https://example.com/.well-known/jwks.json\"",
+    doc: "Where the key set stands: an `https` URL, `\"route\"` where each route says its own, or the hosts on which it may (`*.` stands for one label).",
+};
+
+pub(super) static ISSUER: Key = Key {
+    name: "issuer",
+    kind: Kind::OneOrMore(&Kind::Text),
+    default: None,
+    example: "\"https://accounts.google.com\"",
+    doc: "Who must have issued a token (`iss`).",
+};
+
+pub(super) static AUDIENCE: Key = Key {
+    name: "audience",
+    kind: Kind::Choice(&["none", "route", "url"]),
+    default: Some("\"none\" with `keys = \"secret\"`"),
+    example: "\"route\"",
+    doc: "For whom a token must be (`aud`): what the route says in `audience`, or the URL that was called, as `public_url` has it.",
+};
+
+pub(super) static TOLERANCE_CLAIM: Key = Key {
+    name: "tolerance_claim",
+    kind: Kind::OneOrMore(&Kind::Choice(&["exp", "iat"])),
+    default: None,
+    example: "\"exp\"",
+    doc: "The claims that must be there to tell a token's age: `exp`, or `iat`, which is held against `tolerance`. `exp`, `nbf` and an `iat` in the future count wherever they stand, with a minute for clocks that differ.",
+};
+
+pub(super) static BODY_CLAIM: Key = Key {
+    name: "body_claim",
+    kind: Kind::Table(&BODY_CLAIM_SECTION),
+    default: None,
+    example: "{ name = \"sha256\", digest = \"sha256\", encoding = \"hex\" }",
+    doc: "The claim that holds a digest of the body; without one the token does not cover the body.",
+};
+
+pub(super) static URL_CLAIM: Key = Key {
+    name: "url_claim",
+    kind: Kind::Table(&URL_CLAIM_SECTION),
+    default: None,
+    example: "{ name = \"url_hash\", digest = \"sha256\", encoding = \"hex\" }",
+    doc: "The claim that holds the URL that was called, as `public_url` has it, or a digest of it.",
+};
+
+pub(super) static CLAIMS: Key = Key {
+    name: "claims",
+    kind: Kind::OneOrMore(&Kind::Table(&CLAIM_SECTION)),
+    default: None,
+    example: "{ name = \"email_verified\", value = \"true\" }",
+    doc: "Claims that must have one value each.",
+};
+
+pub(super) static ROUTE_CLAIMS: Key = Key {
+    name: "route_claims",
+    kind: Kind::OneOrMore(&Kind::Text),
+    default: None,
+    example: "\"email\"",
+    doc: "Claims for which each route has to say the value, in `claims`, since the sender signs for everybody alike.",
+};
+
+pub(super) static HOSTS: Key = Key {
+    name: "hosts",
+    kind: Kind::List(&Kind::Text),
+    default: None,
+    example: "[\"api.example.com\", \"*.example.com\"]",
+    doc: "The hosts on which keys or certificates may stand; for `sns` and `paypal` the sender's own where it is absent.",
+};
+
+pub(super) static DIGEST: Key = Key {
+    name: "digest",
+    kind: Kind::Choice(&["sha1", "sha256", "sha384", "sha512"]),
+    default: None,
+    example: "\"sha256\"",
+    doc: "The digest that the claim holds.",
+};
+
+pub(super) static CLAIM_NAME: Key = Key {
+    name: "name",
+    kind: Kind::Text,
+    default: None,
+    example: "\"email\"",
+    doc: "The name of the claim.",
+};
+
+pub(super) static CLAIM_VALUE: Key = Key {
+    name: "value",
+    kind: Kind::Text,
+    default: None,
+    example: "\"push@example.com\"",
+    doc: "The value that it must have.",
+};
+
+pub(super) static UNLESS_EMPTY: Key = Key {
+    name: "unless_empty",
+    kind: Kind::Bool,
+    default: Some("false"),
+    example: "true",
+    doc: "Whether the sender leaves the claim out where the body is empty.",
 };

@@ -4,20 +4,25 @@
 
 pub mod keys;
 
+mod jwt;
 mod places;
 mod template;
+
+pub use jwt::{fixed_claims, remote_url};
 
 use crate::document::key::Key;
 use crate::document::table::{Fault, Placed, Table};
 use crate::document::value;
 use crate::scheme::parse::keys::{
-    ALGORITHM, BODY_UNSIGNED, DERIVE, ENCODING, EVENT_ID, EVENT_TYPE, PUBLIC_KEY, REQUIRE, SECRET,
-    SECRET_ENCODING, SIGNATURE, SIGNED, STRIP_PREFIX, TIMESTAMP, TOKEN, TYPE, VERSION,
+    ALGORITHM, ALGORITHMS, AUDIENCE, BODY_CLAIM, BODY_UNSIGNED, CLAIMS, DERIVE, ENCODING, EVENT_ID,
+    EVENT_TYPE, HOSTS, ISSUER, JWKS, KEYS, PUBLIC_KEY, REQUIRE, ROUTE_CLAIMS, SECRET,
+    SECRET_ENCODING, SIGNATURE, SIGNED, STRIP_PREFIX, TIMESTAMP, TOKEN, TOLERANCE_CLAIM, TYPE,
+    URL_CLAIM, VERSION,
 };
 use crate::scheme::parse::template::template;
 use crate::scheme::spec::{
-    Algorithm, Encoding, Family, Field, HmacSpec, KeyAlgorithm, SecretEncoding, SecretForm,
-    SignMethod, SignatureSpec, Spec, Template, TextSpec, TimestampSpec, TokenSpec,
+    Algorithm, CertificateKind, Encoding, Family, Field, HmacSpec, KeyAlgorithm, SecretEncoding,
+    SecretForm, SignMethod, SignatureSpec, Spec, Template, TextSpec, TimestampSpec, TokenSpec,
 };
 
 /// The `type` of a scheme.
@@ -28,16 +33,22 @@ enum Kind {
     Ed25519,
     Ecdsa,
     Rsa,
+    Jwt,
     Token,
+    Sns,
+    PayPal,
 }
 
-const KINDS: [(&str, Kind); 6] = [
+const KINDS: [(&str, Kind); 9] = [
     ("hmac", Kind::Hmac),
     ("hash", Kind::Hash),
     ("ed25519", Kind::Ed25519),
     ("ecdsa", Kind::Ecdsa),
     ("rsa", Kind::Rsa),
+    ("jwt", Kind::Jwt),
     ("token", Kind::Token),
+    ("sns", Kind::Sns),
+    ("paypal", Kind::PayPal),
 ];
 
 const DIGESTS: [(&str, Algorithm); 4] = [
@@ -47,6 +58,37 @@ const DIGESTS: [(&str, Algorithm); 4] = [
     ("sha512", Algorithm::Sha512),
 ];
 
+const ENCODINGS: [(&str, Encoding); 3] = [
+    ("hex", Encoding::Hex),
+    ("base64", Encoding::Base64),
+    ("base64url", Encoding::Base64Url),
+];
+
+/// Keys of schemes that sign a text.
+static TEXT_KEYS: [&Key; 7] = [
+    &ALGORITHM,
+    &ENCODING,
+    &SIGNATURE,
+    &SIGNED,
+    &TIMESTAMP,
+    &REQUIRE,
+    &PUBLIC_KEY,
+];
+
+/// Keys of signed tokens only.
+static JWT_KEYS: [&Key; 10] = [
+    &ALGORITHMS,
+    &KEYS,
+    &JWKS,
+    &ISSUER,
+    &AUDIENCE,
+    &TOLERANCE_CLAIM,
+    &BODY_CLAIM,
+    &URL_CLAIM,
+    &CLAIMS,
+    &ROUTE_CLAIMS,
+];
+
 /// Reads a scheme. Each fault stands in the report; none where nothing could be made of the rest.
 pub fn parse_spec(table: &mut Table<'_>) -> Option<Spec> {
     let kind = table.require(&TYPE, |value| value::choice(value, &KINDS));
@@ -54,27 +96,26 @@ pub fn parse_spec(table: &mut Table<'_>) -> Option<Spec> {
     let event_type = places::fields(table, &EVENT_TYPE);
     let version = places::fields(table, &VERSION);
     let kind = kind?.value;
-    let family = if kind == Kind::Token {
-        refuse(
-            table,
-            "token",
-            &[
-                &ALGORITHM,
-                &ENCODING,
-                &SIGNATURE,
-                &SIGNED,
-                &TIMESTAMP,
-                &SECRET,
-                &REQUIRE,
-                &PUBLIC_KEY,
-                &BODY_UNSIGNED,
-            ],
-        );
-        token(table).map(Family::Token)
-    } else {
-        refuse(table, word(kind), &[&TOKEN]);
-        signed(table, kind)
+    refuse_others(table, kind);
+    let family = match kind {
+        Kind::Token => token(table).map(Family::Token),
+        Kind::Jwt => jwt::jwt(table).map(Box::new).map(Family::Jwt),
+        Kind::Sns => jwt::certificate(table, CertificateKind::Sns).map(Family::Certificate),
+        Kind::PayPal => jwt::certificate(table, CertificateKind::PayPal).map(Family::Certificate),
+        _ => signed(table, kind),
     };
+    let has_claims = [&event_id, &event_type, &version]
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|field| matches!(field, Field::Claim(_)));
+    if has_claims && kind != Kind::Jwt {
+        let fault = Fault::new(
+            "only a scheme of type `jwt` has claims",
+            "name a header or a place in the body instead of `claim`",
+        );
+        table.error(table.span(), fault);
+    }
     table.deny_unknown();
     Some(Spec {
         family: family?,
@@ -104,6 +145,32 @@ fn word(kind: Kind) -> &'static str {
     known.map_or("", |(word, _)| word)
 }
 
+/// Reports the keys of other families.
+fn refuse_others(table: &mut Table<'_>, kind: Kind) {
+    let word = word(kind);
+    let refuse = |table: &mut Table<'_>, keys: &[&Key]| refuse(table, word, keys);
+    match kind {
+        Kind::Hmac | Kind::Hash | Kind::Ed25519 | Kind::Ecdsa | Kind::Rsa => {
+            refuse(table, &[&TOKEN, &HOSTS]);
+            refuse(table, &JWT_KEYS);
+        }
+        Kind::Token => {
+            refuse(table, &TEXT_KEYS);
+            refuse(table, &JWT_KEYS);
+            refuse(table, &[&SECRET, &BODY_UNSIGNED, &HOSTS]);
+        }
+        Kind::Jwt => {
+            refuse(table, &TEXT_KEYS);
+            refuse(table, &[&BODY_UNSIGNED, &HOSTS]);
+        }
+        Kind::Sns | Kind::PayPal => {
+            refuse(table, &TEXT_KEYS);
+            refuse(table, &JWT_KEYS);
+            refuse(table, &[&SECRET, &BODY_UNSIGNED, &TOKEN]);
+        }
+    }
+}
+
 /// Reports the keys that a family has no use for.
 fn refuse(table: &mut Table<'_>, family: &str, keys: &[&Key]) {
     for key in keys {
@@ -118,16 +185,7 @@ fn refuse(table: &mut Table<'_>, family: &str, keys: &[&Key]) {
 
 fn signed(table: &mut Table<'_>, kind: Kind) -> Option<Family> {
     let method = method(table, kind);
-    let encoding = table.require(&ENCODING, |value| {
-        value::choice(
-            value,
-            &[
-                ("hex", Encoding::Hex),
-                ("base64", Encoding::Base64),
-                ("base64url", Encoding::Base64Url),
-            ],
-        )
-    });
+    let encoding = table.require(&ENCODING, |value| value::choice(value, &ENCODINGS));
     let signed = table.require(&SIGNED, template);
     let is_body_unsigned = table.read(&BODY_UNSIGNED, value::boolean).unwrap_or(false);
     if let Some(signed) = &signed {

@@ -4,7 +4,7 @@ use crate::document::key::Key;
 use crate::document::table::{Fault, Table, Value};
 use crate::document::value;
 use crate::scheme::parse::keys::{
-    ASSIGN, BASIC, FORM, HEADER, JSON, KEY, LIST, PREFIX, QUERY, SETS, TRIM, UNIT, VALUE,
+    ASSIGN, BASIC, CLAIM, FORM, HEADER, JSON, KEY, LIST, PREFIX, QUERY, SETS, TRIM, UNIT, VALUE,
 };
 use crate::scheme::spec::{
     Field, ListSpec, Place, Requirement, SignatureSpec, TimeUnit, TimestampSpec, TokenPlace,
@@ -33,6 +33,9 @@ pub(super) fn requirements(table: &mut Table<'_>, key: &Key) -> Option<Vec<Requi
 /// The places of an id or a type; none where one of them is wrong.
 pub(super) fn fields(table: &mut Table<'_>, key: &Key) -> Option<Vec<Field>> {
     each(table, key, |table| {
+        if table.has(&CLAIM) {
+            return table.read(&CLAIM, value::text).map(Field::Claim);
+        }
         Some(match place(table)? {
             Place::Header(name) => Field::Header(name),
             Place::Query(name) => Field::Query(name),
@@ -43,7 +46,7 @@ pub(super) fn fields(table: &mut Table<'_>, key: &Key) -> Option<Vec<Field>> {
 }
 
 /// Reads one table, or a list of them; an absent key is an empty list.
-fn each<'a, T>(
+pub(super) fn each<'a, T>(
     table: &mut Table<'a>,
     key: &Key,
     mut parse: impl FnMut(&mut Table<'a>) -> Option<T>,
@@ -153,7 +156,7 @@ pub(super) fn token_place(table: &mut Table<'_>) -> Option<TokenPlace> {
 }
 
 /// Reads `header`, `query`, `form` or `json`.
-fn place(table: &mut Table<'_>) -> Option<Place> {
+pub(super) fn place(table: &mut Table<'_>) -> Option<Place> {
     let keys = [&HEADER, &QUERY, &FORM, &JSON];
     let named: Vec<&Key> = keys.into_iter().filter(|key| table.has(key)).collect();
     let header = table.read_placed(&HEADER, value::header);

@@ -1,8 +1,15 @@
 //! The declarative form of a scheme: what a provider file or `[routes.NAME.scheme]` says, checked in its parts but not
 //! yet joined with secrets. `scheme::compile` turns it into the form that verifies.
 
+mod certificate;
+mod jwt;
 mod template;
 
+pub use certificate::{CertificateKind, CertificateSpec};
+pub use jwt::{
+    Audience, BodyClaim, DigestClaim, FixedClaim, JwtAlgorithm, JwtKeys, JwtPlace, JwtSpec,
+    Published, TokenTimes, UrlClaim,
+};
 pub use template::{Part, Template};
 
 /// How a provider signs.
@@ -22,12 +29,20 @@ impl Spec {
     /// Whether the signature covers the body.
     #[must_use]
     pub fn signs_body(&self) -> bool {
-        self.template().is_some_and(Template::signs_body)
+        match &self.family {
+            Family::Jwt(family) => family.body_claim.is_some() || family.place == JwtPlace::Body,
+            _ => self.template().is_some_and(Template::signs_body),
+        }
     }
 
     /// Whether the signature covers a field, so that nobody but the sender can change it.
     #[must_use]
     pub fn signs_field(&self, field: &Field) -> bool {
+        match &self.family {
+            Family::Jwt(family) => return family.signs_field(field),
+            Family::Certificate(family) => return family.signs_field(field),
+            _ => {}
+        }
         let Some(template) = self.template() else {
             return false;
         };
@@ -46,6 +61,7 @@ impl Spec {
                     || template.holds(&Part::LowerHeader(name.clone()))
                     || (template.holds(&Part::Id) && self.id_header() == Some(name))
             }
+            Field::Claim(_) => false,
         }
     }
 
@@ -85,6 +101,9 @@ impl Spec {
                 _ => {}
             }
         }
+        if let Family::Certificate(family) = &self.family {
+            family.kind.headers().iter().for_each(&mut add);
+        }
         if let Some(template) = self.template() {
             template.visit(&mut |part| match part {
                 Part::Header(name) | Part::LowerHeader(name) | Part::ListedHeaders(name) => {
@@ -117,7 +136,11 @@ impl Spec {
                 let required = family.require.iter().map(|one| &one.place);
                 signatures.chain(timestamp).chain(required).collect()
             }
-            Family::Token(_) => Vec::new(),
+            Family::Jwt(family) => match &family.place {
+                JwtPlace::In(place, _) => vec![place],
+                JwtPlace::Body => Vec::new(),
+            },
+            Family::Token(_) | Family::Certificate(_) => Vec::new(),
         }
     }
 
@@ -154,7 +177,7 @@ impl Spec {
         match &self.family {
             Family::Hmac(family) => Some(&family.signed),
             Family::Text(family) => Some(&family.signed),
-            Family::Token(_) => None,
+            Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) => None,
         }
     }
 
@@ -164,20 +187,48 @@ impl Spec {
         match &self.family {
             Family::Hmac(family) => family.timestamp.is_some(),
             Family::Text(family) => family.timestamp.is_some(),
-            Family::Token(_) => false,
+            Family::Jwt(family) => family.times.needs_iat,
+            Family::Token(_) | Family::Certificate(_) => false,
+        }
+    }
+
+    /// Whether an old request stops being good by itself.
+    #[must_use]
+    pub fn tells_age(&self) -> bool {
+        let expires = matches!(&self.family, Family::Jwt(family) if family.times.needs_exp);
+        expires || self.is_dated()
+    }
+
+    /// Whether there is nothing to keep secret: the keys are fetched, or stand in a file.
+    #[must_use]
+    pub fn has_own_keys(&self) -> bool {
+        match &self.family {
+            Family::Jwt(family) => {
+                matches!(family.keys, JwtKeys::Published(_) | JwtKeys::File(_))
+            }
+            Family::Certificate(family) => family.kind == CertificateKind::Sns,
+            _ => false,
         }
     }
 
     /// Whether a public key takes the secret's place: nothing that has to be kept.
     #[must_use]
     pub fn is_public_key(&self) -> bool {
-        matches!(
-            &self.family,
-            Family::Text(TextSpec {
-                method: SignMethod::PublicKey { .. },
-                ..
-            })
-        )
+        match &self.family {
+            Family::Text(family) => matches!(family.method, SignMethod::PublicKey { .. }),
+            Family::Jwt(family) => {
+                let mut algorithms = family.algorithms.iter();
+                matches!(family.keys, JwtKeys::Secret)
+                    && algorithms.all(|algorithm| algorithm.hmac().is_none())
+            }
+            Family::Hmac(_) | Family::Token(_) | Family::Certificate(_) => false,
+        }
+    }
+
+    /// Whether everybody may see what the route has in place of a secret: a public key, or the id of a webhook.
+    #[must_use]
+    pub fn is_secret_public(&self) -> bool {
+        self.is_public_key() || matches!(self.family, Family::Certificate(_))
     }
 
     /// The sender's one well-known public key, where the scheme has it.
@@ -198,7 +249,8 @@ impl Spec {
         match &self.family {
             Family::Hmac(family) => family.secret.clone(),
             Family::Text(family) => family.secret.clone(),
-            Family::Token(_) => SecretForm::default(),
+            Family::Jwt(family) => family.secret.clone(),
+            Family::Token(_) | Family::Certificate(_) => SecretForm::default(),
         }
     }
 }
@@ -213,6 +265,10 @@ pub enum Family {
     Text(TextSpec),
     /// A shared token, sent as it is.
     Token(TokenSpec),
+    /// A signed token.
+    Jwt(Box<JwtSpec>),
+    /// A signature whose key is in a certificate that the request names.
+    Certificate(CertificateSpec),
 }
 
 /// A signature over a text that is put together once the whole body is there.
@@ -464,4 +520,6 @@ pub enum Field {
     Form(String),
     /// `{ query = "id" }`: a query parameter.
     Query(String),
+    /// `{ claim = "jti" }`: a claim of the signed token.
+    Claim(String),
 }

@@ -202,6 +202,7 @@ impl TextVerifier<'_> {
                     secret_index,
                     digest: Sha256::digest(&*text).into(),
                     signed_time: candidate.timestamp.as_ref().map(SignedTime::of),
+                    validity: None,
                 }));
             }
         }

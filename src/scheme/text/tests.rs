@@ -93,7 +93,7 @@ impl Request {
         let current = SecretSet::all(scheme.secret_count());
         let mut verifier = scheme.begin(material, self.head(), current);
         verifier.update(&self.body);
-        verifier.finish(&self.body)
+        verifier.finish(&self.body, None)
     }
 
     fn passes(&self, scheme: &Scheme) -> bool {

@@ -45,6 +45,6 @@ fuzz_target!(|input: (u8, Vec<(u8, Vec<u8>)>, &[u8])| {
     };
     if let Ok(mut pending) = keys.open(head, &Now::at_unix_seconds(1_700_000_000)) {
         pending.update(body);
-        assert!(pending.finish(body).is_err(), "nobody signed this");
+        assert!(pending.finish(body, None).is_err(), "nobody signed this");
     }
 });

@@ -1,0 +1,177 @@
+//! Signed tokens, and signatures whose key is in a certificate, in words.
+
+use std::time::Duration;
+
+use crate::cli::providers::words::{self, Line};
+use crate::scheme::spec::{
+    Audience, CertificateKind, CertificateSpec, DigestClaim, JwtAlgorithm, JwtKeys, JwtPlace,
+    JwtSpec, Published, UrlClaim,
+};
+
+/// The algorithms of a token by their names.
+pub(super) fn algorithms(spec: &JwtSpec) -> String {
+    let names = JwtAlgorithm::ALL.into_iter();
+    let taken = names.filter(|(_, one)| spec.algorithms.contains(one));
+    let taken: Vec<&str> = taken.map(|(name, _)| name).collect();
+    taken.join(", ")
+}
+
+/// How a token is verified, as labelled sentences.
+pub(super) fn jwt(spec: &JwtSpec, tolerance: Duration) -> Vec<Line> {
+    let place = match &spec.place {
+        JwtPlace::Body => "the whole body".to_owned(),
+        JwtPlace::In(place, prefix) if prefix.is_empty() => words::place(place),
+        JwtPlace::In(place, prefix) => format!("{}, after `{prefix}`", words::place(place)),
+    };
+    let token = format!("a token (JWT) signed with {}, in {place}", algorithms(spec));
+    let mut lines = vec![("signature", token), ("key", keys(spec))];
+    if !spec.issuers.is_empty() {
+        lines.push(("issuer", format!("`{}`", spec.issuers.join("` or `"))));
+    }
+    match &spec.audience {
+        Audience::Any => {}
+        Audience::Route(_) => lines.push(("audience", "the route's `audience`".to_owned())),
+        Audience::Url => lines.push(("audience", "the URL that was called".to_owned())),
+    }
+    let covers = spec.body_claim.as_ref();
+    let covers = covers.map_or("nothing".to_owned(), |claim| {
+        digest(claim.digest(), "the body")
+    });
+    if spec.place != JwtPlace::Body {
+        lines.push(("covers", covers));
+    }
+    match &spec.url_claim {
+        None => {}
+        Some(UrlClaim::Digest(claim)) => lines.push(("covers", digest(claim, "the URL"))),
+        Some(UrlClaim::Plain(name)) => {
+            lines.push(("covers", format!("the URL, in the claim `{name}`")));
+        }
+    }
+    for claim in &spec.claims {
+        lines.push((
+            "required",
+            format!("`{}` in the claim `{}`", claim.value, claim.name),
+        ));
+    }
+    for name in &spec.route_claims {
+        let text = format!("the route's value in the claim `{name}`");
+        lines.push(("required", text));
+    }
+    lines.push(("time", time(spec, tolerance)));
+    lines
+}
+
+fn digest(claim: &DigestClaim, what: &str) -> String {
+    format!(
+        "the {} of {what} in {}, in the claim `{}`",
+        words::algorithm(claim.digest),
+        words::encoding(claim.encoding),
+        claim.name
+    )
+}
+
+fn time(spec: &JwtSpec, tolerance: Duration) -> String {
+    let mut parts = Vec::new();
+    if spec.times.needs_iat {
+        let far = words::duration(tolerance);
+        parts.push(format!("`iat`; refused when more than {far} old or ahead"));
+    }
+    if spec.times.needs_exp {
+        parts.push("`exp`".to_owned());
+    }
+    if parts.is_empty() {
+        return "none that has to be there".to_owned();
+    }
+    parts.join(", and ")
+}
+
+fn keys(spec: &JwtSpec) -> String {
+    let place = |published: &Published| match &published.url {
+        Some(url) => format!("`{url}`"),
+        None if published.hosts.is_empty() => "the route's `jwks`".to_owned(),
+        None => {
+            let hosts: Vec<_> = published.hosts.iter().map(ToString::to_string).collect();
+            format!("the route's `jwks` on `{}`", hosts.join("` or `"))
+        }
+    };
+    match &spec.keys {
+        JwtKeys::Secret => words::secret_form(&spec.secret),
+        JwtKeys::Published(published) => format!("the key set at {}", place(published)),
+        JwtKeys::Asked(published) => format!(
+            "asked for by its name at {}, with the secret `client_id:secret`; or from a file (`jwks`)",
+            place(published)
+        ),
+        JwtKeys::File(_) => "a key set in a file".to_owned(),
+    }
+}
+
+/// How a message with a certificate is verified, as labelled sentences.
+pub(super) fn certificate(spec: &CertificateSpec) -> Vec<Line> {
+    match spec.kind {
+        CertificateKind::Sns => vec![
+            (
+                "signature",
+                "RSA-SHA256 (version 2) or RSA-SHA1 (version 1) in base64, in `/Signature` of the body"
+                    .to_owned(),
+            ),
+            (
+                "signed text",
+                "name and value of the message's fields, on lines of their own".to_owned(),
+            ),
+            (
+                "key",
+                "the certificate that `/SigningCertURL` names, on a host `sns.REGION.amazonaws.com` only"
+                    .to_owned(),
+            ),
+            ("audience", "the route's `audience`: the topics that may send".to_owned()),
+        ],
+        CertificateKind::PayPal => vec![
+            (
+                "signature",
+                "RSA-SHA256 in base64, in the header `paypal-transmission-sig`".to_owned(),
+            ),
+            (
+                "signed text",
+                "the headers `paypal-transmission-id` and `paypal-transmission-time`, the webhook's id, and the CRC-32 of the body"
+                    .to_owned(),
+            ),
+            (
+                "key",
+                "the certificate that `paypal-cert-url` names, on PayPal's hosts only; its chain is verified"
+                    .to_owned(),
+            ),
+            ("secret", "the webhook's id".to_owned()),
+        ],
+    }
+}
+
+/// What a stranger could change without breaking a token.
+pub(super) fn token_leaves_open(spec: &JwtSpec) -> Vec<String> {
+    let mut out = Vec::new();
+    if spec.body_claim.is_none() && spec.place != JwtPlace::Body {
+        out.push(
+            "the body: whoever sees one request can send another body until its token expires"
+                .to_owned(),
+        );
+    }
+    if spec.url_claim.is_none() && spec.audience != Audience::Url {
+        out.push("path and query".to_owned());
+    }
+    out.push("the method".to_owned());
+    out
+}
+
+/// What a stranger could change without breaking the signature.
+pub(super) fn certificate_leaves_open(spec: &CertificateSpec) -> Vec<String> {
+    let body = match spec.kind {
+        CertificateKind::Sns => "fields of the body that the signed text does not name",
+        CertificateKind::PayPal => {
+            "the body, in practice: a CRC-32 is no cryptographic digest, and another body with the same one is easily made"
+        }
+    };
+    vec![
+        body.to_owned(),
+        "path and query".to_owned(),
+        "the method".to_owned(),
+    ]
+}

@@ -1,0 +1,194 @@
+//! The keys of a route that say whose messages are meant, where the sender signs for everybody alike, and where its keys
+//! stand: `audience`, `claims`, `jwks`.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::Context;
+use crate::document::key::{Key, Kind, Section};
+use crate::document::table::{Fault, Table, Value};
+use crate::document::value;
+use crate::scheme::jwk::KeySet;
+use crate::scheme::parse::{self, fixed_claims, remote_url};
+use crate::scheme::spec::{Audience, CertificateKind, Family, JwtKeys, Published, Spec};
+
+/// As much as is taken from a sender's own key set.
+const MAX_BYTES: u64 = 256 << 10;
+
+/// Writes into the scheme what the route says about it.
+pub(super) fn read(table: &mut Table<'_>, spec: Option<&mut Spec>, context: &Context) {
+    // Without a scheme there is nothing to write into; asking makes the keys known.
+    let Some(spec) = spec else {
+        for key in [&AUDIENCE, &CLAIMS, &JWKS] {
+            table.value(key);
+        }
+        return;
+    };
+    audience(table, spec);
+    claims(table, spec);
+    jwks(table, spec, context);
+}
+
+fn audience(table: &mut Table<'_>, spec: &mut Spec) {
+    let Some(value) = table.value(&AUDIENCE) else {
+        return;
+    };
+    let wanted = match &mut spec.family {
+        Family::Jwt(family) => match &mut family.audience {
+            Audience::Route(wanted) => Some(wanted),
+            Audience::Any | Audience::Url => None,
+        },
+        Family::Certificate(family) if family.kind == CertificateKind::Sns => {
+            Some(&mut family.topics)
+        }
+        _ => None,
+    };
+    let Some(wanted) = wanted else {
+        let fault = "this scheme says nowhere for whom a request is";
+        value.fault(Fault::new(fault, "remove `audience`"));
+        return;
+    };
+    let texts = table.one_or_more(&AUDIENCE, value::text);
+    wanted.extend(texts.unwrap_or_default().into_iter().map(|one| one.value));
+}
+
+fn claims(table: &mut Table<'_>, spec: &mut Spec) {
+    let Some(value) = table.value(&CLAIMS) else {
+        return;
+    };
+    let Family::Jwt(family) = &mut spec.family else {
+        let fault = "only signed tokens have claims";
+        value.fault(Fault::new(fault, "remove `claims`"));
+        return;
+    };
+    for claim in fixed_claims(table, &CLAIMS).unwrap_or_default() {
+        family.route_claims.retain(|name| *name != claim.name);
+        family.claims.push(claim);
+    }
+}
+
+fn jwks(table: &mut Table<'_>, spec: &mut Spec, context: &Context) {
+    let Some(value) = table.value(&JWKS) else {
+        return;
+    };
+    let Family::Jwt(family) = &mut spec.family else {
+        value.fault(without_set());
+        return;
+    };
+    let published = match &mut family.keys {
+        JwtKeys::Published(published) | JwtKeys::Asked(published) => published,
+        JwtKeys::Secret | JwtKeys::File(_) => {
+            value.fault(without_set());
+            return;
+        }
+    };
+    if value.text().is_some() {
+        if let Some(url) = value.check(|value| own_url(value, published)) {
+            published.url = Some(url.value);
+        }
+        return;
+    }
+    let Some(mut inner) = value.table(value.span(), "jwks".to_owned()) else {
+        value.fault(value.unexpected("a URL or `{ file = \"PATH\" }`", JWKS.example));
+        return;
+    };
+    let path = inner.require(&FILE, value::path);
+    inner.deny_unknown();
+    let read = path.and_then(|path| {
+        let set = read_set(&context.folder.join(path.value));
+        set.map_err(|fault| value.fault(fault)).ok()
+    });
+    if let Some(set) = read {
+        family.keys = JwtKeys::File(Arc::new(set));
+    }
+}
+
+fn without_set() -> Fault {
+    Fault::new("this scheme has no key set", "remove `jwks`")
+}
+
+/// A URL that the sender has not pinned to another host.
+fn own_url(
+    value: &Value<'_>,
+    published: &Published,
+) -> Result<crate::net::remote_url::RemoteUrl, Fault> {
+    let url = remote_url(value)?;
+    if let Some(fixed) = &published.url {
+        return Err(Fault::new(
+            format!("this sender's keys stand at `{fixed}` and nowhere else"),
+            "remove `jwks`, or hold the keys in a file: `jwks = { file = \"PATH\" }`",
+        ));
+    }
+    if !published.hosts.is_empty() && !url.is_on(&published.hosts) {
+        let hosts: Vec<_> = published.hosts.iter().map(ToString::to_string).collect();
+        return Err(Fault::new(
+            format!("`{}` is no host of this sender's", url.host()),
+            format!("its keys stand on `{}`", hosts.join("` or `")),
+        ));
+    }
+    Ok(url)
+}
+
+/// Either as the sender publishes it, or as it answers who asks for one key.
+fn read_set(path: &Path) -> Result<KeySet, Fault> {
+    let fail = |what: String| {
+        Fault::new(
+            format!("cannot use the key set `{}`: {what}", path.display()),
+            "a JSON document such as `{\"keys\": [...]}` (RFC 7517)",
+        )
+    };
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|err| fail(err.to_string()))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(fail("it is larger than 256 KiB".to_owned()));
+    }
+    let single = |fault| KeySet::parse_single(&bytes).map_err(|_| fault);
+    KeySet::parse(&bytes)
+        .or_else(single)
+        .map_err(|fault| fail(format!("it {fault}")))
+}
+
+pub(super) static AUDIENCE: Key = Key {
+    name: "audience",
+    kind: Kind::OneOrMore(&Kind::Text),
+    default: None,
+    example: "\"https://hooks.example.com/google\"",
+    doc: "For whom signed tokens must be (`aud`), and for Amazon SNS the topics that may send (`TopicArn`): needed where the sender signs for everybody alike.",
+};
+
+pub(super) static CLAIMS: Key = Key {
+    name: "claims",
+    kind: Kind::OneOrMore(&Kind::Table(&parse::keys::CLAIM_SECTION)),
+    default: None,
+    example: "{ name = \"email\", value = \"push@project.iam.gserviceaccount.com\" }",
+    doc: "Values that claims of signed tokens must have, beside those that the scheme names.",
+};
+
+pub(super) static JWKS: Key = Key {
+    name: "jwks",
+    kind: Kind::Either(&Kind::Url, &Kind::Table(&SECTION)),
+    default: Some("the sender's"),
+    example: "\"https://acme.kinde.com/.well-known/jwks\"",
+    doc: "Where the key set of signed tokens stands: an `https` URL on a host of the sender's, or a file. A URL is fetched when it is first needed, again every hour, and when a token names a key that is not in it, every 15 seconds at most; what was fetched counts for a day while it cannot be fetched again.",
+};
+
+/// A key set as a table.
+pub(super) static SECTION: Section = Section {
+    path: "routes.NAME.jwks",
+    doc: "A key set of one's own.",
+    keys: &[&FILE],
+    required: &["file"],
+    one_of: &[],
+};
+
+static FILE: Key = Key {
+    name: "file",
+    kind: Kind::Path,
+    default: None,
+    example: "\"/etc/hookgate/plaid-keys.json\"",
+    doc: "A file that holds the key set as JSON; read again on reload.",
+};

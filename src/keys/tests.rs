@@ -1,0 +1,218 @@
+//! Keys that are fetched from a real TLS server: how often it is asked, and what counts meanwhile.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+use crate::net::remote_url::RemoteUrl;
+
+/// A server that publishes one key, whose name can change.
+struct Publisher {
+    port: u16,
+    cache: Arc<KeyCache>,
+    asked: Arc<AtomicUsize>,
+    kid: Arc<std::sync::Mutex<&'static str>>,
+    is_down: Arc<AtomicBool>,
+}
+
+const POINT: &str =
+    r#""kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo""#;
+
+async fn publish() -> Publisher {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let private = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], private.into())
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let publisher = Publisher {
+        port: listener.local_addr().unwrap().port(),
+        cache: Arc::new(KeyCache::new(Fetcher::new(Client::with_roots(roots)))),
+        asked: Arc::default(),
+        kid: Arc::new(std::sync::Mutex::new("one")),
+        is_down: Arc::default(),
+    };
+    let (asked, kid) = (Arc::clone(&publisher.asked), Arc::clone(&publisher.kid));
+    let is_down = Arc::clone(&publisher.is_down);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            asked.fetch_add(1, Ordering::SeqCst);
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let mut request = vec![0; 4096];
+            let _ = stream.read(&mut request).await;
+            let set = format!(
+                r#"{{"keys":[{{{POINT},"kid":"{}"}}]}}"#,
+                kid.lock().unwrap()
+            );
+            let answer = match is_down.load(Ordering::SeqCst) {
+                true => "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n".to_owned(),
+                false => format!(
+                    "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{set}",
+                    set.len()
+                ),
+            };
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    publisher
+}
+
+impl Publisher {
+    fn url(&self, path: &str) -> RemoteUrl {
+        RemoteUrl::parse(&format!("https://localhost:{}/{path}", self.port)).unwrap()
+    }
+
+    fn need(&self, kid: &str) -> KeyNeed {
+        KeyNeed {
+            source: KeySource::Set(self.url("jwks")),
+            kid: Some(kid.into()),
+        }
+    }
+
+    async fn find(&self, kid: &str) -> Result<(), KeyFault> {
+        self.cache.find(&self.need(kid)).await.map(|_| ())
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// The keys as if they had been fetched so long ago.
+    fn hold(&self, ago: Duration) {
+        let slot = self
+            .cache
+            .slots
+            .get_with(self.need("one").source, Slot::new);
+        let set = format!(r#"{{"keys":[{{{POINT},"kid":"one"}}]}}"#);
+        let roots = rustls::RootCertStore::empty();
+        let keys = self.need("one").source.parse(set.as_bytes(), &roots, 0);
+        let since: Instant = clock::instant().checked_sub(ago).unwrap();
+        slot.keep(Arc::new(keys.ok().unwrap()), since);
+    }
+}
+
+// Fails when each request asks for itself: leave out the comparison of `tries` in `find`.
+#[tokio::test]
+async fn many_requests_ask_once() {
+    let publisher = publish().await;
+    let finds = (0..32).map(|_| {
+        let (cache, need) = (Arc::clone(&publisher.cache), publisher.need("one"));
+        tokio::spawn(async move { cache.find(&need).await.map(|_| ()) })
+    });
+    for find in finds.collect::<Vec<_>>() {
+        assert_eq!(find.await.unwrap(), Ok(()));
+    }
+    assert_eq!(publisher.find("one").await, Ok(()));
+    assert_eq!(publisher.asked(), 1);
+}
+
+// Fails when an unknown name asks each time: let `may_try` be always true.
+#[tokio::test]
+async fn a_stranger_cannot_make_the_gate_ask_at_will() {
+    let publisher = publish().await;
+    for number in 0..100 {
+        let unknown = publisher.find(&format!("no-{number}")).await;
+        assert_eq!(unknown, Err(KeyFault::Unknown));
+    }
+    assert_eq!(publisher.asked(), 4);
+    assert_eq!(publisher.find("one").await, Ok(()));
+    assert_eq!(publisher.asked(), 4);
+}
+
+#[tokio::test]
+async fn a_key_that_is_new_at_the_sender_is_found() {
+    let publisher = publish().await;
+    assert_eq!(publisher.find("one").await, Ok(()));
+    *publisher.kid.lock().unwrap() = "two";
+    assert_eq!(publisher.find("two").await, Ok(()));
+    assert_eq!(publisher.find("one").await, Err(KeyFault::Unknown));
+}
+
+#[tokio::test]
+async fn without_an_answer_there_is_no_key_and_the_fault_is_told() {
+    let publisher = publish().await;
+    publisher.is_down.store(true, Ordering::SeqCst);
+    let Err(KeyFault::Unavailable(fault)) = publisher.find("one").await else {
+        panic!("found");
+    };
+    assert!(fault.contains("status 500"), "{fault}");
+}
+
+// Fails when keys that are held count for ever: `HELD` of a year.
+#[tokio::test]
+async fn what_is_held_counts_for_a_day_while_the_source_is_down() {
+    let publisher = publish().await;
+    publisher.is_down.store(true, Ordering::SeqCst);
+    publisher.hold(Duration::from_secs(24 * 3600));
+    assert_eq!(publisher.find("one").await, Ok(()));
+    publisher.hold(Duration::from_secs(26 * 3600));
+    let found = publisher.find("one").await;
+    assert!(matches!(found, Err(KeyFault::Unavailable(_))), "{found:?}");
+}
+
+// Fails when keys that are held are never fetched again: leave out the branch of `FRESH` in `find`.
+#[tokio::test]
+async fn a_key_that_was_withdrawn_stops_counting() {
+    let publisher = publish().await;
+    *publisher.kid.lock().unwrap() = "two";
+    publisher.hold(Duration::from_secs(2 * 3600));
+    assert_eq!(publisher.find("one").await, Ok(()));
+    let gone = async {
+        while publisher.find("one").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let gone = tokio::time::timeout(Duration::from_secs(5), gone).await;
+    assert!(gone.is_ok(), "it counts still");
+}
+
+// Fails when the try ends with the request that wanted it: await `fetch` in place of a task.
+#[tokio::test]
+async fn hanging_up_does_not_cost_a_try() {
+    let publisher = publish().await;
+    let need = publisher.need("one");
+    let hung_up = tokio::time::timeout(Duration::ZERO, publisher.cache.find(&need)).await;
+    assert!(hung_up.is_err());
+    assert_eq!(publisher.find("one").await, Ok(()));
+    assert_eq!(publisher.asked(), 1);
+}
+
+// Fails when places that requests name have no quota, or those with nothing at them are kept.
+#[tokio::test]
+async fn places_that_requests_name_are_few() {
+    let publisher = publish().await;
+    publisher.is_down.store(true, Ordering::SeqCst);
+    let find = async |number: u32| {
+        let source = KeySource::Certificate(publisher.url(&format!("{number}.pem")));
+        let found = publisher.cache.find(&KeyNeed { source, kid: None }).await;
+        match found.map(|_| ()) {
+            Err(KeyFault::Unavailable(fault)) => fault,
+            other => panic!("{other:?}"),
+        }
+    };
+    for number in 0..20 {
+        assert!(find(number).await.contains("status 500"));
+    }
+    assert!(find(20).await.contains("too many different keys"));
+    assert_eq!(publisher.asked(), 20);
+    publisher.cache.slots.run_pending_tasks();
+    assert_eq!(publisher.cache.slots.entry_count(), 0);
+    // What the config names is not counted.
+    assert!(publisher.find("one").await.is_err());
+    assert_eq!(publisher.asked(), 21);
+}

@@ -1,0 +1,142 @@
+//! Certificates that were fetched: their key, their names, how long they hold, and who vouches for them.
+
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use webpki::{EndEntityCert, KeyUsage};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use crate::scheme::public_key::PublicKey;
+use crate::scheme::spec::KeyAlgorithm;
+
+/// Certificates in one file.
+const MAX_CHAIN: usize = 8;
+
+/// What a certificate says.
+pub struct Certificate {
+    key: Box<[u8]>,
+    names: Vec<String>,
+    from_ms: i64,
+    until_ms: i64,
+}
+
+impl Certificate {
+    /// Reads the first certificate of a PEM file; nobody vouches for it but the host that it was fetched from.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn parse(text: &[u8]) -> Result<Self, &'static str> {
+        let chain = read_pem(text)?;
+        Self::read(chain.first().ok_or("holds no certificate")?)
+    }
+
+    /// The same, where a chain leads to one of these authorities. It holds as long as every one of the chain does.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn parse_chain(
+        text: &[u8],
+        roots: &RootCertStore,
+        unix_ms: i64,
+    ) -> Result<Self, &'static str> {
+        let chain = read_pem(text)?;
+        let (first, others) = chain.split_first().ok_or("holds no certificate")?;
+        let leaf = EndEntityCert::try_from(first).map_err(|_| "holds no certificate")?;
+        let seconds = u64::try_from(unix_ms.div_euclid(1000)).unwrap_or(0);
+        let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+        let verified = leaf.verify_for_usage(
+            webpki::ALL_VERIFICATION_ALGS,
+            &roots.roots,
+            others,
+            time,
+            KeyUsage::server_auth(),
+            None,
+            None,
+        );
+        let path =
+            verified.map_err(|_| "holds a certificate that no known authority vouches for")?;
+        let mut certificate = Self::read(first)?;
+        for intermediate in path.intermediate_certificates() {
+            let link = Self::read(&intermediate.der())?;
+            certificate.from_ms = certificate.from_ms.max(link.from_ms);
+            certificate.until_ms = certificate.until_ms.min(link.until_ms);
+        }
+        Ok(certificate)
+    }
+
+    fn read(der: &CertificateDer<'_>) -> Result<Self, &'static str> {
+        let (rest, certificate) =
+            X509Certificate::from_der(der).map_err(|_| "holds a broken certificate")?;
+        if !rest.is_empty() {
+            return Err("holds a broken certificate");
+        }
+        let validity = certificate.validity();
+        let names = certificate.subject_alternative_name();
+        let names = names.map_err(|_| "holds a certificate whose names cannot be read")?;
+        let names = match names {
+            None => common_names(&certificate),
+            Some(extension) => {
+                let names = extension.value.general_names.iter();
+                let dns = names.filter_map(|name| match name {
+                    GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+                    _ => None,
+                });
+                dns.collect()
+            }
+        };
+        let key = certificate.public_key().subject_public_key.data.to_vec();
+        Ok(Self {
+            key: key.into(),
+            names,
+            from_ms: validity.not_before.timestamp().saturating_mul(1000),
+            until_ms: validity.not_after.timestamp().saturating_mul(1000),
+        })
+    }
+
+    /// The names that it is made out to, in lower case.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// From when on it holds.
+    #[must_use]
+    pub fn from_ms(&self) -> i64 {
+        self.from_ms
+    }
+
+    /// Until when it holds.
+    #[must_use]
+    pub fn until_ms(&self) -> i64 {
+        self.until_ms
+    }
+
+    /// Whether its key made the signature.
+    pub(in crate::scheme) fn verifies(
+        &self,
+        algorithm: KeyAlgorithm,
+        text: &[u8],
+        signature: &[u8],
+    ) -> bool {
+        let key = PublicKey::of_bytes(algorithm, &self.key);
+        key.is_ok_and(|key| key.verifies(text, signature))
+    }
+}
+
+/// RFC 6125 6.4.4: the common name counts where there are no other names.
+fn common_names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let names = certificate.subject().iter_common_name();
+    let texts = names.filter_map(|name| name.as_str().ok());
+    texts.map(str::to_ascii_lowercase).collect()
+}
+
+fn read_pem(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text)
+        .take(MAX_CHAIN + 1)
+        .collect();
+    let chain = chain.map_err(|_| "is not PEM")?;
+    if chain.len() > MAX_CHAIN {
+        return Err("holds too many certificates");
+    }
+    Ok(chain)
+}

@@ -1,0 +1,93 @@
+//! PayPal: the signed text is `transmission-id|transmission-time|webhook-id|checksum of the body`.
+//!
+//! The webhook's id, which the route has as its secret, binds a signature to one webhook: every PayPal account can have
+//! signed events sent to any URL, under an id of its own. The checksum is a CRC, for which another body is easily made.
+
+use data_encoding::BASE64;
+use http::HeaderName;
+
+use crate::net::remote_url::RemoteUrl;
+use crate::scheme::certificate::{Certificate, CertificateScheme, Message};
+use crate::scheme::material::{self, MaterialFault};
+use crate::scheme::remote::KeySource;
+use crate::scheme::spec::KeyAlgorithm;
+use crate::scheme::{Head, SecretSet};
+
+const TRANSMISSION_ID: HeaderName = HeaderName::from_static("paypal-transmission-id");
+const TRANSMISSION_TIME: HeaderName = HeaderName::from_static("paypal-transmission-time");
+const TRANSMISSION_SIG: HeaderName = HeaderName::from_static("paypal-transmission-sig");
+const CERT_URL: HeaderName = HeaderName::from_static("paypal-cert-url");
+const AUTH_ALGO: HeaderName = HeaderName::from_static("paypal-auth-algo");
+
+/// What verification reads.
+pub(in crate::scheme) static HEADERS: [HeaderName; 5] = [
+    TRANSMISSION_ID,
+    TRANSMISSION_TIME,
+    TRANSMISSION_SIG,
+    CERT_URL,
+    AUTH_ALGO,
+];
+
+/// What the signature covers.
+pub(in crate::scheme) static SIGNED_HEADERS: [HeaderName; 2] = [TRANSMISSION_ID, TRANSMISSION_TIME];
+
+/// The two of PayPal's that serve certificates.
+pub(super) fn is_own_host(url: &RemoteUrl) -> bool {
+    url.port() == 443 && matches!(url.host(), "api.paypal.com" | "api.sandbox.paypal.com")
+}
+
+/// The names that PayPal's certificates for webhooks have.
+pub(super) fn is_own_certificate(certificate: &Certificate) -> bool {
+    let is_own = |name: &String| {
+        matches!(
+            name.as_str(),
+            "messageverificationcerts.paypal.com" | "messageverificationcerts.sandbox.paypal.com"
+        )
+    };
+    certificate.names().iter().any(is_own)
+}
+
+/// Reads the head; the texts are those of the current ids.
+pub(super) fn read(
+    scheme: &CertificateScheme,
+    head: &Head<'_>,
+    body: &[u8],
+    current: SecretSet,
+) -> Result<Message, MaterialFault> {
+    let malformed = |name: &HeaderName, fault| MaterialFault::malformed(name.as_str(), fault);
+    let field = |name: &HeaderName| field(head, name);
+    let (id, time) = (field(&TRANSMISSION_ID)?, field(&TRANSMISSION_TIME)?);
+    if field(&AUTH_ALGO)? != "SHA256withRSA" {
+        return Err(malformed(&AUTH_ALGO, "is not `SHA256withRSA`"));
+    }
+    let url = scheme.certificate_url(field(&CERT_URL)?);
+    let url = url.map_err(|fault| malformed(&CERT_URL, fault))?;
+    let signature = BASE64.decode(field(&TRANSMISSION_SIG)?.as_bytes());
+    let signature = signature.map_err(|_| malformed(&TRANSMISSION_SIG, "is not base64"))?;
+    let checksum = crc32fast::hash(body);
+    let ids = scheme.ids.iter().enumerate();
+    let ids = ids.filter(|(index, _)| current.contains(*index));
+    let texts = ids.map(|(index, webhook)| {
+        let mut text = format!("{id}|{time}|").into_bytes();
+        text.extend_from_slice(webhook.expose());
+        text.extend_from_slice(format!("|{checksum}").as_bytes());
+        (index, text)
+    });
+    Ok(Message {
+        source: KeySource::Chain(url),
+        algorithm: KeyAlgorithm::RsaSha256,
+        signature,
+        texts: texts.collect(),
+    })
+}
+
+/// The separator of the signed text, in a value, would let one text be read in two ways.
+fn field<'h>(head: &Head<'h>, name: &HeaderName) -> Result<&'h str, MaterialFault> {
+    let value = material::read_header(head, name)?;
+    let is_fit = |byte: &u8| byte.is_ascii_graphic() && *byte != b'|';
+    let text = std::str::from_utf8(value).ok();
+    let text = text.filter(|text| !text.is_empty() && text.as_bytes().iter().all(is_fit));
+    text.ok_or_else(|| {
+        MaterialFault::malformed(name.as_str(), "holds something other than visible ASCII")
+    })
+}

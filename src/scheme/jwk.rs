@@ -1,0 +1,135 @@
+//! Sets of public keys as senders publish them (RFC 7517): the keys in them that can verify, by name and algorithm.
+//!
+//! What cannot be used is passed over, since a set may hold keys for other purposes; a set without any usable key is an
+//! error. A key never serves an algorithm of another type, whatever a token says.
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
+    RsaPublicKeyComponents,
+};
+use data_encoding::BASE64URL_NOPAD;
+use serde_json::Value;
+
+use crate::scheme::jwt::token::Object;
+use crate::scheme::spec::JwtAlgorithm;
+
+/// Keys of one set; the largest known set has 12.
+const MAX_KEYS: usize = 64;
+
+/// Public keys that can verify.
+#[derive(Debug)]
+pub struct KeySet(Vec<Jwk>);
+
+#[derive(Debug)]
+struct Jwk {
+    kid: Option<Box<str>>,
+    algorithm: JwtAlgorithm,
+    key: ParsedPublicKey,
+}
+
+impl KeySet {
+    /// Reads `{"keys": [...]}`; the error says what is wrong with it.
+    ///
+    /// # Errors
+    /// Where it is no such document, or holds no key that can be used.
+    pub fn parse(text: &[u8]) -> Result<Self, &'static str> {
+        let set = Object::parse(text).ok_or("is not a JSON object")?;
+        let Some(Value::Array(entries)) = set.find("keys") else {
+            return Err("holds no `keys`");
+        };
+        if entries.len() > MAX_KEYS {
+            return Err("holds too many keys");
+        }
+        let keys: Vec<Jwk> = entries.iter().filter_map(Jwk::parse).collect();
+        if keys.is_empty() {
+            return Err("holds no key that can verify");
+        }
+        Ok(Self(keys))
+    }
+
+    /// Reads one key, as `{"key": {...}}`, which its sender has not withdrawn.
+    ///
+    /// # Errors
+    /// Where it is no such document, or the key cannot be used.
+    pub fn parse_single(text: &[u8]) -> Result<Self, &'static str> {
+        let answer = Object::parse(text).ok_or("is not a JSON object")?;
+        let key = answer.find("key").ok_or("holds no `key`")?;
+        if key.get("expired_at").is_some_and(|at| !at.is_null()) {
+            return Err("holds a key that its sender has withdrawn");
+        }
+        let key = Jwk::parse(key).ok_or("holds no key that can verify")?;
+        Ok(Self(vec![key]))
+    }
+
+    /// Whether a key of this name is there; without a name, whether any is.
+    #[must_use]
+    pub fn holds(&self, kid: Option<&str>) -> bool {
+        self.0.iter().any(|key| key.is_named(kid))
+    }
+
+    /// Whether a key of this name, or any where there is no name, made the signature.
+    pub(super) fn verifies(
+        &self,
+        algorithm: JwtAlgorithm,
+        kid: Option<&str>,
+        text: &[u8],
+        signature: &[u8],
+    ) -> bool {
+        self.0.iter().any(|key| {
+            key.is_named(kid)
+                && key.algorithm == algorithm
+                && key.key.verify_sig(text, signature).is_ok()
+        })
+    }
+}
+
+impl Jwk {
+    fn parse(value: &Value) -> Option<Self> {
+        let text = |name: &str| value.get(name).and_then(Value::as_str);
+        if !matches!(text("use"), None | Some("sig")) || !may_verify(value) {
+            return None;
+        }
+        let bytes = |name: &str| BASE64URL_NOPAD.decode(text(name)?.as_bytes()).ok();
+        let (algorithm, key) = match (text("kty")?, text("crv")) {
+            ("RSA", None) => (JwtAlgorithm::Rs256, rsa(&bytes("n")?, &bytes("e")?)?),
+            ("EC", Some("P-256")) => {
+                let point = [&[4], &*bytes("x")?, &*bytes("y")?].concat();
+                let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
+                (JwtAlgorithm::Es256, key.ok()?)
+            }
+            ("OKP", Some("Ed25519")) => {
+                let key = ParsedPublicKey::new(&ED25519, bytes("x")?);
+                (JwtAlgorithm::EdDsa, key.ok()?)
+            }
+            _ => return None,
+        };
+        if text("alg").is_some_and(|name| JwtAlgorithm::parse(name) != Some(algorithm)) {
+            return None;
+        }
+        let kid = text("kid").map(Into::into);
+        Some(Self {
+            kid,
+            algorithm,
+            key,
+        })
+    }
+
+    fn is_named(&self, kid: Option<&str>) -> bool {
+        kid.is_none() || self.kid.as_deref() == kid
+    }
+}
+
+fn may_verify(value: &Value) -> bool {
+    match value.get("key_ops") {
+        None => true,
+        Some(Value::Array(uses)) => uses.iter().any(|use_| use_.as_str() == Some("verify")),
+        Some(_) => false,
+    }
+}
+
+fn rsa(n: &[u8], e: &[u8]) -> Option<ParsedPublicKey> {
+    let components = RsaPublicKeyComponents { n, e };
+    components
+        .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
+        .ok()
+}

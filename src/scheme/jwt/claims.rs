@@ -1,0 +1,226 @@
+//! What a verified token says, held against the route and the request: who issued it, for whom, when, and for which body
+//! and URL.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+use subtle::ConstantTimeEq;
+
+use crate::scheme::jwt::token::Object;
+use crate::scheme::mac::digest;
+use crate::scheme::material::{self, MaterialFault, SignedTime};
+use crate::scheme::sign;
+use crate::scheme::spec::{Audience, BodyClaim, DigestClaim, Encoding, JwtSpec, UrlClaim};
+use crate::scheme::{Head, Validity};
+
+/// How far clocks may differ. Libraries allow none to 60 seconds.
+const LEEWAY_MS: i64 = 60_000;
+
+/// What the claims are held against.
+pub(super) struct Request<'r> {
+    pub(super) head: Head<'r>,
+    pub(super) body: &'r [u8],
+    pub(super) public_url: &'r str,
+}
+
+/// When the token counts.
+pub(super) struct Times {
+    pub(super) validity: Validity,
+    /// The time that has to be near enough.
+    pub(super) issued: Option<SignedTime>,
+}
+
+/// Checks all but the times, which are for whoever knows the time.
+pub(super) fn check(
+    spec: &JwtSpec,
+    claims: &Object,
+    request: &Request<'_>,
+) -> Result<Times, MaterialFault> {
+    if !spec.issuers.is_empty() {
+        let issuer = claims.find("iss").and_then(Value::as_str);
+        let is_known = |issuer: &str| spec.issuers.iter().any(|known| known == issuer);
+        require("iss", issuer, is_known, "is none of the sender's issuers")?;
+    }
+    check_audience(spec, claims, request)?;
+    for fixed in &spec.claims {
+        let found = claims.find(&fixed.name).and_then(text);
+        let is_same = |found: &str| found == fixed.value;
+        require(&fixed.name, found.as_deref(), is_same, "has another value")?;
+    }
+    if let Some(claim) = &spec.body_claim {
+        check_body(claim, claims, request.body)?;
+    }
+    if let Some(claim) = &spec.url_claim {
+        check_url(claim, claims, &url(request))?;
+    }
+    times(spec, claims)
+}
+
+/// The text of a value: a text, the digits of an integer, `true` or `false`.
+pub(super) fn text(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        Value::Bool(true) => Some(Cow::Borrowed("true")),
+        Value::Bool(false) => Some(Cow::Borrowed("false")),
+        Value::Number(number) if !number.is_f64() => Some(Cow::Owned(number.to_string())),
+        _ => None,
+    }
+}
+
+fn require(
+    name: &str,
+    value: Option<&str>,
+    is_fit: impl FnOnce(&str) -> bool,
+    fault: &'static str,
+) -> Result<(), MaterialFault> {
+    let value = value.ok_or_else(|| missing(name))?;
+    if is_fit(value) {
+        return Ok(());
+    }
+    Err(malformed(name, fault))
+}
+
+fn missing(name: &str) -> MaterialFault {
+    MaterialFault::missing(&format!("claim `{name}`"))
+}
+
+fn malformed(name: &str, fault: &'static str) -> MaterialFault {
+    MaterialFault::malformed(&format!("claim `{name}`"), fault)
+}
+
+/// `aud` is one text or several (RFC 7519 4.1.3).
+fn check_audience(
+    spec: &JwtSpec,
+    claims: &Object,
+    request: &Request<'_>,
+) -> Result<(), MaterialFault> {
+    let called;
+    let wanted: &[String] = match &spec.audience {
+        Audience::Any => return Ok(()),
+        Audience::Route(wanted) => wanted,
+        Audience::Url => {
+            called = [url(request)];
+            &called
+        }
+    };
+    let is_wanted = |value: &Value| {
+        value
+            .as_str()
+            .is_some_and(|one| wanted.iter().any(|known| known == one))
+    };
+    let is_for_us = match claims.find("aud").ok_or_else(|| missing("aud"))? {
+        Value::Array(several) => several.iter().any(is_wanted),
+        one => is_wanted(one),
+    };
+    if is_for_us {
+        return Ok(());
+    }
+    Err(malformed("aud", "is not the route's audience"))
+}
+
+/// With some senders a token without the claim is one for an empty body. With others it is one for something else, such
+/// as what LiveKit's servers sign for the guests of a room.
+fn check_body(claim: &BodyClaim, claims: &Object, body: &[u8]) -> Result<(), MaterialFault> {
+    let claim = match claim {
+        BodyClaim::Always(claim) => claim,
+        BodyClaim::UnlessEmpty(claim) => {
+            if claims.find(&claim.name).is_none() && body.is_empty() {
+                return Ok(());
+            }
+            claim
+        }
+    };
+    check_digest(claim, claims, body, "is not the digest of the body")
+}
+
+fn check_url(claim: &UrlClaim, claims: &Object, url: &str) -> Result<(), MaterialFault> {
+    const FAULT: &str = "is not the URL that was called, as `public_url` has it";
+    match claim {
+        UrlClaim::Digest(claim) => check_digest(claim, claims, url.as_bytes(), FAULT),
+        UrlClaim::Plain(name) => {
+            let found = claims.find(name).and_then(Value::as_str);
+            require(name, found, |found| found == url, FAULT)
+        }
+    }
+}
+
+fn check_digest(
+    claim: &DigestClaim,
+    claims: &Object,
+    over: &[u8],
+    fault: &'static str,
+) -> Result<(), MaterialFault> {
+    let found = claims
+        .find(&claim.name)
+        .ok_or_else(|| missing(&claim.name))?;
+    let found = found.as_str().and_then(|text| decode(claim.encoding, text));
+    let found = found.ok_or_else(|| malformed(&claim.name, "is not a digest"))?;
+    let expected = digest(claim.digest, over);
+    let is_equal = expected.is_some_and(|expected| bool::from(expected.as_bytes().ct_eq(&found)));
+    if is_equal {
+        return Ok(());
+    }
+    Err(malformed(&claim.name, fault))
+}
+
+/// Some senders leave the padding out of base64.
+fn decode(encoding: Encoding, text: &str) -> Option<Vec<u8>> {
+    let padding = match encoding {
+        Encoding::Base64 => "=".repeat((4 - text.len() % 4) % 4),
+        Encoding::Hex | Encoding::Base64Url => String::new(),
+    };
+    sign::decode(encoding, format!("{text}{padding}").as_bytes())
+}
+
+fn url(request: &Request<'_>) -> String {
+    format!(
+        "{}{}",
+        request.public_url,
+        material::path_query(&request.head)
+    )
+}
+
+fn times(spec: &JwtSpec, claims: &Object) -> Result<Times, MaterialFault> {
+    let (exp, nbf) = (time(claims, "exp")?, time(claims, "nbf")?);
+    let iat = time(claims, "iat")?;
+    if spec.times.needs_exp && exp.is_none() {
+        return Err(missing("exp"));
+    }
+    if spec.times.needs_iat && iat.is_none() {
+        return Err(missing("iat"));
+    }
+    // A token from the future is not valid yet, even where it does not say so.
+    let from = nbf.into_iter().chain(iat).max();
+    let issued = iat.filter(|_| spec.times.needs_iat);
+    Ok(Times {
+        validity: Validity {
+            name: "the token",
+            from_ms: from.map(|from| from.saturating_sub(LEEWAY_MS)),
+            until_ms: exp.map(|exp| exp.saturating_add(LEEWAY_MS)),
+        },
+        issued: issued.map(|unix_ms| SignedTime {
+            unix_ms,
+            is_in_seconds: true,
+        }),
+    })
+}
+
+/// RFC 7519 2: seconds since the epoch, possibly with a fraction. In milliseconds, the fraction cut off.
+fn time(claims: &Object, name: &str) -> Result<Option<i64>, MaterialFault> {
+    let Some(value) = claims.find(name) else {
+        return Ok(None);
+    };
+    // The year 9999 and more: nothing that anybody means.
+    let seconds = match value.as_i64() {
+        Some(seconds) => seconds,
+        None => value
+            .as_f64()
+            .filter(|seconds| seconds.abs() < 1e12)
+            .and_then(|seconds| format!("{:.0}", seconds.floor()).parse().ok())
+            .ok_or_else(|| malformed(name, "is not a time"))?,
+    };
+    if seconds.unsigned_abs() >= 1_000_000_000_000 {
+        return Err(malformed(name, "is not a time"));
+    }
+    Ok(Some(seconds * 1000))
+}

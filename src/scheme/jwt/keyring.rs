@@ -1,0 +1,166 @@
+//! The keys of a token scheme: the route's own, or where the sender's stand.
+
+use crate::model::secret::Secret;
+use crate::net::remote_url::RemoteUrl;
+use crate::scheme::jwk::KeySet;
+use crate::scheme::jwt::token::Token;
+use crate::scheme::mac::{Digest, Mac};
+use crate::scheme::material::MaterialFault;
+use crate::scheme::public_key::PublicKey;
+use crate::scheme::remote::{Account, KeyNeed, KeySource};
+use crate::scheme::spec::{JwtAlgorithm, JwtKeys, JwtSpec, KeyAlgorithm};
+use crate::scheme::{SchemeError, SecretSet, key};
+use std::sync::Arc;
+
+/// The keys.
+pub(super) enum Keyring {
+    /// One entry for each secret: its keys, one for each algorithm that it fits.
+    Local(Vec<Vec<(JwtAlgorithm, LocalKey)>>),
+    /// A set from a file.
+    File(Arc<KeySet>),
+    /// A set that is fetched.
+    Published(RemoteUrl),
+    /// Fetched one by one, in the name of the first current account.
+    Asked(RemoteUrl, Vec<Account>),
+}
+
+/// A key of the route's own.
+pub(super) enum LocalKey {
+    Hmac(Box<Mac>),
+    Public(PublicKey),
+}
+
+impl Keyring {
+    /// Takes the keys.
+    pub(super) fn new(spec: &JwtSpec, secrets: &[&Secret]) -> Result<Self, SchemeError> {
+        Ok(match &spec.keys {
+            JwtKeys::File(set) => Self::File(Arc::clone(set)),
+            JwtKeys::Published(published) => {
+                Self::Published(published.url.clone().ok_or(SchemeError::NeedsJwks)?)
+            }
+            JwtKeys::Asked(published) => {
+                let url = published.url.clone().ok_or(SchemeError::NeedsJwks)?;
+                let accounts = secrets.iter().map(|secret| Account::parse(secret));
+                let accounts: Option<Vec<_>> = accounts.collect();
+                Self::Asked(url, accounts.ok_or(SchemeError::SecretNotAccount)?)
+            }
+            JwtKeys::Secret => {
+                let keys = secrets.iter().map(|secret| local(spec, secret));
+                Self::Local(keys.collect::<Result<_, _>>()?)
+            }
+        })
+    }
+
+    /// How many secrets it has; keys that are no secret count as one.
+    pub(super) fn secret_count(&self) -> usize {
+        match self {
+            Self::Local(keys) => keys.len(),
+            Self::Asked(_, accounts) => accounts.len(),
+            Self::File(_) | Self::Published(_) => 1,
+        }
+    }
+
+    /// Whether nothing has to be fetched.
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self, Self::Local(_) | Self::File(_))
+    }
+
+    /// What has to be fetched for a token with this key's name.
+    pub(super) fn need(
+        &self,
+        kid: Option<&str>,
+        current: SecretSet,
+    ) -> Result<KeyNeed, MaterialFault> {
+        let missing = || MaterialFault::missing("`kid` in the token's header");
+        match self {
+            Self::Asked(url, accounts) => {
+                let mut accounts = accounts.iter().enumerate();
+                let account = accounts.find(|(index, _)| current.contains(*index));
+                let (Some((_, account)), Some(kid)) = (account, kid) else {
+                    return Err(missing());
+                };
+                let source = KeySource::Asked {
+                    url: url.clone(),
+                    kid: kid.into(),
+                    account: account.clone(),
+                };
+                // The key goes by the name that was asked for, whatever it calls itself.
+                Ok(KeyNeed { source, kid: None })
+            }
+            Self::Published(url) => Ok(KeyNeed {
+                source: KeySource::Set(url.clone()),
+                kid: kid.map(Into::into),
+            }),
+            Self::Local(_) | Self::File(_) => Err(missing()),
+        }
+    }
+
+    /// The position of the current secret that made a token.
+    pub(super) fn find(&self, token: &Token, current: SecretSet) -> Option<usize> {
+        match self {
+            Self::Local(secrets) => {
+                let mut current = secrets
+                    .iter()
+                    .enumerate()
+                    .filter(|(index, _)| current.contains(*index));
+                let made = |keys: &[(JwtAlgorithm, LocalKey)]| {
+                    let mut fitting = keys
+                        .iter()
+                        .filter(|(algorithm, _)| *algorithm == token.algorithm);
+                    fitting.any(|(_, key)| key.verifies(token))
+                };
+                let (index, _) = current.find(|(_, keys)| made(keys))?;
+                Some(index)
+            }
+            Self::File(set) => {
+                let (text, signature) = (token.signed(), token.signature());
+                let kid = token.kid.as_deref();
+                set.verifies(token.algorithm, kid, text, signature)
+                    .then_some(0)
+            }
+            Self::Published(_) | Self::Asked(..) => None,
+        }
+    }
+}
+
+impl LocalKey {
+    fn verifies(&self, token: &Token) -> bool {
+        match self {
+            Self::Public(key) => key.verifies(token.signed(), token.signature()),
+            Self::Hmac(mac) => {
+                let mut mac = Mac::clone(mac);
+                mac.update(token.signed());
+                let (Some(made), Some(shown)) = (mac.finish(), Digest::new(token.signature()))
+                else {
+                    return false;
+                };
+                made.ct_eq(&shown).into()
+            }
+        }
+    }
+}
+
+/// The keys in a secret: one HMAC for each algorithm, or the public key for those that it fits.
+fn local(spec: &JwtSpec, secret: &Secret) -> Result<Vec<(JwtAlgorithm, LocalKey)>, SchemeError> {
+    let decoded = key::decode(&spec.secret, secret)?;
+    let text = decoded.expose();
+    let mut keys = Vec::new();
+    for algorithm in spec.algorithms.iter().copied() {
+        let public = match algorithm {
+            JwtAlgorithm::Rs256 => Some(KeyAlgorithm::RsaSha256),
+            JwtAlgorithm::Es256 => Some(KeyAlgorithm::EcdsaP256Fixed),
+            JwtAlgorithm::EdDsa => Some(KeyAlgorithm::Ed25519),
+            JwtAlgorithm::Hs256 | JwtAlgorithm::Hs384 | JwtAlgorithm::Hs512 => None,
+        };
+        let key = match (algorithm.hmac(), public) {
+            (Some(digest), _) => Mac::new(digest, text).map(Box::new).map(LocalKey::Hmac),
+            (None, Some(public)) => PublicKey::parse(public, text).ok().map(LocalKey::Public),
+            (None, None) => None,
+        };
+        keys.extend(key.map(|key| (algorithm, key)));
+    }
+    if keys.is_empty() {
+        return Err(SchemeError::NotPublicKey);
+    }
+    Ok(keys)
+}

@@ -1,0 +1,268 @@
+//! Signed tokens (RFC 7519): found, verified with the keys that the scheme names, and then held against what the route
+//! and the request say.
+//!
+//! What a token says of itself chooses nothing but a key by its name: the algorithm has to be one of the scheme's, and a
+//! key serves only algorithms of its own type. So no token can pass off a public key as the secret of an HMAC.
+//!
+//! A token in the head that a secret verifies is verified before the body is read. One whose key has to be fetched is
+//! looked at only once the body is there, after all cheaper checks.
+
+mod claims;
+mod keyring;
+pub(in crate::scheme) mod token;
+
+use std::borrow::Cow;
+
+use http::HeaderName;
+use sha2::{Digest as _, Sha256};
+
+use crate::model::secret::Secret;
+use crate::scheme::body::{Pointers, Whole};
+use crate::scheme::jwt::claims::Request;
+use crate::scheme::jwt::keyring::Keyring;
+use crate::scheme::jwt::token::{MAX_TOKEN, Token};
+use crate::scheme::material::{Material, MaterialFault, Proof};
+use crate::scheme::remote::{KeyNeed, RemoteKeys};
+use crate::scheme::spec::{Audience, Family, JwtKeys, JwtPlace, JwtSpec, Place, Spec, UrlClaim};
+use crate::scheme::{Head, Match, SchemeError, SecretSet};
+
+/// A scheme of signed tokens, with its keys.
+pub struct JwtScheme {
+    keys: Keyring,
+    spec: JwtSpec,
+    pointers: Pointers,
+    public_url: Box<str>,
+    headers: Box<[HeaderName]>,
+}
+
+/// One verification under way.
+pub(super) struct JwtVerifier<'a> {
+    scheme: &'a JwtScheme,
+    head: Head<'a>,
+    current: SecretSet,
+    /// Read already where it stands in the head.
+    token: Option<Box<Token>>,
+    /// The secret that verified it already.
+    secret_index: Option<usize>,
+}
+
+impl JwtScheme {
+    /// Checks the spec and takes the keys.
+    pub(super) fn compile(
+        spec: &Spec,
+        family: &JwtSpec,
+        secrets: &[&Secret],
+        public_url: Option<&str>,
+    ) -> Result<Self, SchemeError> {
+        check(family, public_url)?;
+        Ok(Self {
+            keys: Keyring::new(family, secrets)?,
+            spec: family.clone(),
+            pointers: Pointers::new(spec.pointers()),
+            public_url: public_url.unwrap_or_default().into(),
+            headers: spec.headers().into(),
+        })
+    }
+
+    /// See [`crate::scheme::Scheme::headers`].
+    pub(super) fn headers(&self) -> &[HeaderName] {
+        &self.headers
+    }
+
+    /// How many secrets it has.
+    pub(super) fn secret_count(&self) -> usize {
+        self.keys.secret_count()
+    }
+
+    /// See [`crate::scheme::Scheme::material`].
+    pub(super) fn material<'h>(&self, head: &Head<'h>) -> Result<Material<'h>, MaterialFault> {
+        let is_in_head = matches!(&self.spec.place, JwtPlace::In(place, _) if place.is_in_head());
+        let proof = if is_in_head {
+            Proof::Jwt(self.read(*head, &[])?)
+        } else {
+            Proof::Whole
+        };
+        Ok(Material {
+            proof,
+            timestamp: None,
+            id: &[],
+        })
+    }
+
+    /// See [`crate::scheme::Scheme::begin`].
+    pub(super) fn begin<'a>(
+        &'a self,
+        material: Material<'a>,
+        head: Head<'a>,
+        current: SecretSet,
+    ) -> JwtVerifier<'a> {
+        let token = match material.proof {
+            Proof::Jwt(token) => Some(token),
+            _ => None,
+        };
+        let secret_index = token
+            .as_deref()
+            .and_then(|token| self.keys.find(token, current));
+        JwtVerifier {
+            scheme: self,
+            head,
+            current,
+            token,
+            secret_index,
+        }
+    }
+
+    /// The token of a request, in the algorithm of the scheme, not yet verified.
+    fn read(&self, head: Head<'_>, body: &[u8]) -> Result<Box<Token>, MaterialFault> {
+        let whole = Whole::new(head, body, &self.pointers);
+        let (name, text, max) = match &self.spec.place {
+            JwtPlace::Body => ("the body".into(), Cow::Borrowed(body), usize::MAX),
+            JwtPlace::In(place, prefix) => {
+                let value = whole.read(place)?.ok_or_else(|| place.missing())?;
+                let bare = value.strip_prefix(prefix.as_bytes());
+                let fault = "does not begin as this scheme's tokens do";
+                let bare = bare.ok_or_else(|| place.malformed(fault))?.to_vec();
+                let max = if matches!(place, Place::Json(_) | Place::Form(_)) {
+                    usize::MAX
+                } else {
+                    MAX_TOKEN
+                };
+                (place.name(), Cow::Owned(bare), max)
+            }
+        };
+        let malformed = |fault| MaterialFault::malformed(&name, fault);
+        if text.len() > max {
+            return Err(malformed("is too long for a token"));
+        }
+        let token = Token::parse(text.into_owned()).map_err(malformed)?;
+        if !self.spec.algorithms.contains(&token.algorithm) {
+            return Err(malformed("is signed with an algorithm that is not taken"));
+        }
+        Ok(Box::new(token))
+    }
+}
+
+impl JwtVerifier<'_> {
+    /// Whether its token is signed with none of the current secrets.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.token.is_some() && self.scheme.keys.is_local() && self.secret_index.is_none()
+    }
+
+    /// See [`crate::scheme::Verifier::need`].
+    pub(super) fn need(&mut self, body: &[u8]) -> Result<Option<KeyNeed>, MaterialFault> {
+        if self.scheme.keys.is_local() {
+            return Ok(None);
+        }
+        if self.token.is_none() {
+            self.token = Some(self.scheme.read(self.head, body)?);
+        }
+        let kid = self.token.as_ref().and_then(|token| token.kid.as_deref());
+        self.scheme.keys.need(kid, self.current).map(Some)
+    }
+
+    /// See [`crate::scheme::Verifier::finish`].
+    pub(super) fn finish(
+        self,
+        body: &[u8],
+        keys: Option<&RemoteKeys>,
+    ) -> Result<Option<Match>, MaterialFault> {
+        let scheme = self.scheme;
+        let token = match self.token {
+            Some(token) => token,
+            None => scheme.read(self.head, body)?,
+        };
+        let found = match (self.secret_index, keys) {
+            (Some(index), _) => Some(index),
+            (None, Some(RemoteKeys::Set(set))) => {
+                let kid = token.kid.as_deref();
+                let (text, signature) = (token.signed(), token.signature());
+                set.verifies(token.algorithm, kid, text, signature)
+                    .then_some(0)
+            }
+            (None, _) => scheme.keys.find(&token, self.current),
+        };
+        let Some(secret_index) = found else {
+            return Ok(None);
+        };
+        let request = Request {
+            head: self.head,
+            body,
+            public_url: &scheme.public_url,
+        };
+        let times = claims::check(&scheme.spec, &token.claims, &request)?;
+        Ok(Some(Match {
+            secret_index,
+            digest: digest(&token, body),
+            signed_time: times.issued,
+            validity: Some(times.validity),
+        }))
+    }
+}
+
+/// Names a request by token and body: two events may have equal bodies, and one token may stand before several events.
+fn digest(token: &Token, body: &[u8]) -> [u8; 32] {
+    let signed = token.signed();
+    let mut digest = Sha256::new();
+    digest.update((signed.len() as u64).to_be_bytes());
+    digest.update(signed);
+    digest.update(body);
+    digest.finalize().into()
+}
+
+/// The text of a claim in the verified token of a request: a text, or the digits of an integer.
+#[must_use]
+pub fn claim_text(spec: &Spec, head: &Head<'_>, body: &[u8], name: &str) -> Option<String> {
+    let Family::Jwt(family) = &spec.family else {
+        return None;
+    };
+    let pointers = Pointers::new(spec.pointers());
+    let whole = Whole::new(*head, body, &pointers);
+    let text = match &family.place {
+        JwtPlace::Body => Cow::Borrowed(body),
+        JwtPlace::In(place, prefix) => {
+            let value = whole.read(place).ok()??;
+            Cow::Owned(value.strip_prefix(prefix.as_bytes())?.to_vec())
+        }
+    };
+    let token = Token::parse(text.into_owned()).ok()?;
+    claims::text(token.claims.find(name)?).map(Cow::into_owned)
+}
+
+/// What contradicts itself whatever the secrets are.
+pub(super) fn check(family: &JwtSpec, public_url: Option<&str>) -> Result<(), SchemeError> {
+    let is_hmac = |one: &crate::scheme::spec::JwtAlgorithm| one.hmac().is_some();
+    let hmacs = family.algorithms.iter().filter(|one| is_hmac(one)).count();
+    let is_local = matches!(family.keys, JwtKeys::Secret);
+    // A public key in the place of an HMAC's secret is how tokens are forged.
+    if hmacs > 0 && (hmacs < family.algorithms.len() || !is_local) {
+        return Err(SchemeError::MixedAlgorithms);
+    }
+    if family.audience == Audience::Route(Vec::new()) {
+        return Err(SchemeError::NeedsAudience);
+    }
+    if let Some(name) = family.route_claims.first() {
+        let name = name.clone();
+        return Err(SchemeError::NeedsClaim { name });
+    }
+    if let JwtKeys::Published(published) | JwtKeys::Asked(published) = &family.keys
+        && published.url.is_none()
+    {
+        return Err(SchemeError::NeedsJwks);
+    }
+    let needs_url = family.audience == Audience::Url || family.url_claim.is_some();
+    if needs_url && public_url.is_none() {
+        return Err(SchemeError::NeedsPublicUrl);
+    }
+    Ok(())
+}
+
+impl UrlClaim {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Plain(name) => name,
+            Self::Digest(claim) => &claim.name,
+        }
+    }
+}

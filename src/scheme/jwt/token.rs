@@ -1,0 +1,212 @@
+//! The compact form of a signed token (RFC 7515 7.1), read strictly and not yet verified.
+//!
+//! Stricter than most libraries, since two readers of one token must not disagree: base64url without padding and without
+//! stray bits, no name twice in header or claims, no `crit`. The algorithm is read only to be compared with those that
+//! the scheme names; nothing in a token chooses how it is verified.
+
+use std::fmt;
+
+use data_encoding::BASE64URL_NOPAD;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::Value;
+
+use crate::scheme::spec::JwtAlgorithm;
+
+/// The longest token in a header or a query; one that is the body is bounded like a body.
+pub(in crate::scheme) const MAX_TOKEN: usize = 16 * 1024;
+
+/// A token in its parts.
+pub(in crate::scheme) struct Token {
+    /// What the header says of itself.
+    pub(super) algorithm: JwtAlgorithm,
+    /// The name of the key, where the header has one.
+    pub(super) kid: Option<Box<str>>,
+    /// What the token says.
+    pub(super) claims: Object,
+    text: Vec<u8>,
+    /// How much of the text is signed.
+    signed: usize,
+    signature: Vec<u8>,
+}
+
+/// A JSON object whose names are each there once.
+#[derive(Default)]
+pub(in crate::scheme) struct Object(Vec<(String, Value)>);
+
+impl Object {
+    /// The value under a name.
+    pub(in crate::scheme) fn find(&self, name: &str) -> Option<&Value> {
+        self.0
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value)
+    }
+
+    /// Reads the whole text.
+    pub(in crate::scheme) fn parse(text: &[u8]) -> Option<Self> {
+        serde_json::from_slice(text).ok()
+    }
+}
+
+impl Token {
+    /// Reads the text; the error says what is wrong with it.
+    pub(super) fn parse(text: Vec<u8>) -> Result<Self, &'static str> {
+        let mut dots = memchr::memchr_iter(b'.', &text);
+        let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
+            return Err("is not a token of three parts");
+        };
+        let part = |range: std::ops::Range<usize>| {
+            let part = text.get(range).unwrap_or_default();
+            BASE64URL_NOPAD
+                .decode(part)
+                .map_err(|_| "has a part that is not base64url without padding")
+        };
+        let header = Object::parse(&part(0..first)?).ok_or("has a header that is not JSON")?;
+        let claims = part(first + 1..second)?;
+        let claims = Object::parse(&claims).ok_or("has claims that are not a JSON object")?;
+        if header.find("crit").is_some() || header.find("b64").is_some() {
+            return Err("needs extensions that are not known here");
+        }
+        let algorithm = match header.find("alg") {
+            Some(Value::String(name)) => JwtAlgorithm::parse(name),
+            _ => None,
+        };
+        let kid = match header.find("kid") {
+            None => None,
+            Some(Value::String(kid)) if is_kid(kid) => Some(kid.as_str().into()),
+            Some(_) => return Err("names its key with something that is no name"),
+        };
+        Ok(Self {
+            algorithm: algorithm.ok_or("is signed with an algorithm that is not taken")?,
+            kid,
+            claims,
+            signed: second,
+            signature: part(second + 1..text.len())?,
+            text,
+        })
+    }
+
+    /// The text that is signed.
+    pub(super) fn signed(&self) -> &[u8] {
+        self.text.get(..self.signed).unwrap_or_default()
+    }
+
+    /// The signature over it.
+    pub(super) fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+}
+
+/// Any text that a key set could hold, within bounds.
+fn is_kid(kid: &str) -> bool {
+    (1..=256).contains(&kid.len()) && !kid.chars().any(char::is_control)
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_map(ObjectVisitor)
+    }
+}
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = Object;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+        let mut object = Object::default();
+        while let Some((name, value)) = map.next_entry::<String, Value>()? {
+            if object.find(&name).is_some() {
+                return Err(A::Error::custom("a name stands twice"));
+            }
+            object.0.push((name, value));
+        }
+        Ok(object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encode(header: &str, claims: &str, signature: &str) -> String {
+        let encode = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
+        format!(
+            "{}.{}.{}",
+            encode(header),
+            encode(claims),
+            encode(signature)
+        )
+    }
+
+    fn parse(text: &str) -> Result<(JwtAlgorithm, Option<Box<str>>), &'static str> {
+        Token::parse(text.as_bytes().to_vec()).map(|token| (token.algorithm, token.kid))
+    }
+
+    #[test]
+    fn a_token_is_read_in_its_parts() {
+        let text = encode(
+            r#"{"alg":"ES256","kid":"a","typ":"JWT"}"#,
+            r#"{"iat":1}"#,
+            "sig",
+        );
+        let token = Token::parse(text.as_bytes().to_vec()).unwrap();
+        assert_eq!(token.algorithm, JwtAlgorithm::Es256);
+        assert_eq!(token.kid.as_deref(), Some("a"));
+        assert_eq!(token.signature(), b"sig");
+        assert_eq!(token.claims.find("iat"), Some(&Value::from(1)));
+        let signed = text.rsplit_once('.').unwrap().0;
+        assert_eq!(token.signed(), signed.as_bytes());
+    }
+
+    #[test]
+    fn what_two_readers_could_read_differently_is_refused() {
+        let good = encode(r#"{"alg":"HS256"}"#, "{}", "sig");
+        assert!(parse(&good).is_ok());
+        let (head, rest) = good.split_once('.').unwrap();
+        for bad in [
+            String::new(),
+            "..".to_owned(),
+            head.to_owned(),
+            format!("{good}.x"),
+            format!("{good}="),
+            format!(" {good}"),
+            format!("{good}\n"),
+            format!("{head}=.{rest}"),
+            // `e1` and `e0` would decode to the same byte.
+            format!("{head}.e30.e1"),
+            encode(r#"{"alg":"HS256","alg":"HS256"}"#, "{}", "s"),
+            encode(r#"{"alg":"HS256","kid":"a","kid":"b"}"#, "{}", "s"),
+            encode(r#"{"alg":"HS256"}"#, r#"{"exp":1,"\u0065xp":9}"#, "s"),
+            encode(r#"{"alg":"HS256"}"#, "[]", "s"),
+            encode(r#"{"alg":"HS256"} x"#, "{}", "s"),
+            encode(r#"{"alg":"HS256","crit":["exp"]}"#, "{}", "s"),
+            encode(r#"{"alg":"HS256","b64":false}"#, "{}", "s"),
+            encode(r#"{"alg":"HS256","kid":1}"#, "{}", "s"),
+        ] {
+            assert!(parse(&bad).is_err(), "{bad:?}");
+        }
+    }
+
+    // Mutation: let `JwtAlgorithm::parse` ignore the case, or give a default.
+    #[test]
+    fn no_algorithm_and_unknown_ones_are_refused() {
+        for name in ["none", "None", "NONE", "hs256", "HS1", "RS1", "PS256", ""] {
+            let text = encode(&format!(r#"{{"alg":"{name}"}}"#), "{}", "");
+            assert!(parse(&text).is_err(), "{name}");
+        }
+        assert!(parse(&encode("{}", "{}", "s")).is_err());
+        assert!(parse(&encode(r#"{"alg":["HS256"]}"#, "{}", "s")).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[A-Za-z0-9._=-]{0,80}") {
+            let _ = parse(&text);
+        }
+    }
+}

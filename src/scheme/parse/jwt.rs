@@ -1,0 +1,234 @@
+//! `type = "jwt"`, `"sns"` and `"paypal"`: signed tokens, and signatures whose key is in a certificate.
+
+use crate::document::key::Key;
+use crate::document::table::{Fault, Table, Value};
+use crate::document::value;
+use crate::net::remote_url::{HostPattern, RemoteUrl};
+use crate::scheme::parse::keys::{
+    ALGORITHMS, AUDIENCE, BODY, BODY_CLAIM, CLAIM_NAME, CLAIM_VALUE, CLAIMS, DIGEST, ENCODING,
+    HOSTS, ISSUER, JWKS, KEYS, PREFIX, ROUTE_CLAIMS, SECRET, TOKEN, TOLERANCE_CLAIM, UNLESS_EMPTY,
+    URL_CLAIM,
+};
+use crate::scheme::parse::{DIGESTS, ENCODINGS, optional, places, secret_form};
+use crate::scheme::spec::{
+    Audience, BodyClaim, CertificateKind, CertificateSpec, DigestClaim, FixedClaim, JwtAlgorithm,
+    JwtKeys, JwtPlace, JwtSpec, Published, TokenTimes, UrlClaim,
+};
+
+/// Where keys come from, as the file says it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    Secret,
+    Published,
+    Asked,
+}
+
+/// Reads the keys of a token scheme.
+pub(super) fn jwt(table: &mut Table<'_>) -> Option<JwtSpec> {
+    let algorithms = algorithms(table);
+    if !table.has(&TOKEN) {
+        table.missing(&TOKEN);
+    }
+    let place = optional(table, &TOKEN, place);
+    let keys = keys(table);
+    let secret = optional(table, &SECRET, secret_form);
+    let issuers = texts(table, &ISSUER);
+    let audience = audience(table, keys.as_ref());
+    let times = times(table);
+    let body_claim = optional(table, &BODY_CLAIM, body_claim);
+    let url_claim = optional(table, &URL_CLAIM, url_claim);
+    let claims = places::each(table, &CLAIMS, fixed_claim);
+    let route_claims = texts(table, &ROUTE_CLAIMS);
+    Some(JwtSpec {
+        algorithms: algorithms?,
+        place: place??,
+        keys: keys?,
+        secret: secret?.unwrap_or_default(),
+        issuers,
+        audience: audience?,
+        times,
+        body_claim: body_claim?,
+        url_claim: url_claim?,
+        claims: claims?,
+        route_claims,
+    })
+}
+
+/// Reads the keys of a scheme with certificates.
+pub(super) fn certificate(table: &mut Table<'_>, kind: CertificateKind) -> Option<CertificateSpec> {
+    Some(CertificateSpec {
+        kind,
+        hosts: hosts(table),
+        topics: Vec::new(),
+    })
+}
+
+/// Reads claims and the values that they must have.
+///
+/// # Errors
+/// Reported; then there is none.
+pub fn fixed_claims(table: &mut Table<'_>, key: &Key) -> Option<Vec<FixedClaim>> {
+    places::each(table, key, fixed_claim)
+}
+
+/// Reads the URL of a key set.
+///
+/// # Errors
+/// Where it is none that can be fetched.
+pub fn remote_url(value: &Value<'_>) -> Result<RemoteUrl, Fault> {
+    let text = value::text(value)?;
+    RemoteUrl::parse(&text).map_err(|fault| {
+        Fault::new(
+            format!("the URL `{text}` {fault}"),
+            "for example `\"https://example.com/.well-known/jwks.json\"`",
+        )
+    })
+}
+
+fn algorithms(table: &mut Table<'_>) -> Option<Vec<JwtAlgorithm>> {
+    if !table.has(&ALGORITHMS) {
+        table.missing(&ALGORITHMS);
+    }
+    let found = table.list(&ALGORITHMS, |value| {
+        value::choice(value, &JwtAlgorithm::ALL)
+    })?;
+    if found.is_empty() {
+        let fault = Fault::new("no algorithm is taken", "for example `[\"HS256\"]`");
+        table.error(table.span(), fault);
+        return None;
+    }
+    Some(found.into_iter().map(|one| one.value).collect())
+}
+
+fn place(table: &mut Table<'_>) -> Option<JwtPlace> {
+    if table.read(&BODY, value::boolean).unwrap_or(false) {
+        return Some(JwtPlace::Body);
+    }
+    let prefix = table.read(&PREFIX, value::any_text).unwrap_or_default();
+    places::place(table).map(|place| JwtPlace::In(place, prefix))
+}
+
+fn keys(table: &mut Table<'_>) -> Option<JwtKeys> {
+    const CHOICES: [(&str, Keys); 3] = [
+        ("secret", Keys::Secret),
+        ("jwks", Keys::Published),
+        ("asked", Keys::Asked),
+    ];
+    let keys = table.require(&KEYS, |value| value::choice(value, &CHOICES))?;
+    if keys.value == Keys::Secret {
+        table.refuse(JWKS.name, |_| {
+            Fault::new("`jwks` belongs to `keys = \"jwks\"`", "remove it")
+        });
+        return Some(JwtKeys::Secret);
+    }
+    if !table.has(&JWKS) {
+        table.missing(&JWKS);
+    }
+    let value = table.value(&JWKS)?;
+    let published = if value.text() == Some("route") {
+        Published {
+            url: None,
+            hosts: Vec::new(),
+        }
+    } else if value.text().is_some() {
+        Published {
+            url: Some(value.check(remote_url)?.value),
+            hosts: Vec::new(),
+        }
+    } else {
+        Published {
+            url: None,
+            hosts: optional(table, &JWKS, |inner| Some(hosts(inner)))??,
+        }
+    };
+    Some(match keys.value {
+        Keys::Asked => JwtKeys::Asked(published),
+        _ => JwtKeys::Published(published),
+    })
+}
+
+fn hosts(table: &mut Table<'_>) -> Vec<HostPattern> {
+    let found = table.list(&HOSTS, |value| {
+        let text = value::text(value)?;
+        HostPattern::parse(&text).ok_or_else(|| {
+            Fault::new(
+                format!("`{text}` is not a host"),
+                "for example `\"api.example.com\"` or `\"*.example.com\"`",
+            )
+        })
+    });
+    let found = found.unwrap_or_default();
+    found.into_iter().map(|one| one.value).collect()
+}
+
+fn texts(table: &mut Table<'_>, key: &Key) -> Vec<String> {
+    let found = table.one_or_more(key, value::text).unwrap_or_default();
+    found.into_iter().map(|one| one.value).collect()
+}
+
+/// A sender whose keys are everybody's has to say whether its tokens name whom they are for.
+fn audience(table: &mut Table<'_>, keys: Option<&JwtKeys>) -> Option<Audience> {
+    let is_own = keys.is_none_or(|keys| matches!(keys, JwtKeys::Secret));
+    if !is_own && !table.has(&AUDIENCE) {
+        table.missing(&AUDIENCE);
+    }
+    let choice = table.read(&AUDIENCE, |value| {
+        value::choice(value, &[("none", 0), ("route", 1), ("url", 2)])
+    });
+    Some(match choice {
+        Some(1) => Audience::Route(Vec::new()),
+        Some(2) => Audience::Url,
+        Some(_) => Audience::Any,
+        None if table.has(&AUDIENCE) || !is_own => return None,
+        None => Audience::Any,
+    })
+}
+
+fn times(table: &mut Table<'_>) -> TokenTimes {
+    let found = table.one_or_more(&TOLERANCE_CLAIM, |value| {
+        value::choice(value, &[("exp", true), ("iat", false)])
+    });
+    let found = found.unwrap_or_default();
+    TokenTimes {
+        needs_exp: found.iter().any(|one| one.value),
+        needs_iat: found.iter().any(|one| !one.value),
+    }
+}
+
+fn body_claim(table: &mut Table<'_>) -> Option<BodyClaim> {
+    let unless_empty = table.read(&UNLESS_EMPTY, value::boolean);
+    let claim = digest_claim(table)?;
+    Some(match unless_empty {
+        Some(true) => BodyClaim::UnlessEmpty(claim),
+        _ => BodyClaim::Always(claim),
+    })
+}
+
+fn digest_claim(table: &mut Table<'_>) -> Option<DigestClaim> {
+    let name = table.require(&CLAIM_NAME, value::text);
+    let digest = table.require(&DIGEST, |value| value::choice(value, &DIGESTS));
+    let encoding = table.require(&ENCODING, |value| value::choice(value, &ENCODINGS));
+    Some(DigestClaim {
+        name: name?.value,
+        digest: digest?.value,
+        encoding: encoding?.value,
+    })
+}
+
+/// With a digest, or the URL as it is.
+fn url_claim(table: &mut Table<'_>) -> Option<UrlClaim> {
+    if table.has(&DIGEST) || table.has(&ENCODING) {
+        return digest_claim(table).map(UrlClaim::Digest);
+    }
+    let name = table.require(&CLAIM_NAME, value::text)?;
+    Some(UrlClaim::Plain(name.value))
+}
+
+fn fixed_claim(table: &mut Table<'_>) -> Option<FixedClaim> {
+    let name = table.require(&CLAIM_NAME, value::text);
+    let value = table.require(&CLAIM_VALUE, value::text);
+    Some(FixedClaim {
+        name: name?.value,
+        value: value?.value,
+    })
+}
