@@ -55,15 +55,18 @@ impl CertificateScheme {
         secrets: &[&Secret],
     ) -> Result<Self, SchemeError> {
         check(family)?;
-        let mut ids = Vec::with_capacity(secrets.len());
-        for secret in secrets {
-            ids.push(key::decode(&SecretForm::default(), secret)?);
-        }
+        let ids: Result<Vec<Secret>, SchemeError> = match family.kind {
+            CertificateKind::Sns => Ok(Vec::new()),
+            CertificateKind::PayPal => {
+                let decode = |secret: &&Secret| key::decode(&SecretForm::default(), secret);
+                secrets.iter().map(decode).collect()
+            }
+        };
         Ok(Self {
             kind: family.kind,
             hosts: family.hosts.clone(),
             topics: family.topics.clone(),
-            ids: ids.into(),
+            ids: ids?.into(),
             headers: spec.headers().into(),
         })
     }
@@ -73,9 +76,12 @@ impl CertificateScheme {
         &self.headers
     }
 
-    /// How many secrets it has.
+    /// How many secrets it has; keys that are no secret count as one.
     pub(super) fn secret_count(&self) -> usize {
-        self.ids.len()
+        match self.kind {
+            CertificateKind::Sns => 1,
+            CertificateKind::PayPal => self.ids.len(),
+        }
     }
 
     /// See [`crate::scheme::Scheme::material`]: what stands in the head is there and well-formed.
