@@ -157,6 +157,15 @@ fn check_scheme(table: &Table<'_>, origin: &Origin, public_url: Option<&str>) ->
     let Err(err) = Scheme::check(&origin.spec, public_url) else {
         return true;
     };
+    // What is there, but wrong, has an error of its own.
+    let is_told = match err {
+        SchemeError::NeedsAudience => table.has(&trust::AUDIENCE),
+        SchemeError::NeedsJwks => table.has(&trust::JWKS),
+        _ => false,
+    };
+    if is_told {
+        return false;
+    }
     let help = match err {
         SchemeError::NeedsPublicUrl => {
             "add `public_url = \"https://hooks.example.com\"`, the address that the sender calls"
@@ -169,6 +178,9 @@ fn check_scheme(table: &Table<'_>, origin: &Origin, public_url: Option<&str>) ->
         }
         SchemeError::NeedsJwks => {
             "add `jwks = \"https://...\"`, the URL that the sender shows, or `jwks = { file = \"PATH\" }`"
+        }
+        SchemeError::MixedAlgorithms => {
+            "name either HMACs, with `keys = \"secret\"`, or algorithms with public keys"
         }
         _ => "mend `signed`, `signature`, `timestamp` or `event_id` of the scheme",
     };

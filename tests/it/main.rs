@@ -34,4 +34,5 @@ mod shutdown;
 mod signature;
 mod smoke;
 mod systemd;
+mod tokens;
 mod wire;

@@ -1,0 +1,26 @@
+// Vonage's SDK: verifies the token. It looks neither at the digest of the body nor at the token's age.
+import { createHash } from "node:crypto";
+import { verifySignature } from "@vonage/jwt";
+import jwt from "jsonwebtoken";
+
+export const provider = "vonage";
+export const sdk = "@vonage/jwt@1.14.0";
+export const secret = "fakevonagesignaturesecret0001";
+export const wrongSecret = "fakevonagesignaturesecret0002";
+export const bodies = "any";
+export const timestamp = { header: "authorization", tolerance: 300, signed: true };
+
+// The SDK cannot sign with a shared secret; this is the documented recipe.
+export function sign(ctx) {
+    const payload_hash = createHash("sha256").update(ctx.body).digest("hex");
+    const claims = { iss: "Vonage", iat: ctx.now, jti: ctx.id, payload_hash, api_key: "a1b2c3d" };
+    return { headers: { Authorization: `Bearer ${jwt.sign(claims, ctx.secret)}` } };
+}
+
+export async function verify(ctx) {
+    return verifySignature(ctx.headers.authorization.replace(/^Bearer /, ""), ctx.secret);
+}
+
+// The body and the age are left to the caller.
+export const laxer = ["body", "bom", "whitespace", "reserialised", "stale", "future"];
+export const stricter = [];
