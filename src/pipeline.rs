@@ -33,6 +33,7 @@ use crate::record::counters::RouteCounters;
 use crate::record::{Exchange, Recorder};
 
 const DUPLICATE: HeaderName = HeaderName::from_static("hookgate-duplicate");
+const FILTERED: HeaderName = HeaderName::from_static("hookgate-filtered");
 
 /// What one config makes. A request keeps the one with which it began until its answer.
 pub struct Generation {
@@ -173,7 +174,12 @@ impl Pipeline {
                     &verdict,
                     &answered(status, &verdict),
                 );
-                duplicate(status)
+                marked(status, DUPLICATE)
+            }
+            Admission::Filtered => {
+                let exchange = answered(StatusCode::OK, &verdict);
+                note(&self.recorder, &generation, &verdict, &exchange);
+                marked(StatusCode::OK, FILTERED)
             }
             Admission::Refused(reject) => {
                 drop(place);
@@ -339,11 +345,12 @@ fn allowed_methods(generation: &Generation, verdict: &Verdict) -> Option<HeaderV
     HeaderValue::from_str(&methods.join(", ")).ok()
 }
 
-fn duplicate(status: StatusCode) -> Answer {
+/// An empty answer of the gate that says why the app saw nothing.
+fn marked(status: StatusCode, mark: HeaderName) -> Answer {
     let mut answer = Answer::new(AnswerBody::empty());
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
-    headers.insert(DUPLICATE, HeaderValue::from_static("true"));
+    headers.insert(mark, HeaderValue::from_static("true"));
     answer
 }
 

@@ -9,6 +9,7 @@ pub mod reference;
 mod admin;
 mod crosscheck;
 mod dedup;
+mod filter;
 mod log;
 mod route;
 mod secrets;

@@ -10,6 +10,7 @@ use http::{Method, Uri};
 use ipnet::IpNet;
 
 use crate::document::Span;
+use crate::model::glob::Patterns;
 use crate::model::ids::RouteName;
 use crate::model::rate::Rate;
 use crate::model::secret::Secret;
@@ -181,6 +182,10 @@ pub struct Route {
     pub verify_token: Option<Secret>,
     /// Whether the provider's challenge is answered by the gate; default true where the provider has one.
     pub answer_challenge: bool,
+    /// Which events the app gets, by type; none: all of them.
+    pub events: Option<Patterns>,
+    /// Which events the app gets, by version; none: all of them.
+    pub versions: Option<Patterns>,
     /// Where verified requests go.
     pub upstream: Upstream,
 }

@@ -4,7 +4,7 @@ use http::Method;
 
 use crate::config::Context;
 use crate::config::model::{Enforce, PathRule, Route};
-use crate::config::{dedup, secrets, trust, upstream, verification};
+use crate::config::{dedup, filter, secrets, trust, upstream, verification};
 use crate::document::key::{Key, Kind, Section};
 use crate::document::table::{Fault, Placed, Table, Value};
 use crate::document::{Span, value};
@@ -47,6 +47,7 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
     let rate_limit = table.read(&RATE_LIMIT, value::rate);
     let max_body = table.read(&MAX_BODY, max_body);
     let enforce = enforce(table);
+    let filter = filter::read(table, verification.as_ref().map(|read| &read.origin));
     let upstream = upstream::read(table);
     refuse_later_keys(table);
     table.deny_unknown();
@@ -70,6 +71,8 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
         enforce,
         verify_token: verification.verify_token,
         answer_challenge: verification.answer_challenge,
+        events: filter.events,
+        versions: filter.versions,
         upstream: upstream?,
     };
     Some(PlacedRoute {
@@ -230,8 +233,6 @@ fn refuse_later_keys(table: &mut Table<'_>) {
     let later = [
         "destinations",
         "answer_within",
-        "events",
-        "versions",
         "when",
         "schemas",
         "sign_upstream",
@@ -268,6 +269,8 @@ pub(super) static SECTION: Section = Section {
         &verification::ALLOW_IPS,
         &RATE_LIMIT,
         &MAX_BODY,
+        &filter::EVENTS,
+        &filter::VERSIONS,
         &dedup::DEDUP,
         &ENFORCE,
         &MODE,

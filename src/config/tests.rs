@@ -80,8 +80,6 @@ fn keys_of_later_versions_are_refused() {
         "mode = \"queue\"",
         "mode = \"hybrid\"",
         "answer_within = \"5s\"",
-        "events = [\"push\"]",
-        "versions = []",
         "when = \"true\"",
         "schemas = {}",
         "sign_upstream = {}",

@@ -152,6 +152,8 @@ fn route(url: &str, path: PathRule) -> Route {
         enforce: Enforce::Block,
         verify_token: None,
         answer_challenge: false,
+        events: None,
+        versions: None,
         upstream: Upstream {
             url: url.parse().unwrap(),
             span: Default::default(),

@@ -6,6 +6,7 @@
 pub mod challenge;
 pub mod dedup;
 pub mod event;
+pub mod filter;
 mod framing;
 pub mod identity;
 pub mod rate_limit;
@@ -28,6 +29,7 @@ use http_body::Body;
 
 use crate::gate::dedup::{Asked, Claim};
 use crate::gate::event::{Event, EventParts, Unverified};
+use crate::gate::filter::Sieve;
 use crate::gate::rate_limit::SourceLimiters;
 use crate::gate::reject::Reject;
 use crate::gate::route::RouteTable;
@@ -61,6 +63,8 @@ pub enum Admission {
     Answered(Answer),
     /// The app has taken this event, with this status.
     Duplicate(StatusCode),
+    /// Genuine, but not one that the app gets.
+    Filtered,
     /// Refused.
     Refused(Reject),
 }
@@ -274,6 +278,7 @@ fn stopped(stop: Stop, verdict: &mut Verdict) -> Admission {
     verdict.decision = Decision::Monitored(stop.reject);
     // Nobody vouches for what an unverified request says of itself.
     (verdict.event_id, verdict.event_type) = (None, None);
+    verdict.event_version = None;
     Admission::Unverified(Unverified { parts: request })
 }
 
@@ -320,6 +325,15 @@ async fn after_signature(
             verdict.decision = Decision::Duplicate;
             Ok(Admission::Duplicate(status))
         }
+        Ok(Claimed::Filtered(by)) if rules.is_monitored() => {
+            verdict.decision = Decision::Monitored(Reject::Filtered { by });
+            let event = identified(request, verdict);
+            Ok(Admission::Event(event, None))
+        }
+        Ok(Claimed::Filtered(by)) => {
+            verdict.decision = Decision::Filtered(by);
+            Ok(Admission::Filtered)
+        }
         Err(reject) => Err(Stop {
             reject,
             request: rules.is_monitored().then_some(request),
@@ -330,6 +344,7 @@ async fn after_signature(
 enum Claimed {
     New(Option<Claim>),
     Duplicate(StatusCode),
+    Filtered(Sieve),
 }
 
 async fn claim(
@@ -344,6 +359,12 @@ async fn claim(
         .read(&request.head(), &request.body, rules.needs_id())?;
     verdict.event_id = identity.event_id;
     verdict.event_type = identity.event_type;
+    verdict.event_version = identity.version;
+
+    verdict.last_check = Check::Filter;
+    if let Some(by) = rules.filter.find(verdict)? {
+        return Ok(Claimed::Filtered(by));
+    }
 
     verdict.last_check = Check::RouteRate;
     if let Some(limiter) = &rules.limiter {

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+use crate::gate::filter::Sieve;
+
 /// Characters of a stranger's text that evidence keeps.
 const EVIDENCE_LIMIT: usize = 256;
 
@@ -96,6 +98,15 @@ pub enum Reject {
     },
     /// There is no event id, and the route says `missing_id = "reject"`.
     MissingId,
+    /// The route filters by event type, and there is none that can be read for certain.
+    MissingType,
+    /// The route filters by version, and there is none that can be read for certain.
+    MissingVersion,
+    /// The route's filter keeps it from the app. Only a route in monitor mode says so: others answer with a 2xx.
+    Filtered {
+        /// What filters it.
+        by: Sieve,
+    },
     /// The route's own rate is used up.
     RouteRate {
         /// When it may come again.
@@ -173,6 +184,9 @@ pub enum Reason {
     NoCurrentSecret,
     Identity,
     MissingId,
+    MissingType,
+    MissingVersion,
+    Filtered,
     RouteRate,
     Duplicate,
     InFlight,
@@ -235,6 +249,9 @@ impl Reject {
             Self::NoCurrentSecret => Reason::NoCurrentSecret,
             Self::Identity { .. } => Reason::Identity,
             Self::MissingId => Reason::MissingId,
+            Self::MissingType => Reason::MissingType,
+            Self::MissingVersion => Reason::MissingVersion,
+            Self::Filtered { .. } => Reason::Filtered,
             Self::RouteRate { .. } => Reason::RouteRate,
             Self::Duplicate { .. } => Reason::Duplicate,
             Self::InFlight => Reason::InFlight,
@@ -301,7 +318,7 @@ impl Reject {
 
 impl Reason {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::NoRoute,
         Self::Method,
         Self::ContentType,
@@ -319,6 +336,9 @@ impl Reason {
         Self::NoCurrentSecret,
         Self::Identity,
         Self::MissingId,
+        Self::MissingType,
+        Self::MissingVersion,
+        Self::Filtered,
         Self::RouteRate,
         Self::Duplicate,
         Self::InFlight,
@@ -457,6 +477,27 @@ impl Reason {
                 means: "There is no event id, and the route says `missing_id = \"reject\"`.",
                 usually: "A kind of event that has none.",
                 look_at: "`dedup.missing_id` of the route: `accept` or `body` would let it pass.",
+            },
+            Self::MissingType => &Explanation {
+                code: "missing-event-type",
+                status: StatusCode::BAD_REQUEST,
+                means: "The route chooses by event type, and the event has none that can be read for certain.",
+                usually: "A kind of event without a type, or a body that holds its key twice.",
+                look_at: "`events` and `upstreams` of the route; `event_type` of the scheme.",
+            },
+            Self::MissingVersion => &Explanation {
+                code: "missing-event-version",
+                status: StatusCode::BAD_REQUEST,
+                means: "The route chooses by version, and the event has none that can be read for certain.",
+                usually: "A kind of event without a version, or a body that holds its key twice.",
+                look_at: "`versions` and `upstreams` of the route; `version` of the scheme.",
+            },
+            Self::Filtered => &Explanation {
+                code: "filtered-event",
+                status: StatusCode::FORBIDDEN,
+                means: "The route's filter keeps this event from the app; the route is in monitor mode, so it got it all the same.",
+                usually: "An event that the provider sends and the app does not want.",
+                look_at: "`by`, `event_type` and `event_version` in the log line; with `enforce = \"block\"` it is answered 200 and goes nowhere.",
             },
             Self::RouteRate => &Explanation {
                 code: "route-rate-limited",

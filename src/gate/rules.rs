@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::config::model::{Dedup, Enforce, MissingId, Route};
 use crate::gate::challenge::unsigned::Means;
 use crate::gate::dedup::{Claims, Key, Keys as DedupKeys};
+use crate::gate::filter::Filter;
 use crate::gate::identity::IdentityRules;
 use crate::gate::rate_limit::Limiter;
 use crate::gate::reject::Reject;
@@ -20,6 +21,7 @@ pub struct Rules {
     pub(super) route: Route,
     pub(super) keys: Keys,
     pub(super) identity: IdentityRules,
+    pub(super) filter: Filter,
     pub(super) claims: Option<Arc<Claims>>,
     pub(super) limiter: Option<Arc<Limiter>>,
     pub(super) provider: Arc<str>,
@@ -39,6 +41,7 @@ impl Rules {
         Ok(Self {
             keys: Keys::compile(&route)?,
             identity: IdentityRules::compile(&route.scheme),
+            filter: Filter::compile(&route),
             provider: id.unwrap_or("custom").into(),
             claims,
             limiter,

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::gate::filter::Sieve;
 use crate::gate::reject::Reject;
 use crate::model::clock::Now;
 use crate::model::ids::{EventId, RequestId, RouteName};
@@ -31,6 +32,8 @@ pub enum Check {
     Challenge,
     /// Event id and type.
     Identity,
+    /// Whether the app gets events like this one.
+    Filter,
     /// The route's rate.
     RouteRate,
     /// The claim of the event id.
@@ -46,6 +49,8 @@ pub enum Decision {
     Challenge,
     /// Answered by the gate with the first one's 2xx.
     Duplicate,
+    /// Genuine, answered by the gate with a 2xx: the route's filter keeps it from the app.
+    Filtered(Sieve),
     /// Refused.
     Refused(Reject),
     /// Monitor mode: would have been refused; forwarded all the same.
@@ -75,6 +80,8 @@ pub struct Verdict {
     pub event_id: Option<EventId>,
     /// The event's type.
     pub event_type: Option<Box<str>>,
+    /// The version of its payload.
+    pub event_version: Option<Box<str>>,
     /// Bytes of the body that were read.
     pub body_bytes: u64,
     /// When the request began.
@@ -104,6 +111,7 @@ impl Verdict {
             secret: None,
             event_id: None,
             event_type: None,
+            event_version: None,
             body_bytes: 0,
             began: now.mono,
             head_time: Duration::ZERO,

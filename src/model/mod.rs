@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod error;
+pub mod glob;
 pub mod ids;
 pub mod rate;
 pub mod secret;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::gate::filter::Sieve;
 use crate::gate::reject::Reason;
 use crate::gate::verdict::{Decision, Verdict};
 use crate::record::Exchange;
@@ -52,6 +53,7 @@ pub struct RouteCounters {
     pub(super) accepted: AtomicU64,
     pub(super) duplicate: AtomicU64,
     pub(super) challenge: AtomicU64,
+    pub(super) filtered: [AtomicU64; Sieve::ALL.len()],
     pub(super) refused: ByReason,
     pub(super) monitored: ByReason,
     pub(super) body_bytes: AtomicU64,
@@ -114,6 +116,12 @@ impl RouteCounters {
             Decision::Accepted => count(&self.accepted),
             Decision::Duplicate => count(&self.duplicate),
             Decision::Challenge => count(&self.challenge),
+            Decision::Filtered(by) => {
+                let index = Sieve::ALL.iter().position(|each| each == by);
+                if let Some(counted) = index.and_then(|index| self.filtered.get(index)) {
+                    count(counted);
+                }
+            }
             Decision::Refused(reject) => self.refused.add(reject.reason()),
             Decision::Monitored(reject) => self.monitored.add(reject.reason()),
         }

@@ -14,6 +14,7 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use crate::gate::filter::Sieve;
 use crate::gate::reject::Reason;
 use crate::record::counters::{RouteCounters, Stage};
 use crate::record::{Growth, Recorder, connections, lock, process};
@@ -82,6 +83,9 @@ fn requests(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result
             row("accepted", NO_REASON, read(&counters.accepted))?;
             row("duplicate", NO_REASON, read(&counters.duplicate))?;
             row("challenge", NO_REASON, read(&counters.challenge))?;
+            for (by, count) in Sieve::ALL.into_iter().zip(&counters.filtered) {
+                row("filtered", by.code(), read(count))?;
+            }
         }
         for (reason, count) in counters.refused.iter() {
             if *route != NO_ROUTE || count > 0 || reason == Reason::NoRoute {

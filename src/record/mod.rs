@@ -257,7 +257,10 @@ impl Recorder {
         let kind = match &verdict.decision {
             Decision::Refused(reject) if reject.is_security() => Kind::Security,
             Decision::Refused(_) | Decision::Monitored(_) => Kind::Plain,
-            Decision::Accepted | Decision::Challenge | Decision::Duplicate => {
+            Decision::Accepted
+            | Decision::Challenge
+            | Decision::Duplicate
+            | Decision::Filtered(_) => {
                 let is_told = level < Level::INFO || self.logs_accepted.load(Ordering::Relaxed);
                 return is_told.then_some(0);
             }

@@ -17,7 +17,9 @@ use crate::record::log::Logger;
 pub(super) fn level(verdict: &Verdict, exchange: &Exchange) -> Level {
     match &verdict.decision {
         Decision::Accepted if is_failed(exchange) => Level::WARN,
-        Decision::Accepted | Decision::Challenge | Decision::Duplicate => Level::INFO,
+        Decision::Accepted | Decision::Challenge | Decision::Duplicate | Decision::Filtered(_) => {
+            Level::INFO
+        }
         Decision::Monitored(_) => Level::WARN,
         Decision::Refused(reject) => match reject.reason() {
             Reason::Internal => Level::ERROR,
@@ -52,11 +54,18 @@ pub(super) fn write(logger: &Logger, verdict: &Verdict, exchange: &Exchange, wit
         line.text("check", &name(verdict.last_check));
         evidence(&mut line, reject);
     }
+    if let Decision::Filtered(by) | Decision::Monitored(Reject::Filtered { by }) = &verdict.decision
+    {
+        line.text("by", &by.code());
+    }
     if let Some(id) = &verdict.event_id {
         line.text("event_id", id);
     }
     if let Some(event_type) = &verdict.event_type {
         line.text("event_type", event_type);
+    }
+    if let Some(version) = &verdict.event_version {
+        line.text("event_version", version);
     }
     if let Some(secret) = &verdict.secret {
         line.text("secret", secret);
@@ -144,6 +153,9 @@ fn evidence(line: &mut Line, reject: &Reject) {
         | Reject::BadSignature
         | Reject::NoCurrentSecret
         | Reject::MissingId
+        | Reject::MissingType
+        | Reject::MissingVersion
+        | Reject::Filtered { .. }
         | Reject::InFlight
         | Reject::Overload
         | Reject::Internal => {}
@@ -157,6 +169,7 @@ fn words(decision: &Decision, exchange: &Exchange) -> (&'static str, &'static st
         Decision::Accepted => ("accepted", "event forwarded"),
         Decision::Challenge => ("challenge", "challenge answered"),
         Decision::Duplicate => ("duplicate", "duplicate answered"),
+        Decision::Filtered(_) => ("filtered", "event filtered"),
         Decision::Refused(_) => ("refused", "request refused"),
         Decision::Monitored(_) => ("monitored", "request forwarded though a check failed"),
     }
@@ -195,6 +208,7 @@ fn name(check: Check) -> &'static str {
         Check::Signature => "signature",
         Check::Challenge => "challenge",
         Check::Identity => "identity",
+        Check::Filter => "filter",
         Check::RouteRate => "route-rate",
         Check::Dedup => "dedup",
     }

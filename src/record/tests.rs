@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use tracing::Level;
 
+use crate::gate::filter::Sieve;
 use crate::gate::reject::{FramingFault, Reason, Reject};
 use crate::gate::verdict::{Check, Decision, Verdict};
 use crate::model::clock::{Now, instant};
@@ -67,6 +68,7 @@ fn verdict(ip: &str, decision: Decision) -> Verdict {
         secret: None,
         event_id: None,
         event_type: None,
+        event_version: None,
         body_bytes: 12,
         began: instant(),
         head_time: Duration::from_micros(30),
@@ -193,6 +195,9 @@ fn every_reject() -> Vec<Reject> {
         Reject::NoCurrentSecret,
         Reject::Identity { fault: "twice" },
         Reject::MissingId,
+        Reject::MissingType,
+        Reject::MissingVersion,
+        Reject::Filtered { by: Sieve::Events },
         Reject::RouteRate {
             retry_after: second,
         },

@@ -207,6 +207,7 @@ fn the_readme_lists_the_checks_in_their_order() {
         Check::Signature,
         Check::Challenge,
         Check::Identity,
+        Check::Filter,
         Check::RouteRate,
         Check::Dedup,
     ];

@@ -18,6 +18,7 @@ mod config;
 mod deadlines;
 mod dedup;
 mod documents;
+mod filter;
 mod forward;
 mod house;
 mod http2;

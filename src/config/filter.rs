@@ -1,0 +1,115 @@
+//! The keys of a route that say which of its verified events the app gets.
+
+use crate::config::verification::Origin;
+use crate::document::key::{Key, Kind};
+use crate::document::table::{Fault, Table};
+use crate::document::value;
+use crate::model::glob::Patterns;
+use crate::scheme::spec::{Field, Spec};
+
+/// Which events of a route go to the app.
+#[derive(Default)]
+pub(super) struct Filter {
+    pub(super) events: Option<Patterns>,
+    pub(super) versions: Option<Patterns>,
+}
+
+/// Reads the patterns of a table. Without an origin, whose own error is told elsewhere, only their form is checked.
+pub(super) fn read(table: &mut Table<'_>, origin: Option<&Origin>) -> Filter {
+    Filter {
+        events: patterns(table, Word::Type, origin),
+        versions: patterns(table, Word::Version, origin),
+    }
+}
+
+/// What patterns are held against.
+#[derive(Clone, Copy)]
+enum Word {
+    Type,
+    Version,
+}
+
+impl Word {
+    fn key(self) -> &'static Key {
+        match self {
+            Self::Type => &EVENTS,
+            Self::Version => &VERSIONS,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Type => "event type",
+            Self::Version => "version",
+        }
+    }
+
+    fn places(self, spec: &Spec) -> &[Field] {
+        match self {
+            Self::Type => &spec.event_type,
+            Self::Version => &spec.version,
+        }
+    }
+}
+
+fn patterns(table: &mut Table<'_>, word: Word, origin: Option<&Origin>) -> Option<Patterns> {
+    let key = word.key();
+    let value = table.value(key)?;
+    let Some(items) = value.items() else {
+        value.fault(value.unexpected("a list", key.example));
+        return None;
+    };
+    if items.is_empty() {
+        value.fault(Fault::new(
+            "an empty list lets every event through",
+            format!("add patterns, or remove `{}`", key.name),
+        ));
+    }
+    if let Some(origin) = origin.filter(|origin| word.places(&origin.spec).is_empty()) {
+        value.fault(nowhere(word, origin));
+    }
+    let mut patterns = Patterns::default();
+    for item in items {
+        item.check(|value| {
+            let text = value::text(value)?;
+            patterns.add(&text).map_err(|err| {
+                let help = "characters stand for themselves, `*` for any run of them, `!` in front excludes";
+                Fault::new(format!("`{text}`: {err}"), help)
+            })
+        });
+    }
+    Some(patterns)
+}
+
+fn nowhere(word: Word, origin: &Origin) -> Fault {
+    let what = word.name();
+    match &origin.provider {
+        Some(provider) => Fault::new(
+            format!(
+                "the events of {} have no {what} that hookgate can read",
+                provider.name
+            ),
+            "remove it",
+        ),
+        None => Fault::new(
+            format!("the scheme does not say where the {what} stands"),
+            format!("add `{}` to the scheme", what.replace(' ', "_")),
+        ),
+    }
+}
+
+pub(super) static EVENTS: Key = Key {
+    name: "events",
+    kind: Kind::List(&Kind::Text),
+    default: Some("every event"),
+    example: "[\"invoice.*\", \"!invoice.upcoming\"]",
+    doc: "Types of the events that the app gets: `*` stands for any run of characters, `!` in front excludes. Others are answered 200 and go nowhere.",
+};
+
+pub(super) static VERSIONS: Key = Key {
+    name: "versions",
+    kind: Kind::List(&Kind::Text),
+    default: Some("every version"),
+    example: "[\"2025-*\"]",
+    doc: "Versions of the payload that the app gets, as for `events`.",
+};
