@@ -7,6 +7,7 @@ pub mod model;
 
 pub mod net;
 
+pub mod criteria;
 pub mod document;
 pub mod scheme;
 

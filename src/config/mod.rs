@@ -12,6 +12,7 @@ mod dedup;
 mod filter;
 mod log;
 mod route;
+mod schemas;
 mod secrets;
 mod server;
 mod tls;

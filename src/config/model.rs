@@ -9,8 +9,9 @@ use std::time::Duration;
 use http::{Method, Uri};
 use ipnet::IpNet;
 
+use crate::criteria::schema::Schema;
 use crate::document::Span;
-use crate::model::glob::Patterns;
+use crate::model::glob::{Glob, Patterns};
 use crate::model::ids::RouteName;
 use crate::model::rate::Rate;
 use crate::model::secret::Secret;
@@ -186,6 +187,8 @@ pub struct Route {
     pub events: Option<Patterns>,
     /// Which events the app gets, by version; none: all of them.
     pub versions: Option<Patterns>,
+    /// What bodies must be like, by event type; each whose pattern matches counts.
+    pub schemas: Vec<(Glob, Arc<Schema>)>,
     /// Where verified requests go.
     pub upstream: Upstream,
 }

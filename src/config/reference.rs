@@ -127,6 +127,9 @@ fn kind_schema(kind: &Kind, definitions: &mut Map<String, Json>) -> Json {
         Kind::Tables(section) => {
             json!({ "type": "array", "items": reference_to(section, definitions) })
         }
+        Kind::Map(value) => {
+            json!({ "type": "object", "additionalProperties": kind_schema(value, definitions) })
+        }
         Kind::Named(section) => {
             json!({ "type": "object", "additionalProperties": reference_to(section, definitions) })
         }

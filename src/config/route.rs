@@ -1,13 +1,18 @@
 //! `[routes.NAME]`: which requests, how they are verified, and what holds for them.
 
+use std::sync::Arc;
+
 use http::Method;
 
 use crate::config::Context;
 use crate::config::model::{Enforce, PathRule, Route};
-use crate::config::{dedup, filter, secrets, trust, upstream, verification};
+use crate::config::{dedup, filter, schemas, secrets, trust, upstream, verification};
+use crate::criteria::json;
+use crate::criteria::schema::Schema;
 use crate::document::key::{Key, Kind, Section};
 use crate::document::table::{Fault, Placed, Table, Value};
 use crate::document::{Span, value};
+use crate::model::glob::Glob;
 use crate::model::ids::RouteName;
 
 /// A route with the place of its path, which later checks point at.
@@ -45,9 +50,12 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
     let content_types = table.list(&CONTENT_TYPES, media_type);
     let verification = verification::read(table, context);
     let rate_limit = table.read(&RATE_LIMIT, value::rate);
-    let max_body = table.read(&MAX_BODY, max_body);
+    let max_body = table.read_placed(&MAX_BODY, max_body);
     let enforce = enforce(table);
-    let filter = filter::read(table, verification.as_ref().map(|read| &read.origin));
+    let origin = verification.as_ref().map(|read| &read.origin);
+    let filter = filter::read(table, origin);
+    let schemas = schemas::read(table, origin, context);
+    let max_body = check_parsed(table, max_body, &schemas);
     let upstream = upstream::read(table);
     refuse_later_keys(table);
     table.deny_unknown();
@@ -66,13 +74,14 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
         public_url: verification.public_url,
         allow_ips: verification.allow_ips,
         rate_limit,
-        max_body: max_body.unwrap_or(DEFAULT_MAX_BODY),
+        max_body,
         dedup: verification.dedup,
         enforce,
         verify_token: verification.verify_token,
         answer_challenge: verification.answer_challenge,
         events: filter.events,
         versions: filter.versions,
+        schemas,
         upstream: upstream?,
     };
     Some(PlacedRoute {
@@ -190,6 +199,25 @@ fn max_body(value: &Value<'_>) -> Result<usize, Fault> {
     Ok(size)
 }
 
+/// A body that is parsed whole has a lower bound than one that is only hashed.
+fn check_parsed(
+    table: &Table<'_>,
+    max_body: Option<Placed<usize>>,
+    schemas: &[(Glob, Arc<Schema>)],
+) -> usize {
+    let Some(max_body) = max_body else {
+        return DEFAULT_MAX_BODY;
+    };
+    if !schemas.is_empty() && max_body.value > json::MAX_BODY {
+        let fault = Fault::new(
+            "a body that is held against `schemas` is parsed whole: this is too much",
+            "at most `\"4MiB\"`, or a route without `schemas`",
+        );
+        table.error(max_body.span, fault);
+    }
+    max_body.value
+}
+
 fn enforce(table: &mut Table<'_>) -> Enforce {
     let enforce = table.read_placed(&ENFORCE, |value| {
         value::choice(
@@ -234,7 +262,6 @@ fn refuse_later_keys(table: &mut Table<'_>) {
         "destinations",
         "answer_within",
         "when",
-        "schemas",
         "sign_upstream",
         "resign",
     ];
@@ -271,6 +298,7 @@ pub(super) static SECTION: Section = Section {
         &MAX_BODY,
         &filter::EVENTS,
         &filter::VERSIONS,
+        &schemas::SCHEMAS,
         &dedup::DEDUP,
         &ENFORCE,
         &MODE,

@@ -70,6 +70,8 @@ pub enum Kind {
     Table(&'static Section),
     /// An array of tables.
     Tables(&'static Section),
+    /// Values under names that the operator chooses.
+    Map(&'static Kind),
     /// Tables under names that the operator chooses.
     Named(&'static Section),
 }
@@ -101,6 +103,7 @@ impl Kind {
             Self::FalseOr(other) => format!("`false` or {}", other.word()),
             Self::Table(_) => "table".to_owned(),
             Self::Tables(_) => "tables".to_owned(),
+            Self::Map(value) => format!("table of {}", value.word()),
             Self::Named(_) => "named tables".to_owned(),
         }
     }

@@ -252,6 +252,21 @@ impl<'a> Table<'a> {
         tables
     }
 
+    /// Each value below a key with the name that the operator chose.
+    pub fn named_values(&mut self, key: &Key) -> Vec<(&'a str, Value<'a>)> {
+        let Some(parent) = self.table(key) else {
+            return Vec::new();
+        };
+        let values = parent.entries.iter().map(|(name, value)| {
+            let value = Value {
+                example: Some(key.example),
+                ..Value::new(value, self.report)
+            };
+            (name.get_ref().as_ref(), value)
+        });
+        values.collect()
+    }
+
     /// Refuses a key that has a meaning but not here or not yet.
     pub fn refuse(&mut self, name: &'static str, fault: impl FnOnce(&Value<'a>) -> Fault) {
         self.refused.push(name);

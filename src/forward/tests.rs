@@ -154,6 +154,7 @@ fn route(url: &str, path: PathRule) -> Route {
         answer_challenge: false,
         events: None,
         versions: None,
+        schemas: Vec::new(),
         upstream: Upstream {
             url: url.parse().unwrap(),
             span: Default::default(),

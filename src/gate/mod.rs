@@ -13,6 +13,7 @@ pub mod rate_limit;
 pub mod reject;
 pub mod route;
 pub mod rules;
+mod schema;
 pub mod signature;
 pub mod verdict;
 
@@ -365,6 +366,11 @@ async fn claim(
     if let Some(by) = rules.filter.find(verdict)? {
         return Ok(Claimed::Filtered(by));
     }
+
+    verdict.last_check = Check::Schema;
+    rules
+        .schemas
+        .check(verdict.event_type.as_deref(), &request.body)?;
 
     verdict.last_check = Check::RouteRate;
     if let Some(limiter) = &rules.limiter {

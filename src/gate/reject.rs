@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+use crate::criteria::json::JsonFault;
+use crate::criteria::schema::Misfit;
 use crate::gate::filter::Sieve;
 
 /// Characters of a stranger's text that evidence keeps.
@@ -107,6 +109,16 @@ pub enum Reject {
         /// What filters it.
         by: Sieve,
     },
+    /// The route holds it against a schema, and the body is no JSON that can be relied on.
+    NotJson {
+        /// What is wrong.
+        fault: JsonFault,
+    },
+    /// The body does not fit a schema of the route.
+    Schema {
+        /// The first places that do not fit.
+        misfits: Box<[Misfit]>,
+    },
     /// The route's own rate is used up.
     RouteRate {
         /// When it may come again.
@@ -187,6 +199,8 @@ pub enum Reason {
     MissingType,
     MissingVersion,
     Filtered,
+    NotJson,
+    Schema,
     RouteRate,
     Duplicate,
     InFlight,
@@ -252,6 +266,8 @@ impl Reject {
             Self::MissingType => Reason::MissingType,
             Self::MissingVersion => Reason::MissingVersion,
             Self::Filtered { .. } => Reason::Filtered,
+            Self::NotJson { .. } => Reason::NotJson,
+            Self::Schema { .. } => Reason::Schema,
             Self::RouteRate { .. } => Reason::RouteRate,
             Self::Duplicate { .. } => Reason::Duplicate,
             Self::InFlight => Reason::InFlight,
@@ -318,7 +334,7 @@ impl Reject {
 
 impl Reason {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::NoRoute,
         Self::Method,
         Self::ContentType,
@@ -339,6 +355,8 @@ impl Reason {
         Self::MissingType,
         Self::MissingVersion,
         Self::Filtered,
+        Self::NotJson,
+        Self::Schema,
         Self::RouteRate,
         Self::Duplicate,
         Self::InFlight,
@@ -498,6 +516,20 @@ impl Reason {
                 means: "The route's filter keeps this event from the app; the route is in monitor mode, so it got it all the same.",
                 usually: "An event that the provider sends and the app does not want.",
                 look_at: "`by`, `event_type` and `event_version` in the log line; with `enforce = \"block\"` it is answered 200 and goes nowhere.",
+            },
+            Self::NotJson => &Explanation {
+                code: "unfit-json",
+                status: StatusCode::UNPROCESSABLE_ENTITY,
+                means: "The route holds the body against a schema, and it is no JSON that can be relied on.",
+                usually: "An endpoint that is set to form encoding at the provider, or a body that holds a key twice.",
+                look_at: "`fault` in the log line; `schemas` of the route.",
+            },
+            Self::Schema => &Explanation {
+                code: "schema-mismatch",
+                status: StatusCode::UNPROCESSABLE_ENTITY,
+                means: "The body does not fit the schema that the route has for this type of event.",
+                usually: "The provider changed its payload, or the schema is stricter than its documentation.",
+                look_at: "`misfits` in the log line: the places in the body and the rules that they break.",
             },
             Self::RouteRate => &Explanation {
                 code: "route-rate-limited",

@@ -9,6 +9,7 @@ use crate::gate::filter::Filter;
 use crate::gate::identity::IdentityRules;
 use crate::gate::rate_limit::Limiter;
 use crate::gate::reject::Reject;
+use crate::gate::schema::Schemas;
 use crate::gate::signature::Keys;
 use crate::model::clock::Now;
 use crate::model::ids::EventId;
@@ -22,6 +23,7 @@ pub struct Rules {
     pub(super) keys: Keys,
     pub(super) identity: IdentityRules,
     pub(super) filter: Filter,
+    pub(super) schemas: Schemas,
     pub(super) claims: Option<Arc<Claims>>,
     pub(super) limiter: Option<Arc<Limiter>>,
     pub(super) provider: Arc<str>,
@@ -42,6 +44,7 @@ impl Rules {
             keys: Keys::compile(&route)?,
             identity: IdentityRules::compile(&route.scheme),
             filter: Filter::compile(&route),
+            schemas: Schemas::compile(&route),
             provider: id.unwrap_or("custom").into(),
             claims,
             limiter,

@@ -34,6 +34,8 @@ pub enum Check {
     Identity,
     /// Whether the app gets events like this one.
     Filter,
+    /// Whether the body is what the route's schemas ask for.
+    Schema,
     /// The route's rate.
     RouteRate,
     /// The claim of the event id.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tracing::Level;
 
+use crate::criteria::schema::Misfit;
 use crate::gate::reject::{Reason, Reject};
 use crate::gate::verdict::{Check, Decision, Verdict};
 use crate::record::Exchange;
@@ -139,6 +140,13 @@ fn evidence(line: &mut Line, reject: &Reject) {
             line.number("age_seconds", *age_seconds);
             line.count("tolerance_seconds", tolerance.as_secs());
         }
+        Reject::NotJson { fault } => {
+            line.text("fault", fault);
+        }
+        Reject::Schema { misfits } => {
+            let told: Vec<_> = misfits.iter().map(Misfit::to_string).collect();
+            line.message("misfits", &told.join("; "));
+        }
         Reject::Identity { fault } => {
             line.text("fault", fault);
         }
@@ -209,6 +217,7 @@ fn name(check: Check) -> &'static str {
         Check::Challenge => "challenge",
         Check::Identity => "identity",
         Check::Filter => "filter",
+        Check::Schema => "schema",
         Check::RouteRate => "route-rate",
         Check::Dedup => "dedup",
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use tracing::Level;
 
+use crate::criteria::json::JsonFault;
+use crate::criteria::schema::Misfit;
 use crate::gate::filter::Sieve;
 use crate::gate::reject::{FramingFault, Reason, Reject};
 use crate::gate::verdict::{Check, Decision, Verdict};
@@ -198,6 +200,15 @@ fn every_reject() -> Vec<Reject> {
         Reject::MissingType,
         Reject::MissingVersion,
         Reject::Filtered { by: Sieve::Events },
+        Reject::NotJson {
+            fault: JsonFault::Duplicate,
+        },
+        Reject::Schema {
+            misfits: Box::new([Misfit {
+                place: "/a\r\n\u{202e}".into(),
+                fault: "\u{1b}[0m".into(),
+            }]),
+        },
         Reject::RouteRate {
             retry_after: second,
         },

@@ -208,6 +208,7 @@ fn the_readme_lists_the_checks_in_their_order() {
         Check::Challenge,
         Check::Identity,
         Check::Filter,
+        Check::Schema,
         Check::RouteRate,
         Check::Dedup,
     ];

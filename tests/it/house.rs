@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room may use those of lower rank only.
-const RANKS: [(&str, f64); 15] = [
+const RANKS: [(&str, f64); 16] = [
     ("model", 0.0),
     ("net", 1.0),
     ("document", 1.5),
+    ("criteria", 1.5),
     ("scheme", 2.0),
     ("providers", 2.5),
     ("config", 3.0),

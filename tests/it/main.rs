@@ -30,6 +30,7 @@ mod rig;
 mod routing;
 mod rude;
 mod same_bytes;
+mod schema;
 mod secrets;
 mod shutdown;
 mod signature;
