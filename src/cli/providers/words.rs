@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::cli::providers::keyed;
 use crate::scheme::spec::{
-    Algorithm, Encoding, Family, Field, HmacSpec, KeyAlgorithm, Part, Place, Requirement,
+    Algorithm, Encoding, Family, Field, HmacSpec, KeyAlgorithm, Part, Place, Requirement, Rule,
     SecretEncoding, SecretForm, SignMethod, SignatureSpec, Spec, Template, TextSpec, TimeUnit,
     TimestampSpec, TokenPlace,
 };
@@ -154,9 +154,14 @@ fn signed_lines(spec: &Spec, signed: &Signed<'_>, tolerance: Duration) -> Vec<Li
         ("key", key(spec)),
     ];
     for one in signed.require {
+        let place = place(&one.place);
         lines.push((
             "required",
-            format!("`{}` in {}", one.value, place(&one.place)),
+            match &one.rule {
+                Rule::Is(value) => format!("`{value}` in {place}"),
+                Rule::Without(text) => format!("no `{text}` in {place}"),
+                Rule::Absent => format!("nothing in {place}"),
+            },
         ));
     }
     lines

@@ -73,10 +73,13 @@ pub(super) static TOKEN_SECTION: Section = Section {
 
 pub(super) static REQUIRE_SECTION: Section = Section {
     path: "routes.NAME.scheme.require",
-    doc: "A place that must hold one value.",
-    keys: &[&HEADER, &QUERY, &FORM, &JSON, &VALUE],
-    required: &["value"],
-    one_of: &[&["header", "query", "form", "json"]],
+    doc: "What must hold of a place.",
+    keys: &[&HEADER, &QUERY, &FORM, &JSON, &VALUE, &WITHOUT, &ABSENT],
+    required: &[],
+    one_of: &[
+        &["header", "query", "form", "json"],
+        &["value", "without", "absent"],
+    ],
 };
 
 pub(super) static FIELD_SECTION: Section = Section {
@@ -174,7 +177,7 @@ pub(super) static REQUIRE: Key = Key {
     kind: Kind::OneOrMore(&Kind::Table(&REQUIRE_SECTION)),
     default: None,
     example: "{ header = \"X-Signature-Version\", value = \"1\" }",
-    doc: "Places that must hold one value, such as the version of the signature.",
+    doc: "Places that must hold one `value`, such as the version of the signature; that must be `absent`, since they are not signed; or that must be `without` the text that stands between signed values.",
 };
 
 pub(super) static PUBLIC_KEY: Key = Key {
@@ -239,6 +242,22 @@ pub(super) static VALUE: Key = Key {
     default: None,
     example: "\"1\"",
     doc: "The value that must stand there.",
+};
+
+pub(super) static WITHOUT: Key = Key {
+    name: "without",
+    kind: Kind::Text,
+    default: None,
+    example: "\":\"",
+    doc: "A text that the value, if there is one, must not hold.",
+};
+
+pub(super) static ABSENT: Key = Key {
+    name: "absent",
+    kind: Kind::Bool,
+    default: Some("false"),
+    example: "true",
+    doc: "That nothing stands there.",
 };
 
 pub(super) static TRIM: Key = Key {

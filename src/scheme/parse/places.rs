@@ -4,10 +4,11 @@ use crate::document::key::Key;
 use crate::document::table::{Fault, Table, Value};
 use crate::document::value;
 use crate::scheme::parse::keys::{
-    ASSIGN, BASIC, CLAIM, FORM, HEADER, JSON, KEY, LIST, PREFIX, QUERY, SETS, TRIM, UNIT, VALUE,
+    ABSENT, ASSIGN, BASIC, CLAIM, FORM, HEADER, JSON, KEY, LIST, PREFIX, QUERY, SETS, TRIM, UNIT,
+    VALUE, WITHOUT,
 };
 use crate::scheme::spec::{
-    Field, ListSpec, Place, Requirement, SignatureSpec, TimeUnit, TimestampSpec, TokenPlace,
+    Field, ListSpec, Place, Requirement, Rule, SignatureSpec, TimeUnit, TimestampSpec, TokenPlace,
 };
 
 /// The places of the signature; none where one of them is wrong.
@@ -22,12 +23,29 @@ pub(super) fn signatures(table: &mut Table<'_>, key: &Key) -> Option<Vec<Signatu
 pub(super) fn requirements(table: &mut Table<'_>, key: &Key) -> Option<Vec<Requirement>> {
     each(table, key, |table| {
         let place = place(table);
-        let value = table.require(&VALUE, value::text);
+        let rule = rule(table);
         Some(Requirement {
             place: place?,
-            value: value?.value,
+            rule: rule?,
         })
     })
+}
+
+fn rule(table: &mut Table<'_>) -> Option<Rule> {
+    let value = table.read(&VALUE, value::text).map(Rule::Is);
+    let without = table.read(&WITHOUT, value::text).map(Rule::Without);
+    let absent = table.read(&ABSENT, value::boolean);
+    let absent = absent.and_then(|is_absent| is_absent.then_some(Rule::Absent));
+    let mut rules = [value, without, absent].into_iter().flatten();
+    let rule = rules.next();
+    if rule.is_none() || rules.next().is_some() {
+        table.absent(
+            format!("`{}` does not say one thing that must hold", table.path()),
+            "add one of `value = \"TEXT\"`, `without = \"TEXT\"` and `absent = true`",
+        );
+        return None;
+    }
+    rule
 }
 
 /// The places of an id or a type; none where one of them is wrong.

@@ -325,13 +325,25 @@ pub enum KeyAlgorithm {
     RsaSha512,
 }
 
-/// A place that must hold one value: `{ header = "BOX-SIGNATURE-VERSION", value = "1" }`.
+/// What must hold of a place: `{ header = "BOX-SIGNATURE-VERSION", value = "1" }`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Requirement {
     /// The place.
     pub place: Place,
-    /// Its value.
-    pub value: String,
+    /// What must hold.
+    pub rule: Rule,
+}
+
+/// What must hold of a value.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Rule {
+    /// It is this text.
+    Is(String),
+    /// If it is there, it does not hold this text, which stands between the signed values: else one that ends there
+    /// could be read as one that goes on.
+    Without(String),
+    /// Nothing stands there.
+    Absent,
 }
 
 /// `type = "hmac"`.

@@ -15,7 +15,9 @@ use crate::model::secret::Secret;
 use crate::scheme::body::{Pointers, Whole};
 use crate::scheme::material::{Material, MaterialFault, Proof, SignedTime};
 use crate::scheme::sign::{self, SignError, Stamp, ToSign};
-use crate::scheme::spec::{Part, Place, Requirement, SignMethod, Spec, TextSpec, TimestampSpec};
+use crate::scheme::spec::{
+    Part, Place, Requirement, Rule, SignMethod, Spec, TextSpec, TimestampSpec,
+};
 use crate::scheme::text::candidates::Candidate;
 use crate::scheme::text::compose::Composer;
 use crate::scheme::text::prover::Prover;
@@ -258,13 +260,23 @@ pub(super) fn check(
 }
 
 fn require(whole: &Whole<'_>, one: &Requirement) -> Result<(), MaterialFault> {
-    let value = whole.read(&one.place)?.ok_or_else(|| one.place.missing())?;
-    if *value != *one.value.as_bytes() {
-        return Err(one
-            .place
-            .malformed("has not the value that this scheme needs"));
-    }
-    Ok(())
+    let value = whole.read(&one.place)?;
+    let fault = match (&one.rule, value) {
+        (Rule::Is(_), None) => return Err(one.place.missing()),
+        (Rule::Is(wanted), Some(value)) if *value != *wanted.as_bytes() => {
+            "has not the value that this scheme needs"
+        }
+        (Rule::Without(text), Some(value)) if holds(&value, text.as_bytes()) => {
+            "holds what stands between the signed values"
+        }
+        (Rule::Absent, Some(_)) => "is there, and this scheme does not sign it",
+        _ => return Ok(()),
+    };
+    Err(one.place.malformed(fault))
+}
+
+fn holds(value: &[u8], text: &[u8]) -> bool {
+    value.windows(text.len()).any(|window| window == text)
 }
 
 #[cfg(test)]

@@ -217,6 +217,29 @@ fn values_of_the_body_are_signed_where_the_body_is_not() {
     }
 }
 
+/// Fails when `without` or `absent` holds of everything, or is not asked.
+#[test]
+fn values_cannot_slide_over_what_stands_between_them() {
+    let scheme = compile(
+        &hmac(
+            "signature = { json = \"/mac\" }\nsigned = \"{json:/0}:[{json:/1}]:{json:/2}\"\nbody_unsigned = true\nrequire = [{ json = \"/0\", without = \":\" }, { json = \"/1\", without = \":\" }, { json = \"/3\", absent = true }]",
+        ),
+        &["key-x"],
+    );
+    let mac = hmac_hex("key-x", "a:b:c:d");
+    let passes = |values: &str| {
+        let body = format!(r#"{{"mac":"{mac}",{values}}}"#);
+        Request::new("/", &[], &body).passes(&scheme)
+    };
+    assert!(passes(r#""0":"a","1":"b","2":"c:d""#));
+    assert!(!passes(r#""0":"a:b","1":"c","2":"d""#));
+    assert!(!passes(r#""0":"a","1":"b:c","2":"d""#));
+    for more in [r#""x""#, "1", "{}", "[]", "false"] {
+        let values = format!(r#""0":"a","1":"b","2":"c:d","3":{more}"#);
+        assert!(!passes(&values), "{more}");
+    }
+}
+
 #[test]
 fn a_group_vanishes_with_its_value() {
     let scheme = compile(
