@@ -16,6 +16,7 @@ use crate::model::ids::RouteName;
 use crate::model::rate::Rate;
 use crate::model::secret::Secret;
 use crate::providers::Provider;
+use crate::providers::challenge::OnChallenge;
 use crate::scheme::spec::Spec;
 
 /// One whole config file.
@@ -181,8 +182,8 @@ pub struct Route {
     pub enforce: Enforce,
     /// What shows that it is the provider who makes its URL check, where the check is not signed.
     pub verify_token: Option<Secret>,
-    /// Whether the provider's challenge is answered by the gate; default true where the provider has one.
-    pub answer_challenge: bool,
+    /// What is done with the provider's URL checks; none where they are requests like any other.
+    pub on_challenge: Option<OnChallenge>,
     /// Which events the app gets, by type; none: all of them.
     pub events: Option<Patterns>,
     /// Which events the app gets, by version; none: all of them.

@@ -78,7 +78,7 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
         dedup: verification.dedup,
         enforce,
         verify_token: verification.verify_token,
-        answer_challenge: verification.answer_challenge,
+        on_challenge: verification.on_challenge,
         events: filter.events,
         versions: filter.versions,
         schemas,

@@ -13,7 +13,7 @@ use crate::document::key::{Key, Kind};
 use crate::document::table::{Fault, Placed, Table, Value};
 use crate::document::{Span, suggest, value};
 use crate::model::secret::Secret;
-use crate::providers::challenge::Challenge;
+use crate::providers::challenge::{Challenge, OnChallenge};
 use crate::providers::{self, Provider};
 use crate::scheme::parse::{self, parse_spec};
 use crate::scheme::spec::Spec;
@@ -37,7 +37,7 @@ pub(super) struct Verification {
     pub(super) public_url: Option<String>,
     pub(super) allow_ips: Option<Vec<IpNet>>,
     pub(super) verify_token: Option<Secret>,
-    pub(super) answer_challenge: bool,
+    pub(super) on_challenge: Option<OnChallenge>,
     pub(super) dedup: Option<Dedup>,
 }
 
@@ -57,8 +57,9 @@ pub(super) fn read(table: &mut Table<'_>, context: &Context) -> Option<Verificat
     let provider = origin
         .as_ref()
         .and_then(|origin| origin.provider.as_deref());
-    let answer_challenge = answer_challenge(table, provider);
-    let verify_token = verify_token(table, provider.filter(|_| answer_challenge), context);
+    let on_challenge = on_challenge(table, provider);
+    let is_answered = on_challenge == Some(OnChallenge::Answer);
+    let verify_token = verify_token(table, provider.filter(|_| is_answered), context);
     // It cannot be read without a scheme; asking makes the key known.
     table.value(&dedup::DEDUP);
     let origin = origin?;
@@ -84,7 +85,7 @@ pub(super) fn read(table: &mut Table<'_>, context: &Context) -> Option<Verificat
         public_url,
         allow_ips,
         verify_token,
-        answer_challenge,
+        on_challenge,
         dedup,
     })
 }
@@ -253,21 +254,38 @@ fn verify_token(
     }
 }
 
-fn answer_challenge(table: &mut Table<'_>, provider: Option<&Provider>) -> bool {
-    let has_challenge = provider.is_some_and(|provider| provider.challenge.is_some());
+fn on_challenge(table: &mut Table<'_>, provider: Option<&Provider>) -> Option<OnChallenge> {
     let choice = table.read_placed(&ON_CHALLENGE, |value| {
-        value::choice(value, &[("answer", true), ("forward", false)])
+        value::choice(value, &OnChallenge::ALL)
     });
-    if let (Some(choice), Some(provider)) = (&choice, provider)
-        && !has_challenge
-    {
-        let fault = Fault::new(
+    let challenge = provider.and_then(|provider| provider.challenge);
+    let Some(choice) = choice else {
+        return challenge.and_then(Challenge::usual);
+    };
+    let fault = match (provider, challenge) {
+        (None, _) => return None,
+        (Some(provider), None) => Fault::new(
             format!("{} has no URL check to answer", provider.name),
             "remove `on_challenge`",
-        );
-        table.error(choice.span, fault);
-    }
-    has_challenge && choice.is_none_or(|choice| choice.value)
+        ),
+        (Some(provider), Some(challenge)) => {
+            let choices = challenge.choices();
+            if choices.contains(&choice.value) {
+                return Some(choice.value);
+            }
+            let words = choices.iter().map(|one| format!("`\"{}\"`", one.word()));
+            Fault::new(
+                format!(
+                    "{}'s URL check knows no `{}`",
+                    provider.name,
+                    choice.value.word()
+                ),
+                format!("one of {}", words.collect::<Vec<_>>().join(" and ")),
+            )
+        }
+    };
+    table.error(choice.span, fault);
+    None
 }
 
 pub(super) static PROVIDER: Key = Key {
@@ -315,13 +333,13 @@ pub(super) static VERIFY_TOKEN: Key = Key {
     kind: Kind::Either(&Kind::Text, &Kind::Table(&secrets::SECTION)),
     default: None,
     example: "{ env = \"VERIFY_TOKEN\" }",
-    doc: "The token that the provider shows when it checks the URL, where that check is not signed: Meta's verify token. Braintree's checks are answered with its public key, which stands here.",
+    doc: "The token that the provider shows when it checks the URL, where that check is not signed: Meta's verify token, Lark's verification token, the topic of a WebSub subscription. Braintree's checks are answered with its public key, which stands here.",
 };
 
 pub(super) static ON_CHALLENGE: Key = Key {
     name: "on_challenge",
-    kind: Kind::Choice(&["answer", "forward"]),
-    default: Some("\"answer\" where the provider has a URL check"),
+    kind: Kind::Choice(&["answer", "forward", "confirm", "show"]),
+    default: Some("\"answer\" where hookgate can answer the provider's URL check"),
     example: "\"forward\"",
-    doc: "Whether hookgate answers the provider's URL check, or the app does.",
+    doc: "Whether hookgate answers the provider's URL check, or the app does; a check that is not signed is then forwarded as unverified. `\"confirm\"` opens the URL of Amazon SNS's confirmations, `\"show\"` writes the token of Notion's check to the log.",
 };

@@ -151,7 +151,7 @@ fn route(url: &str, path: PathRule) -> Route {
         dedup: None,
         enforce: Enforce::Block,
         verify_token: None,
-        answer_challenge: false,
+        on_challenge: None,
         events: None,
         versions: None,
         schemas: Vec::new(),

@@ -41,7 +41,11 @@ pub(super) fn host(parts: &Parts) -> &str {
     }
 }
 
-fn check_head(parts: &Parts) -> Result<(), Reject> {
+/// What a head may not say, whatever the route is.
+///
+/// # Errors
+/// `Framing`.
+pub(super) fn check_head(parts: &Parts) -> Result<(), Reject> {
     let fault = |fault| Err(Reject::Framing(fault));
     if parts.method == Method::CONNECT
         || parts.method == Method::TRACE
@@ -80,7 +84,11 @@ fn check_content_type(route: &Route, headers: &HeaderMap) -> Result<(), Reject> 
     Err(Reject::content_type(found))
 }
 
-fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, Reject> {
+/// The length that a head declares.
+///
+/// # Errors
+/// `Framing`.
+pub(super) fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, Reject> {
     let value = match single(headers, &header::CONTENT_LENGTH) {
         Occurrence::None => return Ok(None),
         Occurrence::One(value) => value,

@@ -15,6 +15,7 @@ pub mod route;
 pub mod rules;
 mod schema;
 pub mod signature;
+mod url_check;
 pub mod verdict;
 
 #[cfg(test)]
@@ -42,7 +43,6 @@ use crate::model::clock::{Now, instant};
 use crate::model::source::SourceKey;
 use crate::net::answer::Answer;
 use crate::net::read_body::{BodyFault, BodyHead, BodyLimits, read_body};
-use crate::providers::challenge::Challenge;
 use crate::scheme::Head;
 
 /// The rules of one generation.
@@ -135,13 +135,9 @@ impl Gate {
         let rules = self.find_rules(&parts, verdict)?;
         let ip = verdict.source.ip;
 
-        if let Some(kind) = rules.challenge() {
-            verdict.last_check = Check::Challenge;
-            if let Some(answer) = self.unsigned_challenge(kind, rules, &parts, &now, verdict) {
-                let answer = answer?;
-                verdict.decision = Decision::Challenge;
-                return Ok(Admission::Answered(answer));
-            }
+        if let Some(asked) = rules.asked_in_head(&parts, &now) {
+            // Boxed, as all rare ways are, to keep the future of a request small.
+            return Box::pin(self.asked_in_head(asked, rules, (parts, body), verdict)).await;
         }
         verdict.last_check = Check::Framing;
         let declared = framing::check(&rules.route, &parts)?;
@@ -167,10 +163,15 @@ impl Gate {
         let mut pending = from_there.and_then(|()| rules.keys.open(head, &now));
         let head_end = instant();
         verdict.head_time = head_end.saturating_duration_since(now.mono);
-        if let Err(reject) = &pending
-            && !rules.is_monitored()
-        {
-            return Err(reject.clone().into());
+        if let Err(reject) = &pending {
+            let reject = reject.clone();
+            if rules.may_be_asked_in_body(&reject) {
+                let asked = self.asked_in_body(reject, rules, (parts, body), &now, verdict);
+                return Box::pin(asked).await;
+            }
+            if !rules.is_monitored() {
+                return Err(reject.into());
+            }
         }
 
         verdict.last_check = Check::Body;
@@ -197,6 +198,16 @@ impl Gate {
         let request = read_request(parts, body, verdict);
         match signed {
             Ok(signed) => {
+                verdict.secret = Some(Arc::clone(&signed.label));
+                if rules.route.on_challenge.is_some() {
+                    verdict.last_check = Check::Challenge;
+                    let asked = self.asked_and_signed(rules, &request, &signed.label);
+                    if let Some(answer) = Box::pin(asked).await {
+                        let answer = answer?;
+                        verdict.decision = Decision::Challenge;
+                        return Ok(Admission::Answered(answer));
+                    }
+                }
                 let admission = after_signature(rules, request, &signed, verdict).await;
                 let spent = instant().saturating_duration_since(body_end);
                 verdict.verify_time = spent.saturating_sub(verdict.wait_time);
@@ -209,32 +220,6 @@ impl Gate {
         }
     }
 
-    /// The answer to a URL check that comes unsigned, after the checks that need nothing but the source.
-    fn unsigned_challenge(
-        &self,
-        kind: Challenge,
-        rules: &Rules,
-        parts: &Parts,
-        now: &Now,
-        verdict: &Verdict,
-    ) -> Option<Result<Answer, Reject>> {
-        let head = Head {
-            method: &parts.method,
-            uri: &parts.uri,
-            headers: &parts.headers,
-        };
-        let answer = challenge::unsigned::answer(kind, &head, &rules.means(now))?;
-        if let Err(reject) = check_source_ip(rules, verdict) {
-            return Some(Err(reject));
-        }
-        if let Some(limiters) = &self.source_limiters
-            && let Err(retry_after) = limiters.check(SourceKey::of(verdict.source.ip))
-        {
-            return Some(Err(Reject::SourceRate { retry_after }));
-        }
-        Some(answer)
-    }
-
     /// Compares, after the key is fetched where the request needs one.
     async fn verify(
         &self,
@@ -245,7 +230,6 @@ impl Gate {
         let Some(need) = pending.need(body)? else {
             return pending.finish(body, None);
         };
-        // Boxed, as all rare ways are, to keep the future of a request small.
         let keys = Box::pin(self.keys.find(&need)).await;
         let keys = keys.map_err(|fault| match fault {
             KeyFault::Unknown => Reject::MalformedMaterial {
@@ -300,17 +284,6 @@ async fn after_signature(
     signed: &Signed,
     verdict: &mut Verdict,
 ) -> Result<Admission, Stop> {
-    verdict.secret = Some(Arc::clone(&signed.label));
-
-    verdict.last_check = Check::Challenge;
-    let answer = rules.challenge().and_then(|kind| {
-        let secret = rules.secret_of(&signed.label);
-        challenge::answer(kind, &request.head(), &request.body, secret)
-    });
-    if let Some(answer) = answer {
-        verdict.decision = Decision::Challenge;
-        return Ok(Admission::Answered(answer));
-    }
     match claim(rules, &request, &signed.digest, verdict).await {
         Ok(Claimed::New(claim)) => {
             let event = identified(request, verdict);

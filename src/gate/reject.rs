@@ -91,6 +91,11 @@ pub enum Reject {
         /// Why.
         fault: Arc<str>,
     },
+    /// The URL that confirms a subscription could not be opened.
+    Unconfirmed {
+        /// Why.
+        fault: Arc<str>,
+    },
     /// No secret of the route is current: all are past `until` or before `not_before`.
     NoCurrentSecret,
     /// The body cannot be read for the id or type that the route needs.
@@ -193,6 +198,7 @@ pub enum Reason {
     BodyAborted,
     BadSignature,
     KeyUnavailable,
+    Unconfirmed,
     NoCurrentSecret,
     Identity,
     MissingId,
@@ -260,6 +266,7 @@ impl Reject {
             Self::BodyAborted => Reason::BodyAborted,
             Self::BadSignature => Reason::BadSignature,
             Self::KeyUnavailable { .. } => Reason::KeyUnavailable,
+            Self::Unconfirmed { .. } => Reason::Unconfirmed,
             Self::NoCurrentSecret => Reason::NoCurrentSecret,
             Self::Identity { .. } => Reason::Identity,
             Self::MissingId => Reason::MissingId,
@@ -310,7 +317,7 @@ impl Reject {
                 Some(*retry_after)
             }
             Self::InFlight => Some(IN_FLIGHT_DELAY),
-            Self::KeyUnavailable { .. } => Some(KEY_DELAY),
+            Self::KeyUnavailable { .. } | Self::Unconfirmed { .. } => Some(KEY_DELAY),
             Self::Overload => Some(OVERLOAD_DELAY),
             _ => None,
         }
@@ -334,7 +341,7 @@ impl Reject {
 
 impl Reason {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::NoRoute,
         Self::Method,
         Self::ContentType,
@@ -349,6 +356,7 @@ impl Reason {
         Self::BodyAborted,
         Self::BadSignature,
         Self::KeyUnavailable,
+        Self::Unconfirmed,
         Self::NoCurrentSecret,
         Self::Identity,
         Self::MissingId,
@@ -474,6 +482,13 @@ impl Reason {
                 means: "The key that verifies the signature stands at the sender, and cannot be fetched. Nothing is let through without it; the sender is asked to come again.",
                 usually: "A firewall that lets no connection out, a name that is not resolved, an outage at the sender, or a wrong `jwks`.",
                 look_at: "`fault` in the log line.",
+            },
+            Self::Unconfirmed => &Explanation {
+                code: "unconfirmed",
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                means: "The provider asks for a subscription to be confirmed, and the URL for it could not be opened. It asks again.",
+                usually: "A firewall that lets no connection out, or a confirmation that is older than its token.",
+                look_at: "`fault` in the log line; a new confirmation can be asked for at the provider.",
             },
             Self::NoCurrentSecret => &Explanation {
                 code: "no-current-secret",

@@ -14,7 +14,6 @@ use crate::gate::signature::Keys;
 use crate::model::clock::Now;
 use crate::model::ids::EventId;
 use crate::model::secret::Secret;
-use crate::providers::challenge::Challenge;
 use crate::scheme::SchemeError;
 
 /// The rules of one route.
@@ -60,11 +59,6 @@ impl Rules {
 
     pub(super) fn is_monitored(&self) -> bool {
         self.route.enforce == Enforce::Monitor
-    }
-
-    pub(super) fn challenge(&self) -> Option<Challenge> {
-        let provider = self.route.provider.as_ref()?;
-        provider.challenge.filter(|_| self.route.answer_challenge)
     }
 
     /// The first secret that is current.

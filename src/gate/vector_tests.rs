@@ -149,7 +149,7 @@ fn a_challenge_is_answered_where_the_vector_is_one() {
             .and_then(|kind| challenge::answer(kind, &case.head(&uri), &case.body, Some(&secret)));
         let text = answer.map(|answer| match answer.into_body() {
             AnswerBody::Whole(Some(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
-            _ => panic!("the answer is our own text"),
+            _ => String::new(),
         });
         assert_eq!(text, vector.challenge, "{}", name(provider, vector));
     });

@@ -84,6 +84,8 @@ pub struct Verdict {
     pub event_type: Option<Box<str>>,
     /// The version of its payload.
     pub event_version: Option<Box<str>>,
+    /// The token that a URL check brought, where the route asks to see it.
+    pub shown: Option<Box<str>>,
     /// Bytes of the body that were read.
     pub body_bytes: u64,
     /// When the request began.
@@ -114,6 +116,7 @@ impl Verdict {
             event_id: None,
             event_type: None,
             event_version: None,
+            shown: None,
             body_bytes: 0,
             began: now.mono,
             head_time: Duration::ZERO,

@@ -71,6 +71,12 @@ impl KeyCache {
         }
     }
 
+    /// What it fetches with.
+    #[must_use]
+    pub fn fetcher(&self) -> &Fetcher {
+        &self.fetcher
+    }
+
     /// Puts keys in as if they had been fetched just now.
     pub fn insert(&self, source: KeySource, keys: RemoteKeys) {
         let slot = self.slots.get_with(source, Slot::new);

@@ -1,5 +1,35 @@
 //! The URL checks that senders make before they send, by name. How each is answered stands in `gate/challenge`.
 
+/// What a route does with its sender's URL checks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnChallenge {
+    /// The gate answers.
+    Answer,
+    /// The app answers: a check that is not signed goes there as an unverified request.
+    Forward,
+    /// The gate opens the URL that a signed message names.
+    Confirm,
+    /// The gate answers, and the log shows the secret that the check brings.
+    Show,
+}
+
+impl OnChallenge {
+    /// Each with the word for it in a config.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("answer", Self::Answer),
+        ("forward", Self::Forward),
+        ("confirm", Self::Confirm),
+        ("show", Self::Show),
+    ];
+
+    /// The word for it in a config.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        let row = Self::ALL.iter().find(|(_, one)| *one == self);
+        row.map_or("", |(word, _)| word)
+    }
+}
+
 /// A sender's URL check.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Challenge {
@@ -47,8 +77,6 @@ pub enum Challenge {
     Braintree,
     /// Worldline's `X-GCS-Webhooks-Endpoint-Verification` header.
     Worldline,
-    /// Adobe's `X-AdobeSign-ClientId` header.
-    Adobe,
     /// Tebex's signed `validation.webhook` event.
     Tebex,
     /// Notion's unsigned body with nothing but a `verification_token`.
@@ -86,7 +114,6 @@ impl Challenge {
         ("lark_echo", Self::Lark),
         ("braintree_challenge", Self::Braintree),
         ("worldline_echo", Self::Worldline),
-        ("adobe_client_id", Self::Adobe),
         ("tebex_validation", Self::Tebex),
         ("notion_token", Self::Notion),
         ("woocommerce_ping", Self::WooCommerce),
@@ -105,24 +132,27 @@ impl Challenge {
     /// signature on the check; for Braintree the public key that goes into the answer.
     #[must_use]
     pub fn needs_verify_token(self) -> bool {
-        matches!(self, Self::Meta | Self::Strava | Self::Braintree)
+        matches!(
+            self,
+            Self::Meta | Self::Strava | Self::Braintree | Self::WebSub | Self::Lark
+        )
     }
 
-    /// Whether the gate answers it; the others are left to the app.
+    /// What a route may do with it, the usual first.
     #[must_use]
-    pub fn is_answered(self) -> bool {
-        !matches!(
-            self,
-            Self::WebSub
-                | Self::Asana
-                | Self::Sns
-                | Self::Monday
-                | Self::Lark
-                | Self::Adobe
-                | Self::Notion
-                | Self::WooCommerce
-                | Self::Xero
-        )
+    pub fn choices(self) -> &'static [OnChallenge] {
+        match self {
+            Self::Sns => &[OnChallenge::Forward, OnChallenge::Confirm],
+            Self::Notion => &[OnChallenge::Forward, OnChallenge::Show],
+            _ => &[OnChallenge::Answer, OnChallenge::Forward],
+        }
+    }
+
+    /// What a route does that says nothing; none where the check is a request like any other.
+    #[must_use]
+    pub fn usual(self) -> Option<OnChallenge> {
+        let first = self.choices().first().copied();
+        first.filter(|first| *first == OnChallenge::Answer)
     }
 
     /// What is asked and what goes back, for people.
@@ -136,7 +166,9 @@ impl Challenge {
             Self::Strava => {
                 "a GET with `hub.challenge`, which goes back as JSON where `hub.verify_token` is the route's `verify_token`"
             }
-            Self::WebSub => "a GET with `hub.challenge`, which goes back",
+            Self::WebSub => {
+                "a GET with `hub.challenge`, which goes back where `hub.topic` is the route's `verify_token`"
+            }
             Self::Zoom => {
                 "a signed `endpoint.url_validation` event; its `plainToken` goes back with an HMAC under the secret"
             }
@@ -148,7 +180,7 @@ impl Challenge {
             Self::Graph => "a POST with `validationToken`, which goes back",
             Self::Okta => "a GET with `X-Okta-Verification-Challenge`, which goes back in JSON",
             Self::Asana => {
-                "a POST with `X-Hook-Secret`, which goes back in the same header and is the secret from then on"
+                "a POST with `X-Hook-Secret`, which goes back in the same header; it is the secret, and Asana shows it where the webhook is made"
             }
             Self::Twitch => {
                 "a signed `webhook_callback_verification` message; its `challenge` goes back"
@@ -160,7 +192,7 @@ impl Challenge {
                 "an OPTIONS with `WebHook-Request-Origin`, which goes back as `WebHook-Allowed-Origin`"
             }
             Self::Sns => {
-                "a signed `SubscriptionConfirmation`; confirmed only with `on_challenge = \"confirm\"`"
+                "a signed `SubscriptionConfirmation`, which goes to the app, or is confirmed with `on_challenge = \"confirm\"`"
             }
             Self::Discord => "a signed ping; a pong goes back",
             Self::Smartsheet => {
@@ -168,16 +200,15 @@ impl Challenge {
             }
             Self::Monday => "a POST with nothing but a `challenge`, which goes back in JSON",
             Self::Lark => {
-                "a `url_verification` event with the token in it; its `challenge` goes back in JSON"
+                "a `url_verification` event; its `challenge` goes back in JSON where its `token` is the route's `verify_token`"
             }
             Self::Braintree => {
                 "a GET with `bt_challenge`; the public key, which is the route's `verify_token`, and an HMAC of it under the private key go back"
             }
             Self::Worldline => "a GET with `X-GCS-Webhooks-Endpoint-Verification`, which goes back",
-            Self::Adobe => "a GET with `X-AdobeSign-ClientId`, which goes back",
             Self::Tebex => "a signed `validation.webhook` event; its `id` goes back in JSON",
             Self::Notion => {
-                "a POST with nothing but a `verification_token`, which is the secret from then on"
+                "a POST with nothing but a `verification_token`, which is the secret: with `on_challenge = \"show\"` it stands in the log"
             }
             Self::WooCommerce => "a POST with nothing but `webhook_id`; 200 goes back",
             Self::Xero => {

@@ -18,13 +18,18 @@ use crate::record::log::Logger;
 pub(super) fn level(verdict: &Verdict, exchange: &Exchange) -> Level {
     match &verdict.decision {
         Decision::Accepted if is_failed(exchange) => Level::WARN,
+        // Asked for, and needed once: it is told even where what is in order is not.
+        Decision::Challenge if verdict.shown.is_some() => Level::WARN,
         Decision::Accepted | Decision::Challenge | Decision::Duplicate | Decision::Filtered(_) => {
             Level::INFO
         }
         Decision::Monitored(_) => Level::WARN,
         Decision::Refused(reject) => match reject.reason() {
             Reason::Internal => Level::ERROR,
-            Reason::KeyUnavailable | Reason::NoCurrentSecret | Reason::Overload => Level::WARN,
+            Reason::KeyUnavailable
+            | Reason::Unconfirmed
+            | Reason::NoCurrentSecret
+            | Reason::Overload => Level::WARN,
             _ if reject.is_security() => Level::WARN,
             _ => Level::INFO,
         },
@@ -67,6 +72,9 @@ pub(super) fn write(logger: &Logger, verdict: &Verdict, exchange: &Exchange, wit
     }
     if let Some(version) = &verdict.event_version {
         line.text("event_version", version);
+    }
+    if let Some(token) = &verdict.shown {
+        line.text("token", token);
     }
     if let Some(secret) = &verdict.secret {
         line.text("secret", secret);
@@ -150,7 +158,7 @@ fn evidence(line: &mut Line, reject: &Reject) {
         Reject::Identity { fault } => {
             line.text("fault", fault);
         }
-        Reject::KeyUnavailable { fault } => {
+        Reject::KeyUnavailable { fault } | Reject::Unconfirmed { fault } => {
             line.text("fault", fault);
         }
         Reject::FirstFailed { status } | Reject::Duplicate { status } => {
@@ -175,7 +183,7 @@ fn words(decision: &Decision, exchange: &Exchange) -> (&'static str, &'static st
     match decision {
         Decision::Accepted if is_failed(exchange) => ("accepted", "event not taken by the app"),
         Decision::Accepted => ("accepted", "event forwarded"),
-        Decision::Challenge => ("challenge", "challenge answered"),
+        Decision::Challenge => ("challenge", "URL check answered"),
         Decision::Duplicate => ("duplicate", "duplicate answered"),
         Decision::Filtered(_) => ("filtered", "event filtered"),
         Decision::Refused(_) => ("refused", "request refused"),

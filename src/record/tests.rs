@@ -71,6 +71,7 @@ fn verdict(ip: &str, decision: Decision) -> Verdict {
         event_id: None,
         event_type: None,
         event_version: None,
+        shown: None,
         body_bytes: 12,
         began: instant(),
         head_time: Duration::from_micros(30),
@@ -192,6 +193,9 @@ fn every_reject() -> Vec<Reject> {
         Reject::BodyAborted,
         Reject::BadSignature,
         Reject::KeyUnavailable {
+            fault: "closed".into(),
+        },
+        Reject::Unconfirmed {
             fault: "closed".into(),
         },
         Reject::NoCurrentSecret,

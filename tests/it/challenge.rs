@@ -208,3 +208,129 @@ async fn unsigned_checks_go_back_as_plain_text_only() {
     assert_eq!(gate.send(&twice).await.status, 401);
     assert_eq!(app.count(), 0);
 }
+
+fn route(id: &str, more: &str, app: &App) -> String {
+    format!(
+        "[routes.{id}]\npath = \"/{id}\"\nprovider = \"{id}\"\nsecret = \"{SECRET}\"\n{more}\nupstream = \"{}\"\n",
+        app.url("/in")
+    )
+}
+
+/// Fails when an unsigned body is answered that could be an event, or when every unsigned body is read whole.
+#[tokio::test]
+async fn checks_in_bodies_are_answered_and_events_need_a_signature() {
+    let app = App::start(ok());
+    let monday = route("monday", "public_url = \"https://hooks.example.com\"", &app);
+    let gate = Gate::start(&[monday, route("woocommerce", "", &app)].concat()).await;
+    let check = Hook::bare("POST", "/monday", br#"{"challenge":"3eZbrw1a"}"#);
+    for client in [gate.client(), gate.client_h2()] {
+        let reply = client.send(&check).await;
+        assert_eq!(
+            (reply.status, reply.text().as_str()),
+            (200, r#"{"challenge":"3eZbrw1a"}"#)
+        );
+        assert_eq!(reply.headers["content-type"], "application/json");
+        let ping = Hook::bare("POST", "/woocommerce", b"webhook_id=17");
+        assert_eq!(client.send(&ping).await.status, 200);
+    }
+    let forged = check.clone().with("Authorization", "x.y.z");
+    assert_eq!(gate.send(&forged).await.status, 401);
+    let long = format!("{{\"challenge\":\"{}\"}}", "x".repeat(20_000));
+    for body in [
+        r#"{"challenge":"a","event":{"type":"x"}}"#,
+        r#"{"event":{}}"#,
+        "",
+        &long,
+    ] {
+        let reply = gate
+            .send(&Hook::bare("POST", "/monday", body.as_bytes()))
+            .await;
+        assert_eq!(reply.status, 401);
+    }
+    assert_eq!(app.count(), 0);
+}
+
+/// Fails when `forward` lets through what is no URL check, or shows it as verified.
+#[tokio::test]
+async fn an_unsigned_check_may_be_the_apps() {
+    let app = App::start(ok());
+    let more = "on_challenge = \"forward\"";
+    let gate =
+        Gate::start(&[route("dropbox", more, &app), route("notion", more, &app)].concat()).await;
+    let asked = Hook::bare("GET", "/dropbox?challenge=abc", b"");
+    assert_eq!(gate.send(&asked).await.text(), "taken");
+    let seen = app.only_request();
+    assert_eq!(
+        seen.header("hookgate-verdict").as_deref(),
+        Some("monitored")
+    );
+    let token = Hook::bare("POST", "/notion", br#"{"verification_token":"secret_x"}"#);
+    assert_eq!(gate.send(&token).await.text(), "taken");
+    assert_eq!(app.count(), 2);
+    for other in [
+        Hook::bare("GET", "/dropbox", b""),
+        Hook::bare("POST", "/dropbox?challenge=abc", b"{}"),
+        Hook::bare(
+            "POST",
+            "/notion",
+            br#"{"verification_token":"secret_x","type":"page.created"}"#,
+        ),
+        Hook::bare("POST", "/notion", b"{}"),
+    ] {
+        assert!([401, 405].contains(&gate.send(&other).await.status));
+    }
+    assert_eq!(app.count(), 2);
+}
+
+/// Fails when the secret is not echoed, or when an event without a signature passes for a check.
+#[tokio::test]
+async fn asanas_secret_goes_back() {
+    let app = App::start(ok());
+    let gate = Gate::start(&route("asana", "", &app)).await;
+    let check =
+        Hook::bare("POST", "/asana", b"").with("X-Hook-Secret", "b537207f20cbfa02357cf448134da559");
+    let reply = gate.send(&check).await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(
+        reply.headers["x-hook-secret"],
+        "b537207f20cbfa02357cf448134da559"
+    );
+    let event = Hook::bare("POST", "/asana", br#"{"events":[]}"#);
+    assert_eq!(gate.send(&event).await.status, 401);
+    assert_eq!(app.count(), 0);
+}
+
+/// Fails when the token is shown without being asked for, or not at all.
+#[tokio::test]
+async fn notions_token_is_shown_where_the_route_says_so() {
+    let app = App::start(ok());
+    let show = "on_challenge = \"show\"";
+    let gate = Gate::start(&route("notion", show, &app)).await;
+    let token = Hook::bare(
+        "POST",
+        "/notion",
+        br#"{"verification_token":"secret_fake0001"}"#,
+    );
+    assert_eq!(gate.send(&token).await.status, 200);
+    gate.wait_for_line(&["\"token\"", "secret_fake0001"]).await;
+    let quiet = Gate::start(&route("notion", "", &app)).await;
+    assert_eq!(quiet.send(&token).await.status, 401);
+    assert_eq!(app.count(), 0);
+}
+
+/// Fails when Xero's intent to receive goes to the app, which may answer anything, or a bad signature is answered 200.
+#[tokio::test]
+async fn xero_learns_that_good_signatures_are_taken() {
+    let app = App::start(ok());
+    let gate = Gate::start(&route("xero", "", &app)).await;
+    let body =
+        br#"{"events":[],"firstEventSequence":0,"lastEventSequence":0,"entropy":"S0m3r4Nd0mt3xt"}"#;
+    let signed = |secret: &str| {
+        let mac = data_encoding::BASE64.encode(&mac(secret.as_bytes(), &[body]));
+        Hook::bare("POST", "/xero", body).with("x-xero-signature", &mac)
+    };
+    let reply = gate.send(&signed(SECRET)).await;
+    assert_eq!((reply.status, reply.text().as_str()), (200, ""));
+    assert_eq!(gate.send(&signed(OLD_SECRET)).await.status, 401);
+    assert_eq!(app.count(), 0);
+}

@@ -119,7 +119,7 @@ fn behaviour(provider: &Provider) -> Vec<(&'static str, String)> {
         lines.push(("gives up", text));
     }
     let challenge = match provider.challenge {
-        Some(kind) if kind.is_answered() => {
+        Some(kind) if kind.usual().is_some() => {
             format!("{}; hookgate answers it by itself", kind.words())
         }
         Some(kind) => format!("{}; left to the app", kind.words()),

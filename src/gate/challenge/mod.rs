@@ -1,19 +1,27 @@
 //! A provider's URL check, answered by the gate.
 //!
 //! Where the check is signed like any other request, it is answered only once the signature has passed: nobody else can
-//! have text of their choice sent back from this host. Those that come unsigned by protocol are in `unsigned`.
+//! have text of their choice sent back from this host. Those that come unsigned by protocol are in `unsigned` where the
+//! head shows them, and in `bodied` where the body does.
 
+pub(in crate::gate) mod bodied;
 pub(in crate::gate) mod unsigned;
 
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use http::{HeaderValue, Method, StatusCode, header};
+use serde_json::Value;
 
+use crate::criteria::json;
+use crate::gate::challenge::unsigned::Means;
+use crate::gate::reject::Reject;
 use crate::model::secret::Secret;
 use crate::net::answer::{Answer, AnswerBody};
+use crate::net::remote_url::RemoteUrl;
 use crate::providers::challenge::Challenge;
 use crate::scheme::Head;
+use crate::scheme::certificate::is_sns_host;
 use crate::scheme::pick::{Picked, Picker};
 
 /// Bytes of a challenge's body; Slack's have a few hundred.
@@ -64,15 +72,17 @@ pub fn answer(
             let is_check = kind == "SubscriptionValidation";
             let code = is_check.then(|| pick_text(body, &["0", "data", "validationCode"]));
             let code = code.flatten()?;
-            Some(json(&serde_json::json!({ "validationResponse": code })))
+            Some(json_answer(
+                &serde_json::json!({ "validationResponse": code }),
+            ))
         }
         Challenge::Tebex => {
             let id = event(body, ["type"], "validation.webhook", &["id"])?;
-            Some(json(&serde_json::json!({ "id": id })))
+            Some(json_answer(&serde_json::json!({ "id": id })))
         }
         // An interaction's ping has type 1; a webhook event's has type 0 and wants nothing back.
         Challenge::Discord => match pick_text(body, &["type"])?.as_str() {
-            "1" => Some(json(&serde_json::json!({ "type": 1 }))),
+            "1" => Some(json_answer(&serde_json::json!({ "type": 1 }))),
             "0" => {
                 let mut answer = Answer::new(AnswerBody::empty());
                 *answer.status_mut() = StatusCode::NO_CONTENT;
@@ -80,6 +90,19 @@ pub fn answer(
             }
             _ => None,
         },
+        // The intent to receive: nothing has happened, and Xero wants to know whether good signatures are taken.
+        Challenge::Xero => {
+            let value = json::parse(body).ok()?;
+            let events = value.get("events")?.as_array()?;
+            events.is_empty().then(empty)
+        }
+        Challenge::Monday => {
+            let means = Means {
+                verify_token: None,
+                secret: None,
+            };
+            bodied::answer(challenge, head, body, &means)?.ok()
+        }
         _ => None,
     }
 }
@@ -99,7 +122,7 @@ fn pick_text(body: &[u8], pointer: &[&str]) -> Option<String> {
 }
 
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    Value::from(text).to_string()
 }
 
 /// `{"type": "url_verification", "challenge": TEXT, ...}`.
@@ -130,11 +153,39 @@ fn fit(text: String) -> Option<String> {
     ((1..=MAX_TEXT).contains(&text.len()) && is_printable).then_some(text)
 }
 
+/// 200 and nothing else.
+fn empty() -> Answer {
+    Answer::new(AnswerBody::empty())
+}
+
+/// The URL that confirms a subscription, where this verified message asks for it. It is on a host of SNS's, for one
+/// action only: the signature says that SNS wrote it, and nothing that SNS writes makes the gate open anything else
+/// (<https://docs.aws.amazon.com/sns/latest/dg/SendMessageToHttp.prepare.html>).
+pub(in crate::gate) fn confirmation(body: &[u8]) -> Option<Result<RemoteUrl, Reject>> {
+    let value = json::parse(body).ok()?;
+    let text = |name: &str| value.get(name).and_then(Value::as_str);
+    if text("Type") != Some("SubscriptionConfirmation") {
+        return None;
+    }
+    let url = RemoteUrl::parse_strange(text("SubscribeURL").unwrap_or_default());
+    let is_own = |url: &RemoteUrl| {
+        is_sns_host(url)
+            && url
+                .path_query()
+                .starts_with("/?Action=ConfirmSubscription&")
+    };
+    let malformed = Reject::MalformedMaterial {
+        name: "SubscribeURL".into(),
+        fault: "is no URL of SNS's that confirms a subscription",
+    };
+    Some(url.ok().filter(is_own).ok_or(malformed))
+}
+
 fn text(text: String) -> Answer {
     of_type("text/plain; charset=utf-8", text)
 }
 
-fn json(value: &serde_json::Value) -> Answer {
+fn json_answer(value: &Value) -> Answer {
     of_type("application/json", value.to_string())
 }
 
@@ -177,6 +228,59 @@ mod tests {
         };
         assert_eq!(text, "3eZbrw1aB10FEMAGAZd4FyFQ");
         assert!(check(&Method::GET, body).is_none());
+    }
+
+    fn xero(body: &str) -> bool {
+        let head = Head {
+            method: &Method::POST,
+            uri: &http::Uri::from_static("/"),
+            headers: &http::HeaderMap::new(),
+        };
+        answer(Challenge::Xero, &head, body.as_bytes(), None).is_some()
+    }
+
+    #[test]
+    fn xeros_intent_holds_no_event() {
+        assert!(xero(
+            r#"{"events":[],"firstEventSequence":0,"entropy":"x"}"#
+        ));
+        for body in [
+            r#"{"events":[{}]}"#,
+            r#"{"events":{}}"#,
+            "{}",
+            "",
+            r#"{"events":[],"events":[{}]}"#,
+        ] {
+            assert!(!xero(body), "{body}");
+        }
+    }
+
+    /// Fails when `is_sns_host` or the action is not asked.
+    #[test]
+    fn a_confirmation_opens_sns_only() {
+        let of = |kind: &str, url: &str| {
+            confirmation(format!(r#"{{"Type":"{kind}","SubscribeURL":"{url}"}}"#).as_bytes())
+        };
+        const GOOD: &str = "https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn=arn:aws:sns:eu-central-1:123456789012:T&Token=23";
+        let found = of("SubscriptionConfirmation", GOOD).unwrap().unwrap();
+        assert_eq!(found.to_string(), GOOD);
+        assert!(of("Notification", GOOD).is_none());
+        assert!(of("UnsubscribeConfirmation", GOOD).is_none());
+        for bad in [
+            "",
+            "http://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&Token=2",
+            "https://sns.eu-central-1.amazonaws.com.evil.test/?Action=ConfirmSubscription&Token=2",
+            "https://evil.test/?Action=ConfirmSubscription&Token=2",
+            "https://sns.eu-central-1.amazonaws.com:8443/?Action=ConfirmSubscription&Token=2",
+            "https://sns.eu-central-1.amazonaws.com/?Action=Unsubscribe&Token=2",
+            "https://a@sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&Token=2",
+            "https://169.254.169.254/?Action=ConfirmSubscription&Token=2",
+        ] {
+            assert!(
+                of("SubscriptionConfirmation", bad).unwrap().is_err(),
+                "{bad}"
+            );
+        }
     }
 
     #[test]

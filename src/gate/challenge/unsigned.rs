@@ -7,7 +7,7 @@ use aws_lc_rs::{digest, hmac};
 use data_encoding::{BASE64, HEXLOWER};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
-use crate::gate::challenge::{fit, json, text};
+use crate::gate::challenge::{empty, fit, json_answer, text};
 use crate::gate::reject::Reject;
 use crate::model::secret::Secret;
 use crate::net::answer::{Answer, AnswerBody};
@@ -38,6 +38,12 @@ pub(in crate::gate) fn answer(
     let is_get = head.method == Method::GET;
     match challenge {
         Challenge::Meta | Challenge::Strava if is_get => hub(challenge, head, means),
+        Challenge::WebSub if is_get => websub(head, means),
+        // Every webhook has its own secret, which comes with the check: there is nothing to hold it against.
+        Challenge::Asana if head.method == Method::POST => {
+            let value = named(head, "x-hook-secret")?;
+            Some(value.map(|value| with_header("x-hook-secret", &value)))
+        }
         Challenge::Dropbox | Challenge::Nylas if is_get => echo(head, "challenge"),
         Challenge::Onfleet if is_get => echo(head, "check"),
         // Graph escapes as forms do, so its token holds `+` for spaces.
@@ -55,7 +61,7 @@ pub(in crate::gate) fn answer(
         }
         Challenge::Okta if is_get => {
             let value = named(head, "x-okta-verification-challenge")?;
-            Some(value.map(|value| json(&serde_json::json!({ "verification": value }))))
+            Some(value.map(|value| json_answer(&serde_json::json!({ "verification": value }))))
         }
         Challenge::Worldline if is_get => {
             let value = named(head, "x-gcs-webhooks-endpoint-verification")?;
@@ -69,9 +75,7 @@ pub(in crate::gate) fn answer(
             let value = named(head, "webhook-request-origin")?;
             Some(value.map(|value| permission(head, &value)))
         }
-        Challenge::Probe if is_get || head.method == Method::HEAD => {
-            Some(Ok(Answer::new(AnswerBody::empty())))
-        }
+        Challenge::Probe if is_get || head.method == Method::HEAD => Some(Ok(empty())),
         _ => None,
     }
 }
@@ -90,9 +94,27 @@ fn hub(challenge: Challenge, head: &Head<'_>, means: &Means<'_>) -> Option<Resul
             return Err(malformed("hub.mode"));
         }
         Ok(match challenge {
-            Challenge::Strava => json(&serde_json::json!({ "hub.challenge": asked })),
+            Challenge::Strava => json_answer(&serde_json::json!({ "hub.challenge": asked })),
             _ => text(asked),
         })
+    }))
+}
+
+/// Intent to subscribe to the one topic that the route names; another topic is another's wish, and is not agreed to. Nor is
+/// the end of the subscription (<https://www.w3.org/TR/websub/#hub-verifies-intent>).
+fn websub(head: &Head<'_>, means: &Means<'_>) -> Option<Result<Answer, Reject>> {
+    let asked = query(head, "hub.challenge")?;
+    Some(asked.and_then(|asked| {
+        let topic = query(head, "hub.topic").transpose()?.unwrap_or_default();
+        let known = means.verify_token.ok_or(Reject::BadSignature)?;
+        if !known.is_equal(topic.as_bytes()) {
+            return Err(Reject::BadSignature);
+        }
+        let mode = query(head, "hub.mode").transpose()?;
+        match mode.as_deref() {
+            Some("subscribe") => Ok(text(asked)),
+            _ => Err(malformed("hub.mode")),
+        }
     }))
 }
 
@@ -114,7 +136,7 @@ fn crc(token: &str, means: &Means<'_>) -> Result<Answer, Reject> {
     let secret = means.secret.ok_or(Reject::NoCurrentSecret)?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose());
     let mac = BASE64.encode(hmac::sign(&key, token.as_bytes()).as_ref());
-    Ok(json(
+    Ok(json_answer(
         &serde_json::json!({ "response_token": format!("sha256={mac}") }),
     ))
 }
@@ -224,9 +246,13 @@ mod tests {
         };
         let answer = answer(kind, &head, &means)?;
         Some(answer.map(|answer| {
-            let shown = ["smartsheet-hook-response", "webhook-allowed-origin"]
-                .iter()
-                .find_map(|name| answer.headers().get(*name));
+            let shown = [
+                "smartsheet-hook-response",
+                "webhook-allowed-origin",
+                "x-hook-secret",
+            ]
+            .iter()
+            .find_map(|name| answer.headers().get(*name));
             let shown = shown.map(|value| value.to_str().unwrap().to_owned());
             match answer.into_body() {
                 AnswerBody::Whole(Some(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
@@ -255,6 +281,32 @@ mod tests {
         assert!(ask(Challenge::Meta, &Method::POST, &good, &[]).is_none());
         let strava = ask(Challenge::Strava, &Method::GET, &good, &[]);
         assert_eq!(strava, Some(Ok(r#"{"hub.challenge":"115"}"#.to_owned())));
+    }
+
+    /// Fails when the topic is not compared.
+    #[test]
+    fn a_hub_gets_its_challenge_for_the_routes_topic_only() {
+        let ask_hub = |topic: &str, mode: &str| {
+            let uri = format!(
+                "/?hub.mode={mode}&hub.topic={topic}&hub.challenge=abc&hub.lease_seconds=9"
+            );
+            ask(Challenge::WebSub, &Method::GET, &uri, &[])
+        };
+        assert_eq!(
+            ask_hub("meatyhamhock", "subscribe"),
+            Some(Ok("abc".to_owned()))
+        );
+        for (topic, mode) in [
+            ("", "subscribe"),
+            ("meatyhamhoc", "subscribe"),
+            ("meatyhamhock", "unsubscribe"),
+            ("meatyhamhock", ""),
+        ] {
+            assert!(
+                matches!(ask_hub(topic, mode), Some(Err(_))),
+                "{topic} {mode}"
+            );
+        }
     }
 
     #[test]
@@ -289,6 +341,12 @@ mod tests {
             ask(Challenge::Okta, &Method::GET, "/", &okta),
             Some(Ok(r#"{"verification":"abc"}"#.to_owned()))
         );
+        let asana = [("x-hook-secret", "b537207f20cbfa02")];
+        assert_eq!(
+            ask(Challenge::Asana, &Method::POST, "/", &asana),
+            Some(Ok("b537207f20cbfa02".to_owned()))
+        );
+        assert!(ask(Challenge::Asana, &Method::POST, "/", &[]).is_none());
         let origin = [("webhook-request-origin", "eventgrid.azure.net")];
         assert_eq!(
             ask(Challenge::CloudEvents, &Method::OPTIONS, "/", &origin),

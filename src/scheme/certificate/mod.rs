@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use crate::model::secret::Secret;
 use crate::net::remote_url::{HostPattern, RemoteUrl};
 pub use crate::scheme::certificate::chain::Certificate;
+pub use crate::scheme::certificate::sns::is_own_host as is_sns_host;
 use crate::scheme::key;
 use crate::scheme::material::{Material, MaterialFault, Proof};
 use crate::scheme::remote::{KeyNeed, KeySource, RemoteKeys};

@@ -38,8 +38,9 @@ const CONFIRMATION: [&str; 7] = [
 pub(in crate::scheme) const ALWAYS_SIGNED: [&str; 5] =
     ["Message", "MessageId", "Timestamp", "TopicArn", "Type"];
 
-/// `sns.REGION.amazonaws.com`, in China `sns.REGION.amazonaws.com.cn`.
-pub(super) fn is_own_host(url: &RemoteUrl) -> bool {
+/// Whether it is on SNS's own hosts: `sns.REGION.amazonaws.com`, in China `sns.REGION.amazonaws.com.cn`.
+#[must_use]
+pub fn is_own_host(url: &RemoteUrl) -> bool {
     url.port() == 443 && is_regional(url.host())
 }
 

@@ -1,0 +1,184 @@
+//! URL checks that come without a signature and stand in the body.
+//!
+//! Only a request that lacks the signature altogether is looked at, and only a small body of just the one form: an event
+//! can be none of them.
+
+use http::Method;
+use serde_json::Value;
+
+use crate::criteria::json;
+use crate::gate::challenge::unsigned::Means;
+use crate::gate::challenge::{empty, fit, json_answer};
+use crate::gate::reject::Reject;
+use crate::net::answer::Answer;
+use crate::providers::challenge::Challenge;
+use crate::scheme::Head;
+
+/// Whether this sender's URL checks stand in bodies that it does not sign.
+pub(in crate::gate) fn is_in_body(challenge: Challenge) -> bool {
+    matches!(
+        challenge,
+        Challenge::Monday | Challenge::Lark | Challenge::WooCommerce | Challenge::Notion
+    )
+}
+
+/// The answer to an unsigned URL check in a body; none where this request is not one.
+///
+/// # Errors
+/// A check that fails what the protocol has to verify.
+pub(in crate::gate) fn answer(
+    challenge: Challenge,
+    head: &Head<'_>,
+    body: &[u8],
+    means: &Means<'_>,
+) -> Option<Result<Answer, Reject>> {
+    if head.method != Method::POST {
+        return None;
+    }
+    match challenge {
+        Challenge::Monday => only_text(body, "challenge").map(|text| Ok(echo(&text))),
+        Challenge::Lark => lark(body, means),
+        Challenge::WooCommerce => {
+            let id = body.strip_prefix(b"webhook_id=")?;
+            let is_id = (1..=20).contains(&id.len()) && id.iter().all(u8::is_ascii_digit);
+            is_id.then(|| Ok(empty()))
+        }
+        Challenge::Notion => notion_token(body).map(|_| Ok(empty())),
+        _ => None,
+    }
+}
+
+/// The text that Notion sends once, which is the secret from then on.
+pub(in crate::gate) fn notion_token(body: &[u8]) -> Option<String> {
+    only_text(body, "verification_token")
+}
+
+/// The text of an object's one member.
+fn only_text(body: &[u8], name: &str) -> Option<String> {
+    let Ok(Value::Object(members)) = json::parse(body) else {
+        return None;
+    };
+    let mut members = members.into_iter();
+    match (members.next()?, members.next()) {
+        ((key, Value::String(text)), None) if key == name => fit(text),
+        _ => None,
+    }
+}
+
+/// `{"type": "url_verification", "token": ..., "challenge": ...}`
+/// (<https://open.larksuite.com/document/server-docs/event-subscription-guide/event-subscription-configure-/request-url-configuration-case>).
+fn lark(body: &[u8], means: &Means<'_>) -> Option<Result<Answer, Reject>> {
+    let value = json::parse(body).ok()?;
+    let text = |name: &str| value.get(name).and_then(Value::as_str);
+    if text("type") != Some("url_verification") {
+        return None;
+    }
+    let asked = fit(text("challenge")?.to_owned())?;
+    let shown = text("token").unwrap_or_default();
+    let is_known = means
+        .verify_token
+        .is_some_and(|known| known.is_equal(shown.as_bytes()));
+    Some(match is_known {
+        true => Ok(echo(&asked)),
+        false => Err(Reject::BadSignature),
+    })
+}
+
+fn echo(text: &str) -> Answer {
+    json_answer(&serde_json::json!({ "challenge": text }))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, Uri};
+
+    use super::*;
+    use crate::model::secret::Secret;
+    use crate::net::answer::AnswerBody;
+
+    fn ask(kind: Challenge, body: &str) -> Option<Result<String, Reject>> {
+        let head = Head {
+            method: &Method::POST,
+            uri: &Uri::from_static("/"),
+            headers: &HeaderMap::new(),
+        };
+        let token = Secret::new(b"fakeLarkToken0001".to_vec());
+        let means = Means {
+            verify_token: Some(&token),
+            secret: None,
+        };
+        let answer = answer(kind, &head, body.as_bytes(), &means)?;
+        Some(answer.map(|answer| match answer.into_body() {
+            AnswerBody::Whole(Some(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
+            _ => String::new(),
+        }))
+    }
+
+    #[test]
+    fn a_lone_challenge_goes_back() {
+        assert_eq!(
+            ask(Challenge::Monday, r#"{"challenge":"3eZbrw1a"}"#),
+            Some(Ok(r#"{"challenge":"3eZbrw1a"}"#.to_owned()))
+        );
+        assert_eq!(
+            ask(Challenge::WooCommerce, "webhook_id=17"),
+            Some(Ok(String::new()))
+        );
+        let token = r#"{"verification_token":"secret_x"}"#;
+        assert_eq!(ask(Challenge::Notion, token), Some(Ok(String::new())));
+    }
+
+    /// Fails when `only_text` takes the first member of several, or `fit` is left out.
+    #[test]
+    fn an_event_is_no_check() {
+        for body in [
+            "",
+            "{}",
+            "[]",
+            r#""challenge""#,
+            r#"{"challenge":1}"#,
+            r#"{"challenge":""}"#,
+            r#"{"challenge":"a","event":{}}"#,
+            r#"{"challenge":"a","challenge":"b"}"#,
+            "{\"challenge\":\"<script>\\n\"}",
+            "{\"challenge\":\"\u{e9}\"}",
+        ] {
+            assert_eq!(ask(Challenge::Monday, body), None, "{body}");
+            assert_eq!(ask(Challenge::Notion, body), None, "{body}");
+        }
+        for body in [
+            "webhook_id=",
+            "webhook_id=x",
+            "webhook_id=1&a=b",
+            "a=b",
+            "webhook_id=1 ",
+        ] {
+            assert_eq!(ask(Challenge::WooCommerce, body), None, "{body}");
+        }
+    }
+
+    /// Fails when the token is not compared.
+    #[test]
+    fn larks_challenge_goes_back_for_the_right_token_only() {
+        let body = |token: &str| {
+            format!(r#"{{"challenge":"ajls384k","token":"{token}","type":"url_verification"}}"#)
+        };
+        assert_eq!(
+            ask(Challenge::Lark, &body("fakeLarkToken0001")),
+            Some(Ok(r#"{"challenge":"ajls384k"}"#.to_owned()))
+        );
+        for wrong in ["", "fakeLarkToken0002", "fakeLarkToken000"] {
+            assert_eq!(
+                ask(Challenge::Lark, &body(wrong)),
+                Some(Err(Reject::BadSignature))
+            );
+        }
+        assert_eq!(
+            ask(
+                Challenge::Lark,
+                r#"{"type":"event_callback","token":"fakeLarkToken0001"}"#
+            ),
+            None
+        );
+    }
+}

@@ -1,0 +1,194 @@
+//! The way of a provider's URL check through the gate, beside that of events. What is answered stands in `challenge`.
+//!
+//! A check that is signed takes the way of events until its signature has passed. One that is not is held against the
+//! source's address and rate like any request, and answered, or forwarded as unverified where the route says so.
+
+use bytes::Bytes;
+use http::request::Parts;
+use http_body::Body;
+
+use crate::gate::challenge::{self, bodied, unsigned};
+use crate::gate::event::{EventParts, Unverified};
+use crate::gate::reject::Reject;
+use crate::gate::rules::Rules;
+use crate::gate::verdict::{Check, Decision, Verdict};
+use crate::gate::{Admission, Gate, Stop, body_reject, check_source_ip, framing, read_request};
+use crate::model::clock::Now;
+use crate::model::source::SourceKey;
+use crate::net::answer::{Answer, AnswerBody};
+use crate::net::fetch::FetchLimits;
+use crate::net::read_body::{BodyHead, BodyLimits, read_body};
+use crate::providers::challenge::{Challenge, OnChallenge};
+use crate::scheme::Head;
+
+/// Bytes of the body of a check that is not signed.
+const MAX_BODY: usize = 16 * 1024;
+
+/// An unsigned check, before anything has been held against it.
+pub(super) struct Asked {
+    on_challenge: OnChallenge,
+    answer: Result<Answer, Reject>,
+}
+
+impl Rules {
+    /// The provider's check and what the route does with it; none where it is a request like any other.
+    fn url_check(&self) -> Option<(Challenge, OnChallenge)> {
+        let provider = self.route.provider.as_ref()?;
+        provider.challenge.zip(self.route.on_challenge)
+    }
+
+    /// The unsigned URL check that this head is.
+    pub(super) fn asked_in_head(&self, parts: &Parts, now: &Now) -> Option<Asked> {
+        let (kind, on_challenge) = self.url_check()?;
+        let answer = unsigned::answer(kind, &head(parts), &self.means(now))?;
+        Some(Asked {
+            on_challenge,
+            answer,
+        })
+    }
+
+    /// Whether a request without a signature may be a URL check that stands in its body.
+    pub(super) fn may_be_asked_in_body(&self, reject: &Reject) -> bool {
+        let lacks_signature = matches!(reject, Reject::MissingMaterial { .. });
+        lacks_signature
+            && self
+                .url_check()
+                .is_some_and(|(kind, _)| bodied::is_in_body(kind))
+    }
+}
+
+impl Gate {
+    /// A URL check that the head shows.
+    pub(super) async fn asked_in_head<B>(
+        &self,
+        asked: Asked,
+        rules: &Rules,
+        (parts, body): (Parts, B),
+        verdict: &mut Verdict,
+    ) -> Result<Admission, Stop>
+    where
+        B: Body<Data = Bytes>,
+    {
+        verdict.last_check = Check::Challenge;
+        framing::check_head(&parts)?;
+        check_source_ip(rules, verdict)?;
+        if let Some(limiters) = &self.source_limiters {
+            let checked = limiters.check(SourceKey::of(verdict.source.ip));
+            checked.map_err(|retry_after| Reject::SourceRate { retry_after })?;
+        }
+        if asked.on_challenge == OnChallenge::Forward {
+            let body = self.small_body(&parts, body, MAX_BODY).await?;
+            return Ok(unverified(read_request(parts, body, verdict), verdict));
+        }
+        let answer = asked.answer?;
+        verdict.decision = Decision::Challenge;
+        Ok(Admission::Answered(answer))
+    }
+
+    /// A request without a signature, which may be a URL check that stands in its body. Else it is refused, for `reject`.
+    pub(super) async fn asked_in_body<B>(
+        &self,
+        reject: Reject,
+        rules: &Rules,
+        (parts, body): (Parts, B),
+        now: &Now,
+        verdict: &mut Verdict,
+    ) -> Result<Admission, Stop>
+    where
+        B: Body<Data = Bytes>,
+    {
+        let max = match rules.is_monitored() {
+            true => rules.route.max_body,
+            false => MAX_BODY.min(rules.route.max_body),
+        };
+        let body = self.small_body(&parts, body, max).await;
+        let body = match body {
+            Err(Reject::BodyTooLarge { .. }) if !rules.is_monitored() => return Err(reject.into()),
+            body => body?,
+        };
+        verdict.body_bytes = body.len() as u64;
+        let found = rules.url_check().and_then(|(kind, on_challenge)| {
+            let answer = bodied::answer(kind, &head(&parts), &body, &rules.means(now))?;
+            Some((on_challenge, answer))
+        });
+        let request = read_request(parts, body, verdict);
+        match found {
+            None => Err(Stop {
+                reject,
+                request: rules.is_monitored().then_some(request),
+            }),
+            Some((OnChallenge::Forward, _)) => Ok(unverified(request, verdict)),
+            Some((on_challenge, answer)) => {
+                let answer = answer?;
+                if on_challenge == OnChallenge::Show {
+                    verdict.shown = bodied::notion_token(&request.body).map(Into::into);
+                }
+                verdict.last_check = Check::Challenge;
+                verdict.decision = Decision::Challenge;
+                Ok(Admission::Answered(answer))
+            }
+        }
+    }
+
+    /// The answer to a URL check whose signature is right.
+    pub(super) async fn asked_and_signed(
+        &self,
+        rules: &Rules,
+        request: &EventParts,
+        label: &str,
+    ) -> Option<Result<Answer, Reject>> {
+        let (kind, on_challenge) = rules.url_check()?;
+        match on_challenge {
+            OnChallenge::Answer => {
+                let secret = rules.secret_of(label);
+                challenge::answer(kind, &request.head(), &request.body, secret).map(Ok)
+            }
+            OnChallenge::Confirm => match challenge::confirmation(&request.body)? {
+                Ok(url) => {
+                    let limits = FetchLimits::default();
+                    let opened = self.keys.fetcher().get(&url, limits).await;
+                    let answer = opened.map(|_| Answer::new(AnswerBody::empty()));
+                    Some(answer.map_err(|err| Reject::Unconfirmed {
+                        fault: crate::model::error::chain(&err).into(),
+                    }))
+                }
+                Err(reject) => Some(Err(reject)),
+            },
+            OnChallenge::Forward | OnChallenge::Show => None,
+        }
+    }
+
+    async fn small_body<B>(&self, parts: &Parts, body: B, max: usize) -> Result<Bytes, Reject>
+    where
+        B: Body<Data = Bytes>,
+    {
+        let declared = framing::declared_length(&parts.headers)?;
+        if declared.is_some_and(|length| length > max as u64) {
+            return Err(Reject::BodyTooLarge { limit: max });
+        }
+        let head = BodyHead {
+            declared,
+            version: parts.version,
+        };
+        let limits = BodyLimits {
+            max,
+            timeout: self.body_timeout,
+        };
+        let read = read_body(body, head, limits, |_| {});
+        read.await.map_err(|fault| body_reject(fault, max))
+    }
+}
+
+fn head(parts: &Parts) -> Head<'_> {
+    Head {
+        method: &parts.method,
+        uri: &parts.uri,
+        headers: &parts.headers,
+    }
+}
+
+fn unverified(request: Box<EventParts>, verdict: &mut Verdict) -> Admission {
+    verdict.last_check = Check::Challenge;
+    verdict.decision = Decision::Challenge;
+    Admission::Unverified(Unverified { parts: request })
+}
