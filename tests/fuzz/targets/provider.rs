@@ -1,0 +1,331 @@
+//! What is not signed by the sender does not pass: any edit of a request that a provider signed is refused, unless the app
+//! reads in it what was signed. Goes through the whole verification of every provider, from its own vectors.
+//!
+//! The input names a vector and edits it: `which`, then splices of the request as text. What the app reads is found by
+//! other code than the gate's (`serde_json`, which takes the last of two members, and `form_urlencoded`).
+#![no_main]
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use hookgate::config::model::SecretEntry;
+use hookgate::document::Span;
+use hookgate::gate::identity::IdentityRules;
+use hookgate::gate::signature::Keys;
+use hookgate::model::clock::Now;
+use hookgate::model::secret::Secret;
+use hookgate::providers::{self, Provider};
+use hookgate::scheme::spec::{Family, Field, Part};
+use hookgate::scheme::Head;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use libfuzzer_sys::fuzz_target;
+use serde::Deserialize;
+use serde_json::Value;
+
+#[derive(Deserialize)]
+struct File {
+    vectors: Vec<Vector>,
+}
+
+#[derive(Deserialize)]
+struct Vector {
+    now: i64,
+    #[serde(default)]
+    secret: String,
+    #[serde(default)]
+    method: Option<String>,
+    #[serde(default)]
+    path: Option<String>,
+    public_url: Option<String>,
+    headers: BTreeMap<String, String>,
+    body: Option<String>,
+    challenge: Option<String>,
+    fetched: Option<String>,
+}
+
+/// A vector joined with its keys, and the request as text.
+struct Case {
+    provider: &'static Provider,
+    keys: Keys,
+    now: Now,
+    text: Vec<u8>,
+    whole: Request,
+    digest: [u8; 32],
+}
+
+#[derive(Clone, PartialEq)]
+struct Request {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Request {
+    /// `METHOD TARGET`, headers, an empty line, the body.
+    fn parse(text: &[u8]) -> Option<Self> {
+        let end = text.windows(2).position(|two| two == b"\n\n")?;
+        let (head, body) = (&text[..end], &text[end + 2..]);
+        let mut lines = head.split(|byte| *byte == b'\n');
+        let first = std::str::from_utf8(lines.next()?).ok()?;
+        let (method, target) = first.split_once(' ')?;
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+            headers.append(name, HeaderValue::from_bytes(&line[colon + 1..]).ok()?);
+        }
+        let uri: Uri = target.parse().ok()?;
+        target.starts_with('/').then_some(())?;
+        Some(Self {
+            method: method.parse().ok()?,
+            uri,
+            headers,
+            body: body.to_vec(),
+        })
+    }
+
+    fn head(&self) -> Head<'_> {
+        Head {
+            method: &self.method,
+            uri: &self.uri,
+            headers: &self.headers,
+        }
+    }
+
+    fn digest(&self, keys: &Keys, now: &Now) -> Option<[u8; 32]> {
+        let mut pending = keys.open(self.head(), now).ok()?;
+        pending.update(&self.body);
+        // Keys that are published are for tests of their own.
+        if pending.need(&self.body).ok()?.is_some() {
+            return None;
+        }
+        Some(pending.finish(&self.body, None).ok()?.digest)
+    }
+
+    fn header(&self, name: &HeaderName) -> Vec<&[u8]> {
+        let values = self.headers.get_all(name).iter();
+        values.map(HeaderValue::as_bytes).collect()
+    }
+
+    fn query(&self, name: &str) -> Vec<String> {
+        pairs(self.uri.query().unwrap_or_default().as_bytes(), name)
+    }
+
+    fn json(&self, pointer: &[String]) -> Option<Value> {
+        let mut value: Value = serde_json::from_slice(&self.body).ok()?;
+        for key in pointer {
+            value = match value {
+                Value::Array(mut items) => {
+                    let at: usize = key.parse().ok()?;
+                    (at < items.len()).then(|| items.swap_remove(at))?
+                }
+                Value::Object(mut members) => members.remove(key)?,
+                _ => return None,
+            };
+        }
+        (!value.is_null() && value != "").then_some(value)
+    }
+
+    /// What the app reads in the place of one part of the signed text.
+    fn read(&self, part: &Part) -> Read<'_> {
+        match part {
+            Part::Body | Part::BodyDigest(..) | Part::BodyJsonString => Read::Body(&self.body),
+            Part::Method => Read::Text(self.method.to_string()),
+            Part::Path | Part::UrlNoQuery => Read::Text(self.uri.path().to_owned()),
+            Part::PathQuery | Part::Url => Read::Text(self.uri.to_string()),
+            Part::Header(name) => Read::Header(self.header(name)),
+            Part::Query(name) => Read::Pairs(self.query(name)),
+            Part::Form(name) => Read::Pairs(pairs(&self.body, name)),
+            Part::Json(pointer) => Read::Json(self.json(pointer)),
+            // Not one value, or held by the digest alone.
+            _ => Read::Nothing,
+        }
+    }
+}
+
+#[derive(PartialEq, Debug)]
+enum Read<'a> {
+    Nothing,
+    Body(&'a [u8]),
+    Text(String),
+    Header(Vec<&'a [u8]>),
+    Pairs(Vec<String>),
+    Json(Option<Value>),
+}
+
+fn pairs(text: &[u8], name: &str) -> Vec<String> {
+    let all = form_urlencoded::parse(text).filter(|(key, _)| key == name);
+    all.map(|(_, value)| value.into_owned())
+        .filter(|value| !value.is_empty())
+        .collect()
+}
+
+impl Case {
+    fn new(provider: &'static Provider, vector: Vector) -> Option<Self> {
+        if vector.challenge.is_some() || vector.fetched.is_some() {
+            return None;
+        }
+        let entry = SecretEntry {
+            label: "1".into(),
+            secret: Secret::new(vector.secret.into_bytes()),
+            not_before_ms: None,
+            until_ms: None,
+            span: Span::default(),
+        };
+        let public_url = vector.public_url.as_deref();
+        let keys = Keys::new(
+            &provider.scheme,
+            &[entry],
+            public_url,
+            // Which time is the right one is for the signature to say here.
+            Duration::from_secs(1_000_000_000),
+        );
+        let method = vector.method.unwrap_or_else(|| "POST".to_owned());
+        let target = vector.path.unwrap_or_else(|| "/webhook".to_owned());
+        let mut text = format!("{method} {target}\n");
+        for (name, value) in &vector.headers {
+            text.push_str(&format!("{name}:{value}\n"));
+        }
+        text.push('\n');
+        text.push_str(&vector.body?);
+        let (keys, now) = (keys.ok()?, Now::at_unix_seconds(vector.now));
+        let whole = Request::parse(text.as_bytes())?;
+        Some(Self {
+            provider,
+            digest: whole.digest(&keys, &now)?,
+            keys,
+            now,
+            text: text.into_bytes(),
+            whole,
+        })
+    }
+
+    /// Holds what was taken against what was signed.
+    fn check(&self, taken: &Request) {
+        let id = &self.provider.id;
+        if is_beyond(&taken.body) {
+            return;
+        }
+        let Some(template) = self.provider.scheme.template() else {
+            return self.check_token(taken);
+        };
+        template.visit(&mut |part| {
+            let (now, then) = (taken.read(part), self.whole.read(part));
+            let body = taken.body.escape_ascii();
+            assert_eq!(now, then, "{id}: taken, and {part:?} is another one: {body}");
+        });
+        self.check_identity(taken);
+    }
+
+    /// The id that dedup uses is the one that the app reads.
+    fn check_identity(&self, taken: &Request) {
+        let rules = IdentityRules::compile(&self.provider.scheme);
+        let read = rules.read(&taken.head(), &taken.body, true);
+        let Some(found) = read.ok().and_then(|identity| identity.event_id) else {
+            return;
+        };
+        let fields = self.provider.scheme.event_id.iter();
+        let texts: Vec<String> = fields
+            .filter_map(|field| match field {
+                Field::Json(pointer) => taken.json(pointer).map(|value| match value {
+                    Value::String(text) => text,
+                    value => value.to_string(),
+                }),
+                Field::Form(name) => pairs(&taken.body, name).pop(),
+                Field::Query(name) => taken.query(name).pop(),
+                Field::Header(name) => taken
+                    .header(name)
+                    .pop()
+                    .map(|value| String::from_utf8_lossy(value).trim().to_owned()),
+                Field::Claim(_) => None,
+            })
+            .collect();
+        let is_read = texts.iter().any(|text| *text == found.as_str());
+        assert!(
+            texts.is_empty() || is_read,
+            "{}: the app reads other ids: {texts:?}, {:?}",
+            self.provider.id,
+            found.as_str()
+        );
+    }
+
+    /// A token signs nothing, but has to be there whole.
+    fn check_token(&self, taken: &Request) {
+        let Family::Token(_) = &self.provider.scheme.family else {
+            return;
+        };
+        for name in self.keys.scheme().headers() {
+            let is_token = !self
+                .provider
+                .scheme
+                .event_id
+                .iter()
+                .chain(&self.provider.scheme.event_type)
+                .chain(&self.provider.scheme.version)
+                .any(|field| *field == Field::Header(name.clone()));
+            if is_token {
+                let (now, then) = (taken.header(name), self.whole.header(name));
+                let same = now.len() == 1 && then.len() == 1 && is_near(now[0], then[0]);
+                assert!(same, "{}: taken without its token", self.provider.id);
+            }
+        }
+    }
+}
+
+/// Well-formed, but with a number such as `1e999`, which parsers read as they like.
+fn is_beyond(body: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(body).is_err()
+        && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
+}
+
+/// The name of an authentication scheme has no case (RFC 9110, section 11.1).
+fn is_near(now: &[u8], then: &[u8]) -> bool {
+    let after = |value: &[u8]| {
+        let at = value.iter().position(|byte| *byte == b' ');
+        value[at.map_or(0, |at| at + 1)..].to_vec()
+    };
+    after(now) == after(then)
+}
+
+static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
+    let mut cases = Vec::new();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../src/providers");
+    for provider in providers::all() {
+        let text = std::fs::read_to_string(format!("{folder}/{}.toml", provider.id)).unwrap();
+        let file: File = toml::from_str(&text).unwrap();
+        let vectors = file.vectors.into_iter();
+        cases.extend(vectors.filter_map(|vector| Case::new(provider, vector)));
+    }
+    assert!(cases.len() > 180, "{} cases", cases.len());
+    cases
+});
+
+fuzz_target!(|input: (u16, Vec<(u16, u8, Vec<u8>)>)| {
+    let (which, edits) = input;
+    let case = &CASES[usize::from(which) % CASES.len()];
+    let mut text = case.text.clone();
+    for (at, cut, put) in edits.into_iter().take(8) {
+        let at = usize::from(at) % (text.len() + 1);
+        let end = (at + usize::from(cut)).min(text.len());
+        text.splice(at..end, put);
+    }
+    let Some(request) = Request::parse(&text) else {
+        return;
+    };
+    if let Some(digest) = request.digest(&case.keys, &case.now) {
+        // Elsewhere a body that is not signed is in the digest, since all of a token may stand before many bodies.
+        let is_signed = match &case.provider.scheme.family {
+            Family::Token(_) => false,
+            Family::Jwt(_) => case.provider.scheme.signs_body(),
+            _ => true,
+        };
+        if is_signed || request.body == case.whole.body {
+            assert_eq!(digest, case.digest, "{}: forged", case.provider.id);
+        }
+        case.check(&request);
+    } else {
+        assert!(request != case.whole, "{}: not taken", case.provider.id);
+    }
+});
