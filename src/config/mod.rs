@@ -15,6 +15,7 @@ mod route;
 mod schemas;
 mod secrets;
 mod server;
+mod sign_upstream;
 mod tls;
 mod trust;
 mod upstream;

@@ -18,6 +18,7 @@ use crate::model::secret::Secret;
 use crate::providers::Provider;
 use crate::providers::challenge::OnChallenge;
 use crate::scheme::spec::Spec;
+use crate::scheme::standard::SigningKey;
 
 /// One whole config file.
 pub struct Config {
@@ -190,6 +191,8 @@ pub struct Route {
     pub versions: Option<Patterns>,
     /// What bodies must be like, by event type; each whose pattern matches counts.
     pub schemas: Vec<(Glob, Arc<Schema>)>,
+    /// Keys that sign what is forwarded; none: it is not signed.
+    pub sign_upstream: Vec<Arc<SigningKey>>,
     /// Where verified requests go.
     pub upstream: Upstream,
 }

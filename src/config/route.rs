@@ -6,7 +6,9 @@ use http::Method;
 
 use crate::config::Context;
 use crate::config::model::{Enforce, PathRule, Route};
-use crate::config::{dedup, filter, schemas, secrets, trust, upstream, verification};
+use crate::config::{
+    dedup, filter, schemas, secrets, sign_upstream, trust, upstream, verification,
+};
 use crate::criteria::json;
 use crate::criteria::schema::Schema;
 use crate::document::key::{Key, Kind, Section};
@@ -56,6 +58,7 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
     let filter = filter::read(table, origin);
     let schemas = schemas::read(table, origin, context);
     let max_body = check_parsed(table, max_body, &schemas);
+    let sign_upstream = sign_upstream::read(table, origin, context);
     let upstream = upstream::read(table);
     refuse_later_keys(table);
     table.deny_unknown();
@@ -82,6 +85,7 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
         events: filter.events,
         versions: filter.versions,
         schemas,
+        sign_upstream,
         upstream: upstream?,
     };
     Some(PlacedRoute {
@@ -258,13 +262,7 @@ fn refuse_later_keys(table: &mut Table<'_>) {
             }
         });
     }
-    let later = [
-        "destinations",
-        "answer_within",
-        "when",
-        "sign_upstream",
-        "resign",
-    ];
+    let later = ["destinations", "answer_within", "when", "resign"];
     for name in later {
         table.refuse(name, |_| {
             Fault::new(
@@ -304,6 +302,7 @@ pub(super) static SECTION: Section = Section {
         &MODE,
         &verification::ON_CHALLENGE,
         &verification::VERIFY_TOKEN,
+        &sign_upstream::SIGN_UPSTREAM,
         &upstream::UPSTREAM,
         &upstream::CONNECT_TIMEOUT,
         &upstream::TIMEOUT,

@@ -10,7 +10,7 @@ use crate::document::report::Report;
 use crate::document::suggest;
 
 /// What a key has in its name where its value may be a secret, rightly or by mistake.
-const SECRET_WORDS: [&str; 4] = ["secret", "token", "passw", "_key"];
+const SECRET_WORDS: [&str; 5] = ["secret", "token", "passw", "_key", "sign_upstream"];
 
 /// Keys below a secret's table whose text says where the secret stands, not what it is.
 const PLACES: [&str; 12] = [

@@ -10,6 +10,7 @@
 mod request;
 mod response;
 mod retry;
+mod stamp;
 mod target;
 
 use std::time::Duration;

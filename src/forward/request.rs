@@ -11,9 +11,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body_util::Full;
 
 use crate::forward::ForwardError;
+use crate::forward::stamp::Stamper;
 use crate::forward::target::Target;
 use crate::gate::event::EventParts;
-use crate::model::ids::RequestId;
+use crate::model::ids::{EventId, RequestId};
 use crate::net::headers::{REQUEST_ID, request_id_value, vet_request_headers};
 
 const ROUTE: HeaderName = HeaderName::from_static("hookgate-route");
@@ -26,7 +27,7 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// How many headers the gate adds at most: room is made once.
-const ADDED: usize = 10;
+const ADDED: usize = 13;
 
 /// A type that is longer says nothing, and a header of the length of a body would be refused by the app.
 const MAX_EVENT_TYPE: usize = 255;
@@ -42,8 +43,16 @@ pub(super) fn verified(
 ) -> Result<Request<OutBody>, ForwardError> {
     let event_id = parts.event_id.take();
     let event_type = parts.event_type.take();
+    let signed = target.stamper.as_ref().map(|stamper| {
+        // The body is counted, not copied.
+        (stamper, parts.digest, parts.body.clone())
+    });
     let mut request = common(parts, target, request_id)?;
     let headers = request.headers_mut();
+    if let Some((stamper, digest, body)) = signed {
+        let id = event_id.as_ref().map(EventId::as_str);
+        stamper.stamp(headers, id, &digest, &body);
+    }
     if let Some(id) = event_id.and_then(|id| HeaderValue::from_str(id.as_str()).ok()) {
         headers.insert(EVENT_ID, id);
     }
@@ -76,6 +85,9 @@ fn common(
     let mut headers = parts.headers;
     vet_request_headers(&mut headers, &target.protected);
     headers.reserve(ADDED);
+    if target.stamper.is_some() {
+        Stamper::clear(&mut headers);
+    }
     let sent_host = headers.insert(HOST, target.host.clone());
     let asked_host = match parts.uri.authority() {
         Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),

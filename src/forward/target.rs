@@ -7,6 +7,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Uri};
 
 use crate::config::model::{PathRule, Route, Upstream};
+use crate::forward::stamp::Stamper;
 use crate::net::client::{Client, ClientError, Pool, PoolKey};
 
 /// The compiled upstream of one route.
@@ -18,6 +19,8 @@ pub struct Target {
     /// Headers that reach the app whatever they are called: the scheme reads them.
     pub(super) protected: Vec<HeaderName>,
     pub(super) pass_error_bodies: bool,
+    /// None where the route signs nothing.
+    pub(super) stamper: Option<Stamper>,
     path: TargetPath,
 }
 
@@ -65,6 +68,7 @@ impl Target {
             provider: header(provider)?,
             protected: route.scheme.headers(),
             pass_error_bodies: route.upstream.pass_error_bodies,
+            stamper: Stamper::new(&route.sign_upstream),
             path: TargetPath::new(&route.path, route.upstream.url.path())
                 .ok_or(TargetError::Url)?,
         })

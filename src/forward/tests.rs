@@ -152,6 +152,7 @@ fn route(url: &str, path: PathRule) -> Route {
         enforce: Enforce::Block,
         verify_token: None,
         on_challenge: None,
+        sign_upstream: Vec::new(),
         events: None,
         versions: None,
         schemas: Vec::new(),
@@ -197,6 +198,7 @@ fn parts(headers: &[(&str, &str)], body: &[u8]) -> Box<EventParts> {
         },
         event_id: EventId::parse("evt_1"),
         event_type: Some("order.paid".into()),
+        digest: [0; 32],
     })
 }
 

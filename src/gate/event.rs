@@ -32,6 +32,8 @@ pub struct EventParts {
     pub event_id: Option<EventId>,
     /// The provider's type of it.
     pub event_type: Option<Box<str>>,
+    /// Names the signed bytes; zeros where nobody signed them.
+    pub digest: [u8; 32],
 }
 
 impl EventParts {

@@ -286,13 +286,13 @@ async fn after_signature(
 ) -> Result<Admission, Stop> {
     match claim(rules, &request, &signed.digest, verdict).await {
         Ok(Claimed::New(claim)) => {
-            let event = identified(request, verdict);
+            let event = identified(request, signed, verdict);
             Ok(Admission::Event(event, claim))
         }
         Ok(Claimed::Duplicate(status)) if rules.is_monitored() => {
             // Monitor mode changes nothing for the app, which got every copy before.
             verdict.decision = Decision::Monitored(Reject::Duplicate { status });
-            let event = identified(request, verdict);
+            let event = identified(request, signed, verdict);
             Ok(Admission::Event(event, None))
         }
         Ok(Claimed::Duplicate(status)) => {
@@ -301,7 +301,7 @@ async fn after_signature(
         }
         Ok(Claimed::Filtered(by)) if rules.is_monitored() => {
             verdict.decision = Decision::Monitored(Reject::Filtered { by });
-            let event = identified(request, verdict);
+            let event = identified(request, signed, verdict);
             Ok(Admission::Event(event, None))
         }
         Ok(Claimed::Filtered(by)) => {
@@ -383,11 +383,13 @@ fn read_request(parts: Parts, body: Bytes, verdict: &Verdict) -> Box<EventParts>
         source: verdict.source,
         event_id: None,
         event_type: None,
+        digest: [0; 32],
     })
 }
 
 /// A request that passed every check, under the id and the type that were read from it.
-fn identified(mut parts: Box<EventParts>, verdict: &Verdict) -> Event {
+fn identified(mut parts: Box<EventParts>, signed: &Signed, verdict: &Verdict) -> Event {
+    parts.digest = signed.digest;
     parts.event_id.clone_from(&verdict.event_id);
     parts.event_type.clone_from(&verdict.event_type);
     Event { parts }

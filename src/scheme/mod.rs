@@ -23,6 +23,7 @@ pub mod pick;
 mod public_key;
 pub mod remote;
 mod sign;
+pub mod standard;
 mod template;
 mod text;
 mod token;

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use crate::harness::LIMIT;
 use crate::harness::app::{App, Behaviour, Recorded, Refusing, by, ok, respond, sequence};
 use crate::harness::gate::Gate;
-use crate::harness::sender::{Hook, Provider, Sender};
+use crate::harness::sender::{Hook, Provider, Sender, mac};
+use crate::harness::unix_now;
 
 const TIMES: &str = "timeout = \"700ms\"\nconnect_timeout = \"2s\"\n";
 
@@ -404,4 +405,43 @@ async fn every_sender_gets_the_answer_to_its_own_request() {
         ended.unwrap();
     }
     assert_eq!(app.count(), 160);
+}
+
+/// Fails when a sender's own words stand under the gate's names, when the id is another for a copy, or when what was not
+/// verified is signed.
+#[tokio::test]
+async fn what_is_forwarded_carries_the_gates_own_signature() {
+    const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let app = App::start(ok());
+    let more = format!("sign_upstream = \"{KEY}\"\ndedup = false\nenforce = \"monitor\"\n");
+    let gate = gate_for(&app.url("/in"), &more).await;
+    let hook = event()
+        .with("webhook-id", "forged")
+        .with("webhook-signature", "v1,forged");
+    for client in [gate.client(), gate.client_h2()] {
+        assert_eq!(client.send(&hook).await.status, 200);
+    }
+    let seen = app.requests();
+    let key = data_encoding::BASE64.decode(&KEY.as_bytes()[6..]).unwrap();
+    for request in &seen {
+        let header = |name: &str| request.header(name).unwrap();
+        let (id, time) = (header("webhook-id"), header("webhook-timestamp"));
+        let text = [id.as_bytes(), b".", time.as_bytes(), b"."].concat();
+        let mac = mac(&key, &[&text, &request.body]);
+        let expected = format!("v1,{}", data_encoding::BASE64.encode(&mac));
+        assert_eq!(header("webhook-signature"), expected);
+        assert!(time.parse::<i64>().unwrap().abs_diff(unix_now()) < 60);
+        assert_eq!(id, header("hookgate-event-id"));
+    }
+    assert_eq!(seen[0].header("webhook-id"), seen[1].header("webhook-id"));
+    let forged = hook.flip_body_byte();
+    assert_eq!(gate.send(&forged).await.status, 200);
+    let last = app.requests().pop().unwrap();
+    assert_eq!(
+        last.header("hookgate-verdict").as_deref(),
+        Some("monitored")
+    );
+    for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
+        assert_eq!(last.header(name), None, "{name}");
+    }
 }

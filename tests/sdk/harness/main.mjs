@@ -121,7 +121,7 @@ const named = drivers.map((driver) => [driver, `${driver.language}_${driver.id}`
 const usable = named.filter(([driver]) => !driver.fault);
 const [probe] = usable.find(([driver]) => driver.language === "node" && driver.verify) ?? [];
 const app = await startApp();
-const signatures = upstreamSignatures(app);
+const signatures = upstreamSignatures(FOLDER, interpreter);
 const routes = usable.map(([driver, name]) => routeOf(driver, name, driver.secret));
 if (probe) routes.push(routeOf(probe, "self_test", probe.wrongSecret));
 const gate = await startGate(program, [...routes, ...signatures.routes], app.port);

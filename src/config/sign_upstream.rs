@@ -1,0 +1,73 @@
+//! `sign_upstream`: the keys with which the gate signs what it forwards.
+
+use std::sync::Arc;
+
+use crate::config::verification::Origin;
+use crate::config::{Context, secrets};
+use crate::document::key::{Key, Kind};
+use crate::document::table::{Fault, Table};
+use crate::scheme::standard::{ID, SIGNATURE, SigningKey, SigningKeyError, TIMESTAMP};
+
+/// Signatures on one request: one, or two while a key is changed.
+const MAX_KEYS: usize = 4;
+
+/// Reads the keys; none where the route does not sign.
+pub(super) fn read(
+    table: &mut Table<'_>,
+    origin: Option<&Origin>,
+    context: &Context,
+) -> Vec<Arc<SigningKey>> {
+    let Some(value) = table.value(&SIGN_UPSTREAM) else {
+        return Vec::new();
+    };
+    let names = origin
+        .map(|origin| origin.spec.headers())
+        .unwrap_or_default();
+    if names
+        .iter()
+        .any(|name| [ID, TIMESTAMP, SIGNATURE].contains(name))
+    {
+        value.fault(Fault::new(
+            "this sender signs in the same headers, so the app would lose the sender's own signature",
+            "remove `sign_upstream`; the app can verify the sender's signature in the same way",
+        ));
+        return Vec::new();
+    }
+    let items = value.items().unwrap_or_else(|| vec![value]);
+    if !(1..=MAX_KEYS).contains(&items.len()) {
+        value.fault(Fault::new(
+            format!("a route signs with 1 to {MAX_KEYS} keys"),
+            format!("for example `sign_upstream = {}`", SIGN_UPSTREAM.example),
+        ));
+    }
+    let mut keys = Vec::new();
+    for item in items.iter().take(MAX_KEYS) {
+        let Some(secret) = secrets::read_token(item, context) else {
+            continue;
+        };
+        match SigningKey::parse(&secret) {
+            Ok(key) => keys.push(Arc::new(key)),
+            Err(err) => item.fault(Fault::new(err.to_string(), help(err))),
+        }
+    }
+    keys
+}
+
+fn help(err: SigningKeyError) -> &'static str {
+    match err {
+        SigningKeyError::Public | SigningKeyError::NotEd25519 => {
+            "the private key of an Ed25519 pair: `whsk_` and its 32 or 64 bytes in base64"
+        }
+        _ => {
+            "make one with `echo \"whsec_$(openssl rand -base64 32)\"`, and give it to the app too"
+        }
+    }
+}
+
+pub(super) static SIGN_UPSTREAM: Key = Key {
+    name: "sign_upstream",
+    kind: Kind::OneOrMore(&Kind::Either(&Kind::Text, &Kind::Table(&secrets::SECTION))),
+    default: None,
+    example: "{ credential = \"to-app\" }",
+    doc: "Keys with which hookgate signs what it forwards, as Standard Webhooks have it (`webhook-id`, `webhook-timestamp`, `webhook-signature`): `whsec_` keys give `v1`, Ed25519 keys `whsk_` give `v1a`. Several while a key is changed.",
+};

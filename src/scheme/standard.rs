@@ -1,0 +1,185 @@
+//! Keys that sign as Standard Webhooks have it, for what the gate forwards
+//! (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>).
+//!
+//! `whsec_` and base64 is a symmetric key: `v1`, an HMAC-SHA256. `whsk_` and base64 is an Ed25519 private key: `v1a`. The
+//! signed text is `{id}.{timestamp}.{body}`.
+
+use std::fmt;
+
+use aws_lc_rs::signature::Ed25519KeyPair;
+use data_encoding::BASE64;
+use http::HeaderName;
+
+use crate::model::secret::Secret;
+use crate::scheme::mac::Mac;
+use crate::scheme::spec::Algorithm;
+
+/// The header with the id.
+pub const ID: HeaderName = HeaderName::from_static("webhook-id");
+/// The header with the seconds since the epoch.
+pub const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+/// The header with the signatures, separated by spaces.
+pub const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+
+/// The sizes of symmetric keys that the specification allows.
+const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+
+/// A key that signs.
+pub struct SigningKey(Kind);
+
+enum Kind {
+    Hmac(Box<Mac>),
+    Ed25519(Ed25519KeyPair),
+}
+
+/// Why a text is no key. Never holds any of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SigningKeyError {
+    /// Neither prefix.
+    #[error("the key begins with neither `whsec_` nor `whsk_`")]
+    Prefix,
+    /// The half that verifies.
+    #[error("`whpk_` is a public key, which the app verifies with; the private key signs")]
+    Public,
+    /// Not base64.
+    #[error("what follows the prefix is not base64")]
+    Encoding,
+    /// A symmetric key of a wrong size.
+    #[error("a `whsec_` key has 24 to 64 bytes, not {0}")]
+    Size(usize),
+    /// No Ed25519 key.
+    #[error(
+        "a `whsk_` key is an Ed25519 private key: 32 bytes, or 64 with the public key behind it"
+    )]
+    NotEd25519,
+}
+
+impl SigningKey {
+    /// Reads a key as people write it.
+    ///
+    /// # Errors
+    /// See [`SigningKeyError`].
+    pub fn parse(text: &Secret) -> Result<Self, SigningKeyError> {
+        let text = text.expose();
+        let decode = |text: &[u8]| {
+            let decoded = BASE64.decode(text);
+            decoded
+                .map(Secret::new)
+                .map_err(|_| SigningKeyError::Encoding)
+        };
+        if let Some(text) = text.strip_prefix(b"whsec_") {
+            let key = decode(text)?;
+            let size = key.expose().len();
+            let mac = Mac::new(Algorithm::Sha256, key.expose());
+            let mac = mac.filter(|_| KEY_BYTES.contains(&size));
+            return Ok(Self(Kind::Hmac(Box::new(
+                mac.ok_or(SigningKeyError::Size(size))?,
+            ))));
+        }
+        if let Some(text) = text.strip_prefix(b"whsk_") {
+            let key = decode(text)?;
+            let pair = match key.expose().split_at_checked(32) {
+                Some((seed, [])) => Ed25519KeyPair::from_seed_unchecked(seed),
+                Some((seed, public)) => Ed25519KeyPair::from_seed_and_public_key(seed, public),
+                None => return Err(SigningKeyError::NotEd25519),
+            };
+            let pair = pair.map_err(|_| SigningKeyError::NotEd25519)?;
+            return Ok(Self(Kind::Ed25519(pair)));
+        }
+        Err(match text.starts_with(b"whpk_") {
+            true => SigningKeyError::Public,
+            false => SigningKeyError::Prefix,
+        })
+    }
+
+    /// One signature as it stands in the header. Ed25519 needs the text in one piece, so only `v1a` copies the body.
+    #[must_use]
+    pub fn sign(&self, id: &str, timestamp: &str, body: &[u8]) -> Option<String> {
+        let pieces = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body];
+        match &self.0 {
+            Kind::Hmac(keyed) => {
+                let mut mac = Mac::clone(keyed);
+                pieces.iter().for_each(|piece| mac.update(piece));
+                let mac = mac.finish()?;
+                Some(format!("v1,{}", BASE64.encode(mac.as_bytes())))
+            }
+            Kind::Ed25519(pair) => {
+                let signature = pair.sign(&pieces.concat());
+                Some(format!("v1a,{}", BASE64.encode(signature.as_ref())))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningKey")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::signature::{ED25519, KeyPair, UnparsedPublicKey};
+
+    use super::*;
+
+    fn key(text: &str) -> Result<SigningKey, SigningKeyError> {
+        SigningKey::parse(&Secret::new(text.as_bytes().to_vec()))
+    }
+
+    /// The specification's own example, which its libraries test with.
+    #[test]
+    fn the_known_signature_is_made() {
+        let key = key("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let signature = key.sign(
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            "1614265330",
+            br#"{"test": 2432232314}"#,
+        );
+        assert_eq!(
+            signature.unwrap(),
+            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+        );
+    }
+
+    #[test]
+    fn an_ed25519_key_signs_in_both_forms() {
+        let seed = [7; 32];
+        let pair = Ed25519KeyPair::from_seed_unchecked(&seed).unwrap();
+        let public = pair.public_key().as_ref();
+        for bytes in [seed.to_vec(), [&seed, public].concat()] {
+            let key = key(&format!("whsk_{}", BASE64.encode(&bytes))).unwrap();
+            let signature = key.sign("evt_1", "1700000000", b"{}").unwrap();
+            let signature = signature.strip_prefix("v1a,").unwrap();
+            let signature = BASE64.decode(signature.as_bytes()).unwrap();
+            UnparsedPublicKey::new(&ED25519, public)
+                .verify(b"evt_1.1700000000.{}", &signature)
+                .unwrap();
+        }
+        let wrong = [&seed[..], &[1; 32]].concat();
+        let wrong = key(&format!("whsk_{}", BASE64.encode(&wrong)));
+        assert_eq!(wrong.unwrap_err(), SigningKeyError::NotEd25519);
+    }
+
+    #[test]
+    fn other_texts_are_no_keys() {
+        for (text, error) in [
+            ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", SigningKeyError::Prefix),
+            (
+                "whpk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+                SigningKeyError::Public,
+            ),
+            (
+                "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLa!w",
+                SigningKeyError::Encoding,
+            ),
+            ("whsec_MfKQ9r8GKYqr", SigningKeyError::Size(9)),
+            (
+                "whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+                SigningKeyError::NotEd25519,
+            ),
+        ] {
+            assert_eq!(key(text).unwrap_err(), error, "{text}");
+        }
+    }
+}
