@@ -14,7 +14,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 
-use crate::forward::{ForwardError, Forwarded, Target, forward, forward_unverified};
+use crate::forward::{ForwardError, Forwarded, Targets, forward, forward_unverified};
 use crate::gate::dedup::Claim;
 use crate::gate::event::{Event, Unverified};
 use crate::gate::reject::Reject;
@@ -40,7 +40,7 @@ pub struct Generation {
     /// The checks.
     pub gate: Gate,
     /// Where each route forwards to, and its counts, by the index of the route.
-    pub routes: Vec<(Target, Arc<RouteCounters>)>,
+    pub routes: Vec<(Targets, Arc<RouteCounters>)>,
     /// The path that is answered 200 to load balancers.
     pub health: Option<String>,
     /// Requests that are worked on at the same time.
@@ -234,7 +234,9 @@ impl Forwarding {
         let id = self.verdict.request_id;
         let ended = {
             let exchange = pin!(async {
-                let (target, _) = self.generation.routes.get(event.parts().route)?;
+                let (targets, _) = self.generation.routes.get(event.parts().route)?;
+                let version = self.verdict.event_version.as_deref();
+                let target = targets.of(event.parts().event_type.as_deref(), version);
                 // The requests that are ready are all checked before the first of them is written to its app: the code of
                 // one stage stays in the processor's cache, and an app is woken once for several.
                 tokio::task::yield_now().await;
@@ -254,7 +256,9 @@ impl Forwarding {
         let id = self.verdict.request_id;
         let index = self.verdict.route_index.unwrap_or(usize::MAX);
         match self.generation.routes.get(index) {
-            Some((target, _)) => {
+            Some((targets, _)) => {
+                // Nobody vouches for what it says of itself.
+                let target = targets.of(None, None);
                 let result = forward_unverified(request, target, id).await;
                 self.finish(result)
             }

@@ -4,7 +4,7 @@
 use crate::app::StartError;
 use crate::app::state::State;
 use crate::config::model::Config;
-use crate::forward::Target;
+use crate::forward::Targets;
 use crate::gate::Gate;
 use crate::gate::route::RouteTable;
 use crate::gate::rules::Rules;
@@ -23,7 +23,7 @@ pub(super) fn build(
     let mut routes = Vec::with_capacity(config.routes.len());
     for route in config.routes {
         let name = route.name.clone();
-        let target = Target::build(&route, client).map_err(|source| StartError::Upstream {
+        let target = Targets::build(&route, client).map_err(|source| StartError::Upstream {
             route: name.clone(),
             source,
         })?;

@@ -19,6 +19,7 @@ mod sign_upstream;
 mod tls;
 mod trust;
 mod upstream;
+mod upstreams;
 mod verification;
 
 use std::fs::File;
@@ -110,7 +111,10 @@ pub fn examine(path: &Path) -> Examined {
         upstreams: config
             .routes
             .into_iter()
-            .map(|route| route.upstream)
+            .flat_map(|route| {
+                let others = route.branches.into_iter().map(|branch| branch.upstream);
+                std::iter::once(route.upstream).chain(others)
+            })
             .collect(),
     }
 }

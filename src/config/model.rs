@@ -195,6 +195,8 @@ pub struct Route {
     pub sign_upstream: Vec<Arc<SigningKey>>,
     /// Where verified requests go.
     pub upstream: Upstream,
+    /// Where some of them go instead: the first that matches counts.
+    pub branches: Vec<Branch>,
 }
 
 /// `path` or `prefix`.
@@ -262,6 +264,16 @@ pub enum Enforce {
     Block,
     /// What fails a check is recorded and forwarded all the same.
     Monitor,
+}
+
+/// Another app for some of a route's events.
+pub struct Branch {
+    /// Their types; none: every type.
+    pub events: Option<Patterns>,
+    /// Their versions; none: every version.
+    pub versions: Option<Patterns>,
+    /// Where they go.
+    pub upstream: Upstream,
 }
 
 /// Where verified requests go.

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value as Json, json};
 
 use crate::config::{
-    ADMIN, LOG, ROUTES, SERVER, TLS, admin, dedup, log, route, secrets, server, tls,
+    ADMIN, LOG, ROUTES, SERVER, TLS, admin, dedup, log, route, secrets, server, tls, upstreams,
 };
 use crate::document::key::{Key, Kind, Section};
 use crate::scheme::parse;
@@ -21,13 +21,14 @@ static ROOT: Section = Section {
 };
 
 /// The sections of the reference, in its order.
-static SECTIONS: [&Section; 9] = [
+static SECTIONS: [&Section; 10] = [
     &server::SECTION,
     &tls::SECTION,
     &tls::CERTIFICATE_SECTION,
     &admin::SECTION,
     &log::SECTION,
     &route::SECTION,
+    &upstreams::SECTION,
     &secrets::SECTION,
     &dedup::SECTION,
     &parse::keys::SECTION,
@@ -426,13 +427,17 @@ mod tests {
             "tls.certificates" => {
                 format!("{route}[[tls.certificates]]\ncert = \"a\"\nkey = \"b\"\n")
             }
+            "routes.NAME.upstreams" => {
+                let row = "url = \"http://127.0.0.1/\"\nevents = [\"*\"]\n";
+                format!("{route}[[routes.a.upstreams]]\n{row}")
+            }
             "tls" => format!("{route}[tls]\ncert = \"a\"\nkey = \"b\"\n"),
             "admin" => format!("{route}[admin]\nlisten = \"127.0.0.1:9180\"\n"),
             _ => format!("{route}[{path}]\n"),
         };
         // A key must not stand there twice.
         let start = format!("{name} = ");
-        let last = base.rfind('[').unwrap_or(0);
+        let last = base.rfind("\n[").unwrap_or(0);
         let (head, tail) = base.split_at(last);
         let kept: String = tail
             .split_inclusive('\n')

@@ -7,7 +7,7 @@ use http::Method;
 use crate::config::Context;
 use crate::config::model::{Enforce, PathRule, Route};
 use crate::config::{
-    dedup, filter, schemas, secrets, sign_upstream, trust, upstream, verification,
+    dedup, filter, schemas, secrets, sign_upstream, trust, upstream, upstreams, verification,
 };
 use crate::criteria::json;
 use crate::criteria::schema::Schema;
@@ -60,6 +60,7 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
     let max_body = check_parsed(table, max_body, &schemas);
     let sign_upstream = sign_upstream::read(table, origin, context);
     let upstream = upstream::read(table);
+    let branches = upstreams::read(table, origin, upstream.as_ref());
     refuse_later_keys(table);
     table.deny_unknown();
     let (path, verification) = (path?, verification?);
@@ -87,6 +88,7 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
         schemas,
         sign_upstream,
         upstream: upstream?,
+        branches,
     };
     Some(PlacedRoute {
         route,
@@ -304,6 +306,7 @@ pub(super) static SECTION: Section = Section {
         &verification::VERIFY_TOKEN,
         &sign_upstream::SIGN_UPSTREAM,
         &upstream::UPSTREAM,
+        &upstreams::UPSTREAMS,
         &upstream::CONNECT_TIMEOUT,
         &upstream::TIMEOUT,
         &upstream::POOL_IDLE_TIMEOUT,

@@ -19,7 +19,7 @@ use http::{Request, StatusCode};
 
 use crate::forward::request::OutBody;
 use crate::forward::response::Relay;
-pub use crate::forward::target::{Target, TargetError};
+pub use crate::forward::target::{Target, TargetError, Targets};
 use crate::gate::event::{Event, Unverified};
 use crate::model::clock;
 use crate::model::ids::RequestId;

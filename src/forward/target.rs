@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue, Uri};
 
 use crate::config::model::{PathRule, Route, Upstream};
 use crate::forward::stamp::Stamper;
+use crate::model::glob::Patterns;
 use crate::net::client::{Client, ClientError, Pool, PoolKey};
 
 /// The compiled upstream of one route.
@@ -22,6 +23,42 @@ pub struct Target {
     /// None where the route signs nothing.
     pub(super) stamper: Option<Stamper>,
     path: TargetPath,
+}
+
+/// Where the events of one route go: the first branch that matches, else the route's own app.
+pub struct Targets {
+    usual: Target,
+    branches: Vec<(Option<Patterns>, Option<Patterns>, Target)>,
+}
+
+impl Targets {
+    /// Compiles the upstreams of a route; opens no connection.
+    ///
+    /// # Errors
+    /// As for [`Target::build`].
+    pub fn build(route: &Route, client: &Client) -> Result<Self, TargetError> {
+        let branches = route.branches.iter().map(|branch| {
+            let target = Target::to(&branch.upstream, route, client)?;
+            Ok((branch.events.clone(), branch.versions.clone(), target))
+        });
+        Ok(Self {
+            usual: Target::build(route, client)?,
+            branches: branches.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The app for an event. What has no type matches no list of types.
+    #[must_use]
+    pub fn of(&self, event_type: Option<&str>, version: Option<&str>) -> &Target {
+        let admits = |patterns: &Option<Patterns>, text: Option<&str>| match patterns {
+            None => true,
+            Some(patterns) => text.is_some_and(|text| patterns.admit(text)),
+        };
+        let mut branches = self.branches.iter();
+        let found = branches
+            .find(|(events, versions, _)| admits(events, event_type) && admits(versions, version));
+        found.map_or(&self.usual, |(_, _, target)| target)
+    }
 }
 
 /// Why a target cannot be built.
@@ -53,8 +90,12 @@ impl Target {
     ///
     /// See `TargetError`; a route that `config` has checked gives none but for missing root certificates.
     pub fn build(route: &Route, client: &Client) -> Result<Self, TargetError> {
-        let authority = route.upstream.url.authority().ok_or(TargetError::Url)?;
-        let key = pool_key(&route.upstream, authority).ok_or(TargetError::Url)?;
+        Self::to(&route.upstream, route, client)
+    }
+
+    fn to(upstream: &Upstream, route: &Route, client: &Client) -> Result<Self, TargetError> {
+        let authority = upstream.url.authority().ok_or(TargetError::Url)?;
+        let key = pool_key(upstream, authority).ok_or(TargetError::Url)?;
         let pool = client.pool(key).map_err(TargetError::Client)?;
         let provider = match &route.provider {
             Some(provider) => provider.id.as_str(),
@@ -67,10 +108,9 @@ impl Target {
             route: header(route.name.as_str())?,
             provider: header(provider)?,
             protected: route.scheme.headers(),
-            pass_error_bodies: route.upstream.pass_error_bodies,
+            pass_error_bodies: upstream.pass_error_bodies,
             stamper: Stamper::new(&route.sign_upstream),
-            path: TargetPath::new(&route.path, route.upstream.url.path())
-                .ok_or(TargetError::Url)?,
+            path: TargetPath::new(&route.path, upstream.url.path()).ok_or(TargetError::Url)?,
         })
     }
 

@@ -153,6 +153,7 @@ fn route(url: &str, path: PathRule) -> Route {
         verify_token: None,
         on_challenge: None,
         sign_upstream: Vec::new(),
+        branches: Vec::new(),
         events: None,
         versions: None,
         schemas: Vec::new(),

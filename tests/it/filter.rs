@@ -161,3 +161,44 @@ async fn the_type_in_a_header_counts_where_the_provider_has_it_there() {
     assert!(is_filtered(&gate.send(&event.event("/rest")).await));
     assert_eq!(app.count(), 1);
 }
+
+/// Fails when the first row always counts, none does, or a row is asked for its types only.
+#[tokio::test]
+async fn the_first_row_that_matches_gets_the_event() {
+    let (usual, payouts, old) = (App::start(ok()), App::start(ok()), App::start(ok()));
+    let rows = format!(
+        "upstreams = [{{ url = \"{}\", events = [\"payout.*\"], versions = [\"2025-*\"] }}, {{ url = \"{}\", versions = [\"2019-*\"] }}]",
+        payouts.url("/p"),
+        old.url("/o")
+    );
+    let gate = Gate::start(&route(&usual, &rows)).await;
+    for (id, event_type, version) in [
+        ("evt_1", "payout.paid", "2025-01-02"),
+        ("evt_2", "payout.paid", "2019-01-02"),
+        ("evt_3", "payout.paid", "2024-01-02"),
+        ("evt_4", "invoice.paid", "2025-01-02"),
+    ] {
+        assert!(!is_filtered(
+            &gate.send(&stripe(id, event_type, version)).await
+        ));
+    }
+    // Without type and version nothing but the usual app is sure.
+    let body = br#"{"id":"evt_5"}"#;
+    let bare = Sender::new(Provider::Stripe).sign("/hook", "evt_5", body);
+    assert_eq!(gate.send(&bare).await.status, 200);
+    let ids = |app: &App| -> Vec<_> {
+        let all = app.requests();
+        all.iter()
+            .map(|one| one.header("hookgate-event-id").unwrap())
+            .collect()
+    };
+    assert_eq!(ids(&payouts), ["evt_1"]);
+    assert_eq!(ids(&old), ["evt_2"]);
+    assert_eq!(ids(&usual), ["evt_3", "evt_4", "evt_5"]);
+    // One window for all of them: a copy goes nowhere.
+    let copy = gate
+        .send(&stripe("evt_1", "payout.paid", "2025-01-02"))
+        .await;
+    assert_eq!(copy.header("hookgate-duplicate"), Some("true"));
+    assert_eq!(payouts.count(), 1);
+}
