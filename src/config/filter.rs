@@ -1,6 +1,9 @@
 //! The keys of a route that say which of its verified events the app gets.
 
+use std::sync::Arc;
+
 use crate::config::verification::Origin;
+use crate::criteria::when::{When, WhenError};
 use crate::document::key::{Key, Kind};
 use crate::document::table::{Fault, Table};
 use crate::document::value;
@@ -12,6 +15,31 @@ use crate::scheme::spec::{Field, Spec};
 pub(super) struct Filter {
     pub(super) events: Option<Patterns>,
     pub(super) versions: Option<Patterns>,
+}
+
+/// Reads the condition of a route.
+pub(super) fn when(table: &mut Table<'_>) -> Option<Arc<When>> {
+    let when = table.read(&WHEN, |value| {
+        let text = value::text(value)?;
+        When::compile(&text).map_err(|err| Fault::new(err.to_string(), when_help(&err)))
+    });
+    when.map(Arc::new)
+}
+
+fn when_help(err: &WhenError) -> &'static str {
+    match err {
+        WhenError::Unknown(_) => {
+            "there are `method`, `path`, `query`, `headers`, `event`, `body`, `provider`, `route`, `source`, and the functions of CEL"
+        }
+        WhenError::Nested => "loop over one list only, or leave it to the app",
+        WhenError::Pattern => "write the pattern into the expression",
+        WhenError::NotBool => {
+            "compare it with something, for example `event.type == \"invoice.paid\"`"
+        }
+        WhenError::TooLong | WhenError::Syntax(_) => {
+            "an expression of CEL, for example `body.amount > 100 && event.type == \"invoice.paid\"`"
+        }
+    }
 }
 
 /// Reads the patterns of a table. Without an origin, whose own error is told elsewhere, only their form is checked.
@@ -104,6 +132,14 @@ pub(super) static EVENTS: Key = Key {
     default: Some("every event"),
     example: "[\"invoice.*\", \"!invoice.upcoming\"]",
     doc: "Types of the events that the app gets: `*` stands for any run of characters, `!` in front excludes. Others are answered 200 and go nowhere.",
+};
+
+pub(super) static WHEN: Key = Key {
+    name: "when",
+    kind: Kind::Text,
+    default: Some("true"),
+    example: "\"body.amount > 100\"",
+    doc: "A condition in CEL on `method`, `path`, `query`, `headers`, `event` (`id`, `type`, `version`), `body`, `provider`, `route` and `source`. Events for which it is false are answered 200 and go nowhere; those for which it has an error, 422.",
 };
 
 pub(super) static VERSIONS: Key = Key {

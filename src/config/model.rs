@@ -10,6 +10,7 @@ use http::{Method, Uri};
 use ipnet::IpNet;
 
 use crate::criteria::schema::Schema;
+use crate::criteria::when::When;
 use crate::document::Span;
 use crate::model::glob::{Glob, Patterns};
 use crate::model::ids::RouteName;
@@ -189,6 +190,8 @@ pub struct Route {
     pub events: Option<Patterns>,
     /// Which events the app gets, by version; none: all of them.
     pub versions: Option<Patterns>,
+    /// The condition under which the app gets an event; none: under any.
+    pub when: Option<Arc<When>>,
     /// What bodies must be like, by event type; each whose pattern matches counts.
     pub schemas: Vec<(Glob, Arc<Schema>)>,
     /// Keys that sign what is forwarded; none: it is not signed.

@@ -1,7 +1,5 @@
 //! `[routes.NAME]`: which requests, how they are verified, and what holds for them.
 
-use std::sync::Arc;
-
 use http::Method;
 
 use crate::config::Context;
@@ -10,11 +8,9 @@ use crate::config::{
     dedup, filter, schemas, secrets, sign_upstream, trust, upstream, upstreams, verification,
 };
 use crate::criteria::json;
-use crate::criteria::schema::Schema;
 use crate::document::key::{Key, Kind, Section};
 use crate::document::table::{Fault, Placed, Table, Value};
 use crate::document::{Span, value};
-use crate::model::glob::Glob;
 use crate::model::ids::RouteName;
 
 /// A route with the place of its path, which later checks point at.
@@ -56,8 +52,10 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
     let enforce = enforce(table);
     let origin = verification.as_ref().map(|read| &read.origin);
     let filter = filter::read(table, origin);
+    let when = filter::when(table);
     let schemas = schemas::read(table, origin, context);
-    let max_body = check_parsed(table, max_body, &schemas);
+    let is_parsed = !schemas.is_empty() || when.as_ref().is_some_and(|when| when.names("body"));
+    let max_body = check_parsed(table, max_body, is_parsed);
     let sign_upstream = sign_upstream::read(table, origin, context);
     let upstream = upstream::read(table);
     let branches = upstreams::read(table, origin, upstream.as_ref());
@@ -85,6 +83,7 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
         on_challenge: verification.on_challenge,
         events: filter.events,
         versions: filter.versions,
+        when,
         schemas,
         sign_upstream,
         upstream: upstream?,
@@ -206,18 +205,14 @@ fn max_body(value: &Value<'_>) -> Result<usize, Fault> {
 }
 
 /// A body that is parsed whole has a lower bound than one that is only hashed.
-fn check_parsed(
-    table: &Table<'_>,
-    max_body: Option<Placed<usize>>,
-    schemas: &[(Glob, Arc<Schema>)],
-) -> usize {
+fn check_parsed(table: &Table<'_>, max_body: Option<Placed<usize>>, is_parsed: bool) -> usize {
     let Some(max_body) = max_body else {
         return DEFAULT_MAX_BODY;
     };
-    if !schemas.is_empty() && max_body.value > json::MAX_BODY {
+    if is_parsed && max_body.value > json::MAX_BODY {
         let fault = Fault::new(
-            "a body that is held against `schemas` is parsed whole: this is too much",
-            "at most `\"4MiB\"`, or a route without `schemas`",
+            "a body that `schemas` or `when` look at is parsed whole: this is too much",
+            "at most `\"4MiB\"`, or a route without them",
         );
         table.error(max_body.span, fault);
     }
@@ -264,7 +259,7 @@ fn refuse_later_keys(table: &mut Table<'_>) {
             }
         });
     }
-    let later = ["destinations", "answer_within", "when", "resign"];
+    let later = ["destinations", "answer_within", "resign"];
     for name in later {
         table.refuse(name, |_| {
             Fault::new(
@@ -298,6 +293,7 @@ pub(super) static SECTION: Section = Section {
         &MAX_BODY,
         &filter::EVENTS,
         &filter::VERSIONS,
+        &filter::WHEN,
         &schemas::SCHEMAS,
         &dedup::DEDUP,
         &ENFORCE,

@@ -80,7 +80,6 @@ fn keys_of_later_versions_are_refused() {
         "mode = \"queue\"",
         "mode = \"hybrid\"",
         "answer_within = \"5s\"",
-        "when = \"true\"",
         "resign = \"provider\"",
         "[routes.a.destinations.b]\nurl = \"http://127.0.0.1/\"",
         "[store]\nurl = \"sqlite:x\"",

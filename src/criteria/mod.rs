@@ -1,4 +1,4 @@
-//! What an event must be like, as the operator writes it: JSON Schemas. Compiled when the config is loaded, held against
+//! What an event must be like, as the operator writes it: JSON Schemas, conditions in CEL. Compiled when the config is loaded, held against
 //! verified events by `gate`.
 //!
 //! Nothing here reads a file or a socket. What is read from an event is the work of whoever can sign, which need not be
@@ -6,3 +6,4 @@
 
 pub mod json;
 pub mod schema;
+pub mod when;

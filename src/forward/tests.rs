@@ -156,6 +156,7 @@ fn route(url: &str, path: PathRule) -> Route {
         branches: Vec::new(),
         events: None,
         versions: None,
+        when: None,
         schemas: Vec::new(),
         upstream: Upstream {
             url: url.parse().unwrap(),

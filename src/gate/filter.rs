@@ -17,11 +17,13 @@ pub enum Sieve {
     Events,
     /// `versions` of the route.
     Versions,
+    /// `when` of the route.
+    When,
 }
 
 impl Sieve {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Events, Self::Versions];
+    pub const ALL: [Self; 3] = [Self::Events, Self::Versions, Self::When];
 
     /// The word for it in logs and metrics: the key of the route.
     #[must_use]
@@ -29,6 +31,7 @@ impl Sieve {
         match self {
             Self::Events => "events",
             Self::Versions => "versions",
+            Self::When => "when",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! path can skip it. `pipeline` calls it and does what it decided.
 
 pub mod challenge;
+mod condition;
 pub mod dedup;
 pub mod event;
 pub mod filter;
@@ -338,6 +339,10 @@ async fn claim(
     verdict.last_check = Check::Filter;
     if let Some(by) = rules.filter.find(verdict)? {
         return Ok(Claimed::Filtered(by));
+    }
+
+    if !rules.condition.holds(request, verdict)? {
+        return Ok(Claimed::Filtered(Sieve::When));
     }
 
     verdict.last_check = Check::Schema;

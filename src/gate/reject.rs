@@ -114,6 +114,11 @@ pub enum Reject {
         /// What filters it.
         by: Sieve,
     },
+    /// The route's `when` cannot be evaluated for it.
+    Unjudged {
+        /// Why.
+        fault: Box<str>,
+    },
     /// The route holds it against a schema, and the body is no JSON that can be relied on.
     NotJson {
         /// What is wrong.
@@ -205,6 +210,7 @@ pub enum Reason {
     MissingType,
     MissingVersion,
     Filtered,
+    Unjudged,
     NotJson,
     Schema,
     RouteRate,
@@ -273,6 +279,7 @@ impl Reject {
             Self::MissingType => Reason::MissingType,
             Self::MissingVersion => Reason::MissingVersion,
             Self::Filtered { .. } => Reason::Filtered,
+            Self::Unjudged { .. } => Reason::Unjudged,
             Self::NotJson { .. } => Reason::NotJson,
             Self::Schema { .. } => Reason::Schema,
             Self::RouteRate { .. } => Reason::RouteRate,
@@ -341,7 +348,7 @@ impl Reject {
 
 impl Reason {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::NoRoute,
         Self::Method,
         Self::ContentType,
@@ -363,6 +370,7 @@ impl Reason {
         Self::MissingType,
         Self::MissingVersion,
         Self::Filtered,
+        Self::Unjudged,
         Self::NotJson,
         Self::Schema,
         Self::RouteRate,
@@ -531,6 +539,13 @@ impl Reason {
                 means: "The route's filter keeps this event from the app; the route is in monitor mode, so it got it all the same.",
                 usually: "An event that the provider sends and the app does not want.",
                 look_at: "`by`, `event_type` and `event_version` in the log line; with `enforce = \"block\"` it is answered 200 and goes nowhere.",
+            },
+            Self::Unjudged => &Explanation {
+                code: "unjudged",
+                status: StatusCode::UNPROCESSABLE_ENTITY,
+                means: "The route's `when` is neither true nor false for this event, so nobody can say whether the app is to get it.",
+                usually: "An expression that looks at what not every event has.",
+                look_at: "`fault` in the log line; `has(body.x)` asks whether something is there.",
             },
             Self::NotJson => &Explanation {
                 code: "unfit-json",

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::config::model::{Dedup, Enforce, MissingId, Route};
 use crate::gate::challenge::unsigned::Means;
+use crate::gate::condition::Condition;
 use crate::gate::dedup::{Claims, Key, Keys as DedupKeys};
 use crate::gate::filter::Filter;
 use crate::gate::identity::IdentityRules;
@@ -22,6 +23,7 @@ pub struct Rules {
     pub(super) keys: Keys,
     pub(super) identity: IdentityRules,
     pub(super) filter: Filter,
+    pub(super) condition: Condition,
     pub(super) schemas: Schemas,
     pub(super) claims: Option<Arc<Claims>>,
     pub(super) limiter: Option<Arc<Limiter>>,
@@ -43,6 +45,7 @@ impl Rules {
             keys: Keys::compile(&route)?,
             identity: IdentityRules::compile(&route.scheme),
             filter: Filter::compile(&route),
+            condition: Condition::new(route.when.clone()),
             schemas: Schemas::compile(&route),
             provider: id.unwrap_or("custom").into(),
             claims,

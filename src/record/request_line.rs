@@ -148,6 +148,9 @@ fn evidence(line: &mut Line, reject: &Reject) {
             line.number("age_seconds", *age_seconds);
             line.count("tolerance_seconds", tolerance.as_secs());
         }
+        Reject::Unjudged { fault } => {
+            line.message("fault", fault);
+        }
         Reject::NotJson { fault } => {
             line.text("fault", fault);
         }

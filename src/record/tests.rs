@@ -204,6 +204,9 @@ fn every_reject() -> Vec<Reject> {
         Reject::MissingType,
         Reject::MissingVersion,
         Reject::Filtered { by: Sieve::Events },
+        Reject::Unjudged {
+            fault: "no such key".into(),
+        },
         Reject::NotJson {
             fault: JsonFault::Duplicate,
         },

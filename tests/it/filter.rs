@@ -202,3 +202,31 @@ async fn the_first_row_that_matches_gets_the_event() {
     assert_eq!(copy.header("hookgate-duplicate"), Some("true"));
     assert_eq!(payouts.count(), 1);
 }
+
+/// Fails when a condition that is false or has an error lets an event pass, or when one that is refused spends the id.
+#[tokio::test]
+async fn a_condition_decides_or_refuses() {
+    let app = App::start(ok());
+    let when = "when = 'event.type == \"invoice.paid\" && body.data.amount > 100 && query[\"a\"] == \"b\" && headers[\"content-type\"].startsWith(\"application/json\") && route == \"hook\"'";
+    let gate = Gate::start(&route(&app, when)).await;
+    let send = |id: &str, data: &str| {
+        let body = format!(r#"{{"id":"{id}","type":"invoice.paid","data":{data}}}"#);
+        Sender::new(Provider::Stripe).sign("/hook?a=b", id, body.as_bytes())
+    };
+    let refused = gate.send(&send("evt_1", "{}")).await;
+    assert_eq!((refused.status, app.count()), (422, 0));
+    assert!(!refused.text().contains("amount"), "{}", refused.text());
+    gate.wait_for_line(&["unjudged", "amount"]).await;
+    assert!(is_filtered(
+        &gate.send(&send("evt_1", r#"{"amount":100}"#)).await
+    ));
+    assert_eq!(app.count(), 0);
+    assert!(!is_filtered(
+        &gate.send(&send("evt_1", r#"{"amount":101}"#)).await
+    ));
+    assert_eq!(app.count(), 1);
+    // A key that stands twice may be another one for the app.
+    let doubled = send("evt_2", r#"{"amount":101,"amount":1}"#);
+    assert_eq!(gate.send(&doubled).await.status, 422);
+    assert_eq!(app.count(), 1);
+}

@@ -1,0 +1,343 @@
+//! A condition of the operator's on an event, in CEL (<https://cel.dev>): compiled with the config, evaluated on what was
+//! verified.
+//!
+//! What it may cost is bounded when it is compiled: loops do not stand inside each other, patterns are literal, and where
+//! there is a loop the body is a small one. An error, and anything but true or false, is for the gate to refuse.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
+use cel::{Context, Env, Program, Value as CelValue};
+use serde_json::Value;
+
+/// Characters of an expression.
+const MAX_TEXT: usize = 2048;
+
+/// Characters that are told of an error.
+const MAX_FAULT: usize = 200;
+
+/// Bytes of a body that a loop runs over: what is looked for in each item may be as long as the body.
+const MAX_LOOP_BODY: usize = 256 << 10;
+
+/// Values of a body that a loop runs over.
+const MAX_LOOP_VALUES: usize = 2_000;
+
+/// What an expression can name.
+const VARIABLES: [&str; 9] = [
+    "method", "path", "query", "headers", "event", "body", "provider", "route", "source",
+];
+
+/// The functions of the language; operators have names of their own.
+const FUNCTIONS: [&str; 14] = [
+    "size",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "matches",
+    "string",
+    "int",
+    "uint",
+    "double",
+    "bool",
+    "bytes",
+    "type",
+    "dyn",
+    "lowerAscii",
+];
+
+/// A compiled condition.
+pub struct When {
+    program: Program,
+    /// The functions of the language, made once.
+    env: Arc<Env>,
+    variables: Vec<&'static str>,
+    has_loop: bool,
+}
+
+/// Why a text is no condition.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum WhenError {
+    /// Too long.
+    #[error("the expression is longer than 2048 characters")]
+    TooLong,
+    /// Not CEL; the text says where.
+    #[error("the expression is not CEL: {0}")]
+    Syntax(String),
+    /// Nothing has this name.
+    #[error("nothing is called `{0}`")]
+    Unknown(String),
+    /// A loop in a loop.
+    #[error("a loop inside another one could take as long as a sender likes")]
+    Nested,
+    /// A pattern out of the event.
+    #[error("`matches` takes a literal pattern only")]
+    Pattern,
+    /// It yields something else.
+    #[error("the expression is never true or false")]
+    NotBool,
+}
+
+/// What an event shows beside its body.
+#[derive(Default)]
+pub struct Facts {
+    /// Texts by name: `method`, `path`, `provider`, `route`, `source`.
+    pub texts: Vec<(&'static str, String)>,
+    /// Maps by name: `query`, `headers`, `event`.
+    pub maps: Vec<(&'static str, HashMap<String, String>)>,
+}
+
+impl When {
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// See [`WhenError`].
+    pub fn compile(text: &str) -> Result<Self, WhenError> {
+        if text.len() > MAX_TEXT {
+            return Err(WhenError::TooLong);
+        }
+        let compiled = catch_unwind(AssertUnwindSafe(|| Program::compile(text)));
+        let program = compiled
+            .map_err(|_| WhenError::Syntax("it cannot be read".to_owned()))?
+            .map_err(|err| {
+                WhenError::Syntax(cut(err.to_string().trim_start_matches("ERROR: <input>:")))
+            })?;
+        let mut walk = Walk::default();
+        walk.visit(program.expression())?;
+        if matches!(&program.expression().expr, Expr::Literal(value) if !matches!(value, LiteralValue::Boolean(_)))
+        {
+            return Err(WhenError::NotBool);
+        }
+        Ok(Self {
+            variables: walk.variables,
+            has_loop: walk.has_loop,
+            env: Arc::new(Env::stdlib()),
+            program,
+        })
+    }
+
+    /// Whether the expression names this variable.
+    #[must_use]
+    pub fn names(&self, variable: &str) -> bool {
+        self.variables.contains(&variable)
+    }
+
+    /// Whether it is true of an event; `body` is null where there is none, or none that is JSON.
+    ///
+    /// # Errors
+    /// The error of the expression, cut; it may hold names of the body's, and no values.
+    pub fn holds(&self, facts: Facts, body: Value) -> Result<bool, Box<str>> {
+        let mut context = Context::with_env(Arc::clone(&self.env));
+        let added: Result<(), String> = (|| {
+            for (name, text) in facts.texts {
+                context
+                    .add_variable(name, text)
+                    .map_err(|err| err.to_string())?;
+            }
+            for (name, map) in facts.maps {
+                context
+                    .add_variable(name, map)
+                    .map_err(|err| err.to_string())?;
+            }
+            if self.names("body") {
+                context
+                    .add_variable("body", body)
+                    .map_err(|err| err.to_string())?;
+            }
+            Ok(())
+        })();
+        added.map_err(|fault| Box::<str>::from(cut(&fault)))?;
+        let run = AssertUnwindSafe(|| self.program.execute(&context));
+        match catch_unwind(run) {
+            Ok(Ok(CelValue::Bool(holds))) => Ok(holds),
+            Ok(Ok(_)) => Err("it is neither true nor false".into()),
+            Ok(Err(err)) => Err(cut(&err.to_string()).into()),
+            Err(_) => Err("it cannot be evaluated".into()),
+        }
+    }
+
+    /// Whether a body of this size is one that the expression may run over.
+    #[must_use]
+    pub fn fits(&self, bytes: usize, body: &Value) -> bool {
+        !self.has_loop || (bytes <= MAX_LOOP_BODY && count(body) <= MAX_LOOP_VALUES)
+    }
+}
+
+fn count(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
+        Value::Object(members) => 1 + members.values().map(count).sum::<usize>(),
+        _ => 1,
+    }
+}
+
+/// What a walk over an expression finds.
+#[derive(Default)]
+struct Walk {
+    variables: Vec<&'static str>,
+    /// The names that loops give.
+    bound: Vec<String>,
+    has_loop: bool,
+    in_loop: bool,
+}
+
+impl Walk {
+    fn visit(&mut self, expr: &IdedExpr) -> Result<(), WhenError> {
+        match &expr.expr {
+            Expr::Unspecified | Expr::Literal(_) => Ok(()),
+            Expr::Ident(name) => self.name(name),
+            Expr::Select(select) => self.visit(&select.operand),
+            Expr::List(list) => list.elements.iter().try_for_each(|one| self.visit(one)),
+            Expr::Map(map) => map.entries.iter().try_for_each(|one| self.entry(&one.expr)),
+            Expr::Struct(one) => Err(WhenError::Unknown(one.type_name.clone())),
+            Expr::Call(call) => {
+                let is_operator = call.func_name.starts_with(['_', '@', '!', '-']);
+                if !is_operator && !FUNCTIONS.contains(&call.func_name.as_str()) {
+                    return Err(WhenError::Unknown(call.func_name.clone()));
+                }
+                let pattern = call.args.last().map(|last| &last.expr);
+                let is_literal = matches!(pattern, Some(Expr::Literal(LiteralValue::String(_))));
+                if call.func_name == "matches" && !is_literal {
+                    return Err(WhenError::Pattern);
+                }
+                let target = call.target.iter().map(AsRef::as_ref);
+                target.chain(&call.args).try_for_each(|one| self.visit(one))
+            }
+            Expr::Comprehension(one) => {
+                self.visit(&one.iter_range)?;
+                self.visit(&one.accu_init)?;
+                if std::mem::replace(&mut self.in_loop, true) {
+                    return Err(WhenError::Nested);
+                }
+                self.has_loop = true;
+                let bound = self.bound.len();
+                self.bound.push(one.iter_var.clone());
+                self.bound.extend(one.iter_var2.clone());
+                self.bound.push(one.accu_var.clone());
+                for inner in [&one.loop_cond, &one.loop_step, &one.result] {
+                    self.visit(inner)?;
+                }
+                self.bound.truncate(bound);
+                self.in_loop = false;
+                Ok(())
+            }
+        }
+    }
+
+    fn entry(&mut self, entry: &EntryExpr) -> Result<(), WhenError> {
+        match entry {
+            EntryExpr::StructField(field) => self.visit(&field.value),
+            EntryExpr::MapEntry(entry) => {
+                self.visit(&entry.key)?;
+                self.visit(&entry.value)
+            }
+        }
+    }
+
+    fn name(&mut self, name: &str) -> Result<(), WhenError> {
+        if self.bound.iter().any(|bound| bound == name) {
+            return Ok(());
+        }
+        let known = VARIABLES.iter().find(|known| **known == name);
+        let known = known.ok_or_else(|| WhenError::Unknown(name.to_owned()))?;
+        if !self.variables.contains(known) {
+            self.variables.push(known);
+        }
+        Ok(())
+    }
+}
+
+fn cut(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    line.chars().take(MAX_FAULT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn holds(text: &str, body: Value) -> Result<bool, Box<str>> {
+        let event = [("type", "invoice.paid"), ("id", "evt_1")];
+        let event = event.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let facts = Facts {
+            texts: vec![("path", "/hook".to_owned())],
+            maps: vec![("event", event.into())],
+        };
+        When::compile(text).unwrap().holds(facts, body)
+    }
+
+    #[test]
+    fn conditions_are_true_or_false() {
+        let body = json!({ "amount": 200, "items": [{ "n": 1 }, { "n": 2 }], "a.b": "x" });
+        for (text, expected) in [
+            ("true", true),
+            ("body.amount > 100", true),
+            ("body.amount > 100 && event.type == \"invoice.void\"", false),
+            ("event.type.startsWith(\"invoice.\")", true),
+            ("has(event.version)", false),
+            ("has(body.amount) && !has(body.total)", true),
+            ("body.items.all(item, item.n > 0)", true),
+            ("body.items.exists(item, item.n == 3)", false),
+            ("body.items.filter(item, item.n > 1).size() == 1", true),
+            ("body[\"a.b\"] in [\"x\", \"y\"]", true),
+            ("path.matches(\"^/ho+k$\")", true),
+        ] {
+            assert_eq!(holds(text, body.clone()), Ok(expected), "{text}");
+        }
+    }
+
+    /// Fails when an error counts as true, or as false.
+    #[test]
+    fn what_cannot_be_judged_is_neither() {
+        for text in [
+            "body.missing > 1",
+            "body.amount / 0 == 1",
+            "body.amount > \"1\"",
+            "body.amount",
+            "event.version == \"1\"",
+            "body.items[7].n == 1",
+        ] {
+            let found = holds(text, json!({ "amount": 200, "items": [] }));
+            assert!(found.is_err(), "{text}: {found:?}");
+            assert!(found.unwrap_err().chars().count() <= MAX_FAULT);
+        }
+    }
+
+    /// Fails when `visit` lets one of them through.
+    #[test]
+    fn what_could_cost_too_much_or_means_nothing_is_refused_at_once() {
+        for text in [
+            "",
+            "1 +",
+            "body.amount >",
+            "amount > 1",
+            "secret == \"x\"",
+            "now() > 1",
+            "\"text\"",
+            "body.items.all(a, body.items.all(b, a == b))",
+            "path.matches(body.pattern)",
+            "item.n == 1",
+            "body.items.all(x, x == 1) && x == 1",
+            &format!("path == \"{}\"", "x".repeat(MAX_TEXT)),
+            &"(".repeat(2000),
+        ] {
+            assert!(When::compile(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_loop_runs_over_small_bodies_only() {
+        let plain = When::compile("body.n == 1").unwrap();
+        let looping = When::compile("body.items.all(item, item in body.items)").unwrap();
+        let large = json!({ "items": vec![1; MAX_LOOP_VALUES] });
+        assert!(plain.fits(1 << 20, &large) && !looping.fits(1000, &large));
+        assert!(!looping.fits(MAX_LOOP_BODY + 1, &json!({})));
+        let items: Vec<usize> = (0..MAX_LOOP_VALUES - 2).collect();
+        let worst = json!({ "items": items });
+        assert!(looping.fits(1000, &worst));
+        assert_eq!(looping.holds(Facts::default(), worst), Ok(true));
+    }
+}
