@@ -112,6 +112,168 @@ impl Signed {
     }
 }
 
+/// One request of 1 KiB for each family, signed as its sender would.
+mod families {
+    use aws_lc_rs::encoding::AsDer;
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::rsa::KeySize;
+    use aws_lc_rs::signature::{
+        ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
+        RsaKeyPair,
+    };
+    use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
+    use hookgate::document::{Document, Source};
+    use hookgate::scheme::parse::parse_spec;
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    const URL: &str = "https://hooks.example.com";
+    const TIME: &str = "1700000000";
+
+    fn spec(text: &str) -> Spec {
+        let source = Source::new("bench.toml", text.to_owned());
+        let document = Document::parse(&source);
+        parse_spec(&mut document.root()).expect("the scheme is right")
+    }
+
+    fn signed(text: &str, secret: &str, headers: &[(&'static str, String)]) -> Signed {
+        let spec = spec(text);
+        let entry = SecretEntry {
+            secret: Secret::new(secret.as_bytes().to_vec()),
+            ..entry("1")
+        };
+        let keys = Keys::new(&spec, &[entry], Some(URL), Duration::from_secs(300));
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().expect("it is ASCII"));
+        }
+        Signed {
+            rules: IdentityRules::compile(&spec),
+            keys: keys.expect("they go together"),
+            uri: Uri::from_static("/webhook"),
+            headers: map,
+            body: body(1024),
+            now: Now::at_unix_seconds(UNIX_SECONDS),
+        }
+    }
+
+    /// Signed by the scheme itself.
+    fn by_itself(text: &str) -> Signed {
+        let mut signed = signed(text, "fake-secret-0123456789abcdef", &[]);
+        let to_sign = ToSign {
+            head: signed.head(),
+            unix_ms: UNIX_SECONDS * 1000,
+            id: None,
+            body: &signed.body,
+        };
+        let stamp = signed.keys.scheme().sign(0, &to_sign).expect("it signs");
+        for (name, value) in stamp.headers {
+            signed
+                .headers
+                .insert(name, value.parse().expect("it is ASCII"));
+        }
+        signed
+    }
+
+    fn by_key(kind: &str, secret: &str, sign: impl Fn(&[u8]) -> Vec<u8>) -> Signed {
+        let text = format!(
+            "{kind}\nencoding = \"base64\"\nsignature = {{ header = \"x-signature\" }}\nsigned = \"{{timestamp}}{{body}}\"\ntimestamp = {{ header = \"x-timestamp\", unit = \"s\" }}"
+        );
+        let signature = sign(&[TIME.as_bytes(), &body(1024)].concat());
+        let headers = [
+            ("x-signature", BASE64.encode(&signature)),
+            ("x-timestamp", TIME.to_owned()),
+        ];
+        signed(&text, secret, &headers)
+    }
+
+    fn jwt() -> Signed {
+        let text = "type = \"jwt\"\nalgorithms = [\"HS256\"]\ntoken = { header = \"authorization\" }\nkeys = \"secret\"\naudience = \"none\"\ntolerance_claim = \"exp\"\nbody_claim = { name = \"sha256\", digest = \"sha256\", encoding = \"hex\" }";
+        let secret = "fake-secret-0123456789abcdef";
+        let digest = HEXLOWER.encode(&Sha256::digest(body(1024)));
+        let part = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
+        let claims = format!(r#"{{"exp":1700000100,"sha256":"{digest}"}}"#);
+        let text_signed = format!("{}.{}", part(r#"{"alg":"HS256"}"#), part(&claims));
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.as_bytes());
+        let mac = aws_lc_rs::hmac::sign(&key, text_signed.as_bytes());
+        let token = format!("{text_signed}.{}", BASE64URL_NOPAD.encode(mac.as_ref()));
+        signed(text, secret, &[("authorization", token)])
+    }
+
+    /// Each family by name.
+    pub(super) fn all() -> Vec<(&'static str, Signed)> {
+        let random = SystemRandom::new();
+        let ed25519 = Ed25519KeyPair::generate().expect("a key");
+        let ecdsa = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).expect("a key");
+        let rsa = RsaKeyPair::generate(KeySize::Rsa2048).expect("a key");
+        let der = |der: &[u8]| BASE64.encode(der);
+        let ecdsa_key = ecdsa.public_key().as_der().expect("a key");
+        let rsa_key = rsa.public_key().as_der().expect("a key");
+        let head = "type = \"hmac\"\nalgorithm = \"sha256\"\nencoding = \"hex\"\nsignature = { header = \"x-signature\" }\n";
+        vec![
+            ("hmac", by_itself(&format!("{head}signed = \"{{body}}\""))),
+            (
+                "hmac_url",
+                by_itself(&format!("{head}signed = \"{{url}}{{body}}\"")),
+            ),
+            (
+                "hmac_json_values",
+                by_itself(&format!(
+                    "{head}signed = \"{{json:/id}}{{json:/type}}\"\nbody_unsigned = true"
+                )),
+            ),
+            (
+                "hash",
+                by_itself(&head.replace("hmac", "hash").replace(
+                    "signature = {",
+                    "signed = \"{body}{secret}\"\nsignature = {",
+                )),
+            ),
+            (
+                "token",
+                by_itself("type = \"token\"\ntoken = { header = \"x-token\" }"),
+            ),
+            ("jwt_hs256", jwt()),
+            (
+                "ed25519",
+                by_key(
+                    "type = \"ed25519\"",
+                    &HEXLOWER.encode(ed25519.public_key().as_ref()),
+                    |text| ed25519.sign(text).as_ref().to_vec(),
+                ),
+            ),
+            (
+                "ecdsa_p256",
+                by_key(
+                    "type = \"ecdsa\"\nalgorithm = \"p256_sha256\"",
+                    &der(ecdsa_key.as_ref()),
+                    |text| {
+                        ecdsa
+                            .sign(&random, text)
+                            .expect("it signs")
+                            .as_ref()
+                            .to_vec()
+                    },
+                ),
+            ),
+            (
+                "rsa_2048",
+                by_key(
+                    "type = \"rsa\"\nalgorithm = \"sha256\"",
+                    &der(rsa_key.as_ref()),
+                    |text| {
+                        let mut signature = vec![0; rsa.public_modulus_len()];
+                        rsa.sign(&RSA_PKCS1_SHA256, &random, text, &mut signature)
+                            .expect("it signs");
+                        signature
+                    },
+                ),
+            ),
+        ]
+    }
+}
+
 /// A JSON event of about this size, with id and type in front of the data, as Stripe sends them.
 fn body(size: usize) -> Vec<u8> {
     let mut text = String::from(
@@ -142,6 +304,17 @@ fn verification(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What each family costs for 1 KiB, from the head to the comparison.
+fn families(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("family");
+    for (name, signed) in families::all() {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| black_box(signed.verify()));
+        });
+    }
+    group.finish();
+}
+
 fn material(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("material");
     for provider in ["github", "stripe", "shopify"] {
@@ -166,5 +339,5 @@ fn identity(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(hot_path, verification, material, identity);
+criterion_group!(hot_path, verification, families, material, identity);
 criterion_main!(hot_path);
