@@ -445,3 +445,29 @@ async fn what_is_forwarded_carries_the_gates_own_signature() {
         assert_eq!(last.header(name), None, "{name}");
     }
 }
+
+/// Fails when the event does not carry what was signed (without `parts.digest = signed.digest`): all events without an id
+/// would have one `webhook-id`, and an app that goes by it would lose them.
+#[tokio::test]
+async fn events_without_an_id_have_one_of_their_own_that_a_copy_shares() {
+    const SECRET: &str = "fake-dropbox-secret-0001";
+    let app = App::start(ok());
+    let gate = Gate::start(&format!(
+        "[routes.d]\npath = \"/d\"\nprovider = \"dropbox\"\nsecret = \"{SECRET}\"\ndedup = false\nsign_upstream = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\nupstream = \"{}\"\n",
+        app.url("/in")
+    ))
+    .await;
+    for body in [&b"{\"a\":1}"[..], b"{\"a\":2}", b"{\"a\":1}"] {
+        let signature = data_encoding::HEXLOWER.encode(&mac(SECRET.as_bytes(), &[body]));
+        let hook = Hook::bare("POST", "/d", body).with("X-Dropbox-Signature", &signature);
+        assert_eq!(gate.send(&hook).await.status, 200);
+    }
+    let ids: Vec<_> = app
+        .requests()
+        .iter()
+        .map(|request| request.header("webhook-id").unwrap())
+        .collect();
+    assert!(ids.iter().all(|id| id.starts_with("msg_")), "{ids:?}");
+    assert_ne!(ids[0], ids[1]);
+    assert_eq!(ids[0], ids[2]);
+}
