@@ -22,12 +22,7 @@ pub(super) fn check(route: &Route, parts: &Parts) -> Result<Option<u64>, Reject>
         return Err(Reject::Method { method });
     }
     check_content_type(route, &parts.headers)?;
-    let declared = declared_length(&parts.headers)?;
-    let limit = route.max_body;
-    if declared.is_some_and(|length| length > limit as u64) {
-        return Err(Reject::BodyTooLarge { limit });
-    }
-    Ok(declared)
+    declared_length(&parts.headers, route.max_body)
 }
 
 /// The host that a request asks for, without its port: `:authority` or the absolute form before `Host`.
@@ -84,11 +79,19 @@ fn check_content_type(route: &Route, headers: &HeaderMap) -> Result<(), Reject> 
     Err(Reject::content_type(found))
 }
 
-/// The length that a head declares.
+/// The length that a head declares, within a limit.
 ///
 /// # Errors
-/// `Framing`.
-pub(super) fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, Reject> {
+/// `BodyTooLarge`, `Framing`.
+pub(super) fn declared_length(headers: &HeaderMap, limit: usize) -> Result<Option<u64>, Reject> {
+    let declared = content_length(headers)?;
+    if declared.is_some_and(|length| length > limit as u64) {
+        return Err(Reject::BodyTooLarge { limit });
+    }
+    Ok(declared)
+}
+
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Reject> {
     let value = match single(headers, &header::CONTENT_LENGTH) {
         Occurrence::None => return Ok(None),
         Occurrence::One(value) => value,

@@ -134,7 +134,6 @@ impl Gate {
     {
         let (parts, body) = request.into_parts();
         let rules = self.find_rules(&parts, verdict)?;
-        let ip = verdict.source.ip;
 
         if let Some(asked) = rules.asked_in_head(&parts, &now) {
             // Boxed, as all rare ways are, to keep the future of a request small.
@@ -150,28 +149,20 @@ impl Gate {
         }
 
         verdict.last_check = Check::SourceRate;
-        if let Some(limiters) = &self.source_limiters {
-            let checked = limiters.check(SourceKey::of(ip));
-            checked.map_err(|retry_after| Reject::SourceRate { retry_after })?;
-        }
+        self.check_source_rate(verdict)?;
 
         verdict.last_check = Check::Material;
-        let head = Head {
-            method: &parts.method,
-            uri: &parts.uri,
-            headers: &parts.headers,
-        };
-        let mut pending = from_there.and_then(|()| rules.keys.open(head, &now));
+        let mut pending = from_there.and_then(|()| rules.keys.open(head(&parts), &now));
         let head_end = instant();
         verdict.head_time = head_end.saturating_duration_since(now.mono);
         if let Err(reject) = &pending {
-            let reject = reject.clone();
-            if rules.may_be_asked_in_body(&reject) {
+            if rules.may_be_asked_in_body(reject) {
+                let reject = reject.clone();
                 let asked = self.asked_in_body(reject, rules, (parts, body), &now, verdict);
                 return Box::pin(asked).await;
             }
             if !rules.is_monitored() {
-                return Err(reject.into());
+                return Err(reject.clone().into());
             }
         }
 
@@ -200,16 +191,10 @@ impl Gate {
         match signed {
             Ok(signed) => {
                 verdict.secret = Some(Arc::clone(&signed.label));
-                if rules.route.on_challenge.is_some() {
-                    verdict.last_check = Check::Challenge;
-                    let asked = self.asked_and_signed(rules, &request, &signed.label);
-                    if let Some(answer) = Box::pin(asked).await {
-                        let answer = answer?;
-                        verdict.decision = Decision::Challenge;
-                        return Ok(Admission::Answered(answer));
-                    }
-                }
-                let admission = after_signature(rules, request, &signed, verdict).await;
+                let admission = match rules.asked_and_signed(&request, &signed.label) {
+                    Some(asked) => Box::pin(self.answer_signed(asked, verdict)).await,
+                    None => after_signature(rules, request, &signed, verdict).await,
+                };
                 let spent = instant().saturating_duration_since(body_end);
                 verdict.verify_time = spent.saturating_sub(verdict.wait_time);
                 admission
@@ -242,6 +227,14 @@ impl Gate {
         pending.finish(body, Some(&keys))
     }
 
+    fn check_source_rate(&self, verdict: &Verdict) -> Result<(), Reject> {
+        let Some(limiters) = &self.source_limiters else {
+            return Ok(());
+        };
+        let checked = limiters.check(SourceKey::of(verdict.source.ip));
+        checked.map_err(|retry_after| Reject::SourceRate { retry_after })
+    }
+
     fn find_rules(&self, parts: &Parts, verdict: &mut Verdict) -> Result<&Rules, Reject> {
         let (host, path) = (framing::host(parts), parts.uri.path());
         let found = self.table.find(host, path);
@@ -266,6 +259,14 @@ fn stopped(stop: Stop, verdict: &mut Verdict) -> Admission {
     (verdict.event_id, verdict.event_type) = (None, None);
     verdict.event_version = None;
     Admission::Unverified(Unverified { parts: request })
+}
+
+fn head(parts: &Parts) -> Head<'_> {
+    Head {
+        method: &parts.method,
+        uri: &parts.uri,
+        headers: &parts.headers,
+    }
 }
 
 fn check_source_ip(rules: &Rules, verdict: &Verdict) -> Result<(), Reject> {

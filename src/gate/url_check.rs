@@ -12,14 +12,16 @@ use crate::gate::event::{EventParts, Unverified};
 use crate::gate::reject::Reject;
 use crate::gate::rules::Rules;
 use crate::gate::verdict::{Check, Decision, Verdict};
-use crate::gate::{Admission, Gate, Stop, body_reject, check_source_ip, framing, read_request};
+use crate::gate::{
+    Admission, Gate, Stop, body_reject, check_source_ip, framing, head, read_request,
+};
 use crate::model::clock::Now;
-use crate::model::source::SourceKey;
+use crate::model::error;
 use crate::net::answer::{Answer, AnswerBody};
 use crate::net::fetch::FetchLimits;
 use crate::net::read_body::{BodyHead, BodyLimits, read_body};
+use crate::net::remote_url::RemoteUrl;
 use crate::providers::challenge::{Challenge, OnChallenge};
-use crate::scheme::Head;
 
 /// Bytes of the body of a check that is not signed.
 const MAX_BODY: usize = 16 * 1024;
@@ -28,6 +30,14 @@ const MAX_BODY: usize = 16 * 1024;
 pub(super) struct Asked {
     on_challenge: OnChallenge,
     answer: Result<Answer, Reject>,
+}
+
+/// A check whose signature is right.
+pub(super) enum SignedCheck {
+    /// With this answer.
+    Answered(Answer),
+    /// Answered once this URL could be opened.
+    Confirm(RemoteUrl),
 }
 
 impl Rules {
@@ -55,6 +65,27 @@ impl Rules {
                 .url_check()
                 .is_some_and(|(kind, _)| bodied::is_in_body(kind))
     }
+
+    /// The signed URL check that this verified request is. Events come by here, so nothing of it waits.
+    pub(super) fn asked_and_signed(
+        &self,
+        request: &EventParts,
+        label: &str,
+    ) -> Option<Result<SignedCheck, Reject>> {
+        let (kind, on_challenge) = self.url_check()?;
+        match on_challenge {
+            OnChallenge::Answer => {
+                let secret = self.secret_of(label);
+                let answer = challenge::answer(kind, &request.head(), &request.body, secret)?;
+                Some(Ok(SignedCheck::Answered(answer)))
+            }
+            OnChallenge::Confirm => {
+                let url = challenge::confirmation(&request.body)?;
+                Some(url.map(SignedCheck::Confirm))
+            }
+            OnChallenge::Forward | OnChallenge::Show => None,
+        }
+    }
 }
 
 impl Gate {
@@ -72,17 +103,12 @@ impl Gate {
         verdict.last_check = Check::Challenge;
         framing::check_head(&parts)?;
         check_source_ip(rules, verdict)?;
-        if let Some(limiters) = &self.source_limiters {
-            let checked = limiters.check(SourceKey::of(verdict.source.ip));
-            checked.map_err(|retry_after| Reject::SourceRate { retry_after })?;
-        }
+        self.check_source_rate(verdict)?;
         if asked.on_challenge == OnChallenge::Forward {
             let body = self.small_body(&parts, body, MAX_BODY).await?;
             return Ok(unverified(read_request(parts, body, verdict), verdict));
         }
-        let answer = asked.answer?;
-        verdict.decision = Decision::Challenge;
-        Ok(Admission::Answered(answer))
+        Ok(answered(asked.answer?, verdict))
     }
 
     /// A request without a signature, which may be a URL check that stands in its body. Else it is refused, for `reject`.
@@ -123,51 +149,37 @@ impl Gate {
                 if on_challenge == OnChallenge::Show {
                     verdict.shown = bodied::notion_token(&request.body).map(Into::into);
                 }
-                verdict.last_check = Check::Challenge;
-                verdict.decision = Decision::Challenge;
-                Ok(Admission::Answered(answer))
+                Ok(answered(answer, verdict))
             }
         }
     }
 
-    /// The answer to a URL check whose signature is right.
-    pub(super) async fn asked_and_signed(
+    /// Answers a URL check whose signature is right.
+    pub(super) async fn answer_signed(
         &self,
-        rules: &Rules,
-        request: &EventParts,
-        label: &str,
-    ) -> Option<Result<Answer, Reject>> {
-        let (kind, on_challenge) = rules.url_check()?;
-        match on_challenge {
-            OnChallenge::Answer => {
-                let secret = rules.secret_of(label);
-                challenge::answer(kind, &request.head(), &request.body, secret).map(Ok)
+        asked: Result<SignedCheck, Reject>,
+        verdict: &mut Verdict,
+    ) -> Result<Admission, Stop> {
+        verdict.last_check = Check::Challenge;
+        let answer = match asked? {
+            SignedCheck::Answered(answer) => answer,
+            SignedCheck::Confirm(url) => {
+                let opened = self.keys.fetcher().get(&url, FetchLimits::default()).await;
+                opened.map_err(|err| Reject::Unconfirmed {
+                    fault: error::chain(&err).into(),
+                })?;
+                Answer::new(AnswerBody::empty())
             }
-            OnChallenge::Confirm => match challenge::confirmation(&request.body)? {
-                Ok(url) => {
-                    let limits = FetchLimits::default();
-                    let opened = self.keys.fetcher().get(&url, limits).await;
-                    let answer = opened.map(|_| Answer::new(AnswerBody::empty()));
-                    Some(answer.map_err(|err| Reject::Unconfirmed {
-                        fault: crate::model::error::chain(&err).into(),
-                    }))
-                }
-                Err(reject) => Some(Err(reject)),
-            },
-            OnChallenge::Forward | OnChallenge::Show => None,
-        }
+        };
+        Ok(answered(answer, verdict))
     }
 
     async fn small_body<B>(&self, parts: &Parts, body: B, max: usize) -> Result<Bytes, Reject>
     where
         B: Body<Data = Bytes>,
     {
-        let declared = framing::declared_length(&parts.headers)?;
-        if declared.is_some_and(|length| length > max as u64) {
-            return Err(Reject::BodyTooLarge { limit: max });
-        }
         let head = BodyHead {
-            declared,
+            declared: framing::declared_length(&parts.headers, max)?,
             version: parts.version,
         };
         let limits = BodyLimits {
@@ -179,12 +191,10 @@ impl Gate {
     }
 }
 
-fn head(parts: &Parts) -> Head<'_> {
-    Head {
-        method: &parts.method,
-        uri: &parts.uri,
-        headers: &parts.headers,
-    }
+fn answered(answer: Answer, verdict: &mut Verdict) -> Admission {
+    verdict.last_check = Check::Challenge;
+    verdict.decision = Decision::Challenge;
+    Admission::Answered(answer)
 }
 
 fn unverified(request: Box<EventParts>, verdict: &mut Verdict) -> Admission {

@@ -37,8 +37,9 @@ pub(in crate::gate) fn answer(
 ) -> Option<Result<Answer, Reject>> {
     let is_get = head.method == Method::GET;
     match challenge {
-        Challenge::Meta | Challenge::Strava if is_get => hub(challenge, head, means),
-        Challenge::WebSub if is_get => websub(head, means),
+        Challenge::Meta | Challenge::Strava | Challenge::WebSub if is_get => {
+            hub(challenge, head, means)
+        }
         // Every webhook has its own secret, which comes with the check: there is nothing to hold it against.
         Challenge::Asana if head.method == Method::POST => {
             let value = named(head, "x-hook-secret")?;
@@ -80,9 +81,18 @@ pub(in crate::gate) fn answer(
     }
 }
 
+/// Intent to subscribe, as WebSub has it (<https://www.w3.org/TR/websub/#hub-verifies-intent>) and others do like it. A
+/// hub shows the topic, and another topic than the route's is another's wish; the others show a token. The end of a
+/// subscription is not agreed to.
 fn hub(challenge: Challenge, head: &Head<'_>, means: &Means<'_>) -> Option<Result<Answer, Reject>> {
     let asked = query(head, "hub.challenge")?;
-    let shown = query(head, "hub.verify_token");
+    let shown = query(
+        head,
+        match challenge {
+            Challenge::WebSub => "hub.topic",
+            _ => "hub.verify_token",
+        },
+    );
     Some(asked.and_then(|asked| {
         let shown = shown.transpose()?.unwrap_or_default();
         let known = means.verify_token.ok_or(Reject::BadSignature)?;
@@ -97,24 +107,6 @@ fn hub(challenge: Challenge, head: &Head<'_>, means: &Means<'_>) -> Option<Resul
             Challenge::Strava => json_answer(&serde_json::json!({ "hub.challenge": asked })),
             _ => text(asked),
         })
-    }))
-}
-
-/// Intent to subscribe to the one topic that the route names; another topic is another's wish, and is not agreed to. Nor is
-/// the end of the subscription (<https://www.w3.org/TR/websub/#hub-verifies-intent>).
-fn websub(head: &Head<'_>, means: &Means<'_>) -> Option<Result<Answer, Reject>> {
-    let asked = query(head, "hub.challenge")?;
-    Some(asked.and_then(|asked| {
-        let topic = query(head, "hub.topic").transpose()?.unwrap_or_default();
-        let known = means.verify_token.ok_or(Reject::BadSignature)?;
-        if !known.is_equal(topic.as_bytes()) {
-            return Err(Reject::BadSignature);
-        }
-        let mode = query(head, "hub.mode").transpose()?;
-        match mode.as_deref() {
-            Some("subscribe") => Ok(text(asked)),
-            _ => Err(malformed("hub.mode")),
-        }
     }))
 }
 
