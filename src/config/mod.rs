@@ -9,6 +9,7 @@ pub mod reference;
 mod admin;
 mod crosscheck;
 mod dedup;
+mod file;
 mod filter;
 mod log;
 mod route;
@@ -22,8 +23,6 @@ mod upstream;
 mod upstreams;
 mod verification;
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::config::model::{CertificateFiles, Config, Tls, Upstream};
@@ -133,12 +132,8 @@ fn read_file(path: &Path) -> Result<String, Report> {
     };
     let check_path = "check the path and who may read the file";
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
-        .map_err(|err| fail(err.to_string(), check_path))?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(fail("it is larger than 8 MiB".to_owned(), check_path));
-    }
+    file::read_into(&mut bytes, path, MAX_FILE, "it is larger than 8 MiB")
+        .map_err(|what| fail(what, check_path))?;
     String::from_utf8(bytes)
         .map_err(|_| fail("it is not UTF-8".to_owned(), "a config is a TOML text"))
 }

@@ -1,13 +1,11 @@
 //! `schemas` of a route: JSON Schema files by event type, read and compiled with the config, so that a schema that is
 //! wrong is an error of the config and a reload takes a changed file.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::Context;
 use crate::config::verification::Origin;
+use crate::config::{Context, file};
 use crate::criteria::schema::Schema;
 use crate::document::key::{Key, Kind};
 use crate::document::table::{Fault, Table, Value};
@@ -77,12 +75,8 @@ fn read_file(path: &Path) -> Result<String, Fault> {
         )
     };
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
-        .map_err(|err| fail(&err.to_string()))?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(fail("it is larger than 4 MiB"));
-    }
+    file::read_into(&mut bytes, path, MAX_FILE, "it is larger than 4 MiB")
+        .map_err(|what| fail(&what))?;
     String::from_utf8(bytes).map_err(|_| fail("it is not UTF-8"))
 }
 

@@ -4,15 +4,13 @@
 //! No message, label or help here may hold the text of a secret or any part of it.
 
 use std::env;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::config::Context;
 use crate::config::model::SecretEntry;
+use crate::config::{Context, file};
 use crate::document::key::{Key, Kind, Section};
 use crate::document::mask::looks_like_variable;
 use crate::document::table::{Fault, Table, Value};
@@ -344,14 +342,8 @@ fn read_path(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
         )
     };
     let mut bytes = Zeroizing::new(Vec::new());
-    File::open(path)
-        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|err| fail(err.to_string()))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(fail(
-            "it is larger than 64 KiB, which no secret is".to_owned(),
-        ));
-    }
+    let too_large = "it is larger than 64 KiB, which no secret is";
+    file::read_into(&mut bytes, path, MAX_BYTES, too_large).map_err(fail)?;
     Ok(bytes)
 }
 

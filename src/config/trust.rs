@@ -1,12 +1,10 @@
 //! The keys of a route that say whose messages are meant, where the sender signs for everybody alike, and where its keys
 //! stand: `audience`, `claims`, `jwks`.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::Context;
+use crate::config::{Context, file};
 use crate::document::key::{Key, Kind, Section};
 use crate::document::table::{Fault, Table, Value};
 use crate::document::value;
@@ -140,12 +138,7 @@ fn read_set(path: &Path) -> Result<KeySet, Fault> {
         )
     };
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|err| fail(err.to_string()))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(fail("it is larger than 256 KiB".to_owned()));
-    }
+    file::read_into(&mut bytes, path, MAX_BYTES, "it is larger than 256 KiB").map_err(fail)?;
     let single = |fault| KeySet::parse_single(&bytes).map_err(|_| fault);
     KeySet::parse(&bytes)
         .or_else(single)
