@@ -1,17 +1,17 @@
 //! Whether a verified event fulfils the condition of its route (`when`): what the expression can name is put together
 //! here, and only what it does name.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::HeaderMap;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::criteria::json::{self, JsonFault};
-use crate::criteria::when::{Facts, When};
+use crate::criteria::when::{VARIABLES, When};
 use crate::gate::event::EventParts;
 use crate::gate::reject::Reject;
 use crate::gate::verdict::Verdict;
+use crate::model::ids::{EventId, RouteName};
 use crate::scheme::form;
 
 /// The condition of one route.
@@ -27,13 +27,8 @@ impl Condition {
         let Some(when) = &self.0 else {
             return Ok(true);
         };
-        let body = if when.names("body") {
-            body(when, &request.body)?
-        } else {
-            Value::Null
-        };
         let facts = facts(when, request, verdict)?;
-        when.holds(facts, body)
+        when.holds(facts)
             .map_err(|fault| Reject::Unjudged { fault })
     }
 }
@@ -53,69 +48,66 @@ fn body(when: &When, bytes: &[u8]) -> Result<Value, Reject> {
     Ok(value)
 }
 
-fn facts(when: &When, request: &EventParts, verdict: &Verdict) -> Result<Facts, Reject> {
-    let mut facts = Facts::default();
-    let route = verdict.route.as_ref().map(ToString::to_string);
-    let texts = [
-        ("method", request.method.to_string()),
-        ("path", request.uri.path().to_owned()),
-        (
-            "provider",
-            verdict.provider.as_deref().unwrap_or_default().to_owned(),
-        ),
-        ("route", route.unwrap_or_default()),
-        ("source", request.source.ip.to_string()),
+fn facts(
+    when: &When,
+    request: &EventParts,
+    verdict: &Verdict,
+) -> Result<Vec<(&'static str, Value)>, Reject> {
+    let named = VARIABLES.into_iter().filter(|name| when.names(name));
+    let values = named.map(|name| {
+        let value = match name {
+            "method" => request.method.as_str().into(),
+            "path" => request.uri.path().into(),
+            "query" => query(request)?,
+            "headers" => headers(&request.headers),
+            "event" => event(verdict),
+            "body" => body(when, &request.body)?,
+            "provider" => verdict.provider.as_deref().unwrap_or_default().into(),
+            "route" => verdict.route.as_ref().map_or("", RouteName::as_str).into(),
+            "source" => request.source.ip.to_string().into(),
+            _ => Value::Null,
+        };
+        Ok((name, value))
+    });
+    values.collect()
+}
+
+/// What is not known is not there, so that `has` can ask.
+fn event(verdict: &Verdict) -> Value {
+    let known = [
+        ("id", verdict.event_id.as_ref().map(EventId::as_str)),
+        ("type", verdict.event_type.as_deref()),
+        ("version", verdict.event_version.as_deref()),
     ];
-    facts.texts = texts
-        .into_iter()
-        .filter(|(name, _)| when.names(name))
-        .collect();
-    if when.names("headers") {
-        facts.maps.push(("headers", headers(&request.headers)));
-    }
-    if when.names("query") {
-        facts.maps.push(("query", query(request)?));
-    }
-    if when.names("event") {
-        let id = verdict.event_id.as_ref().map(|id| id.as_str());
-        let known = [
-            ("id", id),
-            ("type", verdict.event_type.as_deref()),
-            ("version", verdict.event_version.as_deref()),
-        ];
-        let known = known.into_iter();
-        let event = known.filter_map(|(name, text)| Some((name.to_owned(), text?.to_owned())));
-        facts.maps.push(("event", event.collect()));
-    }
-    Ok(facts)
+    let known = known.into_iter();
+    known
+        .filter_map(|(name, text)| Some((name, text?)))
+        .collect()
 }
 
 /// Values of one name are joined as RFC 9110, section 5.3, has it.
-fn headers(headers: &HeaderMap) -> HashMap<String, String> {
-    let mut map: HashMap<String, String> = HashMap::new();
-    for (name, value) in headers {
-        let value = String::from_utf8_lossy(value.as_bytes());
-        map.entry(name.as_str().to_owned())
-            .and_modify(|before| {
-                before.push_str(", ");
-                before.push_str(&value);
-            })
-            .or_insert_with(|| value.into_owned());
-    }
-    map
+fn headers(headers: &HeaderMap) -> Value {
+    let joined = headers.keys().map(|name| {
+        let values = headers.get_all(name).iter();
+        let texts: Vec<_> = values
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .collect();
+        (name.as_str(), texts.join(", "))
+    });
+    joined.collect()
 }
 
-fn query(request: &EventParts) -> Result<HashMap<String, String>, Reject> {
+fn query(request: &EventParts) -> Result<Value, Reject> {
     let unjudged = |fault: &str| Reject::Unjudged {
         fault: fault.into(),
     };
     let text = request.uri.query().unwrap_or_default();
     let fields = form::fields(text.as_bytes()).map_err(unjudged)?;
-    let mut map = HashMap::new();
+    let mut map = Map::new();
     for (name, value) in fields {
-        if map.insert(name.into_owned(), value.into_owned()).is_some() {
+        if map.insert(name.into_owned(), value.into()).is_some() {
             return Err(unjudged("the query has a name twice"));
         }
     }
-    Ok(map)
+    Ok(map.into())
 }
