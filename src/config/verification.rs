@@ -333,7 +333,7 @@ pub(super) static VERIFY_TOKEN: Key = Key {
     kind: Kind::Either(&Kind::Text, &Kind::Table(&secrets::SECTION)),
     default: None,
     example: "{ env = \"VERIFY_TOKEN\" }",
-    doc: "The token that the provider shows when it checks the URL, where that check is not signed: Meta's verify token, Lark's verification token, the topic of a WebSub subscription. Braintree's checks are answered with its public key, which stands here.",
+    doc: "The token that the provider shows when it checks the URL, where that check is not signed: Meta's verify token, the topic of a WebSub subscription. Braintree's checks are answered with its public key, which stands here.",
 };
 
 pub(super) static ON_CHALLENGE: Key = Key {

@@ -2,7 +2,8 @@
 //! scheme and one secret, whoever sends, and need not trust the network between.
 //!
 //! The id is the event's own where it can stand there, else made from it or from the signed bytes: it is the same for
-//! every copy that the provider sends, unless it has no ids and signs a retry anew. An id with a dot would leave open where it ends in the signed text.
+//! every copy that the provider sends, unless it has no ids and signs a retry anew. An id with a dot would leave open where
+//! it ends in the signed text.
 
 use std::sync::Arc;
 
