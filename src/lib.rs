@@ -16,6 +16,7 @@ pub mod providers;
 pub mod config;
 
 pub mod keys;
+pub mod ranges;
 
 pub mod edge;
 pub mod gate;

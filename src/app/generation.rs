@@ -28,7 +28,9 @@ pub(super) fn build(
             source,
         })?;
         routes.push((target, recorder.route_counters(&name)));
-        let compiled = Rules::compile(route, state.claims(&name), state.limiter(&name));
+        let provider_ips = state.provider_ips(&route);
+        let (claims, limiter) = (state.claims(&name), state.limiter(&name));
+        let compiled = Rules::compile(route, claims, limiter, provider_ips);
         rules.push(compiled.map_err(|source| StartError::Scheme {
             route: name,
             source,

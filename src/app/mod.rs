@@ -5,6 +5,7 @@
 
 mod generation;
 pub mod hardening;
+mod ranges;
 mod reload;
 mod run;
 mod state;
@@ -23,6 +24,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Level;
 
 use crate::admin::{self, AdminError, AdminListener, AdminState};
+use crate::app::ranges::Refresher;
 use crate::app::state::{Shared, State};
 use crate::config::Loaded;
 use crate::config::model::{AdminListen, Config};
@@ -98,6 +100,7 @@ pub struct App {
     logger: Arc<Logger>,
     admin: Arc<AdminState>,
     client: Client,
+    refresher: Arc<Refresher>,
     state: Shared,
     addresses: Vec<SocketAddr>,
     fixed: Fixed,
@@ -149,7 +152,9 @@ impl App {
 
         let recorder = Recorder::new(Arc::clone(&logger), config.log.accepted);
         let client = Client::new();
-        let state = State::default().succeed(&config);
+        let state_dir = config.server.state_dir.clone();
+        let state = State::new(state_dir.unwrap_or_else(systemd::state_dir)).succeed(&config);
+        let refresher = Refresher::new(&config, &state);
         let token = config.admin.as_ref().and_then(|admin| admin.token.clone());
         let shutdown_timeout = Mutex::new(config.server.shutdown_timeout);
         let fixed = Fixed::of(&config);
@@ -163,6 +168,7 @@ impl App {
             recorder,
             logger,
             client,
+            refresher,
             state: Arc::new(Mutex::new(state)),
             addresses: Vec::new(),
             fixed,
@@ -180,6 +186,8 @@ impl App {
         if let Some(listener) = admin_listener {
             app.serve_admin(listener);
         }
+        let (refresher, drain) = (Arc::clone(&app.refresher), app.drain.clone());
+        tokio::spawn(async move { drain.run_until_cancelled(refresher.run()).await });
         app.admin.set_ready(true);
         Ok(app)
     }
@@ -253,6 +261,8 @@ impl App {
             let named = certificates.map(|info| (info.names.join(","), info.not_after));
             named.collect()
         });
+        let book = Arc::clone(self.refresher.book());
+        recorder.register_ranges(move || book.list());
         let pipeline = Arc::clone(&self.pipeline);
         recorder.register_gauge(
             "hookgate_requests_in_flight",

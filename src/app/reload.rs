@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 use thiserror::Error;
 use tracing::Level;
 
+use crate::app::ranges::Refresher;
 use crate::app::{App, Fixed, StartError, generation};
 use crate::config::{self, Loaded};
 use crate::document::report::{Report, Style};
@@ -71,12 +72,15 @@ impl App {
 
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let next = state.succeed(&config);
+        next.reread_ranges(&config);
+        let plan = Refresher::planned(&config, &next);
         let generation = generation::build(config, &self.client, &self.recorder, &next);
         let generation = generation.map_err(ReloadError::Build)?;
         let routes = generation.routes.len();
         // From here on nothing can fail.
         *state = next;
         drop(state);
+        self.refresher.follow(plan);
         self.edge.replace(settings);
         self.generation.store(Arc::new(generation));
         self.recorder.set_log(level, accepted);

@@ -1,9 +1,11 @@
-//! What outlives a reload: claims and limiters by route, the limiters of sources, and keys that were fetched.
+//! What outlives a reload: claims and limiters by route, the limiters of sources, and what was fetched: keys and ranges
+//! of addresses.
 //!
 //! A route that keeps its name keeps its claims, whatever else about it changed; a limiter is kept where its rate is the
 //! same; keys that were fetched are kept. What no config names any more is dropped with the next reload.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,28 +15,44 @@ use crate::gate::rate_limit::{Limiter, SourceLimiters};
 use crate::keys::KeyCache;
 use crate::model::ids::RouteName;
 use crate::model::rate::Rate;
+use crate::ranges::{Live, RangeBook};
 
 /// Beside the deadlines of the exchange: for the one retry, and for a busy machine.
 const LEASE_MARGIN: Duration = Duration::from_secs(60);
 
 /// The state that generations share.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct State {
     claims: HashMap<RouteName, Arc<Claims>>,
     limiters: HashMap<RouteName, (Rate, Arc<Limiter>)>,
     sources: Option<(Rate, Arc<SourceLimiters>)>,
     keys: Arc<KeyCache>,
+    ranges: Arc<RangeBook>,
 }
 
 /// The state of the generation in use, as the metrics read it.
 pub(super) type Shared = Arc<Mutex<State>>;
 
 impl State {
+    /// Nothing is known but what an earlier process kept in the state folder.
+    pub(super) fn new(folder: PathBuf) -> Self {
+        Self {
+            claims: HashMap::new(),
+            limiters: HashMap::new(),
+            sources: None,
+            keys: Arc::default(),
+            ranges: Arc::new(RangeBook::new(Some(folder))),
+        }
+    }
+
     /// The state for a new config: what it shares with the old one goes on.
     pub(super) fn succeed(&self, config: &Config) -> Self {
         let mut next = Self {
+            claims: HashMap::new(),
+            limiters: HashMap::new(),
+            sources: None,
             keys: Arc::clone(&self.keys),
-            ..Self::default()
+            ranges: Arc::clone(&self.ranges),
         };
         for route in &config.routes {
             let name = &route.name;
@@ -74,6 +92,25 @@ impl State {
 
     pub(super) fn keys(&self) -> Arc<KeyCache> {
         Arc::clone(&self.keys)
+    }
+
+    pub(super) fn ranges(&self) -> &Arc<RangeBook> {
+        &self.ranges
+    }
+
+    /// Takes over ranges that another process has put into the state folder.
+    pub(super) fn reread_ranges(&self, config: &Config) {
+        for route in &config.routes {
+            if let (Some(_), Some(provider)) = (self.provider_ips(route), &route.provider) {
+                self.ranges.reread(provider);
+            }
+        }
+    }
+
+    /// The ranges that the provider of a route publishes, where the route names them.
+    pub(super) fn provider_ips(&self, route: &Route) -> Option<Arc<Live>> {
+        route.allow_ips.as_ref().filter(|ips| ips.is_provider)?;
+        self.ranges.live(route.provider.as_ref()?)
     }
 
     fn claims_for(&self, route: &Route, dedup: &Dedup) -> Arc<Claims> {

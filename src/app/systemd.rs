@@ -7,6 +7,7 @@ use std::env;
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use listenfd::ListenFd;
@@ -45,6 +46,18 @@ pub enum HandoverError {
         /// The error of the system.
         source: io::Error,
     },
+}
+
+/// The folder for what is learnt while running: what the unit's `StateDirectory=` says, else the usual one.
+#[must_use]
+pub fn state_dir() -> PathBuf {
+    let named = env::var_os("STATE_DIRECTORY");
+    // Several would be separated by colons.
+    let first = named.as_ref().and_then(|named| {
+        let named = named.to_str()?;
+        named.split(':').next().filter(|first| !first.is_empty())
+    });
+    first.unwrap_or("/var/lib/hookgate").into()
 }
 
 /// The listeners that systemd handed over, ready for tokio; empty without systemd. To be called once, before any thread is

@@ -93,7 +93,8 @@ enum Command {
         after_help = "Examples:\n  \
             hookgate providers                     who is known\n  \
             hookgate providers show stripe         what is signed and what is not, and a route to paste\n  \
-            hookgate providers show stripe --json  the same for a program\n\n\
+            hookgate providers show stripe --json  the same for a program\n  \
+            hookgate providers refresh-ranges      the address ranges that they publish today\n\n\
             Exit codes: 0 done, 2 no such provider."
     )]
     Providers {
@@ -132,6 +133,20 @@ enum ProvidersCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Ask providers for the address ranges that they publish, and keep them for the gate
+    #[command(
+        long_about = "Ask providers for the address ranges that they publish, and keep them for the gate.\n\n\
+            What is kept stands in the state folder, where a gate takes it up when it starts or is reloaded. A gate \
+            with `refresh_ranges = \"24h\"` in `[server]` does the same by itself and needs no command.\n\n\
+            An answer that fails, is empty, holds addresses from which nobody sends, or differs absurdly from what was \
+            known changes nothing. `--accept` takes one that only differs.",
+        after_help = "Examples:\n  \
+            hookgate providers refresh-ranges            all\n  \
+            hookgate providers refresh-ranges github     one\n  \
+            systemctl reload hookgate                    use them\n\n\
+            Exit codes: 0 all are up to date, 1 some stayed as they were, 2 no such provider."
+    )]
+    RefreshRanges(providers::refresh::Arguments),
 }
 
 #[derive(Subcommand)]
@@ -153,6 +168,7 @@ pub fn main() -> ExitCode {
         Command::Providers { json, command } => match command {
             None => providers::list(json),
             Some(ProvidersCommand::Show { id, json }) => providers::show(&id, json),
+            Some(ProvidersCommand::RefreshRanges(arguments)) => providers::refresh::run(arguments),
         },
         Command::Config {
             command: ConfigCommand::Schema,

@@ -67,6 +67,10 @@ pub struct Server {
     pub max_header_size: usize,
     /// The path that is answered 200 to load balancers, on every host; none: no such path.
     pub health: Option<String>,
+    /// How often published ranges of addresses are asked for; none: never.
+    pub refresh_ranges: Option<Duration>,
+    /// Where what is learnt while running is kept; none: where systemd or the system says.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// `proxy_protocol`.
@@ -148,6 +152,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// `allow_ips`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AllowIps {
+    /// The ranges that are written out.
+    pub nets: Vec<IpNet>,
+    /// Whether the ranges that the provider publishes count as well.
+    pub is_provider: bool,
+}
+
 /// `[routes.NAME]`.
 pub struct Route {
     /// NAME.
@@ -172,8 +185,8 @@ pub struct Route {
     pub tolerance: Duration,
     /// Scheme, host and port under which the sender knows this route, without a slash at the end.
     pub public_url: Option<String>,
-    /// Source addresses that may send; none: every one. `"provider"` is already replaced by the provider's ranges.
-    pub allow_ips: Option<Vec<IpNet>>,
+    /// Source addresses that may send; none: every one.
+    pub allow_ips: Option<AllowIps>,
     /// After verification.
     pub rate_limit: Option<Rate>,
     /// Bytes of the body.

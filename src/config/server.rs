@@ -1,13 +1,14 @@
 //! `[server]`: listening, and the limits towards strangers.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::model::{ProxyProtocol, Server};
 use crate::config::route::raw_path;
 use crate::document::Span;
 use crate::document::key::{Key, Kind, Section};
-use crate::document::table::{Fault, Table};
+use crate::document::table::{Fault, Table, Value};
 use crate::document::value;
 use crate::model::rate::Rate;
 
@@ -48,14 +49,14 @@ pub(super) fn read(table: Option<Table<'_>>) -> ReadServer {
     let health = table.read_placed(&HEALTH, raw_path);
     let health_span = health.as_ref().map(|placed| placed.span);
     server.health = health.map(|placed| placed.value);
-    for name in ["refresh_ranges", "keep_rejected"] {
-        table.refuse(name, |_| {
-            Fault::new(
-                format!("`{name}` is not supported by this version"),
-                "remove it",
-            )
-        });
-    }
+    server.refresh_ranges = table.read(&REFRESH_RANGES, refresh_period).flatten();
+    server.state_dir = table.read(&STATE_DIR, absolute_path);
+    table.refuse("keep_rejected", |_| {
+        Fault::new(
+            "`keep_rejected` is not supported by this version",
+            "remove it",
+        )
+    });
     table.deny_unknown();
     ReadServer {
         server,
@@ -148,6 +149,31 @@ fn read_limits(table: &mut Table<'_>, server: &mut Server) {
     server.max_header_size = size.unwrap_or(server.max_header_size);
 }
 
+/// Often enough to follow a sender, seldom enough not to be a burden to it.
+fn refresh_period(value: &Value<'_>) -> Result<Option<Duration>, Fault> {
+    let Some(period) = value::false_or(value, value::duration)? else {
+        return Ok(None);
+    };
+    if (LEAST_REFRESH..=MOST_REFRESH).contains(&period) {
+        return Ok(Some(period));
+    }
+    Err(Fault::new(
+        "lists that change a few times a year are not asked for at this pace",
+        "from `\"1m\"` to `\"30d\"`; `\"24h\"` is usual",
+    ))
+}
+
+fn absolute_path(value: &Value<'_>) -> Result<PathBuf, Fault> {
+    let path = value::path(value)?;
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    Err(Fault::new(
+        "the folder does not begin with `/`",
+        "for example `\"/var/lib/hookgate\"`",
+    ))
+}
+
 /// The defaults; each number is argued for beside its key.
 fn defaults() -> Server {
     Server {
@@ -170,6 +196,8 @@ fn defaults() -> Server {
         shutdown_timeout: 30 * SECOND,
         max_header_size: 16 << 10,
         health: None,
+        refresh_ranges: None,
+        state_dir: None,
     }
 }
 
@@ -193,6 +221,8 @@ pub(super) static SECTION: Section = Section {
         &SHUTDOWN_TIMEOUT,
         &MAX_HEADER_SIZE,
         &HEALTH,
+        &REFRESH_RANGES,
+        &STATE_DIR,
     ],
     required: &[],
     one_of: &[],
@@ -326,4 +356,23 @@ static HEALTH: Key = Key {
     default: None,
     example: "\"/healthz\"",
     doc: "A path that is answered 200 on every host, for load balancers. Absent: there is none.",
+};
+// The shortest is for trying it out; the longest, a month, is how late a change that was announced would be noticed.
+const LEAST_REFRESH: Duration = Duration::from_secs(60);
+const MOST_REFRESH: Duration = Duration::from_secs(30 * 86_400);
+
+static REFRESH_RANGES: Key = Key {
+    name: "refresh_ranges",
+    kind: Kind::FalseOr(&Kind::Duration),
+    default: Some("false"),
+    example: "\"24h\"",
+    doc: "How often the ranges of `allow_ips = [\"provider\"]` are read anew where the provider publishes them for programs. An answer that fails, is empty or differs absurdly changes nothing and is told in the log.",
+};
+
+static STATE_DIR: Key = Key {
+    name: "state_dir",
+    kind: Kind::Path,
+    default: Some("what systemd names in `STATE_DIRECTORY`, else \"/var/lib/hookgate\""),
+    example: "\"/var/lib/hookgate\"",
+    doc: "The folder for what is learnt while running: refreshed ranges. A change takes a restart.",
 };

@@ -84,7 +84,6 @@ fn keys_of_later_versions_are_refused() {
         "[routes.a.destinations.b]\nurl = \"http://127.0.0.1/\"",
         "[store]\nurl = \"sqlite:x\"",
         "[tls.acme]\n",
-        "[server]\nrefresh_ranges = true",
         "[server]\nkeep_rejected = 10",
     ] {
         let shown = fault(&format!("{MINIMAL}{line}\n"));

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 use crate::config::Context;
 use crate::config::dedup::{self, Basis};
-use crate::config::model::{Dedup, SecretEntry};
+use crate::config::model::{AllowIps, Dedup, SecretEntry};
 use crate::config::{secrets, trust};
 use crate::document::key::{Key, Kind};
 use crate::document::table::{Fault, Placed, Table, Value};
@@ -35,7 +33,7 @@ pub(super) struct Verification {
     pub(super) secrets: Vec<SecretEntry>,
     pub(super) tolerance: Duration,
     pub(super) public_url: Option<String>,
-    pub(super) allow_ips: Option<Vec<IpNet>>,
+    pub(super) allow_ips: Option<AllowIps>,
     pub(super) verify_token: Option<Secret>,
     pub(super) on_challenge: Option<OnChallenge>,
     pub(super) dedup: Option<Dedup>,
@@ -189,8 +187,8 @@ fn check_scheme(table: &Table<'_>, origin: &Origin, public_url: Option<&str>) ->
     false
 }
 
-/// The ranges that may send, `"provider"` replaced by the provider's own.
-fn allow_ips(table: &mut Table<'_>, origin: Option<&Origin>) -> Option<Vec<IpNet>> {
+/// The ranges that may send.
+fn allow_ips(table: &mut Table<'_>, origin: Option<&Origin>) -> Option<AllowIps> {
     let value = table.value(&ALLOW_IPS)?;
     let Some(items) = value.items() else {
         value.fault(value.unexpected("a list", ALLOW_IPS.example));
@@ -202,21 +200,21 @@ fn allow_ips(table: &mut Table<'_>, origin: Option<&Origin>) -> Option<Vec<IpNet
             "add ranges, or remove `allow_ips` to let every address send",
         ));
     }
-    let mut nets = Vec::new();
+    let mut allowed = AllowIps::default();
     for item in items {
         if item.text() == Some("provider") {
             // An unknown provider has its own error.
             let Some(origin) = origin else { continue };
             let provider = origin.provider.as_deref();
             match provider.and_then(|provider| provider.ip_ranges.as_ref()) {
-                Some(ranges) => nets.extend(&ranges.cidrs),
+                Some(_) => allowed.is_provider = true,
                 None => item.fault(no_ranges(provider)),
             }
         } else if let Some(net) = item.check(value::network) {
-            nets.push(net.value);
+            allowed.nets.push(net.value);
         }
     }
-    Some(nets)
+    Some(allowed)
 }
 
 fn no_ranges(provider: Option<&Provider>) -> Fault {

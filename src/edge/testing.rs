@@ -75,6 +75,8 @@ pub(super) fn server() -> Server {
         shutdown_timeout: Duration::from_secs(5),
         max_header_size: 16 * 1024,
         health: None,
+        refresh_ranges: None,
+        state_dir: None,
     }
 }
 

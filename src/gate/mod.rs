@@ -271,11 +271,9 @@ fn head(parts: &Parts) -> Head<'_> {
 
 fn check_source_ip(rules: &Rules, verdict: &Verdict) -> Result<(), Reject> {
     let ip = verdict.source.ip;
-    match &rules.route.allow_ips {
-        Some(nets) if !nets.iter().any(|net| net.contains(&ip)) => {
-            Err(Reject::SourceNotAllowed { ip })
-        }
-        _ => Ok(()),
+    match rules.allows(&ip) {
+        true => Ok(()),
+        false => Err(Reject::SourceNotAllowed { ip }),
     }
 }
 

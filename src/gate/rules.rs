@@ -1,5 +1,6 @@
 //! One route, compiled: what the checks need, ready to use. Made by `app` for each generation.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::config::model::{Dedup, Enforce, MissingId, Route};
@@ -15,6 +16,7 @@ use crate::gate::signature::Keys;
 use crate::model::clock::Now;
 use crate::model::ids::EventId;
 use crate::model::secret::Secret;
+use crate::ranges::Live;
 use crate::scheme::SchemeError;
 
 /// The rules of one route.
@@ -28,10 +30,12 @@ pub struct Rules {
     pub(super) claims: Option<Arc<Claims>>,
     pub(super) limiter: Option<Arc<Limiter>>,
     pub(super) provider: Arc<str>,
+    /// The provider's own ranges, where `allow_ips` names them.
+    pub(super) provider_ips: Option<Arc<Live>>,
 }
 
 impl Rules {
-    /// Compiles one route; claims and limiter outlive the generation and are handed in.
+    /// Compiles one route; claims, limiter and the provider's ranges outlive the generation and are handed in.
     ///
     /// # Errors
     /// Scheme and secrets that do not go together.
@@ -39,6 +43,7 @@ impl Rules {
         route: Route,
         claims: Option<Arc<Claims>>,
         limiter: Option<Arc<Limiter>>,
+        provider_ips: Option<Arc<Live>>,
     ) -> Result<Self, SchemeError> {
         let id = route.provider.as_ref().map(|provider| &*provider.id);
         Ok(Self {
@@ -50,6 +55,7 @@ impl Rules {
             provider: id.unwrap_or("custom").into(),
             claims,
             limiter,
+            provider_ips,
             route,
         })
     }
@@ -62,6 +68,15 @@ impl Rules {
 
     pub(super) fn is_monitored(&self) -> bool {
         self.route.enforce == Enforce::Monitor
+    }
+
+    /// Whether the source may send at all.
+    pub(super) fn allows(&self, ip: &IpAddr) -> bool {
+        let Some(allowed) = &self.route.allow_ips else {
+            return true;
+        };
+        let own = self.provider_ips.as_ref();
+        allowed.nets.iter().any(|net| net.contains(ip)) || own.is_some_and(|own| own.contains(ip))
     }
 
     /// The first secret that is current.

@@ -52,6 +52,20 @@ pub fn instant() -> Instant {
     Instant::now()
 }
 
+/// The day of a moment, `YYYY-MM-DD` in UTC.
+#[must_use]
+pub fn day(unix_seconds: i64) -> String {
+    let time = jiff::Timestamp::from_second(unix_seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    time.strftime("%F").to_string()
+}
+
+/// The first second of a day as [`day`] writes it; none where it is no day.
+#[must_use]
+pub fn day_start(day: &str) -> Option<i64> {
+    let midnight: jiff::Timestamp = format!("{day}T00:00:00Z").parse().ok()?;
+    Some(midnight.as_second())
+}
+
 fn unix_ms(time: SystemTime) -> i64 {
     let millis = |elapsed: Duration| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
     match time.duration_since(UNIX_EPOCH) {

@@ -126,6 +126,13 @@ pub fn all() -> &'static [Arc<Provider>] {
     &ALL
 }
 
+/// For tests: a provider out of the text of a file.
+#[cfg(test)]
+pub(crate) fn parsed(text: &str) -> Provider {
+    load::parse("a.toml", text)
+        .unwrap_or_else(|report| panic!("{}", report.render(crate::document::report::Style::Plain)))
+}
+
 /// The text of the file with this id.
 fn text_of(id: &str) -> Option<&'static str> {
     let mut files = FILES.iter();

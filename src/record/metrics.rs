@@ -1,6 +1,6 @@
 //! Everything that was counted, as one OpenMetrics text: the only list of metrics.
 //!
-//! Labels come from closed sets: routes and certificates of the config, reasons, stages, kinds. Never an address, an event
+//! Labels come from closed sets: routes, providers and certificates of the config, reasons, stages, kinds. Never an address, an event
 //! id or anything else that a stranger chooses. Reading takes no lock that a request would wait for.
 
 use std::fmt;
@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 
 use crate::gate::filter::Sieve;
 use crate::gate::reject::Reason;
+use crate::model::clock;
 use crate::record::counters::{RouteCounters, Stage};
 use crate::record::{Growth, Recorder, connections, lock, process};
 
@@ -58,6 +59,7 @@ impl Collector for Scrape {
             connections::encode(&mut encoder, counters)?;
         }
         self.config(&mut encoder)?;
+        self.ranges(&mut encoder)?;
         self.log(&mut encoder)?;
         self.registered(&mut encoder)?;
         self.process(&mut encoder)
@@ -242,6 +244,37 @@ impl Scrape {
         for (name, not_after) in infos.unwrap_or_default() {
             let labels = [("name", name.as_str())];
             metric.encode_family(&labels)?.encode_gauge(&not_after)?;
+        }
+        Ok(())
+    }
+
+    fn ranges(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let ranges = lock(&self.0.ranges);
+        let live = ranges.as_ref().map(|read| read()).unwrap_or_default();
+        let mut metric = encoder.encode_descriptor(
+            "hookgate_ip_ranges_read_timestamp_seconds",
+            "The day on which the address ranges of each provider were last read",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (id, live) in &live {
+            let Some(read) = clock::day_start(&live.ranges().read) else {
+                continue;
+            };
+            let labels = [("provider", id.as_str())];
+            metric.encode_family(&labels)?.encode_gauge(&read)?;
+        }
+        let mut metric = encoder.encode_descriptor(
+            "hookgate_ip_ranges_refreshes",
+            "Refreshes of address ranges, by what came of them; `kept` is none",
+            None,
+            MetricType::Counter,
+        )?;
+        for (id, live) in &live {
+            for (outcome, count) in live.refreshes() {
+                let labels = [("provider", id.as_str()), ("outcome", outcome)];
+                counter(&mut metric, &labels, count)?;
+            }
         }
         Ok(())
     }

@@ -34,6 +34,7 @@ use crate::gate::verdict::{Decision, Verdict};
 use crate::model::clock::{Now, instant};
 use crate::model::ids::RouteName;
 use crate::model::source::SourceKey;
+use crate::ranges::Live;
 use crate::record::counters::RouteCounters;
 use crate::record::log::Logger;
 use crate::record::security::{Kind, Telling, Withheld, Withholder};
@@ -65,6 +66,7 @@ pub struct Recorder {
     withholder: Withholder,
     sources: Mutex<Vec<Metric>>,
     certificates: Mutex<Option<CertificateSource>>,
+    ranges: Mutex<Option<RangeSource>>,
     edge: Mutex<Option<Arc<Counters>>>,
     reloads_applied: AtomicU64,
     reloads_refused: AtomicU64,
@@ -90,6 +92,9 @@ enum Growth {
 /// Names and ends of the certificates in use.
 type CertificateSource = Box<dyn Fn() -> Vec<(String, i64)> + Send + Sync>;
 
+/// The ranges of addresses in use, by provider.
+type RangeSource = Box<dyn Fn() -> Vec<(String, Arc<Live>)> + Send + Sync>;
+
 impl Recorder {
     /// A recorder without routes; `logs_accepted` is `[log] accepted`.
     #[must_use]
@@ -103,6 +108,7 @@ impl Recorder {
             withholder: Withholder::new(now.mono),
             sources: Mutex::default(),
             certificates: Mutex::default(),
+            ranges: Mutex::default(),
             edge: Mutex::default(),
             reloads_applied: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
@@ -199,6 +205,14 @@ impl Recorder {
         read: impl Fn() -> Vec<(String, i64)> + Send + Sync + 'static,
     ) {
         *lock(&self.certificates) = Some(Box::new(read));
+    }
+
+    /// Shows the ranges of addresses that providers publish: when they were read, and how refreshing went.
+    pub fn register_ranges(
+        &self,
+        read: impl Fn() -> Vec<(String, Arc<Live>)> + Send + Sync + 'static,
+    ) {
+        *lock(&self.ranges) = Some(Box::new(read));
     }
 
     /// Everything that was counted, in the OpenMetrics text format.

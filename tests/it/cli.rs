@@ -86,6 +86,25 @@ fn providers_are_listed_and_shown() {
 }
 
 #[test]
+fn ranges_are_refreshed_where_there_are_some() {
+    let (out, _) = check(&["providers", "refresh-ranges", "--help"], 0);
+    assert!(
+        out.contains("Examples:") && out.contains("--accept"),
+        "{out}"
+    );
+    let (out, err) = check(&["providers", "refresh-ranges", "githbu"], 2);
+    assert_eq!(out, "");
+    assert!(err.contains("did you mean `github`?"), "{err}");
+    let (_, err) = check(&["providers", "refresh-ranges", "plaid"], 2);
+    assert!(
+        err.contains("https://plaid.com/docs/api/webhooks/"),
+        "{err}"
+    );
+    let (_, err) = check(&["providers", "refresh-ranges", "slack"], 2);
+    assert!(err.contains("Slack publishes no ranges"), "{err}");
+}
+
+#[test]
 fn version_is_the_crates() {
     let (out, _) = check(&["--version"], 0);
     assert_eq!(out, format!("hookgate {}\n", env!("CARGO_PKG_VERSION")));

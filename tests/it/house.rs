@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room may use those of lower rank only.
-const RANKS: [(&str, f64); 16] = [
+const RANKS: [(&str, f64); 17] = [
     ("model", 0.0),
     ("net", 1.0),
     ("document", 1.5),
@@ -13,6 +13,7 @@ const RANKS: [(&str, f64); 16] = [
     ("providers", 2.5),
     ("config", 3.0),
     ("keys", 3.5),
+    ("ranges", 3.5),
     ("edge", 4.0),
     ("gate", 4.0),
     ("forward", 5.0),

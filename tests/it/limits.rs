@@ -49,6 +49,62 @@ mod allowlist {
             .await;
     }
 
+    fn kept_ranges(cidr: &str, read: &str) -> String {
+        format!(
+            r#"{{"version":1,"url":"https://api.github.com/meta","read":"{read}","cidrs":["{cidr}"]}}"#
+        )
+    }
+
+    /// Fails when the provider's ranges are those of the file alone, or those that were there at the start.
+    #[tokio::test]
+    async fn ranges_that_were_refreshed_count_from_the_start_and_from_a_reload_on() {
+        let app = App::start(ok());
+        let server = "[server]\ntrusted_proxies = [\"127.0.0.8/30\"]\nstate_dir = \"$DIR\"\n";
+        let text = format!("{server}{}", route(&app, "allow_ips = [\"provider\"]"));
+        let gate = Gate::options(&text)
+            .file(
+                "ranges/github.json",
+                kept_ranges("9.9.9.0/24", "2099-01-01").as_bytes(),
+            )
+            .start()
+            .await;
+        let status = async |source: &str| {
+            let hook = event().with("X-Forwarded-For", source);
+            gate.client().from_ip("127.0.0.9").send(&hook).await.status
+        };
+        assert_eq!(status("9.9.9.9").await, 200);
+        assert_eq!(status("8.8.8.8").await, 403);
+        assert_eq!(status("140.82.112.1").await, 403);
+        let labels = ["github"];
+        let read = gate.metric("hookgate_ip_ranges_read_timestamp_seconds", &labels);
+        assert!((read.await - 4_070_908_800.0).abs() < 1.0);
+
+        let file = gate.folder().join("ranges/github.json");
+        std::fs::write(file, kept_ranges("8.8.8.0/24", "2099-01-02")).unwrap();
+        assert_eq!(status("8.8.8.8").await, 403);
+        gate.reload_as_it_is().await;
+        assert_eq!(status("8.8.8.8").await, 200);
+        assert_eq!(status("9.9.9.9").await, 403);
+    }
+
+    /// Fails when nothing is known until a refresh has succeeded.
+    #[tokio::test]
+    async fn without_a_state_folder_the_built_in_ranges_count() {
+        let app = App::start(ok());
+        let server =
+            "[server]\ntrusted_proxies = [\"127.0.0.8/30\"]\nstate_dir = \"/nonexistent\"\n";
+        let text = format!(
+            "{server}{}",
+            route(&app, "allow_ips = [\"provider\", \"10.1.1.1\"]")
+        );
+        let gate = Gate::start(&text).await;
+        for (source, status) in [("140.82.112.1", 200), ("10.1.1.1", 200), ("9.9.9.9", 403)] {
+            let hook = event().with("X-Forwarded-For", source);
+            let reply = gate.client().from_ip("127.0.0.9").send(&hook).await;
+            assert_eq!(reply.status, status, "{source}");
+        }
+    }
+
     /// Fails when the allowlist is asked after the signature: a stranger could test signatures.
     #[tokio::test]
     async fn the_address_is_judged_before_the_signature() {

@@ -1,6 +1,7 @@
 //! `hookgate providers`: who is known, and each in full.
 
 mod keyed;
+pub(super) mod refresh;
 mod route;
 mod show;
 mod words;
@@ -30,24 +31,33 @@ pub(super) fn list(json: bool) -> ExitCode {
 #[must_use]
 pub(super) fn show(id: &str, json: bool) -> ExitCode {
     let Some(provider) = providers::find(id) else {
-        let help = match suggest::nearest(id, providers::ids()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!(
-                "`hookgate providers` lists all {}",
-                providers::ids().count()
-            ),
-        };
-        anstream::eprintln!(
-            "{}: no provider has the id `{id}`\n{}: {help}",
-            styled(BAD, "error"),
-            styled(STRONG, "help")
-        );
-        return ExitCode::from(EXIT_USAGE);
+        return unknown(id);
     };
     if json {
         return print(&format!("{:#}\n", show::json(&provider)));
     }
     print(&show::text(&provider))
+}
+
+/// Tells that nobody has this id, and who may be meant.
+fn unknown(id: &str) -> ExitCode {
+    let help = match suggest::nearest(id, providers::ids()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!(
+            "`hookgate providers` lists all {}",
+            providers::ids().count()
+        ),
+    };
+    refused(&format!("no provider has the id `{id}`"), &help)
+}
+
+fn refused(error: &str, help: &str) -> ExitCode {
+    anstream::eprintln!(
+        "{}: {error}\n{}: {help}",
+        styled(BAD, "error"),
+        styled(STRONG, "help")
+    );
+    ExitCode::from(EXIT_USAGE)
 }
 
 /// A reader that has seen enough, such as `head`, is no failure.

@@ -27,8 +27,11 @@ pub(super) fn sample(provider: &Provider) -> String {
     if needs_public_url(provider) {
         lines.push("public_url = \"https://hooks.example.com\"".to_owned());
     }
-    if provider.ip_ranges.is_some() {
-        lines.push("allow_ips = [\"provider\"]".to_owned());
+    match provider.ip_ranges.as_ref().map(|ranges| &ranges.format) {
+        Some(Some(_)) => lines.push("allow_ips = [\"provider\"]".to_owned()),
+        // A list that nothing keeps up to date is the operator's to choose.
+        Some(None) => lines.push("# allow_ips = [\"provider\"]".to_owned()),
+        None => {}
     }
     lines.push(format!("upstream = \"http://127.0.0.1:8080/{id}\""));
     lines.push(String::new());

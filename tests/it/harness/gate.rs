@@ -91,7 +91,9 @@ impl Options {
         authority.issue(folder.path(), "cert", &names);
         std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
         for (name, content) in &self.files {
-            std::fs::write(folder.path().join(name), content).unwrap();
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
         }
         let text = complete(&self.text, folder.path(), self.is_plain);
         std::fs::write(folder.path().join("hookgate.toml"), text).unwrap();

@@ -1,0 +1,215 @@
+//! `hookgate providers refresh-ranges`: asks providers for their address ranges and keeps them for the gate.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use crate::app::systemd;
+use crate::cli::output::{BAD, FAINT, GOOD, STRONG, styled};
+use crate::cli::providers::{print, refused, unknown};
+use crate::model::error::chain;
+use crate::net::client::Client;
+use crate::net::fetch::Fetcher;
+use crate::providers::{self, Provider};
+use crate::ranges::{Change, Live, RangeBook, Ranges, Refresh, RefreshError};
+
+/// Failed for some.
+const EXIT_FAILED: u8 = 1;
+
+/// What the command line says.
+#[derive(Args)]
+pub(in crate::cli) struct Arguments {
+    /// Providers to ask; all that publish ranges for programs where none is named
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    /// Believe ranges that differ much from those that were known, after you have looked at them
+    #[arg(long)]
+    accept: bool,
+    /// The folder in which the gate finds them; its `state_dir`
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks each; 0 where all are up to date, 1 where some stayed as they were, 2 where an id is nobody's.
+#[must_use]
+pub(in crate::cli) fn run(arguments: Arguments) -> ExitCode {
+    let chosen = match choose(&arguments.ids) {
+        Ok(chosen) => chosen,
+        Err(code) => return code,
+    };
+    let folder = arguments.state_dir.unwrap_or_else(systemd::state_dir);
+    let refresh = Refresh {
+        fetcher: Fetcher::new(Client::new()),
+        accepts_any_change: arguments.accept,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            anstream::eprintln!("{}: {error}", styled(BAD, "error"));
+            return ExitCode::from(EXIT_FAILED);
+        }
+    };
+    let rows = runtime.block_on(ask(
+        chosen,
+        Arc::new(RangeBook::new(Some(folder.clone()))),
+        refresh,
+    ));
+    let is_failed = rows.iter().any(|row| row.outcome.is_err());
+    if arguments.json {
+        let rows: Vec<_> = rows.iter().map(Row::json).collect();
+        print(&format!("{:#}\n", Json::from(rows)));
+    } else {
+        print(&text(&rows, &folder, arguments.accept));
+    }
+    match is_failed {
+        true => ExitCode::from(EXIT_FAILED),
+        false => ExitCode::SUCCESS,
+    }
+}
+
+/// Those that are named, or all that can be asked.
+fn choose(ids: &[String]) -> Result<Vec<Arc<Provider>>, ExitCode> {
+    let can_be_asked = |provider: &Provider| {
+        let ranges = provider.ip_ranges.as_ref();
+        ranges.is_some_and(|ranges| ranges.format.is_some())
+    };
+    if ids.is_empty() {
+        let all = providers::all().iter().filter(|one| can_be_asked(one));
+        return Ok(all.cloned().collect());
+    }
+    let mut chosen = Vec::new();
+    for id in ids {
+        let provider = providers::find(id).ok_or_else(|| unknown(id))?;
+        if !can_be_asked(&provider) {
+            let help = match &provider.ip_ranges {
+                Some(ranges) => format!(
+                    "those of {} are known, and stand at {}",
+                    ranges.read, ranges.url
+                ),
+                None => "name addresses in `allow_ips` yourself, where you know them".to_owned(),
+            };
+            let error = format!(
+                "{} publishes no ranges that a program can read",
+                provider.name
+            );
+            return Err(refused(&error, &help));
+        }
+        chosen.push(provider);
+    }
+    Ok(chosen)
+}
+
+/// What came of asking one provider.
+struct Row {
+    id: String,
+    before: Arc<Ranges>,
+    live: Arc<Live>,
+    outcome: Result<Change, RefreshError>,
+}
+
+/// Asks all at the same time.
+async fn ask(chosen: Vec<Arc<Provider>>, book: Arc<RangeBook>, refresh: Refresh) -> Vec<Row> {
+    let mut asked = Vec::new();
+    for provider in chosen {
+        let Some(live) = book.live(&provider) else {
+            continue;
+        };
+        let (book, refresh) = (Arc::clone(&book), refresh.clone());
+        asked.push(tokio::spawn(async move {
+            let before = live.ranges();
+            let outcome = book.refresh(&refresh, &live).await;
+            Row {
+                id: provider.id.clone(),
+                before,
+                live,
+                outcome,
+            }
+        }));
+    }
+    let mut rows = Vec::new();
+    for one in asked {
+        rows.extend(one.await);
+    }
+    rows
+}
+
+impl Row {
+    fn json(&self) -> Json {
+        let ranges = self.live.ranges();
+        let texts =
+            |nets: &[ipnet::IpNet]| nets.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let mut row = json!({
+            "id": self.id,
+            "read": ranges.read,
+            "cidrs": texts(&ranges.nets),
+            "error": self.outcome.as_ref().err().map(|error| chain(error)),
+        });
+        if let (Ok(change), Some(row)) = (&self.outcome, row.as_object_mut()) {
+            row.insert("added".to_owned(), texts(&change.added).into());
+            row.insert("removed".to_owned(), texts(&change.removed).into());
+        }
+        row
+    }
+
+    fn text(&self, width: usize) -> String {
+        let id = format!("{:width$}", self.id);
+        let change = match &self.outcome {
+            Ok(change) => change,
+            Err(error @ RefreshError::Keep { .. }) => {
+                return format!("{}  {}", styled(BAD, &id), chain(error));
+            }
+            Err(error) => {
+                let kept = format!("{} of {} kept", count(&self.before), self.before.read);
+                return format!("{}  {kept}: {}", styled(BAD, &id), chain(error));
+            }
+        };
+        if change.is_empty() {
+            return format!("{}  {}, unchanged", styled(GOOD, &id), count(&change.now));
+        }
+        let mut text = format!("{}  {}, changed", styled(GOOD, &id), count(&change.now));
+        for (sign, nets) in [('+', &change.added), ('-', &change.removed)] {
+            for net in nets {
+                text.push_str(&format!("\n{:width$}  {sign} {net}", ""));
+            }
+        }
+        text
+    }
+}
+
+fn count(ranges: &Ranges) -> String {
+    match ranges.nets.len() {
+        1 => "1 range".to_owned(),
+        count => format!("{count} ranges"),
+    }
+}
+
+fn text(rows: &[Row], folder: &Path, accepts: bool) -> String {
+    let width = rows.iter().map(|row| row.id.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for row in rows {
+        text.push_str(&row.text(width));
+        text.push('\n');
+    }
+    let is_absurd = |row: &Row| matches!(row.outcome, Err(RefreshError::Absurd { .. }));
+    if !accepts && rows.iter().any(is_absurd) {
+        let help = "where the provider itself tells of the change, `--accept` takes it over";
+        text.push_str(&format!("\n{}: {help}\n", styled(STRONG, "help")));
+    }
+    if rows.iter().any(|row| row.outcome.is_ok()) {
+        let told = format!(
+            "kept in {}; a gate takes them up when it starts or is reloaded",
+            folder.join("ranges").display()
+        );
+        text.push_str(&format!("\n{}\n", styled(FAINT, &told)));
+    }
+    text
+}

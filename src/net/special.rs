@@ -1,0 +1,113 @@
+//! Addresses that mean something else than a host on the internet: this machine, a private network, a group, nothing.
+//!
+//! The registries are IANA's (RFC 6890, <https://www.iana.org/assignments/iana-ipv4-special-registry> and
+//! <https://www.iana.org/assignments/iana-ipv6-special-registry>), with multicast and the reserved rest.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix)
+}
+
+const fn v6(a: u16, b: u16, prefix: u8) -> Ipv6Net {
+    Ipv6Net::new_assert(Ipv6Addr::new(a, b, 0, 0, 0, 0, 0, 0), prefix)
+}
+
+static SPECIAL_V4: [Ipv4Net; 15] = [
+    v4(0, 0, 0, 0, 8),
+    v4(10, 0, 0, 0, 8),
+    v4(100, 64, 0, 0, 10),
+    v4(127, 0, 0, 0, 8),
+    v4(169, 254, 0, 0, 16),
+    v4(172, 16, 0, 0, 12),
+    v4(192, 0, 0, 0, 24),
+    v4(192, 0, 2, 0, 24),
+    v4(192, 88, 99, 0, 24),
+    v4(192, 168, 0, 0, 16),
+    v4(198, 18, 0, 0, 15),
+    v4(198, 51, 100, 0, 24),
+    v4(203, 0, 113, 0, 24),
+    v4(224, 0, 0, 0, 4),
+    v4(240, 0, 0, 0, 4),
+];
+
+/// All that is global unicast stands in 2000::/3.
+static GLOBAL_V6: Ipv6Net = v6(0x2000, 0, 3);
+
+/// What in it is not: IETF protocol assignments with Teredo, documentation, 6to4, documentation again.
+static SPECIAL_V6: [Ipv6Net; 4] = [
+    v6(0x2001, 0, 23),
+    v6(0x2001, 0xdb8, 32),
+    v6(0x2002, 0, 16),
+    v6(0x3fff, 0, 20),
+];
+
+/// Whether some address in the range is special.
+#[must_use]
+pub fn overlaps(net: &IpNet) -> bool {
+    match net {
+        IpNet::V4(net) => {
+            let mut all = SPECIAL_V4.iter();
+            all.any(|special| special.contains(net) || net.contains(special))
+        }
+        IpNet::V6(net) => {
+            let mut all = SPECIAL_V6.iter();
+            !GLOBAL_V6.contains(net)
+                || all.any(|special| special.contains(net) || net.contains(special))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn special_and_global() {
+        for special in [
+            "0.0.0.0/8",
+            "10.20.0.0/16",
+            "100.64.1.0/24",
+            "127.0.0.1/32",
+            "169.254.169.254/32",
+            "172.31.255.255/32",
+            "192.0.0.8/32",
+            "192.0.2.1/32",
+            "192.168.1.1/32",
+            "198.19.0.1/32",
+            "224.0.0.1/32",
+            "255.255.255.255/32",
+            "192.0.0.0/8",
+            "::/128",
+            "::1/128",
+            "::ffff:8.8.8.8/128",
+            "64:ff9b::808:808/128",
+            "fe80::1/128",
+            "fc00::1/128",
+            "ff02::1/128",
+            "2001::1/128",
+            "2001:db8::1/128",
+            "2002:a00:1::/48",
+            "3fff::1/128",
+            "2000::/3",
+        ] {
+            assert!(overlaps(&special.parse().unwrap()), "{special}");
+        }
+        for global in [
+            "1.1.1.1/32",
+            "9.255.255.255/32",
+            "11.0.0.0/8",
+            "100.128.0.0/9",
+            "172.32.0.0/16",
+            "192.0.1.0/24",
+            "223.255.255.255/32",
+            "2001:200::/32",
+            "2606:4700::/32",
+            "2a0a:a440::/29",
+        ] {
+            assert!(!overlaps(&global.parse().unwrap()), "{global}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Ranges that are fetched from a real TLS server: what is taken over, what is not, and what outlives a restart.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::net::client::Client;
+use crate::net::fetch::Fetcher;
+use crate::net::testing;
+use crate::providers::{self, IpRanges};
+use crate::ranges::judge::Absurd;
+
+/// A sender whose list can change.
+struct Publisher {
+    port: u16,
+    refresh: Refresh,
+    answer: Arc<Mutex<String>>,
+}
+
+const KNOWN: &str = "8.8.8.0/24\n8.8.4.0/24\n";
+
+async fn publish() -> Publisher {
+    let (acceptor, roots) = testing::tls();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let publisher = Publisher {
+        port: listener.local_addr().unwrap().port(),
+        refresh: Refresh {
+            fetcher: Fetcher::new(Client::with_roots(roots)),
+            accepts_any_change: false,
+        },
+        answer: Arc::default(),
+    };
+    publisher.says(KNOWN);
+    let answer = Arc::clone(&publisher.answer);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let mut request = vec![0; 4096];
+            let _ = stream.read(&mut request).await;
+            let answer = answer.lock().unwrap().clone();
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    publisher
+}
+
+impl Publisher {
+    fn says(&self, list: &str) {
+        let head = "HTTP/1.1 200 OK\r\ncontent-length";
+        *self.answer.lock().unwrap() = format!("{head}: {}\r\n\r\n{list}", list.len());
+    }
+
+    /// Some provider with the ranges of `KNOWN`, as of this day.
+    fn provider(&self, read: &str) -> Provider {
+        let mut provider = providers::parsed(
+            "id = \"a\"\nname = \"A\"\ndocs = \"x\"\n[scheme]\ntype = \"token\"\ntoken = { query = \"t\" }\n",
+        );
+        provider.ip_ranges = Some(IpRanges {
+            read: read.to_owned(),
+            url: format!("https://localhost:{}/ips.txt", self.port),
+            format: Some(RangesFormat::Lines),
+            cidrs: KNOWN.lines().map(|line| line.parse().unwrap()).collect(),
+        });
+        provider
+    }
+}
+
+fn book(folder: &Path) -> RangeBook {
+    RangeBook::new(Some(folder.to_owned()))
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+// Fails when a refresh changes only the file, or only the list in use, or when a restart begins with the old list.
+#[tokio::test]
+async fn a_refresh_counts_at_once_and_outlives_a_restart() {
+    let (publisher, folder) = (publish().await, tempfile::tempdir().unwrap());
+    let provider = publisher.provider("2026-01-01");
+    let first = book(folder.path());
+    let live = first.live(&provider).unwrap();
+    assert!(live.contains(&ip("8.8.4.1")) && !live.contains(&ip("9.9.9.9")));
+
+    publisher.says("8.8.8.0/24\n9.9.9.9\n2600:1f24::/56\n");
+    let change = first.refresh(&publisher.refresh, &live).await.unwrap();
+    assert_eq!((change.added.len(), change.removed.len()), (2, 1));
+    // Whoever asked for the list before sees the new one: a running route.
+    assert!(live.contains(&ip("9.9.9.9")) && !live.contains(&ip("8.8.4.1")));
+    assert!(live.contains(&ip("2600:1f24::1")));
+
+    let change = first.refresh(&publisher.refresh, &live).await.unwrap();
+    assert!(change.is_empty());
+    let counts = [("updated", 1), ("unchanged", 1), ("kept", 0)];
+    assert_eq!(live.refreshes(), counts);
+
+    let after = book(folder.path()).live(&provider).unwrap();
+    assert_eq!(after.ranges(), live.ranges());
+    // Another process that runs meanwhile sees it when it is told to look.
+    let other = book(folder.path());
+    other
+        .live(&provider)
+        .unwrap()
+        .ranges
+        .store(Arc::new(Ranges {
+            read: "2026-01-01".to_owned(),
+            nets: Vec::new(),
+        }));
+    other.reread(&provider);
+    assert_eq!(other.live(&provider).unwrap().ranges(), live.ranges());
+}
+
+// Fails when an answer is taken over before it is judged, or one that is refused empties the list.
+#[tokio::test]
+async fn an_answer_that_cannot_be_true_changes_nothing() {
+    let (mut publisher, folder) = (publish().await, tempfile::tempdir().unwrap());
+    let provider = publisher.provider("2026-01-01");
+    let book = book(folder.path());
+    let live = book.live(&provider).unwrap();
+    let before = live.ranges();
+    for list in [
+        "",
+        "<html>",
+        "0.0.0.0/0",
+        "8.8.8.0/24\n10.0.0.0/8",
+        "9.9.9.9",
+        "8.0.0.0/12",
+    ] {
+        publisher.says(list);
+        let refused = book.refresh(&publisher.refresh, &live).await;
+        assert!(refused.is_err(), "{list}");
+        assert_eq!(live.ranges(), before);
+    }
+    *publisher.answer.lock().unwrap() = "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n".to_owned();
+    let refused = book.refresh(&publisher.refresh, &live).await;
+    assert!(matches!(refused, Err(RefreshError::Fetch(_))));
+    assert_eq!(
+        live.refreshes(),
+        [("updated", 0), ("unchanged", 0), ("kept", 7)]
+    );
+    assert!(!folder.path().join("ranges").exists());
+
+    // What only differs may be accepted, what no sender has may not.
+    publisher.refresh.accepts_any_change = true;
+    publisher.says("10.0.0.0/8");
+    let refused = book.refresh(&publisher.refresh, &live).await;
+    assert!(matches!(
+        refused,
+        Err(RefreshError::Absurd {
+            absurd: Absurd::TooWide { .. },
+            ..
+        })
+    ));
+    publisher.says("9.9.9.9");
+    book.refresh(&publisher.refresh, &live).await.unwrap();
+    assert!(live.contains(&ip("9.9.9.9")));
+}
+
+// Fails when a list from an older program outlives the newer one that is built in, or a bad file stops the start.
+#[tokio::test]
+async fn what_the_state_folder_holds_is_not_believed_blindly() {
+    let (publisher, folder) = (publish().await, tempfile::tempdir().unwrap());
+    let provider = publisher.provider("2026-01-01");
+    publisher.says("8.8.8.0/24\n9.9.9.9\n");
+    let first = book(folder.path());
+    let live = first.live(&provider).unwrap();
+    first.refresh(&publisher.refresh, &live).await.unwrap();
+    let path = folder.path().join("ranges/a.json");
+    let kept = std::fs::read_to_string(&path).unwrap();
+    let begins_with = |provider: &Provider| {
+        let live = book(folder.path()).live(provider).unwrap();
+        live.contains(&ip("9.9.9.9"))
+    };
+    assert!(begins_with(&provider));
+    assert!(!begins_with(&publisher.provider("9999-01-01")));
+    for bad in [
+        "{".to_owned(),
+        String::new(),
+        kept.replace("\"version\": 1", "\"version\": 2"),
+        kept.replace("ips.txt", "other.txt"),
+        kept.replace("9.9.9.9/32", "10.0.0.0/8"),
+        kept.replace("9.9.9.9/32", "9.9.9.9/33"),
+    ] {
+        std::fs::write(&path, &bad).unwrap();
+        assert!(!begins_with(&provider), "{bad}");
+    }
+    std::fs::write(&path, &kept).unwrap();
+    assert!(begins_with(&provider));
+}
+
+// Fails when ranges that cannot be kept on disk are not used either.
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_is_told_of() {
+    let (publisher, folder) = (publish().await, tempfile::tempdir().unwrap());
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let provider = publisher.provider("2026-01-01");
+    publisher.says("8.8.8.0/24\n9.9.9.9\n");
+    let book = book(&file);
+    let live = book.live(&provider).unwrap();
+    let outcome = book.refresh(&publisher.refresh, &live).await;
+    assert!(matches!(outcome, Err(RefreshError::Keep { .. })));
+    assert!(live.contains(&ip("9.9.9.9")));
+}
