@@ -45,6 +45,15 @@ pub fn fields(body: &[u8]) -> Result<Vec<FormField<'_>>, &'static str> {
     Ok(fields)
 }
 
+/// The fields by name, and by value where a name stands several times.
+#[must_use]
+pub(super) fn sorted<'f>(fields: &'f [FormField<'_>]) -> Vec<(&'f str, &'f str)> {
+    let pairs = fields.iter().map(|(name, value)| (&**name, &**value));
+    let mut sorted: Vec<(&str, &str)> = pairs.collect();
+    sorted.sort_unstable();
+    sorted
+}
+
 /// The one value of a field; none where it is not there.
 ///
 /// # Errors

@@ -196,10 +196,7 @@ pub(super) fn check(
     family: &HmacSpec,
     public_url: Option<&str>,
 ) -> Result<Signed, SchemeError> {
-    let is_listed = |timestamp: &TimestampSpec| {
-        timestamp.key.is_none()
-            || (family.signature.list.is_some() && timestamp.place == family.signature.place)
-    };
+    let is_listed = |timestamp: &TimestampSpec| timestamp.is_beside(&family.signature);
     if !family.timestamp.as_ref().is_none_or(is_listed) {
         return Err(SchemeError::NoTimestampList);
     }

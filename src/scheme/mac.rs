@@ -1,9 +1,11 @@
-//! The four HMACs under one type, keyed once and cloned for each request, and the plain digests under them.
+//! The HMACs under one type, keyed once and cloned for each request, and the plain digests under them.
 
 use aws_lc_rs::digest as plain;
 use hmac::{Hmac, KeyInit, Mac as _};
+use md5::Md5;
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
+use sha3::{Digest as _, Keccak256};
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::scheme::spec::Algorithm;
@@ -52,6 +54,7 @@ impl Digest {
 /// An HMAC that has taken its key and perhaps some text.
 #[derive(Clone)]
 pub(super) enum Mac {
+    Md5(Hmac<Md5>),
     Sha1(Hmac<Sha1>),
     Sha256(Hmac<Sha256>),
     Sha384(Hmac<Sha384>),
@@ -59,13 +62,15 @@ pub(super) enum Mac {
 }
 
 impl Mac {
-    /// Takes the key. HMAC takes keys of every length, so there is always one.
+    /// Takes the key, of any length. None for a digest that no sender has under an HMAC.
     pub(super) fn new(algorithm: Algorithm, key: &[u8]) -> Option<Self> {
         match algorithm {
+            Algorithm::Md5 => Hmac::new_from_slice(key).map(Self::Md5),
             Algorithm::Sha1 => Hmac::new_from_slice(key).map(Self::Sha1),
             Algorithm::Sha256 => Hmac::new_from_slice(key).map(Self::Sha256),
             Algorithm::Sha384 => Hmac::new_from_slice(key).map(Self::Sha384),
             Algorithm::Sha512 => Hmac::new_from_slice(key).map(Self::Sha512),
+            Algorithm::Keccak256 => return None,
         }
         .ok()
     }
@@ -73,6 +78,7 @@ impl Mac {
     /// Takes the next piece of text.
     pub(super) fn update(&mut self, text: &[u8]) {
         match self {
+            Self::Md5(mac) => mac.update(text),
             Self::Sha1(mac) => mac.update(text),
             Self::Sha256(mac) => mac.update(text),
             Self::Sha384(mac) => mac.update(text),
@@ -83,6 +89,7 @@ impl Mac {
     /// The digest of what was taken.
     pub(super) fn finish(self) -> Option<Digest> {
         match self {
+            Self::Md5(mac) => Digest::new(&mac.finalize().into_bytes()),
             Self::Sha1(mac) => Digest::new(&mac.finalize().into_bytes()),
             Self::Sha256(mac) => Digest::new(&mac.finalize().into_bytes()),
             Self::Sha384(mac) => Digest::new(&mac.finalize().into_bytes()),
@@ -91,9 +98,11 @@ impl Mac {
     }
 }
 
-/// A plain digest.
+/// A plain digest; none for one that is too weak to stand alone.
 pub(super) fn digest(algorithm: Algorithm, text: &[u8]) -> Option<Digest> {
     let algorithm = match algorithm {
+        Algorithm::Md5 => return None,
+        Algorithm::Keccak256 => return Digest::new(&Keccak256::digest(text)),
         Algorithm::Sha1 => &plain::SHA1_FOR_LEGACY_USE_ONLY,
         Algorithm::Sha256 => &plain::SHA256,
         Algorithm::Sha384 => &plain::SHA384,
@@ -105,8 +114,9 @@ pub(super) fn digest(algorithm: Algorithm, text: &[u8]) -> Option<Digest> {
 /// The length of an algorithm's digest in bytes.
 pub(super) fn digest_len(algorithm: Algorithm) -> usize {
     match algorithm {
+        Algorithm::Md5 => 16,
         Algorithm::Sha1 => 20,
-        Algorithm::Sha256 => 32,
+        Algorithm::Sha256 | Algorithm::Keccak256 => 32,
         Algorithm::Sha384 => 48,
         Algorithm::Sha512 => 64,
     }

@@ -31,6 +31,9 @@ const MAX_MILLIS_DIGITS: usize = 15;
 /// RFC 3339 with nanoseconds and an offset.
 const MAX_TIMESTAMP_LEN: usize = 40;
 
+/// The form of RFC 9110 section 5.6.7 that is written today.
+pub(super) const HTTP_DATE: &str = "%a, %d %b %Y %H:%M:%S GMT";
+
 /// The longest base64 of a digest, decoded with the bytes that its padding stands for.
 const MAX_DECODED: usize = 66;
 
@@ -73,7 +76,7 @@ impl SignedTime {
     pub(super) fn of(timestamp: &Timestamp) -> Self {
         Self {
             unix_ms: timestamp.unix_ms,
-            is_in_seconds: timestamp.unit == TimeUnit::Seconds,
+            is_in_seconds: matches!(timestamp.unit, TimeUnit::Seconds | TimeUnit::HttpDate),
         }
     }
 }
@@ -137,6 +140,7 @@ impl Timestamp {
             }
             TimeUnit::Millis => parse_digits(text, MAX_MILLIS_DIGITS)?,
             TimeUnit::Rfc3339 => parse_rfc3339(text)?,
+            TimeUnit::HttpDate => parse_http_date(text)?,
         };
         let mut timestamp = Self {
             text: [0; MAX_TIMESTAMP_LEN],
@@ -300,7 +304,7 @@ pub(super) fn parse_list<'v>(
             return Err("has too many entries");
         }
         let (key, value) = split_entry(entry, list)?;
-        if timestamp_key.is_some_and(|wanted| wanted == key) {
+        if is_time(timestamp_key, key, timestamp.is_some()) {
             if timestamp.replace(value.as_bytes()).is_some() {
                 return Err("has two timestamps");
             }
@@ -324,6 +328,11 @@ pub(super) fn parse_list<'v>(
     })
 }
 
+/// Whether an entry is the time: the one under its key, or the first of entries without keys.
+pub(super) fn is_time(wanted: Option<&str>, key: &str, is_found: bool) -> bool {
+    wanted.is_some_and(|wanted| wanted == key && !(wanted.is_empty() && is_found))
+}
+
 /// The key and value of an entry; bare values have the empty key.
 pub(super) fn split_entry<'v>(
     entry: &'v str,
@@ -344,10 +353,23 @@ pub(super) fn split_entry<'v>(
     if key.is_empty() || !key.bytes().all(is_word) {
         return Err("has an entry with an odd key");
     }
+    if list.is_quoted {
+        return Ok((key, unquote(value)?));
+    }
     if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("has an entry with an odd value");
     }
     Ok((key, value))
+}
+
+/// What stands between double quotes, in which nothing is escaped.
+fn unquote(value: &str) -> Result<&str, &'static str> {
+    let inner = value.strip_prefix('"');
+    let inner = inner.and_then(|value| value.strip_suffix('"'));
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    inner
+        .filter(|value| value.bytes().all(is_plain))
+        .ok_or("has an entry that does not stand between quotes")
 }
 
 /// Path and query as they were sent.
@@ -386,6 +408,22 @@ fn parse_rfc3339(text: &[u8]) -> Result<i64, &'static str> {
     }
     let text = std::str::from_utf8(text).map_err(|_| FAULT)?;
     let time: jiff::Timestamp = text.parse().map_err(|_| FAULT)?;
+    Ok(time.as_millisecond())
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`; a sender has no reason to write one of the older forms.
+fn parse_http_date(text: &[u8]) -> Result<i64, &'static str> {
+    const FAULT: &str = "is not an HTTP date";
+    let text = std::str::from_utf8(text).map_err(|_| FAULT)?;
+    let time = jiff::fmt::strtime::parse(HTTP_DATE, text).map_err(|_| FAULT)?;
+    let time = time
+        .to_datetime()
+        .and_then(|time| jiff::tz::Offset::UTC.to_timestamp(time));
+    let time = time.map_err(|_| FAULT)?;
+    // Only one spelling of a time: jiff forgives spaces and the case of letters.
+    if time.strftime(HTTP_DATE).to_string() != text {
+        return Err(FAULT);
+    }
     Ok(time.as_millisecond())
 }
 

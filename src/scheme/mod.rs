@@ -170,6 +170,9 @@ pub enum SchemeError {
     /// A timestamp key without a list to look it up in.
     #[error("the timestamp has a key, but the signature is not a list in the same place")]
     NoTimestampList,
+    /// `{entry:NAME}` without a list to look it up in.
+    #[error("the signed text holds an entry beside the signature, but the signature is not a list")]
+    NoEntryList,
     /// HMACs beside public keys, or with a key set.
     #[error(
         "`algorithms` mixes HMACs with public keys, so that a public key could pass for a secret"

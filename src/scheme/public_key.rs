@@ -1,5 +1,6 @@
-//! Public keys as senders show them: PEM, base64 of the DER, or for Ed25519 the bare 32 bytes in hex or base64.
+//! Public keys as senders show them: PEM, base64 of the DER, or for Ed25519 the bare 32 bytes in hex or either base64.
 
+use aws_lc_rs::digest;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_ASN1, ED25519,
     ParsedPublicKey, RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256,
@@ -17,7 +18,11 @@ use crate::scheme::spec::KeyAlgorithm;
 const STANDARD_PREFIX: &str = "whpk_";
 
 /// A public key, ready to verify with.
-pub(super) struct PublicKey(ParsedPublicKey);
+pub(super) struct PublicKey {
+    key: ParsedPublicKey,
+    /// Whether the sender signs the SHA-256 of the text.
+    is_over_digest: bool,
+}
 
 impl PublicKey {
     /// Reads the text.
@@ -34,14 +39,22 @@ impl PublicKey {
     /// # Errors
     /// As for [`PublicKey::parse`].
     pub(super) fn of_bytes(algorithm: KeyAlgorithm, bytes: &[u8]) -> Result<Self, SchemeError> {
-        let parsed = ParsedPublicKey::new(verifier(algorithm), bytes);
-        parsed.map(Self).map_err(|_| SchemeError::NotPublicKey)
+        let key = ParsedPublicKey::new(verifier(algorithm), bytes)
+            .map_err(|_| SchemeError::NotPublicKey)?;
+        Ok(Self {
+            key,
+            is_over_digest: algorithm == KeyAlgorithm::RsaSha256OfDigest,
+        })
     }
 
     /// Whether the signature is this key's over the text.
     #[must_use]
     pub(super) fn verifies(&self, text: &[u8], signature: &[u8]) -> bool {
-        self.0.verify_sig(text, signature).is_ok()
+        if self.is_over_digest {
+            let digest = digest::digest(&digest::SHA256, text);
+            return self.key.verify_sig(digest.as_ref(), signature).is_ok();
+        }
+        self.key.verify_sig(text, signature).is_ok()
     }
 }
 
@@ -52,7 +65,7 @@ fn verifier(algorithm: KeyAlgorithm) -> &'static dyn VerificationAlgorithm {
         KeyAlgorithm::EcdsaP256Fixed => &ECDSA_P256_SHA256_FIXED,
         KeyAlgorithm::EcdsaP384 => &ECDSA_P384_SHA384_ASN1,
         KeyAlgorithm::RsaSha1 => &RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
-        KeyAlgorithm::RsaSha256 => &RSA_PKCS1_2048_8192_SHA256,
+        KeyAlgorithm::RsaSha256 | KeyAlgorithm::RsaSha256OfDigest => &RSA_PKCS1_2048_8192_SHA256,
         KeyAlgorithm::RsaSha512 => &RSA_PKCS1_2048_8192_SHA512,
     }
 }
@@ -96,6 +109,8 @@ fn from_spki(der: &[u8]) -> Option<Vec<u8>> {
 
 fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let compact: String = text.split_ascii_whitespace().collect();
+    // The `x` of a key in a key set (RFC 8037) has the URL-safe alphabet.
+    let compact = compact.replace('-', "+").replace('_', "/");
     let encoding = if compact.len().is_multiple_of(4) {
         BASE64
     } else {

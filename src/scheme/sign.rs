@@ -5,7 +5,7 @@ use http::HeaderName;
 
 use crate::scheme::Head;
 use crate::scheme::mac::Digest;
-use crate::scheme::material::Written;
+use crate::scheme::material::{HTTP_DATE, Written};
 use crate::scheme::spec::{Encoding, Place, TimeUnit};
 
 /// What a sender signs.
@@ -103,6 +103,10 @@ pub(super) fn timestamp_text(unit: TimeUnit, unix_ms: i64) -> Result<String, Sig
         TimeUnit::Rfc3339 => {
             let time = jiff::Timestamp::from_millisecond(unix_ms).map_err(|_| SignError::Time)?;
             Ok(time.to_string())
+        }
+        TimeUnit::HttpDate => {
+            let time = jiff::Timestamp::from_millisecond(unix_ms).map_err(|_| SignError::Time)?;
+            Ok(time.strftime(HTTP_DATE).to_string())
         }
         _ if unix_ms < 0 => Err(SignError::Time),
         TimeUnit::Seconds | TimeUnit::SecondsOrMillis => Ok((unix_ms / 1000).to_string()),

@@ -55,6 +55,7 @@ fn stripe() -> Spec {
                     assign: '=',
                     any_key: false,
                     trim: false,
+                    is_quoted: false,
                     sets: None,
                 }),
             },
@@ -89,6 +90,7 @@ fn standard_webhooks() -> Spec {
                     assign: ',',
                     any_key: false,
                     trim: false,
+                    is_quoted: false,
                     sets: None,
                 }),
             },
@@ -391,13 +393,19 @@ fn standard_webhooks_takes_its_own_example_and_skips_other_versions() {
 #[test]
 fn every_part_algorithm_and_encoding_verifies_what_it_signs() {
     let algorithms = [
+        Algorithm::Md5,
         Algorithm::Sha1,
         Algorithm::Sha256,
         Algorithm::Sha384,
         Algorithm::Sha512,
     ];
     let encodings = [Encoding::Hex, Encoding::Base64, Encoding::Base64Url];
-    let units = [TimeUnit::Seconds, TimeUnit::Millis, TimeUnit::Rfc3339];
+    let units = [
+        TimeUnit::Seconds,
+        TimeUnit::Millis,
+        TimeUnit::Rfc3339,
+        TimeUnit::HttpDate,
+    ];
     for algorithm in algorithms {
         for encoding in encodings {
             for unit in units {
@@ -408,7 +416,7 @@ fn every_part_algorithm_and_encoding_verifies_what_it_signs() {
                 let request = Request::signed(&scheme, 0, at, "id-1", b"body");
                 assert_eq!(request.verify(&scheme), Ok(Some(0)), "{spec:?}");
                 let material = scheme.material(&request.head()).unwrap();
-                let is_exact = unit != TimeUnit::Seconds;
+                let is_exact = !matches!(unit, TimeUnit::Seconds | TimeUnit::HttpDate);
                 assert_eq!(
                     material.signed_time().map(|time| time.unix_ms),
                     Some(if is_exact { at } else { at - 123 })

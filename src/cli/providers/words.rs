@@ -87,10 +87,15 @@ fn template_leaves_open(template: &Template) -> Vec<String> {
     let holds = |wanted: &[Part]| template.any(&|part| wanted.contains(part));
     if holds(&[Part::Path, Part::UrlNoQuery]) {
         out.push("the query".to_owned());
-    } else if !holds(&[Part::PathQuery, Part::Url, Part::UrlDecoded]) {
+    } else if !holds(&[
+        Part::PathQuery,
+        Part::Url,
+        Part::UrlDecoded,
+        Part::UrlFormSorted,
+    ]) {
         out.push("path and query".to_owned());
     }
-    if !holds(&[Part::Method]) {
+    if !holds(&[Part::Method, Part::LowerMethod]) {
         out.push("the method".to_owned());
     }
     out
@@ -209,6 +214,7 @@ fn key_algorithm(algorithm: KeyAlgorithm) -> &'static str {
         KeyAlgorithm::EcdsaP384 => "ECDSA P-384",
         KeyAlgorithm::RsaSha1 => "RSA-SHA1",
         KeyAlgorithm::RsaSha256 => "RSA-SHA256",
+        KeyAlgorithm::RsaSha256OfDigest => "RSA-SHA256 over a SHA256",
         KeyAlgorithm::RsaSha512 => "RSA-SHA512",
     }
 }
@@ -218,10 +224,14 @@ fn timestamp(spec: &TimestampSpec, tolerance: Duration) -> String {
         TimeUnit::Seconds => "Unix seconds",
         TimeUnit::Millis => "Unix milliseconds",
         TimeUnit::Rfc3339 => "RFC 3339",
+        TimeUnit::HttpDate => "an HTTP date",
         TimeUnit::SecondsOrMillis => "Unix seconds or milliseconds",
     };
     let entry = spec.key.as_ref();
-    let entry = entry.map_or(String::new(), |key| format!(", entry `{key}`"));
+    let entry = entry.map_or(String::new(), |key| match key.as_str() {
+        "" => ", first entry".to_owned(),
+        key => format!(", entry `{key}`"),
+    });
     format!(
         "{unit}, in {}{entry}; refused when more than {} old or ahead",
         place(&spec.place),
@@ -258,6 +268,9 @@ fn part(part: &Part) -> String {
         Part::Timestamp => "the time as sent".to_owned(),
         Part::Id => "the event id".to_owned(),
         Part::Method => "the method".to_owned(),
+        Part::LowerMethod => "the method in lower case".to_owned(),
+        Part::Host => "the host of `public_url`".to_owned(),
+        Part::Entry(name) => format!("the entry `{name}` beside the signature"),
         Part::Path => "the path".to_owned(),
         Part::PathQuery => "path and query".to_owned(),
         Part::Url => "the URL (`public_url`, then path and query as sent)".to_owned(),
@@ -276,6 +289,9 @@ fn part(part: &Part) -> String {
         ),
         Part::BodyJsonString => "the body as a JSON string".to_owned(),
         Part::FormSorted => "the fields of the form, sorted by name".to_owned(),
+        Part::UrlFormSorted => {
+            "the URL, its query sorted by name, and the fields of the form likewise".to_owned()
+        }
         Part::FormOrDigest(name) => format!(
             "the fields of a form, sorted by name (of other bodies, `{name}` in the query is the SHA256)"
         ),
@@ -286,10 +302,12 @@ fn part(part: &Part) -> String {
 
 pub(super) fn algorithm(algorithm: Algorithm) -> &'static str {
     match algorithm {
+        Algorithm::Md5 => "MD5",
         Algorithm::Sha1 => "SHA1",
         Algorithm::Sha256 => "SHA256",
         Algorithm::Sha384 => "SHA384",
         Algorithm::Sha512 => "SHA512",
+        Algorithm::Keccak256 => "Keccak-256",
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn covers(part: &Part) -> Covers {
         ..Covers::default()
     };
     match part {
-        Part::Method => Covers {
+        Part::Method | Part::LowerMethod => Covers {
             method: true,
             ..none
         },
@@ -44,6 +44,15 @@ pub(super) fn covers(part: &Part) -> Covers {
             public_url: true,
             ..path
         },
+        Part::Host => Covers {
+            public_url: true,
+            ..none
+        },
+        Part::UrlFormSorted => Covers {
+            public_url: true,
+            form: true,
+            ..target
+        },
         Part::FormSorted | Part::FormOrDigest(_) => Covers { form: true, ..none },
         // The body has tests of its own, and single values are spots.
         Part::Literal(_)
@@ -55,6 +64,7 @@ pub(super) fn covers(part: &Part) -> Covers {
         | Part::Header(_)
         | Part::LowerHeader(_)
         | Part::ListedHeaders(_)
+        | Part::Entry(_)
         | Part::Query(_)
         | Part::Form(_)
         | Part::Json(_)

@@ -112,20 +112,23 @@ fn another_algorithm_or_encoding_is_refused() {
     });
 }
 
-const ALGORITHMS: [Algorithm; 4] = [
+const ALGORITHMS: [Algorithm; 6] = [
+    Algorithm::Md5,
     Algorithm::Sha1,
     Algorithm::Sha256,
     Algorithm::Sha384,
     Algorithm::Sha512,
+    Algorithm::Keccak256,
 ];
 
-const KEY_ALGORITHMS: [KeyAlgorithm; 7] = [
+const KEY_ALGORITHMS: [KeyAlgorithm; 8] = [
     KeyAlgorithm::Ed25519,
     KeyAlgorithm::EcdsaP256,
     KeyAlgorithm::EcdsaP256Fixed,
     KeyAlgorithm::EcdsaP384,
     KeyAlgorithm::RsaSha1,
     KeyAlgorithm::RsaSha256,
+    KeyAlgorithm::RsaSha256OfDigest,
     KeyAlgorithm::RsaSha512,
 ];
 

@@ -181,6 +181,9 @@ fn part_spot(spec: &Spec, part: &Part) -> Option<(Spot, Role)> {
         | Part::Body
         | Part::Timestamp
         | Part::Method
+        | Part::LowerMethod
+        | Part::Host
+        | Part::Entry(_)
         | Part::Path
         | Part::PathQuery
         | Part::Url
@@ -190,6 +193,7 @@ fn part_spot(spec: &Spec, part: &Part) -> Option<(Spot, Role)> {
         | Part::BodyDigest(..)
         | Part::BodyJsonString
         | Part::FormSorted
+        | Part::UrlFormSorted
         | Part::Group(_) => None,
     }
 }

@@ -27,6 +27,8 @@ fn timestamps_are_read_in_their_unit() {
     assert_eq!(parse(time, TimeUnit::Rfc3339), Some(1_614_265_330_123));
     let time = "2021-02-25T16:02:10+01:00";
     assert_eq!(parse(time, TimeUnit::Rfc3339), Some(1_614_265_330_000));
+    let time = "Thu, 25 Feb 2021 15:02:10 GMT";
+    assert_eq!(parse(time, TimeUnit::HttpDate), Some(1_614_265_330_000));
 }
 
 #[test]
@@ -55,5 +57,18 @@ fn odd_timestamps_are_none() {
         "2021-02-25 15:02:10Z",
     ] {
         assert_eq!(parse(text, TimeUnit::Rfc3339), None, "{text:?}");
+    }
+    for text in [
+        "",
+        "1614265330",
+        "Wed, 25 Feb 2021 15:02:10 GMT",
+        "Thu, 25 Feb 2021 15:02:10 UTC",
+        "thu, 25 feb 2021 15:02:10 GMT",
+        "Thu,  25 Feb 2021 15:02:10 GMT",
+        "Thu, 31 Feb 2021 15:02:10 GMT",
+        "Thursday, 25-Feb-21 15:02:10 GMT",
+        "Thu Feb 25 15:02:10 2021",
+    ] {
+        assert_eq!(parse(text, TimeUnit::HttpDate), None, "{text:?}");
     }
 }

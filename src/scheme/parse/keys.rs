@@ -41,7 +41,7 @@ pub(super) static SIGNATURE_SECTION: Section = Section {
     path: "routes.NAME.scheme.signature",
     doc: "Where the signature stands.",
     keys: &[
-        &HEADER, &QUERY, &FORM, &JSON, &PREFIX, &LIST, &KEY, &ASSIGN, &TRIM, &SETS,
+        &HEADER, &QUERY, &FORM, &JSON, &PREFIX, &LIST, &KEY, &ASSIGN, &TRIM, &QUOTED, &SETS,
     ],
     required: &[],
     one_of: &[&["header", "query", "form", "json"]],
@@ -103,17 +103,20 @@ pub(super) static TYPE: Key = Key {
 pub(super) static ALGORITHM: Key = Key {
     name: "algorithm",
     kind: Kind::Choice(&[
+        "md5",
         "sha1",
         "sha256",
         "sha384",
         "sha512",
+        "keccak256",
+        "sha256_of_digest",
         "p256_sha256",
         "p256_sha256_fixed",
         "p384_sha384",
     ]),
     default: None,
     example: "\"sha256\"",
-    doc: "The digest; for `ecdsa` curve and digest, where `_fixed` is a signature of two numbers side by side instead of ASN.1. `\"sha1\"` only where the sender has nothing better.",
+    doc: "The digest; for `ecdsa` curve and digest, where `_fixed` is a signature of two numbers side by side instead of ASN.1. `\"sha1\"`, and `\"md5\"` for an HMAC, only where the sender has nothing better; `\"keccak256\"` for a plain digest, `\"sha256_of_digest\"` for `rsa` over the SHA-256 of the text.",
 };
 
 pub(super) static ENCODING: Key = Key {
@@ -137,7 +140,7 @@ pub(super) static SIGNED: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"{timestamp}.{body}\"",
-    doc: "The text that is signed, made of plain text, `{body}`, `{timestamp}`, `{id}`, `{method}`, `{path}`, `{path_query}`, `{url}`, `{url_no_query}`, `{header:NAME}`, `{lower:header:NAME}`, `{query:NAME}`, `{form:NAME}`, `{form_sorted}`, `{json:/POINTER}`, `{body:sha256:hex}`, `{body:json_string}`, `{listed_headers:NAME}`, and `{secret}` in plain digests. `[...]` vanishes where a value in it is not there.",
+    doc: "The text that is signed, made of plain text, `{body}`, `{timestamp}`, `{id}`, `{method}`, `{path}`, `{path_query}`, `{url}`, `{url_no_query}`, `{host}`, `{header:NAME}`, `{lower:header:NAME}`, `{lower:method}`, `{entry:NAME}`, `{query:NAME}`, `{form:NAME}`, `{form_sorted}`, `{url_form_sorted}`, `{json:/POINTER}`, `{body:sha256:hex}`, `{body:json_string}`, `{listed_headers:NAME}`, and `{secret}` in plain digests. `[...]` vanishes where a value in it is not there.",
 };
 
 pub(super) static TIMESTAMP: Key = Key {
@@ -145,7 +148,7 @@ pub(super) static TIMESTAMP: Key = Key {
     kind: Kind::Table(&TIMESTAMP_SECTION),
     default: None,
     example: "{ header = \"X-Webhook-Timestamp\", unit = \"s\" }",
-    doc: "Where the time stands and whether it counts seconds (`s`), milliseconds (`ms`), either (`s_or_ms`, by its length) or is `rfc3339`; in a list of entries, `key` names the entry.",
+    doc: "Where the time stands and whether it counts seconds (`s`), milliseconds (`ms`), either (`s_or_ms`, by its length) or is `rfc3339` or `http_date`; in a list of entries, `key` names the entry, and an empty one means the first of entries without keys.",
 };
 
 pub(super) static EVENT_ID: Key = Key {
@@ -266,6 +269,14 @@ pub(super) static TRIM: Key = Key {
     default: Some("false"),
     example: "true",
     doc: "Whether spaces around the entries of a list are passed over.",
+};
+
+pub(super) static QUOTED: Key = Key {
+    name: "quoted",
+    kind: Kind::Bool,
+    default: Some("false"),
+    example: "true",
+    doc: "Whether the values in a list stand between double quotes.",
 };
 
 pub(super) static SETS: Key = Key {

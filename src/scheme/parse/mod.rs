@@ -51,6 +51,23 @@ const KINDS: [(&str, Kind); 9] = [
     ("paypal", Kind::PayPal),
 ];
 
+/// Digests that stand alone where nobody may choose the text; MD5 is not one of them.
+const PLAIN_DIGESTS: [(&str, Algorithm); 5] = [
+    ("sha1", Algorithm::Sha1),
+    ("sha256", Algorithm::Sha256),
+    ("sha384", Algorithm::Sha384),
+    ("sha512", Algorithm::Sha512),
+    ("keccak256", Algorithm::Keccak256),
+];
+
+const HMAC_DIGESTS: [(&str, Algorithm); 5] = [
+    ("md5", Algorithm::Md5),
+    ("sha1", Algorithm::Sha1),
+    ("sha256", Algorithm::Sha256),
+    ("sha384", Algorithm::Sha384),
+    ("sha512", Algorithm::Sha512),
+];
+
 const DIGESTS: [(&str, Algorithm); 4] = [
     ("sha1", Algorithm::Sha1),
     ("sha256", Algorithm::Sha256),
@@ -220,7 +237,7 @@ fn streamed(spec: &TextSpec) -> Option<HmacSpec> {
     };
     let is_list_simple = |signature: &SignatureSpec| match &signature.list {
         None => true,
-        Some(list) => !list.any_key && list.sets.is_none(),
+        Some(list) => !list.any_key && !list.is_quoted && list.sets.is_none(),
     };
     let in_head = |timestamp: &TimestampSpec| timestamp.place.is_in_head();
     let is_fit = signature.place.is_in_head()
@@ -257,7 +274,11 @@ fn check_body(table: &Table<'_>, signed: &Placed<Template>, is_body_unsigned: bo
 fn method(table: &mut Table<'_>, kind: Kind) -> Option<SignMethod> {
     if matches!(kind, Kind::Hmac | Kind::Hash) {
         refuse(table, word(kind), &[&PUBLIC_KEY]);
-        let algorithm = table.require(&ALGORITHM, |value| value::choice(value, &DIGESTS))?;
+        let choices = match kind {
+            Kind::Hash => &PLAIN_DIGESTS,
+            _ => &HMAC_DIGESTS,
+        };
+        let algorithm = table.require(&ALGORITHM, |value| value::choice(value, choices))?;
         return Some(match kind {
             Kind::Hash => SignMethod::Hash(algorithm.value),
             _ => SignMethod::Hmac(algorithm.value),
@@ -272,6 +293,7 @@ fn method(table: &mut Table<'_>, kind: Kind) -> Option<SignMethod> {
         Kind::Rsa => &[
             ("sha1", KeyAlgorithm::RsaSha1),
             ("sha256", KeyAlgorithm::RsaSha256),
+            ("sha256_of_digest", KeyAlgorithm::RsaSha256OfDigest),
             ("sha512", KeyAlgorithm::RsaSha512),
         ],
         _ => &[],

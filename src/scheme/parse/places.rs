@@ -4,8 +4,8 @@ use crate::document::key::Key;
 use crate::document::table::{Fault, Table, Value};
 use crate::document::value;
 use crate::scheme::parse::keys::{
-    ABSENT, ASSIGN, BASIC, CLAIM, FORM, HEADER, JSON, KEY, LIST, PREFIX, QUERY, SETS, TRIM, UNIT,
-    VALUE, WITHOUT,
+    ABSENT, ASSIGN, BASIC, CLAIM, FORM, HEADER, JSON, KEY, LIST, PREFIX, QUERY, QUOTED, SETS, TRIM,
+    UNIT, VALUE, WITHOUT,
 };
 use crate::scheme::spec::{
     Field, ListSpec, Place, Requirement, Rule, SignatureSpec, TimeUnit, TimestampSpec, TokenPlace,
@@ -98,6 +98,7 @@ fn signature(table: &mut Table<'_>) -> Option<SignatureSpec> {
     let key = table.read_placed(&KEY, value::any_text);
     let assign = table.read(&ASSIGN, value::character);
     let trim = table.read(&TRIM, value::boolean).unwrap_or(false);
+    let is_quoted = table.read(&QUOTED, value::boolean).unwrap_or(false);
     let sets = table.read(&SETS, value::character);
     if let (Some(key), None) = (&key, separator) {
         let fault = Fault::new(
@@ -114,6 +115,7 @@ fn signature(table: &mut Table<'_>) -> Option<SignatureSpec> {
         key,
         assign: assign.unwrap_or('='),
         trim,
+        is_quoted,
         sets,
     });
     Some(SignatureSpec {
@@ -126,7 +128,7 @@ fn signature(table: &mut Table<'_>) -> Option<SignatureSpec> {
 /// Where the time stands, and how it is written.
 pub(super) fn timestamp(table: &mut Table<'_>) -> Option<TimestampSpec> {
     let place = place(table);
-    let key = table.read(&KEY, value::text);
+    let key = table.read(&KEY, value::any_text);
     let unit = table.require(&UNIT, |value| {
         value::choice(
             value,
@@ -134,6 +136,7 @@ pub(super) fn timestamp(table: &mut Table<'_>) -> Option<TimestampSpec> {
                 ("s", TimeUnit::Seconds),
                 ("ms", TimeUnit::Millis),
                 ("rfc3339", TimeUnit::Rfc3339),
+                ("http_date", TimeUnit::HttpDate),
                 ("s_or_ms", TimeUnit::SecondsOrMillis),
             ],
         )

@@ -88,6 +88,14 @@ fn faults() {
             "type = \"token\"\ntoken = { query = \"t\" }\nevent_id = { json = \"id\" }",
             "not a JSON pointer",
         ),
+        (
+            "type = \"hash\"\nalgorithm = \"md5\"",
+            "is not one of the choices",
+        ),
+        (
+            "type = \"hmac\"\nalgorithm = \"keccak256\"",
+            "is not one of the choices",
+        ),
     ] {
         let rendered = parse(text).unwrap_err();
         assert!(rendered.contains(message), "{text}: {rendered}");

@@ -321,6 +321,8 @@ pub enum KeyAlgorithm {
     RsaSha1,
     /// RSA PKCS#1 v1.5 with SHA-256.
     RsaSha256,
+    /// The same over the SHA-256 of the text instead of the text.
+    RsaSha256OfDigest,
     /// RSA PKCS#1 v1.5 with SHA-512.
     RsaSha512,
 }
@@ -363,9 +365,11 @@ pub struct HmacSpec {
     pub secret: SecretForm,
 }
 
-/// The digest under the HMAC.
+/// A digest, under an HMAC or plain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Algorithm {
+    /// MD5, for HMACs alone: only where the sender has nothing better.
+    Md5,
     /// SHA-1: only where the sender has nothing better.
     Sha1,
     /// SHA-256.
@@ -374,6 +378,8 @@ pub enum Algorithm {
     Sha384,
     /// SHA-512.
     Sha512,
+    /// Keccak-256 as Ethereum has it, which is not SHA-3; for plain digests alone.
+    Keccak256,
 }
 
 /// How a signature is written in its header.
@@ -412,6 +418,8 @@ pub struct ListSpec {
     pub any_key: bool,
     /// Whether spaces around entries are passed over.
     pub trim: bool,
+    /// Whether values stand between double quotes.
+    pub is_quoted: bool,
     /// The character between sets of entries, where the value holds several sets, each with its own timestamp.
     pub sets: Option<char>,
 }
@@ -429,6 +437,18 @@ pub enum Place {
     Json(Vec<String>),
 }
 
+impl TimestampSpec {
+    /// Whether it has a place of its own, or is an entry that the list of this signature can hold.
+    #[must_use]
+    pub fn is_beside(&self, signature: &SignatureSpec) -> bool {
+        let (Some(key), Some(list)) = (&self.key, &signature.list) else {
+            return self.key.is_none();
+        };
+        let is_bare = list.key.is_empty() && !list.any_key;
+        self.place == signature.place && key.is_empty() == is_bare
+    }
+}
+
 impl Place {
     /// Whether it is there before the body is.
     #[must_use]
@@ -442,7 +462,8 @@ impl Place {
 pub struct TimestampSpec {
     /// The header or query parameter.
     pub place: Place,
-    /// For list headers: the key of the entry that holds the timestamp; it must stand there exactly once.
+    /// For list headers: the key of the entry that holds the timestamp; it must stand there exactly once. Empty: the first
+    /// of entries without keys.
     pub key: Option<String>,
     /// Its unit.
     pub unit: TimeUnit,
@@ -457,6 +478,8 @@ pub enum TimeUnit {
     Millis,
     /// RFC 3339.
     Rfc3339,
+    /// As in the header `Date`: RFC 9110 section 5.6.7, in the one form that senders write.
+    HttpDate,
     /// Milliseconds where it has more than 11 digits, else seconds.
     SecondsOrMillis,
 }

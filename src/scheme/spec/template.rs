@@ -20,6 +20,7 @@ impl Template {
                     | Part::BodyDigest(..)
                     | Part::BodyJsonString
                     | Part::FormSorted
+                    | Part::UrlFormSorted
                     | Part::FormOrDigest(_)
             )
         })
@@ -70,12 +71,16 @@ pub enum Part {
     Id,
     /// `{method}`: the method in capitals.
     Method,
+    /// `{lower:method}`: the same in lower case.
+    LowerMethod,
     /// `{path}`: the path without the query, as it was sent.
     Path,
     /// `{path_query}`: the path and, where there is one, `?` and the query, as they were sent.
     PathQuery,
     /// `{url}`: the route's `public_url` origin with path and query as they were sent.
     Url,
+    /// `{host}`: the host of `public_url`, without a port.
+    Host,
     /// `{header:NAME}`: the value of a header, which must be there exactly once.
     Header(http::HeaderName),
     /// `{lower:header:NAME}`: the same in lower case.
@@ -84,6 +89,8 @@ pub enum Part {
     UrlNoQuery,
     /// `{url_decoded}`: the URL with the characters unescaped that HubSpot's v3 signatures unescape.
     UrlDecoded,
+    /// `{entry:NAME}`: another entry of the list that the signature stands in.
+    Entry(String),
     /// `{query:NAME}`: a query parameter, unescaped.
     Query(String),
     /// `{form:NAME}`: a field of a form body, unescaped.
@@ -98,6 +105,9 @@ pub enum Part {
     BodyJsonString,
     /// `{form_sorted}`: name and value of each field of a form body, sorted, equal ones once.
     FormSorted,
+    /// `{url_form_sorted}`: the URL with the parameters of its query sorted, and the sorted fields of a form, as Plivo
+    /// joins them.
+    UrlFormSorted,
     /// `{form_or_digest:NAME}`: the same for a form body; any other body adds nothing, and its hexadecimal SHA-256 must
     /// be the query parameter NAME.
     FormOrDigest(String),

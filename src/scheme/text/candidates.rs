@@ -25,6 +25,8 @@ pub(super) struct Candidate {
     pub(super) timestamp: Option<Timestamp>,
     /// Decoded; at least one.
     pub(super) signatures: Vec<Vec<u8>>,
+    /// The other entries of the list that the signatures stand in.
+    pub(super) entries: Vec<(String, String)>,
 }
 
 /// Everything that may match; at least one.
@@ -65,6 +67,7 @@ fn read_signatures(
             vec![Candidate {
                 timestamp: timestamp.cloned(),
                 signatures,
+                entries: Vec::new(),
             }]
         }
     };
@@ -125,18 +128,21 @@ fn read_set(
     let unit = dated.map_or(TimeUnit::Seconds, |timestamp| timestamp.unit);
     let mut timestamp = None;
     let mut signatures = Vec::new();
+    let mut entries = Vec::new();
     for (count, entry) in set.split(list.separator).enumerate() {
         if count >= MAX_ENTRIES {
             return Err("has too many entries");
         }
         let (key, value) = material::split_entry(entry, list)?;
-        if timestamp_key.is_some_and(|wanted| wanted == key) {
+        if material::is_time(timestamp_key, key, timestamp.is_some()) {
             if timestamp.is_some() {
                 return Err("has two timestamps");
             }
             timestamp = Some(Timestamp::parse(value.as_bytes(), unit)?);
         } else if list.any_key || key == list.key {
             signatures.push(decode(spec, &signature.prefix, value.as_bytes())?);
+        } else {
+            entries.push((key.to_owned(), value.to_owned()));
         }
     }
     if signatures.is_empty() {
@@ -148,6 +154,7 @@ fn read_set(
     Ok(Candidate {
         timestamp: timestamp.or_else(|| shared.cloned()),
         signatures,
+        entries,
     })
 }
 

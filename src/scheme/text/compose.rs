@@ -38,6 +38,7 @@ pub(super) struct Composer<'c, 'r> {
     pub(super) whole: &'c Whole<'r>,
     pub(super) public_url: &'c str,
     pub(super) timestamp: Option<&'c [u8]>,
+    pub(super) entries: &'c [(String, String)],
     pub(super) id: Option<&'c [u8]>,
 }
 
@@ -88,16 +89,22 @@ impl Composer<'_, '_> {
             Part::Timestamp => self.timestamp.map(Cow::Borrowed),
             Part::Id => self.id.map(Cow::Borrowed),
             Part::Method => Some(Cow::Borrowed(head.method.as_str().as_bytes())),
+            Part::LowerMethod => {
+                let method = head.method.as_str().to_ascii_lowercase();
+                Some(Cow::Owned(method.into_bytes()))
+            }
             Part::Path => Some(Cow::Borrowed(head.uri.path().as_bytes())),
             Part::PathQuery => Some(Cow::Owned(path_query().into_bytes())),
             Part::Url => Some(self.url(&path_query())),
             Part::UrlNoQuery => Some(self.url(head.uri.path())),
+            Part::Host => Some(Cow::Borrowed(self.host().as_bytes())),
             Part::UrlDecoded => Some(self.url(&hubspot_unescape(path_query()))),
             Part::Header(name) => self.whole.read(&Place::Header(name.clone()))?,
             Part::LowerHeader(name) => {
                 let value = self.whole.read(&Place::Header(name.clone()))?;
                 value.map(|value| Cow::Owned(value.to_ascii_lowercase()))
             }
+            Part::Entry(name) => self.entry(name)?,
             Part::Query(name) => self.whole.read(&Place::Query(name.clone()))?,
             Part::Form(name) => self.whole.read(&Place::Form(name.clone()))?,
             Part::Json(pointer) => self.whole.read(&Place::Json(pointer.clone()))?,
@@ -105,6 +112,7 @@ impl Composer<'_, '_> {
                 .map(|digest| Cow::Owned(sign::encode(*encoding, digest.as_bytes()).into_bytes())),
             Part::BodyJsonString => Some(Cow::Owned(self.json_string()?)),
             Part::FormSorted => Some(Cow::Owned(self.form_sorted()?)),
+            Part::UrlFormSorted => Some(Cow::Owned(self.url_form_sorted()?)),
             Part::FormOrDigest(name) => Some(Cow::Owned(self.form_or_digest(name)?)),
             Part::ListedHeaders(name) => Some(Cow::Owned(self.listed_headers(name)?)),
             // A group holds no group and no secret: the parser sees to it.
@@ -115,7 +123,9 @@ impl Composer<'_, '_> {
     fn missing(&self, part: &Part) -> MaterialFault {
         match part {
             Part::Header(name) | Part::LowerHeader(name) => MaterialFault::missing(name.as_str()),
-            Part::Query(name) | Part::Form(name) => MaterialFault::missing(name),
+            Part::Query(name) | Part::Form(name) | Part::Entry(name) => {
+                MaterialFault::missing(name)
+            }
             Part::Json(pointer) => Place::Json(pointer.clone()).missing(),
             _ => MaterialFault::missing("a part of the signed text"),
         }
@@ -123,6 +133,26 @@ impl Composer<'_, '_> {
 
     fn url(&self, rest: &str) -> Cow<'static, [u8]> {
         Cow::Owned([self.public_url.as_bytes(), rest.as_bytes()].concat())
+    }
+
+    /// The host of `public_url`, which is an origin; without its port.
+    fn host(&self) -> &str {
+        let authority = self.public_url.split_once("://");
+        let authority = authority.map_or(self.public_url, |(_, authority)| authority);
+        match authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => authority,
+        }
+    }
+
+    /// The one value of another entry in the signature's list.
+    fn entry(&self, name: &str) -> Result<Option<Cow<'_, [u8]>>, MaterialFault> {
+        let mut found = self.entries.iter().filter(|(key, _)| key == name);
+        let value = found.next().map(|(_, value)| value.as_bytes());
+        match found.next() {
+            Some(_) => Err(MaterialFault::malformed(name, "stands twice")),
+            None => Ok(value.map(Cow::Borrowed)),
+        }
     }
 
     fn json_string(&self) -> Result<Vec<u8>, MaterialFault> {
@@ -135,14 +165,49 @@ impl Composer<'_, '_> {
     fn form_sorted(&self) -> Result<Vec<u8>, MaterialFault> {
         let fields = self.whole.form();
         let fields = fields.map_err(|fault| MaterialFault::malformed("the body", fault))?;
-        let mut sorted: Vec<(&str, &str)> = fields
-            .iter()
-            .map(|(name, value)| (&**name, &**value))
-            .collect();
-        sorted.sort_unstable();
+        let mut sorted = form::sorted(fields);
         sorted.dedup();
         let parts = sorted.iter().flat_map(|(name, value)| [*name, *value]);
         Ok(parts.collect::<String>().into_bytes())
+    }
+
+    /// Plivo's version 3: `URL[?query][.][fields]`, where a name may stand several times, with its values sorted.
+    fn url_form_sorted(&self) -> Result<Vec<u8>, MaterialFault> {
+        let head = self.whole.head();
+        let body = self.whole.body();
+        if !body.is_empty() && !form::is_form(head.headers) {
+            return Err(MaterialFault::malformed("the body", "is not a form"));
+        }
+        let fields = self.whole.form();
+        let fields = fields.map_err(|fault| MaterialFault::malformed("the body", fault))?;
+        let fault = |fault| MaterialFault::malformed("the query", fault);
+        // Parameters that are empty would not be seen in the signed text.
+        if head
+            .uri
+            .query()
+            .is_some_and(|query| query.split('&').any(str::is_empty))
+        {
+            return Err(fault("has an empty parameter"));
+        }
+        let query = form::fields(head.uri.query().unwrap_or_default().as_bytes());
+        let query = query.map_err(fault)?;
+        let pairs: Vec<String> = form::sorted(&query)
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let mut text = self.url(head.uri.path()).into_owned();
+        if !pairs.is_empty() || !fields.is_empty() {
+            text.push(b'?');
+            text.extend_from_slice(pairs.join("&").as_bytes());
+        }
+        if !pairs.is_empty() && !fields.is_empty() {
+            text.push(b'.');
+        }
+        for (name, value) in form::sorted(fields) {
+            text.extend_from_slice(name.as_bytes());
+            text.extend_from_slice(value.as_bytes());
+        }
+        Ok(text)
     }
 
     fn form_or_digest(&self, name: &str) -> Result<Vec<u8>, MaterialFault> {

@@ -142,6 +142,7 @@ impl TextScheme {
             whole: &whole,
             public_url: &self.public_url,
             timestamp: Some(written.as_bytes()),
+            entries: &[],
             id: to_sign.id.map(str::as_bytes),
         };
         let text = composer.compose(&self.spec.signed.parts, prover.text_secret());
@@ -191,6 +192,7 @@ impl TextVerifier<'_> {
             whole,
             public_url: &scheme.public_url,
             timestamp: candidate.timestamp.as_ref().map(|time| time.text()),
+            entries: &candidate.entries,
             id: id.as_deref(),
         };
         let parts = &scheme.spec.signed.parts;
@@ -229,14 +231,24 @@ pub(super) fn check(
     if template.holds(&Part::Secret) != is_hash {
         return Err(SchemeError::SecretPart);
     }
-    let needs_url = |part: &Part| matches!(part, Part::Url | Part::UrlNoQuery | Part::UrlDecoded);
+    let needs_url = |part: &Part| {
+        matches!(
+            part,
+            Part::Url | Part::UrlNoQuery | Part::UrlDecoded | Part::UrlFormSorted | Part::Host
+        )
+    };
     if template.any(&needs_url) && public_url.is_none() {
         return Err(SchemeError::NeedsPublicUrl);
     }
     if template.holds(&Part::Id) && spec.id_header().is_none() {
         return Err(SchemeError::NoIdHeader);
     }
-    let signs_query = |part: &Part| matches!(part, Part::Url | Part::UrlDecoded | Part::PathQuery);
+    let signs_query = |part: &Part| {
+        matches!(
+            part,
+            Part::Url | Part::UrlDecoded | Part::UrlFormSorted | Part::PathQuery
+        )
+    };
     let in_query = |place: &Place| matches!(place, Place::Query(_));
     if template.any(&signs_query) && family.signatures.iter().any(|one| in_query(&one.place)) {
         return Err(SchemeError::SignatureSignsItself);
@@ -245,13 +257,13 @@ pub(super) fn check(
     if has_lists && family.signatures.len() > 1 {
         return Err(SchemeError::ListAmongPlaces);
     }
+    let has_entries = |part: &Part| matches!(part, Part::Entry(_));
+    if template.any(&has_entries) && !has_lists {
+        return Err(SchemeError::NoEntryList);
+    }
     let is_listed = |timestamp: &TimestampSpec| {
-        timestamp.key.is_none()
-            || (has_lists
-                && family
-                    .signatures
-                    .iter()
-                    .any(|one| one.place == timestamp.place))
+        let mut signatures = family.signatures.iter();
+        timestamp.key.is_none() || signatures.any(|one| timestamp.is_beside(one))
     };
     if !family.timestamp.as_ref().is_none_or(is_listed) {
         return Err(SchemeError::NoTimestampList);

@@ -217,6 +217,56 @@ fn values_of_the_body_are_signed_where_the_body_is_not() {
     }
 }
 
+/// Fails when an entry is taken from elsewhere than the signature's own list, or the first of two counts.
+#[test]
+fn other_entries_of_the_list_are_signed() {
+    let scheme = compile(
+        &hmac(
+            "signature = { header = \"x-s\", list = \",\", key = \"sign\", trim = true, quoted = true }\nsigned = \"{host} {lower:method} {entry:env}\\n{body}\"",
+        ),
+        &["key-x"],
+    );
+    let mac = hmac_hex("key-x", "hooks.example.com post main\nbody");
+    let passes = |value: &str| {
+        let request = Request::new("/", &[("x-s", value)], "body");
+        request.passes(&scheme)
+    };
+    assert!(passes(&format!("sign=\"{mac}\", env=\"main\", x=\"a b\"")));
+    for value in [
+        format!("sign=\"{mac}\", env=\"other\""),
+        format!("sign=\"{mac}\", env=\"main\", env=\"main\""),
+        format!("sign=\"{mac}\""),
+        format!("sign={mac}, env=main"),
+        format!("sign=\"{mac}\", env=\"main"),
+        format!("sign=\"{mac}\", env=\"ma\"in\""),
+    ] {
+        assert!(!passes(&value), "{value}");
+    }
+}
+
+/// As Plivo's libraries for Node.js and Python have it.
+#[test]
+fn query_and_form_are_sorted_and_joined() {
+    let scheme = compile(
+        &hmac("signature = { header = \"x-s\" }\nsigned = \"{url_form_sorted}.{header:x-n}\""),
+        &["key-x"],
+    );
+    let check = |uri: &str, body: &str, text: &str| {
+        let mac = hmac_hex("key-x", &format!("https://hooks.example.com{text}.n"));
+        let headers = [FORM, ("x-s", mac.as_str()), ("x-n", "n")];
+        assert!(Request::new(uri, &headers, body).passes(&scheme), "{text}");
+        // What is no form, or would not be seen in the text.
+        let odd = Request::new(&format!("{uri}&"), &headers, body);
+        assert!(!odd.passes(&scheme), "{text}");
+        let json = Request::new(uri, &headers, body).with("content-type", "application/json");
+        assert_eq!(json.passes(&scheme), body.is_empty(), "{text}");
+    };
+    check("/p", "", "/p");
+    check("/p?b=2&a=%20&b=1", "", "/p?a= &b=1&b=2");
+    check("/p", "B=2&A=1&B=0", "/p?A1B0B2");
+    check("/p?x=1", "B=+", "/p?x=1.B ");
+}
+
 /// Fails when `without` or `absent` holds of everything, or is not asked.
 #[test]
 fn values_cannot_slide_over_what_stands_between_them() {
@@ -406,6 +456,18 @@ fn contradictions_are_found_when_the_config_is_loaded() {
         (
             "signature = [{ header = \"x-s\", list = \",\", key = \"v1\" }, { header = \"x-t\" }]\nsigned = \"{body}\"",
             SchemeError::ListAmongPlaces,
+        ),
+        (
+            "signature = { header = \"x-s\" }\nsigned = \"{body}{entry:env}\"",
+            SchemeError::NoEntryList,
+        ),
+        (
+            "signature = { header = \"x-s\" }\nsigned = \"{host}{body}\"",
+            SchemeError::NeedsPublicUrl,
+        ),
+        (
+            "signature = { header = \"x-s\", list = \",\", key = \"v1\" }\ntimestamp = { header = \"x-s\", key = \"\", unit = \"s\" }\nsigned = \"{timestamp}{body}{json:/a}\"",
+            SchemeError::NoTimestampList,
         ),
     ] {
         assert_eq!(Scheme::check(&hmac(text), None), Err(expected), "{text}");
