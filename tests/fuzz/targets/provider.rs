@@ -132,7 +132,7 @@ impl Request {
     fn read(&self, part: &Part) -> Read<'_> {
         match part {
             Part::Body | Part::BodyDigest(..) | Part::BodyJsonString => Read::Body(&self.body),
-            Part::Method => Read::Text(self.method.to_string()),
+            Part::Method | Part::LowerMethod => Read::Text(self.method.to_string()),
             Part::Path | Part::UrlNoQuery => Read::Text(self.uri.path().to_owned()),
             Part::PathQuery | Part::Url => Read::Text(self.uri.to_string()),
             Part::Header(name) => Read::Header(self.header(name)),
