@@ -20,9 +20,13 @@ pub mod ranges;
 
 pub mod edge;
 pub mod gate;
+pub mod store;
 
 pub mod forward;
+pub mod inbox;
 pub mod record;
+
+pub mod deliver;
 
 pub mod pipeline;
 

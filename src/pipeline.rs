@@ -4,6 +4,9 @@
 //! `app` builds a `Generation` from each config and hands `edge` a handler that calls `serve`. Whatever happens here, a
 //! stranger gets the app's own answer, a challenge's, or a problem document, and the recorder is told once.
 
+mod local;
+mod stored;
+
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -14,21 +17,26 @@ use http_body::Body;
 use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 
+use crate::config::model::Mode;
+use crate::deliver::Deliverer;
 use crate::forward::{ForwardError, Forwarded, Targets, forward, forward_unverified};
 use crate::gate::dedup::Claim;
 use crate::gate::event::{Event, Unverified};
 use crate::gate::reject::Reject;
 use crate::gate::verdict::{Decision, Verdict};
 use crate::gate::{Admission, Gate};
+use crate::inbox::Inbox;
+use crate::inbox::outlets::Outlets;
 use crate::model::clock::{Now, instant};
 use crate::model::error;
-use crate::model::ids::RequestId;
+use crate::model::ids::{RequestId, RouteName};
 use crate::model::source::Source;
 use crate::net::answer::{Answer, AnswerBody};
 use crate::net::headers::{REQUEST_ID, request_id_value};
 use crate::net::outlive::{Panicked, contain, outlive};
 use crate::net::problem;
 use crate::net::read_body::{BodyHead, discard_body};
+use crate::pipeline::stored::Keeping;
 use crate::record::counters::RouteCounters;
 use crate::record::{Exchange, Recorder};
 
@@ -39,17 +47,31 @@ const FILTERED: HeaderName = HeaderName::from_static("hookgate-filtered");
 pub struct Generation {
     /// The checks.
     pub gate: Gate,
-    /// Where each route forwards to, and its counts, by the index of the route.
-    pub routes: Vec<(Targets, Arc<RouteCounters>)>,
+    /// What is done with the events of each route, by its index.
+    pub routes: Vec<RouteWork>,
     /// The path that is answered 200 to load balancers.
     pub health: Option<String>,
     /// Requests that are worked on at the same time.
     pub max_in_flight: usize,
 }
 
+/// What is done with the events of one route.
+pub struct RouteWork {
+    /// Forwarded, stored, or both.
+    pub mode: Mode,
+    /// Where it forwards to; none in queue mode.
+    pub targets: Option<Targets>,
+    /// Its counts.
+    pub counters: Arc<RouteCounters>,
+    /// Which destinations want what; none without a store.
+    pub outlets: Option<Outlets>,
+}
+
 /// What serves requests through all generations.
 pub struct Pipeline {
     recorder: Arc<Recorder>,
+    /// None without a store.
+    keeping: Option<Keeping>,
     /// Exchanges that outlived their sender's connection.
     exchanges: TaskTracker,
     in_flight: Arc<AtomicUsize>,
@@ -74,10 +96,18 @@ impl Drop for Place {
 impl Pipeline {
     /// Nothing in flight. `seed` should differ from process to process.
     #[must_use]
-    pub fn new(recorder: Arc<Recorder>, seed: u64) -> Arc<Self> {
+    pub fn new(
+        recorder: Arc<Recorder>,
+        seed: u64,
+        kept: Option<(Inbox, Arc<Deliverer>)>,
+    ) -> Arc<Self> {
+        let exchanges = TaskTracker::new();
+        let keeping =
+            kept.map(|(inbox, deliverer)| Keeping::new(inbox, deliverer, exchanges.clone()));
         Arc::new(Self {
             recorder,
-            exchanges: TaskTracker::new(),
+            keeping,
+            exchanges,
             in_flight: Arc::default(),
             ids: RequestIds {
                 seed,
@@ -121,6 +151,38 @@ impl Pipeline {
         answer
     }
 
+    /// Answers a request that came over a route's Unix socket, whose sender is a user of this machine.
+    pub async fn serve_user(
+        &self,
+        generation: Arc<Generation>,
+        (route, user): (&RouteName, u32),
+        request: Request<Incoming>,
+        source: Source,
+    ) -> Answer {
+        let now = Now::read();
+        let id = self.ids.make(now.unix_ms);
+        let deciding = pin!(async {
+            let mut verdict = Box::new(Verdict::new(id, source, now));
+            let index = generation.gate.index_of(route).unwrap_or(usize::MAX);
+            let Some(place) = self.find_place(generation.max_in_flight) else {
+                verdict.decision = Decision::Refused(Reject::Overload);
+                return self.refuse(&generation, &verdict, &Reject::Overload);
+            };
+            let admitting = generation
+                .gate
+                .admit_user(index, user, request, now, &mut verdict);
+            let admission = Box::pin(admitting).await;
+            self.go_on(generation, verdict, place, admission).await
+        });
+        let mut answer = match contain(deciding).await {
+            Ok(answer) => answer,
+            Err(Panicked) => self.gave_up(Verdict::new(id, source, now)),
+        };
+        let headers = answer.headers_mut();
+        headers.insert(REQUEST_ID, request_id_value(id));
+        answer
+    }
+
     async fn decide(
         &self,
         generation: Arc<Generation>,
@@ -143,18 +205,51 @@ impl Pipeline {
         };
         let request = Request::from_parts(parts, &mut body);
         match generation.gate.admit(request, now, &mut verdict).await {
+            Admission::Refused(reject) => {
+                drop(place);
+                let answer = self.refuse(&generation, &verdict, &reject);
+                discard_body(body, rest).await;
+                answer
+            }
+            admission => self.go_on(generation, verdict, place, admission).await,
+        }
+    }
+
+    /// Does what the gate decided.
+    async fn go_on(
+        &self,
+        generation: Arc<Generation>,
+        verdict: Box<Verdict>,
+        place: Place,
+        admission: Admission,
+    ) -> Answer {
+        match admission {
             Admission::Event(event, claim) => {
+                let mode = stored::mode(&generation, &verdict);
                 let exchange = Forwarding {
                     recorder: Arc::clone(&self.recorder),
+                    keeping: self.keeping.clone(),
                     generation,
                     verdict,
                     _place: place,
                 };
-                outlive(exchange.run(event, claim), &self.exchanges).await
+                match mode {
+                    Mode::Proxy => outlive(exchange.run(event, claim), &self.exchanges).await,
+                    // Boxed by `outlive`, so that they make no room for themselves in every request.
+                    Mode::Queue => outlive(exchange.queue(event, claim), &self.exchanges).await,
+                    Mode::Hybrid {
+                        answer_within,
+                        stores_4xx,
+                    } => {
+                        let work = exchange.hybrid(event, claim, answer_within, stores_4xx);
+                        outlive(work, &self.exchanges).await
+                    }
+                }
             }
             Admission::Unverified(request) => {
                 let exchange = Forwarding {
                     recorder: Arc::clone(&self.recorder),
+                    keeping: None,
                     generation,
                     verdict,
                     _place: place,
@@ -181,12 +276,7 @@ impl Pipeline {
                 note(&self.recorder, &generation, &verdict, &exchange);
                 marked(StatusCode::OK, FILTERED)
             }
-            Admission::Refused(reject) => {
-                drop(place);
-                let answer = self.refuse(&generation, &verdict, &reject);
-                discard_body(body, rest).await;
-                answer
-            }
+            Admission::Refused(reject) => self.refuse(&generation, &verdict, &reject),
         }
     }
 
@@ -198,13 +288,7 @@ impl Pipeline {
 
     fn refuse(&self, generation: &Generation, verdict: &Verdict, reject: &Reject) -> Answer {
         let status = reject.status();
-        note(
-            &self.recorder,
-            generation,
-            verdict,
-            &answered(status, verdict),
-        );
-        let mut answer = problem::answer(status, verdict.request_id, reject.retry_after());
+        let mut answer = refused(&self.recorder, generation, verdict, reject);
         if status == StatusCode::METHOD_NOT_ALLOWED
             && let Some(methods) = allowed_methods(generation, verdict)
         {
@@ -224,6 +308,7 @@ impl Pipeline {
 /// One exchange with the app, from the claim to its end. It owns all it needs, since it may outlive the connection.
 struct Forwarding {
     recorder: Arc<Recorder>,
+    keeping: Option<Keeping>,
     generation: Arc<Generation>,
     verdict: Box<Verdict>,
     _place: Place,
@@ -234,14 +319,16 @@ impl Forwarding {
         let id = self.verdict.request_id;
         let ended = {
             let exchange = pin!(async {
-                let (targets, _) = self.generation.routes.get(event.parts().route)?;
+                let route = self.generation.routes.get(event.parts().route)?;
+                let targets = route.targets.as_ref()?;
                 let version = self.verdict.event_version.as_deref();
                 let target = targets.of(event.parts().event_type.as_deref(), version);
                 // The requests that are ready are all checked before the first of them is written to its app: the code of
                 // one stage stays in the processor's cache, and an app is woken once for several.
                 tokio::task::yield_now().await;
                 let forwarding = pin!(forward(event, target, id));
-                Some(settle(claim, forwarding).await)
+                let taken = |claim: &Claim, status| self.remember(claim, status);
+                Some(settle(claim, forwarding, taken).await)
             });
             contain(exchange).await
         };
@@ -255,8 +342,9 @@ impl Forwarding {
     async fn run_unverified(mut self, request: Unverified) -> Answer {
         let id = self.verdict.request_id;
         let index = self.verdict.route_index.unwrap_or(usize::MAX);
-        match self.generation.routes.get(index) {
-            Some((targets, _)) => {
+        let route = self.generation.routes.get(index);
+        match route.and_then(|route| route.targets.as_ref()) {
+            Some(targets) => {
                 // Nobody vouches for what it says of itself.
                 let target = targets.of(None, None);
                 let result = forward_unverified(request, target, id).await;
@@ -285,6 +373,18 @@ impl Forwarding {
         answer
     }
 
+    /// Refuses what the gate let through.
+    fn refuse(&mut self, reject: &Reject) -> Answer {
+        self.verdict.decision = Decision::Refused(reject.clone());
+        refused(&self.recorder, &self.generation, &self.verdict, reject)
+    }
+
+    fn note(&self, fill: impl FnOnce(&mut Exchange)) {
+        let mut exchange = answered(StatusCode::OK, &self.verdict);
+        fill(&mut exchange);
+        note(&self.recorder, &self.generation, &self.verdict, &exchange);
+    }
+
     fn give_up(&mut self) -> Answer {
         self.verdict.decision = Decision::Refused(Reject::Internal);
         let exchange = answered(StatusCode::INTERNAL_SERVER_ERROR, &self.verdict);
@@ -297,6 +397,7 @@ impl Forwarding {
 async fn settle(
     mut claim: Option<Claim>,
     forwarding: Pin<&mut impl Future<Output = Result<Forwarded, ForwardError>>>,
+    taken: impl FnOnce(&Claim, StatusCode),
 ) -> Result<Forwarded, ForwardError> {
     if let Some(claim) = &mut claim {
         claim.begin_forwarding();
@@ -307,7 +408,10 @@ async fn settle(
         Err(err) => err.status(),
     };
     match claim {
-        Some(claim) if result.is_ok() && status.is_success() => claim.spend(status),
+        Some(claim) if result.is_ok() && status.is_success() => {
+            taken(&claim, status);
+            claim.spend(status);
+        }
         Some(claim) => claim.release(status),
         None => {}
     }
@@ -364,14 +468,27 @@ fn answered(answer_status: StatusCode, verdict: &Verdict) -> Exchange {
         upstream_status: None,
         upstream_time: Duration::ZERO,
         forward_error: None,
+        is_stored: false,
         total: instant().saturating_duration_since(verdict.began),
     }
+}
+
+/// Tells of a refusal and makes its answer.
+fn refused(
+    recorder: &Recorder,
+    generation: &Generation,
+    verdict: &Verdict,
+    reject: &Reject,
+) -> Answer {
+    let status = reject.status();
+    note(recorder, generation, verdict, &answered(status, verdict));
+    problem::answer(status, verdict.request_id, reject.retry_after())
 }
 
 fn note(recorder: &Recorder, generation: &Generation, verdict: &Verdict, exchange: &Exchange) {
     let route = verdict.route_index;
     let route = route.and_then(|index| generation.routes.get(index));
-    recorder.request(route.map(|(_, counters)| &**counters), verdict, exchange);
+    recorder.request(route.map(|route| &*route.counters), verdict, exchange);
 }
 
 #[cfg(test)]
@@ -412,7 +529,8 @@ mod tests {
         };
         let ended = contain(pin!(settle(
             Some(claim),
-            pin!(async { panic!("as it should") })
+            pin!(async { panic!("as it should") }),
+            |_, _| {},
         )))
         .await;
         assert!(ended.is_err());

@@ -1,5 +1,6 @@
 //! Where the admin door listens: TCP, or a Unix socket that only its owner may open.
 
+use std::ffi::OsStr;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -41,7 +42,7 @@ pub enum AdminError {
 #[derive(Debug)]
 pub struct AdminListener {
     socket: Listening,
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
 }
 
 #[derive(Debug)]
@@ -52,9 +53,19 @@ enum Listening {
 
 /// The socket's file, removed at the end if it is still ours.
 #[derive(Debug)]
-struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     id: (u64, u64),
+}
+
+/// Where the door is when the config does not say and there is a store to reach: `admin.sock` in the folder that systemd
+/// made for the service (`RUNTIME_DIRECTORY`). None without one: nobody else may make it up.
+#[must_use]
+pub fn default_listen(runtime_directory: Option<&OsStr>) -> Option<AdminListen> {
+    // Several would be separated by colons.
+    let named = runtime_directory?.to_str()?;
+    let first = named.split(':').next().filter(|first| !first.is_empty())?;
+    Some(AdminListen::Unix(Path::new(first).join("admin.sock")))
 }
 
 /// Either kind of connection.
@@ -80,12 +91,37 @@ impl AdminListener {
         }
     }
 
-    /// The TCP address, where it is one: port 0 in the config is any free one.
-    #[must_use]
-    pub fn address(&self) -> Option<SocketAddr> {
+    #[cfg(test)]
+    pub(super) fn address(&self) -> Option<SocketAddr> {
         match &self.socket {
             Listening::Tcp(listener) => listener.local_addr().ok(),
             Listening::Unix(_) => None,
+        }
+    }
+
+    /// Where it listens, as the config writes it: port 0 there is any free one.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match (&self.socket, &self.file) {
+            (Listening::Tcp(listener), _) => listener
+                .local_addr()
+                .map_or_else(|_| "unknown".to_owned(), |address| address.to_string()),
+            (Listening::Unix(_), Some(file)) => format!("unix:{}", file.path.display()),
+            (Listening::Unix(_), None) => "unix".to_owned(),
+        }
+    }
+
+    /// Whether only its owner can connect.
+    pub(super) fn is_private(&self) -> bool {
+        matches!(self.socket, Listening::Unix(_))
+    }
+
+    /// The socket itself, where it is a Unix socket, and its file.
+    #[must_use]
+    pub fn into_unix(self) -> Option<(UnixListener, SocketFile)> {
+        match self.socket {
+            Listening::Unix(listener) => Some((listener, self.file?)),
+            Listening::Tcp(_) => None,
         }
     }
 
@@ -104,7 +140,7 @@ impl AdminListener {
         socket.listen(BACKLOG)?;
         Ok(Self {
             socket: Listening::Tcp(TcpListener::from_std(socket.into())?),
-            _file: None,
+            file: None,
         })
     }
 
@@ -123,7 +159,7 @@ impl AdminListener {
         socket.listen(BACKLOG)?;
         Ok(Self {
             socket: Listening::Unix(UnixListener::from_std(socket.into())?),
-            _file: Some(file),
+            file: Some(file),
         })
     }
 }

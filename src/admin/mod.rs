@@ -1,12 +1,29 @@
-//! The operator's door: metrics and health, on a listener of its own that is never a public one.
+//! The operator's door: metrics, health and the API of the inbox, on a listener of its own that is never a public one.
 //!
-//! `app` binds it and tells it when the gate is ready. It changes nothing. A browser cannot be tricked into reading it:
-//! `Host` has to be loopback or an address, so that a name which an attacker rebinds to loopback is refused. Each
-//! connection serves one request under one deadline.
+//! `app` binds it, tells it when the gate is ready, and gives it what it reaches of the rest (`Controls`): by itself it
+//! changes nothing. A browser cannot be tricked into using it: `Host` has to be loopback or an address, so that a name
+//! which an attacker rebinds to loopback is refused, and pages of other origins may change nothing. Each connection
+//! serves one request under one deadline; a live tail moves its own as long as it is read.
 
+mod api;
+#[cfg(test)]
+mod api_tests;
+pub mod controls;
+mod deliveries;
+mod destinations;
+mod events;
+mod hide;
+pub mod input;
 mod listener;
+mod patience;
+mod problem;
+mod replaying;
+mod replays;
+mod status;
+mod tail;
 #[cfg(test)]
 mod tests;
+pub mod wire;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -15,6 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use axum::Router;
 use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::uri::Authority;
@@ -24,15 +42,21 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use crate::admin::listener::{AdminError, AdminListener};
+pub use crate::admin::controls::Controls;
+pub use crate::admin::listener::{AdminError, AdminListener, SocketFile, default_listen};
+use crate::admin::patience::Patience;
+use crate::admin::problem::Problem;
+pub use crate::admin::replaying::run_replays;
+use crate::model::clock::Now;
 use crate::model::secret::Secret;
 use crate::net::answer::{Answer, AnswerBody};
-use crate::net::problem;
+use crate::net::problem as generic;
 use crate::record::Recorder;
+use crate::store::Store;
 
 /// Connections at the same time: a few scrapers and probes.
 const MAX_CONNECTIONS: usize = 64;
@@ -52,12 +76,33 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// Live tails at the same time: each looks into the store twice a second.
+const MAX_TAILS: usize = 8;
+
+/// Changes and counts of many at the same time: each may take long, and they wait for the same writer.
+const MAX_LONG: usize = 4;
+
 /// What the answers are made from.
 #[derive(Debug)]
 pub struct AdminState {
     recorder: Arc<Recorder>,
     token: ArcSwapOption<TokenHolder>,
     is_ready: AtomicBool,
+    controls: Controls,
+    started_ms: i64,
+    tails: Arc<Semaphore>,
+    long: Arc<Semaphore>,
+}
+
+/// What a handler may know of the connection that it answers.
+#[derive(Clone, Debug)]
+struct Visit {
+    /// Its deadline.
+    patience: Arc<Patience>,
+    /// The end of the admin door.
+    stop: CancellationToken,
+    /// Whether it came over a Unix socket, which is for its owner only.
+    is_private: bool,
 }
 
 /// Keeps the token out of `Debug`.
@@ -70,13 +115,21 @@ impl std::fmt::Debug for TokenHolder {
 }
 
 impl AdminState {
-    /// Not ready yet. `token` is what `/metrics` asks for.
+    /// Not ready yet. `token` is what `/metrics` and the API ask for.
     #[must_use]
-    pub fn new(recorder: Arc<Recorder>, token: Option<Arc<Secret>>) -> Arc<Self> {
+    pub fn new(
+        recorder: Arc<Recorder>,
+        token: Option<Arc<Secret>>,
+        controls: Controls,
+    ) -> Arc<Self> {
         let state = Self {
             recorder,
             token: ArcSwapOption::empty(),
             is_ready: AtomicBool::new(false),
+            controls,
+            started_ms: Now::read().unix_ms,
+            tails: Arc::new(Semaphore::new(MAX_TAILS)),
+            long: Arc::new(Semaphore::new(MAX_LONG)),
         };
         state.set_token(token);
         Arc::new(state)
@@ -92,12 +145,48 @@ impl AdminState {
         self.token
             .store(token.map(|token| Arc::new(TokenHolder(token))));
     }
+
+    fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Relaxed)
+    }
+
+    fn has_token(&self) -> bool {
+        self.token.load().is_some()
+    }
+
+    fn store(&self) -> Result<&Store, Problem> {
+        self.controls.store.as_ref().ok_or_else(|| {
+            Problem::missing(
+                "this gate has no store: routes in queue or hybrid mode need `[store]` in the config",
+            )
+        })
+    }
+
+    fn tail_slot(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.tails).try_acquire_owned().ok()
+    }
+
+    fn open_tails(&self) -> u64 {
+        MAX_TAILS.saturating_sub(self.tails.available_permits()) as u64
+    }
+
+    fn long_slot(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let slot = Arc::clone(&self.long).try_acquire_owned();
+        slot.map_err(|_| {
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "other changes of many are going on: try again when they are done",
+            )
+        })
+    }
 }
 
 /// Answers until `stop` is cancelled; to be stopped after the gate has drained, so that `/readyz` tells of the drain.
 pub async fn serve(listener: AdminListener, state: Arc<AdminState>, stop: CancellationToken) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
+    let router = api::router(Arc::clone(&state));
+    let is_private = listener.is_private();
     loop {
         let stream = tokio::select! {
             () = stop.cancelled() => break,
@@ -110,10 +199,19 @@ pub async fn serve(listener: AdminListener, state: Arc<AdminState>, stop: Cancel
         };
         // Where all slots are taken the connection is closed at once.
         if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
-            let state = Arc::clone(&state);
+            let visit = Visit {
+                patience: Arc::new(Patience::new(CONNECTION_TIMEOUT)),
+                stop: stop.clone(),
+                is_private,
+            };
+            let patience = Arc::clone(&visit.patience);
+            let (state, router) = (Arc::clone(&state), router.clone());
             connections.spawn(async move {
                 let _slot = slot;
-                let _ = tokio::time::timeout(CONNECTION_TIMEOUT, converse(stream, state)).await;
+                tokio::select! {
+                    () = converse(stream, state, router, visit) => {}
+                    () = patience.is_over() => {}
+                }
             });
         }
     }
@@ -123,10 +221,15 @@ pub async fn serve(listener: AdminListener, state: Arc<AdminState>, stop: Cancel
 }
 
 /// One request, one answer.
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<AdminState>) {
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    state: Arc<AdminState>,
+    router: Router,
+    visit: Visit,
+) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let state = Arc::clone(&state);
-        async move { Ok::<_, Infallible>(answer(&request, state).await) }
+        let (state, router, visit) = (Arc::clone(&state), router.clone(), visit.clone());
+        async move { Ok::<_, Infallible>(answer(request, state, router, visit).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -138,8 +241,18 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<AdminS
     let _ = connection.await;
 }
 
-async fn answer(request: &Request<Incoming>, state: Arc<AdminState>) -> Answer {
-    let mut answer = route(request, state).await;
+async fn answer(
+    request: Request<Incoming>,
+    state: Arc<AdminState>,
+    router: Router,
+    visit: Visit,
+) -> Answer {
+    let is_ours = is_host_allowed(request.headers());
+    let mut answer = if is_ours && request.uri().path().starts_with(api::PREFIX) {
+        api::answer(router, request, &state, visit).await
+    } else {
+        route(&request, is_ours, state).await
+    };
     let headers = answer.headers_mut();
     let fixed: [(HeaderName, &str); 2] = [
         (header::CACHE_CONTROL, "no-store"),
@@ -151,8 +264,8 @@ async fn answer(request: &Request<Incoming>, state: Arc<AdminState>) -> Answer {
     answer
 }
 
-async fn route(request: &Request<Incoming>, state: Arc<AdminState>) -> Answer {
-    if !is_host_allowed(request.headers()) {
+async fn route(request: &Request<Incoming>, is_ours: bool, state: Arc<AdminState>) -> Answer {
+    if !is_ours {
         return refusal(StatusCode::MISDIRECTED_REQUEST);
     }
     let path = request.uri().path();
@@ -167,9 +280,7 @@ async fn route(request: &Request<Incoming>, state: Arc<AdminState>) -> Answer {
     }
     match path {
         "/metrics" => metrics(request.headers(), state).await,
-        "/readyz" if !state.is_ready.load(Ordering::Relaxed) => {
-            refusal(StatusCode::SERVICE_UNAVAILABLE)
-        }
+        "/readyz" if !state.is_ready() => refusal(StatusCode::SERVICE_UNAVAILABLE),
         _ => text("text/plain; charset=utf-8", "ok\n".to_owned()),
     }
 }
@@ -225,7 +336,7 @@ fn is_host_allowed(headers: &HeaderMap) -> bool {
 }
 
 fn refusal(status: StatusCode) -> Answer {
-    let document = problem::document(status, None);
+    let document = generic::document(status, None);
     let mut answer = text("application/problem+json", document);
     *answer.status_mut() = status;
     answer

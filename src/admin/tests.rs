@@ -26,7 +26,8 @@ fn open(listen: &AdminListen, token: Option<&str>) -> Door {
     let writer = Box::new(std::io::sink());
     let logger = Logger::to_writer(Encoding::Json, Level::INFO, writer).unwrap();
     let token = token.map(|token| Arc::new(Secret::new(token.as_bytes().to_vec())));
-    let state = AdminState::new(Recorder::new(logger, true), token);
+    let recorder = Recorder::new(logger, true);
+    let state = AdminState::new(recorder, token, Controls::without_store());
     let listener = AdminListener::bind(listen).unwrap();
     let stop = CancellationToken::new();
     Door {
@@ -215,4 +216,14 @@ async fn only_a_dead_socket_is_removed() {
     std::fs::write(&path, "text").unwrap();
     assert!(AdminListener::bind(&AdminListen::Unix(path.clone())).is_err());
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "text");
+}
+
+#[test]
+fn without_a_word_the_door_is_in_the_folder_of_the_service() {
+    let listen = |folder: Option<&str>| default_listen(folder.map(std::ffi::OsStr::new));
+    let expected = AdminListen::Unix("/run/hookgate/admin.sock".into());
+    assert_eq!(listen(Some("/run/hookgate")), Some(expected.clone()));
+    assert_eq!(listen(Some("/run/hookgate:/run/other")), Some(expected));
+    assert_eq!(listen(Some("")), None);
+    assert_eq!(listen(None), None);
 }

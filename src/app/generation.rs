@@ -1,33 +1,52 @@
 //! What one config makes: the gate with its rules, and where each route forwards to. Built whole before it is swapped in,
 //! so that a config that cannot be built changes nothing.
 
+use std::collections::HashMap;
+
 use crate::app::StartError;
 use crate::app::state::State;
-use crate::config::model::Config;
+use crate::config::model::{Config, Mode};
 use crate::forward::Targets;
 use crate::gate::Gate;
 use crate::gate::route::RouteTable;
 use crate::gate::rules::Rules;
+use crate::inbox::outlets::Outlets;
+use crate::model::ids::RouteName;
 use crate::net::client::Client;
-use crate::pipeline::Generation;
+use crate::pipeline::{Generation, RouteWork};
 use crate::record::Recorder;
+use crate::store::rows::DestinationId;
+
+/// The numbers of each route's destinations in the store; empty without a store.
+pub(super) type Destinations = HashMap<RouteName, Vec<DestinationId>>;
 
 pub(super) fn build(
     config: Config,
     client: &Client,
     recorder: &Recorder,
     state: &State,
+    destinations: &Destinations,
 ) -> Result<Generation, StartError> {
     let table = RouteTable::build(&config.routes);
     let mut rules = Vec::with_capacity(config.routes.len());
     let mut routes = Vec::with_capacity(config.routes.len());
     for route in config.routes {
         let name = route.name.clone();
-        let target = Targets::build(&route, client).map_err(|source| StartError::Upstream {
+        let targets = match route.mode {
+            Mode::Queue => None,
+            Mode::Proxy | Mode::Hybrid { .. } => Some(Targets::build(&route, client)),
+        };
+        let targets = targets.transpose().map_err(|source| StartError::Upstream {
             route: name.clone(),
             source,
         })?;
-        routes.push((target, recorder.route_counters(&name)));
+        let numbers = destinations.get(&name);
+        routes.push(RouteWork {
+            mode: route.mode,
+            targets,
+            counters: recorder.route_counters(&name),
+            outlets: numbers.map(|numbers| Outlets::build(&route, numbers)),
+        });
         let provider_ips = state.provider_ips(&route);
         let (claims, limiter) = (state.claims(&name), state.limiter(&name));
         let compiled = Rules::compile(route, claims, limiter, provider_ips);

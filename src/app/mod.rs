@@ -5,6 +5,8 @@
 
 mod generation;
 pub mod hardening;
+mod keeping;
+mod local;
 mod ranges;
 mod reload;
 mod run;
@@ -13,6 +15,7 @@ pub mod systemd;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,22 +26,26 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Level;
 
-use crate::admin::{self, AdminError, AdminListener, AdminState};
+use crate::admin::{self, AdminError, AdminListener, AdminState, Controls};
+use crate::app::generation::Destinations;
+use crate::app::keeping::Keeping;
 use crate::app::ranges::Refresher;
 use crate::app::state::{Shared, State};
 use crate::config::Loaded;
 use crate::config::model::{AdminListen, Config};
+use crate::deliver::PlanError;
 use crate::document::report::Report;
 use crate::edge::settings::Settings;
 use crate::edge::{Edge, EdgeError, listener};
 use crate::forward::TargetError;
 use crate::model::clock::Now;
-use crate::model::ids::RouteName;
+use crate::model::ids::{DestinationName, RouteName};
 use crate::net::client::Client;
 use crate::pipeline::{Generation, Pipeline};
 use crate::record::Recorder;
 use crate::record::log::{LogError, Logger};
 use crate::scheme::SchemeError;
+use crate::store::StoreError;
 
 pub use crate::app::run::run;
 
@@ -83,6 +90,19 @@ pub enum StartError {
         "the socket for {address} would speak plain HTTP on a public address: add `[tls]`, or say `insecure_http = true` in `[server]`"
     )]
     Insecure { address: SocketAddr },
+    /// The store.
+    #[error("cannot use the store")]
+    Store(#[source] StoreError),
+    /// A destination.
+    #[error("cannot set up the destination `{destination}` of route `{route}`")]
+    Destination {
+        route: RouteName,
+        destination: DestinationName,
+        source: PlanError,
+    },
+    /// A part of the start ended in a panic.
+    #[error("a part of the start panicked")]
+    Panicked,
     /// The admin side.
     #[error("cannot set up the admin listener")]
     Admin(#[source] AdminError),
@@ -96,6 +116,8 @@ pub struct App {
     edge: Arc<Edge>,
     generation: Arc<ArcSwap<Generation>>,
     pipeline: Arc<Pipeline>,
+    /// None without a store.
+    keeping: Option<Keeping>,
     recorder: Arc<Recorder>,
     logger: Arc<Logger>,
     admin: Arc<AdminState>,
@@ -116,6 +138,8 @@ pub struct App {
 struct Fixed {
     listen: Vec<SocketAddr>,
     admin: Option<AdminListen>,
+    store: Option<PathBuf>,
+    sockets: Vec<PathBuf>,
 }
 
 impl Fixed {
@@ -123,6 +147,8 @@ impl Fixed {
         Self {
             listen: config.server.listen.clone(),
             admin: config.admin.as_ref().map(|admin| admin.listen.clone()),
+            store: config.store.as_ref().map(|store| store.path.clone()),
+            sockets: local::paths(config),
         }
     }
 }
@@ -146,25 +172,45 @@ impl App {
         let settings = Settings::build(&config.server, config.tls.as_ref());
         let settings = settings.map_err(StartError::Edge)?;
         let listeners = open_listeners(&config, handed)?;
-        let listen = config.admin.as_ref().map(|admin| &admin.listen);
-        let admin_listener = listen.map(AdminListener::bind).transpose();
+        let listen = admin_listen(&config);
+        let admin_listener = listen.as_ref().map(AdminListener::bind).transpose();
         let admin_listener = admin_listener.map_err(StartError::Admin)?;
+
+        let sockets = local::bind(&config)?;
 
         let recorder = Recorder::new(Arc::clone(&logger), config.log.accepted);
         let client = Client::new();
         let state_dir = config.server.state_dir.clone();
-        let state = State::new(state_dir.unwrap_or_else(systemd::state_dir)).succeed(&config);
+        let keeping = Keeping::open(&config, &client, &recorder).await?;
+        let store = keeping.as_ref().map(|keeping| keeping.store.clone());
+        let first = State::new(state_dir.unwrap_or_else(systemd::state_dir), store);
+        // Claims are read back from the store.
+        let begun = tokio::task::spawn_blocking(move || (first.succeed(&config), config)).await;
+        let (state, config) = begun.map_err(|_| StartError::Panicked)?;
+        let state = state?;
         let refresher = Refresher::new(&config, &state);
         let token = config.admin.as_ref().and_then(|admin| admin.token.clone());
         let shutdown_timeout = Mutex::new(config.server.shutdown_timeout);
         let fixed = Fixed::of(&config);
-        let generation = generation::build(config, &client, &recorder, &state)?;
+        let destinations = match &keeping {
+            Some(keeping) => keeping.destinations(&config).await?,
+            None => Destinations::new(),
+        };
+        let plans = Keeping::plans(&config, &destinations, &client)?;
+        let generation = generation::build(config, &client, &recorder, &state, &destinations)?;
         let observer = Arc::clone(&recorder);
+        let controls = keeping
+            .as_ref()
+            .map_or_else(Controls::without_store, Keeping::controls);
+        let kept = keeping
+            .as_ref()
+            .map(|keeping| (keeping.inbox(), Arc::clone(&keeping.deliverer)));
         let mut app = Self {
             edge: Edge::new(settings, Arc::new(move |event| observer.edge_event(&event))),
             generation: Arc::new(ArcSwap::from_pointee(generation)),
-            pipeline: Pipeline::new(Arc::clone(&recorder), seed()),
-            admin: AdminState::new(Arc::clone(&recorder), token),
+            pipeline: Pipeline::new(Arc::clone(&recorder), seed(), kept),
+            keeping,
+            admin: AdminState::new(Arc::clone(&recorder), token, controls.clone()),
             recorder,
             logger,
             client,
@@ -188,6 +234,17 @@ impl App {
         }
         let (refresher, drain) = (Arc::clone(&app.refresher), app.drain.clone());
         tokio::spawn(async move { drain.run_until_cancelled(refresher.run()).await });
+        if let Some(keeping) = &app.keeping {
+            keeping.deliverer.follow(plans).await;
+            keeping.tend(app.drain.clone());
+            tokio::spawn(admin::run_replays(controls, app.drain.clone()));
+        }
+        for socket in sockets {
+            let (generation, pipeline) = (Arc::clone(&app.generation), Arc::clone(&app.pipeline));
+            let (tracker, drain) = (app.serving.clone(), app.drain.clone());
+            let serving = local::serve(socket, generation, pipeline, tracker, drain);
+            app.serving.spawn(serving);
+        }
         app.admin.set_ready(true);
         Ok(app)
     }
@@ -206,6 +263,9 @@ impl App {
         let ended = async {
             self.serving.wait().await;
             self.pipeline.drained().await;
+            if let Some(keeping) = &self.keeping {
+                keeping.deliverer.stop().await;
+            }
         };
         if tokio::time::timeout(self.shutdown_timeout(), ended)
             .await
@@ -218,6 +278,11 @@ impl App {
             let _ = tokio::time::timeout(ABORT_GRACE, self.serving.wait()).await;
         }
         self.admin_stop.cancel();
+        if let Some(Keeping { store, .. }) = &self.keeping {
+            // What is queued is written; attempts that were cut off are found by the next start.
+            let store = store.clone();
+            let _ = tokio::task::spawn_blocking(|| store.close()).await;
+        }
         self.tell(Level::INFO, "stopped", |_| {});
         self.recorder.close();
     }
@@ -241,11 +306,9 @@ impl App {
     }
 
     fn serve_admin(&self, listener: AdminListener) {
-        if let Some(address) = listener.address() {
-            self.tell(Level::INFO, "admin listening", |line| {
-                line.text("address", &address);
-            });
-        }
+        self.tell(Level::INFO, "admin listening", |line| {
+            line.text("address", &listener.place());
+        });
         let (state, stop) = (Arc::clone(&self.admin), self.admin_stop.clone());
         tokio::spawn(admin::serve(listener, state, stop));
         let (recorder, stop) = (Arc::clone(&self.recorder), self.admin_stop.clone());
@@ -313,6 +376,15 @@ impl App {
         let mut line = self.logger.line(Now::read(), level, "app", message);
         add(&mut line);
         self.logger.write(line);
+    }
+}
+
+/// A gate with a store has an admin door also where the config does not name one: commands go through it.
+fn admin_listen(config: &Config) -> Option<AdminListen> {
+    match &config.admin {
+        Some(admin) => Some(admin.listen.clone()),
+        None if config.store.is_some() => admin::default_listen(systemd::runtime_dir().as_deref()),
+        None => None,
     }
 }
 

@@ -8,8 +8,11 @@ use std::sync::{Arc, PoisonError};
 use thiserror::Error;
 use tracing::Level;
 
+use crate::app::generation::Destinations;
+use crate::app::keeping::Keeping;
 use crate::app::ranges::Refresher;
 use crate::app::{App, Fixed, StartError, generation};
+use crate::config::model::Mode;
 use crate::config::{self, Loaded};
 use crate::document::report::{Report, Style};
 use crate::edge::settings::Settings;
@@ -21,6 +24,8 @@ enum ReloadError {
     Config(String),
     #[error("cannot use the new config")]
     Build(#[source] StartError),
+    #[error("a route keeps events, and the gate was started without a store: restart it")]
+    Store,
 }
 
 impl App {
@@ -63,26 +68,46 @@ impl App {
 
         self.tell_warnings(&report);
         if Fixed::of(&config) != self.fixed {
-            let message = "a changed `listen` takes effect with a restart";
+            let message = "a changed `listen`, `url` of the store or `socket` of a route takes effect with a restart";
             self.tell(Level::WARN, message, |_| {});
         }
         let shutdown_timeout = config.server.shutdown_timeout;
         let (level, accepted) = (config.log.level, config.log.accepted);
         let token = config.admin.as_ref().and_then(|admin| admin.token.clone());
 
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = state.succeed(&config);
-        next.reread_ranges(&config);
-        let plan = Refresher::planned(&config, &next);
-        let generation = generation::build(config, &self.client, &self.recorder, &next);
-        let generation = generation.map_err(ReloadError::Build)?;
-        let routes = generation.routes.len();
-        // From here on nothing can fail.
-        *state = next;
-        drop(state);
-        self.refresher.follow(plan);
-        self.edge.replace(settings);
-        self.generation.store(Arc::new(generation));
+        let destinations = match &self.keeping {
+            Some(keeping) => keeping.destinations(&config).await,
+            None if config.routes.iter().any(|route| route.mode != Mode::Proxy) => {
+                return Err(ReloadError::Store);
+            }
+            None => Ok(Destinations::new()),
+        };
+        let destinations = destinations.map_err(ReloadError::Build)?;
+        let plans = Keeping::plans(&config, &destinations, &self.client);
+        let plans = plans.map_err(ReloadError::Build)?;
+        let retention = config.store.as_ref().map(Keeping::retained);
+
+        let routes = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let next = state.succeed(&config).map_err(ReloadError::Build)?;
+            next.reread_ranges(&config);
+            let plan = Refresher::planned(&config, &next);
+            let generation =
+                generation::build(config, &self.client, &self.recorder, &next, &destinations);
+            let generation = generation.map_err(ReloadError::Build)?;
+            let routes = generation.routes.len();
+            // From here on nothing can fail.
+            *state = next;
+            drop(state);
+            self.refresher.follow(plan);
+            self.edge.replace(settings);
+            self.generation.store(Arc::new(generation));
+            routes
+        };
+        if let Some(keeping) = &self.keeping {
+            keeping.keep(retention);
+            keeping.deliverer.follow(plans).await;
+        }
         self.recorder.set_log(level, accepted);
         self.admin.set_token(token);
         let mut timeout = self.shutdown_timeout.lock();

@@ -9,13 +9,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::app::StartError;
 use crate::config::model::{Config, Dedup, Route};
-use crate::gate::dedup::{Claims, Limits};
+use crate::gate::dedup::{Claims, Key, Limits};
 use crate::gate::rate_limit::{Limiter, SourceLimiters};
 use crate::keys::KeyCache;
+use crate::model::clock::Now;
 use crate::model::ids::RouteName;
 use crate::model::rate::Rate;
 use crate::ranges::{Live, RangeBook};
+use crate::store::Store;
 
 /// Beside the deadlines of the exchange: for the one retry, and for a busy machine.
 const LEASE_MARGIN: Duration = Duration::from_secs(60);
@@ -28,6 +31,8 @@ pub(super) struct State {
     sources: Option<(Rate, Arc<SourceLimiters>)>,
     keys: Arc<KeyCache>,
     ranges: Arc<RangeBook>,
+    /// Where claims outlive the process.
+    store: Option<Store>,
 }
 
 /// The state of the generation in use, as the metrics read it.
@@ -35,29 +40,31 @@ pub(super) type Shared = Arc<Mutex<State>>;
 
 impl State {
     /// Nothing is known but what an earlier process kept in the state folder.
-    pub(super) fn new(folder: PathBuf) -> Self {
+    pub(super) fn new(folder: PathBuf, store: Option<Store>) -> Self {
         Self {
             claims: HashMap::new(),
             limiters: HashMap::new(),
             sources: None,
             keys: Arc::default(),
             ranges: Arc::new(RangeBook::new(Some(folder))),
+            store,
         }
     }
 
-    /// The state for a new config: what it shares with the old one goes on.
-    pub(super) fn succeed(&self, config: &Config) -> Self {
+    /// The state for a new config: what it shares with the old one goes on. Blocks where claims are read from the store.
+    pub(super) fn succeed(&self, config: &Config) -> Result<Self, StartError> {
         let mut next = Self {
             claims: HashMap::new(),
             limiters: HashMap::new(),
             sources: None,
             keys: Arc::clone(&self.keys),
             ranges: Arc::clone(&self.ranges),
+            store: self.store.clone(),
         };
         for route in &config.routes {
             let name = &route.name;
             if let Some(dedup) = &route.dedup {
-                let claims = self.claims_for(route, dedup);
+                let claims = self.claims_for(route, dedup)?;
                 next.claims.insert(name.clone(), claims);
             }
             if let Some(rate) = route.rate_limit {
@@ -73,7 +80,7 @@ impl State {
             let sources = sources.unwrap_or_else(|| Arc::new(SourceLimiters::new(rate)));
             (rate, sources)
         });
-        next
+        Ok(next)
     }
 
     pub(super) fn claims(&self, route: &RouteName) -> Option<Arc<Claims>> {
@@ -113,18 +120,27 @@ impl State {
         self.ranges.live(route.provider.as_ref()?)
     }
 
-    fn claims_for(&self, route: &Route, dedup: &Dedup) -> Arc<Claims> {
-        let upstream = &route.upstream;
-        let lease = upstream.connect_timeout * 2 + upstream.timeout * 2 + LEASE_MARGIN;
+    fn claims_for(&self, route: &Route, dedup: &Dedup) -> Result<Arc<Claims>, StartError> {
+        let exchange = route.upstream.as_ref().map(|upstream| {
+            // Two tries, each with both deadlines.
+            upstream.grace + upstream.connect_timeout * 2 + upstream.timeout * 2
+        });
+        let lease = exchange.unwrap_or_default() + LEASE_MARGIN;
         let limits = Limits {
             window: dedup.window,
             entries: dedup.max_entries,
             lease,
         };
-        match self.claims.get(&route.name) {
-            Some(claims) => claims.succeed(limits),
-            None => Claims::new(limits),
+        if let Some(claims) = self.claims.get(&route.name) {
+            return Ok(claims.succeed(limits));
         }
+        let claims = Claims::new(limits);
+        if let Some(store) = &self.store {
+            let spent = store.claims(&route.name, Now::read().unix_ms, dedup.max_entries);
+            let spent = spent.map_err(StartError::Store)?.into_iter();
+            claims.recall(spent.map(|spent| (Key::from_bytes(spent.claim.key), spent.status)));
+        }
+        Ok(claims)
     }
 }
 

@@ -4,6 +4,7 @@
 //! else: systemd then acts by its own timeouts.
 
 use std::env;
+use std::ffi::OsString;
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
@@ -58,6 +59,12 @@ pub fn state_dir() -> PathBuf {
         named.split(':').next().filter(|first| !first.is_empty())
     });
     first.unwrap_or("/var/lib/hookgate").into()
+}
+
+/// The folder for sockets that systemd made for the service; none where it is not its service.
+#[must_use]
+pub fn runtime_dir() -> Option<OsString> {
+    env::var_os("RUNTIME_DIRECTORY")
 }
 
 /// The listeners that systemd handed over, ready for tokio; empty without systemd. To be called once, before any thread is

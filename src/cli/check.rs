@@ -10,8 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use anstream::{ColorChoice, println};
+use http::Uri;
 
-use crate::config::model::{CertificateFiles, Upstream};
+use crate::config::model::CertificateFiles;
 use crate::config::{self, Examined};
 use crate::document::Span;
 use crate::document::report::{Diagnostic, Report, Severity, Style};
@@ -127,8 +128,8 @@ fn certificate_error(err: &CertificateError, span: Span) -> Diagnostic {
 }
 
 /// Warns of upstreams whose names do not resolve: a warning, since the name may exist where hookgate will run.
-fn check_names(upstreams: &[Upstream], report: &mut Report) {
-    let hosts: BTreeSet<String> = upstreams.iter().filter_map(host).collect();
+fn check_names(upstreams: &[(Uri, Span)], report: &mut Report) {
+    let hosts: BTreeSet<String> = upstreams.iter().filter_map(|(url, _)| host(url)).collect();
     let (tx, answers) = mpsc::channel();
     for name in hosts.clone() {
         let tx = tx.clone();
@@ -153,22 +154,22 @@ fn check_names(upstreams: &[Upstream], report: &mut Report) {
             Err(_) => break,
         };
     }
-    for upstream in upstreams {
-        let Some(host) = host(upstream).filter(|host| !known.contains(host)) else {
+    for (url, span) in upstreams {
+        let Some(host) = host(url).filter(|host| !known.contains(host)) else {
             continue;
         };
         report.push(Diagnostic {
             severity: Severity::Warning,
-            span: Some(upstream.span),
+            span: Some(*span),
             message: format!("the name `{host}` does not resolve on this machine"),
             label: String::new(),
-            help: Some("requests get 502 as long as it does not".to_owned()),
+            help: Some("nothing reaches the app as long as it does not".to_owned()),
         });
     }
 }
 
-fn host(upstream: &Upstream) -> Option<String> {
-    let host = upstream.url.host()?;
+fn host(url: &Uri) -> Option<String> {
+    let host = url.host()?;
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     Some(bare.to_owned())
 }

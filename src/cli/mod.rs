@@ -2,13 +2,27 @@
 //!
 //! Commands talk to the person at the terminal; what they do is done by the rooms below.
 
+mod admin_client;
+mod ask;
 pub mod check;
 mod completions;
 pub mod config;
+mod config_file;
+mod deliveries;
 mod demo;
+mod destinations;
+mod door;
+mod events;
+mod failure;
+mod filters;
 pub mod output;
 mod providers;
+mod replay;
 mod run;
+mod store;
+#[cfg(test)]
+mod testing;
+mod times;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -104,6 +118,46 @@ enum Command {
         #[command(subcommand)]
         command: Option<ProvidersCommand>,
     },
+    /// Look at the events in the inbox of a running gate
+    Events {
+        #[command(subcommand)]
+        command: events::EventsCommand,
+    },
+    /// Look at deliveries in the inbox of a running gate; retry, cancel, discard them
+    Deliveries {
+        #[command(subcommand)]
+        command: deliveries::DeliveriesCommand,
+    },
+    /// Deliver old events again
+    #[command(
+        args_conflicts_with_subcommands = true,
+        long_about = "Deliver old events again: a new delivery for each one that matches the filters.\n\n\
+            Shows how many that are and asks first. The gate works it off by itself, slowly enough that live traffic goes \
+            first, and goes on with it after a restart. Events whose body was not kept are left out.",
+        after_help = "Examples:\n  \
+            hookgate replay --event 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12      one event, to all its destinations\n  \
+            hookgate replay --destination github/ci --since 2h                what one destination got in two hours\n  \
+            hookgate replay --route stripe --type 'invoice.*' --dry-run       only count\n  \
+            hookgate replay list                                              how far they are\n  \
+            hookgate replay pause 3                                           stop one\n\n\
+            Exit codes: 0 done, 1 failed, 2 wrong usage."
+    )]
+    Replay {
+        #[command(flatten)]
+        begin: replay::Begin,
+        #[command(subcommand)]
+        command: Option<replay::ReplayCommand>,
+    },
+    /// Look at the destinations of a running gate; pause and resume them
+    Destinations {
+        #[command(subcommand)]
+        command: destinations::DestinationsCommand,
+    },
+    /// Check, copy or export the file of a store, beside a running gate or without one
+    Store {
+        #[command(subcommand)]
+        command: store::StoreCommand,
+    },
     /// Describe the config file
     Config {
         #[command(subcommand)]
@@ -170,6 +224,11 @@ pub fn main() -> ExitCode {
             Some(ProvidersCommand::Show { id, json }) => providers::show(&id, json),
             Some(ProvidersCommand::RefreshRanges(arguments)) => providers::refresh::run(arguments),
         },
+        Command::Events { command } => events::run(command),
+        Command::Deliveries { command } => deliveries::run(command),
+        Command::Replay { begin, command } => replay::run(&begin, command),
+        Command::Destinations { command } => destinations::run(command),
+        Command::Store { command } => store::run(command),
         Command::Config {
             command: ConfigCommand::Schema,
         } => config::print_schema(),

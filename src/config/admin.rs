@@ -66,7 +66,7 @@ fn listen(value: &Value<'_>, context: &Context) -> Result<AdminListen, Fault> {
 /// `[admin]`.
 pub(super) static SECTION: Section = Section {
     path: "admin",
-    doc: "Metrics and health for operators. Without this section there is no admin listener.",
+    doc: "Metrics, health, and the API of the inbox, for operators. Without this section there is no admin listener, but for a Unix socket in the service's runtime folder where there is a `[store]`.",
     keys: &[&LISTEN, &TOKEN],
     required: &["listen"],
     one_of: &[],
@@ -85,5 +85,5 @@ static TOKEN: Key = Key {
     kind: Kind::Either(&Kind::Text, &Kind::Table(&secrets::SECTION)),
     default: None,
     example: "{ credential = \"admin-token\" }",
-    doc: "Where set, `/metrics` wants it as `Authorization: Bearer TOKEN`.",
+    doc: "Where set, `/metrics` and the API want it as `Authorization: Bearer TOKEN`. Over TCP the API answers nobody without it, since every user of the machine can connect.",
 };

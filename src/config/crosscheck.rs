@@ -2,24 +2,33 @@
 
 use std::net::SocketAddr;
 
+use crate::config::STORE;
 use crate::config::admin::ReadAdmin;
-use crate::config::model::{AdminListen, PathRule, Tls};
+use crate::config::model::{AdminListen, Mode, PathRule, Store, Tls};
 use crate::config::route::PlacedRoute;
 use crate::config::server::ReadServer;
+use crate::config::store::URL;
 use crate::document::table::{Fault, Table};
+
+/// The sections beside `[server]` and the routes.
+pub(super) struct Others<'a> {
+    pub(super) tls: Option<&'a Tls>,
+    pub(super) admin: Option<&'a ReadAdmin>,
+    pub(super) store: Option<&'a Store>,
+}
 
 /// Checks the sections against each other.
 pub(super) fn check(
     root: &Table<'_>,
     server: &ReadServer,
-    tls: Option<&Tls>,
-    admin: Option<&ReadAdmin>,
+    others: &Others<'_>,
     routes: &[PlacedRoute],
 ) {
-    listeners(root, server, tls);
-    if let Some(admin) = admin {
+    listeners(root, server, others.tls);
+    if let Some(admin) = others.admin {
         admin_listener(root, server, admin);
     }
+    stores(root, others.store, routes);
     overlaps(root, routes);
     health(root, server, routes);
 }
@@ -61,6 +70,26 @@ fn admin_listener(root: &Table<'_>, read: &ReadServer, admin: &ReadAdmin) {
             "choose another port for one of them",
         );
         root.error(admin.listen_span, fault);
+    }
+}
+
+/// A mode that keeps events needs a place for them.
+fn stores(root: &Table<'_>, store: Option<&Store>, routes: &[PlacedRoute]) {
+    if store.is_some() || root.has(&STORE) {
+        return;
+    }
+    let mut stored = routes
+        .iter()
+        .filter(|placed| placed.route.mode != Mode::Proxy);
+    if let Some(placed) = stored.next() {
+        let fault = Fault::new(
+            format!(
+                "the route `{}` keeps events, and the config does not say where",
+                placed.route.name
+            ),
+            format!("add `[store]` with `url = {}`", URL.example),
+        );
+        root.error(placed.route.span, fault);
     }
 }
 

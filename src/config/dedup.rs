@@ -44,6 +44,16 @@ pub(super) fn read(table: &mut Table<'_>, basis: &Basis<'_>) -> Option<Dedup> {
 /// it is not, the digest counts too, so that a captured request cannot come again under a fresh id.
 fn defaults(basis: &Basis<'_>) -> Dedup {
     let has_id = !basis.spec.event_id.is_empty();
+    if basis.provider.is_some_and(Provider::is_local) {
+        // Two events of an app of one's own may have equal bodies: only what it gives an id is known again.
+        return Dedup {
+            window: DEFAULT_WINDOW,
+            by_id: true,
+            by_body: false,
+            missing_id: MissingId::Accept,
+            max_entries: DEFAULT_MAX_ENTRIES,
+        };
+    }
     Dedup {
         window: horizon(basis).unwrap_or(DEFAULT_WINDOW),
         by_id: has_id,

@@ -50,6 +50,11 @@ pub(super) fn read(table: &mut Table<'_>, origin: Option<&Origin>) -> Filter {
     }
 }
 
+/// Reads the patterns for types alone.
+pub(super) fn read_events(table: &mut Table<'_>, origin: Option<&Origin>) -> Option<Patterns> {
+    patterns(table, Word::Type, origin)
+}
+
 /// What patterns are held against.
 #[derive(Clone, Copy)]
 enum Word {

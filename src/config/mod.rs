@@ -9,14 +9,19 @@ pub mod reference;
 mod admin;
 mod crosscheck;
 mod dedup;
+mod destination;
 mod file;
 mod filter;
 mod log;
+mod mode;
+mod retry;
 mod route;
 mod schemas;
 mod secrets;
 mod server;
 mod sign_upstream;
+mod socket;
+mod store;
 mod tls;
 mod trust;
 mod upstream;
@@ -25,10 +30,12 @@ mod verification;
 
 use std::path::{Path, PathBuf};
 
-use crate::config::model::{CertificateFiles, Config, Tls, Upstream};
+use http::Uri;
+
+use crate::config::model::{CertificateFiles, Config, Tls};
 use crate::document::key::{Key, Kind};
 use crate::document::report::{Diagnostic, Report, Severity};
-use crate::document::table::{Fault, Table};
+use crate::document::table::Table;
 use crate::document::{Document, Source, Span};
 use crate::model::clock::Now;
 
@@ -48,8 +55,8 @@ pub struct Examined {
     pub certificates: Vec<CertificateFiles>,
     /// The authorities of client certificates, with their place.
     pub client_ca: Option<(PathBuf, Span)>,
-    /// The upstreams that could be read.
-    pub upstreams: Vec<Upstream>,
+    /// The upstreams and destinations that could be read, with their places.
+    pub upstreams: Vec<(Uri, Span)>,
 }
 
 /// What every section may need beside its table.
@@ -111,8 +118,16 @@ pub fn examine(path: &Path) -> Examined {
             .routes
             .into_iter()
             .flat_map(|route| {
+                let own = route.destinations.iter();
+                let own: Vec<_> = own
+                    .filter(|destination| !destination.appends_rest)
+                    .map(|destination| (destination.url.clone(), destination.url_span))
+                    .collect();
                 let others = route.branches.into_iter().map(|branch| branch.upstream);
-                std::iter::once(route.upstream).chain(others)
+                let upstreams = route.upstream.into_iter().chain(others);
+                upstreams
+                    .map(|upstream| (upstream.url, upstream.span))
+                    .chain(own)
             })
             .collect(),
     }
@@ -160,18 +175,21 @@ fn sections(root: &mut Table<'_>, context: &Context) -> Config {
         .and_then(|table| admin::read(table, context));
     let log = log::read(root.table(&LOG));
     let routes = route::read_all(root, &ROUTES, context);
-    root.refuse("store", |_| {
-        Fault::new(
-            "`[store]` is not supported by this version",
-            "remove it: routes in proxy mode need no store",
-        )
-    });
+    let store = root
+        .table(&STORE)
+        .and_then(|table| store::read(table, context));
     root.deny_unknown();
-    crosscheck::check(root, &server, tls.as_ref(), admin.as_ref(), &routes);
+    let others = crosscheck::Others {
+        tls: tls.as_ref(),
+        admin: admin.as_ref(),
+        store: store.as_ref(),
+    };
+    crosscheck::check(root, &server, &others, &routes);
     Config {
         server: server.server,
         tls,
         admin: admin.map(|admin| admin.admin),
+        store,
         log,
         routes: routes.into_iter().map(|placed| placed.route).collect(),
     }
@@ -199,6 +217,14 @@ static ADMIN: Key = Key {
     default: None,
     example: "{ listen = \"127.0.0.1:9180\" }",
     doc: "Metrics and health for operators.",
+};
+
+static STORE: Key = Key {
+    name: "store",
+    kind: Kind::Table(&store::SECTION),
+    default: None,
+    example: "{ url = \"sqlite:/var/lib/hookgate/hookgate.db\" }",
+    doc: "Where accepted events are kept.",
 };
 
 static LOG: Key = Key {

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Uri};
+use http::{HeaderName, HeaderValue, Method, Uri};
 use ipnet::IpNet;
 
 use crate::criteria::schema::Schema;
 use crate::criteria::when::When;
 use crate::document::Span;
 use crate::model::glob::{Glob, Patterns};
-use crate::model::ids::RouteName;
+use crate::model::ids::{DestinationName, RouteName};
 use crate::model::rate::Rate;
 use crate::model::secret::Secret;
 use crate::providers::Provider;
@@ -29,6 +29,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// `[admin]`.
     pub admin: Option<Admin>,
+    /// `[store]`; there where a route needs it.
+    pub store: Option<Store>,
     /// `[log]`.
     pub log: Log,
     /// `[routes.NAME]`, sorted by name.
@@ -209,10 +211,169 @@ pub struct Route {
     pub schemas: Vec<(Glob, Arc<Schema>)>,
     /// Keys that sign what is forwarded; none: it is not signed.
     pub sign_upstream: Vec<Arc<SigningKey>>,
-    /// Where verified requests go.
-    pub upstream: Upstream,
+    /// What is done with a verified request.
+    pub mode: Mode,
+    /// Where verified requests are forwarded to while the sender waits; there in proxy and hybrid mode.
+    pub upstream: Option<Upstream>,
     /// Where some of them go instead: the first that matches counts.
     pub branches: Vec<Branch>,
+    /// Where apps of this machine post without a secret; none: nowhere.
+    pub socket: Option<LocalSocket>,
+    /// Where stored events are delivered to; there in queue and hybrid mode, where it holds at least one.
+    pub destinations: Vec<Arc<Destination>>,
+}
+
+/// `mode`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Forwarded while the sender waits.
+    Proxy,
+    /// Committed to the inbox, answered at once, delivered from there.
+    Queue,
+    /// Forwarded, and committed where the app does not take it within `answer_within`.
+    Hybrid {
+        /// How long the app may take for its answer.
+        answer_within: Duration,
+        /// Whether a 4xx of the app is not passed on but tried again from the inbox (`store_on = ["4xx"]`).
+        stores_4xx: bool,
+    },
+}
+
+/// `socket` of a route.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LocalSocket {
+    /// The Unix socket.
+    pub path: PathBuf,
+    /// The numbers of the users who may post.
+    pub users: Vec<u32>,
+}
+
+/// `[store]`.
+pub struct Store {
+    /// The file of `sqlite:PATH`.
+    pub path: PathBuf,
+    /// Bytes that stay free on the disk.
+    pub min_free: u64,
+    /// Bytes of the file; none: no limit of its own.
+    pub max_size: Option<u64>,
+    /// Events in the file; none: no limit.
+    pub max_events: Option<u64>,
+    /// How long what has ended is kept.
+    pub retention: Retention,
+    /// Whether the body of an event is kept after its deliveries.
+    pub keep_body: bool,
+    /// What payloads are sealed with: the first seals, all open. Empty: stored in clear.
+    pub encryption_keys: Vec<Arc<Secret>>,
+}
+
+/// `[store] retention`. None: for ever.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Retention {
+    /// Events whose deliveries were all delivered or cancelled.
+    pub delivered: Option<Duration>,
+    /// Dead letters.
+    pub dead: Option<Duration>,
+    /// Attempts of deliveries that have ended.
+    pub attempts: Option<Duration>,
+    /// Bytes of the file above which the oldest events that have ended go.
+    pub size: Option<u64>,
+}
+
+/// `[routes.NAME.destinations.NAME]`, or the `upstream` of a queue or hybrid route, under the name `upstream`.
+pub struct Destination {
+    /// NAME.
+    pub name: DestinationName,
+    /// Where the table's name stands.
+    pub span: Span,
+    /// `http://` or `https://`, host, optional port, path, optional query.
+    pub url: Uri,
+    /// Where the URL stands in the config.
+    pub url_span: Span,
+    /// Whether what stands behind the route's prefix, and the query, are appended as in proxy mode: for the `upstream` of a route.
+    pub appends_rest: bool,
+    /// Which events it gets, by type; none: all of them.
+    pub events: Option<Patterns>,
+    /// The condition under which it gets an event; none: under any.
+    pub when: Option<Arc<When>>,
+    /// Whether deliveries are attempted; they are made in any case.
+    pub active: bool,
+    /// From the start to an established connection, TLS included.
+    pub connect_timeout: Duration,
+    /// From the request to the end of the answer.
+    pub timeout: Duration,
+    /// How long an idle connection is kept.
+    pub pool_idle_timeout: Duration,
+    /// Attempts at the same time.
+    pub concurrency: usize,
+    /// Attempts in a time.
+    pub rate_limit: Option<Rate>,
+    /// When a failed attempt is repeated.
+    pub retry: Retry,
+    /// Whether one waits for the one before it.
+    pub order: Order,
+    /// Headers to add to each attempt, instead of those of the same name.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Keys that sign each attempt as Standard Webhooks have it; none: it is not signed.
+    pub secrets: Vec<Arc<SigningKey>>,
+    /// Whether each attempt is signed anew in the sender's own scheme (`resign = "provider"` of the route).
+    pub resign: bool,
+    /// Its own authorities and client certificate; none: the system's authorities.
+    pub tls: Option<DestinationTls>,
+    /// Whether it is out on the internet: https only, and no special address.
+    pub external: bool,
+    /// After how many failures in a row attempts pause; none: never.
+    pub breaker: Option<u32>,
+}
+
+/// `tls` of a destination. The files are read when the config is loaded.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct DestinationTls {
+    /// PEM file of the authorities that its certificate must come from.
+    pub ca: Option<PathBuf>,
+    /// PEM files of the certificate chain to show and its key.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+/// `retry`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Retry {
+    /// The pauses after the first, second, ... failed attempt.
+    pub pauses: Pauses,
+    /// Attempts in all, the first one included.
+    pub max_attempts: u32,
+    /// Since the delivery was made: no attempt later than that; none: no such bound.
+    pub max_age: Option<Duration>,
+    /// The part of each pause by which it may be longer, at random: 0.0 to 1.0.
+    pub jitter: f64,
+}
+
+/// How long the pauses are.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Pauses {
+    /// One after the other; the last one counts for all that follow.
+    List(Vec<Duration>),
+    /// `base`, then each `factor` times the one before, never more than `cap`.
+    Exponential {
+        /// The first.
+        base: Duration,
+        /// At least 1.0.
+        factor: f64,
+        /// The longest.
+        cap: Duration,
+    },
+}
+
+/// `order`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// As it comes.
+    None,
+    /// One after the other, in the order of acceptance.
+    Fifo,
+    /// One after the other where the value of this header is the same.
+    FifoByHeader(HeaderName),
+    /// One after the other where the value at this JSON pointer is the same.
+    FifoByJson(String),
 }
 
 /// `path` or `prefix`.
@@ -222,6 +383,17 @@ pub enum PathRule {
     Exact(String),
     /// The raw path is this text, or begins with it at a `/`; the rest is appended to the upstream's path. No slash at the end, but for `/` itself.
     Prefix(String),
+}
+
+impl PathRule {
+    /// The prefix, where it is one.
+    #[must_use]
+    pub fn prefix(&self) -> Option<&str> {
+        match self {
+            Self::Exact(_) => None,
+            Self::Prefix(prefix) => Some(prefix),
+        }
+    }
 }
 
 /// One secret of a route.
@@ -307,6 +479,8 @@ pub struct Upstream {
     pub pool_idle_timeout: Duration,
     /// Whether the body of an app's 5xx answer is passed on.
     pub pass_error_bodies: bool,
+    /// How long a refused connection is tried again before it is an error: the app may be restarting.
+    pub grace: Duration,
 }
 
 impl Server {

@@ -6,7 +6,8 @@ use std::fmt::Write;
 use serde_json::{Map, Value as Json, json};
 
 use crate::config::{
-    ADMIN, LOG, ROUTES, SERVER, TLS, admin, dedup, log, route, secrets, server, tls, upstreams,
+    ADMIN, LOG, ROUTES, SERVER, STORE, TLS, admin, dedup, destination, log, retry, route, secrets,
+    server, socket, store, tls, upstreams,
 };
 use crate::document::key::{Key, Kind, Section};
 use crate::scheme::parse;
@@ -15,20 +16,26 @@ use crate::scheme::parse;
 static ROOT: Section = Section {
     path: "",
     doc: "The config of hookgate.",
-    keys: &[&SERVER, &TLS, &ADMIN, &LOG, &ROUTES],
+    keys: &[&SERVER, &TLS, &ADMIN, &STORE, &LOG, &ROUTES],
     required: &["routes"],
     one_of: &[],
 };
 
 /// The sections of the reference, in its order.
-static SECTIONS: [&Section; 10] = [
+static SECTIONS: [&Section; 16] = [
     &server::SECTION,
     &tls::SECTION,
     &tls::CERTIFICATE_SECTION,
     &admin::SECTION,
+    &store::SECTION,
+    &store::RETENTION_SECTION,
     &log::SECTION,
     &route::SECTION,
     &upstreams::SECTION,
+    &destination::SECTION,
+    &retry::SECTION,
+    &socket::SECTION,
+    &destination::TLS_SECTION,
     &secrets::SECTION,
     &dedup::SECTION,
     &parse::keys::SECTION,
@@ -91,6 +98,7 @@ fn kind_schema(kind: &Kind, definitions: &mut Map<String, Json>) -> Json {
         }
         Kind::Choice(choices) => json!({ "enum": choices }),
         Kind::Count => json!({ "type": "integer", "minimum": 1 }),
+        Kind::Number => json!({ "type": "number" }),
         Kind::Duration => json!({ "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$" }),
         Kind::Size => json!({ "anyOf": [
             { "type": "string", "pattern": "^[0-9]+ *(B|KiB|MiB|GiB)?$" },
@@ -252,7 +260,24 @@ pub fn example() -> String {
         let _ = writeln!(out, "{key} = {value}");
     }
     out.push_str(LEGACY);
+    out.push_str(QUEUE);
+    for (section, path) in [
+        (&store::SECTION, "store"),
+        (&store::RETENTION_SECTION, "store.retention"),
+        (&destination::SECTION, "routes.orders.destinations.ci"),
+    ] {
+        out.push_str(&commented(&example_section(section, path)));
+    }
     out
+}
+
+/// The same with no line that counts.
+fn commented(text: &str) -> String {
+    let line = |line: &str| match line.is_empty() || line.starts_with('#') {
+        true => format!("{line}\n"),
+        false => format!("# {line}\n"),
+    };
+    text.lines().map(line).collect()
 }
 
 fn example_section(section: &Section, path: &str) -> String {
@@ -319,6 +344,16 @@ const LEGACY: &str = r#"
 # timestamp = { header = "X-Webhook-Timestamp", unit = "ms" }
 # event_id = { header = "X-Webhook-ID" }
 # event_type = { json = "/type" }
+"#;
+
+const QUEUE: &str = r#"
+# A route whose events are stored, answered at once, and delivered with retries; it needs `[store]`.
+# [routes.orders]
+# path = "/orders"
+# provider = "shopify"
+# secret = { credential = "shopify" }
+# mode = "queue"
+# upstream = "http://127.0.0.1:8080/orders"
 "#;
 
 #[cfg(test)]
@@ -426,6 +461,28 @@ mod tests {
             "routes.NAME.scheme" => format!("{own}{hmac}"),
             "tls.certificates" => {
                 format!("{route}[[tls.certificates]]\ncert = \"a\"\nkey = \"b\"\n")
+            }
+            "routes.NAME.destinations.NAME" => {
+                let queue = route.replace("upstream = ", "mode = \"queue\"\nupstream = ");
+                let url = "url = \"http://127.0.0.1/\"\n";
+                format!("{queue}[store]\nurl = \"sqlite:x\"\n[routes.a.destinations.b]\n{url}")
+            }
+            "routes.NAME.destinations.NAME.retry" | "routes.NAME.destinations.NAME.tls" => {
+                let queue = route.replace("upstream = ", "mode = \"queue\"\nupstream = ");
+                let last = path.rsplit('.').next().unwrap_or_default();
+                format!(
+                    "{queue}[store]\nurl = \"sqlite:x\"\n[routes.a.destinations.b]\nurl = \"http://127.0.0.1/\"\n[routes.a.destinations.b.{last}]\n"
+                )
+            }
+            "routes.NAME.socket" => {
+                let queue = route.replace("upstream = ", "mode = \"queue\"\nupstream = ");
+                format!(
+                    "{queue}[store]\nurl = \"sqlite:x\"\n[routes.a.socket]\npath = \"s\"\nusers = [0]\n"
+                )
+            }
+            "store" => format!("{route}[store]\nurl = \"sqlite:x\"\n"),
+            "store.retention" => {
+                format!("{route}[store]\nurl = \"sqlite:x\"\n[store.retention]\n")
             }
             "routes.NAME.upstreams" => {
                 let row = "url = \"http://127.0.0.1/\"\nevents = [\"*\"]\n";

@@ -3,9 +3,11 @@
 use http::Method;
 
 use crate::config::Context;
-use crate::config::model::{Enforce, PathRule, Route};
+use crate::config::destination::{self, Basis};
+use crate::config::model::{Branch, Enforce, Mode, PathRule, Route};
 use crate::config::{
-    dedup, filter, schemas, secrets, sign_upstream, trust, upstream, upstreams, verification,
+    dedup, filter, mode, schemas, secrets, sign_upstream, socket, trust, upstream, upstreams,
+    verification,
 };
 use crate::criteria::json;
 use crate::document::key::{Key, Kind, Section};
@@ -57,9 +59,18 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
     let is_parsed = !schemas.is_empty() || when.as_ref().is_some_and(|when| when.names("body"));
     let max_body = check_parsed(table, max_body, is_parsed);
     let sign_upstream = sign_upstream::read(table, origin, context);
-    let upstream = upstream::read(table);
+    let mode = mode::read(table);
+    let upstream = upstream::read(table, mode);
     let branches = upstreams::read(table, origin, upstream.as_ref());
-    refuse_later_keys(table);
+    let basis = Basis {
+        origin,
+        upstream: upstream.as_ref(),
+        mode,
+        resigns: mode::read_resign(table, mode, origin),
+    };
+    let destinations = destination::read_all(table, &basis, context);
+    let socket = socket::read(table, mode, origin, context);
+    check_mode(table, mode, enforce, &branches);
     table.deny_unknown();
     let (path, verification) = (path?, verification?);
     let route = Route {
@@ -86,8 +97,11 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
         when,
         schemas,
         sign_upstream,
-        upstream: upstream?,
+        mode,
+        upstream,
         branches,
+        socket,
+        destinations,
     };
     Some(PlacedRoute {
         route,
@@ -239,34 +253,26 @@ fn enforce(table: &mut Table<'_>) -> Enforce {
     enforce.value
 }
 
-/// Keys that the design gives a meaning which this version does not have: accepting one would promise something.
-fn refuse_later_keys(table: &mut Table<'_>) {
-    if let Some(value) = table.value(&MODE) {
-        value.check(|value| {
-            let text = value::text(value)?;
-            match text.as_str() {
-                "proxy" => Ok(()),
-                "queue" | "hybrid" => Err(Fault::new(
-                    format!(
-                        "`mode = \"{text}\"` is not supported by this version; only \"proxy\" is"
-                    ),
-                    "remove it and set `upstream`",
-                )),
-                _ => Err(Fault::new(
-                    format!("`{text}` is not a mode"),
-                    "the only mode of this version is `\"proxy\"`",
-                )),
-            }
-        });
+/// What the mode leaves no room for.
+fn check_mode(table: &Table<'_>, mode: Mode, enforce: Enforce, branches: &[Branch]) {
+    if mode == Mode::Proxy {
+        return;
     }
-    let later = ["destinations", "answer_within", "resign"];
-    for name in later {
-        table.refuse(name, |_| {
-            Fault::new(
-                format!("`{name}` is not supported by this version"),
-                "remove it",
-            )
-        });
+    if enforce == Enforce::Monitor
+        && let Some(span) = table.name_span_of(&ENFORCE)
+    {
+        let fault = Fault::new(
+            "only verified events are stored, so a route that lets others through forwards them",
+            "`mode = \"proxy\"` while the route is tried out",
+        );
+        table.error(span, fault);
+    }
+    if let Some(branch) = branches.first() {
+        let fault = Fault::new(
+            "the rows of `upstreams` belong to routes in proxy mode",
+            "use `mode = \"queue\"` and destinations with `events`",
+        );
+        table.error(branch.upstream.span, fault);
     }
 }
 
@@ -297,18 +303,24 @@ pub(super) static SECTION: Section = Section {
         &schemas::SCHEMAS,
         &dedup::DEDUP,
         &ENFORCE,
-        &MODE,
+        &mode::MODE,
+        &mode::ANSWER_WITHIN,
+        &mode::STORE_ON,
+        &destination::DESTINATIONS,
+        &mode::RESIGN,
+        &socket::SOCKET,
         &verification::ON_CHALLENGE,
         &verification::VERIFY_TOKEN,
         &sign_upstream::SIGN_UPSTREAM,
         &upstream::UPSTREAM,
         &upstreams::UPSTREAMS,
+        &upstream::UPSTREAM_GRACE,
         &upstream::CONNECT_TIMEOUT,
         &upstream::TIMEOUT,
         &upstream::POOL_IDLE_TIMEOUT,
         &upstream::PASS_ERROR_BODIES,
     ],
-    required: &["upstream"],
+    required: &[],
     one_of: &[&["path", "prefix"], &["provider", "scheme"]],
 };
 
@@ -375,12 +387,4 @@ static ENFORCE: Key = Key {
     default: Some("\"block\""),
     example: "\"monitor\"",
     doc: "`monitor` records what would be refused and forwards it all the same: for trying a route out before an app that still verifies by itself.",
-};
-
-static MODE: Key = Key {
-    name: "mode",
-    kind: Kind::Choice(&["proxy"]),
-    default: Some("\"proxy\""),
-    example: "\"proxy\"",
-    doc: "The request is forwarded while the provider waits, and the provider gets the app's own answer.",
 };

@@ -17,7 +17,17 @@ pub(super) fn read(
     origin: Option<&Origin>,
     context: &Context,
 ) -> Vec<Arc<SigningKey>> {
-    let Some(value) = table.value(&SIGN_UPSTREAM) else {
+    read_keys(table, &SIGN_UPSTREAM, origin, context)
+}
+
+/// As [`read`], of another key of the same form.
+pub(super) fn read_keys(
+    table: &mut Table<'_>,
+    key: &Key,
+    origin: Option<&Origin>,
+    context: &Context,
+) -> Vec<Arc<SigningKey>> {
+    let Some(value) = table.value(key) else {
         return Vec::new();
     };
     let names = origin
@@ -29,7 +39,7 @@ pub(super) fn read(
     {
         value.fault(Fault::new(
             "this sender signs in the same headers, so the app would lose the sender's own signature",
-            "remove `sign_upstream`; the app can verify the sender's signature in the same way",
+            "remove this key; the app can verify the sender's signature in the same way",
         ));
         return Vec::new();
     }
@@ -37,7 +47,7 @@ pub(super) fn read(
     if !(1..=MAX_KEYS).contains(&items.len()) {
         value.fault(Fault::new(
             format!("a route signs with 1 to {MAX_KEYS} keys"),
-            format!("for example `sign_upstream = {}`", SIGN_UPSTREAM.example),
+            format!("for example `{} = {}`", key.name, key.example),
         ));
     }
     let mut keys = Vec::new();

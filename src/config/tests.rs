@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::config::model::MissingId;
+use crate::config::model::{MissingId, Mode, Order};
 use crate::config::{Loaded, load_text};
 use crate::document::report::Style;
 
@@ -76,20 +76,36 @@ fn no_report_shows_a_secret() {
 
 #[test]
 fn keys_of_later_versions_are_refused() {
-    for line in [
-        "mode = \"queue\"",
-        "mode = \"hybrid\"",
-        "answer_within = \"5s\"",
-        "resign = \"provider\"",
-        "[routes.a.destinations.b]\nurl = \"http://127.0.0.1/\"",
-        "[store]\nurl = \"sqlite:x\"",
-        "[tls.acme]\n",
-        "[server]\nkeep_rejected = 10",
-    ] {
+    for line in ["[tls.acme]\n", "[server]\nkeep_rejected = 10"] {
         let shown = fault(&format!("{MINIMAL}{line}\n"));
         assert!(shown.contains("not supported by this version"), "{shown}");
     }
     loaded(&format!("{MINIMAL}mode = \"proxy\"\n"));
+}
+
+#[test]
+fn what_is_stored_needs_a_store_and_a_way_out() {
+    let queue = MINIMAL.replace("upstream = ", "mode = \"queue\"\nupstream = ");
+    let shown = fault(&queue);
+    assert!(shown.contains("does not say where"), "{shown}");
+    let kept = loaded(&format!("{queue}[store]\nurl = \"sqlite:x.db\"\n")).config;
+    let route = &kept.routes[0];
+    assert_eq!(route.mode, Mode::Queue);
+    let names: Vec<_> = route
+        .destinations
+        .iter()
+        .map(|each| each.name.as_str())
+        .collect();
+    assert_eq!(names, ["upstream"]);
+    assert!(route.destinations[0].appends_rest);
+    assert_eq!(route.destinations[0].retry.max_attempts, 10);
+
+    let two = "[routes.a.destinations.ci]\nurl = \"https://example.com/ci?x=1\"\nretry = { base = \"1s\", factor = 2, max_age = \"1d\" }\norder = \"fifo:json:/account\"\n";
+    let kept = loaded(&format!("{queue}{two}[store]\nurl = \"sqlite:x.db\"\n")).config;
+    let ci = &kept.routes[0].destinations[0];
+    assert_eq!((ci.name.as_str(), ci.appends_rest), ("ci", false));
+    assert_eq!(ci.order, Order::FifoByJson("/account".to_owned()));
+    assert_eq!(kept.routes[0].destinations.len(), 2);
 }
 
 #[test]

@@ -2,19 +2,24 @@
 
 use std::time::Duration;
 
-use crate::config::model::Upstream;
+use crate::config::model::{Mode, Upstream};
 use crate::document::key::{Key, Kind};
 use crate::document::table::Table;
 use crate::document::value;
 
 /// Reads the upstream of a route; none where its URL is absent or wrong.
-pub(super) fn read(table: &mut Table<'_>) -> Option<Upstream> {
-    let url = table.require(&UPSTREAM, value::http_url);
+pub(super) fn read(table: &mut Table<'_>, mode: Mode) -> Option<Upstream> {
+    // A queue may have destinations only.
+    let url = match mode {
+        Mode::Queue => table.read_placed(&UPSTREAM, value::http_url),
+        Mode::Proxy | Mode::Hybrid { .. } => table.require(&UPSTREAM, value::http_url),
+    };
     let mut duration =
         |key: &Key, default: Duration| table.read(key, value::duration).unwrap_or(default);
     let connect_timeout = duration(&CONNECT_TIMEOUT, Duration::from_secs(5));
     let timeout = duration(&TIMEOUT, Duration::from_secs(30));
     let pool_idle_timeout = duration(&POOL_IDLE_TIMEOUT, Duration::from_secs(4));
+    let grace = table.read(&UPSTREAM_GRACE, value::duration);
     let pass_error_bodies = table.read(&PASS_ERROR_BODIES, value::boolean);
     let url = url?;
     Some(Upstream {
@@ -24,6 +29,7 @@ pub(super) fn read(table: &mut Table<'_>) -> Option<Upstream> {
         timeout,
         pool_idle_timeout,
         pass_error_bodies: pass_error_bodies.unwrap_or(false),
+        grace: grace.unwrap_or_default(),
     })
 }
 
@@ -33,6 +39,15 @@ pub(super) static UPSTREAM: Key = Key {
     default: None,
     example: "\"http://127.0.0.1:8080/webhooks/stripe\"",
     doc: "The URL of the app. Under `prefix`, the rest of the path is appended to it; the query is passed on.",
+};
+
+// Off: most apps are seldom away, and each second here is one that the sender waits.
+pub(super) static UPSTREAM_GRACE: Key = Key {
+    name: "upstream_grace",
+    kind: Kind::Duration,
+    default: Some("a refused connection is an error at once"),
+    example: "\"2s\"",
+    doc: "How long a connection that the app's machine refuses is tried again: for an app that is restarted now and then.",
 };
 
 // A machine nearby answers within milliseconds; 5 seconds outlast one lost packet and its repetition.

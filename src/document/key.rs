@@ -44,6 +44,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A whole number of at least 1.
     Count,
+    /// A number, whole or not.
+    Number,
     /// `"5m"`.
     Duration,
     /// `"1MiB"`.
@@ -90,6 +92,7 @@ impl Kind {
                 .collect::<Vec<_>>()
                 .join(" or "),
             Self::Count => "count".to_owned(),
+            Self::Number => "number".to_owned(),
             Self::Duration => "duration".to_owned(),
             Self::Size => "size".to_owned(),
             Self::Rate => "rate".to_owned(),

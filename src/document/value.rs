@@ -131,6 +131,22 @@ pub fn size_count(value: &Value<'_>) -> Result<usize, Fault> {
     })
 }
 
+/// A number, whole or not, within its bounds.
+pub fn number(value: &Value<'_>, least: f64, most: f64) -> Result<f64, Fault> {
+    let read = match value.content() {
+        DeValue::Integer(number) => number.as_str().parse().ok(),
+        DeValue::Float(number) => number.as_str().parse().ok(),
+        _ => None,
+    };
+    read.filter(|number: &f64| (least..=most).contains(number))
+        .ok_or_else(|| {
+            Fault::new(
+                "this is not a number within its bounds",
+                format!("from {least} to {most}"),
+            )
+        })
+}
+
 /// `false`, or what the other parser reads.
 pub fn false_or<'a, T>(
     value: &Value<'a>,
@@ -163,7 +179,9 @@ pub fn duration(value: &Value<'_>) -> Result<Duration, Fault> {
     Ok(duration)
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+/// As [`duration`], of a text; none where it is none.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total_ms: u64 = 0;
     let mut last_unit = u64::MAX;
@@ -327,19 +345,27 @@ pub fn socket_address(value: &Value<'_>) -> Result<SocketAddr, Fault> {
         .map_err(|_| Fault::new(format!("`{text}` is not an address with a port"), HELP))
 }
 
+const URL_HELP: &str = "scheme, host, optional port and path: `\"http://127.0.0.1:8080/hooks\"`";
+
 /// An absolute `http://` or `https://` URL without user, query and fragment.
 pub fn http_url(value: &Value<'_>) -> Result<Uri, Fault> {
-    const HELP: &str = "scheme, host, optional port and path: `\"http://127.0.0.1:8080/hooks\"`";
+    let url = destination_url(value)?;
+    if url.query().is_some() {
+        let fault = "the URL has a query";
+        return Err(Fault::new(fault, URL_HELP));
+    }
+    Ok(url)
+}
+
+/// As [`http_url`], with a query where there is one.
+pub fn destination_url(value: &Value<'_>) -> Result<Uri, Fault> {
     let text = value
         .text()
         .ok_or_else(|| value.unexpected("a URL", "\"http://127.0.0.1:8080/hooks\""))?;
-    let wrong = |what: &str| Fault::new(format!("the URL {what}"), HELP);
+    let wrong = |what: &str| Fault::new(format!("the URL {what}"), URL_HELP);
     // A password may stand in front of an `@`: the text is not repeated, and the line is hidden by the caller's mask.
     if text.contains('#') {
         return Err(wrong("has a fragment"));
-    }
-    if text.contains('?') {
-        return Err(wrong("has a query"));
     }
     let uri: Uri = text.parse().map_err(|_| wrong("cannot be read"))?;
     match uri.scheme_str() {

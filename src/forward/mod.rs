@@ -25,6 +25,7 @@ use crate::model::clock;
 use crate::model::ids::RequestId;
 use crate::net::answer::Answer;
 use crate::net::client::{ConnectError, ExchangeError};
+use crate::net::sound::AnswerFault;
 
 /// What came back from the app.
 pub struct Forwarded {
@@ -65,17 +66,6 @@ pub enum ForwardError {
     Invalid(AnswerFault),
 }
 
-/// What is wrong with an answer that hyper could read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AnswerFault {
-    /// 101, although nothing asked for it.
-    Upgrade,
-    /// A status outside 200 to 599.
-    Status,
-    /// `Content-Length` beside `Transfer-Encoding`, several of one, or an encoding other than `chunked`.
-    Framing,
-}
-
 /// Sends a verified event to the app.
 ///
 /// # Errors
@@ -110,7 +100,7 @@ async fn exchange(
     request_id: RequestId,
 ) -> Result<Forwarded, ForwardError> {
     let began = clock::instant();
-    let (response, lease) = retry::send(&target.pool, request).await?;
+    let (response, lease) = retry::send(&target.pool, request, target.grace).await?;
     let head_time = clock::instant().saturating_duration_since(began);
     let status = response.status();
     let rules = Relay {
@@ -189,16 +179,6 @@ impl From<ExchangeError> for ForwardError {
             ExchangeError::Garbage(error) => Self::Garbage(error),
             ExchangeError::Deadline => Self::Deadline,
         }
-    }
-}
-
-impl std::fmt::Display for AnswerFault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Upgrade => "it switches protocols",
-            Self::Status => "its status is not one of HTTP",
-            Self::Framing => "its length is ambiguous",
-        })
     }
 }
 

@@ -3,11 +3,8 @@
 //!
 //! The headers of the gate are set after the client's were vetted, so no client can say or remove them.
 
-use std::io::Write;
-use std::net::IpAddr;
-
-use http::header::{CONTENT_LENGTH, HOST};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http::header::HOST;
+use http::{HeaderName, HeaderValue, Request};
 use http_body_util::Full;
 
 use crate::forward::ForwardError;
@@ -15,22 +12,14 @@ use crate::forward::stamp::Stamper;
 use crate::forward::target::Target;
 use crate::gate::event::EventParts;
 use crate::model::ids::{EventId, RequestId};
-use crate::net::headers::{REQUEST_ID, request_id_value, vet_request_headers};
+use crate::net::headers::{ATTEMPT, vet_request_headers};
+use crate::net::outgoing::{Origin, set_length, tell_event, tell_origin};
+use crate::scheme::standard::{ID, message_id};
 
-const ROUTE: HeaderName = HeaderName::from_static("hookgate-route");
-const PROVIDER: HeaderName = HeaderName::from_static("hookgate-provider");
-const EVENT_ID: HeaderName = HeaderName::from_static("hookgate-event-id");
-const EVENT_TYPE: HeaderName = HeaderName::from_static("hookgate-event-type");
 const VERDICT: HeaderName = HeaderName::from_static("hookgate-verdict");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// How many headers the gate adds at most: room is made once.
-const ADDED: usize = 13;
-
-/// A type that is longer says nothing, and a header of the length of a body would be refused by the app.
-const MAX_EVENT_TYPE: usize = 255;
+const ADDED: usize = 15;
 
 /// The body of a request to the app.
 pub(super) type OutBody = Full<bytes::Bytes>;
@@ -43,23 +32,29 @@ pub(super) fn verified(
 ) -> Result<Request<OutBody>, ForwardError> {
     let event_id = parts.event_id.take();
     let event_type = parts.event_type.take();
+    let webhook_id = target.is_first_attempt.then(|| {
+        let id = event_id.as_ref().map(EventId::as_str);
+        message_id(id, &parts.digest)
+    });
     let signed = target.stamper.as_ref().map(|stamper| {
         // The body is counted, not copied.
         (stamper, parts.digest, parts.body.clone())
     });
     let mut request = common(parts, target, request_id)?;
     let headers = request.headers_mut();
+    if let Some(id) = webhook_id {
+        headers.insert(ATTEMPT, HeaderValue::from_static("1"));
+        // A sender that signs an id under this name keeps its own.
+        let id = HeaderValue::from_str(&id).ok();
+        if let Some(id) = id.filter(|_| !target.protected.contains(&ID)) {
+            headers.insert(ID, id);
+        }
+    }
     if let Some((stamper, digest, body)) = signed {
         let id = event_id.as_ref().map(EventId::as_str);
         stamper.stamp(headers, id, &digest, &body);
     }
-    if let Some(id) = event_id.and_then(|id| HeaderValue::from_str(id.as_str()).ok()) {
-        headers.insert(EVENT_ID, id);
-    }
-    let event_type = event_type.filter(|text| text.len() <= MAX_EVENT_TYPE);
-    if let Some(text) = event_type.and_then(|text| HeaderValue::from_str(&text).ok()) {
-        headers.insert(EVENT_TYPE, text);
-    }
+    tell_event(headers, event_id.as_ref(), event_type.as_deref());
     Ok(request)
 }
 
@@ -93,15 +88,15 @@ fn common(
         Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
         None => sent_host,
     };
-    if let Some(host) = asked_host {
-        headers.insert(FORWARDED_HOST, host);
-    }
-    headers.insert(FORWARDED_FOR, ip_value(parts.source.ip));
-    let proto = if parts.source.is_tls { "https" } else { "http" };
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
-    headers.insert(REQUEST_ID, request_id_value(request_id));
-    headers.insert(ROUTE, target.route.clone());
-    headers.insert(PROVIDER, target.provider.clone());
+    let origin = Origin {
+        request_id,
+        route: &target.route,
+        provider: &target.provider,
+        source: parts.source.ip,
+        is_tls: parts.source.is_tls,
+        asked_host,
+    };
+    tell_origin(&mut headers, origin);
     set_length(&mut headers, &parts.method, parts.body.len());
 
     let mut request = Request::new(OutBody::new(parts.body));
@@ -109,30 +104,4 @@ fn common(
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
     Ok(request)
-}
-
-/// hyper writes no length for an empty body; many apps wait for a body, or answer 411, where a POST has none.
-fn set_length(headers: &mut HeaderMap, method: &Method, length: usize) {
-    if length == 0 && matches!(*method, Method::GET | Method::HEAD) {
-        headers.remove(CONTENT_LENGTH);
-    } else {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
-}
-
-fn ip_value(ip: IpAddr) -> HeaderValue {
-    let mut buffer = [0; 48];
-    let mut rest = buffer.as_mut_slice();
-    let _ = match ip {
-        // Several times faster than the formatter that pads, which `write!` of an address is.
-        IpAddr::V4(ip) => {
-            let [a, b, c, d] = ip.octets();
-            write!(rest, "{a}.{b}.{c}.{d}")
-        }
-        IpAddr::V6(ip) => write!(rest, "{ip}"),
-    };
-    let left = rest.len();
-    let text = buffer.get(..buffer.len().saturating_sub(left));
-    text.and_then(|text| HeaderValue::from_bytes(text).ok())
-        .unwrap_or_else(|| HeaderValue::from_static("unknown"))
 }

@@ -11,18 +11,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING};
-use http::{HeaderMap, Response, StatusCode, response};
+use http::header::{CONTENT_LENGTH, RETRY_AFTER};
+use http::{Response, StatusCode, response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::forward::{AnswerFault, ForwardError};
+use crate::forward::ForwardError;
 use crate::model::ids::RequestId;
 use crate::net::answer::{Answer, AnswerBody, BodyError};
 use crate::net::client::Lease;
 use crate::net::headers::{Occurrence, single, vet_answer_headers};
 use crate::net::problem;
+use crate::net::sound::check_answer;
 
 /// What breaks an answer that has begun.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +41,7 @@ pub(super) async fn relay(
     rules: Relay,
 ) -> Result<Answer, ForwardError> {
     let (mut head, body) = response.into_parts();
-    check(&head)?;
+    check_answer(&head).map_err(ForwardError::Invalid)?;
     let mut body = AppBody::new(body, lease, rules.timeout);
     let whole = body.take_if_complete().await;
     if head.status.is_server_error() && !rules.pass_error_bodies {
@@ -66,35 +67,6 @@ pub(super) struct Relay {
     pub(super) request_id: RequestId,
     pub(super) timeout: Duration,
     pub(super) pass_error_bodies: bool,
-}
-
-/// Refuses an answer that another reader could take for something else.
-fn check(head: &response::Parts) -> Result<(), ForwardError> {
-    let status = head.status.as_u16();
-    if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(ForwardError::Invalid(AnswerFault::Upgrade));
-    }
-    if !(200..600).contains(&status) {
-        return Err(ForwardError::Invalid(AnswerFault::Status));
-    }
-    if !is_length_sound(&head.headers) {
-        return Err(ForwardError::Invalid(AnswerFault::Framing));
-    }
-    Ok(())
-}
-
-/// One `Content-Length` of digits, or `chunked` alone, or neither; hyper takes more than that.
-fn is_length_sound(headers: &HeaderMap) -> bool {
-    let is_chunked = match single(headers, &TRANSFER_ENCODING) {
-        Occurrence::None => false,
-        Occurrence::One(value) if value.as_bytes().eq_ignore_ascii_case(b"chunked") => true,
-        Occurrence::One(_) | Occurrence::Many => return false,
-    };
-    match single(headers, &CONTENT_LENGTH) {
-        Occurrence::None => true,
-        Occurrence::One(value) => !is_chunked && value.as_bytes().iter().all(u8::is_ascii_digit),
-        Occurrence::Many => false,
-    }
 }
 
 /// The app's status without what an error page tells about the inside.

@@ -7,15 +7,10 @@
 
 use std::sync::Arc;
 
-use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderValue};
-use sha2::{Digest as _, Sha256};
 
 use crate::model::clock::Now;
-use crate::scheme::standard::{ID, SIGNATURE, SigningKey, TIMESTAMP};
-
-/// Characters of an id that is taken as it is.
-const MAX_ID: usize = 128;
+use crate::scheme::standard::{ID, SIGNATURE, SigningKey, TIMESTAMP, message_id};
 
 /// The keys of one route.
 pub(super) struct Stamper {
@@ -44,7 +39,7 @@ impl Stamper {
         digest: &[u8; 32],
         body: &[u8],
     ) {
-        let id = stable_id(event_id, digest);
+        let id = message_id(event_id, digest);
         let timestamp = Now::read().unix_seconds().to_string();
         let each = self.keys.iter();
         let signatures: Vec<String> = each
@@ -63,17 +58,6 @@ impl Stamper {
     }
 }
 
-fn stable_id(event_id: Option<&str>, digest: &[u8; 32]) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:".contains(&byte);
-    let short = |digest: &[u8]| HEXLOWER.encode(digest.get(..16).unwrap_or(digest));
-    match event_id {
-        Some(id) if id.len() <= MAX_ID && id.bytes().all(is_plain) => id.to_owned(),
-        Some(id) => format!("id_{}", short(&Sha256::digest(id))),
-        // Hashed once more: a MAC under the provider's secret is not for the app to see.
-        None => format!("msg_{}", short(&Sha256::digest(digest))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,16 +65,16 @@ mod tests {
     // Fails when an id is taken whatever it holds.
     #[test]
     fn ids_are_stable_and_end_where_they_seem_to() {
-        assert_eq!(stable_id(Some("evt_1PqTz"), &[0; 32]), "evt_1PqTz");
-        let dotted = stable_id(Some("a.1700000000"), &[0; 32]);
-        assert_eq!(dotted, stable_id(Some("a.1700000000"), &[1; 32]));
+        assert_eq!(message_id(Some("evt_1PqTz"), &[0; 32]), "evt_1PqTz");
+        let dotted = message_id(Some("a.1700000000"), &[0; 32]);
+        assert_eq!(dotted, message_id(Some("a.1700000000"), &[1; 32]));
         assert!(dotted.starts_with("id_") && dotted.len() == 35, "{dotted}");
         for odd in ["", "a b", "\u{e9}", &"x".repeat(129)] {
-            let id = stable_id(Some(odd), &[0; 32]);
+            let id = message_id(Some(odd), &[0; 32]);
             assert!(odd.is_empty() || id.starts_with("id_"), "{odd}: {id}");
         }
-        let without = stable_id(None, &[7; 32]);
+        let without = message_id(None, &[7; 32]);
         assert!(without.starts_with("msg_"), "{without}");
-        assert_ne!(without, stable_id(None, &[8; 32]));
+        assert_ne!(without, message_id(None, &[8; 32]));
     }
 }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::config::model::{Enforce, PathRule, Route, Upstream};
+use crate::config::model::{Enforce, Mode, PathRule, Route, Upstream};
 use crate::gate::event::EventParts;
 use crate::model::ids::{EventId, RouteName};
 use crate::model::source::Source;
@@ -158,15 +158,23 @@ fn route(url: &str, path: PathRule) -> Route {
         versions: None,
         when: None,
         schemas: Vec::new(),
-        upstream: Upstream {
+        mode: Mode::Proxy,
+        socket: None,
+        destinations: Vec::new(),
+        upstream: Some(Upstream {
+            grace: Duration::ZERO,
             url: url.parse().unwrap(),
             span: Default::default(),
             connect_timeout: Duration::from_secs(2),
             timeout: Duration::from_millis(400),
             pool_idle_timeout: Duration::from_secs(4),
             pass_error_bodies: false,
-        },
+        }),
     }
+}
+
+fn upstream_of(route: &mut Route) -> &mut Upstream {
+    route.upstream.as_mut().unwrap()
 }
 
 fn target_with(app: &App, client: &Client, change: impl FnOnce(&mut Route)) -> Target {
@@ -453,7 +461,7 @@ async fn an_old_idle_connection_is_closed() {
     .await;
     let client = Client::new();
     let target = target_with(&app, &client, |route| {
-        route.upstream.pool_idle_timeout = Duration::from_millis(100);
+        upstream_of(route).pool_idle_timeout = Duration::from_millis(100);
     });
     assert_eq!(answered(&target).await.0, 200);
     assert_eq!(client.open_connections(), 1);
@@ -478,7 +486,7 @@ async fn pools_are_shared_by_equal_upstreams_only() {
     let one = target_with(&app, &client, |_| ());
     let same = target_with(&app, &client, |_| ());
     let other = target_with(&app, &client, |route| {
-        route.upstream.timeout = Duration::from_secs(9);
+        upstream_of(route).timeout = Duration::from_secs(9);
     });
     assert!(Arc::ptr_eq(&one.pool, &same.pool));
     assert!(!Arc::ptr_eq(&one.pool, &other.pool));
@@ -565,7 +573,7 @@ async fn an_error_page_stays_inside_unless_the_route_passes_it() {
     for is_passed in [false, true] {
         let app = App::start(vec![vec![Take, Write(page), Hang]]).await;
         let target = target_with(&app, &Client::new(), |route| {
-            route.upstream.pass_error_bodies = is_passed;
+            upstream_of(route).pass_error_bodies = is_passed;
         });
         let forwarded = send(&target).await.unwrap();
         assert_eq!(forwarded.status, 500);

@@ -14,16 +14,21 @@ use crate::gate::verdict::Verdict;
 use crate::model::ids::{EventId, RouteName};
 use crate::scheme::form;
 
-/// The condition of one route.
-pub(super) struct Condition(Option<Arc<When>>);
+/// The condition of one route, or of one destination.
+pub struct Condition(Option<Arc<When>>);
 
 impl Condition {
-    pub(super) fn new(when: Option<Arc<When>>) -> Self {
+    /// The condition of a route or of a destination.
+    #[must_use]
+    pub fn new(when: Option<Arc<When>>) -> Self {
         Self(when)
     }
 
     /// Whether the app gets the event. What cannot be judged is refused.
-    pub(super) fn holds(&self, request: &EventParts, verdict: &Verdict) -> Result<bool, Reject> {
+    ///
+    /// # Errors
+    /// An expression that fails on this event, or a body that it cannot look into.
+    pub fn holds(&self, request: &EventParts, verdict: &Verdict) -> Result<bool, Reject> {
         let Some(when) = &self.0 else {
             return Ok(true);
         };

@@ -165,10 +165,23 @@ impl Key {
         }
         Self(u128::from_le_bytes(half))
     }
+
+    /// As a store keeps it.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_le_bytes()
+    }
+
+    /// What [`Self::to_bytes`] gave.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(u128::from_le_bytes(bytes))
+    }
 }
 
 impl Keys {
-    fn iter(self) -> impl Iterator<Item = Key> {
+    /// Those that are there.
+    pub fn iter(self) -> impl Iterator<Item = Key> {
         self.body.into_iter().chain(self.id)
     }
 }
@@ -213,6 +226,14 @@ impl Claims {
             successor: OnceLock::new(),
             predecessor,
         })
+    }
+
+    /// Knows events again that an earlier process spent. Their windows begin anew, which keeps them longer and never
+    /// shorter than promised.
+    pub fn recall(&self, spent: impl IntoIterator<Item = (Key, u16)>) {
+        for (key, status) in spent {
+            self.spent.insert(key, status);
+        }
     }
 
     /// Asks for the claim on an event.
@@ -329,6 +350,12 @@ impl Claims {
 }
 
 impl Claim {
+    /// What is claimed.
+    #[must_use]
+    pub fn keys(&self) -> Keys {
+        self.keys
+    }
+
     /// From here on the app may see the request.
     pub fn begin_forwarding(&mut self) {
         self.is_forwarding = true;

@@ -37,6 +37,22 @@ pub struct EventParts {
 }
 
 impl EventParts {
+    /// The same once more, for who keeps an event while it is being forwarded. The body is counted, not copied.
+    #[must_use]
+    pub fn to_kept(&self) -> Self {
+        Self {
+            route: self.route,
+            method: self.method.clone(),
+            uri: self.uri.clone(),
+            headers: self.headers.clone(),
+            body: self.body.clone(),
+            source: self.source,
+            event_id: self.event_id.clone(),
+            event_type: self.event_type.clone(),
+            digest: self.digest,
+        }
+    }
+
     /// The head, as schemes and challenges read it.
     pub(super) fn head(&self) -> Head<'_> {
         Head {

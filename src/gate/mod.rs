@@ -4,12 +4,13 @@
 //! path can skip it. `pipeline` calls it and does what it decided.
 
 pub mod challenge;
-mod condition;
+pub mod condition;
 pub mod dedup;
 pub mod event;
 pub mod filter;
 mod framing;
 pub mod identity;
+mod peer;
 pub mod rate_limit;
 pub mod reject;
 pub mod route;
@@ -41,6 +42,7 @@ use crate::gate::signature::{Pending, Signed};
 use crate::gate::verdict::{Check, Decision, Verdict};
 use crate::keys::{KeyCache, KeyFault};
 use crate::model::clock::{Now, instant};
+use crate::model::ids::RouteName;
 use crate::model::source::SourceKey;
 use crate::net::answer::Answer;
 use crate::net::read_body::{BodyFault, BodyHead, BodyLimits, read_body};
@@ -109,6 +111,13 @@ impl Gate {
     #[must_use]
     pub fn rules(&self, index: usize) -> Option<&Rules> {
         self.rules.get(index)
+    }
+
+    /// The index of a route.
+    #[must_use]
+    pub fn index_of(&self, route: &RouteName) -> Option<usize> {
+        let mut all = self.rules.iter();
+        all.position(|rules| rules.route.name == *route)
     }
 
     /// Runs the checks in the order of the table in README.md. Cheap ones come first; nothing that a stranger can
@@ -366,7 +375,9 @@ async fn claim(
         Asked::InFlight(told) => told,
     };
     let began = instant();
-    let patience = rules.route.upstream.timeout.min(dedup::MAX_WAIT);
+    let upstream = rules.route.upstream.as_ref();
+    let patience = upstream.map_or(dedup::MAX_WAIT, |upstream| upstream.timeout);
+    let patience = patience.min(dedup::MAX_WAIT);
     let outcome = tokio::time::timeout(patience, told).await;
     verdict.wait_time = instant().saturating_duration_since(began);
     match outcome {

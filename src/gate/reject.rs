@@ -21,6 +21,9 @@ const IN_FLIGHT_DELAY: Duration = Duration::from_secs(5);
 /// What a sender is told to wait when load is shed.
 const OVERLOAD_DELAY: Duration = Duration::from_secs(1);
 
+/// What a sender is told to wait where its event could not be stored.
+const STORE_DELAY: Duration = Duration::from_secs(10);
+
 /// What a sender is told to wait where its key cannot be fetched: a source is asked again about that often.
 const KEY_DELAY: Duration = Duration::from_secs(15);
 
@@ -146,6 +149,16 @@ pub enum Reject {
         /// The status that the first one got.
         status: StatusCode,
     },
+    /// What an app of one's own posted says what cannot be.
+    MalformedEvent {
+        /// What is wrong.
+        fault: Box<str>,
+    },
+    /// The event passed, and could not be stored: nothing was promised to its sender.
+    NotStored {
+        /// Why.
+        fault: Box<str>,
+    },
     /// Too much is in flight; the gate sheds load.
     Overload,
     /// A fault of ours: the request was given up, its claim released or left to expire.
@@ -217,6 +230,8 @@ pub enum Reason {
     Duplicate,
     InFlight,
     FirstFailed,
+    MalformedEvent,
+    NotStored,
     Overload,
     Internal,
 }
@@ -286,6 +301,8 @@ impl Reject {
             Self::Duplicate { .. } => Reason::Duplicate,
             Self::InFlight => Reason::InFlight,
             Self::FirstFailed { .. } => Reason::FirstFailed,
+            Self::MalformedEvent { .. } => Reason::MalformedEvent,
+            Self::NotStored { .. } => Reason::NotStored,
             Self::Overload => Reason::Overload,
             Self::Internal => Reason::Internal,
         }
@@ -325,6 +342,7 @@ impl Reject {
             }
             Self::InFlight => Some(IN_FLIGHT_DELAY),
             Self::KeyUnavailable { .. } | Self::Unconfirmed { .. } => Some(KEY_DELAY),
+            Self::NotStored { .. } => Some(STORE_DELAY),
             Self::Overload => Some(OVERLOAD_DELAY),
             _ => None,
         }
@@ -348,7 +366,7 @@ impl Reject {
 
 impl Reason {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::NoRoute,
         Self::Method,
         Self::ContentType,
@@ -377,6 +395,8 @@ impl Reason {
         Self::Duplicate,
         Self::InFlight,
         Self::FirstFailed,
+        Self::MalformedEvent,
+        Self::NotStored,
         Self::Overload,
         Self::Internal,
     ];
@@ -588,6 +608,20 @@ impl Reason {
                 means: "The first copy of this event, for which this one waited, failed; both got the same status.",
                 usually: "The app failed or could not be reached.",
                 look_at: "The line of the first copy, by its `event_id`.",
+            },
+            Self::MalformedEvent => &Explanation {
+                code: "malformed-event",
+                status: StatusCode::BAD_REQUEST,
+                means: "An app of your own posted an event whose delay, priority or batch cannot be read.",
+                usually: "A typing error in `Hookgate-Delay` or `Hookgate-Priority`, or a line that is no JSON object with `data`.",
+                look_at: "`fault` in the log line; the app was told the same.",
+            },
+            Self::NotStored => &Explanation {
+                code: "not-stored",
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                means: "The event passed every check, and could not be committed to the store; nothing was promised, and the sender is asked to come again.",
+                usually: "A full or failing disk, a limit of `[store]`, or more events than the disk can take.",
+                look_at: "`fault` in the log line; `hookgate store stats`; the disk's own log.",
             },
             Self::Overload => &Explanation {
                 code: "overload",

@@ -40,6 +40,8 @@ pub enum Check {
     RouteRate,
     /// The claim of the event id.
     Dedup,
+    /// The commit to the store, where the route keeps events.
+    Commit,
 }
 
 /// How the gate ended.

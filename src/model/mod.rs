@@ -3,6 +3,7 @@
 //! No I/O, no async, no logging; nothing here fails except in parsing.
 
 pub mod clock;
+pub mod delivery;
 pub mod error;
 pub mod glob;
 pub mod ids;

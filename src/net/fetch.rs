@@ -175,6 +175,8 @@ impl Fetcher {
             connect_timeout: limit,
             timeout: limit,
             idle_timeout: Duration::ZERO,
+            own_tls: None,
+            is_external: false,
         };
         let client = self.client.clone();
         // The first one reads the system's roots from the disk.

@@ -11,6 +11,9 @@ use crate::model::ids::RequestId;
 /// Names the request to the sender and to the app, as it stands in the log.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("hookgate-request-id");
 
+/// Counts the attempts of a delivery, from 1.
+pub const ATTEMPT: HeaderName = HeaderName::from_static("hookgate-attempt");
+
 /// The value of `REQUEST_ID`.
 #[must_use]
 pub fn request_id_value(id: RequestId) -> HeaderValue {

@@ -1,14 +1,18 @@
 //! HTTP helpers that both directions share: the answer's body, problem documents, header rules, reading a body, the
-//! outgoing client, fetching what providers publish, and addresses that are none on the internet.
+//! outgoing client, what apps are told, fetching what providers publish, and addresses that are none on the internet.
 
 pub mod answer;
 pub mod client;
+pub mod egress;
 pub mod fetch;
 pub mod headers;
+pub mod outgoing;
 pub mod outlive;
 pub mod problem;
 pub mod read_body;
 pub mod remote_url;
+pub mod sound;
 pub mod special;
+pub mod target_path;
 #[cfg(test)]
 pub(crate) mod testing;

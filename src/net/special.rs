@@ -3,7 +3,7 @@
 //! The registries are IANA's (RFC 6890, <https://www.iana.org/assignments/iana-ipv4-special-registry> and
 //! <https://www.iana.org/assignments/iana-ipv6-special-registry>), with multicast and the reserved rest.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -43,6 +43,46 @@ static SPECIAL_V6: [Ipv6Net; 4] = [
     v6(0x2002, 0, 16),
     v6(0x3fff, 0, 20),
 ];
+
+/// NAT64 (RFC 6052): what is sent there reaches the IPv4 address in its last 32 bits.
+static NAT64: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96);
+
+/// 6to4 (RFC 3056): the IPv4 address stands behind the first 16 bits.
+static SIX_TO_FOUR: Ipv6Net = v6(0x2002, 0, 16);
+
+/// The IPv4 address that an IPv6 address only wraps: IPv4-mapped, NAT64, 6to4. Others stay what they are.
+#[must_use]
+pub fn unwrapped(ip: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = ip else {
+        return ip;
+    };
+    let bits = v6.to_bits();
+    let wrapped = if NAT64.contains(&v6) {
+        bits
+    } else if SIX_TO_FOUR.contains(&v6) {
+        bits >> 80
+    } else {
+        return ip.to_canonical();
+    };
+    u32::try_from(wrapped & u128::from(u32::MAX)).map_or(ip, |bits| IpAddr::V4(bits.into()))
+}
+
+/// Whether the address is a host on the internet, also behind what wraps it. 6to4 never is: its relays are gone
+/// (RFC 7526), so such an address leads nowhere or astray.
+#[must_use]
+pub fn is_public(ip: IpAddr) -> bool {
+    let is_six_to_four = matches!(ip, IpAddr::V6(v6) if SIX_TO_FOUR.contains(&v6));
+    !is_six_to_four && !overlaps(&IpNet::from(unwrapped(ip)))
+}
+
+/// Whether the address is link-local, also behind what wraps it: among them are the metadata services of the clouds.
+#[must_use]
+pub fn is_link_local(ip: IpAddr) -> bool {
+    match unwrapped(ip) {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
 
 /// Whether some address in the range is special.
 #[must_use]
@@ -108,6 +148,60 @@ mod tests {
             "2a0a:a440::/29",
         ] {
             assert!(!overlaps(&global.parse().unwrap()), "{global}");
+        }
+    }
+
+    // Mutation: `unwrapped` returns `ip` for NAT64.
+    #[test]
+    fn what_wraps_an_address_does_not_hide_it() {
+        for special in [
+            "127.0.0.1",
+            "10.0.0.1",
+            "169.254.169.254",
+            "100.100.100.200",
+            "0.0.0.0",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::127.0.0.1",
+            "::ffff:127.0.0.1",
+            "::ffff:0:127.0.0.1",
+            "64:ff9b::7f00:1",
+            "64:ff9b::169.254.169.254",
+            "64:ff9b:1::808:808",
+            "2002:7f00:1::",
+            "2002:808:808::1",
+            "2001:0:808:808::1",
+            "fd00:ec2::254",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+        ] {
+            assert!(!is_public(special.parse().unwrap()), "{special}");
+        }
+        for public in [
+            "8.8.8.8",
+            "::ffff:8.8.8.8",
+            "64:ff9b::808:808",
+            "2606:4700::1111",
+        ] {
+            assert!(is_public(public.parse().unwrap()), "{public}");
+        }
+    }
+
+    #[test]
+    fn link_local_is_seen_through_what_wraps_it() {
+        for local in [
+            "169.254.169.254",
+            "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+            "fe80::1",
+        ] {
+            assert!(is_link_local(local.parse().unwrap()), "{local}");
+        }
+        for other in ["127.0.0.1", "10.0.0.1", "::1", "fd00::1"] {
+            assert!(!is_link_local(other.parse().unwrap()), "{other}");
         }
     }
 }

@@ -60,6 +60,14 @@ pub struct Provider {
     pub ip_ranges: Option<IpRanges>,
 }
 
+impl Provider {
+    /// Whether it stands for apps of one's own, which are told more than strangers.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        matches!(self.id.as_str(), "local" | "local_hmac")
+    }
+}
+
 /// What shows that a provider file is right.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Proof {

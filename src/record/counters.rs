@@ -51,6 +51,7 @@ impl Stage {
 #[derive(Debug, Default)]
 pub struct RouteCounters {
     pub(super) accepted: AtomicU64,
+    pub(super) stored: AtomicU64,
     pub(super) duplicate: AtomicU64,
     pub(super) challenge: AtomicU64,
     pub(super) filtered: [AtomicU64; Sieve::ALL.len()],
@@ -85,15 +86,15 @@ impl ByReason {
     }
 }
 
-/// Kinds of forward errors that one route can have: more than `forward` knows.
-const KINDS: usize = 16;
+/// Kinds that one route or destination can have: more than `forward` or `deliver` know.
+const KINDS: usize = 24;
 
-/// One count for each kind of forward error, in the order in which they first came.
+/// One count for each kind of error or outcome, in the order in which they first came.
 #[derive(Debug, Default)]
 pub(super) struct ByKind([(std::sync::OnceLock<&'static str>, AtomicU64); KINDS]);
 
 impl ByKind {
-    fn add(&self, kind: &'static str) {
+    pub(super) fn add(&self, kind: &'static str) {
         let slot = self
             .0
             .iter()
@@ -124,6 +125,9 @@ impl RouteCounters {
             }
             Decision::Refused(reject) => self.refused.add(reject.reason()),
             Decision::Monitored(reject) => self.monitored.add(reject.reason()),
+        }
+        if exchange.is_stored {
+            count(&self.stored);
         }
         self.body_bytes
             .fetch_add(verdict.body_bytes, Ordering::Relaxed);

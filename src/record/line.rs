@@ -242,7 +242,8 @@ impl Write for Escaper<'_> {
 
 /// Whether a terminal or a viewer would act on the character instead of showing it: control characters, line and
 /// paragraph ends, marks and overrides of the reading direction, invisible ones, and those that no font shows.
-fn is_misleading(letter: char) -> bool {
+#[must_use]
+pub fn is_misleading(letter: char) -> bool {
     letter.is_control()
         || matches!(
             letter,

@@ -18,7 +18,7 @@ use crate::gate::filter::Sieve;
 use crate::gate::reject::Reason;
 use crate::model::clock;
 use crate::record::counters::{RouteCounters, Stage};
-use crate::record::{Growth, Recorder, connections, lock, process};
+use crate::record::{Growth, Recorder, connections, deliveries, lock, process};
 
 /// The label of requests that found no route.
 const NO_ROUTE: &str = "-";
@@ -55,6 +55,7 @@ impl Collector for Scrape {
         limits_and_dedup(&mut encoder, &rows)?;
         stages(&mut encoder, &rows)?;
         upstream(&mut encoder, &rows)?;
+        deliveries::encode(&self.0, &mut encoder)?;
         if let Some(counters) = lock(&self.0.edge).as_ref() {
             connections::encode(&mut encoder, counters)?;
         }
@@ -195,6 +196,15 @@ fn upstream(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result
             let labels = [("route", *route), ("status", class)];
             counter(&mut metric, &labels, read(count))?;
         }
+    }
+    let mut metric = encoder.encode_descriptor(
+        "hookgate_stored_events",
+        "Events that were committed to the store",
+        None,
+        MetricType::Counter,
+    )?;
+    for (route, counters) in rows.iter().filter(|(route, _)| *route != NO_ROUTE) {
+        counter(&mut metric, &[("route", *route)], read(&counters.stored))?;
     }
     let mut metric = encoder.encode_descriptor(
         "hookgate_forward_errors",

@@ -6,6 +6,7 @@
 
 mod connections;
 pub mod counters;
+pub mod deliveries;
 pub mod histogram;
 pub mod line;
 pub mod log;
@@ -36,6 +37,7 @@ use crate::model::ids::RouteName;
 use crate::model::source::SourceKey;
 use crate::ranges::Live;
 use crate::record::counters::RouteCounters;
+use crate::record::deliveries::DestinationCounters;
 use crate::record::log::Logger;
 use crate::record::security::{Kind, Telling, Withheld, Withholder};
 
@@ -53,6 +55,8 @@ pub struct Exchange {
     pub upstream_time: Duration,
     /// Why forwarding failed: its kind, and the error with its causes.
     pub forward_error: Option<(&'static str, String)>,
+    /// Whether the event is in the store.
+    pub is_stored: bool,
     /// From the head to the answer.
     pub total: Duration,
 }
@@ -63,6 +67,7 @@ pub struct Recorder {
     logs_accepted: AtomicBool,
     routes: Mutex<BTreeMap<RouteName, Arc<RouteCounters>>>,
     unrouted: RouteCounters,
+    destinations: Mutex<BTreeMap<deliveries::Key, Arc<DestinationCounters>>>,
     withholder: Withholder,
     sources: Mutex<Vec<Metric>>,
     certificates: Mutex<Option<CertificateSource>>,
@@ -105,6 +110,7 @@ impl Recorder {
             logs_accepted: AtomicBool::new(logs_accepted),
             routes: Mutex::default(),
             unrouted: RouteCounters::default(),
+            destinations: Mutex::default(),
             withholder: Withholder::new(now.mono),
             sources: Mutex::default(),
             certificates: Mutex::default(),
@@ -280,6 +286,11 @@ impl Recorder {
             }
         };
         self.allowance((SourceKey::of(verdict.source.ip), kind))
+    }
+
+    /// Whether what is in order gets a line.
+    fn logs_accepted(&self) -> bool {
+        self.logs_accepted.load(Ordering::Relaxed)
     }
 
     fn allowance(&self, key: security::Key) -> Option<u64> {

@@ -17,7 +17,7 @@ use crate::record::log::Logger;
 /// How loud a request is: what the operator has to mend is a warning, our own faults are errors.
 pub(super) fn level(verdict: &Verdict, exchange: &Exchange) -> Level {
     match &verdict.decision {
-        Decision::Accepted if is_failed(exchange) => Level::WARN,
+        Decision::Accepted if is_failed(exchange) && !exchange.is_stored => Level::WARN,
         // Asked for, and needed once: it is told even where what is in order is not.
         Decision::Challenge if verdict.shown.is_some() => Level::WARN,
         Decision::Accepted | Decision::Challenge | Decision::Duplicate | Decision::Filtered(_) => {
@@ -29,6 +29,7 @@ pub(super) fn level(verdict: &Verdict, exchange: &Exchange) -> Level {
             Reason::KeyUnavailable
             | Reason::Unconfirmed
             | Reason::NoCurrentSecret
+            | Reason::NotStored
             | Reason::Overload => Level::WARN,
             _ if reject.is_security() => Level::WARN,
             _ => Level::INFO,
@@ -161,6 +162,9 @@ fn evidence(line: &mut Line, reject: &Reject) {
         Reject::Identity { fault } => {
             line.text("fault", fault);
         }
+        Reject::NotStored { fault } | Reject::MalformedEvent { fault } => {
+            line.message("fault", fault);
+        }
         Reject::KeyUnavailable { fault } | Reject::Unconfirmed { fault } => {
             line.text("fault", fault);
         }
@@ -184,6 +188,7 @@ fn evidence(line: &mut Line, reject: &Reject) {
 /// The verdict in one word, and as a sentence for people.
 fn words(decision: &Decision, exchange: &Exchange) -> (&'static str, &'static str) {
     match decision {
+        Decision::Accepted if exchange.is_stored => ("accepted", "event stored"),
         Decision::Accepted if is_failed(exchange) => ("accepted", "event not taken by the app"),
         Decision::Accepted => ("accepted", "event forwarded"),
         Decision::Challenge => ("challenge", "URL check answered"),
@@ -231,6 +236,7 @@ fn name(check: Check) -> &'static str {
         Check::Schema => "schema",
         Check::RouteRate => "route-rate",
         Check::Dedup => "dedup",
+        Check::Commit => "commit",
     }
 }
 

@@ -87,6 +87,7 @@ fn exchange(status: u16) -> Exchange {
         upstream_status: None,
         upstream_time: Duration::ZERO,
         forward_error: None,
+        is_stored: false,
         total: Duration::from_micros(300),
     }
 }
@@ -225,6 +226,12 @@ fn every_reject() -> Vec<Reject> {
         Reject::InFlight,
         Reject::FirstFailed {
             status: StatusCode::BAD_GATEWAY,
+        },
+        Reject::MalformedEvent {
+            fault: "the batch is empty".into(),
+        },
+        Reject::NotStored {
+            fault: "the store is full".into(),
         },
         Reject::Overload,
         Reject::Internal,

@@ -7,8 +7,9 @@
 use std::fmt;
 
 use aws_lc_rs::signature::Ed25519KeyPair;
-use data_encoding::BASE64;
+use data_encoding::{BASE64, HEXLOWER};
 use http::HeaderName;
+use sha2::{Digest as _, Sha256};
 
 use crate::model::secret::Secret;
 use crate::scheme::mac::Mac;
@@ -23,6 +24,23 @@ pub const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
 /// The sizes of symmetric keys that the specification allows.
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+
+/// Characters of an id that is taken as it is.
+const MAX_ID: usize = 128;
+
+/// The id under which an app knows an event (`webhook-id`): the event's own where it can stand in the signed text without a
+/// doubt where it ends, else made from it, or from what names the signed bytes.
+#[must_use]
+pub fn message_id(event_id: Option<&str>, digest: &[u8; 32]) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:".contains(&byte);
+    let short = |digest: &[u8]| HEXLOWER.encode(digest.get(..16).unwrap_or(digest));
+    match event_id {
+        Some(id) if id.len() <= MAX_ID && id.bytes().all(is_plain) => id.to_owned(),
+        Some(id) => format!("id_{}", short(&Sha256::digest(id))),
+        // Hashed once more: a MAC under the provider's secret is not for the app to see.
+        None => format!("msg_{}", short(&Sha256::digest(digest))),
+    }
+}
 
 /// A key that signs.
 pub struct SigningKey(Kind);

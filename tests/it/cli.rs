@@ -32,7 +32,19 @@ fn check(arguments: &[&str], code: i32) -> (String, String) {
 #[test]
 fn help_lists_every_command() {
     let (out, _) = check(&["--help"], 0);
-    for command in ["run", "check", "demo", "providers", "config", "completions"] {
+    for command in [
+        "run",
+        "check",
+        "demo",
+        "providers",
+        "events",
+        "deliveries",
+        "replay",
+        "destinations",
+        "store",
+        "config",
+        "completions",
+    ] {
         let is_listed = out
             .lines()
             .any(|line| line.trim_start().starts_with(command));
@@ -43,12 +55,32 @@ fn help_lists_every_command() {
 
 #[test]
 fn every_command_teaches_by_example() {
-    for command in ["run", "check", "demo", "providers", "completions"] {
+    for command in ["run", "check", "demo", "providers", "replay", "completions"] {
         let (out, _) = check(&[command, "--help"], 0);
         assert!(
             out.contains("Examples:") && out.contains(&format!("hookgate {command}")),
             "{out}"
         );
+    }
+    for (command, below) in [
+        ("events", &["list", "show", "tail"][..]),
+        (
+            "deliveries",
+            &["list", "show", "retry", "cancel", "discard"],
+        ),
+        ("replay", &["list", "pause", "resume"]),
+        ("destinations", &["list", "pause", "resume"]),
+        ("store", &["check", "stats", "copy", "export"]),
+    ] {
+        for name in below {
+            let (out, _) = check(&[command, name, "--help"], 0);
+            assert!(
+                out.contains("Examples:")
+                    && out.contains("Exit codes:")
+                    && out.contains(&format!("hookgate {command} {name}")),
+                "{out}"
+            );
+        }
     }
     let (out, _) = check(&["config", "schema", "--help"], 0);
     assert!(out.contains("hookgate config schema"), "{out}");
@@ -118,6 +150,11 @@ fn wrong_usage_ends_with_2() {
         &["check"],
         &["demo", "--twice"],
         &["completions", "cmd"],
+        &["events", "list", "--state", "ded"],
+        &["events", "list", "--limit", "0"],
+        &["destinations", "pause"],
+        &["destinations", "pause", "a/b", "--route", "a"],
+        &["deliveries", "show", "one"],
     ] {
         let (_, err) = check(arguments, 2);
         assert!(err.contains("Usage:") || err.contains("--help"), "{err}");

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room may use those of lower rank only.
-const RANKS: [(&str, f64); 17] = [
+const RANKS: [(&str, f64); 20] = [
     ("model", 0.0),
     ("net", 1.0),
     ("document", 1.5),
@@ -16,8 +16,11 @@ const RANKS: [(&str, f64); 17] = [
     ("ranges", 3.5),
     ("edge", 4.0),
     ("gate", 4.0),
+    ("store", 4.0),
     ("forward", 5.0),
+    ("inbox", 5.0),
     ("record", 5.0),
+    ("deliver", 6.0),
     ("pipeline", 7.0),
     ("admin", 8.0),
     ("app", 9.0),

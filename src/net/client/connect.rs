@@ -1,7 +1,9 @@
 //! Opens one upstream connection: look-up, TCP, TLS, all under one deadline.
 //!
 //! The address that is connected to is the one that was checked: link-local addresses, among them the metadata services
-//! of the clouds, are refused, whatever name led to them. No redirects, no proxies from the environment.
+//! of the clouds, are refused, whatever name led to them. Where the host is said to be out on the internet, every special
+//! address is refused, and so is a name with one among its addresses: who controls the name wants to lead us there.
+//! No redirects, no proxies from the environment.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,8 +16,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use crate::model::source::canonical;
 use crate::net::client::wire::{Probe, Probed, Wire};
+use crate::net::egress::{ResolveError, Resolver};
+use crate::net::special::is_link_local;
 
 /// Why no connection could be opened. Nothing of the request was written.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +29,12 @@ pub enum ConnectError {
     /// Every address is one that is never connected to.
     #[error("the host's address is link-local")]
     Forbidden,
+    /// An address of a host on the internet is none on the internet.
+    #[error("the host's address {0} is none on the internet")]
+    Special(IpAddr),
+    /// The resolver does not find the name.
+    #[error("the host's name cannot be resolved")]
+    Lookup(#[source] ResolveError),
     /// No address took the connection.
     #[error("the host does not take the connection")]
     Refused(#[source] io::Error),
@@ -37,11 +46,28 @@ pub enum ConnectError {
     Timeout,
 }
 
+impl ConnectError {
+    /// Whether the machine answered that nobody listens there.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+    }
+}
+
 /// Where to connect to, and how.
 pub(super) struct Origin {
     host: Host,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    reach: Reach,
+}
+
+/// Which addresses a host may have.
+pub(super) enum Reach {
+    /// All but link-local ones; names are resolved as the system does.
+    Near,
+    /// Those on the internet.
+    Internet(Resolver),
 }
 
 enum Host {
@@ -54,6 +80,7 @@ impl Origin {
     pub(super) fn of(
         authority: &Authority,
         tls: Option<Arc<rustls::ClientConfig>>,
+        reach: Reach,
     ) -> Option<Self> {
         let text = authority.host();
         let bare = text.trim_start_matches('[').trim_end_matches(']');
@@ -71,7 +98,12 @@ impl Origin {
                 ServerName::try_from(bare.to_owned()).ok()?,
             )),
         };
-        Some(Self { host, port, tls })
+        Some(Self {
+            host,
+            port,
+            tls,
+            reach,
+        })
     }
 
     /// Connects within `limit`.
@@ -85,6 +117,7 @@ impl Origin {
             .await
             .map_err(|_| ConnectError::Timeout)??;
         let stream = connect_to_any(&addresses, deadline).await?;
+        self.check_peer(&stream)?;
         // A request is written in one piece; waiting for more would only delay it.
         stream.set_nodelay(true).map_err(ConnectError::Refused)?;
         let stream = Probed::new(stream, probe);
@@ -99,21 +132,42 @@ impl Origin {
     }
 
     async fn addresses(&self) -> Result<Vec<SocketAddr>, ConnectError> {
-        let mut addresses: Vec<SocketAddr> = match &self.host {
-            Host::Address(ip) => vec![SocketAddr::new(*ip, self.port)],
-            Host::Name(name) => tokio::net::lookup_host((name.as_str(), self.port))
+        let mut addresses: Vec<SocketAddr> = match (&self.host, &self.reach) {
+            (Host::Address(ip), _) => vec![SocketAddr::new(*ip, self.port)],
+            (Host::Name(name), Reach::Near) => tokio::net::lookup_host((name.as_str(), self.port))
                 .await
                 .map_err(ConnectError::Resolve)?
                 .collect(),
+            (Host::Name(name), Reach::Internet(resolver)) => {
+                let found = resolver.addresses(name).await;
+                let found = found.map_err(ConnectError::Lookup)?.into_iter();
+                found.map(|ip| SocketAddr::new(ip, self.port)).collect()
+            }
         };
         if addresses.is_empty() {
             return Err(ConnectError::Resolve(io::ErrorKind::NotFound.into()));
+        }
+        if let Reach::Internet(resolver) = &self.reach {
+            let mut all = addresses.iter().map(SocketAddr::ip);
+            if let Some(special) = all.find(|ip| !resolver.allows(*ip)) {
+                return Err(ConnectError::Special(special));
+            }
         }
         addresses.retain(|address| !is_link_local(address.ip()));
         if addresses.is_empty() {
             return Err(ConnectError::Forbidden);
         }
         Ok(addresses)
+    }
+
+    /// What the kernel says it has connected to, whatever was asked of it.
+    fn check_peer(&self, stream: &TcpStream) -> Result<(), ConnectError> {
+        let ip = stream.peer_addr().map_err(ConnectError::Refused)?.ip();
+        match &self.reach {
+            Reach::Internet(resolver) if !resolver.allows(ip) => Err(ConnectError::Special(ip)),
+            _ if is_link_local(ip) => Err(ConnectError::Forbidden),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -136,31 +190,25 @@ async fn connect_to_any(
     Err(last)
 }
 
-fn is_link_local(ip: IpAddr) -> bool {
-    match canonical(ip) {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     async fn connect(authority: &str) -> Result<Wire, ConnectError> {
-        let origin = Origin::of(&authority.parse().unwrap(), None).unwrap();
+        let origin = Origin::of(&authority.parse().unwrap(), None, Reach::Near).unwrap();
         origin
             .connect(Duration::from_secs(5), Probe::default())
             .await
     }
 
-    // Mutation: `is_link_local` returns false.
+    // Mutation: leave the `retain` out of `addresses`, and `check_peer`.
     #[tokio::test]
     async fn link_local_addresses_are_refused() {
         for authority in [
             "169.254.169.254",
             "[fe80::1]:80",
             "[::ffff:169.254.169.254]",
+            "[64:ff9b::a9fe:a9fe]",
         ] {
             let refused = connect(authority).await;
             assert!(

@@ -9,6 +9,8 @@
 //! such a request may be sent again on another connection. One that was written, even in part, never is.
 
 mod connect;
+mod drain;
+mod tls;
 mod wire;
 
 use std::collections::HashMap;
@@ -29,8 +31,11 @@ use tokio::time::{Sleep, sleep};
 
 use crate::model::clock;
 pub use crate::net::client::connect::ConnectError;
-use crate::net::client::connect::Origin;
+use crate::net::client::connect::{Origin, Reach};
+pub use crate::net::client::drain::{Drained, Ending};
+pub use crate::net::client::tls::OwnTls;
 use crate::net::client::wire::{Probe, Wire};
+use crate::net::egress::Resolver;
 
 /// All pools of the process. Cheap to clone.
 #[derive(Clone, Default)]
@@ -40,6 +45,7 @@ pub struct Client(Arc<Shared>);
 struct Shared {
     roots: Option<rustls::RootCertStore>,
     tls: Mutex<Option<Arc<rustls::ClientConfig>>>,
+    resolver: Resolver,
     pools: Mutex<HashMap<PoolKey, Weak<Pool>>>,
     open: Arc<AtomicUsize>,
 }
@@ -57,6 +63,10 @@ pub struct PoolKey {
     pub timeout: Duration,
     /// How long an idle connection is kept.
     pub idle_timeout: Duration,
+    /// Authorities and a client certificate of its own; none: the system's authorities.
+    pub own_tls: Option<OwnTls>,
+    /// Whether the host is out on the internet: then no special address is connected to, and only with TLS.
+    pub is_external: bool,
 }
 
 /// Why a pool cannot be made.
@@ -71,6 +81,16 @@ pub enum ClientError {
     /// The TLS library refused its own settings.
     #[error("TLS cannot be set up")]
     Tls(#[source] rustls::Error),
+    /// A PEM file that cannot be read, or holds no such thing.
+    #[error("`{}` cannot be used", path.display())]
+    #[expect(missing_docs, reason = "the fields are what the message says they are")]
+    File {
+        path: std::path::PathBuf,
+        source: rustls::pki_types::pem::Error,
+    },
+    /// Out on the internet without TLS.
+    #[error("a host on the internet is connected to with TLS only")]
+    Plain,
 }
 
 /// Why an exchange gave no answer.
@@ -146,6 +166,16 @@ impl Client {
         }))
     }
 
+    /// The same roots with another resolver for hosts on the internet.
+    #[must_use]
+    pub fn with_resolver(roots: Option<rustls::RootCertStore>, resolver: Resolver) -> Self {
+        Self(Arc::new(Shared {
+            roots,
+            resolver,
+            ..Shared::default()
+        }))
+    }
+
     /// The pool for this upstream: the one that is in use already, also by an older generation, or a new one.
     ///
     /// # Errors
@@ -156,8 +186,17 @@ impl Client {
         if let Some(pool) = pools.get(&key).and_then(Weak::upgrade) {
             return Ok(pool);
         }
-        let tls = if key.is_tls { Some(self.tls()?) } else { None };
-        let origin = Origin::of(&key.authority, tls).ok_or(ClientError::Host)?;
+        let tls = match &key.own_tls {
+            _ if !key.is_tls => None,
+            Some(own) => Some(own.config()),
+            None => Some(self.tls()?),
+        };
+        let reach = match key.is_external {
+            true if tls.is_none() => return Err(ClientError::Plain),
+            true => Reach::Internet(self.0.resolver.clone()),
+            false => Reach::Near,
+        };
+        let origin = Origin::of(&key.authority, tls, reach).ok_or(ClientError::Host)?;
         let pool = Arc::new(Pool {
             origin,
             connect_timeout: key.connect_timeout,
@@ -201,14 +240,7 @@ impl Client {
         if let Some(config) = &*cached {
             return Ok(Arc::clone(config));
         }
-        let roots = self.roots()?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(ClientError::Tls)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let config = tls::config(self.roots()?, None)?;
         let config = Arc::new(config);
         *cached = Some(Arc::clone(&config));
         Ok(config)

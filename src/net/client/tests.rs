@@ -15,6 +15,8 @@ fn key(authority: &str, is_tls: bool) -> PoolKey {
         connect_timeout: Duration::from_millis(300),
         timeout: Duration::from_secs(2),
         idle_timeout: Duration::from_secs(4),
+        own_tls: None,
+        is_external: false,
     }
 }
 

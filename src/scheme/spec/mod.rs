@@ -243,6 +243,29 @@ impl Spec {
         }
     }
 
+    /// Whether who has the secret can sign as the sender does: not with public keys, and not into a body, whose bytes stay.
+    #[must_use]
+    pub fn can_be_signed(&self) -> bool {
+        match &self.family {
+            Family::Hmac(_) => true,
+            Family::Token(family) => !matches!(
+                family.place,
+                TokenPlace::Form(_) | TokenPlace::Json(_) | TokenPlace::FormJson(..)
+            ),
+            Family::Text(family) => {
+                let [signature] = family.signatures.as_slice() else {
+                    return false;
+                };
+                let time = family.timestamp.as_ref();
+                !matches!(family.method, SignMethod::PublicKey { .. })
+                    && signature.place.is_in_head()
+                    && signature.list.is_none()
+                    && time.is_none_or(|time| time.key.is_none())
+            }
+            Family::Jwt(_) | Family::Certificate(_) => false,
+        }
+    }
+
     /// How the text of a secret becomes the key.
     #[must_use]
     pub fn secret_form(&self) -> SecretForm {

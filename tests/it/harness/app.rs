@@ -131,7 +131,16 @@ struct Shared {
 
 impl App {
     pub fn start(behaviour: Behaviour) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), behaviour)
+    }
+
+    /// Begins to listen where connections were refused.
+    pub fn start_on(address: Refusing, behaviour: Behaviour) -> Self {
+        address.0.listen(64).unwrap();
+        Self::on(address.0.into(), behaviour)
+    }
+
+    fn on(listener: TcpListener, behaviour: Behaviour) -> Self {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             behaviour: Mutex::new(behaviour),

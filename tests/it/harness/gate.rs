@@ -24,6 +24,8 @@ pub struct Gate {
     is_plain: bool,
     addresses: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
+    environment: Vec<(String, String)>,
+    wrapper: Vec<String>,
 }
 
 /// What the log says when a reload was refused.
@@ -34,6 +36,8 @@ pub struct Options {
     text: String,
     is_plain: bool,
     environment: Vec<(String, String)>,
+    /// A program that runs the gate, with its arguments.
+    wrapper: Vec<String>,
     files: Vec<(String, Vec<u8>)>,
 }
 
@@ -50,6 +54,12 @@ impl Options {
         self
     }
 
+    /// Runs it by another program, which must leave the process its number.
+    pub fn under(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
     /// A file in the gate's folder, which the config names as `$DIR/NAME`.
     pub fn file(mut self, name: &str, content: &[u8]) -> Self {
         self.files.push((name.to_owned(), content.to_vec()));
@@ -59,22 +69,8 @@ impl Options {
     /// Starts it and waits until it has told each listener.
     pub async fn start(self) -> Gate {
         let mut gate = self.spawn();
-        let listeners = listeners(&std::fs::read_to_string(gate.config_path()).unwrap());
-        let began = std::time::Instant::now();
-        loop {
-            gate.note_addresses();
-            let lines = gate.log_lines();
-            if gate.addresses.len() == listeners && gate.admin.is_some() {
-                return gate;
-            }
-            let ended = gate.child.try_wait().unwrap();
-            assert!(
-                ended.is_none() && began.elapsed() < LIMIT,
-                "the gate did not start ({ended:?}):\n{}",
-                lines.join("\n")
-            );
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        gate.wait_until_it_listens().await;
+        gate
     }
 
     /// Starts one that shall refuse its config, and waits for its end.
@@ -97,26 +93,17 @@ impl Options {
         }
         let text = complete(&self.text, folder.path(), self.is_plain);
         std::fs::write(folder.path().join("hookgate.toml"), text).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hookgate"))
-            .args(["run", "--config"])
-            .arg(folder.path().join("hookgate.toml"))
-            .envs(self.environment)
-            .env_remove("NOTIFY_SOCKET")
-            .env_remove("LISTEN_FDS")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
-        let (stderr, lines) = (child.stderr.take().unwrap(), Arc::clone(&log));
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                lines.lock().unwrap().push(line);
-            }
-        });
+        let child = spawn(
+            &folder.path().join("hookgate.toml"),
+            &self.environment,
+            &self.wrapper,
+            &log,
+        );
         Gate {
             child,
+            environment: self.environment,
+            wrapper: self.wrapper,
             folder,
             log,
             authority,
@@ -125,6 +112,42 @@ impl Options {
             admin: None,
         }
     }
+}
+
+/// Starts the program; its log goes where `log` is.
+fn spawn(
+    config: &Path,
+    environment: &[(String, String)],
+    wrapper: &[String],
+    log: &Arc<Mutex<Vec<String>>>,
+) -> Child {
+    let program = env!("CARGO_BIN_EXE_hookgate");
+    let mut command = match wrapper {
+        [] => Command::new(program),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+    };
+    let mut child = command
+        .args(["run", "--config"])
+        .arg(config)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("LISTEN_FDS")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (stderr, lines) = (child.stderr.take().unwrap(), Arc::clone(log));
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            lines.lock().unwrap().push(line);
+        }
+    });
+    child
 }
 
 impl Gate {
@@ -140,6 +163,7 @@ impl Gate {
             text: text.to_owned(),
             is_plain: false,
             environment: Vec::new(),
+            wrapper: Vec::new(),
             files: Vec::new(),
         }
     }
@@ -310,6 +334,50 @@ impl Gate {
             .find(|line| line.starts_with("VmRSS:"))
             .unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Another environment for the next start.
+    pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
+        self.environment = environment;
+    }
+
+    /// Another config for the next start.
+    pub fn set_config(&self, text: &str) {
+        let text = complete(text, self.folder(), self.is_plain);
+        std::fs::write(self.config_path(), text).unwrap();
+    }
+
+    /// Ends the process by a signal and starts it again in the same folder.
+    pub async fn restart(&mut self, name: &str) {
+        self.signal(name);
+        self.wait().await;
+        self.log = Arc::default();
+        self.child = spawn(
+            &self.config_path(),
+            &self.environment,
+            &self.wrapper,
+            &self.log,
+        );
+        self.wait_until_it_listens().await;
+    }
+
+    async fn wait_until_it_listens(&mut self) {
+        let listeners = listeners(&std::fs::read_to_string(self.config_path()).unwrap());
+        let began = std::time::Instant::now();
+        loop {
+            self.note_addresses();
+            let lines = self.log_lines();
+            if self.addresses.len() == listeners && self.admin.is_some() {
+                return;
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(
+                ended.is_none() && began.elapsed() < LIMIT,
+                "the gate did not start ({ended:?}):\n{}",
+                lines.join("\n")
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     fn note_addresses(&mut self) {

@@ -1,0 +1,219 @@
+//! The admin API: `/api/v1` on the admin listener. Every resource with its handler, and who may ask.
+//!
+//! Whoever reaches the listener over TCP needs the token, since every user of the machine can connect to loopback; a Unix
+//! socket is for its owner only, and asks for the token where there is one. What changes something is refused to pages
+//! of other origins: a browser sends some requests for anybody.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::DefaultBodyLimit;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tower_service::Service;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::admin::problem::Problem;
+use crate::admin::{
+    AdminState, Visit, deliveries, destinations, events, is_token_right, replays, status, tail,
+};
+use crate::net::answer::{Answer, AnswerBody};
+
+/// Below this everything belongs to the API.
+pub(super) const PREFIX: &str = "/api/";
+
+/// Searches are small.
+const MAX_BODY: usize = 64 * 1024;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "hookgate admin API",
+        description = "Events in the inbox, their deliveries and attempts, destinations, replays. Lists go from the newest to the oldest; `next` of an answer is the `cursor` of the next part. Refusals are problem documents (RFC 9457)."
+    ),
+    modifiers(&Token)
+)]
+struct Document;
+
+/// The token, as the document has it.
+struct Token;
+
+impl Modify for Token {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(scheme));
+        let needed = utoipa::openapi::security::SecurityRequirement::new::<_, _, &str>("token", []);
+        document.security = Some(vec![needed]);
+    }
+}
+
+/// All resources.
+pub(super) fn router(state: Arc<AdminState>) -> Router {
+    let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(events::list))
+        .routes(routes!(tail::tail))
+        .routes(routes!(events::show))
+        .routes(routes!(events::body))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(deliveries::retry_many))
+        .routes(routes!(deliveries::cancel_many))
+        .routes(routes!(deliveries::discard_many))
+        .routes(routes!(deliveries::show))
+        .routes(routes!(deliveries::retry))
+        .routes(routes!(deliveries::cancel))
+        .routes(routes!(deliveries::discard))
+        .routes(routes!(destinations::list))
+        .routes(routes!(destinations::pause))
+        .routes(routes!(destinations::resume))
+        .routes(routes!(destinations::pause_route))
+        .routes(routes!(destinations::resume_route))
+        .routes(routes!(replays::list, replays::begin))
+        .routes(routes!(replays::show))
+        .routes(routes!(replays::pause))
+        .routes(routes!(replays::resume))
+        .routes(routes!(status::store))
+        .routes(routes!(status::status))
+        .split_for_parts();
+    let document = Bytes::from(document.to_json().unwrap_or_default());
+    let document = move || async move {
+        let kind = HeaderValue::from_static("application/json");
+        ([(header::CONTENT_TYPE, kind)], document)
+    };
+    router
+        .route("/api/v1/openapi.json", get(document))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(state)
+}
+
+async fn unknown() -> Problem {
+    Problem::missing("there is no such resource; `/api/v1/openapi.json` describes all")
+}
+
+async fn wrong_method() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this resource does not take this method; `/api/v1/openapi.json` describes all",
+    )
+}
+
+/// Answers a request for the API.
+pub(super) async fn answer(
+    mut router: Router,
+    mut request: Request<Incoming>,
+    state: &AdminState,
+    visit: Visit,
+) -> Answer {
+    let response = match guard(&request, state, &visit) {
+        Ok(()) => {
+            request.extensions_mut().insert(visit);
+            match router.call(request.map(Body::new)).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        }
+        Err(problem) => problem.into_response(),
+    };
+    stream(response)
+}
+
+fn stream(response: Response) -> Answer {
+    response.map(|body| AnswerBody::Stream(Box::pin(body.map_err(Into::into))))
+}
+
+/// Who may ask, and for what.
+fn guard<B>(request: &Request<B>, state: &AdminState, visit: &Visit) -> Result<(), Problem> {
+    let is_open = !state.has_token();
+    if is_open && !visit.is_private {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "every user of this machine can connect to this address, so the API needs a token: set `token` in `[admin]`, \
+             or let `[admin]` listen on a Unix socket, which is for its owner only",
+        ));
+    }
+    if !is_token_right(request.headers(), state) {
+        return Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "send the token of `[admin]` as `Authorization: Bearer TOKEN`",
+        ));
+    }
+    let is_harmless = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !is_harmless && is_foreign(request.headers()) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "a page of another origin asks for a change",
+        ));
+    }
+    // What is claimed to be too large is not waited for.
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > MAX_BODY as u64) {
+        return Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("a request has {MAX_BODY} bytes at most"),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a browser says that a page of another origin asks. Other programs say neither.
+fn is_foreign(headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return !matches!(site.as_bytes(), b"same-origin" | b"none");
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return false;
+    };
+    let origin = origin.to_str().ok();
+    let origin = origin.and_then(|origin| Some(origin.split_once("://")?.1));
+    let host = headers.get(header::HOST);
+    let host = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    origin.is_none() || origin != host.as_ref().map(Authority::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_others_are_foreign() {
+        let check = |fields: &[(&'static str, &str)], expected: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, "127.0.0.1:9180".parse().unwrap());
+            for (name, value) in fields {
+                headers.insert(*name, value.parse().unwrap());
+            }
+            assert_eq!(is_foreign(&headers), expected, "{fields:?}");
+        };
+        check(&[], false);
+        check(&[("sec-fetch-site", "same-origin")], false);
+        check(&[("sec-fetch-site", "none")], false);
+        check(&[("sec-fetch-site", "cross-site")], true);
+        check(&[("sec-fetch-site", "same-site")], true);
+        check(&[("origin", "http://127.0.0.1:9180")], false);
+        check(&[("origin", "http://127.0.0.1:8080")], true);
+        check(&[("origin", "https://evil.example")], true);
+        check(&[("origin", "null")], true);
+    }
+
+    #[test]
+    fn the_document_describes_every_resource() {
+        let (_, document) =
+            OpenApiRouter::<()>::with_openapi(Document::openapi()).split_for_parts();
+        let document: serde_json::Value =
+            serde_json::from_str(&document.to_json().unwrap()).unwrap();
+        assert_eq!(document["openapi"], "3.1.0");
+        assert!(document["components"]["securitySchemes"]["token"].is_object());
+    }
+}

@@ -1,0 +1,65 @@
+//! What the admin API reaches of the rest of the gate. `app` fills it in, since these rooms do not know each other.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::store::Store;
+use crate::store::rows::DestinationId;
+
+/// Tells the workers of a destination to look what is due.
+pub type Wake = Arc<dyn Fn(DestinationId) + Send + Sync>;
+
+/// Asks how the destinations of the running config do.
+pub type HealthSource = Arc<dyn Fn() -> Vec<DestinationHealth> + Send + Sync>;
+
+/// How a destination does, as those see it who deliver.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DestinationHealth {
+    /// Which.
+    pub id: DestinationId,
+    /// The word for its breaker: `closed`, `open` or `half_open`.
+    pub breaker: &'static str,
+    /// Attempts that are going on.
+    pub in_flight: u64,
+    /// When it last took an event. Milliseconds since the epoch.
+    pub last_success_ms: Option<i64>,
+    /// When an attempt last failed. Milliseconds since the epoch.
+    pub last_failure_ms: Option<i64>,
+}
+
+/// The store and those who work on it. Without a store the other parts are never asked.
+#[derive(Clone)]
+pub struct Controls {
+    /// The store, where there is one.
+    pub store: Option<Store>,
+    /// Called after something became due, or may be attempted again.
+    pub wake: Wake,
+    /// How destinations do.
+    pub health: HealthSource,
+    /// Rung where a replay was begun or goes on; [`run_replays`](crate::admin::run_replays) listens.
+    pub replays: Arc<Notify>,
+}
+
+impl Controls {
+    /// Of a gate without a store.
+    #[must_use]
+    pub fn without_store() -> Self {
+        Self {
+            store: None,
+            wake: Arc::new(|_| {}),
+            health: Arc::new(Vec::new),
+            replays: Arc::new(Notify::new()),
+        }
+    }
+}
+
+impl fmt::Debug for Controls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let has_store = self.store.is_some();
+        f.debug_struct("Controls")
+            .field("has_store", &has_store)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,385 @@
+//! `/deliveries`: one event for one destination, and what operators do with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::{Extension, Json};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, Uri};
+
+use crate::admin::input::{self, DeliveryFilter, MAX_ROWS, Many, Named, Paging};
+use crate::admin::problem::Problem;
+use crate::admin::wire::{
+    Action, Attempt, Changed, Deliveries, Delivery, DeliveryDetail, Moment, ProblemDocument,
+};
+use crate::admin::{AdminState, Visit};
+use crate::model::clock::Now;
+use crate::model::delivery::{DeliveryId, DeliveryState};
+use crate::store::Store;
+use crate::store::search::{AttemptRow, DeliveryRow, DeliverySearch, Page, Selection, Which};
+
+/// For a change of many, which goes on in bounded groups.
+pub(super) const LONG: Duration = Duration::from_secs(600);
+
+/// A dry run counts no further: it looks at each.
+const MAX_COUNT: u64 = 100_000;
+
+/// Deliveries, the newest first
+#[utoipa::path(
+    get, path = "/api/v1/deliveries", tag = "deliveries", operation_id = "list_deliveries",
+    params(DeliveryFilter, Paging),
+    responses(
+        (status = 200, body = Deliveries),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn list(
+    State(state): State<Arc<AdminState>>,
+    uri: Uri,
+) -> Result<Json<Deliveries>, Problem> {
+    let (filter, page) = input::listing::<DeliveryFilter>(&uri)?;
+    let search = filter.search()?;
+    let store = state.store()?;
+    let rows = store.deliveries(search, input::one_more(page)).await?;
+    let (rows, next) = input::cut(rows, page.limit, |row| row.id.0);
+    Ok(Json(Deliveries {
+        deliveries: rows.into_iter().map(delivery).collect(),
+        next,
+    }))
+}
+
+/// One delivery with its attempts
+#[utoipa::path(
+    get, path = "/api/v1/deliveries/{id}", tag = "deliveries", operation_id = "show_delivery",
+    params(("id" = i64, Path, description = "Its number")),
+    responses(
+        (status = 200, body = DeliveryDetail),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn show(
+    State(state): State<Arc<AdminState>>,
+    Named(id): Named<String>,
+) -> Result<Json<DeliveryDetail>, Problem> {
+    let id = input::delivery_id(&id)?;
+    let store = state.store()?;
+    let row = find(store, id).await?;
+    let attempts = store.attempts(id).await?;
+    Ok(Json(DeliveryDetail {
+        delivery: delivery(row),
+        attempts: attempts.into_iter().map(attempt).collect(),
+    }))
+}
+
+/// Attempts a delivery now
+#[utoipa::path(
+    post, path = "/api/v1/deliveries/{id}/retry", tag = "deliveries", operation_id = "retry_delivery",
+    params(("id" = i64, Path, description = "Its number")),
+    responses(
+        (status = 200, body = Delivery),
+        (status = 409, description = "Its state does not allow it", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn retry(
+    State(state): State<Arc<AdminState>>,
+    Named(id): Named<String>,
+) -> Result<Json<Delivery>, Problem> {
+    change(&state, &id, Action::Retry).await
+}
+
+/// Ends a delivery that has not been made
+#[utoipa::path(
+    post, path = "/api/v1/deliveries/{id}/cancel", tag = "deliveries", operation_id = "cancel_delivery",
+    params(("id" = i64, Path, description = "Its number")),
+    responses(
+        (status = 200, body = Delivery),
+        (status = 409, description = "Its state does not allow it", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn cancel(
+    State(state): State<Arc<AdminState>>,
+    Named(id): Named<String>,
+) -> Result<Json<Delivery>, Problem> {
+    change(&state, &id, Action::Cancel).await
+}
+
+/// Is done with a dead letter
+#[utoipa::path(
+    post, path = "/api/v1/deliveries/{id}/discard", tag = "deliveries", operation_id = "discard_delivery",
+    params(("id" = i64, Path, description = "Its number")),
+    responses(
+        (status = 200, body = Delivery),
+        (status = 409, description = "Its state does not allow it", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn discard(
+    State(state): State<Arc<AdminState>>,
+    Named(id): Named<String>,
+) -> Result<Json<Delivery>, Problem> {
+    change(&state, &id, Action::Discard).await
+}
+
+/// Attempts all that match now
+#[utoipa::path(
+    post, path = "/api/v1/deliveries/retry", tag = "deliveries", operation_id = "retry_deliveries",
+    request_body = Many,
+    responses(
+        (status = 200, body = Changed),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn retry_many(
+    State(state): State<Arc<AdminState>>,
+    Extension(visit): Extension<Visit>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Changed>, Problem> {
+    change_many(&state, &visit, input::json(&headers, body)?, Action::Retry).await
+}
+
+/// Ends all that match and have not been made
+#[utoipa::path(
+    post, path = "/api/v1/deliveries/cancel", tag = "deliveries", operation_id = "cancel_deliveries",
+    request_body = Many,
+    responses(
+        (status = 200, body = Changed),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn cancel_many(
+    State(state): State<Arc<AdminState>>,
+    Extension(visit): Extension<Visit>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Changed>, Problem> {
+    change_many(&state, &visit, input::json(&headers, body)?, Action::Cancel).await
+}
+
+/// Is done with all dead letters that match
+#[utoipa::path(
+    post, path = "/api/v1/deliveries/discard", tag = "deliveries", operation_id = "discard_deliveries",
+    request_body = Many,
+    responses(
+        (status = 200, body = Changed),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn discard_many(
+    State(state): State<Arc<AdminState>>,
+    Extension(visit): Extension<Visit>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Changed>, Problem> {
+    change_many(
+        &state,
+        &visit,
+        input::json(&headers, body)?,
+        Action::Discard,
+    )
+    .await
+}
+
+async fn change(state: &AdminState, id: &str, action: Action) -> Result<Json<Delivery>, Problem> {
+    let id = input::delivery_id(id)?;
+    let store = state.store()?;
+    let row = find(store, id).await?;
+    if row.state.after(action.step()).is_none() {
+        return Err(refused(id, row.state, action));
+    }
+    let selection = Selection {
+        step: action.step(),
+        which: Which::One(id),
+    };
+    let changed = store.change(selection, Now::read().unix_ms).await?;
+    let row = find(store, id).await?;
+    if changed == 0 {
+        // It moved on between the look and the change.
+        return Err(refused(id, row.state, action));
+    }
+    tracing::info!(delivery = %id, action = action.word(), "an operator changed a delivery");
+    if action == Action::Retry {
+        let destination = store.destination(&row.route, &row.destination).await?;
+        (state.controls.wake)(destination);
+    }
+    Ok(Json(delivery(row)))
+}
+
+/// Why a step cannot be taken, and what can be done instead.
+fn refused(id: DeliveryId, state: DeliveryState, action: Action) -> Problem {
+    use DeliveryState::{Cancelled, Dead, Delivered, InFlight, Pending, Waiting};
+    let why = match (action, state) {
+        (_, InFlight) => "an attempt is going on: look again when it has ended",
+        (Action::Retry, Delivered) => "the event was taken: send it again with a replay",
+        (Action::Retry, Cancelled) => "it was ended for good: deliver the event with a replay",
+        (Action::Cancel, Dead) => "it is a dead letter: discard it",
+        (Action::Cancel, Delivered) => "the event was taken",
+        (Action::Cancel | Action::Discard, Cancelled) => "it has been ended before",
+        (Action::Discard, Pending | Waiting) => "it is no dead letter: cancel it",
+        (Action::Discard, Delivered) => "it is no dead letter: the event was taken",
+        (Action::Retry, Pending | Waiting | Dead)
+        | (Action::Cancel, Pending | Waiting)
+        | (Action::Discard, Dead) => "it changed in this moment: look again",
+    };
+    Problem::conflict(format!(
+        "delivery {id} is {} and cannot take `{}`: {why}",
+        state.word().replace('_', " "),
+        action.word()
+    ))
+}
+
+async fn change_many(
+    state: &Arc<AdminState>,
+    visit: &Visit,
+    many: Many,
+    action: Action,
+) -> Result<Json<Changed>, Problem> {
+    let store = state.store()?.clone();
+    let search = many.search()?;
+    let slot = state.long_slot()?;
+    visit.patience.extend(LONG);
+    if many.dry_run {
+        let (count, is_more) = count(&store, search, action).await?;
+        return Ok(Json(Changed {
+            dry_run: true,
+            count,
+            is_more,
+        }));
+    }
+    // In a task of its own, so that it is done whole when whoever asked hangs up.
+    let state = Arc::clone(state);
+    let work = async move {
+        let _slot = slot;
+        let selection = Selection {
+            step: action.step(),
+            which: Which::All(search.clone()),
+        };
+        let count = store.change(selection, Now::read().unix_ms).await?;
+        tracing::info!(
+            count,
+            action = action.word(),
+            "an operator changed deliveries"
+        );
+        if action == Action::Retry && count > 0 {
+            wake_all(&state, &store, &search).await?;
+        }
+        Ok::<_, Problem>(count)
+    };
+    let count = tokio::spawn(work).await.map_err(|_| broken())??;
+    Ok(Json(Changed {
+        dry_run: false,
+        count,
+        is_more: false,
+    }))
+}
+
+/// How many the step could be taken with, and whether there are more than were looked at.
+async fn count(
+    store: &Store,
+    search: DeliverySearch,
+    action: Action,
+) -> Result<(u64, bool), Problem> {
+    let mut count = 0_u64;
+    let states = DeliveryState::ALL.into_iter();
+    let states = states.filter(|state| state.after(action.step()).is_some());
+    let states = states.filter(|state| search.state.is_none_or(|wanted| wanted == *state));
+    for state in states {
+        let mut page = Page {
+            after: None,
+            limit: MAX_ROWS,
+        };
+        loop {
+            let search = DeliverySearch {
+                state: Some(state),
+                ..search.clone()
+            };
+            let rows = store.deliveries(search, page).await?;
+            count = count.saturating_add(rows.len() as u64);
+            if count >= MAX_COUNT {
+                return Ok((count, true));
+            }
+            let Some(last) = rows.last().filter(|_| rows.len() >= MAX_ROWS as usize) else {
+                break;
+            };
+            page.after = Some(last.id.0);
+        }
+    }
+    Ok((count, false))
+}
+
+async fn wake_all(
+    state: &AdminState,
+    store: &Store,
+    search: &DeliverySearch,
+) -> Result<(), Problem> {
+    for row in store.destinations().await? {
+        let route = search.event.route.as_ref();
+        let name = search.destination.as_ref();
+        if route.is_none_or(|route| *route == row.route)
+            && name.is_none_or(|name| *name == row.name)
+        {
+            (state.controls.wake)(row.id);
+        }
+    }
+    Ok(())
+}
+
+/// A task of the gate broke.
+pub(super) fn broken() -> Problem {
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "the gate broke off while it worked on this: its log says more",
+    )
+}
+
+/// Lists go from the newest to the oldest, so a delivery is the first one of a part that begins just above its number.
+async fn find(store: &Store, id: DeliveryId) -> Result<DeliveryRow, Problem> {
+    let page = Page {
+        after: Some(id.0.saturating_add(1)),
+        limit: 1,
+    };
+    let rows = store.deliveries(DeliverySearch::default(), page).await?;
+    let row = rows.into_iter().find(|row| row.id == id);
+    row.ok_or_else(|| {
+        Problem::missing(format!(
+            "there is no delivery {id}: it was never here, or retention has removed it"
+        ))
+    })
+}
+
+/// A delivery in a list.
+pub(super) fn delivery(row: DeliveryRow) -> Delivery {
+    Delivery {
+        id: row.id.0,
+        event: row.uid.to_string(),
+        route: row.route.to_string(),
+        destination: row.destination.to_string(),
+        event_id: row.event_id.map(|id| id.to_string()),
+        event_type: row.event_type.map(Into::into),
+        state: row.state.into(),
+        attempts: row.attempts,
+        replay: row.is_replay,
+        created: Moment(row.created_ms),
+        due: row.due_ms.map(Moment),
+        ended: row.ended_ms.map(Moment),
+        last_status: row.last_status,
+        last_error: row.last_error,
+    }
+}
+
+fn attempt(row: AttemptRow) -> Attempt {
+    let (error, error_detail) = row.record.error.unzip();
+    Attempt {
+        number: row.number,
+        started: Moment(row.record.started_ms),
+        duration_ms: row.record.duration_ms,
+        status: row.record.status,
+        error,
+        error_detail,
+        answer: String::from_utf8_lossy(&row.record.answer).into_owned(),
+    }
+}

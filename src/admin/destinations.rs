@@ -1,0 +1,188 @@
+//! `/destinations`: where events go, what waits there, pause and resume. A pause never holds up accepting.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+
+use crate::admin::AdminState;
+use crate::admin::controls::DestinationHealth;
+use crate::admin::input::Named;
+use crate::admin::problem::Problem;
+use crate::admin::wire::{Counts, Destination, Destinations, Health, Moment, ProblemDocument};
+use crate::document::suggest;
+use crate::model::ids::{DestinationName, RouteName};
+use crate::store::Store;
+use crate::store::rows::DestinationRow;
+
+/// All destinations that were ever named
+#[utoipa::path(
+    get, path = "/api/v1/destinations", tag = "destinations", operation_id = "list_destinations",
+    responses(
+        (status = 200, body = Destinations),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn list(
+    State(state): State<Arc<AdminState>>,
+) -> Result<Json<Destinations>, Problem> {
+    let rows = state.store()?.destinations().await?;
+    Ok(Json(shown(&state, rows)))
+}
+
+/// Pauses a destination: nothing is attempted there, and what comes waits
+#[utoipa::path(
+    post, path = "/api/v1/destinations/{route}/{name}/pause", tag = "destinations", operation_id = "pause_destination",
+    params(("route" = String, Path, description = "Its route"), ("name" = String, Path, description = "Its name")),
+    responses(
+        (status = 200, body = Destinations),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn pause(
+    State(state): State<Arc<AdminState>>,
+    Named((route, name)): Named<(String, String)>,
+) -> Result<Json<Destinations>, Problem> {
+    set(&state, &route, Some(&name), true).await
+}
+
+/// Resumes a destination that was paused, or switched off because it answered 410
+#[utoipa::path(
+    post, path = "/api/v1/destinations/{route}/{name}/resume", tag = "destinations", operation_id = "resume_destination",
+    params(("route" = String, Path, description = "Its route"), ("name" = String, Path, description = "Its name")),
+    responses(
+        (status = 200, body = Destinations),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn resume(
+    State(state): State<Arc<AdminState>>,
+    Named((route, name)): Named<(String, String)>,
+) -> Result<Json<Destinations>, Problem> {
+    set(&state, &route, Some(&name), false).await
+}
+
+/// Pauses all destinations of a route
+#[utoipa::path(
+    post, path = "/api/v1/routes/{route}/pause", tag = "destinations", operation_id = "pause_route",
+    params(("route" = String, Path, description = "Its name")),
+    responses(
+        (status = 200, body = Destinations),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn pause_route(
+    State(state): State<Arc<AdminState>>,
+    Named(route): Named<String>,
+) -> Result<Json<Destinations>, Problem> {
+    set(&state, &route, None, true).await
+}
+
+/// Resumes a route that was paused; destinations that were paused by themselves stay so
+#[utoipa::path(
+    post, path = "/api/v1/routes/{route}/resume", tag = "destinations", operation_id = "resume_route",
+    params(("route" = String, Path, description = "Its name")),
+    responses(
+        (status = 200, body = Destinations),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn resume_route(
+    State(state): State<Arc<AdminState>>,
+    Named(route): Named<String>,
+) -> Result<Json<Destinations>, Problem> {
+    set(&state, &route, None, false).await
+}
+
+/// Pauses or resumes, and answers what stands there now.
+async fn set(
+    state: &AdminState,
+    route: &str,
+    name: Option<&str>,
+    is_paused: bool,
+) -> Result<Json<Destinations>, Problem> {
+    let store = state.store()?;
+    let route = RouteName::new(route);
+    let name = name.map(DestinationName::new);
+    if !store.pause(&route, name.as_ref(), is_paused).await? {
+        return Err(unknown(store, &route, name.as_ref()).await?);
+    }
+    let mut rows = store.destinations().await?;
+    rows.retain(|row| row.route == route && name.as_ref().is_none_or(|name| *name == row.name));
+    tracing::info!(
+        route = %route,
+        destination = name.as_ref().map(DestinationName::as_str),
+        is_paused,
+        "an operator paused or resumed"
+    );
+    if !is_paused {
+        for row in &mut rows {
+            if name.is_some() && row.disabled.is_some() {
+                store.disable(row.id, None).await?;
+                row.disabled = None;
+            }
+            (state.controls.wake)(row.id);
+        }
+    }
+    Ok(Json(shown(state, rows)))
+}
+
+/// Says that there is no such name, and which one may be meant.
+async fn unknown(
+    store: &Store,
+    route: &RouteName,
+    name: Option<&DestinationName>,
+) -> Result<Problem, Problem> {
+    let rows = store.destinations().await?;
+    let is_route = rows.iter().any(|row| row.route == *route);
+    let (what, near) = match name.filter(|_| is_route) {
+        Some(name) => {
+            let names = rows.iter().filter(|row| row.route == *route);
+            let names = names.map(|row| row.name.as_str());
+            (
+                format!("route `{route}` has no destination `{name}`"),
+                suggest::nearest(name.as_str(), names),
+            )
+        }
+        None => {
+            let routes = rows.iter().map(|row| row.route.as_str());
+            (
+                format!("no route `{route}` has destinations"),
+                suggest::nearest(route.as_str(), routes),
+            )
+        }
+    };
+    Ok(Problem::missing(match near {
+        Some(near) => format!("{what}: did you mean `{near}`?"),
+        None => what,
+    }))
+}
+
+fn shown(state: &AdminState, rows: Vec<DestinationRow>) -> Destinations {
+    let health = (state.controls.health)();
+    let destinations = rows.into_iter().map(|row| {
+        let health = health.iter().find(|health| health.id == row.id);
+        destination(row, health)
+    });
+    Destinations {
+        destinations: destinations.collect(),
+    }
+}
+
+fn destination(row: DestinationRow, health: Option<&DestinationHealth>) -> Destination {
+    Destination {
+        route: row.route.to_string(),
+        name: row.name.to_string(),
+        paused: row.is_paused,
+        route_paused: row.is_route_paused,
+        disabled: row.disabled,
+        deliveries: Counts::new(row.deliveries),
+        oldest_open: row.oldest_open_ms.map(Moment),
+        health: health.map(|health| Health {
+            breaker: health.breaker.to_owned(),
+            in_flight: health.in_flight,
+            last_success: health.last_success_ms.map(Moment),
+            last_failure: health.last_failure_ms.map(Moment),
+        }),
+    }
+}

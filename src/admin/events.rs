@@ -1,0 +1,157 @@
+//! `/events`: what was accepted.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use data_encoding::{BASE64, HEXLOWER};
+use http::{HeaderName, HeaderValue, Uri, header};
+
+use crate::admin::input::{self, EventFilter, MAX_ROWS, Named, Paging};
+use crate::admin::problem::Problem;
+use crate::admin::wire::{Body, Counts, Event, EventDetail, Events, Moment, ProblemDocument};
+use crate::admin::{AdminState, deliveries, hide};
+use crate::model::ids::RequestId;
+use crate::store::rows::StoredEvent;
+use crate::store::search::{DeliverySearch, EventRow, Page};
+
+/// Events, the newest first
+#[utoipa::path(
+    get, path = "/api/v1/events", tag = "events", operation_id = "list_events",
+    params(EventFilter, Paging),
+    responses(
+        (status = 200, body = Events),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn list(
+    State(state): State<Arc<AdminState>>,
+    uri: Uri,
+) -> Result<Json<Events>, Problem> {
+    let (filter, page) = input::listing::<EventFilter>(&uri)?;
+    let search = filter.search()?;
+    let rows = state.store()?.events(search, input::one_more(page)).await?;
+    let (rows, next) = input::cut(rows, page.limit, |row| row.cursor);
+    Ok(Json(Events {
+        events: rows.into_iter().map(event).collect(),
+        next,
+    }))
+}
+
+/// One event with all but its body
+#[utoipa::path(
+    get, path = "/api/v1/events/{uid}", tag = "events", operation_id = "show_event",
+    params(("uid" = String, Path, description = "Its id in the inbox")),
+    responses(
+        (status = 200, body = EventDetail),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn show(
+    State(state): State<Arc<AdminState>>,
+    Named(uid): Named<String>,
+) -> Result<Json<EventDetail>, Problem> {
+    let uid = input::uid(&uid)?;
+    let event = find(&state, uid).await?;
+    let search = DeliverySearch {
+        uid: Some(uid),
+        ..DeliverySearch::default()
+    };
+    let page = Page {
+        after: None,
+        limit: MAX_ROWS,
+    };
+    let rows = state.store()?.deliveries(search, page).await?;
+    let mut detail = detail(&event);
+    detail.deliveries = rows.into_iter().map(deliveries::delivery).collect();
+    Ok(Json(detail))
+}
+
+/// The body of an event, byte for byte
+#[utoipa::path(
+    get, path = "/api/v1/events/{uid}/body", tag = "events", operation_id = "show_event_body",
+    params(("uid" = String, Path, description = "Its id in the inbox")),
+    responses(
+        (status = 200, body = inline(crate::admin::wire::Raw), content_type = "application/octet-stream"),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn body(
+    State(state): State<Arc<AdminState>>,
+    Named(uid): Named<String>,
+) -> Result<Response, Problem> {
+    let uid = input::uid(&uid)?;
+    let event = find(&state, uid).await?;
+    let Some(body) = event.body else {
+        return Err(Problem::missing(format!(
+            "the body of event `{uid}` was not kept after its deliveries (`keep_body = false` in `[store]`)"
+        )));
+    };
+    let mut answer = body.into_response();
+    let fields: [(HeaderName, String); 3] = [
+        // Whatever a sender wrote is never shown by a browser as if it were a page of the gate.
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{uid}.bin\""),
+        ),
+        (
+            HeaderName::from_static("repr-digest"),
+            format!("sha-256=:{}:", BASE64.encode(&event.digest)),
+        ),
+    ];
+    for (name, value) in fields {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            answer.headers_mut().insert(name, value);
+        }
+    }
+    Ok(answer)
+}
+
+async fn find(state: &AdminState, uid: RequestId) -> Result<StoredEvent, Problem> {
+    state.store()?.event(uid).await?.ok_or_else(|| {
+        Problem::missing(format!(
+            "there is no event `{uid}`: it was never here, or retention has removed it"
+        ))
+    })
+}
+
+/// An event in a list.
+pub(super) fn event(row: EventRow) -> Event {
+    Event {
+        uid: row.uid.to_string(),
+        route: row.route.to_string(),
+        provider: row.provider,
+        event_id: row.event_id.map(|id| id.to_string()),
+        event_type: row.event_type.map(Into::into),
+        webhook_id: row.webhook_id,
+        received: Moment(row.received_ms),
+        body_size: row.body_size,
+        deliveries: Counts::new(row.deliveries),
+    }
+}
+
+fn detail(event: &StoredEvent) -> EventDetail {
+    EventDetail {
+        uid: event.uid.to_string(),
+        route: event.route.to_string(),
+        provider: event.provider.clone(),
+        event_id: event.event_id.as_ref().map(ToString::to_string),
+        event_type: event.event_type.as_deref().map(str::to_owned),
+        webhook_id: event.webhook_id.clone(),
+        received: Moment(event.received_ms),
+        source: event.source.to_string(),
+        tls: event.is_tls,
+        method: event.method.to_string(),
+        target: hide::target(&event.target),
+        host: event.host.clone(),
+        headers: hide::headers(&event.headers),
+        body: Body {
+            is_kept: event.body.is_some(),
+            size: event.body.as_ref().map(|body| body.len() as u64),
+            sha256: HEXLOWER.encode(&event.digest),
+        },
+        deliveries: Vec::new(),
+    }
+}

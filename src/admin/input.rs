@@ -1,0 +1,389 @@
+//! What requests of the admin API say: filters, pages, times, numbers. Every fault names the value and what would be right.
+
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequestParts, Path, Query};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, StatusCode, Uri, header};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use url::form_urlencoded;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::admin::problem::Problem;
+use crate::admin::wire::State;
+use crate::document::value;
+use crate::model::clock;
+use crate::model::delivery::DeliveryId;
+use crate::model::ids::{DestinationName, RequestId, RouteName};
+use crate::store::search::{DeliverySearch, EventSearch, Page};
+
+/// Rows where the request says nothing.
+const DEFAULT_ROWS: u32 = 50;
+
+/// Rows at most: with the one more that tells whether there are others, below the 1,000 that the store gives.
+pub(super) const MAX_ROWS: u32 = 500;
+
+/// Below it a number is one of seconds, from it on one of milliseconds: 1973 in milliseconds, the year 5138 in seconds.
+const FIRST_MILLIS: u64 = 100_000_000_000;
+
+/// What [`parse_time`] takes, in words.
+pub const TIMES: &str = "2026-11-25T08:30:00Z, 2026-11-25, seconds or milliseconds since the epoch, or how long ago (2h, 7d, 1h30m)";
+
+/// Which events. All that is said has to hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, IntoParams, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct EventFilter {
+    /// Of this route.
+    pub route: Option<String>,
+    /// Of this provider.
+    pub provider: Option<String>,
+    /// With this id of the provider, or this `webhook-id`.
+    pub id: Option<String>,
+    /// Of this type; `*` stands for any run of characters.
+    #[serde(rename = "type")]
+    pub event_type: Option<String>,
+    /// With a delivery in this state.
+    pub state: Option<State>,
+    /// Received at this time or later: RFC 3339, seconds or milliseconds since the epoch, a day, or so long ago (`2h`).
+    pub since: Option<String>,
+    /// Received before this time, in the same forms.
+    pub before: Option<String>,
+}
+
+/// Which deliveries. All that is said has to hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, IntoParams, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DeliveryFilter {
+    /// Of this route.
+    pub route: Option<String>,
+    /// For this destination of the route.
+    pub destination: Option<String>,
+    /// Of events of this provider.
+    pub provider: Option<String>,
+    /// Of this event, by its id in the inbox.
+    pub event: Option<String>,
+    /// Of events with this id of the provider, or this `webhook-id`.
+    pub id: Option<String>,
+    /// Of events of this type; `*` stands for any run of characters.
+    #[serde(rename = "type")]
+    pub event_type: Option<String>,
+    /// In this state.
+    pub state: Option<State>,
+    /// Only replays, or none of them.
+    pub replay: Option<bool>,
+    /// Of events that were received at this time or later: RFC 3339, seconds or milliseconds since the epoch, a day, or
+    /// so long ago (`2h`).
+    pub since: Option<String>,
+    /// Of events that were received before this time, in the same forms.
+    pub before: Option<String>,
+}
+
+/// What the path names. As axum's `Path`, with a problem document where it is no text.
+pub(super) struct Named<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let named = Path::<T>::from_request_parts(parts, state).await;
+        let wrong = |_| Problem::bad("the path holds what is no text");
+        named.map(|Path(named)| Self(named)).map_err(wrong)
+    }
+}
+
+/// A part of a list.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Paging {
+    /// Rows at most, from 1 to 500; 50 where nothing is said.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<u32>,
+    /// `next` of the part before.
+    cursor: Option<String>,
+}
+
+/// Deliveries to change, or to replay.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Many {
+    /// Which deliveries.
+    #[serde(default)]
+    pub search: DeliveryFilter,
+    /// Needed where `search` says nothing, so that an empty request does not change everything.
+    #[serde(default)]
+    pub all: bool,
+    /// Only count.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+impl EventFilter {
+    pub(super) fn search(&self) -> Result<EventSearch, Problem> {
+        Ok(EventSearch {
+            route: self.route.as_deref().map(RouteName::new),
+            provider: self.provider.clone(),
+            id: self.id.clone(),
+            event_type: self.event_type.clone(),
+            since_ms: time("since", self.since.as_deref())?,
+            before_ms: time("before", self.before.as_deref())?,
+            state: self.state.map(Into::into),
+        })
+    }
+}
+
+impl DeliveryFilter {
+    pub(super) fn search(&self) -> Result<DeliverySearch, Problem> {
+        let event = EventSearch {
+            route: self.route.as_deref().map(RouteName::new),
+            provider: self.provider.clone(),
+            id: self.id.clone(),
+            event_type: self.event_type.clone(),
+            since_ms: time("since", self.since.as_deref())?,
+            before_ms: time("before", self.before.as_deref())?,
+            state: None,
+        };
+        Ok(DeliverySearch {
+            event,
+            uid: self.event.as_deref().map(uid).transpose()?,
+            destination: self.destination.as_deref().map(DestinationName::new),
+            state: self.state.map(Into::into),
+            is_replay: self.replay,
+        })
+    }
+}
+
+impl Many {
+    /// The search; one that says nothing has to be meant.
+    pub(super) fn search(&self) -> Result<DeliverySearch, Problem> {
+        if self.search == DeliveryFilter::default() && !self.all {
+            return Err(Problem::bad(
+                "`search` says nothing, so all deliveries would be meant: add a filter, or say `\"all\": true`",
+            ));
+        }
+        self.search.search()
+    }
+}
+
+/// The filter and the page of a query.
+pub(super) fn listing<F: DeserializeOwned>(uri: &Uri) -> Result<(F, Page), Problem> {
+    let pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    let mut paging = form_urlencoded::Serializer::new(String::new());
+    let mut filter = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in pairs {
+        let is_paging = matches!(&*name, "limit" | "cursor");
+        let part = if is_paging { &mut paging } else { &mut filter };
+        part.append_pair(&name, &value);
+    }
+    let paging: Paging = query(&paging.finish())?;
+    Ok((query(&filter.finish())?, page(&paging)?))
+}
+
+/// The filter of a query without pages.
+pub(super) fn filter<F: DeserializeOwned>(uri: &Uri) -> Result<F, Problem> {
+    query(uri.query().unwrap_or_default())
+}
+
+fn query<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
+    let uri: Uri = format!("/?{text}")
+        .parse()
+        .map_err(|_| Problem::bad("the query is not one of a URL"))?;
+    match Query::<T>::try_from_uri(&uri) {
+        Ok(Query(value)) => Ok(value),
+        Err(rejection) => Err(Problem::bad(format!(
+            "the query: {}",
+            rejection.body_text()
+        ))),
+    }
+}
+
+fn page(paging: &Paging) -> Result<Page, Problem> {
+    let limit = paging.limit.unwrap_or(DEFAULT_ROWS);
+    if !(1..=MAX_ROWS).contains(&limit) {
+        return Err(Problem::bad(format!(
+            "`limit` is {limit}: from 1 to {MAX_ROWS} rows can be asked for at once"
+        )));
+    }
+    let after = match paging.cursor.as_deref().map(str::parse) {
+        None => None,
+        Some(Ok(after)) => Some(after),
+        Some(Err(_)) => {
+            return Err(Problem::bad(
+                "`cursor` is not one of this gate: take `next` of the answer before",
+            ));
+        }
+    };
+    Ok(Page { after, limit })
+}
+
+/// A list that was asked for with one row more than wanted: the rows, and the cursor of the next part.
+pub(super) fn cut<T>(
+    mut rows: Vec<T>,
+    limit: u32,
+    cursor: impl Fn(&T) -> i64,
+) -> (Vec<T>, Option<String>) {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let is_more = rows.len() > limit;
+    rows.truncate(limit);
+    let last = rows.last().filter(|_| is_more);
+    let next = last.map(|row| cursor(row).to_string());
+    (rows, next)
+}
+
+/// The same page with one row more, for [`cut`].
+pub(super) fn one_more(page: Page) -> Page {
+    Page {
+        after: page.after,
+        limit: page.limit.saturating_add(1),
+    }
+}
+
+/// The JSON document of a body.
+pub(super) fn json<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<T, Problem> {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or("");
+    let media = kind.split(';').next().unwrap_or("").trim();
+    // A page of somebody else can have a browser send other types without asking first.
+    if !media.eq_ignore_ascii_case("application/json") {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "this takes a JSON document: send `Content-Type: application/json`",
+        ));
+    }
+    let body = body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
+    serde_json::from_slice(&body).map_err(|err| Problem::bad(format!("the JSON document: {err}")))
+}
+
+/// The id of an event in the inbox.
+pub(super) fn uid(text: &str) -> Result<RequestId, Problem> {
+    RequestId::parse(text).ok_or_else(|| {
+        Problem::bad(format!(
+            "`{text}` is not the id of an event in the inbox, which looks like 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12: the \
+             provider's id is looked for with `id=`"
+        ))
+    })
+}
+
+/// The number of a delivery.
+pub(super) fn delivery_id(text: &str) -> Result<DeliveryId, Problem> {
+    match text.parse() {
+        Ok(id) => Ok(DeliveryId(id)),
+        Err(_) => Err(Problem::bad(format!(
+            "`{text}` is not the number of a delivery"
+        ))),
+    }
+}
+
+fn time(name: &str, text: Option<&str>) -> Result<Option<i64>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    match parse_time(text, clock::Now::read().unix_ms) {
+        Some(time) => Ok(Some(time)),
+        None => Err(Problem::bad(format!(
+            "`{name}` is `{text}`, which is no time: use {TIMES}"
+        ))),
+    }
+}
+
+/// Reads a time as the filters take it. Milliseconds since the epoch.
+#[must_use]
+pub fn parse_time(text: &str, now_ms: i64) -> Option<i64> {
+    if let Ok(number) = text.parse::<i64>() {
+        let is_millis = number.unsigned_abs() >= FIRST_MILLIS;
+        return Some(if is_millis {
+            number
+        } else {
+            number.saturating_mul(1000)
+        });
+    }
+    if let Some(ago) = value::parse_duration(text) {
+        let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+        return Some(now_ms.saturating_sub(ago));
+    }
+    if let Some(second) = clock::day_start(text).filter(|_| text.len() == 10) {
+        return Some(second.saturating_mul(1000));
+    }
+    let time: Timestamp = text.parse().ok()?;
+    Some(time.as_millisecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_764_000_000_000;
+
+    #[test]
+    fn times_in_every_form() {
+        for (text, expected) in [
+            ("2h", Some(NOW - 7_200_000)),
+            ("1d12h", Some(NOW - 129_600_000)),
+            ("1763999000", Some(1_763_999_000_000)),
+            ("1763999000123", Some(1_763_999_000_123)),
+            ("0", Some(0)),
+            ("2025-11-24", Some(1_763_942_400_000)),
+            ("2025-11-24T16:00:00Z", Some(1_764_000_000_000)),
+            ("2025-11-24T17:00:00+01:00", Some(1_764_000_000_000)),
+            ("2025-11-24T16:00:00", None),
+            ("yesterday", None),
+            ("", None),
+            ("2 h", None),
+        ] {
+            assert_eq!(parse_time(text, NOW), expected, "{text}");
+        }
+    }
+
+    fn listed(query: &str) -> Result<(DeliveryFilter, Page), String> {
+        let uri: Uri = format!("/api/v1/deliveries?{query}").parse().unwrap();
+        listing(&uri).map_err(|problem| problem.detail().to_owned())
+    }
+
+    #[test]
+    fn a_query_is_read_whole_or_refused() {
+        let (filter, page) =
+            listed("type=push.%2A&replay=true&state=dead&limit=7&cursor=9").unwrap();
+        assert_eq!(filter.event_type.as_deref(), Some("push.*"));
+        assert_eq!(
+            (filter.replay, filter.state),
+            (Some(true), Some(State::Dead))
+        );
+        assert_eq!((page.limit, page.after), (7, Some(9)));
+        for (query, part) in [
+            ("statr=dead", "unknown field `statr`"),
+            ("state=ded", "unknown variant `ded`"),
+            ("state=dead&state=dead", "duplicate field `state`"),
+            ("limit=0", "from 1 to 500 rows"),
+            ("limit=x", "limit"),
+            ("cursor=x", "take `next`"),
+        ] {
+            let fault = listed(query).unwrap_err();
+            assert!(fault.contains(part), "{query}: {fault}");
+        }
+        let filter = listed("event=evt_1").unwrap().0;
+        assert!(filter.search().unwrap_err().detail().contains("with `id=`"));
+        let filter = listed("since=soon").unwrap().0;
+        assert!(
+            filter
+                .search()
+                .unwrap_err()
+                .detail()
+                .contains("`since` is `soon`")
+        );
+    }
+
+    #[test]
+    fn a_search_for_everything_has_to_be_meant() {
+        let mut many = Many::default();
+        assert!(many.search().is_err());
+        many.all = true;
+        assert!(many.search().is_ok());
+        let some: Many = serde_json::from_str("{\"search\":{\"state\":\"dead\"}}").unwrap();
+        assert!(some.search().is_ok());
+    }
+}

@@ -1,0 +1,150 @@
+//! Unix sockets on which apps of this machine post events: one for each route that has `socket`. Bound at the start; the
+//! kernel says who connects, before a byte is read.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{AdminListener, SocketFile};
+use crate::app::StartError;
+use crate::config::model::{AdminListen, Config};
+use crate::model::ids::RouteName;
+use crate::model::source::Source;
+use crate::pipeline::{Generation, Pipeline};
+
+/// Connections to one socket at the same time: apps of one machine.
+const MAX_CONNECTIONS: usize = 256;
+
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+const MAX_HEAD: usize = 16 * 1024;
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A bound socket of a route.
+pub(super) struct LocalListener {
+    route: RouteName,
+    listener: UnixListener,
+    _file: SocketFile,
+}
+
+/// Where a socket is.
+pub(super) fn paths(config: &Config) -> Vec<PathBuf> {
+    let sockets = config
+        .routes
+        .iter()
+        .filter_map(|route| route.socket.as_ref());
+    sockets.map(|socket| socket.path.clone()).collect()
+}
+
+/// Binds the socket of each route that has one. Everybody may connect; who may post is decided by user.
+pub(super) fn bind(config: &Config) -> Result<Vec<LocalListener>, StartError> {
+    let mut listeners = Vec::new();
+    for route in &config.routes {
+        let Some(socket) = &route.socket else {
+            continue;
+        };
+        let bound = AdminListener::bind(&AdminListen::Unix(socket.path.clone()));
+        let (listener, file) = bound
+            .map_err(StartError::Admin)?
+            .into_unix()
+            .ok_or(StartError::NoListener)?;
+        let open = std::fs::Permissions::from_mode(0o666);
+        let widened = std::fs::set_permissions(&socket.path, open);
+        widened.map_err(StartError::Adopt)?;
+        listeners.push(LocalListener {
+            route: route.name.clone(),
+            listener,
+            _file: file,
+        });
+    }
+    Ok(listeners)
+}
+
+/// Takes connections until the drain begins; requests that have begun are finished.
+pub(super) async fn serve(
+    local: LocalListener,
+    generation: Arc<ArcSwap<Generation>>,
+    pipeline: Arc<Pipeline>,
+    tracker: TaskTracker,
+    drain: CancellationToken,
+) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            () = drain.cancelled() => return,
+            accepted = local.listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        // Whoever the kernel does not name is nobody.
+        let Some(user) = stream.peer_cred().ok().map(|peer| peer.uid()) else {
+            continue;
+        };
+        // Where all slots are taken the connection is closed at once.
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            continue;
+        };
+        let route = local.route.clone();
+        let (generation, pipeline) = (Arc::clone(&generation), Arc::clone(&pipeline));
+        let drain = drain.clone();
+        tracker.spawn(async move {
+            converse(stream, user, route, generation, pipeline, drain).await;
+            drop(slot);
+        });
+    }
+}
+
+async fn converse(
+    stream: UnixStream,
+    user: u32,
+    route: RouteName,
+    generation: Arc<ArcSwap<Generation>>,
+    pipeline: Arc<Pipeline>,
+    drain: CancellationToken,
+) {
+    let source = Source {
+        ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+        is_tls: false,
+    };
+    let service = service_fn(move |request| {
+        let (generation, pipeline) = (generation.load_full(), Arc::clone(&pipeline));
+        let route = route.clone();
+        async move {
+            let answer = pipeline
+                .serve_user(generation, (&route, user), request, source)
+                .await;
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = drain.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    // Whoever breaks off has no answer; that concerns nobody else.
+    drop(ended);
+}

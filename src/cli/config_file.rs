@@ -1,0 +1,125 @@
+//! The few values of a config file that commands need beside a running gate. The whole need not load here: its secrets may
+//! be for the service only (`{ credential = ... }`), and a gate runs on the config that it has loaded.
+//!
+//! No message here holds the text of a secret.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+use zeroize::Zeroizing;
+
+use crate::cli::failure::Failure;
+use crate::model::secret::Secret;
+
+/// A config, and no other file by mistake.
+const MAX_FILE: u64 = 8 << 20;
+
+/// Where systemd puts the credentials of the service, and where they are before.
+const CREDENTIALS: [&str; 2] = ["/run/credentials/hookgate.service", "/etc/credstore"];
+
+/// A config file that is TOML.
+pub(super) struct ConfigFile {
+    path: PathBuf,
+    root: Table,
+}
+
+impl ConfigFile {
+    /// Reads the file.
+    pub(super) fn load(path: &Path) -> Result<Self, Failure> {
+        let doing = format!("reading the config `{}`", path.display());
+        let failed = |err: std::io::Error| {
+            Failure::usage(err.to_string())
+                .doing(&doing)
+                .help("check the path, and who may read the file")
+        };
+        let length = fs::metadata(path).map_err(failed)?.len();
+        if length > MAX_FILE {
+            return Err(Failure::usage("it is larger than 8 MiB").doing(&doing));
+        }
+        let text = fs::read_to_string(path).map_err(failed)?;
+        let root = text.parse().map_err(|_| {
+            Failure::usage("it is not TOML").doing(&doing).help(format!(
+                "`hookgate check --config {}` shows where",
+                path.display()
+            ))
+        })?;
+        let path = path.to_owned();
+        Ok(Self { path, root })
+    }
+
+    fn value(&self, section: &str, key: &str) -> Option<&Value> {
+        self.root.get(section)?.get(key)
+    }
+
+    /// A text of a section.
+    pub(super) fn text(&self, section: &str, key: &str) -> Option<&str> {
+        self.value(section, key)?.as_str()
+    }
+
+    /// A path as the config has it: relative to the config's folder.
+    pub(super) fn resolve(&self, path: &str) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    /// The secrets of a key: one, a list, or none.
+    pub(super) fn secrets(&self, section: &str, key: &str) -> Result<Vec<Secret>, Failure> {
+        let one = |value| {
+            self.secret(value).map_err(|failure| {
+                failure.doing(&format!(
+                    "reading `{key}` of `[{section}]` in `{}`",
+                    self.path.display()
+                ))
+            })
+        };
+        match self.value(section, key) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(values)) => values.iter().map(one).collect(),
+            Some(value) => Ok(vec![one(value)?]),
+        }
+    }
+
+    fn secret(&self, value: &Value) -> Result<Secret, Failure> {
+        if let Some(text) = value.as_str() {
+            return Ok(Secret::new(text.as_bytes().to_vec()));
+        }
+        let named = |key| value.get(key).and_then(Value::as_str);
+        if let Some(name) = named("env") {
+            let text = env::var_os(name).ok_or_else(|| {
+                Failure::usage(format!("the environment variable `{name}` is not set here"))
+            })?;
+            return Ok(Secret::new(text.into_encoded_bytes()));
+        }
+        if let Some(path) = named("file") {
+            return read_secret(&self.resolve(path));
+        }
+        let Some(name) = named("credential").filter(|name| !name.contains('/')) else {
+            return Err(Failure::usage(
+                "it is neither a text nor `{ env }`, `{ file }` or `{ credential }`",
+            ));
+        };
+        let given = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let folders = given.into_iter().chain(CREDENTIALS.map(PathBuf::from));
+        let mut paths = folders.map(|folder| folder.join(name));
+        match paths.find(|path| path.exists()) {
+            Some(path) => read_secret(&path),
+            None => Err(Failure::usage(format!(
+                "the credential `{name}` is in none of the folders of systemd, or they may not be read"
+            ))
+            .help("run this as root, for example with `sudo`")),
+        }
+    }
+}
+
+/// Reads a secret from a file, without the line end that editors leave.
+pub(super) fn read_secret(path: &Path) -> Result<Secret, Failure> {
+    let bytes = fs::read(path).map_err(|err| {
+        Failure::usage(format!("cannot read `{}`: {err}", path.display()))
+            .help("check the path, and who may read the file")
+    })?;
+    let bytes = Zeroizing::new(bytes);
+    let secret = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
+    Ok(Secret::new(secret.to_vec()))
+}

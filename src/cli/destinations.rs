@@ -1,0 +1,244 @@
+//! `hookgate destinations`: where events go, what waits there, pause and resume.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use comfy_table::{Cell, Color};
+
+use crate::admin::wire::{Destination, Destinations};
+use crate::cli::admin_client::{AdminClient, segment};
+use crate::cli::ask::block_on;
+use crate::cli::door::Door;
+use crate::cli::failure::{self, Failure};
+use crate::cli::output::{clean, lines, list, print, print_json};
+use crate::cli::times;
+
+/// What can be done with destinations.
+#[derive(Subcommand)]
+pub(super) enum DestinationsCommand {
+    /// List destinations: how they do, and what waits there
+    #[command(after_help = "Examples:\n  \
+            hookgate destinations list\n  \
+            hookgate destinations list --json | jq '.destinations[] | select(.deliveries.dead > 0)'\n\n\
+            Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+    List(List),
+    /// Attempt nothing there; events are accepted and wait
+    #[command(after_help = "Examples:\n  \
+            hookgate destinations pause github/ci                      one\n  \
+            hookgate destinations pause --route github                 all of a route\n\n\
+            A pause outlives a restart of the gate.\n\n\
+            Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+    Pause(Set),
+    /// Go on after a pause, or after a destination was switched off because it answered 410
+    #[command(after_help = "Examples:\n  \
+            hookgate destinations resume github/ci                     one\n  \
+            hookgate destinations resume --route github                the route; those paused by name stay so\n\n\
+            Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+    Resume(Set),
+}
+
+#[derive(Args)]
+pub(super) struct List {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    /// Only those of this route
+    #[arg(long, value_name = "ROUTE")]
+    route: Option<String>,
+    #[command(flatten)]
+    door: Door,
+}
+
+#[derive(Args)]
+#[group(id = "which", required = true, multiple = false, args = ["destination", "route"])]
+pub(super) struct Set {
+    /// The destination, as the list has it: `ROUTE/NAME`
+    #[arg(value_name = "ROUTE/NAME")]
+    destination: Option<String>,
+    /// All destinations of this route
+    #[arg(long, value_name = "ROUTE")]
+    route: Option<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    door: Door,
+}
+
+/// Runs one of them.
+pub(super) fn run(command: DestinationsCommand) -> ExitCode {
+    failure::end(match command {
+        DestinationsCommand::List(arguments) => arguments
+            .door
+            .client()
+            .and_then(|client| block_on(list_all(&client, &arguments))),
+        DestinationsCommand::Pause(arguments) => set(&arguments, "pause"),
+        DestinationsCommand::Resume(arguments) => set(&arguments, "resume"),
+    })
+}
+
+async fn list_all(client: &AdminClient, arguments: &List) -> Result<(), Failure> {
+    let path = "/api/v1/destinations";
+    let mut answer: Destinations = client.get("listing destinations", path).await?;
+    if let Some(route) = &arguments.route {
+        answer.destinations.retain(|one| one.route == *route);
+    }
+    show(&answer, arguments.json);
+    Ok(())
+}
+
+fn set(arguments: &Set, verb: &str) -> Result<(), Failure> {
+    let (path, what) = match (&arguments.destination, &arguments.route) {
+        (Some(destination), _) => {
+            let Some((route, name)) = destination.split_once('/') else {
+                return Err(Failure::usage(format!("`{destination}` names no destination")).help(
+                    format!(
+                        "`ROUTE/NAME` as in `hookgate destinations list`, or `--route {destination}` for all of a route"
+                    ),
+                ));
+            };
+            (
+                format!(
+                    "/api/v1/destinations/{}/{}/{verb}",
+                    segment(route),
+                    segment(name)
+                ),
+                format!("destination `{destination}`"),
+            )
+        }
+        (None, route) => {
+            let route = route.as_deref().unwrap_or_default();
+            (
+                format!("/api/v1/routes/{}/{verb}", segment(route)),
+                format!("route `{route}`"),
+            )
+        }
+    };
+    let doing = match verb {
+        "pause" => format!("pausing {what}"),
+        _ => format!("resuming {what}"),
+    };
+    let client = arguments.door.client()?;
+    let answer: Destinations = block_on(client.post(&doing, &path))?;
+    show(&answer, arguments.json);
+    Ok(())
+}
+
+fn show(answer: &Destinations, json: bool) {
+    if json {
+        print_json(answer);
+    } else {
+        print(&table(&answer.destinations));
+    }
+}
+
+const HEADER: [&str; 9] = [
+    "DESTINATION",
+    "STATE",
+    "BREAKER",
+    "OPEN",
+    "IN FLIGHT",
+    "DEAD",
+    "OLDEST OPEN",
+    "LAST SUCCESS",
+    "LAST FAILURE",
+];
+
+fn table(destinations: &[Destination]) -> String {
+    if destinations.is_empty() {
+        return "there is no destination\n".to_owned();
+    }
+    let mut table = list(&HEADER);
+    for one in destinations {
+        let health = one.health.as_ref();
+        let breaker = health.map_or("-", |health| &*health.breaker);
+        let dead = Cell::new(up_to(one.deliveries.dead));
+        table.add_row(vec![
+            Cell::new(clean(&format!("{}/{}", one.route, one.name))),
+            state(one),
+            match breaker {
+                "open" => Cell::new(breaker).fg(Color::Red),
+                _ => Cell::new(breaker.replace('_', " ")),
+            },
+            Cell::new(one.deliveries.open()),
+            Cell::new(one.deliveries.in_flight),
+            match one.deliveries.dead {
+                0 => dead,
+                _ => dead.fg(Color::Red),
+            },
+            Cell::new(times::relative_or_dash(one.oldest_open)),
+            Cell::new(times::relative_or_dash(
+                health.and_then(|health| health.last_success),
+            )),
+            Cell::new(times::relative_or_dash(
+                health.and_then(|health| health.last_failure),
+            )),
+        ]);
+    }
+    lines(table)
+}
+
+/// Those that have ended are counted so far only.
+fn up_to(count: u64) -> String {
+    match count {
+        0..1000 => count.to_string(),
+        _ => "1000 or more".to_owned(),
+    }
+}
+
+fn state(one: &Destination) -> Cell {
+    match (&one.disabled, one.paused, one.route_paused) {
+        (Some(why), _, _) => Cell::new(clean(&format!("off: {why}"))).fg(Color::Red),
+        (None, true, _) => Cell::new("paused").fg(Color::Yellow),
+        (None, false, true) => Cell::new("route paused").fg(Color::Yellow),
+        _ if one.health.is_none() => Cell::new("not in the config"),
+        _ => Cell::new("active").fg(Color::Green),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::wire::Health;
+    use crate::cli::testing::{WHEN, counts, plain};
+
+    #[test]
+    fn a_list_tells_how_destinations_do() {
+        let health = Health {
+            breaker: "half_open".to_owned(),
+            in_flight: 0,
+            last_success: Some(WHEN),
+            last_failure: None,
+        };
+        let active = Destination {
+            route: "github".to_owned(),
+            name: "ci".to_owned(),
+            paused: false,
+            route_paused: false,
+            disabled: None,
+            deliveries: counts(7, 1000),
+            oldest_open: None,
+            health: Some(health),
+        };
+        let with = |change: fn(&mut Destination)| {
+            let mut changed = active.clone();
+            change(&mut changed);
+            changed
+        };
+        let rows = [
+            active.clone(),
+            with(|one| one.paused = true),
+            with(|one| one.route_paused = true),
+            with(|one| one.disabled = Some("it answered 410".to_owned())),
+            with(|one| one.health = None),
+        ];
+        let expected = "DESTINATION STATE BREAKER OPEN IN FLIGHT DEAD OLDEST OPEN LAST SUCCESS LAST FAILURE\n\
+            github/ci active half open 0 0 1000 or more - AGE ago -\n\
+            github/ci paused half open 0 0 1000 or more - AGE ago -\n\
+            github/ci route paused half open 0 0 1000 or more - AGE ago -\n\
+            github/ci off: it answered 410 half open 0 0 1000 or more - AGE ago -\n\
+            github/ci not in the config - 0 0 1000 or more - - -\n";
+        assert_eq!(plain(&table(&rows)), expected);
+        assert_eq!(table(&[]), "there is no destination\n");
+    }
+}

@@ -1,0 +1,403 @@
+//! `hookgate events`: what the inbox has accepted, read from a running gate.
+
+use std::io::{IsTerminal, Write};
+use std::pin::pin;
+use std::process::ExitCode;
+
+use bytes::Bytes;
+use clap::{Args, Subcommand};
+
+use crate::admin::wire::{Counts, Event, EventDetail, Events};
+use crate::cli::admin_client::{AdminClient, segment, with_query};
+use crate::cli::ask::block_on;
+use crate::cli::deliveries;
+use crate::cli::door::Door;
+use crate::cli::failure::{self, Failure};
+use crate::cli::filters::{self, EventFilters, Paging};
+use crate::cli::output::{
+    FAINT, STRONG, clean, clean_or_dash, lines, list, print, print_json, styled,
+};
+use crate::cli::times;
+
+/// What can be done with events.
+#[derive(Subcommand)]
+pub(super) enum EventsCommand {
+    /// List events, the newest first
+    #[command(after_help = "Examples:\n  \
+            hookgate events list                                       the newest 50\n  \
+            hookgate events list --route stripe --since 2h             of the last two hours\n  \
+            hookgate events list --state dead --all                    all that have a dead letter\n  \
+            hookgate events list --type 'invoice.*' --json             for a program\n\n\
+            Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+    List(List),
+    /// Show one event: where it came from, its headers, its deliveries
+    #[command(after_help = "Examples:\n  \
+            hookgate events show 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12\n  \
+            hookgate events show 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12 --body > body.json\n\n\
+            Values of headers that may be secrets of the sender are never shown.\n\n\
+            Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+    Show(Show),
+    /// Show events as they are accepted, until Ctrl-C
+    #[command(after_help = "Examples:\n  \
+            hookgate events tail\n  \
+            hookgate events tail --route github --since 10m            begin with the last ten minutes\n  \
+            hookgate events tail --json | jq -r .type                  one JSON document a line\n\n\
+            Exit codes: 0 ended, 1 failed, 2 wrong usage.")]
+    Tail(Tail),
+}
+
+#[derive(Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    paging: Paging,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    filters: EventFilters,
+    #[command(flatten)]
+    door: Door,
+}
+
+#[derive(Args)]
+pub(super) struct Show {
+    /// Its id in the inbox, as the list has it
+    uid: String,
+    /// Print one JSON document
+    #[arg(long, conflicts_with = "body")]
+    json: bool,
+    /// Print the body, byte for byte, and nothing else
+    #[arg(long)]
+    body: bool,
+    #[command(flatten)]
+    door: Door,
+}
+
+#[derive(Args)]
+pub(super) struct Tail {
+    /// Print one JSON document a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    filters: EventFilters,
+    #[command(flatten)]
+    door: Door,
+}
+
+/// Runs one of them.
+pub(super) fn run(command: EventsCommand) -> ExitCode {
+    failure::end(match command {
+        EventsCommand::List(arguments) => arguments
+            .door
+            .client()
+            .and_then(|client| block_on(list_events(&client, &arguments))),
+        EventsCommand::Show(arguments) => arguments
+            .door
+            .client()
+            .and_then(|client| block_on(show(&client, &arguments))),
+        EventsCommand::Tail(arguments) => arguments
+            .door
+            .client()
+            .and_then(|client| block_on(tail(&client, &arguments))),
+    })
+}
+
+async fn list_events(client: &AdminClient, arguments: &List) -> Result<(), Failure> {
+    let mut left = arguments.paging.wanted();
+    let mut cursor = None;
+    let mut whole = Vec::new();
+    let mut is_first = true;
+    loop {
+        let pairs = filters::part(arguments.filters.pairs(), left, cursor);
+        let path = with_query("/api/v1/events", &pairs);
+        let Events { events, next } = client.get("listing events", &path).await?;
+        left = left.saturating_sub(events.len() as u64);
+        cursor = next;
+        let is_last = cursor.is_none() || left == 0;
+        if arguments.json {
+            whole.extend(events);
+        } else if !print(&table(&events, is_first)) {
+            return Ok(());
+        }
+        is_first = false;
+        if is_last {
+            break;
+        }
+    }
+    if arguments.json {
+        print_json(&Events {
+            events: whole,
+            next: cursor,
+        });
+    } else if cursor.is_some() {
+        print(&styled(
+            FAINT,
+            "\nthere are more: `--all` or `--limit` shows them\n",
+        ));
+    }
+    Ok(())
+}
+
+const HEADER: [&str; 7] = [
+    "RECEIVED",
+    "AGE",
+    "EVENT",
+    "ROUTE",
+    "TYPE",
+    "PROVIDER'S ID",
+    "DELIVERIES",
+];
+
+fn table(events: &[Event], is_first: bool) -> String {
+    if events.is_empty() && is_first {
+        return "no event matches\n".to_owned();
+    }
+    let mut table = list(match is_first {
+        true => &HEADER,
+        false => &[],
+    });
+    for event in events {
+        table.add_row(row(event));
+    }
+    lines(table)
+}
+
+fn row(event: &Event) -> [String; 7] {
+    [
+        times::exact(event.received),
+        times::relative(event.received),
+        event.uid.clone(),
+        clean(&event.route),
+        clean_or_dash(event.event_type.as_deref()),
+        clean_or_dash(event.event_id.as_deref()),
+        counts(&event.deliveries),
+    ]
+}
+
+/// `2 delivered, 1 dead`; a dash where there is none.
+pub(super) fn counts(counts: &Counts) -> String {
+    let some = counts.words().into_iter().filter(|(_, count)| *count > 0);
+    let some: Vec<_> = some
+        .map(|(word, count)| format!("{count} {word}"))
+        .collect();
+    match some.is_empty() {
+        true => "-".to_owned(),
+        false => some.join(", "),
+    }
+}
+
+async fn show(client: &AdminClient, arguments: &Show) -> Result<(), Failure> {
+    let doing = format!("showing event `{}`", arguments.uid);
+    let path = format!("/api/v1/events/{}", segment(&arguments.uid));
+    if arguments.body {
+        let body = client.bytes(&doing, &format!("{path}/body")).await?;
+        return write_body(&body).map_err(|failure| failure.doing(&doing));
+    }
+    let event: EventDetail = client.get(&doing, &path).await?;
+    if arguments.json {
+        print_json(&event);
+    } else {
+        print(&text(&event));
+    }
+    Ok(())
+}
+
+/// A terminal gets no byte that it would act on.
+fn write_body(body: &Bytes) -> Result<(), Failure> {
+    let mut out = std::io::stdout();
+    if !out.is_terminal() {
+        let _ = out.write_all(body).and_then(|()| out.flush());
+        return Ok(());
+    }
+    let text = std::str::from_utf8(body).map_err(|_| {
+        Failure::new("the body is no text").help("send it to a file or a program: `--body > FILE`")
+    })?;
+    let shown = text.lines().map(|line| clean(&line.replace('\t', "    ")));
+    for line in shown {
+        print(&format!("{line}\n"));
+    }
+    Ok(())
+}
+
+fn text(event: &EventDetail) -> String {
+    let body = match (event.body.is_kept, event.body.size) {
+        (true, Some(size)) => format!("{size} bytes; `--body` prints it"),
+        _ => "not kept after its deliveries".to_owned(),
+    };
+    let over = if event.tls { "over TLS" } else { "without TLS" };
+    let host = clean_or_dash(event.host.as_deref());
+    let facts = [
+        ("event", event.uid.clone()),
+        ("route", clean(&event.route)),
+        ("provider", clean(&event.provider)),
+        ("type", clean_or_dash(event.event_type.as_deref())),
+        ("provider's id", clean_or_dash(event.event_id.as_deref())),
+        ("webhook-id", clean(&event.webhook_id)),
+        ("received", times::both(event.received)),
+        ("from", format!("{} {over}", event.source)),
+        (
+            "request",
+            format!("{} {}", event.method, clean(&event.target)),
+        ),
+        ("host", host),
+        ("body", body),
+        ("sha-256", event.body.sha256.clone()),
+    ];
+    let mut out = deliveries::facts(&facts);
+    out.push_str(&format!("\n{}\n", styled(STRONG, "Headers")));
+    for header in &event.headers {
+        let value = match &header.value {
+            Some(value) => clean(value),
+            None => styled(FAINT, "(not shown: it may be a secret)"),
+        };
+        out.push_str(&format!("  {}: {value}\n", header.name));
+    }
+    out.push_str(&format!("\n{}\n", styled(STRONG, "Deliveries")));
+    out.push_str(&deliveries::table(&event.deliveries, true));
+    out
+}
+
+async fn tail(client: &AdminClient, arguments: &Tail) -> Result<(), Failure> {
+    let doing = "following events";
+    let path = with_query("/api/v1/events/tail", &arguments.filters.pairs());
+    let mut tail = client.lines(doing, &path).await?;
+    if !arguments.json {
+        anstream::eprintln!("{}", styled(FAINT, "waiting for events; Ctrl-C ends it"));
+    }
+    let mut ended = pin!(tokio::signal::ctrl_c());
+    loop {
+        let line = tokio::select! {
+            line = tail.next() => line.map_err(|failure| failure.doing(doing))?,
+            _ = &mut ended => return Ok(()),
+        };
+        let Some(line) = line else {
+            return Err(Failure::new("the gate has ended it")
+                .doing(doing)
+                .help("it stops, or its store failed: its log says which"));
+        };
+        let text = String::from_utf8_lossy(&line);
+        let shown = match arguments.json {
+            true => format!("{text}\n"),
+            false => tail_line(&text),
+        };
+        if !print(&shown) {
+            return Ok(());
+        }
+    }
+}
+
+fn tail_line(line: &str) -> String {
+    match serde_json::from_str::<Event>(line) {
+        Ok(event) => {
+            let [received, _, uid, route, event_type, id, _] = row(&event);
+            format!(
+                "{} {uid} {} {event_type} {id} {} bytes, {}\n",
+                styled(FAINT, &received),
+                styled(STRONG, &route),
+                event.body_size,
+                deliveries_made(&event.deliveries),
+            )
+        }
+        Err(_) => styled(
+            FAINT,
+            "more events came than can be shown; `hookgate events list` has them\n",
+        ),
+    }
+}
+
+fn deliveries_made(counts: &Counts) -> String {
+    let all = counts.words().into_iter().map(|(_, count)| count).sum();
+    crate::cli::ask::deliveries(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::wire::{Body, Header, State};
+    use crate::cli::testing::{self, UID, WHEN, delivery, plain};
+
+    fn event(event_type: &str) -> Event {
+        Event {
+            uid: UID.to_owned(),
+            route: "github".to_owned(),
+            provider: "github".to_owned(),
+            event_id: None,
+            event_type: Some(event_type.to_owned()),
+            webhook_id: "msg_1".to_owned(),
+            received: WHEN,
+            body_size: 17,
+            deliveries: testing::counts(2, 1),
+        }
+    }
+
+    #[test]
+    fn a_list_has_one_line_for_each() {
+        // What a sender wrote moves no cursor.
+        let shown = plain(&table(&[event("push"), event("a\u{1b}[2Jb")], true));
+        let expected = format!(
+            "RECEIVED AGE EVENT ROUTE TYPE PROVIDER'S ID DELIVERIES\n\
+             2025-11-24 16:00:00Z AGE ago {UID} github push - 2 delivered, 1 dead\n\
+             2025-11-24 16:00:00Z AGE ago {UID} github a\\u{{1b}}[2Jb - 2 delivered, 1 dead\n"
+        );
+        assert_eq!(shown, expected);
+        assert_eq!(plain(&table(&[], true)), "no event matches\n");
+        assert_eq!(table(&[], false).trim(), "");
+    }
+
+    #[test]
+    fn a_part_that_follows_has_no_header() {
+        let shown = plain(&table(&[event("push")], false));
+        assert!(shown.starts_with("2025-11-24"), "{shown}");
+    }
+
+    #[test]
+    fn lines_of_a_tail() {
+        let line = serde_json::to_string(&event("push")).unwrap();
+        let expected = format!("2025-11-24 16:00:00Z {UID} github push - 17 bytes, 3 deliveries\n");
+        assert_eq!(plain(&tail_line(&line)), expected);
+        let missed = plain(&tail_line("{\"missed\":true}"));
+        assert!(missed.starts_with("more events came"), "{missed}");
+    }
+
+    #[test]
+    fn one_event_is_shown_whole() {
+        let header = |name: &str, value: Option<&str>| Header {
+            name: name.to_owned(),
+            value: value.map(str::to_owned),
+        };
+        let event = EventDetail {
+            uid: UID.to_owned(),
+            route: "github".to_owned(),
+            provider: "github".to_owned(),
+            event_id: Some("evt_1".to_owned()),
+            event_type: None,
+            webhook_id: "msg_1".to_owned(),
+            received: WHEN,
+            source: "192.0.2.7".to_owned(),
+            tls: true,
+            method: "POST".to_owned(),
+            target: "/github".to_owned(),
+            host: None,
+            headers: vec![
+                header("content-type", Some("application/json")),
+                header("authorization", None),
+            ],
+            body: Body {
+                is_kept: true,
+                size: Some(17),
+                sha256: "07".repeat(32),
+            },
+            deliveries: vec![delivery(1, State::Dead)],
+        };
+        let expected = format!(
+            "event {UID}\nroute github\nprovider github\ntype -\nprovider's id evt_1\nwebhook-id msg_1\n\
+             received 2025-11-24 16:00:00Z (AGE ago)\nfrom 192.0.2.7 over TLS\nrequest POST /github\nhost -\n\
+             body 17 bytes; `--body` prints it\nsha-256 {}\n\nHeaders\n  content-type: application/json\n  \
+             authorization: (not shown: it may be a secret)\n\nDeliveries\n\
+             ID CREATED AGE DESTINATION TYPE STATE ATTEMPTS LAST ATTEMPT\n\
+             1 2025-11-24 16:00:00Z AGE ago github/ci push dead 2 503 status\n",
+            "07".repeat(32)
+        );
+        assert_eq!(plain(&text(&event)), expected);
+    }
+}

@@ -1,0 +1,93 @@
+//! What the tests of commands over the inbox share: rows, and text without what differs from run to run.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tracing::Level;
+
+use crate::admin::wire::{Counts, Delivery, Moment, State};
+use crate::admin::{AdminListener, AdminState, Controls, serve};
+use crate::config::model::AdminListen;
+use crate::model::secret::Secret;
+use crate::record::Recorder;
+use crate::record::line::Encoding;
+use crate::record::log::Logger;
+
+/// 2025-11-24, 16:00 in UTC.
+pub(super) const WHEN: Moment = Moment(1_764_000_000_000);
+
+pub(super) const UID: &str = "0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12";
+
+pub(super) fn counts(delivered: u64, dead: u64) -> Counts {
+    Counts {
+        delivered,
+        dead,
+        ..Counts::default()
+    }
+}
+
+pub(super) fn delivery(id: i64, state: State) -> Delivery {
+    Delivery {
+        id,
+        event: UID.to_owned(),
+        route: "github".to_owned(),
+        destination: "ci".to_owned(),
+        event_id: Some("72d3162e-cc78-11e3-81ab-4c9367dc0958".to_owned()),
+        event_type: Some("push".to_owned()),
+        state,
+        attempts: 2,
+        replay: id == 2,
+        created: WHEN,
+        due: None,
+        ended: Some(WHEN),
+        last_status: Some(503),
+        last_error: Some("status".to_owned()),
+    }
+}
+
+/// The text without colours, with one word for each age and one blank for each gap.
+pub(super) fn plain(text: &str) -> String {
+    let text = anstream::adapter::strip_str(text).to_string();
+    let mut out = String::new();
+    for line in text.lines() {
+        let indent = line.len() - line.trim_start().len();
+        let words = line.split_whitespace().map(|word| {
+            let bare = word.trim_start_matches('(');
+            let is_age = bare.len() > 1
+                && bare.ends_with('d')
+                && bare[..bare.len() - 1]
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit());
+            match is_age {
+                true => word.replace(bare, "AGE"),
+                false => word.to_owned(),
+            }
+        });
+        out.push_str(&" ".repeat(indent));
+        out.push_str(&words.collect::<Vec<_>>().join(" "));
+        out.push('\n');
+    }
+    out
+}
+
+/// A door without a store, which goes with the token that is returned.
+pub(super) fn door(folder: &Path, token: Option<&str>) -> (PathBuf, CancellationToken) {
+    open(folder, token, Controls::without_store())
+}
+
+pub(super) fn open(
+    folder: &Path,
+    token: Option<&str>,
+    controls: Controls,
+) -> (PathBuf, CancellationToken) {
+    let writer = Box::new(std::io::sink());
+    let logger = Logger::to_writer(Encoding::Json, Level::INFO, writer).unwrap();
+    let token = token.map(|token| Arc::new(Secret::new(token.as_bytes().to_vec())));
+    let state = AdminState::new(Recorder::new(logger, true), token, controls);
+    let socket = folder.join("admin.sock");
+    let listener = AdminListener::bind(&AdminListen::Unix(socket.clone())).unwrap();
+    let stop = CancellationToken::new();
+    tokio::spawn(serve(listener, state, stop.clone()));
+    (socket, stop)
+}

@@ -1,0 +1,457 @@
+//! `[routes.NAME.destinations.NAME]`: where stored events are delivered to, and how.
+//!
+//! The `upstream` of a route in queue or hybrid mode is a destination too, under the name `upstream`; a table of that
+//! name without `url` says how it is delivered to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use crate::config::model::{Destination, DestinationTls, Mode, Order, Upstream};
+use crate::config::verification::Origin;
+use crate::config::{Context, filter, retry, sign_upstream, upstream};
+use crate::document::key::{Key, Kind, Section};
+use crate::document::table::{Fault, Placed, Table, Value};
+use crate::document::value;
+use crate::model::ids::DestinationName;
+
+/// The name of the destination that the route's `upstream` is.
+pub(super) const UPSTREAM_NAME: &str = "upstream";
+
+/// Above this a destination is meant to be two.
+const MAX_CONCURRENCY: usize = 1024;
+
+/// What destinations depend on.
+pub(super) struct Basis<'a> {
+    pub(super) origin: Option<&'a Origin>,
+    pub(super) upstream: Option<&'a Upstream>,
+    pub(super) mode: Mode,
+    pub(super) resigns: bool,
+}
+
+/// Reads the destinations of a route: none in proxy mode.
+pub(super) fn read_all(
+    table: &mut Table<'_>,
+    basis: &Basis<'_>,
+    context: &Context,
+) -> Vec<Arc<Destination>> {
+    let tables = table.named_tables(&DESTINATIONS);
+    if basis.mode == Mode::Proxy {
+        if let Some(span) = table.name_span_of(&DESTINATIONS) {
+            let fault = Fault::new(
+                "a route in proxy mode delivers nothing from a store",
+                "add `mode = \"queue\"`, or remove `destinations`",
+            );
+            table.error(span, fault);
+        }
+        return Vec::new();
+    }
+    let mut destinations = Vec::new();
+    for (name, mut own) in tables {
+        check_name(name, &own);
+        if basis.mode != Mode::Queue && name != UPSTREAM_NAME {
+            let fault = Fault::new(
+                "a route in hybrid mode delivers to its `upstream` only",
+                "use `mode = \"queue\"` for several destinations",
+            );
+            own.error(own.span(), fault);
+        }
+        if let Some(destination) = read(name, &mut own, basis, context) {
+            destinations.push(Arc::new(destination));
+        }
+    }
+    let has_own = destinations
+        .iter()
+        .any(|destination| destination.name.as_str() == UPSTREAM_NAME);
+    if let Some(upstream) = basis.upstream.filter(|_| !has_own) {
+        destinations.push(Arc::new(of_upstream(upstream, basis, table)));
+    }
+    if destinations.is_empty() && table.name_span_of(&DESTINATIONS).is_none() {
+        table.absent(
+            format!("`[{}]` does not say where its events go", table.path()),
+            "add `upstream`, or `[routes.NAME.destinations.NAME]` with `url`",
+        );
+    }
+    destinations
+}
+
+fn check_name(name: &str, table: &Table<'_>) {
+    let is_fit = (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    if !is_fit {
+        let fault = Fault::new(
+            "this name cannot stand in headers, logs and metrics",
+            "up to 64 letters, digits, `_` and `-`",
+        );
+        table.error(table.span(), fault);
+    }
+}
+
+/// The defaults for the upstream of a route.
+fn of_upstream(upstream: &Upstream, basis: &Basis<'_>, table: &Table<'_>) -> Destination {
+    Destination {
+        name: DestinationName::new(UPSTREAM_NAME),
+        span: table.span(),
+        url: upstream.url.clone(),
+        url_span: upstream.span,
+        appends_rest: true,
+        events: None,
+        when: None,
+        active: true,
+        connect_timeout: upstream.connect_timeout,
+        timeout: upstream.timeout,
+        pool_idle_timeout: upstream.pool_idle_timeout,
+        concurrency: DEFAULT_CONCURRENCY,
+        rate_limit: None,
+        retry: retry::default(),
+        order: Order::None,
+        headers: Vec::new(),
+        secrets: Vec::new(),
+        resign: basis.resigns,
+        tls: None,
+        external: false,
+        breaker: Some(DEFAULT_BREAKER),
+    }
+}
+
+fn read(
+    name: &str,
+    table: &mut Table<'_>,
+    basis: &Basis<'_>,
+    context: &Context,
+) -> Option<Destination> {
+    let is_upstream = name == UPSTREAM_NAME && basis.upstream.is_some();
+    let url = url(table, basis, is_upstream);
+    let usual = basis.upstream;
+    let filter = filter::read_events(table, basis.origin);
+    let when = filter::when(table);
+    let active = table.read(&ACTIVE, value::boolean);
+    let mut duration = |key: &Key| table.read(key, value::duration);
+    let connect_timeout = duration(&upstream::CONNECT_TIMEOUT);
+    let timeout = duration(&TIMEOUT);
+    let pool_idle_timeout = duration(&upstream::POOL_IDLE_TIMEOUT);
+    let concurrency = table.read(&CONCURRENCY, concurrency);
+    let rate_limit = table.read(&RATE_LIMIT, value::rate);
+    let retry = retry::read(table);
+    let order = table.read(&ORDER, order);
+    let headers = headers(table);
+    let secrets = sign_upstream::read_keys(table, &SECRET, basis.origin, context);
+    let tls = table.table(&TLS).map(|tls| read_tls(tls, context));
+    let external = table.read(&EXTERNAL, value::boolean).unwrap_or(false);
+    let breaker = table.read(&BREAKER, |value| value::false_or(value, value::count));
+    table.deny_unknown();
+    let (url, appends_rest) = match (url, usual.filter(|_| is_upstream)) {
+        (Some(url), _) => ((url.value, url.span), false),
+        (None, Some(upstream)) => ((upstream.url.clone(), upstream.span), true),
+        (None, None) => return None,
+    };
+    if external && url.0.scheme_str() != Some("https") {
+        let fault = Fault::new(
+            "an external destination is reached over the internet, in clear",
+            "an `https://` URL",
+        );
+        table.error(url.1, fault);
+    }
+    let or = |own: Option<Duration>, of: fn(&Upstream) -> Duration, default: u64| {
+        let usual = usual.filter(|_| is_upstream).map(of);
+        own.or(usual).unwrap_or(Duration::from_secs(default))
+    };
+    Some(Destination {
+        name: DestinationName::new(name),
+        span: table.span(),
+        url: url.0,
+        url_span: url.1,
+        appends_rest,
+        events: filter,
+        when,
+        active: active.unwrap_or(true),
+        connect_timeout: or(connect_timeout, |upstream| upstream.connect_timeout, 5),
+        timeout: or(timeout, |upstream| upstream.timeout, 30),
+        pool_idle_timeout: or(pool_idle_timeout, |upstream| upstream.pool_idle_timeout, 4),
+        concurrency: concurrency.unwrap_or(DEFAULT_CONCURRENCY),
+        rate_limit,
+        retry,
+        order: order.unwrap_or(Order::None),
+        headers,
+        secrets,
+        resign: basis.resigns,
+        tls,
+        external,
+        breaker: breaker
+            .unwrap_or(Some(u64::from(DEFAULT_BREAKER)))
+            .map(|count| u32::try_from(count).unwrap_or(u32::MAX)),
+    })
+}
+
+fn url(table: &mut Table<'_>, basis: &Basis<'_>, is_upstream: bool) -> Option<Placed<http::Uri>> {
+    if !is_upstream {
+        return table.require(&URL, value::destination_url);
+    }
+    let url = table.read_placed(&URL, value::destination_url);
+    if let (Some(url), Some(_)) = (&url, basis.upstream) {
+        let fault = Fault::new(
+            "the route's `upstream` says where this destination is",
+            "remove `url`, or give the destination another name",
+        );
+        table.error(url.span, fault);
+    }
+    None
+}
+
+fn concurrency(value: &Value<'_>) -> Result<usize, Fault> {
+    let count = value::size_count(value)?;
+    if count > MAX_CONCURRENCY {
+        return Err(Fault::new(
+            format!("{count} attempts at the same time are more than a destination wants"),
+            format!("at most {MAX_CONCURRENCY}"),
+        ));
+    }
+    Ok(count)
+}
+
+fn order(value: &Value<'_>) -> Result<Order, Fault> {
+    const HELP: &str =
+        "`\"none\"`, `\"fifo\"`, `\"fifo:header:X-Account\"` or `\"fifo:json:/data/account\"`";
+    let text = value::text(value)?;
+    let fault = || Fault::new(format!("`{text}` is not an order"), HELP);
+    match text.as_str() {
+        "none" => return Ok(Order::None),
+        "fifo" => return Ok(Order::Fifo),
+        _ => {}
+    }
+    if let Some(name) = text.strip_prefix("fifo:header:") {
+        let name = name.parse::<HeaderName>();
+        return name.map(Order::FifoByHeader).map_err(|_| fault());
+    }
+    match text.strip_prefix("fifo:json:") {
+        Some(pointer) if pointer.starts_with('/') => Ok(Order::FifoByJson(pointer.to_owned())),
+        _ => Err(fault()),
+    }
+}
+
+fn headers(table: &mut Table<'_>) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers = Vec::new();
+    for (name, value) in table.named_values(&HEADERS) {
+        let checked = value.check(|value| {
+            let text = value::any_text(value)?;
+            header(name, &text)
+        });
+        headers.extend(checked.map(|placed| placed.value));
+    }
+    headers
+}
+
+fn header(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), Fault> {
+    let help = "a header of the app's own, such as `Authorization = \"Bearer ...\"`";
+    let wrong = |what: &str| Fault::new(format!("`{name}` {what}"), help);
+    let parsed: HeaderName = name.parse().map_err(|_| wrong("is not a header's name"))?;
+    let lower = parsed.as_str();
+    let is_ours = lower.starts_with("hookgate-")
+        || lower.starts_with("webhook-")
+        || [
+            "host",
+            "content-length",
+            "transfer-encoding",
+            "connection",
+            "te",
+            "upgrade",
+        ]
+        .contains(&lower);
+    if is_ours {
+        return Err(wrong("is set by hookgate itself"));
+    }
+    let mut value =
+        HeaderValue::from_str(text).map_err(|_| wrong("has a value that no header can have"))?;
+    value.set_sensitive(true);
+    Ok((parsed, value))
+}
+
+fn read_tls(mut table: Table<'_>, context: &Context) -> DestinationTls {
+    let mut path = |key: &Key| {
+        let read = table.read_placed(key, value::path);
+        read.map(|placed| (context.folder.join(placed.value), placed.span))
+    };
+    let (ca, cert, key) = (path(&CA), path(&CERT), path(&KEY));
+    table.deny_unknown();
+    let client = match (cert, key) {
+        (Some((cert, _)), Some((key, _))) => Some((cert, key)),
+        (Some((_, span)), None) | (None, Some((_, span))) => {
+            let fault = Fault::new(
+                "a client certificate is a chain and its key",
+                "add both `cert` and `key`",
+            );
+            table.error(span, fault);
+            None
+        }
+        (None, None) => None,
+    };
+    DestinationTls {
+        ca: ca.map(|(path, _)| path),
+        client,
+    }
+}
+
+// What an app nearby answers side by side without trouble; a slow one is held back by its own answers.
+const DEFAULT_CONCURRENCY: usize = 16;
+
+// Fewer are the noise of a network; each more is a timeout's worth of waiting for nothing.
+const DEFAULT_BREAKER: u32 = 10;
+
+pub(super) static DESTINATIONS: Key = Key {
+    name: "destinations",
+    kind: Kind::Named(&SECTION),
+    default: None,
+    example: "{ ci = { url = \"http://127.0.0.1:9000/ci\" } }",
+    doc: "Where stored events are delivered to, each on its own.",
+};
+
+/// `[routes.NAME.destinations.NAME]`.
+pub(super) static SECTION: Section = Section {
+    path: "routes.NAME.destinations.NAME",
+    doc: "One endpoint to which a route in queue mode delivers. A table named `upstream`, without `url`, says how the route's `upstream` is delivered to.",
+    keys: &[
+        &URL,
+        &filter::EVENTS,
+        &filter::WHEN,
+        &ACTIVE,
+        &upstream::CONNECT_TIMEOUT,
+        &TIMEOUT,
+        &upstream::POOL_IDLE_TIMEOUT,
+        &CONCURRENCY,
+        &RATE_LIMIT,
+        &retry::RETRY,
+        &ORDER,
+        &HEADERS,
+        &SECRET,
+        &TLS,
+        &EXTERNAL,
+        &BREAKER,
+    ],
+    required: &[],
+    one_of: &[],
+};
+
+static URL: Key = Key {
+    name: "url",
+    kind: Kind::Url,
+    default: None,
+    example: "\"http://127.0.0.1:9000/ci\"",
+    doc: "Where events go; may have a query.",
+};
+
+static ACTIVE: Key = Key {
+    name: "active",
+    kind: Kind::Bool,
+    default: Some("true"),
+    example: "false",
+    doc: "Without it deliveries are made and wait.",
+};
+
+// As long as an app may take that works on an event before it answers.
+static TIMEOUT: Key = Key {
+    name: "timeout",
+    kind: Kind::Duration,
+    default: Some("\"30s\""),
+    example: "\"10s\"",
+    doc: "From the request to the end of the answer; then the attempt has failed.",
+};
+
+static CONCURRENCY: Key = Key {
+    name: "concurrency",
+    kind: Kind::Count,
+    default: Some("16"),
+    example: "4",
+    doc: "Attempts at the same time.",
+};
+
+static RATE_LIMIT: Key = Key {
+    name: "rate_limit",
+    kind: Kind::Rate,
+    default: Some("no limit"),
+    example: "\"20/s\"",
+    doc: "Attempts in a time.",
+};
+
+static ORDER: Key = Key {
+    name: "order",
+    kind: Kind::Text,
+    default: Some("\"none\""),
+    example: "\"fifo:json:/data/account\"",
+    doc: "`\"fifo\"` delivers one event after the other, in the order of acceptance: one that fails holds up those behind it until it is delivered or dead. `\"fifo:header:NAME\"` and `\"fifo:json:/pointer\"` do so where the value is the same.",
+};
+
+static HEADERS: Key = Key {
+    name: "headers",
+    kind: Kind::Map(&Kind::Text),
+    default: None,
+    example: "{ Authorization = \"Bearer abc\" }",
+    doc: "Headers that each attempt has, instead of those of the same name.",
+};
+
+static SECRET: Key = Key {
+    name: "secret",
+    kind: sign_upstream::SIGN_UPSTREAM.kind,
+    default: None,
+    example: "{ credential = \"to-partner\" }",
+    doc: "Keys that sign each attempt as Standard Webhooks have it, at the time of the attempt: `whsec_` keys give `v1`, Ed25519 keys `whsk_` give `v1a`. Several while a key is changed: all sign.",
+};
+
+static TLS: Key = Key {
+    name: "tls",
+    kind: Kind::Table(&TLS_SECTION),
+    default: None,
+    example: "{ ca = \"partner-ca.pem\" }",
+    doc: "Authorities and client certificate of its own.",
+};
+
+static EXTERNAL: Key = Key {
+    name: "external",
+    kind: Kind::Bool,
+    default: Some("false"),
+    example: "true",
+    doc: "For endpoints on the internet that others may name: `https` only, and no address of this machine, of a private network or of a cloud's metadata is ever connected to, whatever its name resolves to.",
+};
+
+static BREAKER: Key = Key {
+    name: "breaker",
+    kind: Kind::FalseOr(&Kind::Count),
+    default: Some("10"),
+    example: "5",
+    doc: "After so many failures in a row attempts pause, and single ones find out when it is back; `false`: never.",
+};
+
+/// `[routes.NAME.destinations.NAME.tls]`.
+pub(super) static TLS_SECTION: Section = Section {
+    path: "routes.NAME.destinations.NAME.tls",
+    doc: "TLS towards one destination.",
+    keys: &[&CA, &CERT, &KEY],
+    required: &[],
+    one_of: &[],
+};
+
+static CA: Key = Key {
+    name: "ca",
+    kind: Kind::Path,
+    default: Some("the system's authorities"),
+    example: "\"partner-ca.pem\"",
+    doc: "PEM file of the authorities that its certificate must come from.",
+};
+
+static CERT: Key = Key {
+    name: "cert",
+    kind: Kind::Path,
+    default: None,
+    example: "\"client.pem\"",
+    doc: "PEM file of the certificate chain to show.",
+};
+
+static KEY: Key = Key {
+    name: "key",
+    kind: Kind::Path,
+    default: None,
+    example: "\"client.key\"",
+    doc: "PEM file of its private key.",
+};

@@ -1,0 +1,207 @@
+//! `retry` of a destination: when a failed attempt is repeated, and when no more.
+
+use std::time::Duration;
+
+use crate::config::model::{Pauses, Retry};
+use crate::document::key::{Key, Kind, Section};
+use crate::document::table::{Fault, Table, Value};
+use crate::document::value;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The schedule of Standard Webhooks: 0, 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h
+/// (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>).
+const STANDARD: [u64; 9] = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
+
+/// For apps nearby that are seldom away for long: up to an hour.
+const SHORT: [u64; 6] = [1, 5, 30, 120, 600, 3000];
+
+/// Pauses that a list may hold; the last one counts for all that follow.
+const MAX_PAUSES: usize = 100;
+
+/// 0 to 10 percent: what failed at one moment does not come back at one moment.
+const DEFAULT_JITTER: f64 = 0.1;
+
+/// Reads `retry`; the default where it is absent or wrong.
+pub(super) fn read(table: &mut Table<'_>) -> Retry {
+    let Some(value) = table.value(&RETRY) else {
+        return default();
+    };
+    if value.content().is_table() {
+        let path = format!("{}.retry", table.path());
+        return match value.table(value.span(), path) {
+            Some(table) => read_table(table),
+            None => default(),
+        };
+    }
+    let pauses = value.check(pauses).map(|placed| placed.value);
+    pauses.map_or_else(default, of_list)
+}
+
+/// What holds where nothing is said.
+pub(super) fn default() -> Retry {
+    of_list(seconds(&STANDARD))
+}
+
+fn of_list(pauses: Vec<Duration>) -> Retry {
+    Retry {
+        max_attempts: u32::try_from(pauses.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1),
+        pauses: Pauses::List(pauses),
+        max_age: None,
+        jitter: DEFAULT_JITTER,
+    }
+}
+
+fn seconds(all: &[u64]) -> Vec<Duration> {
+    all.iter().copied().map(Duration::from_secs).collect()
+}
+
+/// A name, or a list of pauses; `[]` is no second attempt.
+fn pauses(value: &Value<'_>) -> Result<Vec<Duration>, Fault> {
+    let Some(items) = value.items() else {
+        let choices = [
+            ("standard", &STANDARD[..]),
+            ("short", &SHORT[..]),
+            ("none", &[]),
+        ];
+        return value::choice(value, &choices).map(seconds);
+    };
+    if items.len() > MAX_PAUSES {
+        return Err(Fault::new(
+            format!("more than {MAX_PAUSES} pauses"),
+            "the last pause counts for all attempts that follow: set `max_attempts` of a table instead",
+        ));
+    }
+    items.iter().map(value::duration).collect()
+}
+
+fn read_table(mut table: Table<'_>) -> Retry {
+    let has_list = table.has(&SCHEDULE);
+    let schedule = table.read(&SCHEDULE, pauses);
+    let base = table.read(&BASE, value::duration);
+    let factor = table.read(&FACTOR, |value| value::number(value, 1.0, 100.0));
+    let cap = table.read(&CAP, value::duration);
+    let grows = base.is_some() || factor.is_some() || cap.is_some();
+    if has_list && grows {
+        let fault = Fault::new(
+            "`schedule` says every pause, and `base`, `factor` and `cap` say them too",
+            "remove one or the other",
+        );
+        table.error(table.span(), fault);
+    }
+    let mut retry = match (schedule, grows) {
+        (None, true) => Retry {
+            pauses: Pauses::Exponential {
+                base: base.unwrap_or(5 * SECOND),
+                factor: factor.unwrap_or(3.0),
+                cap: cap.unwrap_or(24 * 3600 * SECOND),
+            },
+            max_attempts: 15,
+            max_age: None,
+            jitter: DEFAULT_JITTER,
+        },
+        (Some(list), _) => of_list(list),
+        (None, false) => default(),
+    };
+    if let Some(jitter) = table.read(&JITTER, |value| value::number(value, 0.0, 1.0)) {
+        retry.jitter = jitter;
+    }
+    if let Some(attempts) = table.read(&MAX_ATTEMPTS, value::count) {
+        retry.max_attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+    }
+    retry.max_age = table.read(&MAX_AGE, value::duration);
+    table.deny_unknown();
+    retry
+}
+
+pub(super) static RETRY: Key = Key {
+    name: "retry",
+    kind: Kind::Either(
+        &Kind::Either(
+            &Kind::Choice(&["standard", "short", "none"]),
+            &Kind::List(&Kind::Duration),
+        ),
+        &Kind::Table(&SECTION),
+    ),
+    default: Some("\"standard\""),
+    example: "[\"5s\", \"1m\", \"10m\", \"1h\"]",
+    doc: "When a failed attempt is repeated: `\"standard\"` is the schedule of Standard Webhooks (after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h), `\"short\"` gives up after an hour, `\"none\"` at once; or a list of pauses, or a table.",
+};
+
+/// `[routes.NAME.destinations.NAME.retry]`.
+pub(super) static SECTION: Section = Section {
+    path: "routes.NAME.destinations.NAME.retry",
+    doc: "When a failed attempt is repeated, and when no more: then the delivery is a dead letter.",
+    keys: &[
+        &SCHEDULE,
+        &BASE,
+        &FACTOR,
+        &CAP,
+        &JITTER,
+        &MAX_ATTEMPTS,
+        &MAX_AGE,
+    ],
+    required: &[],
+    one_of: &[],
+};
+
+static SCHEDULE: Key = Key {
+    name: "schedule",
+    kind: Kind::Either(
+        &Kind::Choice(&["standard", "short", "none"]),
+        &Kind::List(&Kind::Duration),
+    ),
+    default: Some("\"standard\""),
+    example: "[\"5s\", \"1m\"]",
+    doc: "A named schedule or a list of pauses; the last pause counts for all attempts that follow.",
+};
+
+static BASE: Key = Key {
+    name: "base",
+    kind: Kind::Duration,
+    default: Some("\"5s\""),
+    example: "\"10s\"",
+    doc: "The first pause, where pauses grow by a factor.",
+};
+
+static FACTOR: Key = Key {
+    name: "factor",
+    kind: Kind::Number,
+    default: Some("3"),
+    example: "2",
+    doc: "How many times longer each pause is than the one before, from 1 to 100.",
+};
+
+static CAP: Key = Key {
+    name: "cap",
+    kind: Kind::Duration,
+    default: Some("\"24h\""),
+    example: "\"1h\"",
+    doc: "The longest pause.",
+};
+
+static JITTER: Key = Key {
+    name: "jitter",
+    kind: Kind::Number,
+    default: Some("0.1"),
+    example: "0.2",
+    doc: "The part by which each pause may be longer, at random, from 0 to 1.",
+};
+
+static MAX_ATTEMPTS: Key = Key {
+    name: "max_attempts",
+    kind: Kind::Count,
+    default: Some("one more than the schedule has pauses, else 15"),
+    example: "20",
+    doc: "Attempts in all, the first one included.",
+};
+
+static MAX_AGE: Key = Key {
+    name: "max_age",
+    kind: Kind::Duration,
+    default: Some("no bound"),
+    example: "\"3d\"",
+    doc: "No attempt begins later than this after the event was accepted.",
+};

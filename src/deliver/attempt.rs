@@ -1,0 +1,239 @@
+//! One attempt: a stored event, made into a new request, sent, and what came of it.
+//!
+//! Nothing of the sender's framing survives; the bytes are checked against the digest that was taken when the event was
+//! accepted, so that a damaged store is noticed before an app is told something wrong. Of the answer only its beginning
+//! is kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use data_encoding::BASE64;
+use http::header::{HOST, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use sha2::{Digest as _, Sha256};
+
+use crate::deliver::judge::{Fault, Outcome};
+use crate::deliver::plan::To;
+use crate::deliver::{schedule, settle};
+use crate::model::clock::{Now, instant};
+use crate::model::error::chain;
+use crate::net::client::{Ending, ExchangeError, Lease, Pool};
+use crate::net::headers::{ATTEMPT, Occurrence, single, vet_request_headers};
+use crate::net::outgoing::{Origin, set_length, tell_event, tell_origin, untell_source};
+use crate::net::sound::check_answer;
+use crate::store::KEPT_ANSWER;
+use crate::store::rows::{AttemptRecord, Due, StoredEvent};
+
+const BODY_DIGEST: HeaderName = HeaderName::from_static("hookgate-body-digest");
+const REPLAY: HeaderName = HeaderName::from_static("hookgate-replay");
+
+/// Bytes of an answer that are read so that its connection can be used again. More costs more than a new connection.
+const READ_ANSWER: usize = 64 * 1024;
+
+/// Headers that are added at most: room is made once.
+const ADDED: usize = 18;
+
+/// An attempt that ended.
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    pub(super) record: AttemptRecord,
+    /// From the start to the end of the answer, or the error.
+    pub(super) took: Duration,
+}
+
+/// What went wrong, and in which words.
+struct Trouble {
+    fault: Fault,
+    text: String,
+}
+
+/// The answer, as far as it is kept.
+struct Answered {
+    status: StatusCode,
+    retry_after: Option<Duration>,
+    start: Bytes,
+    trouble: Option<Trouble>,
+}
+
+/// Makes one attempt.
+pub(super) async fn attempt(to: &To, due: Due) -> Ended {
+    let started = Now::read();
+    let result = match build(to, due, started.unix_ms) {
+        Ok(request) => exchange(&to.pool, request).await,
+        Err(trouble) => Err(trouble),
+    };
+    ended(started, result)
+}
+
+/// An attempt that did not come to an end of its own.
+pub(super) fn broken_off(started: Now, fault: Fault, text: &str) -> Ended {
+    let text = text.to_owned();
+    ended(started, Err(Trouble { fault, text }))
+}
+
+fn ended(started: Now, result: Result<Answered, Trouble>) -> Ended {
+    let took = instant().saturating_duration_since(started.mono);
+    let (outcome, answer, trouble) = match result {
+        Ok(answered) => {
+            let mut outcome = Outcome::answered(answered.status, answered.retry_after);
+            let trouble = answered.trouble;
+            outcome.fault = trouble.as_ref().map(|one| one.fault).or(outcome.fault);
+            (outcome, answered.start, trouble)
+        }
+        Err(trouble) => (Outcome::failed(trouble.fault), Bytes::new(), Some(trouble)),
+    };
+    // An error status needs no words beside itself.
+    let error = match (outcome.fault, trouble) {
+        (_, Some(trouble)) => Some((trouble.fault.word().to_owned(), trouble.text)),
+        (Some(fault), None) => Some((fault.word().to_owned(), settle::status_text(outcome.status))),
+        (None, None) => None,
+    };
+    Ended {
+        record: AttemptRecord {
+            started_ms: started.unix_ms,
+            duration_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
+            status: outcome.status.map(|status| status.as_u16()),
+            error,
+            answer,
+        },
+        outcome,
+        took,
+    }
+}
+
+/// The request for one attempt.
+fn build(to: &To, due: Due, now_ms: i64) -> Result<Request<Full<Bytes>>, Trouble> {
+    let mut event = due.event;
+    let body = event
+        .body
+        .take()
+        .ok_or_else(|| damaged("its body is not there"))?;
+    // The digest of what is sent now, held against what was accepted then.
+    if <[u8; 32]>::from(Sha256::digest(&body)) != event.digest {
+        return Err(damaged("its body is not the one that was accepted"));
+    }
+    let target = || trouble(Fault::Target, "the target is no URI");
+    let sent: http::Uri = event.target.parse().map_err(|_| target())?;
+    let uri = to.path.join(sent.path(), sent.query()).ok_or_else(target)?;
+    let mut headers = std::mem::take(&mut event.headers);
+    vet_request_headers(&mut headers, &to.protected);
+    for name in &to.withheld {
+        headers.remove(name);
+    }
+    headers.reserve(ADDED);
+    to.signing.clear(&mut headers);
+    let signed = to.signing.resign(&event, &body, &mut headers, uri, now_ms);
+    let uri = signed.map_err(|error| trouble(Fault::Unsigned, &chain(&error)))?;
+    headers.insert(HOST, to.host.clone());
+    for (name, value) in &to.headers {
+        headers.insert(name, value.clone());
+    }
+    tell(&mut headers, to, &event);
+    headers.insert(ATTEMPT, HeaderValue::from(due.attempt));
+    if due.is_replay {
+        headers.insert(REPLAY, HeaderValue::from_static("true"));
+    }
+    to.signing
+        .stamp(&event.webhook_id, &body, &mut headers, now_ms);
+    set_length(&mut headers, &event.method, body.len());
+
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = event.method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// What the gate says of the event.
+fn tell(headers: &mut HeaderMap, to: &To, event: &StoredEvent) {
+    let asked_host = event.host.as_deref();
+    // The provider of then, whatever the route has now.
+    let provider = HeaderValue::from_str(&event.provider).ok();
+    let origin = Origin {
+        request_id: event.uid,
+        route: &to.route,
+        provider: provider.as_ref().unwrap_or(&to.provider),
+        source: event.source,
+        is_tls: event.is_tls,
+        asked_host: asked_host.and_then(|host| HeaderValue::from_str(host).ok()),
+    };
+    tell_origin(headers, origin);
+    if to.is_external {
+        // Where requests come from here is nobody's business out there.
+        untell_source(headers);
+    }
+    tell_event(
+        headers,
+        event.event_id.as_ref(),
+        event.event_type.as_deref(),
+    );
+    // As RFC 9530 writes it.
+    let digest = format!("sha-256=:{}:", BASE64.encode(&event.digest));
+    if let Ok(digest) = HeaderValue::from_str(&digest) {
+        headers.insert(BODY_DIGEST, digest);
+    }
+}
+
+async fn exchange(pool: &Arc<Pool>, request: Request<Full<Bytes>>) -> Result<Answered, Trouble> {
+    let (response, lease) = send(pool, request).await?;
+    let (head, body) = response.into_parts();
+    if let Err(fault) = check_answer(&head) {
+        return Err(trouble(
+            Fault::Invalid,
+            &format!("its answer counts for nothing: {fault}"),
+        ));
+    }
+    let retry_after = match single(&head.headers, &RETRY_AFTER) {
+        Occurrence::One(value) => schedule::retry_after(value, Now::read().unix_ms),
+        Occurrence::None | Occurrence::Many => None,
+    };
+    let drained = lease.drain(body, KEPT_ANSWER, READ_ANSWER).await;
+    let trouble = match drained.ending {
+        Ending::Whole | Ending::TooLong => None,
+        Ending::Cut => Some(trouble(Fault::Cut, "its answer broke off")),
+        Ending::Late => Some(trouble(Fault::Deadline, "its answer was not whole in time")),
+    };
+    Ok(Answered {
+        status: head.status,
+        retry_after,
+        start: drained.start,
+        trouble,
+    })
+}
+
+/// On a connection that was idle, or a fresh one. From the first written byte on the destination may have acted on it, so
+/// only what was not written at all is sent once more within the same attempt.
+async fn send(
+    pool: &Arc<Pool>,
+    request: Request<Full<Bytes>>,
+) -> Result<(Response<Incoming>, Lease), Trouble> {
+    let mut request = request;
+    if let Some(mut lease) = pool.idle() {
+        match lease.exchange(request).await {
+            Ok(response) => return Ok((response, lease)),
+            Err(ExchangeError::Unwritten(unwritten)) => request = *unwritten,
+            Err(error) => return Err(trouble((&error).into(), &chain(&error))),
+        }
+    }
+    // Boxed: most attempts find an idle connection, and a handshake needs much room.
+    let connected = Box::pin(pool.connect()).await;
+    let mut lease = connected.map_err(|error| trouble((&error).into(), &chain(&error)))?;
+    let response = lease.exchange(request).await;
+    let response = response.map_err(|error| trouble((&error).into(), &chain(&error)))?;
+    Ok((response, lease))
+}
+
+fn trouble(fault: Fault, text: &str) -> Trouble {
+    let text = text.to_owned();
+    Trouble { fault, text }
+}
+
+fn damaged(text: &str) -> Trouble {
+    trouble(Fault::Damaged, text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,434 @@
+//! Attempts over real sockets: what is sent, and what each end of an exchange is taken for.
+
+use hmac::{Hmac, KeyInit, Mac};
+
+use super::*;
+use crate::deliver::judge::Verdict;
+use crate::deliver::plan::Plan;
+use crate::deliver::testing::{
+    Host, Reply, SECRET, answer, answer_with, due, event, header, plan, plan_of, plan_with,
+};
+use crate::net::client::Client;
+use crate::net::egress::Resolver;
+use crate::net::testing::{NameServer, tls_with_clients};
+
+const BODY: &[u8] = b"{\"zen\":\"\xe4\xbd\xa0 \\u00eb\"}\r\n ";
+
+async fn attempted(plan: &Plan) -> Ended {
+    attempt(&plan.to, due(event(BODY))).await
+}
+
+fn fault(ended: &Ended) -> Option<&str> {
+    ended.record.error.as_ref().map(|(word, _)| word.as_str())
+}
+
+#[tokio::test]
+async fn the_request_says_what_proxy_mode_says_and_which_attempt_it_is() {
+    let host = Host::answering(vec![answer_with(200, "", "thanks")]).await;
+    let plan = plan(&host.url(), "headers = { X-Own = \"yes\" }");
+    let ended = attempt(
+        &plan.to,
+        Due {
+            attempt: 3,
+            is_replay: true,
+            ..due(event(BODY))
+        },
+    )
+    .await;
+    assert_eq!(ended.outcome.verdict(), Verdict::Delivered);
+    assert_eq!(ended.record.status, Some(200));
+    assert_eq!(ended.record.error, None);
+    assert_eq!(&ended.record.answer[..], b"thanks");
+    let request = &host.requests()[0];
+    assert!(request.starts_with("POST /in HTTP/1.1\r\n"), "{request}");
+    let digest = format!("sha-256=:{}:", BASE64.encode(&Sha256::digest(BODY)));
+    for (name, value) in [
+        ("host", &*host.address.to_string()),
+        ("content-type", "application/json"),
+        ("x-github-event", "push"),
+        ("x-hub-signature-256", "sha256=00"),
+        ("x-own", "yes"),
+        ("hookgate-route", "shop"),
+        ("hookgate-provider", "github"),
+        ("hookgate-event-id", "72d3162e-cc78"),
+        ("hookgate-event-type", "push"),
+        ("hookgate-attempt", "3"),
+        ("hookgate-replay", "true"),
+        ("hookgate-body-digest", &digest),
+        ("webhook-id", "72d3162e-cc78"),
+        ("x-forwarded-for", "192.0.2.7"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "hooks.example"),
+        ("content-length", &BODY.len().to_string()),
+    ] {
+        assert_eq!(header(request, name), Some(value), "{name}");
+    }
+    let uid = event(BODY).uid.to_string();
+    assert_eq!(header(request, "hookgate-request-id"), Some(&*uid));
+    for absent in ["connection", "webhook-signature", "webhook-timestamp"] {
+        assert_eq!(header(request, absent), None, "{absent}");
+    }
+    assert!(request.as_bytes().ends_with(BODY));
+}
+
+#[tokio::test]
+async fn a_destination_has_its_own_path_and_an_upstream_the_rest_of_the_routes() {
+    let host = Host::answering(vec![answer(204)]).await;
+    let fixed = plan(&format!("{}?key=1", host.url()), "");
+    attempted(&fixed).await;
+    let text = format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\n[store]\nurl = \"sqlite:/tmp/hookgate-none.db\"\n[routes.shop]\nprefix = \"/shop\"\nmode = \"queue\"\nprovider = \"github\"\nsecret = \"{SECRET}\"\nupstream = \"http://{}/base\"\n",
+        host.address
+    );
+    let joined = plan_of(&text, &Client::new());
+    let mut sent = event(BODY);
+    sent.target = "/shop/a%2Fb?c=%20".to_owned();
+    attempt(&joined.to, due(sent)).await;
+    let lines: Vec<_> = host
+        .requests()
+        .iter()
+        .map(|request| request.lines().next().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        lines,
+        ["POST /in?key=1 HTTP/1.1", "POST /base/a%2Fb?c=%20 HTTP/1.1"]
+    );
+}
+
+// Mutation: leave the comparison with `event.digest` out of `build`.
+#[tokio::test]
+async fn a_body_that_is_not_the_accepted_one_is_not_sent() {
+    let host = Host::answering(vec![answer(200)]).await;
+    let plan = plan(&host.url(), "");
+    let mut changed = event(BODY);
+    changed.body = Some(Bytes::from_static(b"{}"));
+    let mut lost = event(BODY);
+    lost.body = None;
+    for event in [changed, lost] {
+        let ended = attempt(&plan.to, due(event)).await;
+        assert_eq!(fault(&ended), Some("damaged"));
+        assert_eq!(ended.outcome.verdict(), Verdict::Hopeless);
+    }
+    assert_eq!(host.connections(), 0);
+}
+
+fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+    mac.update(text);
+    mac.finalize().into_bytes().to_vec()
+}
+
+fn seconds_from_now(request: &str, name: &str) -> i64 {
+    let written: i64 = header(request, name).unwrap().parse().unwrap();
+    (Now::read().unix_seconds() - written).abs()
+}
+
+// Mutation: sign `event.received_ms` in place of now.
+#[tokio::test]
+async fn each_attempt_is_signed_now_with_every_key_under_one_id() {
+    let host = Host::answering(vec![answer(200)]).await;
+    let keys = [
+        "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+    ];
+    let extra = format!("secret = [\"whsec_{}\", \"whsec_{}\"]", keys[0], keys[1]);
+    let plan = plan(&host.url(), &extra);
+    for attempt_number in 1..=2 {
+        let mut sent = event(BODY);
+        sent.received_ms = 0;
+        sent.headers
+            .insert("webhook-signature", HeaderValue::from_static("v1,forged"));
+        let due = Due {
+            attempt: attempt_number,
+            ..due(sent)
+        };
+        attempt(&plan.to, due).await;
+    }
+    let requests = host.requests();
+    assert_eq!(requests.len(), 2);
+    for request in &requests {
+        assert_eq!(header(request, "webhook-id"), Some("72d3162e-cc78"));
+        assert!(seconds_from_now(request, "webhook-timestamp") <= 5);
+        let timestamp = header(request, "webhook-timestamp").unwrap();
+        let text = [b"72d3162e-cc78.", timestamp.as_bytes(), b".", BODY].concat();
+        let expected: Vec<_> = keys
+            .iter()
+            .map(|key| {
+                let key = BASE64.decode(key.as_bytes()).unwrap();
+                format!("v1,{}", BASE64.encode(&hmac(&key, &text)))
+            })
+            .collect();
+        assert_eq!(
+            header(request, "webhook-signature"),
+            Some(&*expected.join(" "))
+        );
+    }
+}
+
+// Mutation: `headers.append` in place of `insert` in `Signing::resign`.
+#[tokio::test]
+async fn the_senders_own_scheme_signs_anew() {
+    let host = Host::answering(vec![answer(200)]).await;
+    let route = "provider = \"slack\"\nsecret = [\"fake-slack-secret-0002\", \"fake-slack-secret-0001\"]\nresign = \"provider\"";
+    let plan = plan_with(&host.url(), "", route, &Client::new());
+    let mut sent = event(BODY);
+    for (name, value) in [
+        ("x-slack-signature", "v0=00"),
+        ("x-slack-request-timestamp", "1531420618"),
+    ] {
+        sent.headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
+    }
+    attempt(&plan.to, due(sent)).await;
+    let request = &host.requests()[0];
+    assert!(seconds_from_now(request, "x-slack-request-timestamp") <= 5);
+    let timestamp = header(request, "x-slack-request-timestamp").unwrap();
+    let text = [b"v0:", timestamp.as_bytes(), b":", BODY].concat();
+    let mac = hmac(b"fake-slack-secret-0002", &text);
+    let expected = format!("v0={}", data_encoding::HEXLOWER.encode(&mac));
+    assert_eq!(header(request, "x-slack-signature"), Some(&*expected));
+    assert_eq!(request.matches("x-slack-signature").count(), 1);
+    assert_eq!(request.matches("x-slack-request-timestamp").count(), 1);
+}
+
+#[tokio::test]
+async fn each_end_of_an_exchange_has_its_word() {
+    let cases: Vec<(Reply, &str, Option<u16>)> = vec![
+        (Reply::Reset, "closed", None),
+        (Reply::Close(Vec::new()), "closed", None),
+        (Reply::Close(b"SSH-2.0-x\r\n".to_vec()), "garbage", None),
+        (Reply::Close(b"HTTP/1.1 200".to_vec()), "closed", None),
+        (Reply::Hang(Vec::new()), "deadline", None),
+        (Reply::Hang(b"HTTP/1.1 200 O".to_vec()), "deadline", None),
+        (
+            Reply::Hang(b"HTTP/1.1 101 X\r\nupgrade: x\r\n\r\n".to_vec()),
+            "invalid",
+            None,
+        ),
+        (
+            Reply::Send(b"HTTP/1.1 600 X\r\ncontent-length: 0\r\n\r\n".to_vec()),
+            "invalid",
+            None,
+        ),
+        (
+            Reply::Send(
+                b"HTTP/1.1 200 X\r\ncontent-length: 0\r\ntransfer-encoding: gzip, chunked\r\n\r\n"
+                    .to_vec(),
+            ),
+            "invalid",
+            None,
+        ),
+        (answer(500), "status", Some(500)),
+        (
+            Reply::Close(b"HTTP/1.1 500 X\r\ncontent-length: 9\r\n\r\nab".to_vec()),
+            "cut",
+            Some(500),
+        ),
+        (
+            Reply::Hang(b"HTTP/1.1 500 X\r\ncontent-length: 9\r\n\r\nab".to_vec()),
+            "deadline",
+            Some(500),
+        ),
+    ];
+    for (reply, word, status) in cases {
+        let shown = format!("{reply:?}");
+        let host = Host::answering(vec![reply]).await;
+        let plan = plan(&host.url(), "timeout = \"300ms\"");
+        let ended = attempted(&plan).await;
+        assert_eq!(fault(&ended), Some(word), "{shown}");
+        assert_eq!(ended.record.status, status, "{shown}");
+        assert!(
+            matches!(ended.outcome.verdict(), Verdict::Retry { .. }),
+            "{shown}"
+        );
+        assert!(ended.took < Duration::from_secs(3), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_closed_port_and_a_name_that_does_not_exist_have_their_words() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let refused = attempted(&plan(&format!("http://{address}/"), "")).await;
+    assert_eq!(fault(&refused), Some("connect"));
+    let nowhere = attempted(&plan("http://169.254.169.254/", "")).await;
+    assert_eq!(fault(&nowhere), Some("forbidden"));
+}
+
+#[tokio::test]
+async fn a_2xx_counts_though_the_rest_of_the_answer_does_not_come() {
+    for (reply, word) in [
+        (
+            Reply::Close(b"HTTP/1.1 200 X\r\ncontent-length: 9\r\n\r\nab".to_vec()),
+            "cut",
+        ),
+        (
+            Reply::Hang(b"HTTP/1.1 202 X\r\ncontent-length: 9\r\n\r\nab".to_vec()),
+            "deadline",
+        ),
+    ] {
+        let host = Host::answering(vec![reply]).await;
+        let ended = attempted(&plan(&host.url(), "timeout = \"300ms\"")).await;
+        assert_eq!(ended.outcome.verdict(), Verdict::Delivered);
+        assert_eq!(fault(&ended), Some(word));
+        assert_eq!(&ended.record.answer[..], b"ab");
+    }
+}
+
+// Mutation: leave the comparison with `bounds.read` out of `Draining::poll`.
+#[tokio::test]
+async fn of_a_long_answer_the_start_is_kept_and_the_connection_closed() {
+    let body = "x".repeat(164 * 1024);
+    let host = Host::answering(vec![
+        answer_with(200, "", &body),
+        answer_with(200, "", &body[..READ_ANSWER / 2]),
+    ])
+    .await;
+    let plan = plan(&host.url(), "");
+    for connections in [1, 2, 2] {
+        let ended = attempted(&plan).await;
+        assert_eq!(ended.record.answer.len(), KEPT_ANSWER);
+        assert_eq!(ended.record.error, None);
+        assert_eq!(host.connections(), connections);
+    }
+}
+
+// Mutation: a client that follows `Location`.
+#[tokio::test]
+async fn a_redirect_is_a_failure_and_is_not_followed() {
+    let elsewhere = Host::answering(vec![answer(200)]).await;
+    for status in [301, 302, 303, 307, 308] {
+        let location = format!("location: {}\r\n", elsewhere.url());
+        let host = Host::answering(vec![answer_with(status, &location, "")]).await;
+        let ended = attempted(&plan(&host.url(), "")).await;
+        assert_eq!(ended.outcome.verdict(), Verdict::Retry { after: None });
+        let (word, text) = ended.record.error.unwrap();
+        assert_eq!(word, "status");
+        assert!(text.contains("redirects are not followed"), "{text}");
+    }
+    assert_eq!(elsewhere.connections(), 0);
+}
+
+#[tokio::test]
+async fn retry_after_is_read_in_both_forms_where_it_counts() {
+    let soon = Now::read().unix_seconds() + 100;
+    let date = std::time::UNIX_EPOCH + Duration::from_secs(u64::try_from(soon).unwrap());
+    let date = httpdate::fmt_http_date(date);
+    for (status, header, least, most) in [
+        (429, "retry-after: 17\r\n".to_owned(), 17, 17),
+        (503, format!("retry-after: {date}\r\n"), 95, 100),
+        (500, "retry-after: 17\r\n".to_owned(), 0, 0),
+        (429, "retry-after: 1\r\nretry-after: 2\r\n".to_owned(), 0, 0),
+    ] {
+        let host = Host::answering(vec![answer_with(status, &header, "")]).await;
+        let ended = attempted(&plan(&host.url(), "")).await;
+        let Verdict::Retry { after } = ended.outcome.verdict() else {
+            panic!("{status} is tried again");
+        };
+        let seconds = after.unwrap_or_default().as_secs();
+        assert!(
+            (least..=most).contains(&seconds),
+            "{status} {header}: {seconds}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again_and_a_dying_one_costs_no_attempt() {
+    let host = Host::answering(vec![
+        answer_with(200, "", "a"),
+        answer_with(200, "", "b"),
+        Reply::Close(b"HTTP/1.1 200 X\r\ncontent-length: 1\r\n\r\nc".to_vec()),
+        answer(200),
+    ])
+    .await;
+    let plan = plan(&host.url(), "");
+    for _ in 0..3 {
+        assert_eq!(attempted(&plan).await.record.status, Some(200));
+    }
+    assert_eq!(host.connections(), 1);
+    assert_eq!(attempted(&plan).await.record.status, Some(200));
+    assert_eq!(host.connections(), 2);
+}
+
+// Mutation: `OwnTls::eq` says true and `hash` hashes nothing.
+#[tokio::test]
+async fn own_authorities_and_a_client_certificate_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = tls_with_clients(folder.path());
+    let host = Host::start_with(Some(made.acceptor), |_, _| answer(200)).await;
+    let url = format!("https://localhost:{}/", host.address.port());
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let client = Client::with_roots(rustls::RootCertStore::empty());
+    let route = format!("provider = \"github\"\nsecret = \"{SECRET}\"");
+    let (ca, cert, key) = (path("ca.pem"), path("client.pem"), path("client.key"));
+    let both = format!("tls = {{ ca = \"{ca}\", cert = \"{cert}\", key = \"{key}\" }}");
+    // It is kept, so that its pool is there to be shared by mistake.
+    let known = plan_with(&url, &both, &route, &client);
+    let ended = attempted(&known).await;
+    assert_eq!(ended.record.status, Some(200), "{:?}", ended.record.error);
+    for extra in ["", &format!("tls = {{ ca = \"{ca}\" }}")] {
+        let ended = attempted(&plan_with(&url, extra, &route, &client)).await;
+        let word = fault(&ended).unwrap();
+        // The server's refusal of a missing certificate comes after the client's side of a TLS 1.3 handshake.
+        assert!(["tls", "closed"].contains(&word), "{extra}: {word}");
+    }
+    assert_eq!(host.requests().len(), 1);
+    drop(known);
+}
+
+fn is_loopback(ip: std::net::IpAddr) -> bool {
+    ip.is_loopback()
+}
+
+// Mutation: `withheld` gives back an empty list.
+#[tokio::test]
+async fn what_a_local_app_shows_to_the_gate_stays_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = tls_with_clients(folder.path());
+    let host = Host::start_with(Some(made.open), |_, _| answer(200)).await;
+    let names = NameServer::start(|_| vec![[127, 0, 0, 1].into()]).await;
+    let resolver = Resolver::lenient(names.address, is_loopback);
+    let client = Client::with_resolver(Some(rustls::RootCertStore::empty()), resolver);
+    let ca = folder.path().join("ca.pem").display().to_string();
+    let extra = format!("external = true\ntls = {{ ca = \"{ca}\" }}");
+    let url = format!("https://localhost:{}/in", host.address.port());
+    let route = "provider = \"local\"\nsecret = \"fake-local-token-0001\"";
+    let plan = plan_with(&url, &extra, route, &client);
+    let mut sent = event(BODY);
+    sent.headers.insert(
+        "authorization",
+        HeaderValue::from_static("Bearer fake-local-token-0001"),
+    );
+    sent.headers
+        .insert("idempotency-key", HeaderValue::from_static("order-17"));
+    let ended = attempt(&plan.to, due(sent)).await;
+    assert_eq!(ended.record.status, Some(200), "{:?}", ended.record.error);
+    let request = &host.requests()[0];
+    assert!(!request.contains("fake-local-token"), "{request}");
+    for absent in ["authorization", "x-forwarded-for", "x-forwarded-host"] {
+        assert_eq!(header(request, absent), None, "{absent}");
+    }
+    assert_eq!(header(request, "idempotency-key"), Some("order-17"));
+}
+
+// Mutation: `Reach::Near` for what is external.
+#[tokio::test]
+async fn an_external_destination_is_never_inside() {
+    let names = NameServer::start(|_| vec![[127, 0, 0, 1].into()]).await;
+    let client = Client::with_resolver(
+        Some(rustls::RootCertStore::empty()),
+        Resolver::at(names.address),
+    );
+    let route = format!("provider = \"github\"\nsecret = \"{SECRET}\"");
+    let host = Host::answering(vec![answer(200)]).await;
+    for name in ["hooks.example", "127.0.0.1", "[::1]", "[::ffff:10.0.0.1]"] {
+        let url = format!("https://{name}:{}/", host.address.port());
+        let ended = attempted(&plan_with(&url, "external = true", &route, &client)).await;
+        assert_eq!(fault(&ended), Some("forbidden"), "{name}");
+    }
+    assert_eq!(host.connections(), 0);
+}

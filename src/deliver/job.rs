@@ -1,0 +1,69 @@
+//! One attempt as a task of its own: exchange, verdict, store, operator; and what its worker is told on the way. A panic
+//! ends one attempt, which counts as failed.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::deliver::attempt::{attempt, broken_off};
+use crate::deliver::chance;
+use crate::deliver::judge::{Fault, Verdict};
+use crate::deliver::plan::Plan;
+use crate::deliver::settle::{self, Facts};
+use crate::deliver::worker::{News, Shared};
+use crate::model::clock::Now;
+use crate::net::outlive::{Panicked, contain};
+use crate::record::Recorder;
+use crate::store::Store;
+use crate::store::rows::{Due, Finished};
+
+/// One attempt as a task.
+pub(super) struct Job {
+    pub(super) plan: Arc<Plan>,
+    pub(super) store: Store,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Job {
+    /// From what was taken to what the store knows of its end. Its place is free once the exchange has ended.
+    pub(super) async fn run(self, due: Due) {
+        let (plan, shared) = (&self.plan, &self.shared);
+        let facts = Facts::of(&due);
+        let started = Now::read();
+        shared.counters.in_flight.fetch_add(1, Ordering::Relaxed);
+        let ended = {
+            // Boxed, so that what it needed is given back before the store is waited for.
+            let mut attempting = pin!(Box::pin(attempt(&plan.to, due)));
+            match contain(attempting.as_mut()).await {
+                Ok(ended) => ended,
+                Err(Panicked) => broken_off(started, Fault::Panicked, "a fault of the gate's own"),
+            }
+        };
+        shared.in_flight.fetch_sub(1, Ordering::Relaxed);
+        shared.counters.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let outcome = &ended.outcome;
+        let now_ms = Now::read().unix_ms;
+        let verdict = outcome.verdict();
+        shared.pulse.note(|noted| {
+            noted.ended(verdict == Verdict::Delivered, outcome.fault, now_ms);
+            noted.took(ended.took);
+        });
+        // Nobody listens any more where the destination is gone or the gate stops.
+        let _ = shared.news.send(News::Exchanged(outcome.signal()));
+        let next = settle::next(&plan.retry, outcome, &facts, now_ms, chance());
+        let finished = Finished {
+            delivery: facts.delivery,
+            attempt: facts.attempt,
+            record: ended.record.clone(),
+            next,
+        };
+        settle::finish(&self.store, finished).await;
+        let told = (outcome, &ended.record, ended.took, next);
+        settle::tell(&self.recorder, &shared.counters, plan, &facts, told);
+        if verdict == Verdict::Gone {
+            settle::disable(&self.store, &self.recorder, plan).await;
+        }
+        let _ = shared.news.send(News::Finished(next));
+    }
+}

@@ -1,0 +1,200 @@
+//! How fast a destination is attempted: a rate, a slow start after a long silence, and an eye on the wall clock.
+//!
+//! Pure: times are handed in. One task drives each of these, so nothing here is shared.
+
+use std::time::{Duration, Instant};
+
+use crate::model::clock::Now;
+use crate::model::rate::Rate;
+
+/// A bucket of attempts that fills at a rate. Unlike a limiter that is asked once per request, it says how many may begin
+/// before any of them is taken from the store.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bucket {
+    rate: Rate,
+    level: f64,
+    seen: Instant,
+}
+
+impl Bucket {
+    /// A full one.
+    pub(super) fn new(rate: Rate, now: Instant) -> Self {
+        Self {
+            rate,
+            level: f64::from(rate.burst.get()),
+            seen: now,
+        }
+    }
+
+    pub(super) fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// How many may begin now.
+    pub(super) fn available(&mut self, now: Instant) -> usize {
+        let elapsed = now.saturating_duration_since(self.seen);
+        self.seen = self.seen.max(now);
+        let filled = self.level + elapsed.as_secs_f64() / self.one().as_secs_f64();
+        self.level = filled.min(f64::from(self.rate.burst.get()));
+        whole(self.level)
+    }
+
+    /// Takes some.
+    pub(super) fn take(&mut self, count: usize) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.level -= f64::from(count);
+    }
+
+    /// How long until the next one may begin.
+    pub(super) fn wait(&self) -> Duration {
+        let missing = (1.0 - self.level).max(0.0);
+        let wait = Duration::try_from_secs_f64(self.one().as_secs_f64() * missing);
+        // A wait that is no duration is one that nobody lives to see; and a moment more, so that rounding is on the safe side.
+        wait.unwrap_or(Duration::from_secs(3600)) + Duration::from_micros(100)
+    }
+
+    fn one(&self) -> Duration {
+        (self.rate.period / self.rate.count.get()).max(Duration::from_nanos(1))
+    }
+}
+
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float that is cast saturates, and what is below zero is none"
+)]
+fn whole(level: f64) -> usize {
+    // What lacks a hair by rounding is whole.
+    (level + 1e-9).max(0.0) as usize
+}
+
+/// A slow start: one attempt at first, and one more for each that ended, until all are allowed. So a destination that
+/// has a long queue before it, after a stop of its own or of the gate's, is not run over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Ramp(Option<usize>);
+
+impl Ramp {
+    pub(super) fn begin(&mut self) {
+        self.0 = Some(1);
+    }
+
+    /// An attempt ended.
+    pub(super) fn grow(&mut self, concurrency: usize) {
+        self.0 = self
+            .0
+            .map(|limit| limit.saturating_add(1))
+            .filter(|limit| *limit < concurrency);
+    }
+
+    pub(super) fn limit(self, concurrency: usize) -> usize {
+        self.0.map_or(concurrency, |limit| limit.min(concurrency))
+    }
+}
+
+/// Notices that the wall clock was set, by holding it against the monotonic one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClockWatch(Now);
+
+/// A clock that is off by less is being kept in time.
+const STEP: Duration = Duration::from_secs(60);
+
+impl ClockWatch {
+    pub(super) fn new(now: Now) -> Self {
+        Self(now)
+    }
+
+    /// Whether it was set since this was last asked.
+    pub(super) fn has_stepped(&mut self, now: Now) -> bool {
+        let before = std::mem::replace(&mut self.0, now);
+        let mono = now.mono.saturating_duration_since(before.mono).as_millis();
+        let wall = i128::from(now.unix_ms) - i128::from(before.unix_ms);
+        let mono = i128::try_from(mono).unwrap_or(i128::MAX);
+        wall.saturating_sub(mono).unsigned_abs() > STEP.as_millis()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rate(count: u32, seconds: u64, burst: u32) -> Rate {
+        Rate {
+            count: NonZeroU32::new(count).unwrap(),
+            period: Duration::from_secs(seconds),
+            burst: NonZeroU32::new(burst).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_bucket_gives_its_burst_and_then_its_rate() {
+        let now = Now::read().mono;
+        let mut bucket = Bucket::new(rate(2, 1, 5), now);
+        assert_eq!(bucket.available(now), 5);
+        bucket.take(5);
+        assert_eq!(bucket.available(now), 0);
+        let next = now + bucket.wait();
+        assert_eq!(bucket.available(next), 1);
+        assert_eq!(bucket.available(next + Duration::from_secs(60)), 5);
+    }
+
+    #[test]
+    fn a_slow_start_opens_up_with_each_attempt() {
+        let mut ramp = Ramp::default();
+        assert_eq!(ramp.limit(8), 8);
+        ramp.begin();
+        assert_eq!(ramp.limit(8), 1);
+        ramp.grow(8);
+        assert_eq!(ramp.limit(8), 2);
+        for _ in 0..8 {
+            ramp.grow(8);
+        }
+        assert_eq!(ramp.limit(8), 8);
+        assert_eq!(ramp, Ramp::default());
+        ramp.begin();
+        assert_eq!(ramp.limit(1), 1);
+        ramp.grow(1);
+        assert_eq!(ramp, Ramp::default());
+    }
+
+    #[test]
+    fn a_clock_that_was_set_is_noticed() {
+        let start = Now::read();
+        let at = |mono_s: u64, wall_s: i64| Now {
+            unix_ms: start.unix_ms + wall_s * 1000,
+            mono: start.mono + Duration::from_secs(mono_s),
+        };
+        let mut watch = ClockWatch::new(start);
+        assert!(!watch.has_stepped(at(100, 100)));
+        assert!(!watch.has_stepped(at(200, 230)));
+        assert!(watch.has_stepped(at(300, 500)));
+        assert!(!watch.has_stepped(at(400, 600)));
+        assert!(watch.has_stepped(at(401, -90_000)));
+    }
+
+    proptest! {
+        // Never more than the burst and what the rate gives in the time.
+        #[test]
+        fn a_bucket_never_gives_more_than_its_rate(
+            count in 1u32..50,
+            burst in 1u32..20,
+            steps in proptest::collection::vec((0u64..5_000, 0usize..40), 1..100),
+        ) {
+            let start = Now::read().mono;
+            let mut bucket = Bucket::new(rate(count, 1, burst), start);
+            let (mut now, mut taken) = (start, 0usize);
+            for (millis, wanted) in steps {
+                now += Duration::from_millis(millis);
+                let some = bucket.available(now).min(wanted);
+                bucket.take(some);
+                taken += some;
+                let most = f64::from(burst) + (now - start).as_secs_f64() * f64::from(count);
+                prop_assert!(taken as f64 <= most + 0.001);
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The end of an attempt: judged, told to the store and to the operator. The first attempt of a hybrid route, which was
+//! made while its sender waited, ends here as well.
+//!
+//! An outcome that the store does not take is told again until it does, or until the gate ends: the delivery is then in
+//! flight in the store, and is attempted again after the next start.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::config::model::Retry;
+use crate::deliver::judge::{Fault, GONE_REASON, Outcome, Verdict};
+use crate::deliver::plan::Plan;
+use crate::deliver::schedule::{self, Failed};
+use crate::model::delivery::{DeliveryId, DeliveryState};
+use crate::model::error::chain;
+use crate::model::ids::{EventId, RequestId};
+use crate::record::Recorder;
+use crate::record::deliveries::{Attempted, DestinationCounters};
+use crate::store::rows::{AttemptRecord, DestinationId, Due, Finished, Next};
+use crate::store::{Store, StoreError};
+
+/// Which attempt it was.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    pub(super) delivery: DeliveryId,
+    pub(super) attempt: u32,
+    pub(super) round: u32,
+    pub(super) round_began_ms: i64,
+    pub(super) is_replay: bool,
+    pub(super) event: Option<(RequestId, Option<EventId>, Option<Box<str>>)>,
+}
+
+impl Facts {
+    pub(super) fn of(due: &Due) -> Self {
+        let event = &due.event;
+        Self {
+            delivery: due.delivery,
+            attempt: due.attempt,
+            round: due.round,
+            round_began_ms: due.round_began_ms,
+            is_replay: due.is_replay,
+            event: Some((event.uid, event.event_id.clone(), event.event_type.clone())),
+        }
+    }
+}
+
+/// Between two tries to tell the store.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What the delivery does next.
+pub(super) fn next(
+    retry: &Retry,
+    outcome: &Outcome,
+    facts: &Facts,
+    now_ms: i64,
+    chance: f64,
+) -> Next {
+    match outcome.verdict() {
+        Verdict::Delivered => Next::Delivered,
+        Verdict::Gone | Verdict::Hopeless => Next::Dead,
+        Verdict::Retry { after } => schedule::after_failure(
+            retry,
+            &Failed {
+                round: facts.round,
+                round_began_ms: facts.round_began_ms,
+                now_ms,
+                retry_after: after,
+                chance,
+            },
+        ),
+    }
+}
+
+/// Tells the store, for as long as it takes. False where the store is closed, or has another attempt for this delivery.
+pub(super) async fn finish(store: &Store, finished: Finished) -> bool {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let error = match store.finish(finished.clone()).await {
+            Ok(is_taken) => return is_taken,
+            Err(StoreError::Closed) => return false,
+            Err(error) => error,
+        };
+        tracing::warn!(
+            delivery = finished.delivery.0,
+            error = %chain(&error),
+            "the outcome of an attempt could not be stored, trying again"
+        );
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Switches a destination off, for as long as it takes.
+pub(super) async fn disable(store: &Store, recorder: &Recorder, plan: &Plan) {
+    recorder.destination_disabled(&plan.route, &plan.name, GONE_REASON);
+    if let Err(error) = try_disable(store, plan.id).await {
+        tracing::error!(
+            destination = %plan.name,
+            error = %chain(&error),
+            "a destination that wants no more could not be switched off"
+        );
+    }
+}
+
+async fn try_disable(store: &Store, id: DestinationId) -> Result<(), StoreError> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match store.disable(id, Some(GONE_REASON)).await {
+            Err(error) if pause < LONGEST_PAUSE && !matches!(error, StoreError::Closed) => {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// What an error status means here.
+pub(super) fn status_text(status: Option<StatusCode>) -> String {
+    match status {
+        Some(status) if status.is_redirection() => {
+            format!("it answered {status}; redirects are not followed")
+        }
+        Some(status) => format!("it answered {status}"),
+        None => String::new(),
+    }
+}
+
+/// Counts and tells.
+pub(super) fn tell(
+    recorder: &Recorder,
+    counters: &DestinationCounters,
+    plan: &Plan,
+    facts: &Facts,
+    ended: (&Outcome, &AttemptRecord, Duration, Next),
+) {
+    let (outcome, record, took, next) = ended;
+    let (state, due_ms) = match next {
+        Next::Delivered => (DeliveryState::Delivered, None),
+        Next::Waiting(due_ms) => (DeliveryState::Waiting, Some(due_ms)),
+        Next::Dead => (DeliveryState::Dead, None),
+    };
+    let event = facts.event.as_ref();
+    let error = record.error.as_ref();
+    recorder.attempt(
+        counters,
+        &Attempted {
+            route: &plan.route,
+            destination: &plan.name,
+            delivery: facts.delivery,
+            attempt: facts.attempt,
+            event: event.map(|(uid, id, kind)| (uid, id.as_ref(), kind.as_deref())),
+            is_replay: facts.is_replay,
+            outcome: outcome.label(),
+            status: record.status,
+            error: error.map(|(word, text)| (word.as_str(), text.as_str())),
+            took,
+            state,
+            due_ms,
+            is_alarming: outcome.fault == Some(Fault::Damaged),
+        },
+    );
+}

@@ -1,0 +1,178 @@
+//! What is signed at the time of an attempt: Standard Webhooks under the destination's own keys, or the sender's scheme
+//! once more with a fresh time, for apps that verify by themselves.
+//!
+//! `webhook-id` is there in any case: the same for each attempt, so that an app can tell an event that it has seen.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Uri};
+
+use crate::config::model::{Destination, Route};
+use crate::deliver::plan::PlanError;
+use crate::scheme::standard::{ID, SIGNATURE, SigningKey, TIMESTAMP};
+use crate::scheme::{Head, Scheme, SignError, ToSign};
+use crate::store::rows::StoredEvent;
+
+/// The keys of one destination.
+pub(super) struct Signing {
+    keys: Vec<Arc<SigningKey>>,
+    resigner: Option<Resigner>,
+    /// Whether the sender signs an id under this very name, which then stays its own.
+    is_id_taken: bool,
+}
+
+/// The sender's scheme and secrets.
+struct Resigner {
+    scheme: Scheme,
+    /// From when and until when each secret counts. Milliseconds since the epoch.
+    terms: Vec<(Option<i64>, Option<i64>)>,
+}
+
+impl Signing {
+    pub(super) fn new(route: &Route, destination: &Destination) -> Result<Self, PlanError> {
+        let resigner = match destination.resign {
+            true => Some(Resigner::new(route)?),
+            false => None,
+        };
+        Ok(Self {
+            keys: destination.secrets.clone(),
+            resigner,
+            is_id_taken: route.scheme.headers().contains(&ID),
+        })
+    }
+
+    /// Takes out what the sender says under these names where only the gate's word is to stand there.
+    pub(super) fn clear(&self, headers: &mut HeaderMap) {
+        if !self.keys.is_empty() {
+            for name in [ID, TIMESTAMP, SIGNATURE] {
+                headers.remove(name);
+            }
+        }
+    }
+
+    /// Signs in the sender's scheme, and gives back the target, which may hold the signature. `headers` are those that
+    /// were sent, as far as they go on.
+    pub(super) fn resign(
+        &self,
+        event: &StoredEvent,
+        body: &[u8],
+        headers: &mut HeaderMap,
+        target: Uri,
+        now_ms: i64,
+    ) -> Result<Uri, SignError> {
+        let Some(resigner) = &self.resigner else {
+            return Ok(target);
+        };
+        let index = resigner.current(now_ms).ok_or(SignError::NoSecret)?;
+        // What the app will see, but for the path: the sender signs the one that it knows.
+        let sent: Uri = event.target.parse().map_err(|_| SignError::NoWay)?;
+        let to_sign = ToSign {
+            head: Head {
+                method: &event.method,
+                uri: &sent,
+                headers,
+            },
+            unix_ms: now_ms,
+            id: event.event_id.as_ref().map(|id| id.as_str()),
+            body,
+        };
+        let stamp = resigner.scheme.sign(index, &to_sign)?;
+        for (name, value) in stamp.headers {
+            let mut value = HeaderValue::from_str(&value).map_err(|_| SignError::NotText)?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        if stamp.query.is_empty() {
+            return Ok(target);
+        }
+        with_query(&target, &stamp.query).ok_or(SignError::NoWay)
+    }
+
+    /// Names the event, and signs as Standard Webhooks have it where there are keys.
+    pub(super) fn stamp(
+        &self,
+        webhook_id: &str,
+        body: &[u8],
+        headers: &mut HeaderMap,
+        now_ms: i64,
+    ) {
+        let put = |headers: &mut HeaderMap, name, value: &str| {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(name, value);
+            }
+        };
+        if self.keys.is_empty() {
+            if !self.is_id_taken || !headers.contains_key(ID) {
+                put(headers, ID, webhook_id);
+            }
+            return;
+        }
+        let timestamp = now_ms.div_euclid(1000).to_string();
+        let each = self.keys.iter();
+        let signatures: Vec<String> = each
+            .filter_map(|key| key.sign(webhook_id, &timestamp, body))
+            .collect();
+        put(headers, ID, webhook_id);
+        put(headers, TIMESTAMP, &timestamp);
+        put(headers, SIGNATURE, &signatures.join(" "));
+    }
+}
+
+impl Resigner {
+    fn new(route: &Route) -> Result<Self, PlanError> {
+        if !route.scheme.can_be_signed() {
+            return Err(PlanError::NoResign);
+        }
+        let secrets: Vec<_> = route.secrets.iter().map(|entry| &entry.secret).collect();
+        let scheme = Scheme::compile(&route.scheme, &secrets, route.public_url.as_deref());
+        let terms = route.secrets.iter();
+        Ok(Self {
+            scheme: scheme.map_err(PlanError::Scheme)?,
+            terms: terms
+                .map(|entry| (entry.not_before_ms, entry.until_ms))
+                .collect(),
+        })
+    }
+
+    /// The first secret that counts: what the app has, if it follows the route.
+    fn current(&self, now_ms: i64) -> Option<usize> {
+        let mut terms = self.terms.iter();
+        terms.position(|(from, until)| {
+            from.is_none_or(|from| from <= now_ms) && until.is_none_or(|until| now_ms < until)
+        })
+    }
+}
+
+/// The target with these parameters in place of those of the same name.
+fn with_query(target: &Uri, parameters: &[(String, String)]) -> Option<Uri> {
+    let is_replaced = |pair: &str| {
+        let name = pair.split('=').next().unwrap_or(pair);
+        parameters.iter().any(|(replaced, _)| replaced == name)
+    };
+    let old = target.query().unwrap_or_default().split('&');
+    let kept = old.filter(|pair| !pair.is_empty() && !is_replaced(pair));
+    let mut pairs: Vec<String> = kept.map(str::to_owned).collect();
+    let new = parameters.iter();
+    pairs.extend(new.map(|(name, value)| format!("{name}={value}")));
+    format!("{}?{}", target.path(), pairs.join("&"))
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_take_the_place_of_their_namesakes() {
+        let with = |target: &str| {
+            let new = [("sig".to_owned(), "new".to_owned())];
+            with_query(&target.parse().unwrap(), &new)
+                .unwrap()
+                .to_string()
+        };
+        assert_eq!(with("/in"), "/in?sig=new");
+        assert_eq!(with("/in?a=1&sig=old&b=2&sig=x"), "/in?a=1&b=2&sig=new");
+        assert_eq!(with("/in?signature=1"), "/in?signature=1&sig=new");
+    }
+}

@@ -1,0 +1,96 @@
+//! The way of what an app of this machine posts on a route's Unix socket: the kernel says which user it is, and that stands
+//! for the signature. All that follows the signature holds as for everybody.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Request;
+use http_body::Body;
+use sha2::{Digest as _, Sha256};
+
+use crate::gate::reject::Reject;
+use crate::gate::signature::Signed;
+use crate::gate::verdict::{Check, Verdict};
+use crate::gate::{
+    Admission, Gate, Stop, after_signature, body_reject, framing, read_request, stopped,
+};
+use crate::model::clock::{Now, instant};
+use crate::net::read_body::{BodyHead, BodyLimits, read_body};
+
+impl Gate {
+    /// Runs the checks of the route at `index` for a user of this machine; none of them concerns an address.
+    pub async fn admit_user<B>(
+        &self,
+        index: usize,
+        user: u32,
+        request: Request<B>,
+        now: Now,
+        verdict: &mut Verdict,
+    ) -> Admission
+    where
+        B: Body<Data = Bytes>,
+    {
+        match self.user_checks(index, user, request, now, verdict).await {
+            Ok(admission) => admission,
+            Err(stop) => stopped(stop, verdict),
+        }
+    }
+
+    async fn user_checks<B>(
+        &self,
+        index: usize,
+        user: u32,
+        request: Request<B>,
+        now: Now,
+        verdict: &mut Verdict,
+    ) -> Result<Admission, Stop>
+    where
+        B: Body<Data = Bytes>,
+    {
+        let (parts, body) = request.into_parts();
+        let rules = self
+            .rules
+            .get(index)
+            .ok_or_else(|| Reject::no_route("", parts.uri.path()))?;
+        verdict.route = Some(rules.route.name.clone());
+        verdict.route_index = Some(index);
+        verdict.provider = Some(Arc::clone(&rules.provider));
+
+        verdict.last_check = Check::Framing;
+        let declared = framing::check(&rules.route, &parts)?;
+
+        verdict.last_check = Check::Signature;
+        let socket = rules.route.socket.as_ref();
+        let is_known = socket.is_some_and(|socket| socket.users.contains(&user));
+        if !is_known {
+            return Err(Reject::BadSignature.into());
+        }
+        let head_end = instant();
+        verdict.head_time = head_end.saturating_duration_since(now.mono);
+
+        verdict.last_check = Check::Body;
+        let head = BodyHead {
+            declared,
+            version: parts.version,
+        };
+        let limits = BodyLimits {
+            max: rules.route.max_body,
+            timeout: self.body_timeout,
+        };
+        let read = read_body(body, head, limits, |_| {}).await;
+        let body = read.map_err(|fault| body_reject(fault, limits.max))?;
+        let body_end = instant();
+        verdict.body_time = body_end.saturating_duration_since(head_end);
+        verdict.body_bytes = body.len() as u64;
+
+        let signed = Signed {
+            label: format!("user-{user}").into(),
+            digest: Sha256::digest(&body).into(),
+        };
+        verdict.secret = Some(Arc::clone(&signed.label));
+        let request = read_request(parts, body, verdict);
+        let admission = after_signature(rules, request, &signed, verdict).await;
+        verdict.verify_time = instant().saturating_duration_since(body_end);
+        admission
+    }
+}

@@ -1,0 +1,148 @@
+//! Which destinations of a route want an event, and in which order they get it. Compiled with each config.
+
+use std::time::Duration;
+
+use http::HeaderName;
+use sha2::{Digest as _, Sha256};
+
+use crate::config::model::{Order, Route};
+use crate::criteria::json;
+use crate::gate::condition::Condition;
+use crate::gate::event::EventParts;
+use crate::gate::reject::Reject;
+use crate::gate::verdict::Verdict;
+use crate::model::glob::Patterns;
+use crate::model::ids::RouteName;
+use crate::store::rows::DestinationId;
+
+/// The destinations of one route.
+pub struct Outlets {
+    route: RouteName,
+    provider: String,
+    is_local: bool,
+    /// How long its events are known again; none: they are not.
+    window: Option<Duration>,
+    all: Vec<Outlet>,
+}
+
+struct Outlet {
+    id: DestinationId,
+    events: Option<Patterns>,
+    condition: Condition,
+    order: Order,
+}
+
+impl Outlets {
+    /// Compiles those of a route, whose destinations have these numbers in the store.
+    #[must_use]
+    pub fn build(route: &Route, ids: &[DestinationId]) -> Self {
+        let provider = route.provider.as_ref();
+        let each = route.destinations.iter().zip(ids);
+        Self {
+            route: route.name.clone(),
+            provider: provider
+                .map_or("custom", |provider| &provider.id)
+                .to_owned(),
+            is_local: provider.is_some_and(|provider| provider.is_local()),
+            window: route.dedup.as_ref().map(|dedup| dedup.window),
+            all: each
+                .map(|(destination, id)| Outlet {
+                    id: *id,
+                    events: destination.events.clone(),
+                    condition: Condition::new(destination.when.clone()),
+                    order: destination.order.clone(),
+                })
+                .collect(),
+        }
+    }
+
+    /// The route.
+    #[must_use]
+    pub fn route(&self) -> &RouteName {
+        &self.route
+    }
+
+    /// The provider's id, or `custom`.
+    #[must_use]
+    pub fn provider(&self) -> &str {
+        &self.provider
+    }
+
+    /// Whether its events come from apps of one's own.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.is_local
+    }
+
+    /// The dedup window.
+    #[must_use]
+    pub fn window(&self) -> Option<Duration> {
+        self.window
+    }
+
+    /// The destinations that want an event, each with the key of its order.
+    pub(super) fn wanted(
+        &self,
+        parts: &EventParts,
+        verdict: &Verdict,
+    ) -> Result<Vec<(DestinationId, Option<i64>)>, Reject> {
+        let mut wanted = Vec::with_capacity(self.all.len());
+        for outlet in &self.all {
+            if !outlet.admits(parts.event_type.as_deref()) {
+                continue;
+            }
+            // What cannot be judged for one destination is refused for all: the sender comes again, and the log says why.
+            if outlet.condition.holds(parts, verdict)? {
+                wanted.push((outlet.id, outlet.order_key(parts)?));
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+impl Outlet {
+    /// What has no type matches no list of types.
+    fn admits(&self, event_type: Option<&str>) -> bool {
+        match &self.events {
+            None => true,
+            Some(patterns) => event_type.is_some_and(|text| patterns.admit(text)),
+        }
+    }
+
+    /// Equal for events that wait for each other.
+    fn order_key(&self, parts: &EventParts) -> Result<Option<i64>, Reject> {
+        let value = match &self.order {
+            Order::None => return Ok(None),
+            Order::Fifo => return Ok(Some(0)),
+            Order::FifoByHeader(name) => header_value(parts, name),
+            Order::FifoByJson(pointer) => json_value(parts, pointer)?,
+        };
+        Ok(Some(key_of(&value)))
+    }
+}
+
+/// Events without the value wait for each other.
+fn header_value(parts: &EventParts, name: &HeaderName) -> Vec<u8> {
+    let values = parts.headers.get_all(name).iter();
+    let all: Vec<&[u8]> = values.map(|value| value.as_bytes()).collect();
+    all.join(&b", "[..])
+}
+
+fn json_value(parts: &EventParts, pointer: &str) -> Result<Vec<u8>, Reject> {
+    let value = match json::parse(&parts.body) {
+        Ok(value) => value,
+        Err(json::JsonFault::NotJson) => return Ok(Vec::new()),
+        Err(fault) => return Err(Reject::NotJson { fault }),
+    };
+    let found = value.pointer(pointer);
+    Ok(found.map_or_else(Vec::new, |value| value.to_string().into_bytes()))
+}
+
+fn key_of(value: &[u8]) -> i64 {
+    let digest = Sha256::digest(value);
+    let mut half = [0; 8];
+    for (to, from) in half.iter_mut().zip(digest) {
+        *to = from;
+    }
+    i64::from_le_bytes(half)
+}

@@ -1,0 +1,336 @@
+//! Attempts: one line and some counts for each. `deliver` tells of them; counts are kept per destination and outlive
+//! reloads.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use tracing::Level;
+
+use crate::model::clock::Now;
+use crate::model::delivery::{DeliveryId, DeliveryState};
+use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
+use crate::record::counters::ByKind;
+use crate::record::histogram::Histogram;
+use crate::record::metrics::counter;
+use crate::record::{Recorder, lock};
+
+/// What happened at one destination.
+#[derive(Debug, Default)]
+pub struct DestinationCounters {
+    attempts: ByKind,
+    delivered: AtomicU64,
+    delayed: AtomicU64,
+    dead: AtomicU64,
+    took: Histogram,
+    /// Attempts under way.
+    pub in_flight: AtomicU64,
+    /// 0: closed, 1: half open, 2: open.
+    pub breaker: AtomicU64,
+}
+
+/// A destination, as labels name it.
+pub(super) type Key = (RouteName, DestinationName);
+
+/// One attempt, and what it led to.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempted<'a> {
+    /// The route of the event.
+    pub route: &'a RouteName,
+    /// Where to.
+    pub destination: &'a DestinationName,
+    /// Of which delivery.
+    pub delivery: DeliveryId,
+    /// Its number, from 1.
+    pub attempt: u32,
+    /// The event, where it is known.
+    pub event: Option<(&'a RequestId, Option<&'a EventId>, Option<&'a str>)>,
+    /// Whether the delivery is a replay.
+    pub is_replay: bool,
+    /// The class of the answer, or a word of a closed set.
+    pub outcome: &'static str,
+    /// What the destination answered.
+    pub status: Option<u16>,
+    /// What went wrong: its word, and the error with its causes.
+    pub error: Option<(&'a str, &'a str)>,
+    /// Until the end of the answer, or the error.
+    pub took: Duration,
+    /// Where the delivery stands now.
+    pub state: DeliveryState,
+    /// When the next attempt is due. Milliseconds since the epoch.
+    pub due_ms: Option<i64>,
+    /// Whether the operator has to see it whatever else goes wrong.
+    pub is_alarming: bool,
+}
+
+impl Recorder {
+    /// The counters of a destination: the same ones after a reload.
+    #[must_use]
+    pub fn destination_counters(
+        &self,
+        route: &RouteName,
+        destination: &DestinationName,
+    ) -> Arc<DestinationCounters> {
+        let mut all = lock(&self.destinations);
+        let key = (route.clone(), destination.clone());
+        Arc::clone(all.entry(key).or_default())
+    }
+
+    /// Counts one attempt and writes its line.
+    pub fn attempt(&self, counters: &DestinationCounters, attempted: &Attempted<'_>) {
+        counters.add(attempted);
+        let is_delivered = attempted.state == DeliveryState::Delivered;
+        let (level, message) = match attempted.state {
+            _ if attempted.is_alarming => (Level::ERROR, "stored event is damaged"),
+            DeliveryState::Delivered => (Level::INFO, "event delivered"),
+            DeliveryState::Dead => (Level::ERROR, "delivery given up"),
+            _ => (Level::WARN, "delivery delayed"),
+        };
+        if !self.logger.is_enabled(level) || (is_delivered && !self.logs_accepted()) {
+            return;
+        }
+        let mut line = self.logger.line(Now::read(), level, "delivery", message);
+        line.text("route", attempted.route)
+            .text("destination", attempted.destination)
+            .number("delivery", attempted.delivery.0)
+            .number("attempt", attempted.attempt);
+        if let Some((uid, event_id, event_type)) = attempted.event {
+            line.text("request_id", uid);
+            if let Some(event_id) = event_id {
+                line.text("event_id", event_id);
+            }
+            if let Some(event_type) = event_type {
+                line.text("event_type", &event_type);
+            }
+        }
+        if attempted.is_replay {
+            line.flag("replay", true);
+        }
+        if let Some(status) = attempted.status {
+            line.number("status", status);
+        }
+        if let Some((word, text)) = attempted.error {
+            line.text("error_kind", &word).message("error", &text);
+        }
+        line.text("state", &attempted.state.word());
+        line.count("duration_us", micros(attempted.took));
+        if let Some(due_ms) = attempted.due_ms {
+            let now_ms = Now::read().unix_ms;
+            line.number("retry_in_ms", due_ms.saturating_sub(now_ms));
+        }
+        self.logger.write(line);
+    }
+
+    /// A destination said that it wants no more, and was switched off.
+    pub fn destination_disabled(
+        &self,
+        route: &RouteName,
+        destination: &DestinationName,
+        reason: &str,
+    ) {
+        let message = "destination switched off";
+        let mut line = self
+            .logger
+            .line(Now::read(), Level::ERROR, "delivery", message);
+        line.text("route", route)
+            .text("destination", destination)
+            .text("reason", &reason);
+        self.logger.write(line);
+    }
+}
+
+impl DestinationCounters {
+    fn add(&self, attempted: &Attempted<'_>) {
+        self.attempts.add(attempted.outcome);
+        self.took.observe(attempted.took);
+        let count = match attempted.state {
+            DeliveryState::Delivered => &self.delivered,
+            DeliveryState::Dead => &self.dead,
+            _ => &self.delayed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Which number of a destination.
+type Read = fn(&DestinationCounters) -> &AtomicU64;
+
+/// The rows of all destinations.
+pub(super) fn encode(recorder: &Recorder, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let rows: Vec<(Key, Arc<DestinationCounters>)> = lock(&recorder.destinations)
+        .iter()
+        .map(|(key, counters)| (key.clone(), Arc::clone(counters)))
+        .collect();
+    attempts(encoder, &rows)?;
+    let mut metric = encoder.encode_descriptor(
+        "hookgate_delivery_attempt_seconds",
+        "Time of an attempt, until the end of the answer or the error",
+        None,
+        MetricType::Histogram,
+    )?;
+    for (key, counters) in &rows {
+        let snapshot = counters.took.snapshot();
+        if snapshot.count > 0 {
+            metric
+                .encode_family(&labels(key))?
+                .encode_histogram::<NoLabelSet>(
+                    snapshot.sum,
+                    snapshot.count,
+                    &snapshot.buckets,
+                    None,
+                )?;
+        }
+    }
+    let gauges: [(_, _, Read); 2] = [
+        (
+            "hookgate_deliveries_in_flight",
+            "Attempts under way, by destination",
+            |counters| &counters.in_flight,
+        ),
+        (
+            "hookgate_destination_breaker",
+            "The breaker of a destination; 0: closed, 1: half open, 2: open",
+            |counters| &counters.breaker,
+        ),
+    ];
+    for (name, help, read) in gauges {
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (key, counters) in &rows {
+            let value = read(counters).load(Ordering::Relaxed);
+            metric.encode_family(&labels(key))?.encode_gauge(&value)?;
+        }
+    }
+    Ok(())
+}
+
+fn attempts(
+    encoder: &mut DescriptorEncoder<'_>,
+    rows: &[(Key, Arc<DestinationCounters>)],
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(
+        "hookgate_delivery_attempts",
+        "Attempts by destination and by how they ended: the class of the answer, or a word",
+        None,
+        MetricType::Counter,
+    )?;
+    for (key, counters) in rows {
+        for (outcome, count) in counters.attempts.iter() {
+            let [route, destination] = labels(key);
+            counter(
+                &mut metric,
+                &[route, destination, ("outcome", outcome)],
+                count,
+            )?;
+        }
+    }
+    let mut metric = encoder.encode_descriptor(
+        "hookgate_deliveries",
+        "Attempts by destination and by where they left the delivery",
+        None,
+        MetricType::Counter,
+    )?;
+    for (key, counters) in rows {
+        let states = [
+            (DeliveryState::Delivered, &counters.delivered),
+            (DeliveryState::Waiting, &counters.delayed),
+            (DeliveryState::Dead, &counters.dead),
+        ];
+        for (state, count) in states {
+            let [route, destination] = labels(key);
+            let count = count.load(Ordering::Relaxed);
+            counter(
+                &mut metric,
+                &[route, destination, ("state", state.word())],
+                count,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn labels(key: &Key) -> [(&str, &str); 2] {
+    [("route", key.0.as_str()), ("destination", key.1.as_str())]
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::line::Encoding;
+    use crate::record::log::Logger;
+    use crate::record::testing::Kept;
+
+    fn lines(logs_accepted: bool) -> Vec<String> {
+        let kept = Kept::default();
+        let logger =
+            Logger::to_writer(Encoding::Text, Level::INFO, Box::new(kept.clone())).unwrap();
+        let recorder = Recorder::new(logger, logs_accepted);
+        let (route, destination) = (RouteName::new("shop"), DestinationName::new("app"));
+        let counters = recorder.destination_counters(&route, &destination);
+        let uid = RequestId::new(0, [0; 10]);
+        let event_id = EventId::parse("evt_1").unwrap();
+        let delivered = Attempted {
+            route: &route,
+            destination: &destination,
+            delivery: DeliveryId(7),
+            attempt: 2,
+            event: Some((&uid, Some(&event_id), Some("push"))),
+            is_replay: false,
+            outcome: "2xx",
+            status: Some(204),
+            error: None,
+            took: Duration::from_micros(1500),
+            state: DeliveryState::Delivered,
+            due_ms: None,
+            is_alarming: false,
+        };
+        recorder.attempt(&counters, &delivered);
+        let failed = Attempted {
+            outcome: "garbage",
+            status: None,
+            error: Some(("garbage", "odd\n\u{1b}[31m")),
+            state: DeliveryState::Dead,
+            is_replay: true,
+            ..delivered
+        };
+        recorder.attempt(&counters, &failed);
+        let damaged = Attempted {
+            is_alarming: true,
+            ..failed
+        };
+        recorder.attempt(&counters, &damaged);
+        recorder.close();
+        let text = kept.text();
+        text.lines().map(|line| line[25..].to_owned()).collect()
+    }
+
+    #[test]
+    fn an_attempt_is_one_line_whatever_the_destination_says() {
+        let lines = lines(true);
+        assert_eq!(
+            lines[0],
+            " INFO delivery: event delivered route=shop destination=app delivery=7 attempt=2 request_id=00000000-0000-7000-8000-000000000000 event_id=evt_1 event_type=push status=204 state=delivered duration_us=1500"
+        );
+        assert!(lines[1].starts_with("ERROR delivery: delivery given up route=shop"));
+        assert!(
+            lines[1].ends_with(
+                " replay=true error_kind=garbage error=\"odd\\n\\u001b[31m\" state=dead duration_us=1500"
+            ),
+            "{}",
+            lines[1]
+        );
+        assert!(lines[2].starts_with("ERROR delivery: stored event is damaged"));
+        assert_eq!(lines.len(), 3);
+    }
+
+    #[test]
+    fn what_is_in_order_gets_no_line_where_that_is_off() {
+        assert_eq!(lines(false).len(), 2);
+    }
+}

@@ -1,0 +1,198 @@
+//! Taking what is due: deliveries of one destination go in flight, with their attempt counted, before anybody sees them.
+
+use std::sync::{Arc, Weak};
+
+use rusqlite::params;
+
+use crate::model::delivery::{DeliveryId, DeliveryState, Step};
+use crate::store::rows::Due;
+use crate::store::sqlite::Shared;
+use crate::store::sqlite::event::Stored;
+use crate::store::sqlite::order;
+use crate::store::sqlite::queue::{Urgency, ask};
+use crate::store::sqlite::work::{Failure, Found, Ghost, Work};
+
+/// The word of an attempt whose outcome nobody knows.
+const INTERRUPTED: &str = "interrupted";
+
+/// Deliveries that were taken. Where nobody waits for them any more, they are given back: an attempt that nobody makes
+/// would never end.
+pub(super) struct Taken {
+    taken: Vec<TakenOne>,
+    shared: Weak<Shared>,
+}
+
+struct TakenOne {
+    delivery: DeliveryId,
+    attempt: u32,
+    round: u32,
+    round_began_ms: i64,
+    is_replay: bool,
+    stored: Stored,
+}
+
+impl Taken {
+    /// The events are opened here, so that it does not hold up the writer.
+    pub(super) fn open(mut self, shared: &Shared) -> Vec<Due> {
+        let taken = std::mem::take(&mut self.taken);
+        let open = |one: TakenOne| Due {
+            delivery: one.delivery,
+            attempt: one.attempt,
+            round: one.round,
+            round_began_ms: one.round_began_ms,
+            is_replay: one.is_replay,
+            event: one.stored.open(&shared.sealer),
+        };
+        taken.into_iter().map(open).collect()
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let taken = std::mem::take(&mut self.taken);
+        let Some(shared) = self.shared.upgrade().filter(|_| !taken.is_empty()) else {
+            return;
+        };
+        let (task, _) = ask(move |work| {
+            for one in &taken {
+                work.interrupt(one.delivery, one.attempt)?;
+            }
+            Ok(())
+        });
+        // Where the store is closed, the next one gives them back.
+        let _ = shared.queue.push(task, 0, Urgency::Outcome);
+    }
+}
+
+impl Work {
+    pub(super) fn begin(
+        &mut self,
+        destination: i64,
+        limit: usize,
+        now_ms: i64,
+        shared: &Arc<Shared>,
+    ) -> Result<Taken, Failure> {
+        let mut taken = Taken {
+            taken: Vec::new(),
+            shared: Weak::new(),
+        };
+        if self.names.is_held(destination) {
+            return Ok(taken);
+        }
+        let mut ids = Vec::new();
+        for priority in [1, 0, -1] {
+            let left = limit.saturating_sub(ids.len());
+            self.find_due(destination, priority, now_ms, left, &mut ids)?;
+        }
+        for id in ids {
+            if let Some(one) = self.begin_one(DeliveryId(id), now_ms)? {
+                self.ghosts.push(Ghost::Taken(one.delivery, one.attempt));
+                taken.taken.push(one);
+            }
+        }
+        // From here on there is something to give back.
+        taken.shared = Arc::downgrade(shared);
+        Ok(taken)
+    }
+
+    fn find_due(
+        &self,
+        destination: i64,
+        priority: i64,
+        now_ms: i64,
+        limit: usize,
+        ids: &mut Vec<i64>,
+    ) -> rusqlite::Result<()> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        if limit == 0 {
+            return Ok(());
+        }
+        let sql = "SELECT id FROM delivery INDEXED BY delivery_due
+            WHERE destination = ?1 AND priority = ?2 AND due_ms <= ?3
+            AND state IN (0, 2) AND is_behind = 0 ORDER BY due_ms, id LIMIT ?4";
+        let mut stmt = self.conn.prepare_cached(sql)?;
+        let mut rows = stmt.query([destination, priority, now_ms, limit])?;
+        while let Some(row) = rows.next()? {
+            ids.push(row.get(0)?);
+        }
+        Ok(())
+    }
+
+    fn begin_one(&mut self, id: DeliveryId, now_ms: i64) -> Result<Option<TakenOne>, Failure> {
+        let Some(found) = self.find(id)? else {
+            return Ok(None);
+        };
+        // Before anything is written: without its event it stays where it is, and `check` tells of it.
+        let Some(stored) = Stored::read(&self.conn, &self.names, found.event)? else {
+            return Ok(None);
+        };
+        let Some(next) = self.step(&found, Step::Begin) else {
+            return Ok(None);
+        };
+        let (attempt, round) = (found.attempts + 1, found.round + 1);
+        let sql = "UPDATE delivery SET state = ?2, attempts = ?3, round = ?4, due_ms = ?5
+            WHERE id = ?1";
+        let values = params![id.0, next.code(), attempt, round, now_ms];
+        self.conn.prepare_cached(sql)?.execute(values)?;
+        let lane = self.names.lanes.get(&found.lane);
+        Ok(Some(TakenOne {
+            delivery: id,
+            attempt,
+            round,
+            round_began_ms: found.round_began_ms,
+            is_replay: lane.is_some_and(|lane| lane.is_replay),
+            stored,
+        }))
+    }
+
+    /// Gives a delivery back whose attempt ended with nobody knowing how.
+    pub(super) fn interrupt(&mut self, id: DeliveryId, attempt: u32) -> Result<bool, Failure> {
+        let Some(found) = self.find(id)?.filter(|found| found.attempts == attempt) else {
+            return Ok(false);
+        };
+        let Some(next) = self.step(&found, Step::Interrupt) else {
+            return Ok(false);
+        };
+        self.note_interrupted(&found, next)?;
+        if let Some(key) = found.order_key {
+            order::settle(&self.conn, found.destination, key)?;
+        }
+        Ok(true)
+    }
+
+    fn note_interrupted(&self, found: &Found, next: DeliveryState) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO attempt (delivery, number, started_ms, duration_ms, error, detail,
+            sealing_key, answer) VALUES (?1, ?2, ?3, 0, ?4, ?5, 0, x'') ON CONFLICT DO NOTHING";
+        let detail = "the attempt did not end before the process did; its outcome is not known";
+        self.conn.prepare_cached(sql)?.execute(params![
+            found.id,
+            found.attempts,
+            found.due_ms,
+            INTERRUPTED,
+            detail
+        ])?;
+        let sql =
+            "UPDATE delivery SET state = ?3, last_status = NULL, last_error = ?2 WHERE id = ?1";
+        self.conn
+            .prepare_cached(sql)?
+            .execute(params![found.id, INTERRUPTED, next.code()])
+            .map(drop)
+    }
+
+    /// Gives all back that a dead process had in flight.
+    pub(super) fn interrupt_all(&mut self) -> Result<(), Failure> {
+        let lanes: Vec<i64> = self.names.lanes.keys().copied().collect();
+        for lane in lanes {
+            let sql = "SELECT id, attempts FROM delivery INDEXED BY delivery_lane
+                WHERE lane = ?1 AND state = 1";
+            let mut stmt = self.conn.prepare_cached(sql)?;
+            let rows = stmt.query_map([lane], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let in_flight: Vec<(i64, u32)> = rows.collect::<rusqlite::Result<_>>()?;
+            drop(stmt);
+            for (id, attempt) in in_flight {
+                self.interrupt(DeliveryId(id), attempt)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,53 @@
+//! Steps that operators take with deliveries: retry, cancel, discard.
+
+use rusqlite::params;
+
+use crate::model::delivery::{DeliveryId, Step};
+use crate::store::sqlite::order;
+use crate::store::sqlite::work::{Failure, Work};
+
+/// Deliveries that are changed in one group: some milliseconds of writing.
+pub(super) const CHANGED_AT_ONCE: usize = 500;
+
+impl Work {
+    /// How many of these the step was taken with.
+    pub(super) fn change(&mut self, ids: &[i64], step: Step, now_ms: i64) -> Result<u64, Failure> {
+        let mut changed = 0;
+        for id in ids {
+            changed += u64::from(self.change_one(DeliveryId(*id), step, now_ms)?);
+        }
+        Ok(changed)
+    }
+
+    fn change_one(&mut self, id: DeliveryId, step: Step, now_ms: i64) -> Result<bool, Failure> {
+        let sql = match step {
+            Step::Retry => {
+                "UPDATE delivery SET state = ?3, due_ms = ?2, round = 0, round_began_ms = ?2, ended_ms = NULL
+                WHERE id = ?1"
+            }
+            Step::Cancel | Step::Discard => {
+                "UPDATE delivery SET state = ?3, ended_ms = ?2 WHERE id = ?1"
+            },
+            // The others are no operator's.
+            Step::Begin | Step::Deliver | Step::Delay | Step::GiveUp | Step::Interrupt => {
+                return Ok(false);
+            }
+        };
+        let Some(found) = self.find(id)? else {
+            return Ok(false);
+        };
+        let Some(next) = self.step(&found, step) else {
+            return Ok(false);
+        };
+        self.conn
+            .prepare_cached(sql)?
+            .execute(params![id.0, now_ms, next.code()])?;
+        if let Some(key) = found.order_key {
+            order::settle(&self.conn, found.destination, key)?;
+        }
+        if step != Step::Retry {
+            self.drop_body_of(&found)?;
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,281 @@
+//! Committing an event: its claims first, since one that is spent already ends it; then the event, its content, its
+//! deliveries.
+
+use rusqlite::{OptionalExtension, params};
+
+use crate::model::delivery::{DeliveryId, DeliveryState};
+use crate::model::ids::RouteName;
+use crate::store::StoreError;
+use crate::store::rows::{Claim, Committed, NewDelivery, SpentClaim};
+use crate::store::sqlite::names::Lane;
+use crate::store::sqlite::order;
+use crate::store::sqlite::reference;
+use crate::store::sqlite::work::{Failure, Ghost, Work};
+
+/// An event whose content is sealed already.
+pub(super) struct Sealed {
+    pub(super) uid: [u8; 16],
+    pub(super) route: RouteName,
+    pub(super) provider: String,
+    pub(super) event_id: Option<String>,
+    pub(super) event_type: Option<Box<str>>,
+    /// None where it is the uid as text.
+    pub(super) webhook_id: Option<String>,
+    pub(super) received_ms: i64,
+    pub(super) body_size: i64,
+    pub(super) sealing_key: i64,
+    pub(super) head: Vec<u8>,
+    pub(super) body: bytes::Bytes,
+    pub(super) claims: Vec<Claim>,
+    pub(super) status: u16,
+    pub(super) deliveries: Vec<NewDelivery>,
+}
+
+impl Work {
+    pub(super) fn commit_event(&mut self, sealed: &Sealed) -> Result<Committed, Failure> {
+        if let Some(limit) = self.limits.reached(self.total.events) {
+            // A duplicate is told as one even so: it needs no room.
+            return match self.spent(sealed)? {
+                Some(status) => Ok(Committed::Duplicate(status)),
+                None => Err(Failure::Refused(StoreError::Full { limit })),
+            };
+        }
+        self.check_destinations(sealed)?;
+        let route = self.route(&sealed.route)?;
+        if let Some(status) = self.claim_all(route, sealed)? {
+            return Ok(Committed::Duplicate(status));
+        }
+        let (kind, is_rest) = self.kind(route, &sealed.provider, sealed.event_type.as_deref())?;
+        let event = self.total.last_event + 1;
+        if !self.insert_event(sealed, event, kind, is_rest)? {
+            self.give_up_claims(route, &sealed.claims)?;
+            let what = "an event with this uid is stored already".to_owned();
+            return Err(Failure::Refused(StoreError::Damaged { what }));
+        }
+        self.insert_content(sealed, event)?;
+        let mut ids = Vec::with_capacity(sealed.deliveries.len());
+        for delivery in &sealed.deliveries {
+            ids.push(self.insert_new(sealed, delivery, event, kind)?);
+        }
+        self.ghosts.push(Ghost::Event {
+            uid: sealed.uid,
+            claims: sealed
+                .claims
+                .iter()
+                .map(|claim| (route, claim.key))
+                .collect(),
+        });
+        Ok(Committed::New(ids))
+    }
+
+    /// Makes all the claims, or none where one of them counts already: then the status that the first copy got.
+    ///
+    /// Writing one and looking only where there is one already costs one way into the table instead of two, and that is
+    /// the one table whose pages are met at random.
+    fn claim_all(&mut self, route: i64, sealed: &Sealed) -> Result<Option<u16>, Failure> {
+        for (place, claim) in sealed.claims.iter().enumerate() {
+            let is_twice = sealed
+                .claims
+                .iter()
+                .take(place)
+                .any(|other| other.key == claim.key);
+            if is_twice || self.insert_claim(route, claim, sealed.status)? {
+                continue;
+            }
+            if let Some(status) = self.spent_by(route, claim, sealed.received_ms)? {
+                let made = sealed.claims.get(..place).unwrap_or_default();
+                self.give_up_claims(route, made)?;
+                return Ok(Some(status));
+            }
+            self.replace_claim(route, claim, sealed.status)?;
+        }
+        Ok(None)
+    }
+
+    /// Claims of this event. One that was over and has been replaced by them counts as little as none.
+    fn give_up_claims(&mut self, route: i64, claims: &[Claim]) -> rusqlite::Result<()> {
+        for claim in claims {
+            let sql = "DELETE FROM claim WHERE route = ?1 AND key = ?2";
+            let values = params![route, &claim.key[..]];
+            let count = self.conn.prepare_cached(sql)?.execute(values)?;
+            let count = i64::try_from(count).unwrap_or(0);
+            self.add_total(|total| total.claims -= count);
+        }
+        Ok(())
+    }
+
+    /// The status that the first copy got, where one of the claims counts already.
+    fn spent(&self, sealed: &Sealed) -> rusqlite::Result<Option<u16>> {
+        let Some(route) = self.names.route(&sealed.route) else {
+            return Ok(None);
+        };
+        for claim in &sealed.claims {
+            let found = self.spent_by(route, claim, sealed.received_ms)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    fn spent_by(&self, route: i64, claim: &Claim, now_ms: i64) -> rusqlite::Result<Option<u16>> {
+        let sql = "SELECT status FROM claim WHERE route = ?1 AND key = ?2 AND expires_ms > ?3";
+        let mut stmt = self.conn.prepare_cached(sql)?;
+        let values = params![route, &claim.key[..], now_ms];
+        stmt.query_row(values, |row| row.get(0)).optional()
+    }
+
+    fn check_destinations(&self, sealed: &Sealed) -> Result<(), Failure> {
+        let mut destinations = sealed.deliveries.iter().map(|each| each.destination);
+        match destinations.find(|id| !self.names.destinations.contains_key(&id.0)) {
+            None => Ok(()),
+            Some(unknown) => {
+                let what = format!("no destination has the number {}", unknown.0);
+                Err(Failure::Refused(StoreError::Damaged { what }))
+            }
+        }
+    }
+
+    /// `false`: an event has this uid already.
+    fn insert_event(
+        &mut self,
+        sealed: &Sealed,
+        event: i64,
+        kind: i64,
+        is_rest: bool,
+    ) -> rusqlite::Result<bool> {
+        let sql = "INSERT INTO event
+            (id, uid, kind, received_ms, body_size, event_id, webhook_id, event_type)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING";
+        let count = self.conn.prepare_cached(sql)?.execute(params![
+            event,
+            &sealed.uid[..],
+            kind,
+            sealed.received_ms,
+            sealed.body_size,
+            sealed.event_id,
+            sealed.webhook_id,
+            sealed.event_type.as_deref().filter(|_| is_rest),
+        ])?;
+        if count == 0 {
+            return Ok(false);
+        }
+        self.add_total(|total| {
+            total.events += 1;
+            total.last_event = event;
+        });
+        self.spans.add(event, sealed.received_ms);
+        let (event_id, webhook_id) = (sealed.event_id.as_deref(), sealed.webhook_id.as_deref());
+        reference::write(&self.conn, event, event_id, webhook_id)?;
+        Ok(true)
+    }
+
+    fn insert_content(&self, sealed: &Sealed, event: i64) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO content (event, sealing_key, head, body) VALUES (?1, ?2, ?3, ?4)";
+        let values = params![event, sealed.sealing_key, sealed.head, &sealed.body[..]];
+        self.conn.prepare_cached(sql)?.execute(values).map(drop)
+    }
+
+    fn insert_new(
+        &mut self,
+        sealed: &Sealed,
+        delivery: &NewDelivery,
+        event: i64,
+        kind: i64,
+    ) -> rusqlite::Result<DeliveryId> {
+        let lane = self.lane(Lane {
+            kind,
+            destination: delivery.destination.0,
+            is_replay: false,
+        })?;
+        self.insert_delivery(&Row {
+            event,
+            lane,
+            destination: delivery.destination.0,
+            state: delivery.state(),
+            priority: delivery.priority.clamp(-1, 1),
+            due_ms: delivery.due_ms,
+            order_key: delivery.order_key,
+            created_ms: sealed.received_ms,
+        })
+    }
+
+    pub(super) fn insert_delivery(&mut self, row: &Row) -> rusqlite::Result<DeliveryId> {
+        let id = self.total.last_delivery + 1;
+        let attempts = i64::from(row.state == DeliveryState::InFlight);
+        let is_behind = match (row.state, row.order_key) {
+            (DeliveryState::Pending, Some(key)) => {
+                order::is_any_open(&self.conn, row.destination, key)?
+            }
+            _ => false,
+        };
+        let sql = "INSERT INTO delivery (id, event, lane, destination, state, is_behind, priority,
+            due_ms, order_key, attempts, round, round_began_ms, created_ms)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11, ?11)";
+        self.conn.prepare_cached(sql)?.execute(params![
+            id,
+            row.event,
+            row.lane,
+            row.destination,
+            row.state.code(),
+            is_behind,
+            row.priority,
+            row.due_ms,
+            row.order_key,
+            attempts,
+            row.created_ms,
+        ])?;
+        self.add_total(|total| total.last_delivery = id);
+        self.count(row.lane, row.state, 1);
+        if let (DeliveryState::InFlight, Some(key)) = (row.state, row.order_key) {
+            order::settle(&self.conn, row.destination, key)?;
+        }
+        Ok(DeliveryId(id))
+    }
+
+    pub(super) fn spend_claims(&mut self, claims: &[SpentClaim]) -> Result<(), Failure> {
+        for spent in claims {
+            let route = self.route(&spent.route)?;
+            self.write_claim(route, &spent.claim, spent.status)?;
+        }
+        Ok(())
+    }
+
+    /// In the place of one that there may be.
+    fn write_claim(&mut self, route: i64, claim: &Claim, status: u16) -> rusqlite::Result<()> {
+        match self.insert_claim(route, claim, status)? {
+            true => Ok(()),
+            false => self.replace_claim(route, claim, status),
+        }
+    }
+
+    /// `false`: there is one.
+    fn insert_claim(&mut self, route: i64, claim: &Claim, status: u16) -> rusqlite::Result<bool> {
+        let values = params![route, &claim.key[..], claim.expires_ms, status];
+        let sql = "INSERT INTO claim (route, key, expires_ms, status) VALUES (?1, ?2, ?3, ?4)
+            ON CONFLICT DO NOTHING";
+        if self.conn.prepare_cached(sql)?.execute(values)? == 0 {
+            return Ok(false);
+        }
+        self.add_total(|total| total.claims += 1);
+        Ok(true)
+    }
+
+    fn replace_claim(&self, route: i64, claim: &Claim, status: u16) -> rusqlite::Result<()> {
+        let values = params![route, &claim.key[..], claim.expires_ms, status];
+        let sql = "UPDATE claim SET expires_ms = ?3, status = ?4 WHERE route = ?1 AND key = ?2";
+        self.conn.prepare_cached(sql)?.execute(values).map(drop)
+    }
+}
+
+/// A delivery to be written.
+pub(super) struct Row {
+    pub(super) event: i64,
+    pub(super) lane: i64,
+    pub(super) destination: i64,
+    pub(super) state: DeliveryState,
+    pub(super) priority: i8,
+    pub(super) due_ms: i64,
+    pub(super) order_key: Option<i64>,
+    pub(super) created_ms: i64,
+}

@@ -1,0 +1,62 @@
+//! A copy of a store file, beside a running gate or without one.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use rusqlite::backup::{Backup, StepResult};
+
+use crate::store::StoreError;
+use crate::store::sqlite::connect::{self, open_failed};
+
+/// Pages that are copied between two calls of the progress.
+const PAGES: i32 = 1024;
+
+pub(in crate::store) fn copy(
+    from: &Path,
+    to: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(), StoreError> {
+    let source = connect::stranger(from)?;
+    if to.exists() {
+        let text = "there is a file already".to_owned();
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
+        let err = rusqlite::Error::SqliteFailure(code, Some(text));
+        return Err(open_failed(to, err));
+    }
+    connect::create(to)?;
+    let mut target = connect::writer(to).map_err(|err| open_failed(to, err))?;
+    copy_pages(&source, &mut target, progress)
+}
+
+fn copy_pages(
+    source: &Connection,
+    target: &mut Connection,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(), StoreError> {
+    // Within one transaction the copy sees the file as of now. Without, each write of the gate would make it begin anew.
+    source.execute_batch("BEGIN").map_err(StoreError::Read)?;
+    let sql = "SELECT one FROM total";
+    let _: i64 = source
+        .query_row(sql, [], |row| row.get(0))
+        .map_err(StoreError::Read)?;
+    let backup = Backup::new(source, target).map_err(StoreError::Write)?;
+    loop {
+        let step = backup.step(PAGES).map_err(StoreError::Write)?;
+        let pages = backup.progress();
+        let total = u64::try_from(pages.pagecount).unwrap_or(0);
+        let left = u64::try_from(pages.remaining).unwrap_or(0);
+        progress(total.saturating_sub(left), total);
+        match step {
+            StepResult::Done => break,
+            StepResult::More => {}
+            _ => {
+                let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+                return Err(StoreError::Write(rusqlite::Error::SqliteFailure(
+                    code, None,
+                )));
+            }
+        }
+    }
+    drop(backup);
+    source.execute_batch("ROLLBACK").map_err(StoreError::Read)
+}

@@ -1,0 +1,131 @@
+//! Events as they are stored, and how they come out again.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rusqlite::Connection;
+
+use crate::model::ids::{EventId, RequestId, RouteName};
+use crate::store::rows::StoredEvent;
+use crate::store::sqlite::head::Head;
+use crate::store::sqlite::names::Names;
+use crate::store::sqlite::seal::{Part, Sealer};
+
+/// An event with its content as it stands in the file.
+pub(super) struct Stored {
+    pub(super) uid: [u8; 16],
+    kind: i64,
+    pub(super) received_ms: i64,
+    pub(super) event_id: Option<String>,
+    pub(super) webhook_id: Option<String>,
+    event_type: Option<String>,
+    sealing_key: i64,
+    head: Vec<u8>,
+    body: Option<Vec<u8>>,
+    names: Arc<Names>,
+}
+
+const COLUMNS: &str = "SELECT event.uid, event.kind, event.received_ms, event.event_id,
+    event.webhook_id, event.event_type, content.sealing_key, content.head, content.body
+    FROM event LEFT JOIN content ON content.event = event.id";
+
+impl Stored {
+    pub(super) fn read(
+        conn: &Connection,
+        names: &Arc<Names>,
+        event: i64,
+    ) -> rusqlite::Result<Option<Self>> {
+        const SQL: &str = "SELECT event.uid, event.kind, event.received_ms, event.event_id,
+            event.webhook_id, event.event_type, content.sealing_key, content.head, content.body
+            FROM event LEFT JOIN content ON content.event = event.id WHERE event.id = ?1";
+        let mut stmt = conn.prepare_cached(SQL)?;
+        let mut rows = stmt.query([event])?;
+        let row = rows.next()?;
+        row.map(|row| Self::of(row, names)).transpose()
+    }
+
+    pub(super) fn find(
+        conn: &Connection,
+        names: &Arc<Names>,
+        uid: RequestId,
+    ) -> rusqlite::Result<Option<Self>> {
+        let sql = format!("{COLUMNS} WHERE event.uid = ?1");
+        let mut stmt = conn.prepare_cached(&sql)?;
+        let mut rows = stmt.query([&uid.as_bytes()[..]])?;
+        let row = rows.next()?;
+        row.map(|row| Self::of(row, names)).transpose()
+    }
+
+    fn of(row: &rusqlite::Row<'_>, names: &Arc<Names>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            uid: row.get(0)?,
+            kind: row.get(1)?,
+            received_ms: row.get(2)?,
+            event_id: row.get(3)?,
+            webhook_id: row.get(4)?,
+            event_type: row.get(5)?,
+            sealing_key: row.get::<_, Option<i64>>(6)?.unwrap_or(0),
+            head: row.get::<_, Option<Vec<u8>>>(7)?.unwrap_or_default(),
+            body: row.get(8)?,
+            names: Arc::clone(names),
+        })
+    }
+
+    /// The event. Of content that cannot be opened nothing comes out: it looks like one whose body was not kept.
+    pub(super) fn open(mut self, sealer: &Sealer) -> StoredEvent {
+        let (head, body) = self
+            .content(sealer)
+            .unwrap_or_else(|| (Head::unknown(), None));
+        self.with(head, body)
+    }
+
+    /// The event; none where its content cannot be opened.
+    pub(super) fn try_open(mut self, sealer: &Sealer) -> Option<StoredEvent> {
+        let (head, body) = self.content(sealer)?;
+        Some(self.with(head, body))
+    }
+
+    fn content(&mut self, sealer: &Sealer) -> Option<(Head, Option<Vec<u8>>)> {
+        let (key, uid) = (self.sealing_key, self.uid);
+        let open = |part, stored| sealer.open_part(key, &uid, part, stored).ok();
+        let head = Head::decode(&open(Part::Head, std::mem::take(&mut self.head))?)?;
+        let body = match self.body.take() {
+            None => None,
+            Some(body) => Some(open(Part::Body, body)?),
+        };
+        Some((head, body))
+    }
+
+    fn with(self, head: Head, body: Option<Vec<u8>>) -> StoredEvent {
+        let uid = self.uid;
+        let kind = self.names.kinds.get(&self.kind);
+        let own_type = self.event_type.map(Into::into);
+        let event_type = own_type.or_else(|| kind.and_then(|kind| kind.event_type.clone()));
+        let route = kind.map_or_else(
+            || RouteName::new(""),
+            |kind| self.names.route_name(kind.route),
+        );
+        StoredEvent {
+            uid: RequestId::from_bytes(uid),
+            route,
+            provider: kind.map(|kind| kind.provider.clone()).unwrap_or_default(),
+            event_id: self.event_id.as_deref().and_then(EventId::parse),
+            event_type,
+            webhook_id: webhook_id(self.webhook_id, uid),
+            received_ms: self.received_ms,
+            source: head.source,
+            is_tls: head.is_tls,
+            method: head.method,
+            target: head.target,
+            host: head.host,
+            headers: head.headers,
+            body: body.map(Bytes::from),
+            digest: head.digest,
+        }
+    }
+}
+
+/// The text that destinations know an event by.
+pub(super) fn webhook_id(stored: Option<String>, uid: [u8; 16]) -> String {
+    stored.unwrap_or_else(|| RequestId::from_bytes(uid).to_string())
+}

@@ -1,0 +1,199 @@
+//! Events as JSON lines: each with its deliveries and their attempts, to be read by anything.
+//!
+//! The file is read in short transactions, so that a gate beside it can write its log back meanwhile.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use data_encoding::{BASE64, HEXLOWER};
+use rusqlite::Connection;
+use serde_json::{Map, Value, json};
+
+use crate::model::delivery::{DeliveryId, DeliveryState};
+use crate::model::secret::Secret;
+use crate::store::StoreError;
+use crate::store::rows::StoredEvent;
+use crate::store::sqlite::connect;
+use crate::store::sqlite::event::Stored;
+use crate::store::sqlite::names::Names;
+use crate::store::sqlite::read::attempts;
+use crate::store::sqlite::seal::Sealer;
+use crate::store::sqlite::{numbers, span};
+
+/// Events in one transaction.
+const AT_ONCE: i64 = 256;
+
+pub(in crate::store) fn export(
+    path: &Path,
+    keys: &[Secret],
+    since_ms: Option<i64>,
+    out: &mut dyn Write,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(), StoreError> {
+    let conn = connect::stranger(path)?;
+    let read = StoreError::Read;
+    let sealer = Sealer::open(&conn, keys, false).map_err(read)?;
+    let (first, last) = match span::range(&conn, since_ms, None).map_err(read)? {
+        None => (1, 0),
+        Some(range) => {
+            let sql = "SELECT last_event FROM total";
+            let last = conn.query_row(sql, [], |row| row.get(0)).map_err(read)?;
+            (range.first, i64::min(range.last, last))
+        }
+    };
+    let sql = "SELECT count(*) FROM event WHERE id BETWEEN ?1 AND ?2";
+    let count = |to| conn.query_row(sql, [first, to], |row| row.get::<_, i64>(0));
+    let total = u64::try_from(count(last).map_err(read)?).unwrap_or(0);
+    let mut export = Export {
+        conn: &conn,
+        sealer: &sealer,
+        path,
+        since_ms: since_ms.unwrap_or(i64::MIN),
+    };
+    let (mut seen, mut done) = (first - 1, 0);
+    loop {
+        conn.execute_batch("BEGIN").map_err(read)?;
+        let written = export.write_some(seen, last, out);
+        conn.execute_batch("ROLLBACK").map_err(read)?;
+        let Some((to, count)) = written? else {
+            return out.flush().map_err(StoreError::Output);
+        };
+        seen = to;
+        done += count;
+        progress(done, total.max(done));
+    }
+}
+
+struct Export<'a> {
+    conn: &'a Connection,
+    sealer: &'a Sealer,
+    path: &'a Path,
+    since_ms: i64,
+}
+
+impl Export<'_> {
+    /// The last event that was written and how many were; none: there is no more.
+    fn write_some(
+        &mut self,
+        seen: i64,
+        last: i64,
+        out: &mut dyn Write,
+    ) -> Result<Option<(i64, u64)>, StoreError> {
+        let sql = "SELECT id FROM event WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3";
+        let ids = numbers(self.conn, sql, [seen, last, AT_ONCE]).map_err(StoreError::Read)?;
+        let Some(to) = ids.last().copied() else {
+            return Ok(None);
+        };
+        let names = Names::load(self.conn).map_err(StoreError::Read)?;
+        let names = Arc::new(names);
+        for id in &ids {
+            let Some(line) = self.line(&names, *id)? else {
+                continue;
+            };
+            writeln!(out, "{line}").map_err(StoreError::Output)?;
+        }
+        Ok(Some((to, u64::try_from(ids.len()).unwrap_or(0))))
+    }
+
+    fn line(&self, names: &Arc<Names>, id: i64) -> Result<Option<Value>, StoreError> {
+        let stored = Stored::read(self.conn, names, id).map_err(StoreError::Read)?;
+        let Some(stored) = stored.filter(|stored| stored.received_ms >= self.since_ms) else {
+            return Ok(None);
+        };
+        let opened = stored.try_open(self.sealer);
+        let event = opened.ok_or_else(|| StoreError::Key {
+            path: self.path.to_owned(),
+        })?;
+        let mut line = event_fields(&event);
+        let deliveries = self.deliveries(names, id).map_err(StoreError::Read)?;
+        line.insert("deliveries".to_owned(), deliveries.into());
+        Ok(Some(Value::Object(line)))
+    }
+
+    fn deliveries(&self, names: &Names, event: i64) -> rusqlite::Result<Vec<Value>> {
+        let sql = "SELECT id, lane, state, attempts, created_ms, ended_ms
+            FROM delivery INDEXED BY delivery_event WHERE event = ?1 ORDER BY id";
+        let mut stmt = self.conn.prepare_cached(sql)?;
+        let rows = stmt.query_map([event], |row| {
+            let id: i64 = row.get(0)?;
+            let lane = names.lanes.get(&row.get::<_, i64>(1)?);
+            let name = lane.and_then(|lane| names.destinations.get(&lane.destination));
+            Ok(json!({
+                "id": id,
+                "destination": name.map(|destination| destination.name.as_str()),
+                "state": DeliveryState::from_code(row.get(2)?).map(DeliveryState::word),
+                "is_replay": lane.is_some_and(|lane| lane.is_replay),
+                "attempt_count": row.get::<_, i64>(3)?,
+                "created_ms": row.get::<_, i64>(4)?,
+                "ended_ms": row.get::<_, Option<i64>>(5)?,
+                "attempts": self.attempts(DeliveryId(id))?,
+            }))
+        })?;
+        rows.collect()
+    }
+
+    fn attempts(&self, delivery: DeliveryId) -> rusqlite::Result<Vec<Value>> {
+        let rows = attempts(self.conn, self.sealer, delivery)?;
+        let write = |row: crate::store::search::AttemptRow| {
+            let (error, detail) = row.record.error.unzip();
+            let mut fields = Map::new();
+            put_bytes(&mut fields, "answer", &row.record.answer);
+            let mut line = json!({
+                "number": row.number,
+                "started_ms": row.record.started_ms,
+                "duration_ms": row.record.duration_ms,
+                "status": row.record.status,
+                "error": error,
+                "detail": detail,
+            });
+            if let Some(object) = line.as_object_mut() {
+                object.append(&mut fields);
+            }
+            line
+        };
+        Ok(rows.into_iter().map(write).collect())
+    }
+}
+
+fn event_fields(event: &StoredEvent) -> Map<String, Value> {
+    let mut fields = Map::new();
+    let mut put = |key: &str, value: Value| fields.insert(key.to_owned(), value);
+    put("uid", event.uid.to_string().into());
+    put("route", event.route.as_str().into());
+    put("provider", event.provider.as_str().into());
+    put(
+        "event_id",
+        event.event_id.as_ref().map(|id| id.as_str()).into(),
+    );
+    put("event_type", event.event_type.as_deref().into());
+    put("webhook_id", event.webhook_id.as_str().into());
+    put("received_ms", event.received_ms.into());
+    put("source", event.source.to_string().into());
+    put("is_tls", event.is_tls.into());
+    put("method", event.method.as_str().into());
+    put("target", event.target.as_str().into());
+    put("host", event.host.as_deref().into());
+    let headers: Vec<Value> = event
+        .headers
+        .iter()
+        .map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]))
+        .collect();
+    put("headers", headers.into());
+    put("digest", HEXLOWER.encode(&event.digest).into());
+    match &event.body {
+        None => {
+            put("body", Value::Null);
+        }
+        Some(body) => put_bytes(&mut fields, "body", body),
+    }
+    fields
+}
+
+/// As text where it is text, else as `..._base64`.
+fn put_bytes(fields: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => fields.insert(key.to_owned(), text.into()),
+        Err(_) => fields.insert(format!("{key}_base64"), BASE64.encode(bytes).into()),
+    };
+}

@@ -1,0 +1,119 @@
+//! The end of an attempt: its record, and what the delivery does next.
+
+use rusqlite::params;
+
+use crate::model::delivery::{DeliveryId, DeliveryState, Step};
+use crate::store::rows::{AttemptRecord, Next};
+use crate::store::sqlite::order;
+use crate::store::sqlite::work::{Failure, Found, Work};
+
+/// An attempt that has ended, with its answer sealed already.
+pub(super) struct Ended {
+    pub(super) delivery: DeliveryId,
+    pub(super) attempt: u32,
+    /// Its answer is not looked at.
+    pub(super) record: AttemptRecord,
+    pub(super) next: Next,
+    pub(super) sealing_key: i64,
+    pub(super) answer: Vec<u8>,
+}
+
+impl Work {
+    pub(super) fn finish(&mut self, ended: &Ended) -> Result<bool, Failure> {
+        let found = self.find(ended.delivery)?;
+        let Some(found) = found.filter(|found| found.attempts == ended.attempt) else {
+            return Ok(false);
+        };
+        let step = match ended.next {
+            Next::Delivered => Step::Deliver,
+            Next::Waiting(_) => Step::Delay,
+            Next::Dead => Step::GiveUp,
+        };
+        let Some(next) = self.step(&found, step) else {
+            return Ok(false);
+        };
+        self.write_attempt(ended)?;
+        self.write_outcome(ended, next)?;
+        if let Some(key) = found.order_key {
+            order::settle(&self.conn, found.destination, key)?;
+        }
+        if ended.next == Next::Delivered {
+            self.drop_body_of(&found)?;
+        }
+        Ok(true)
+    }
+
+    fn write_attempt(&self, ended: &Ended) -> rusqlite::Result<()> {
+        let record = &ended.record;
+        let (error, detail) = record
+            .error
+            .as_ref()
+            .map(|(word, text)| (word, text))
+            .unzip();
+        let sql = "INSERT INTO attempt (delivery, number, started_ms, duration_ms, status, error,
+            detail, sealing_key, answer) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+            ON CONFLICT DO NOTHING";
+        self.conn
+            .prepare_cached(sql)?
+            .execute(params![
+                ended.delivery.0,
+                ended.attempt,
+                record.started_ms,
+                record.duration_ms,
+                record.status,
+                error,
+                detail,
+                ended.sealing_key,
+                ended.answer,
+            ])
+            .map(drop)
+    }
+
+    fn write_outcome(&self, ended: &Ended, next: DeliveryState) -> rusqlite::Result<()> {
+        let record = &ended.record;
+        let end_ms = record
+            .started_ms
+            .saturating_add(i64::from(record.duration_ms));
+        let (due_ms, ended_ms) = match ended.next {
+            Next::Waiting(due_ms) => (due_ms, None),
+            Next::Delivered | Next::Dead => (record.started_ms, Some(end_ms)),
+        };
+        let sql = "UPDATE delivery SET state = ?6, due_ms = ?2, ended_ms = ?3, last_status = ?4,
+            last_error = ?5 WHERE id = ?1";
+        self.conn
+            .prepare_cached(sql)?
+            .execute(params![
+                ended.delivery.0,
+                due_ms,
+                ended_ms,
+                record.status,
+                record.error.as_ref().map(|(word, _)| word),
+                next.code(),
+            ])
+            .map(drop)
+    }
+
+    /// Where bodies are not kept: deletes it when no delivery of its event may need it any more.
+    pub(super) fn drop_body_of(&self, found: &Found) -> rusqlite::Result<()> {
+        if self.keep_body {
+            return Ok(());
+        }
+        let sql = "SELECT state FROM delivery INDEXED BY delivery_event WHERE event = ?1";
+        let mut stmt = self.conn.prepare_cached(sql)?;
+        let mut rows = stmt.query([found.event])?;
+        while let Some(row) = rows.next()? {
+            let state = DeliveryState::from_code(row.get(0)?);
+            let is_over = matches!(
+                state,
+                Some(DeliveryState::Delivered | DeliveryState::Cancelled)
+            );
+            if !is_over {
+                return Ok(());
+            }
+        }
+        self.conn
+            .prepare_cached("UPDATE content SET body = NULL WHERE event = ?1")?
+            .execute([found.event])
+            .map(drop)
+    }
+}

@@ -1,0 +1,487 @@
+//! What is asked of an open store, as tasks of the writer and looks of the readers.
+
+use std::sync::Arc;
+
+use rusqlite::params;
+use rusqlite::types::ToSql;
+
+use crate::model::delivery::{DeliveryId, Step};
+use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
+use crate::store::rows::{
+    Committed, DestinationId, DestinationRow, Due, Finished, NewEvent, SpentClaim, StoredEvent,
+};
+use crate::store::search::{
+    AttemptRow, DeliveryRow, DeliverySearch, EventRow, EventSearch, Page, Replay, ReplayRow,
+    Selection, Which,
+};
+use crate::store::sqlite::change::CHANGED_AT_ONCE;
+use crate::store::sqlite::commit::Sealed;
+use crate::store::sqlite::event::Stored;
+use crate::store::sqlite::finish::Ended;
+use crate::store::sqlite::merge::Order;
+use crate::store::sqlite::names::Destination;
+use crate::store::sqlite::queue::{Urgency, ask};
+use crate::store::sqlite::readers::{LONG_PATIENCE, PATIENCE, out_of_order};
+use crate::store::sqlite::seal::{Part, Sealer, Unopened};
+use crate::store::sqlite::search::Bounds;
+use crate::store::sqlite::work::{Failure, Work};
+use crate::store::sqlite::{Inner, head, numbers, purge, read, replay, stats};
+use crate::store::{KEPT_ANSWER, Purged, Retention, Stats, StoreError};
+
+/// What an entry in the queue takes beside its bytes.
+const TASK_SIZE: usize = 512;
+
+impl Inner {
+    /// Has the writer do something, and waits until that is durable.
+    pub(super) async fn write<T, F>(
+        &self,
+        urgency: Urgency,
+        bytes: usize,
+        run: F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Work) -> Result<T, Failure> + Send + 'static,
+    {
+        if !self.shared.is_healthy() {
+            return Err(StoreError::Write(out_of_order()));
+        }
+        let (task, answer) = ask(run);
+        self.shared.queue.push(task, bytes + TASK_SIZE, urgency)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    pub(in crate::store) async fn destination(
+        &self,
+        route: &RouteName,
+        name: &DestinationName,
+    ) -> Result<DestinationId, StoreError> {
+        let names = self.shared.names();
+        let known = names
+            .route(route)
+            .and_then(|id| names.destination(id, name));
+        if let Some(id) = known {
+            return Ok(DestinationId(id));
+        }
+        let (route, name) = (route.clone(), name.clone());
+        self.write(Urgency::Outcome, 0, move |work| {
+            work.destination(&route, name)
+        })
+        .await
+    }
+
+    pub(in crate::store) async fn commit(&self, event: NewEvent) -> Result<Committed, StoreError> {
+        let sealed = seal(&self.shared.sealer, event).map_err(|_| seal_failed())?;
+        let bytes = sealed.head.len() + sealed.body.len();
+        self.write(Urgency::Commit, bytes, move |work| {
+            work.commit_event(&sealed)
+        })
+        .await
+    }
+
+    pub(in crate::store) async fn begin(
+        &self,
+        destination: DestinationId,
+        limit: usize,
+        now_ms: i64,
+    ) -> Result<Vec<Due>, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let run = move |work: &mut Work| work.begin(destination.0, limit, now_ms, &shared);
+        let taken = self.write(Urgency::Outcome, 0, run).await?;
+        Ok(taken.open(&self.shared))
+    }
+
+    pub(in crate::store) async fn next_due(
+        &self,
+        destination: DestinationId,
+    ) -> Result<Option<i64>, StoreError> {
+        let look = self
+            .shared
+            .look(PATIENCE, move |look| read::next_due(look, destination.0));
+        look.await
+    }
+
+    pub(in crate::store) async fn finish(&self, finished: Finished) -> Result<bool, StoreError> {
+        let answer = finished
+            .record
+            .answer
+            .slice(..finished.record.answer.len().min(KEPT_ANSWER));
+        let (sealing_key, answer) = match self.shared.sealer.is_clear() || answer.is_empty() {
+            true => (0, answer.to_vec()),
+            false => self.seal_answer(&finished, &answer).await?,
+        };
+        let ended = Ended {
+            delivery: finished.delivery,
+            attempt: finished.attempt,
+            record: finished.record,
+            next: finished.next,
+            sealing_key,
+            answer,
+        };
+        let bytes = ended.answer.len();
+        self.write(Urgency::Outcome, bytes, move |work| work.finish(&ended))
+            .await
+    }
+
+    /// Needs the uid of the event, by which its key is made.
+    async fn seal_answer(
+        &self,
+        finished: &Finished,
+        answer: &[u8],
+    ) -> Result<(i64, Vec<u8>), StoreError> {
+        let (delivery, attempt) = (finished.delivery.0, finished.attempt);
+        let sql = "SELECT event.uid FROM delivery JOIN event ON event.id = delivery.event
+            WHERE delivery.id = ?1";
+        let uid = self.shared.look(PATIENCE, move |look| {
+            let mut stmt = look.conn.prepare_cached(sql)?;
+            let mut rows = stmt.query([delivery])?;
+            let row = rows.next()?;
+            row.map(|row| row.get::<_, [u8; 16]>(0)).transpose()
+        });
+        // Where there is no such delivery the writer finds none either.
+        let Some(uid) = uid.await? else {
+            return Ok((0, Vec::new()));
+        };
+        let part = Part::Answer(delivery, attempt);
+        let sealed = self.shared.sealer.seal(&uid, part, answer);
+        sealed.map_err(|_| seal_failed())
+    }
+
+    pub(in crate::store) fn spend(&self, claims: Vec<SpentClaim>) {
+        let bytes = claims.len() * size_of::<SpentClaim>();
+        let (task, _) = ask(move |work| work.spend_claims(&claims));
+        let _ = self.shared.queue.push(task, bytes, Urgency::Commit);
+    }
+
+    pub(in crate::store) fn claims(
+        &self,
+        route: &RouteName,
+        now_ms: i64,
+        limit: u64,
+    ) -> Result<Vec<SpentClaim>, StoreError> {
+        self.shared.look_blocking(LONG_PATIENCE, |look| {
+            read::claims(look, route, now_ms, limit)
+        })
+    }
+
+    pub(in crate::store) async fn event(
+        &self,
+        uid: RequestId,
+    ) -> Result<Option<StoredEvent>, StoreError> {
+        let look = self.shared.look(PATIENCE, move |look| {
+            Stored::find(look.conn, &look.names, uid)
+        });
+        let stored = look.await?;
+        Ok(stored.map(|stored| stored.open(&self.shared.sealer)))
+    }
+
+    pub(in crate::store) async fn events(
+        &self,
+        search: EventSearch,
+        page: Page,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        let look = self
+            .shared
+            .look(PATIENCE, move |look| read::events(look, &search, page));
+        look.await
+    }
+
+    pub(in crate::store) async fn deliveries(
+        &self,
+        search: DeliverySearch,
+        page: Page,
+    ) -> Result<Vec<DeliveryRow>, StoreError> {
+        let look = self
+            .shared
+            .look(PATIENCE, move |look| read::deliveries(look, &search, page));
+        look.await
+    }
+
+    pub(in crate::store) async fn attempts(
+        &self,
+        delivery: DeliveryId,
+    ) -> Result<Vec<AttemptRow>, StoreError> {
+        let sealer = Arc::clone(&self.shared.sealer);
+        let look = self.shared.look(PATIENCE, move |look| {
+            read::attempts(look.conn, &sealer, delivery)
+        });
+        look.await
+    }
+
+    pub(in crate::store) async fn change(
+        &self,
+        selection: Selection,
+        now_ms: i64,
+    ) -> Result<u64, StoreError> {
+        let step = selection.step;
+        let search = match selection.which {
+            Which::One(id) => return self.change_some(vec![id.0], step, now_ms).await,
+            Which::All(search) => search,
+        };
+        let last = self.shared.look(PATIENCE, |look| {
+            numbers(look.conn, "SELECT last_delivery FROM total", [])
+        });
+        let last = last.await?.first().copied().unwrap_or(0);
+        let (mut seen, mut changed) = (0, 0);
+        loop {
+            let ids = self.find_some(search.clone(), seen, last).await?;
+            let Some(to) = ids.last().copied() else {
+                return Ok(changed);
+            };
+            seen = to;
+            changed += self.change_some(ids, step, now_ms).await?;
+        }
+    }
+
+    async fn change_some(&self, ids: Vec<i64>, step: Step, now_ms: i64) -> Result<u64, StoreError> {
+        let run = move |work: &mut Work| work.change(&ids, step, now_ms);
+        self.write(Urgency::Outcome, 0, run).await
+    }
+
+    /// The next deliveries that match, oldest first.
+    async fn find_some(
+        &self,
+        search: DeliverySearch,
+        seen: i64,
+        last: i64,
+    ) -> Result<Vec<i64>, StoreError> {
+        let look = self.shared.look(LONG_PATIENCE, move |look| {
+            let bounds = Bounds {
+                order: Order::OldestFirst,
+                from: seen,
+                to: last,
+            };
+            let mut ids = Vec::new();
+            read::each_delivery(look, &search, bounds, &mut |id| {
+                ids.push(id);
+                Ok(ids.len() < CHANGED_AT_ONCE)
+            })?;
+            Ok(ids)
+        });
+        look.await
+    }
+
+    async fn measure(&self, replay: &Replay) -> Result<replay::Extent, StoreError> {
+        let search = replay.search.clone();
+        let look = self
+            .shared
+            .look(LONG_PATIENCE, move |look| replay::measure(look, &search));
+        look.await
+    }
+
+    pub(in crate::store) async fn count_replay(&self, replay: &Replay) -> Result<u64, StoreError> {
+        let extent = self.measure(replay).await?;
+        Ok(u64::try_from(extent.total).unwrap_or(0))
+    }
+
+    pub(in crate::store) async fn begin_replay(
+        &self,
+        replay: Replay,
+        now_ms: i64,
+    ) -> Result<ReplayRow, StoreError> {
+        let extent = self.measure(&replay).await?;
+        let run = move |work: &mut Work| work.begin_replay(&replay.search, &extent, now_ms);
+        self.write(Urgency::Outcome, 0, run).await
+    }
+
+    pub(in crate::store) async fn step_replay(
+        &self,
+        id: i64,
+        limit: u64,
+        now_ms: i64,
+    ) -> Result<Option<ReplayRow>, StoreError> {
+        let look = self
+            .shared
+            .look(LONG_PATIENCE, move |look| replay::next(look, id, limit));
+        let batch = look.await?;
+        let run = move |work: &mut Work| work.step_replay(id, batch.as_ref(), now_ms);
+        self.write(Urgency::Outcome, 0, run).await
+    }
+
+    pub(in crate::store) async fn pause_replay(
+        &self,
+        id: i64,
+        is_paused: bool,
+    ) -> Result<Option<ReplayRow>, StoreError> {
+        let run = move |work: &mut Work| work.pause_replay(id, is_paused);
+        self.write(Urgency::Outcome, 0, run).await
+    }
+
+    pub(in crate::store) async fn replays(&self, limit: u64) -> Result<Vec<ReplayRow>, StoreError> {
+        let look = self
+            .shared
+            .look(PATIENCE, move |look| replay::list(look.conn, limit));
+        look.await
+    }
+
+    pub(in crate::store) async fn destinations(&self) -> Result<Vec<DestinationRow>, StoreError> {
+        self.shared.look(PATIENCE, read::destinations).await
+    }
+
+    pub(in crate::store) async fn pause(
+        &self,
+        route: &RouteName,
+        name: Option<&DestinationName>,
+        is_paused: bool,
+    ) -> Result<bool, StoreError> {
+        let (route, name) = (route.clone(), name.cloned());
+        let run = move |work: &mut Work| work.pause(&route, name.as_ref(), is_paused);
+        self.write(Urgency::Outcome, 0, run).await
+    }
+
+    pub(in crate::store) async fn disable(
+        &self,
+        destination: DestinationId,
+        reason: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let reason = reason.map(ToOwned::to_owned);
+        let run = move |work: &mut Work| work.disable(destination.0, reason);
+        self.write(Urgency::Outcome, 0, run).await
+    }
+
+    pub(in crate::store) async fn purge(
+        &self,
+        retention: &Retention,
+        now_ms: i64,
+    ) -> Result<Purged, StoreError> {
+        let (shared, wanted) = (Arc::clone(&self.shared), retention.clone());
+        let look = self.shared.look(LONG_PATIENCE, move |look| {
+            let mut sweeps = shared.sweeps();
+            purge::look_for(look, &mut sweeps, &wanted, now_ms)
+        });
+        let (found, retention) = (look.await?, retention.clone());
+        let run = move |work: &mut Work| work.purge(&found, &retention, now_ms);
+        self.write(Urgency::Outcome, 0, run).await
+    }
+
+    pub(in crate::store) async fn stats(&self) -> Result<Stats, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let look = self
+            .shared
+            .look(PATIENCE, move |look| stats::stats(look, &shared.path));
+        let stats = look.await?;
+        Ok(self.shared.with_counters(stats))
+    }
+
+    pub(in crate::store) fn is_healthy(&self) -> bool {
+        self.shared.is_healthy() && !self.shared.queue.is_closed()
+    }
+}
+
+impl Work {
+    fn destination(
+        &mut self,
+        route: &RouteName,
+        name: DestinationName,
+    ) -> Result<DestinationId, Failure> {
+        let route = self.route(route)?;
+        if let Some(id) = self.names.destination(route, &name) {
+            return Ok(DestinationId(id));
+        }
+        let sql = "INSERT INTO destination (route, name) VALUES (?1, ?2)";
+        self.conn.execute(sql, params![route, name.as_str()])?;
+        let id = self.conn.last_insert_rowid();
+        let destination = Destination {
+            route,
+            name,
+            is_paused: false,
+            disabled: None,
+        };
+        self.change_names(|names| {
+            names.destinations.insert(id, destination);
+        });
+        Ok(DestinationId(id))
+    }
+
+    fn pause(
+        &mut self,
+        route: &RouteName,
+        name: Option<&DestinationName>,
+        is_paused: bool,
+    ) -> Result<bool, Failure> {
+        let Some(route) = self.names.route(route) else {
+            return Ok(false);
+        };
+        let Some(name) = name else {
+            self.set(
+                "UPDATE route SET is_paused = ?2 WHERE id = ?1",
+                route,
+                &is_paused,
+            )?;
+            self.change_names(|names| {
+                if let Some(route) = names.routes.get_mut(&route) {
+                    route.is_paused = is_paused;
+                }
+            });
+            return Ok(true);
+        };
+        let Some(id) = self.names.destination(route, name) else {
+            return Ok(false);
+        };
+        self.set(
+            "UPDATE destination SET is_paused = ?2 WHERE id = ?1",
+            id,
+            &is_paused,
+        )?;
+        self.change_names(|names| {
+            if let Some(destination) = names.destinations.get_mut(&id) {
+                destination.is_paused = is_paused;
+            }
+        });
+        Ok(true)
+    }
+
+    fn disable(&mut self, id: i64, reason: Option<String>) -> Result<(), Failure> {
+        self.set(
+            "UPDATE destination SET disabled = ?2 WHERE id = ?1",
+            id,
+            &reason,
+        )?;
+        self.change_names(|names| {
+            if let Some(destination) = names.destinations.get_mut(&id) {
+                destination.disabled = reason;
+            }
+        });
+        Ok(())
+    }
+
+    fn set(&self, sql: &str, id: i64, value: &dyn ToSql) -> rusqlite::Result<()> {
+        self.conn.execute(sql, params![id, value]).map(drop)
+    }
+}
+
+/// Seals what is private, on the thread of whoever asks.
+fn seal(sealer: &Sealer, new: NewEvent) -> Result<Sealed, Unopened> {
+    let event = new.event;
+    let uid = *event.uid.as_bytes();
+    let plain = event.body.clone().unwrap_or_default();
+    let (sealing_key, head) = sealer.seal(&uid, Part::Head, &head::encode(&event))?;
+    let body = match sealer.is_clear() {
+        true => plain.clone(),
+        false => sealer.seal(&uid, Part::Body, &plain)?.1.into(),
+    };
+    let is_uid = event.webhook_id == event.uid.to_string();
+    Ok(Sealed {
+        uid,
+        route: event.route,
+        provider: event.provider,
+        event_id: event.event_id.as_ref().map(EventId::as_str).map(Into::into),
+        event_type: event.event_type,
+        webhook_id: (!is_uid).then_some(event.webhook_id),
+        received_ms: event.received_ms,
+        body_size: i64::try_from(plain.len()).unwrap_or(i64::MAX),
+        sealing_key,
+        head,
+        body,
+        claims: new.claims,
+        status: new.status,
+        deliveries: new.deliveries,
+    })
+}
+
+/// The library's random numbers or its cipher failed, which has not been seen.
+fn seal_failed() -> StoreError {
+    let text = "it could not be sealed".to_owned();
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR);
+    StoreError::Write(rusqlite::Error::SqliteFailure(code, Some(text)))
+}

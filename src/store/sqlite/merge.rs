@@ -1,0 +1,166 @@
+//! Lists of numbers in order, merged from several indexes: what searches go through.
+//!
+//! Each kind of events, and each lane and state of deliveries, is one run of an index, in the order of its numbers. A search
+//! names the runs that may hold what it wants, and reads them together, newest or oldest first, only as far as it has to.
+
+use std::collections::BinaryHeap;
+
+use rusqlite::Connection;
+
+/// Rows that are read at first, and at most, at once.
+const FIRST: i64 = 8;
+const MOST: i64 = 512;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Order {
+    NewestFirst,
+    OldestFirst,
+}
+
+/// One run of an index.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Run {
+    AllEvents,
+    EventsOf { kind: i64 },
+    AllDeliveries,
+    DeliveriesIn { lane: i64, state: i64 },
+}
+
+/// A part of a run: beyond `from`, this one not included, up to `to`, this one included, in the order that is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Part {
+    pub(super) run: Run,
+    pub(super) from: i64,
+    pub(super) to: i64,
+}
+
+struct Reading {
+    run: Run,
+    /// The next ones, the nearest last.
+    ready: Vec<i64>,
+    /// What was read up to here, this one not included.
+    from: i64,
+    to: i64,
+    count: i64,
+    is_over: bool,
+}
+
+/// Numbers of several runs in one order.
+pub(super) struct Merged {
+    order: Order,
+    runs: Vec<Reading>,
+    /// The nearest of each run: its key in the order, and which run.
+    heads: BinaryHeap<(i64, usize)>,
+}
+
+impl Merged {
+    pub(super) fn new(conn: &Connection, runs: &[Part], order: Order) -> rusqlite::Result<Self> {
+        let reading = |part: &Part| Reading {
+            run: part.run,
+            ready: Vec::new(),
+            from: part.from,
+            to: part.to,
+            count: FIRST,
+            is_over: false,
+        };
+        let mut merged = Self {
+            order,
+            runs: runs.iter().map(reading).collect(),
+            heads: BinaryHeap::with_capacity(runs.len()),
+        };
+        if runs.len() == 1 {
+            merged.runs.iter_mut().for_each(|run| run.count = 64);
+        }
+        for place in 0..merged.runs.len() {
+            merged.advance(conn, place)?;
+        }
+        Ok(merged)
+    }
+
+    pub(super) fn next(&mut self, conn: &Connection) -> rusqlite::Result<Option<i64>> {
+        let Some((key, place)) = self.heads.pop() else {
+            return Ok(None);
+        };
+        self.advance(conn, place)?;
+        Ok(Some(self.number(key)))
+    }
+
+    /// The largest key comes first.
+    fn number(&self, key: i64) -> i64 {
+        match self.order {
+            Order::NewestFirst => key,
+            Order::OldestFirst => -key,
+        }
+    }
+
+    fn advance(&mut self, conn: &Connection, place: usize) -> rusqlite::Result<()> {
+        let Some(run) = self.runs.get_mut(place) else {
+            return Ok(());
+        };
+        if run.ready.is_empty() && !run.is_over {
+            run.read(conn, self.order)?;
+        }
+        if let Some(number) = run.ready.pop() {
+            let key = self.number(number);
+            self.heads.push((key, place));
+        }
+        Ok(())
+    }
+}
+
+impl Reading {
+    fn read(&mut self, conn: &Connection, order: Order) -> rusqlite::Result<()> {
+        let mut stmt = conn.prepare_cached(sql(self.run, order))?;
+        let (from, to, count) = (self.from, self.to, self.count);
+        let mut rows = match self.run {
+            Run::AllEvents | Run::AllDeliveries => stmt.query([from, to, count])?,
+            Run::EventsOf { kind } => stmt.query([from, to, count, kind])?,
+            Run::DeliveriesIn { lane, state } => stmt.query([from, to, count, lane, state])?,
+        };
+        while let Some(row) = rows.next()? {
+            self.ready.push(row.get(0)?);
+        }
+        let read = i64::try_from(self.ready.len()).unwrap_or(i64::MAX);
+        self.is_over = read < count;
+        if let Some(last) = self.ready.last() {
+            self.from = *last;
+        }
+        self.ready.reverse();
+        self.count = (count * 4).min(MOST);
+        Ok(())
+    }
+}
+
+fn sql(run: Run, order: Order) -> &'static str {
+    use Order::{NewestFirst, OldestFirst};
+    match (run, order) {
+        (Run::AllEvents, NewestFirst) => {
+            "SELECT id FROM event WHERE id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT ?3"
+        }
+        (Run::AllEvents, OldestFirst) => {
+            "SELECT id FROM event WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3"
+        }
+        (Run::EventsOf { .. }, NewestFirst) => {
+            "SELECT id FROM event INDEXED BY event_kind
+            WHERE kind = ?4 AND id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT ?3"
+        }
+        (Run::EventsOf { .. }, OldestFirst) => {
+            "SELECT id FROM event INDEXED BY event_kind
+            WHERE kind = ?4 AND id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3"
+        }
+        (Run::AllDeliveries, NewestFirst) => {
+            "SELECT id FROM delivery WHERE id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT ?3"
+        }
+        (Run::AllDeliveries, OldestFirst) => {
+            "SELECT id FROM delivery WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3"
+        }
+        (Run::DeliveriesIn { .. }, NewestFirst) => {
+            "SELECT id FROM delivery INDEXED BY delivery_lane
+            WHERE lane = ?4 AND state = ?5 AND id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT ?3"
+        }
+        (Run::DeliveriesIn { .. }, OldestFirst) => {
+            "SELECT id FROM delivery INDEXED BY delivery_lane
+            WHERE lane = ?4 AND state = ?5 AND id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3"
+        }
+    }
+}

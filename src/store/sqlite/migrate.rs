@@ -1,0 +1,62 @@
+//! The form of the file, and how an older one becomes the newest: forward only, one transaction for each step.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use crate::store::StoreError;
+use crate::store::sqlite::connect::{APPLICATION, open_failed};
+
+/// Each leads from the form before it; the first from an empty file.
+const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_inbox.sql")];
+
+/// The form that this version writes.
+pub(super) const NEWEST: i64 = {
+    let count = MIGRATIONS.len();
+    assert!(count < 10_000);
+    count as i64
+};
+
+/// The form of a file, 0 where it is empty. Changes nothing.
+pub(super) fn form(conn: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let ask = |sql| conn.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let failed = |err| open_failed(path, err);
+    let found = ask("PRAGMA user_version").map_err(failed)?;
+    let application = ask("PRAGMA application_id").map_err(failed)?;
+    let tables = ask("SELECT count(*) FROM sqlite_schema").map_err(failed)?;
+    if application != APPLICATION && (tables > 0 || found > 0) {
+        let what = format!(
+            "`{}` is a database, but no store of hookgate",
+            path.display()
+        );
+        return Err(StoreError::Damaged { what });
+    }
+    if found > NEWEST {
+        return Err(StoreError::Newer {
+            path: path.to_owned(),
+            found,
+            known: NEWEST,
+        });
+    }
+    Ok(found)
+}
+
+/// Brings the file from a form to the newest.
+pub(super) fn migrate(conn: &Connection, from: i64) -> rusqlite::Result<()> {
+    for (form, sql) in (1..).zip(MIGRATIONS) {
+        if form <= from {
+            continue;
+        }
+        conn.execute_batch("BEGIN IMMEDIATE")?;
+        let done = conn
+            .execute_batch(sql)
+            .and_then(|()| conn.pragma_update(None, "application_id", APPLICATION))
+            .and_then(|()| conn.pragma_update(None, "user_version", form))
+            .and_then(|()| conn.execute_batch("COMMIT"));
+        if done.is_err() {
+            let _ = conn.execute_batch("ROLLBACK");
+            return done;
+        }
+    }
+    Ok(())
+}

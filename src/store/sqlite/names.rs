@@ -1,0 +1,223 @@
+//! Names as numbers: routes, destinations, kinds of events, lanes of deliveries. All of them fit into memory.
+//!
+//! The writer makes new ones and publishes them before the transaction in which they first stand is committed, so whoever
+//! reads a number there finds its name.
+
+use std::collections::HashMap;
+
+use rusqlite::Connection;
+
+use crate::model::glob::Glob;
+use crate::model::ids::{DestinationName, RouteName};
+use crate::store::search::EventSearch;
+
+/// Types beyond it share one kind for each route and provider.
+pub(super) const MAX_KINDS: usize = 4096;
+
+#[derive(Clone, Default)]
+pub(super) struct Names {
+    pub(super) routes: HashMap<i64, Route>,
+    pub(super) destinations: HashMap<i64, Destination>,
+    pub(super) kinds: HashMap<i64, Kind>,
+    pub(super) lanes: HashMap<i64, Lane>,
+    route_ids: HashMap<RouteName, i64>,
+    /// By route, provider and type; the key is made by [`kind_key`].
+    kind_ids: HashMap<String, i64>,
+    lane_ids: HashMap<(i64, i64, bool), i64>,
+}
+
+#[derive(Clone)]
+pub(super) struct Route {
+    pub(super) name: RouteName,
+    pub(super) is_paused: bool,
+}
+
+#[derive(Clone)]
+pub(super) struct Destination {
+    pub(super) route: i64,
+    pub(super) name: DestinationName,
+    pub(super) is_paused: bool,
+    pub(super) disabled: Option<String>,
+}
+
+#[derive(Clone)]
+pub(super) struct Kind {
+    pub(super) route: i64,
+    pub(super) provider: String,
+    pub(super) event_type: Option<Box<str>>,
+    /// The type stands in the event.
+    pub(super) is_rest: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lane {
+    pub(super) kind: i64,
+    pub(super) destination: i64,
+    pub(super) is_replay: bool,
+}
+
+/// No name of a route, provider or type holds the character between them.
+fn kind_key(route: i64, provider: &str, event_type: Option<&str>, is_rest: bool) -> String {
+    let mark = match (is_rest, event_type) {
+        (true, _) => "r",
+        (false, Some(_)) => "t",
+        (false, None) => "n",
+    };
+    format!(
+        "{route}\0{provider}\0{mark}{}",
+        event_type.unwrap_or_default()
+    )
+}
+
+impl Names {
+    pub(super) fn load(conn: &Connection) -> rusqlite::Result<Self> {
+        let mut names = Self::default();
+        let mut stmt = conn.prepare("SELECT id, name, is_paused FROM route")?;
+        let mut rows = stmt.query([])?;
+        while let Some(row) = rows.next()? {
+            let name = RouteName::new(&row.get::<_, String>(1)?);
+            names.add_route(row.get(0)?, name, row.get(2)?);
+        }
+        let mut stmt =
+            conn.prepare("SELECT id, route, name, is_paused, disabled FROM destination")?;
+        let mut rows = stmt.query([])?;
+        while let Some(row) = rows.next()? {
+            let destination = Destination {
+                route: row.get(1)?,
+                name: DestinationName::new(&row.get::<_, String>(2)?),
+                is_paused: row.get(3)?,
+                disabled: row.get(4)?,
+            };
+            names.destinations.insert(row.get(0)?, destination);
+        }
+        let mut stmt = conn.prepare("SELECT id, route, provider, event_type, is_rest FROM kind")?;
+        let mut rows = stmt.query([])?;
+        while let Some(row) = rows.next()? {
+            let kind = Kind {
+                route: row.get(1)?,
+                provider: row.get(2)?,
+                event_type: row.get::<_, Option<String>>(3)?.map(Into::into),
+                is_rest: row.get(4)?,
+            };
+            names.add_kind(row.get(0)?, kind);
+        }
+        let mut stmt = conn.prepare("SELECT id, kind, destination, is_replay FROM lane")?;
+        let mut rows = stmt.query([])?;
+        while let Some(row) = rows.next()? {
+            let lane = Lane {
+                kind: row.get(1)?,
+                destination: row.get(2)?,
+                is_replay: row.get(3)?,
+            };
+            names.add_lane(row.get(0)?, lane);
+        }
+        Ok(names)
+    }
+
+    pub(super) fn add_route(&mut self, id: i64, name: RouteName, is_paused: bool) {
+        self.route_ids.insert(name.clone(), id);
+        self.routes.insert(id, Route { name, is_paused });
+    }
+
+    pub(super) fn add_kind(&mut self, id: i64, kind: Kind) {
+        let event_type = kind.event_type.as_deref();
+        let key = kind_key(kind.route, &kind.provider, event_type, kind.is_rest);
+        self.kind_ids.insert(key, id);
+        self.kinds.insert(id, kind);
+    }
+
+    pub(super) fn add_lane(&mut self, id: i64, lane: Lane) {
+        self.lane_ids
+            .insert((lane.kind, lane.destination, lane.is_replay), id);
+        self.lanes.insert(id, lane);
+    }
+
+    pub(super) fn route(&self, name: &RouteName) -> Option<i64> {
+        self.route_ids.get(name).copied()
+    }
+
+    /// The kind of these three, and the one that stands for the rest.
+    pub(super) fn kind(&self, route: i64, provider: &str, event_type: Option<&str>) -> Option<i64> {
+        let key = kind_key(route, provider, event_type, false);
+        self.kind_ids.get(&key).copied()
+    }
+
+    pub(super) fn rest(&self, route: i64, provider: &str) -> Option<i64> {
+        let key = kind_key(route, provider, None, true);
+        self.kind_ids.get(&key).copied()
+    }
+
+    pub(super) fn lane(&self, lane: Lane) -> Option<i64> {
+        let key = (lane.kind, lane.destination, lane.is_replay);
+        self.lane_ids.get(&key).copied()
+    }
+
+    pub(super) fn destination(&self, route: i64, name: &DestinationName) -> Option<i64> {
+        let mut found = self.destinations.iter();
+        found
+            .find(|(_, destination)| destination.route == route && destination.name == *name)
+            .map(|(id, _)| *id)
+    }
+
+    pub(super) fn route_name(&self, route: i64) -> RouteName {
+        let found = self.routes.get(&route);
+        found.map_or_else(|| RouteName::new(""), |route| route.name.clone())
+    }
+
+    /// Whether nothing of a destination is attempted at the moment.
+    pub(super) fn is_held(&self, destination: i64) -> bool {
+        let Some(destination) = self.destinations.get(&destination) else {
+            return true;
+        };
+        let is_route_paused = self
+            .routes
+            .get(&destination.route)
+            .is_some_and(|route| route.is_paused);
+        destination.is_paused || destination.disabled.is_some() || is_route_paused
+    }
+
+    /// The kinds in which events that match may stand; none where every kind is among them.
+    pub(super) fn kinds_of(&self, search: &EventSearch) -> Option<Vec<i64>> {
+        if search.route.is_none() && search.provider.is_none() && search.event_type.is_none() {
+            return None;
+        }
+        let pattern = search.event_type.as_deref().map(TypePattern::new);
+        let mut kinds: Vec<i64> = self
+            .kinds
+            .iter()
+            .filter(|(_, kind)| {
+                let is_route = search
+                    .route
+                    .as_ref()
+                    .is_none_or(|name| self.route(name) == Some(kind.route));
+                let provider = search.provider.as_ref();
+                let is_provider = provider.is_none_or(|provider| *provider == kind.provider);
+                let is_type = pattern.as_ref().is_none_or(|pattern| {
+                    kind.is_rest || pattern.matches(kind.event_type.as_deref())
+                });
+                is_route && is_provider && is_type
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        kinds.sort_unstable();
+        Some(kinds)
+    }
+}
+
+/// A type as a search has it.
+pub(super) struct TypePattern(Result<Glob, String>);
+
+impl TypePattern {
+    pub(super) fn new(text: &str) -> Self {
+        // What is no pattern is only ever equal to itself.
+        Self(Glob::parse(text).map_err(|_| text.to_owned()))
+    }
+
+    pub(super) fn matches(&self, event_type: Option<&str>) -> bool {
+        match (&self.0, event_type) {
+            (_, None) => false,
+            (Ok(glob), Some(text)) => glob.matches(text),
+            (Err(literal), Some(text)) => literal == text,
+        }
+    }
+}

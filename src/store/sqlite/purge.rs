@@ -1,0 +1,398 @@
+//! Retention: events whose time is over, attempts and claims too, and the space given back to the file system.
+//!
+//! A reader looks for what may go, in sweeps that remember their place from one round to the next; the writer deletes it,
+//! after looking once more, in bounded groups. So neither many old events that have to stay nor many that may go hold up
+//! a commit for more than some milliseconds.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::model::clock;
+use crate::model::delivery::DeliveryState;
+use crate::store::sqlite::filter::Line;
+use crate::store::sqlite::limits::pages;
+use crate::store::sqlite::readers::Look;
+use crate::store::sqlite::work::{Failure, Work};
+use crate::store::sqlite::{reference, span};
+use crate::store::{Purged, Retention};
+
+/// What one round deletes at most.
+const EVENTS: usize = 200;
+const ATTEMPTS: usize = 500;
+const CLAIMS: usize = 2000;
+
+/// How long a round looks for each of these.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Pages that stay in the file for what comes next, and those given back at once.
+const SPARE: u64 = 64;
+const GIVEN_BACK: u64 = 256;
+
+/// A sweep that has seen all begins anew after this; or earlier, where something is kept for less than 16 times as long.
+const REST_MS: i64 = 10 * 60 * 1000;
+
+/// What a row takes beside its body, roughly.
+const OVERHEAD: u64 = 1024;
+
+/// Where the sweeps are.
+#[derive(Clone, Default)]
+pub(super) struct Sweeps {
+    age: Sweep,
+    size: Sweep,
+    attempts: Sweep,
+    claims: Sweep,
+}
+
+#[derive(Clone, Default)]
+struct Sweep {
+    /// What was seen last: an event, a delivery, the route of a claim.
+    seen: i64,
+    /// The key of the claim.
+    key: Vec<u8>,
+    /// Not before this time.
+    resume_ms: i64,
+}
+
+impl Sweep {
+    fn is_resting(&self, now_ms: i64) -> bool {
+        now_ms < self.resume_ms
+    }
+
+    fn end(&mut self, now_ms: i64, kept_ms: i64) {
+        self.seen = 0;
+        self.key.clear();
+        self.resume_ms = now_ms.saturating_add((kept_ms / 16).clamp(1, REST_MS));
+    }
+}
+
+/// What may go.
+#[derive(Default)]
+pub(super) struct Found {
+    by_age: Vec<i64>,
+    by_size: Vec<i64>,
+    /// Deliveries whose attempts go.
+    attempts: Vec<i64>,
+    claims: Vec<(i64, Vec<u8>)>,
+    is_more: bool,
+}
+
+/// Looks for what may go; the sweeps are moved on.
+pub(super) fn look_for(
+    look: &Look<'_>,
+    sweeps: &mut Sweeps,
+    retention: &Retention,
+    now_ms: i64,
+) -> rusqlite::Result<Found> {
+    let mut found = Found::default();
+    look_for_age(look.conn, &mut sweeps.age, retention, now_ms, &mut found)?;
+    look_for_size(look.conn, &mut sweeps.size, retention, now_ms, &mut found)?;
+    look_for_attempts(
+        look.conn,
+        &mut sweeps.attempts,
+        retention,
+        now_ms,
+        &mut found,
+    )?;
+    look_for_claims(look.conn, &mut sweeps.claims, now_ms, &mut found)?;
+    Ok(found)
+}
+
+fn look_for_age(
+    conn: &Connection,
+    sweep: &mut Sweep,
+    retention: &Retention,
+    now_ms: i64,
+    found: &mut Found,
+) -> rusqlite::Result<()> {
+    let kept = retention.delivered_ms.into_iter().chain(retention.dead_ms);
+    let Some(kept_ms) = kept.min().filter(|_| !sweep.is_resting(now_ms)) else {
+        return Ok(());
+    };
+    let before = now_ms.saturating_sub(kept_ms).saturating_add(1);
+    let last = span::range(conn, None, Some(before))?.map_or(0, |range| range.last);
+    let began = clock::instant();
+    let sql = "SELECT id, received_ms FROM event WHERE id > ?1 AND id <= ?2 ORDER BY id";
+    let mut stmt = conn.prepare_cached(sql)?;
+    let mut rows = stmt.query([sweep.seen, last])?;
+    while let Some(row) = rows.next()? {
+        let event = row.get(0)?;
+        if is_over(conn, event, row.get(1)?, retention, now_ms)? {
+            found.by_age.push(event);
+        }
+        sweep.seen = event;
+        if found.by_age.len() >= EVENTS || began.elapsed() > LOOK {
+            found.is_more = true;
+            return Ok(());
+        }
+    }
+    sweep.end(now_ms, kept_ms);
+    Ok(())
+}
+
+/// Whether an event and all its deliveries are past their time.
+fn is_over(
+    conn: &Connection,
+    event: i64,
+    received_ms: i64,
+    retention: &Retention,
+    now_ms: i64,
+) -> rusqlite::Result<bool> {
+    let is_past = |end_ms: i64, kept_ms: Option<i64>| {
+        kept_ms.is_some_and(|kept_ms| now_ms.saturating_sub(end_ms) >= kept_ms)
+    };
+    let mut is_alone = true;
+    for (state, ended_ms) in ends(conn, event)? {
+        is_alone = false;
+        let kept_ms = match state {
+            Some(DeliveryState::Delivered | DeliveryState::Cancelled) => retention.delivered_ms,
+            Some(DeliveryState::Dead) => retention.dead_ms,
+            _ => return Ok(false),
+        };
+        if !is_past(ended_ms.unwrap_or(received_ms), kept_ms) {
+            return Ok(false);
+        }
+    }
+    Ok(!is_alone || is_past(received_ms, retention.delivered_ms))
+}
+
+type End = (Option<DeliveryState>, Option<i64>);
+
+fn ends(conn: &Connection, event: i64) -> rusqlite::Result<Vec<End>> {
+    let sql = "SELECT state, ended_ms FROM delivery INDEXED BY delivery_event WHERE event = ?1";
+    let mut stmt = conn.prepare_cached(sql)?;
+    let rows = stmt.query_map([event], |row| {
+        Ok((DeliveryState::from_code(row.get(0)?), row.get(1)?))
+    })?;
+    rows.collect()
+}
+
+/// Whether nothing of an event is open.
+fn has_ended(conn: &Connection, event: i64) -> rusqlite::Result<bool> {
+    let ends = ends(conn, event)?;
+    Ok(ends
+        .iter()
+        .all(|(state, _)| state.is_some_and(|state| !state.is_open())))
+}
+
+/// Bytes that are used beyond the bound.
+fn excess(conn: &Connection, retention: &Retention) -> rusqlite::Result<u64> {
+    let Some(most) = retention.size else {
+        return Ok(0);
+    };
+    let pages = pages(conn)?;
+    let used = pages.count.saturating_sub(pages.spare);
+    Ok(used.saturating_mul(pages.size).saturating_sub(most))
+}
+
+fn look_for_size(
+    conn: &Connection,
+    sweep: &mut Sweep,
+    retention: &Retention,
+    now_ms: i64,
+    found: &mut Found,
+) -> rusqlite::Result<()> {
+    let mut left = excess(conn, retention)?;
+    if left == 0 || sweep.is_resting(now_ms) {
+        return Ok(());
+    }
+    let began = clock::instant();
+    let sql = "SELECT id, body_size FROM event WHERE id > ?1 ORDER BY id";
+    let mut stmt = conn.prepare_cached(sql)?;
+    let mut rows = stmt.query([sweep.seen])?;
+    while let Some(row) = rows.next()? {
+        let event = row.get(0)?;
+        if has_ended(conn, event)? {
+            found.by_size.push(event);
+            let body = u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
+            left = left.saturating_sub(body.saturating_add(OVERHEAD));
+        }
+        sweep.seen = event;
+        if found.by_size.len() >= EVENTS || left == 0 || began.elapsed() > LOOK {
+            found.is_more = true;
+            return Ok(());
+        }
+    }
+    sweep.end(now_ms, REST_MS);
+    Ok(())
+}
+
+fn look_for_attempts(
+    conn: &Connection,
+    sweep: &mut Sweep,
+    retention: &Retention,
+    now_ms: i64,
+    found: &mut Found,
+) -> rusqlite::Result<()> {
+    let Some(kept_ms) = retention.attempts_ms.filter(|_| !sweep.is_resting(now_ms)) else {
+        return Ok(());
+    };
+    let began = clock::instant();
+    let sql = "SELECT attempt.delivery, delivery.ended_ms FROM attempt
+        CROSS JOIN delivery ON delivery.id = attempt.delivery
+        WHERE attempt.delivery > ?1 ORDER BY attempt.delivery";
+    let mut stmt = conn.prepare_cached(sql)?;
+    let mut rows = stmt.query([sweep.seen])?;
+    while let Some(row) = rows.next()? {
+        let delivery: i64 = row.get(0)?;
+        let ended_ms: Option<i64> = row.get(1)?;
+        let is_past = ended_ms.is_some_and(|end| now_ms.saturating_sub(end) >= kept_ms);
+        if is_past && found.attempts.last() != Some(&delivery) {
+            found.attempts.push(delivery);
+        }
+        sweep.seen = delivery;
+        if found.attempts.len() >= ATTEMPTS || began.elapsed() > LOOK {
+            found.is_more = true;
+            return Ok(());
+        }
+    }
+    sweep.end(now_ms, kept_ms);
+    Ok(())
+}
+
+fn look_for_claims(
+    conn: &Connection,
+    sweep: &mut Sweep,
+    now_ms: i64,
+    found: &mut Found,
+) -> rusqlite::Result<()> {
+    if sweep.is_resting(now_ms) {
+        return Ok(());
+    }
+    let began = clock::instant();
+    let sql = "SELECT route, key, expires_ms FROM claim WHERE (route, key) > (?1, ?2)
+        ORDER BY route, key";
+    let mut stmt = conn.prepare_cached(sql)?;
+    let mut rows = stmt.query(params![sweep.seen, sweep.key])?;
+    while let Some(row) = rows.next()? {
+        let (route, key): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        sweep.seen = route;
+        sweep.key.clone_from(&key);
+        if row.get::<_, i64>(2)? <= now_ms {
+            found.claims.push((route, key));
+        }
+        if found.claims.len() >= CLAIMS || began.elapsed() > LOOK {
+            found.is_more = true;
+            return Ok(());
+        }
+    }
+    sweep.end(now_ms, i64::MAX);
+    Ok(())
+}
+
+impl Work {
+    pub(super) fn purge(
+        &mut self,
+        found: &Found,
+        retention: &Retention,
+        now_ms: i64,
+    ) -> Result<Purged, Failure> {
+        let mut purged = Purged {
+            is_more: found.is_more,
+            ..Purged::default()
+        };
+        for event in &found.by_age {
+            let received_ms = self.received_ms(*event)?;
+            let is_over = match received_ms {
+                None => false,
+                Some(received_ms) => is_over(&self.conn, *event, received_ms, retention, now_ms)?,
+            };
+            if is_over {
+                self.delete_event(*event)?;
+                purged.events += 1;
+            }
+        }
+        for event in &found.by_size {
+            if self.received_ms(*event)?.is_some() && has_ended(&self.conn, *event)? {
+                self.delete_event(*event)?;
+                purged.events += 1;
+            }
+        }
+        for delivery in &found.attempts {
+            purged.attempts += self.delete_attempts(*delivery)?;
+        }
+        for (route, key) in &found.claims {
+            let sql = "DELETE FROM claim WHERE route = ?1 AND key = ?2 AND expires_ms <= ?3";
+            let values = params![route, key, now_ms];
+            let count = self.conn.prepare_cached(sql)?.execute(values)?;
+            purged.claims += u64::try_from(count).unwrap_or(0);
+        }
+        let claims = i64::try_from(purged.claims).unwrap_or(0);
+        self.add_total(|total| total.claims -= claims);
+        self.give_back(&mut purged)?;
+        Ok(purged)
+    }
+
+    fn received_ms(&self, event: i64) -> rusqlite::Result<Option<i64>> {
+        let sql = "SELECT received_ms FROM event WHERE id = ?1";
+        let mut stmt = self.conn.prepare_cached(sql)?;
+        stmt.query_row([event], |row| row.get(0)).optional()
+    }
+
+    /// The attempts of a delivery that has not come back to life meanwhile.
+    fn delete_attempts(&self, delivery: i64) -> rusqlite::Result<u64> {
+        let sql = "DELETE FROM attempt WHERE delivery = ?1
+            AND (SELECT ended_ms FROM delivery WHERE id = ?1) IS NOT NULL";
+        let count = self.conn.prepare_cached(sql)?.execute([delivery])?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// An event with all that hangs on it, but its claims, which have a time of their own.
+    pub(super) fn delete_event(&mut self, event: i64) -> rusqlite::Result<()> {
+        let sql = "SELECT id, lane, state FROM delivery INDEXED BY delivery_event WHERE event = ?1";
+        let mut stmt = self.conn.prepare_cached(sql)?;
+        let rows = stmt.query_map([event], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let deliveries: Vec<(i64, i64, i64)> = rows.collect::<rusqlite::Result<_>>()?;
+        drop(stmt);
+        for (id, lane, state) in deliveries {
+            for sql in [
+                "DELETE FROM attempt WHERE delivery = ?1",
+                "DELETE FROM delivery WHERE id = ?1",
+            ] {
+                self.conn.prepare_cached(sql)?.execute([id])?;
+            }
+            if let Some(state) = DeliveryState::from_code(state) {
+                self.count(lane, state, -1);
+            }
+        }
+        if let Some(line) = Line::read(&self.conn, event)? {
+            let (event_id, webhook_id) = (line.event_id.as_deref(), line.webhook_id.as_deref());
+            reference::forget(&self.conn, event, event_id, webhook_id)?;
+        }
+        for sql in [
+            "DELETE FROM content WHERE event = ?1",
+            "DELETE FROM event WHERE id = ?1",
+        ] {
+            self.conn.prepare_cached(sql)?.execute([event])?;
+        }
+        self.add_total(|total| total.events -= 1);
+        Ok(())
+    }
+
+    /// Cuts spare pages off the end of the file, which takes effect with the next time the log is written back.
+    fn give_back(&mut self, purged: &mut Purged) -> rusqlite::Result<()> {
+        if purged.events > 0 {
+            let sql = "SELECT min(id) FROM event";
+            let first: Option<i64> = self
+                .conn
+                .prepare_cached(sql)?
+                .query_row([], |row| row.get(0))?;
+            span::forget_before(&self.conn, first.unwrap_or(self.total.last_event))?;
+        }
+        let before = pages(&self.conn)?;
+        let Some(count) = before.spare.checked_sub(SPARE).filter(|count| *count > 0) else {
+            return Ok(());
+        };
+        let sql = format!("PRAGMA incremental_vacuum({})", count.min(GIVEN_BACK));
+        let mut stmt = self.conn.prepare(&sql)?;
+        let mut rows = stmt.query([])?;
+        // Each step gives back one page.
+        while rows.next()?.is_some() {}
+        let after = pages(&self.conn)?;
+        let given_back = before.count.saturating_sub(after.count);
+        purged.bytes = given_back.saturating_mul(before.size);
+        purged.is_more |= after.spare > SPARE && given_back > 0;
+        self.wants_checkpoint = !purged.is_more;
+        Ok(())
+    }
+}

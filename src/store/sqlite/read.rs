@@ -1,0 +1,348 @@
+//! What readers tell: lists of events, deliveries and attempts, what is due, what waits where, claims.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::model::delivery::{DeliveryId, DeliveryState};
+use crate::model::ids::{EventId, RequestId, RouteName};
+use crate::store::StoreError;
+use crate::store::rows::{AttemptRecord, Claim, DestinationId, DestinationRow, SpentClaim};
+use crate::store::search::{AttemptRow, DeliveryRow, DeliverySearch, EventRow, EventSearch, Page};
+use crate::store::sqlite::connect::open_failed;
+use crate::store::sqlite::event::webhook_id;
+use crate::store::sqlite::filter::{Filter, Line};
+use crate::store::sqlite::names::Names;
+use crate::store::sqlite::readers::Look;
+use crate::store::sqlite::seal::{Part, Sealer};
+use crate::store::sqlite::search::{
+    Bounds, Tally, delivery_candidates, event_candidates, wants_lane,
+};
+
+/// Rows of a page at most.
+const MAX_PAGE: u32 = 1000;
+
+fn state_of(code: i64) -> DeliveryState {
+    // The file allows no other.
+    DeliveryState::from_code(code).unwrap_or(DeliveryState::Cancelled)
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+pub(super) fn events(
+    look: &Look<'_>,
+    search: &EventSearch,
+    page: Page,
+) -> rusqlite::Result<Vec<EventRow>> {
+    let filter = Filter::new(search, &look.names);
+    let mut candidates = event_candidates(look, &filter, Bounds::page(page.after))?;
+    let limit = usize::try_from(page.limit.min(MAX_PAGE)).unwrap_or(usize::MAX);
+    let mut rows = Vec::new();
+    while rows.len() < limit {
+        let Some(id) = candidates.next(look.conn)? else {
+            break;
+        };
+        let line = Line::read(look.conn, id)?;
+        let Some(line) = line.filter(|line| filter.wants(line)) else {
+            continue;
+        };
+        let deliveries = states_of(look.conn, id)?;
+        let wanted = search
+            .state
+            .and_then(|state| usize::try_from(state.code()).ok());
+        if wanted.is_none_or(|state| deliveries.get(state).is_some_and(|count| *count > 0)) {
+            rows.push(event_row(&look.names, line, deliveries));
+        }
+    }
+    Ok(rows)
+}
+
+fn event_row(names: &Names, line: Line, deliveries: [u64; 6]) -> EventRow {
+    let event_type = line.event_type(names).map(Into::into);
+    let kind = names.kinds.get(&line.kind);
+    EventRow {
+        cursor: line.id,
+        uid: RequestId::from_bytes(line.uid),
+        route: kind.map_or_else(|| RouteName::new(""), |kind| names.route_name(kind.route)),
+        provider: kind.map(|kind| kind.provider.clone()).unwrap_or_default(),
+        event_id: line.event_id.as_deref().and_then(EventId::parse),
+        event_type,
+        webhook_id: webhook_id(line.webhook_id, line.uid),
+        received_ms: line.received_ms,
+        body_size: unsigned(line.body_size),
+        deliveries,
+    }
+}
+
+/// The deliveries of an event by state.
+fn states_of(conn: &Connection, event: i64) -> rusqlite::Result<[u64; 6]> {
+    let mut states = [0; 6];
+    let sql = "SELECT state FROM delivery INDEXED BY delivery_event WHERE event = ?1";
+    let mut stmt = conn.prepare_cached(sql)?;
+    let mut rows = stmt.query([event])?;
+    while let Some(row) = rows.next()? {
+        let state: usize = row.get::<_, u8>(0)?.into();
+        if let Some(count) = states.get_mut(state) {
+            *count += 1;
+        }
+    }
+    Ok(states)
+}
+
+pub(super) fn deliveries(
+    look: &Look<'_>,
+    search: &DeliverySearch,
+    page: Page,
+) -> rusqlite::Result<Vec<DeliveryRow>> {
+    let limit = usize::try_from(page.limit.min(MAX_PAGE)).unwrap_or(usize::MAX);
+    let mut rows = Vec::new();
+    each_delivery(look, search, Bounds::page(page.after), &mut |id| {
+        rows.extend(delivery_row(look, id)?);
+        Ok(rows.len() < limit)
+    })?;
+    rows.truncate(limit);
+    Ok(rows)
+}
+
+/// Goes through the deliveries that match, until it is told to stop.
+pub(super) fn each_delivery(
+    look: &Look<'_>,
+    search: &DeliverySearch,
+    bounds: Bounds,
+    each: &mut dyn FnMut(i64) -> rusqlite::Result<bool>,
+) -> rusqlite::Result<()> {
+    let filter = Filter::new(&search.event, &look.names);
+    let mut candidates = delivery_candidates(look, search, &filter, bounds)?;
+    while let Some(id) = candidates.next(look.conn)? {
+        if is_wanted(look, search, &filter, id)? && !each(id)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn is_wanted(
+    look: &Look<'_>,
+    search: &DeliverySearch,
+    filter: &Filter<'_>,
+    id: i64,
+) -> rusqlite::Result<bool> {
+    let sql = "SELECT event, lane, state FROM delivery WHERE id = ?1";
+    let mut stmt = look.conn.prepare_cached(sql)?;
+    let found = stmt.query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    let Some((event, lane, state)): Option<(i64, i64, i64)> = found.optional()? else {
+        return Ok(false);
+    };
+    let is_state = search.state.is_none_or(|wanted| wanted.code() == state);
+    let lane = look.names.lanes.get(&lane);
+    if !is_state || !lane.is_some_and(|lane| wants_lane(&look.names, search, filter, lane)) {
+        return Ok(false);
+    }
+    if search.event == EventSearch::default() && search.uid.is_none() {
+        return Ok(true);
+    }
+    let line = Line::read(look.conn, event)?;
+    let is_uid = |line: &Line| search.uid.is_none_or(|uid| *uid.as_bytes() == line.uid);
+    Ok(line.is_some_and(|line| filter.wants(&line) && is_uid(&line)))
+}
+
+fn delivery_row(look: &Look<'_>, id: i64) -> rusqlite::Result<Option<DeliveryRow>> {
+    let sql = "SELECT event, lane, state, attempts, created_ms, due_ms, ended_ms, last_status,
+        last_error FROM delivery WHERE id = ?1";
+    let mut stmt = look.conn.prepare_cached(sql)?;
+    let mut rows = stmt.query([id])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let names = &look.names;
+    let (Some(line), Some(lane)) = (
+        Line::read(look.conn, row.get(0)?)?,
+        names.lanes.get(&row.get::<_, i64>(1)?),
+    ) else {
+        return Ok(None);
+    };
+    let Some(destination) = names.destinations.get(&lane.destination) else {
+        return Ok(None);
+    };
+    let state = state_of(row.get(2)?);
+    let is_due = matches!(state, DeliveryState::Pending | DeliveryState::Waiting);
+    let due_ms: i64 = row.get(5)?;
+    Ok(Some(DeliveryRow {
+        id: DeliveryId(id),
+        uid: RequestId::from_bytes(line.uid),
+        route: names.route_name(destination.route),
+        destination: destination.name.clone(),
+        event_id: line.event_id.as_deref().and_then(EventId::parse),
+        event_type: line.event_type(names).map(Into::into),
+        state,
+        attempts: row.get(3)?,
+        is_replay: lane.is_replay,
+        created_ms: row.get(4)?,
+        due_ms: is_due.then_some(due_ms),
+        ended_ms: row.get(6)?,
+        last_status: row.get(7)?,
+        last_error: row.get(8)?,
+    }))
+}
+
+pub(super) fn attempts(
+    conn: &Connection,
+    sealer: &Sealer,
+    delivery: DeliveryId,
+) -> rusqlite::Result<Vec<AttemptRow>> {
+    let sql = "SELECT event.uid FROM delivery JOIN event ON event.id = delivery.event
+        WHERE delivery.id = ?1";
+    let mut stmt = conn.prepare_cached(sql)?;
+    let uid: Option<[u8; 16]> = stmt.query_row([delivery.0], |row| row.get(0)).optional()?;
+    let Some(uid) = uid else {
+        return Ok(Vec::new());
+    };
+    let sql = "SELECT number, started_ms, duration_ms, status, error, detail, sealing_key, answer
+        FROM attempt WHERE delivery = ?1 ORDER BY number";
+    let mut stmt = conn.prepare_cached(sql)?;
+    let rows = stmt.query_map([delivery.0], |row| {
+        let number = row.get(0)?;
+        let part = Part::Answer(delivery.0, number);
+        let answer = sealer.open_part(row.get(6)?, &uid, part, row.get(7)?);
+        let error: Option<String> = row.get(4)?;
+        let detail: Option<String> = row.get(5)?;
+        Ok(AttemptRow {
+            number,
+            record: AttemptRecord {
+                started_ms: row.get(1)?,
+                duration_ms: row.get(2)?,
+                status: row.get(3)?,
+                error: error.map(|word| (word, detail.unwrap_or_default())),
+                answer: answer.map(Bytes::from).unwrap_or_default(),
+            },
+        })
+    })?;
+    rows.collect()
+}
+
+/// When the next delivery of a destination is due.
+pub(super) fn next_due(look: &Look<'_>, destination: i64) -> rusqlite::Result<Option<i64>> {
+    if look.names.is_held(destination) {
+        return Ok(None);
+    }
+    let sql = "SELECT min(due_ms) FROM delivery INDEXED BY delivery_due
+        WHERE destination = ?1 AND priority = ?2 AND state IN (0, 2) AND is_behind = 0";
+    let mut stmt = look.conn.prepare_cached(sql)?;
+    let mut next: Option<i64> = None;
+    for priority in [1, 0, -1] {
+        let due: Option<i64> = stmt.query_row([destination, priority], |row| row.get(0))?;
+        next = match (next, due) {
+            (Some(next), Some(due)) => Some(next.min(due)),
+            (next, due) => next.or(due),
+        };
+    }
+    Ok(next)
+}
+
+pub(super) fn destinations(look: &Look<'_>) -> rusqlite::Result<Vec<DestinationRow>> {
+    let names = &look.names;
+    let mut rows: Vec<_> = names
+        .destinations
+        .iter()
+        .map(|(id, destination)| DestinationRow {
+            id: DestinationId(*id),
+            route: names.route_name(destination.route),
+            name: destination.name.clone(),
+            is_paused: destination.is_paused,
+            is_route_paused: names
+                .routes
+                .get(&destination.route)
+                .is_some_and(|route| route.is_paused),
+            disabled: destination.disabled.clone(),
+            deliveries: [0; 6],
+            oldest_open_ms: None,
+        })
+        .collect();
+    rows.sort_by(|one, other| (&one.route, &one.name).cmp(&(&other.route, &other.name)));
+    let tally = Tally::load(look.conn)?;
+    for counted in tally.runs(names, |_, _| true) {
+        let id = DestinationId(counted.lane.destination);
+        let Some(row) = rows.iter_mut().find(|row| row.id == id) else {
+            continue;
+        };
+        let state = usize::try_from(counted.state.code()).unwrap_or(usize::MAX);
+        if let Some(count) = row.deliveries.get_mut(state) {
+            *count += unsigned(counted.count);
+        }
+        if counted.state.is_open() {
+            let oldest = oldest(look.conn, counted.id, counted.state)?;
+            row.oldest_open_ms = match (row.oldest_open_ms, oldest) {
+                (Some(known), Some(oldest)) => Some(known.min(oldest)),
+                (known, oldest) => known.or(oldest),
+            };
+        }
+    }
+    Ok(rows)
+}
+
+/// When the oldest delivery of a lane in a state was made.
+pub(super) fn oldest(
+    conn: &Connection,
+    lane: i64,
+    state: DeliveryState,
+) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT created_ms FROM delivery INDEXED BY delivery_lane
+        WHERE lane = ?1 AND state = ?2 ORDER BY id LIMIT 1";
+    let mut stmt = conn.prepare_cached(sql)?;
+    stmt.query_row([lane, state.code()], |row| row.get(0))
+        .optional()
+}
+
+/// The youngest claims of a route that count.
+pub(super) fn claims(
+    look: &Look<'_>,
+    route: &RouteName,
+    now_ms: i64,
+    limit: u64,
+) -> rusqlite::Result<Vec<SpentClaim>> {
+    let Some(id) = look.names.route(route) else {
+        return Ok(Vec::new());
+    };
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let sql = "SELECT key, expires_ms, status FROM claim WHERE route = ?1 AND expires_ms > ?2
+        ORDER BY expires_ms DESC LIMIT ?3";
+    let mut stmt = look.conn.prepare_cached(sql)?;
+    let rows = stmt.query_map([id, now_ms, limit], |row| {
+        Ok(SpentClaim {
+            route: route.clone(),
+            claim: Claim {
+                key: row.get(0)?,
+                expires_ms: row.get(1)?,
+            },
+            status: row.get(2)?,
+        })
+    })?;
+    rows.collect()
+}
+
+/// Whether what was sealed last can be opened: else the config has lost a key, and going on would hide it.
+pub(super) fn check_keys(
+    conn: &Connection,
+    sealer: &Sealer,
+    path: &Path,
+) -> Result<(), StoreError> {
+    let failed = |err| open_failed(path, err);
+    let sql = "SELECT event.uid, content.sealing_key, content.head FROM content
+        JOIN event ON event.id = content.event ORDER BY content.event DESC LIMIT 8";
+    let mut stmt = conn.prepare(sql).map_err(failed)?;
+    let rows = stmt
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .map_err(failed)?;
+    for row in rows {
+        let (uid, key, head): ([u8; 16], i64, Vec<u8>) = row.map_err(failed)?;
+        if sealer.open_part(key, &uid, Part::Head, head).is_err() {
+            return Err(StoreError::Key {
+                path: path.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}

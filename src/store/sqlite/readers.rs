@@ -1,0 +1,158 @@
+//! Looks at the store beside the writer: a few connections that cannot write, each look with a deadline.
+//!
+//! A look that goes on keeps the log from being written back, so none goes on for long.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use rusqlite::{Connection, ffi};
+use tokio::sync::Semaphore;
+
+use crate::model::clock;
+use crate::store::StoreError;
+use crate::store::sqlite::Shared;
+use crate::store::sqlite::connect;
+use crate::store::sqlite::names::Names;
+
+/// Looks at once.
+const READERS: usize = 4;
+
+/// What an operator waits for, and what a page takes a small part of.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Counting what a replay will make may take longer.
+pub(super) const LONG_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Steps of SQLite's machine between two looks at the clock: some tens of microseconds.
+const STEPS: i32 = 2000;
+
+pub(super) struct Readers {
+    path: PathBuf,
+    permits: Semaphore,
+    idle: Mutex<Vec<Connection>>,
+    /// Ends the looks that go on.
+    is_ending: Arc<AtomicBool>,
+    /// Read-locked by each look. `true`: the file is being opened anew, nobody looks.
+    is_down: RwLock<bool>,
+}
+
+/// One look: a connection within a read transaction, and the names of all that it sees.
+pub(super) struct Look<'a> {
+    pub(super) conn: &'a Connection,
+    pub(super) names: Arc<Names>,
+}
+
+impl Readers {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            permits: Semaphore::new(READERS),
+            idle: Mutex::new(Vec::new()),
+            is_ending: Arc::new(AtomicBool::new(false)),
+            is_down: RwLock::new(false),
+        }
+    }
+
+    /// Ends the looks that go on, and closes all connections.
+    pub(super) fn shut(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
+        *self.is_down.write().unwrap_or_else(PoisonError::into_inner) = true;
+        self.close();
+    }
+
+    pub(super) fn close(&self) {
+        let idle = std::mem::take(&mut *self.idle());
+        drop(idle);
+    }
+
+    pub(super) fn reopen(&self) {
+        self.is_ending.store(false, Ordering::Relaxed);
+        *self.is_down.write().unwrap_or_else(PoisonError::into_inner) = false;
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// Runs a look on a thread where it may block.
+    pub(super) async fn look<T, F>(
+        self: &Arc<Self>,
+        patience: Duration,
+        f: F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Look<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let shared = Arc::clone(self);
+        let permit = self.readers.permits.acquire().await;
+        let permit = permit.map_err(|_| StoreError::Closed)?;
+        let looked = tokio::task::spawn_blocking(move || shared.look_blocking(patience, f)).await;
+        drop(permit);
+        looked.map_err(|_| StoreError::Closed)?
+    }
+
+    pub(super) fn look_blocking<T>(
+        &self,
+        patience: Duration,
+        f: impl FnOnce(&Look<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        if self.queue.is_closed() {
+            return Err(StoreError::Closed);
+        }
+        let readers = &self.readers;
+        let is_down = readers
+            .is_down
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        if *is_down {
+            return Err(StoreError::Read(out_of_order()));
+        }
+        let idle = readers.idle().pop();
+        let mut conn = match idle {
+            Some(conn) => conn,
+            None => connect::reader(&readers.path).map_err(StoreError::Read)?,
+        };
+        let looked = self.look_with(&mut conn, patience, f);
+        // One that is in doubt is not used again.
+        if looked.is_ok() && !self.queue.is_closed() {
+            readers.idle().push(conn);
+        }
+        drop(is_down);
+        looked.map_err(StoreError::Read)
+    }
+
+    fn look_with<T>(
+        &self,
+        conn: &mut Connection,
+        patience: Duration,
+        f: impl FnOnce(&Look<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        let began = clock::instant();
+        let is_ending = Arc::clone(&self.readers.is_ending);
+        let is_over = move || began.elapsed() > patience || is_ending.load(Ordering::Relaxed);
+        conn.progress_handler(STEPS, Some(is_over))?;
+        conn.prepare_cached("BEGIN")?.execute([])?;
+        // The transaction sees the file as of its first look; the names are at least as new.
+        let sql = "SELECT one FROM total";
+        conn.prepare_cached(sql)?
+            .query_row([], |row| row.get::<_, i64>(0))?;
+        let looked = f(&Look {
+            conn,
+            names: self.names(),
+        });
+        conn.progress_handler(0, None::<fn() -> bool>)?;
+        conn.prepare_cached("ROLLBACK")?.execute([])?;
+        looked
+    }
+}
+
+/// What is told while the file is being opened anew.
+pub(super) fn out_of_order() -> rusqlite::Error {
+    let text = "a write failed, and the file is being opened anew".to_owned();
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR), Some(text))
+}

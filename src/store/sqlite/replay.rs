@@ -1,0 +1,337 @@
+//! Replays: old events delivered again, as new deliveries, in the order in which they came.
+//!
+//! A replay is a row with its search and a place. Each step makes the next few deliveries and moves the place in one
+//! transaction, so a restart neither repeats nor leaves out any. Only what was there when it was asked for counts.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::{Value, json};
+
+use crate::model::delivery::DeliveryState;
+use crate::model::ids::{DestinationName, RequestId, RouteName};
+use crate::store::search::{DeliverySearch, EventSearch, ReplayRow};
+use crate::store::sqlite::commit::Row;
+use crate::store::sqlite::filter::{Filter, Line};
+use crate::store::sqlite::merge::Order;
+use crate::store::sqlite::names::{Lane, Names};
+use crate::store::sqlite::read::each_delivery;
+use crate::store::sqlite::readers::Look;
+use crate::store::sqlite::search::{Bounds, count_at_once, event_candidates};
+use crate::store::sqlite::work::{Failure, Work};
+
+/// What is live goes first.
+const PRIORITY: i8 = -1;
+
+/// Where a replay ends, and how much it is.
+pub(super) struct Extent {
+    pub(super) last: i64,
+    pub(super) total: i64,
+}
+
+/// What the next step does.
+pub(super) struct Batch {
+    cursor: i64,
+    ids: Vec<i64>,
+    is_last: bool,
+}
+
+/// Whether each matching event goes to the destination, whether or not it did before: where a destination is named and
+/// nothing is said of deliveries.
+fn is_by_event(search: &DeliverySearch) -> bool {
+    search.destination.is_some() && search.state.is_none() && search.is_replay.is_none()
+}
+
+/// Goes through what is to be delivered again: deliveries, or events.
+fn each(
+    look: &Look<'_>,
+    search: &DeliverySearch,
+    bounds: Bounds,
+    each: &mut dyn FnMut(i64) -> rusqlite::Result<bool>,
+) -> rusqlite::Result<()> {
+    let Some(name) = search.destination.as_ref().filter(|_| is_by_event(search)) else {
+        return each_delivery(look, search, bounds, each);
+    };
+    let mut events = search.event.clone();
+    events.state = None;
+    let filter = Filter::new(&events, &look.names);
+    let mut candidates = event_candidates(look, &filter, bounds)?;
+    while let Some(event) = candidates.next(look.conn)? {
+        let Some(line) = Line::read(look.conn, event)? else {
+            continue;
+        };
+        let is_uid = search.uid.is_none_or(|uid| *uid.as_bytes() == line.uid);
+        let is_reached = destination_of(&look.names, line.kind, name).is_some();
+        if is_uid && is_reached && filter.wants(&line) && !each(event)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The destination of this name that events of a kind may go to.
+fn destination_of(names: &Names, kind: i64, name: &DestinationName) -> Option<i64> {
+    let route = names.kinds.get(&kind)?.route;
+    names.destination(route, name)
+}
+
+pub(super) fn measure(look: &Look<'_>, search: &DeliverySearch) -> rusqlite::Result<Extent> {
+    let column = match is_by_event(search) {
+        true => "last_event",
+        false => "last_delivery",
+    };
+    let sql = format!("SELECT {column} FROM total");
+    let last = look.conn.query_row(&sql, [], |row| row.get(0))?;
+    if !is_by_event(search) {
+        let filter = Filter::new(&search.event, &look.names);
+        if let Some(total) = count_at_once(look, search, &filter)? {
+            return Ok(Extent { last, total });
+        }
+    }
+    let mut total = 0;
+    let bounds = Bounds {
+        order: Order::OldestFirst,
+        from: 0,
+        to: last,
+    };
+    each(look, search, bounds, &mut |_| {
+        total += 1;
+        Ok(true)
+    })?;
+    Ok(Extent { last, total })
+}
+
+const COLUMNS: &str = "id, created_ms, total, done, skipped, is_paused, is_ended";
+
+fn row_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<ReplayRow> {
+    let unsigned = |column| -> rusqlite::Result<u64> {
+        Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0))
+    };
+    Ok(ReplayRow {
+        id: row.get(0)?,
+        created_ms: row.get(1)?,
+        total: unsigned(2)?,
+        done: unsigned(3)?,
+        skipped: unsigned(4)?,
+        is_paused: row.get(5)?,
+        is_ended: row.get(6)?,
+    })
+}
+
+fn find(conn: &Connection, id: i64) -> rusqlite::Result<Option<ReplayRow>> {
+    let sql = format!("SELECT {COLUMNS} FROM replay WHERE id = ?1");
+    conn.prepare_cached(&sql)?
+        .query_row([id], row_of)
+        .optional()
+}
+
+pub(super) fn list(conn: &Connection, limit: u64) -> rusqlite::Result<Vec<ReplayRow>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let sql = format!("SELECT {COLUMNS} FROM replay ORDER BY id DESC LIMIT ?1");
+    let mut stmt = conn.prepare_cached(&sql)?;
+    let rows = stmt.query_map([limit], row_of)?;
+    rows.collect()
+}
+
+/// What the next step of a replay will make; none where there is no such replay, or nothing to be done.
+pub(super) fn next(look: &Look<'_>, id: i64, limit: u64) -> rusqlite::Result<Option<Batch>> {
+    let sql =
+        "SELECT search, cursor, last FROM replay WHERE id = ?1 AND is_paused = 0 AND is_ended = 0";
+    let mut stmt = look.conn.prepare_cached(sql)?;
+    let found = stmt.query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    let Some((text, cursor, last)): Option<(String, i64, i64)> = found.optional()? else {
+        return Ok(None);
+    };
+    let search = read_search(&text);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let bounds = Bounds {
+        order: Order::OldestFirst,
+        from: cursor,
+        to: last,
+    };
+    let mut batch = Batch {
+        cursor,
+        ids: Vec::new(),
+        is_last: true,
+    };
+    each(look, &search, bounds, &mut |id| {
+        if batch.ids.len() >= limit {
+            batch.is_last = false;
+            return Ok(false);
+        }
+        batch.ids.push(id);
+        Ok(true)
+    })?;
+    Ok(Some(batch))
+}
+
+impl Work {
+    pub(super) fn begin_replay(
+        &mut self,
+        search: &DeliverySearch,
+        extent: &Extent,
+        now_ms: i64,
+    ) -> Result<ReplayRow, Failure> {
+        let sql = "INSERT INTO replay
+            (created_ms, search, last, cursor, total, done, skipped, is_paused, is_ended)
+            VALUES (?1, ?2, ?3, 0, ?4, 0, 0, 0, ?5)";
+        let text = write_search(search).to_string();
+        let values = params![now_ms, text, extent.last, extent.total, extent.total == 0];
+        self.conn.execute(sql, values)?;
+        let id = self.conn.last_insert_rowid();
+        let found = find(&self.conn, id)?;
+        Ok(found.ok_or(rusqlite::Error::QueryReturnedNoRows)?)
+    }
+
+    pub(super) fn pause_replay(
+        &mut self,
+        id: i64,
+        is_paused: bool,
+    ) -> Result<Option<ReplayRow>, Failure> {
+        let sql = "UPDATE replay SET is_paused = ?2 WHERE id = ?1";
+        self.conn.execute(sql, params![id, is_paused])?;
+        Ok(find(&self.conn, id)?)
+    }
+
+    pub(super) fn step_replay(
+        &mut self,
+        id: i64,
+        batch: Option<&Batch>,
+        now_ms: i64,
+    ) -> Result<Option<ReplayRow>, Failure> {
+        let sql = "SELECT search FROM replay
+            WHERE id = ?1 AND cursor = ?2 AND is_paused = 0 AND is_ended = 0";
+        let found: Option<String> = match batch {
+            None => None,
+            // Another step may have been faster.
+            Some(batch) => self
+                .conn
+                .query_row(sql, [id, batch.cursor], |row| row.get(0))
+                .optional()?,
+        };
+        if let (Some(text), Some(batch)) = (found, batch) {
+            let search = read_search(&text);
+            let mut skipped = 0;
+            for source in &batch.ids {
+                skipped += i64::from(!self.replay_one(&search, *source, now_ms)?);
+            }
+            let sql = "UPDATE replay SET cursor = ?2, done = done + ?3, skipped = skipped + ?4,
+                is_ended = ?5, total = CASE ?5 WHEN 1 THEN done + ?3 ELSE max(total, done + ?3) END
+                WHERE id = ?1";
+            let done = i64::try_from(batch.ids.len()).unwrap_or(i64::MAX);
+            let cursor = batch.ids.last().copied().unwrap_or(batch.cursor);
+            self.conn
+                .execute(sql, params![id, cursor, done, skipped, batch.is_last])?;
+        }
+        Ok(find(&self.conn, id)?)
+    }
+
+    /// `false`: its body was not kept.
+    fn replay_one(
+        &mut self,
+        search: &DeliverySearch,
+        source: i64,
+        now_ms: i64,
+    ) -> rusqlite::Result<bool> {
+        let destination = search.destination.as_ref().filter(|_| is_by_event(search));
+        let found = match destination {
+            None => self.of_delivery(source)?,
+            Some(name) => self.of_event(source, name)?,
+        };
+        let Some((event, kind, destination, order_key)) = found else {
+            return Ok(false);
+        };
+        let sql = "SELECT body IS NOT NULL FROM content WHERE event = ?1";
+        let mut stmt = self.conn.prepare_cached(sql)?;
+        let has_body: Option<bool> = stmt.query_row([event], |row| row.get(0)).optional()?;
+        drop(stmt);
+        if has_body != Some(true) {
+            return Ok(false);
+        }
+        let lane = self.lane(Lane {
+            kind,
+            destination,
+            is_replay: true,
+        })?;
+        self.insert_delivery(&Row {
+            event,
+            lane,
+            destination,
+            state: DeliveryState::Pending,
+            priority: PRIORITY,
+            due_ms: now_ms,
+            order_key,
+            created_ms: now_ms,
+        })?;
+        Ok(true)
+    }
+
+    fn of_delivery(&self, id: i64) -> rusqlite::Result<Option<Source>> {
+        let sql = "SELECT delivery.event, event.kind, delivery.destination, delivery.order_key
+            FROM delivery JOIN event ON event.id = delivery.event WHERE delivery.id = ?1";
+        let mut stmt = self.conn.prepare_cached(sql)?;
+        let found = stmt.query_row([id], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        });
+        found.optional()
+    }
+
+    fn of_event(&self, event: i64, name: &DestinationName) -> rusqlite::Result<Option<Source>> {
+        let sql = "SELECT kind FROM event WHERE id = ?1";
+        let mut stmt = self.conn.prepare_cached(sql)?;
+        let kind: Option<i64> = stmt.query_row([event], |row| row.get(0)).optional()?;
+        let Some(kind) = kind else {
+            return Ok(None);
+        };
+        let Some(destination) = destination_of(&self.names, kind, name) else {
+            return Ok(None);
+        };
+        let sql = "SELECT order_key FROM delivery INDEXED BY delivery_event
+            WHERE event = ?1 AND destination = ?2 ORDER BY id DESC LIMIT 1";
+        let mut stmt = self.conn.prepare_cached(sql)?;
+        let order_key: Option<Option<i64>> = stmt
+            .query_row([event, destination], |row| row.get(0))
+            .optional()?;
+        Ok(Some((event, kind, destination, order_key.flatten())))
+    }
+}
+
+/// Event, kind, destination, order key.
+type Source = (i64, i64, i64, Option<i64>);
+
+fn write_search(search: &DeliverySearch) -> Value {
+    let event = &search.event;
+    json!({
+        "route": event.route.as_ref().map(RouteName::as_str),
+        "provider": event.provider,
+        "id": event.id,
+        "event_type": event.event_type,
+        "since_ms": event.since_ms,
+        "before_ms": event.before_ms,
+        "uid": search.uid.map(|uid| uid.to_string()),
+        "destination": search.destination.as_ref().map(DestinationName::as_str),
+        "state": search.state.map(DeliveryState::word),
+        "is_replay": search.is_replay,
+    })
+}
+
+fn read_search(text: &str) -> DeliverySearch {
+    let value: Value = serde_json::from_str(text).unwrap_or_default();
+    let find = |key: &str| value.get(key);
+    let text = |key| find(key).and_then(Value::as_str);
+    let owned = |key| text(key).map(ToOwned::to_owned);
+    let number = |key| find(key).and_then(Value::as_i64);
+    DeliverySearch {
+        event: EventSearch {
+            route: text("route").map(RouteName::new),
+            provider: owned("provider"),
+            id: owned("id"),
+            event_type: owned("event_type"),
+            since_ms: number("since_ms"),
+            before_ms: number("before_ms"),
+            state: None,
+        },
+        uid: text("uid").and_then(RequestId::parse),
+        destination: text("destination").map(DestinationName::new),
+        state: text("state").and_then(DeliveryState::parse),
+        is_replay: find("is_replay").and_then(Value::as_bool),
+    }
+}

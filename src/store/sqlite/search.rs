@@ -1,0 +1,390 @@
+//! Searches: which runs of the indexes may hold what is wanted, and whether a row of them is.
+//!
+//! Lists are ordered by numbers, which are given in the order of commits; a page begins behind a number, so rows that
+//! arrive meanwhile neither shift nor repeat anything.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::model::delivery::DeliveryState;
+use crate::model::ids::RequestId;
+use crate::store::search::DeliverySearch;
+use crate::store::sqlite::filter::Filter;
+use crate::store::sqlite::merge::{Merged, Order, Part, Run};
+use crate::store::sqlite::names::{Lane, Names};
+use crate::store::sqlite::readers::Look;
+use crate::store::sqlite::span::{self, Range};
+use crate::store::sqlite::{numbers, reference};
+
+/// Events that an id may name; more come from collisions only.
+const MAX_NAMED: usize = 10_000;
+
+/// Replays in a state up to which their events are collected; beyond it all events are looked at.
+const MAX_COLLECTED: i64 = 50_000;
+
+/// Numbers to look at, in order.
+pub(super) enum Candidates {
+    Listed(std::vec::IntoIter<i64>),
+    Merged(Merged),
+    /// Events of deliveries in a state: those of originals, merged with those of replays.
+    OfState {
+        originals: Merged,
+        waiting: Option<i64>,
+        replayed: BTreeSet<i64>,
+    },
+}
+
+impl Candidates {
+    fn listed(mut found: Vec<i64>, order: Order, from: i64, to: i64) -> Self {
+        found.sort_unstable();
+        found.dedup();
+        match order {
+            Order::OldestFirst => found.retain(|id| *id > from && *id <= to),
+            Order::NewestFirst => {
+                found.reverse();
+                found.retain(|id| *id < from && *id >= to);
+            }
+        }
+        Self::Listed(found.into_iter())
+    }
+
+    pub(super) fn next(&mut self, conn: &Connection) -> rusqlite::Result<Option<i64>> {
+        match self {
+            Self::Listed(list) => Ok(list.next()),
+            Self::Merged(merged) => merged.next(conn),
+            Self::OfState {
+                originals,
+                waiting,
+                replayed,
+            } => {
+                if waiting.is_none()
+                    && let Some(delivery) = originals.next(conn)?
+                {
+                    *waiting = Some(event_of(conn, delivery)?);
+                }
+                let newest = (*waiting).max(replayed.last().copied());
+                if let Some(event) = newest {
+                    replayed.remove(&event);
+                }
+                // Deliveries of one event stand together.
+                while newest.is_some() && *waiting == newest {
+                    let next = originals.next(conn)?;
+                    *waiting = next.map(|delivery| event_of(conn, delivery)).transpose()?;
+                }
+                Ok(newest)
+            }
+        }
+    }
+}
+
+fn event_of(conn: &Connection, delivery: i64) -> rusqlite::Result<i64> {
+    conn.prepare_cached("SELECT event FROM delivery WHERE id = ?1")?
+        .query_row([delivery], |row| row.get(0))
+}
+
+/// Where a list begins and ends, by the number of its rows.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) order: Order,
+    /// This one not included.
+    pub(super) from: i64,
+    /// This one included.
+    pub(super) to: i64,
+}
+
+impl Bounds {
+    pub(super) fn page(after: Option<i64>) -> Self {
+        Self {
+            order: Order::NewestFirst,
+            from: after.unwrap_or(i64::MAX),
+            to: 0,
+        }
+    }
+
+    /// The part of a run, within a range of its numbers.
+    fn part(self, run: Run, range: Range) -> Part {
+        let (from, to) = match self.order {
+            Order::NewestFirst => (self.from.min(range.last + 1), self.to.max(range.first)),
+            Order::OldestFirst => (self.from.max(range.first - 1), self.to.min(range.last)),
+        };
+        Part { run, from, to }
+    }
+}
+
+/// The events that may be wanted.
+pub(super) fn event_candidates(
+    look: &Look<'_>,
+    filter: &Filter<'_>,
+    bounds: Bounds,
+) -> rusqlite::Result<Candidates> {
+    let search = filter.search;
+    if let Some(id) = &search.id {
+        let found = named(look.conn, id)?;
+        return Ok(Candidates::listed(
+            found,
+            bounds.order,
+            bounds.from,
+            bounds.to,
+        ));
+    }
+    let Some(range) = span::range(look.conn, search.since_ms, search.before_ms)? else {
+        return Ok(Candidates::Listed(Vec::new().into_iter()));
+    };
+    if let Some(state) = search.state
+        && let Some(candidates) = of_state(look, filter, state, bounds, range)?
+    {
+        return Ok(candidates);
+    }
+    let runs = match &filter.kinds {
+        None => vec![Run::AllEvents],
+        Some(kinds) => kinds
+            .iter()
+            .map(|kind| Run::EventsOf { kind: *kind })
+            .collect(),
+    };
+    let parts: Vec<_> = runs
+        .into_iter()
+        .map(|run| bounds.part(run, range))
+        .collect();
+    Merged::new(look.conn, &parts, bounds.order).map(Candidates::Merged)
+}
+
+fn named(conn: &Connection, id: &str) -> rusqlite::Result<Vec<i64>> {
+    let mut found = reference::find(conn, id, MAX_NAMED)?;
+    if let Some(uid) = RequestId::parse(id) {
+        let sql = "SELECT id FROM event WHERE uid = ?1";
+        found.extend(numbers(conn, sql, [&uid.as_bytes()[..]])?);
+    }
+    Ok(found)
+}
+
+/// The events with a delivery in a state, newest first; none where it is better to look at all events.
+fn of_state(
+    look: &Look<'_>,
+    filter: &Filter<'_>,
+    state: DeliveryState,
+    bounds: Bounds,
+    range: Range,
+) -> rusqlite::Result<Option<Candidates>> {
+    let tally = Tally::load(look.conn)?;
+    let wanted = |lane: &Lane, found: DeliveryState| filter.wants_kind(lane.kind) && found == state;
+    let (replays, originals): (Vec<_>, Vec<_>) = tally
+        .runs(&look.names, wanted)
+        .into_iter()
+        .partition(|counted| counted.lane.is_replay);
+    let count: i64 = replays.iter().map(|counted| counted.count).sum();
+    if count > MAX_COLLECTED || bounds.order == Order::OldestFirst {
+        return Ok(None);
+    }
+    let (from, to) = (bounds.from.min(range.last + 1), bounds.to.max(range.first));
+    let mut parts = Vec::new();
+    for counted in &originals {
+        parts.push(Part {
+            run: counted.run(),
+            from: seek(look.conn, counted, from)?,
+            to: 0,
+        });
+    }
+    let mut replayed = BTreeSet::new();
+    for counted in &replays {
+        let sql =
+            "SELECT event FROM delivery INDEXED BY delivery_lane WHERE lane = ?1 AND state = ?2";
+        let events = numbers(look.conn, sql, [counted.id, state.code()])?;
+        replayed.extend(
+            events
+                .into_iter()
+                .filter(|event| *event < from && *event >= to),
+        );
+    }
+    Ok(Some(Candidates::OfState {
+        originals: Merged::new(look.conn, &parts, bounds.order)?,
+        waiting: None,
+        replayed,
+    }))
+}
+
+/// The deliveries that may be wanted.
+pub(super) fn delivery_candidates(
+    look: &Look<'_>,
+    search: &DeliverySearch,
+    filter: &Filter<'_>,
+    bounds: Bounds,
+) -> rusqlite::Result<Candidates> {
+    let conn = look.conn;
+    let named = match (search.uid, &search.event.id) {
+        (Some(uid), _) => {
+            let sql = "SELECT id FROM event WHERE uid = ?1";
+            Some(numbers(conn, sql, [&uid.as_bytes()[..]])?)
+        }
+        (None, Some(id)) => Some(named(conn, id)?),
+        (None, None) => None,
+    };
+    if let Some(events) = named {
+        let mut found = Vec::new();
+        for event in events {
+            let sql = "SELECT id FROM delivery INDEXED BY delivery_event WHERE event = ?1";
+            found.extend(numbers(conn, sql, [event])?);
+        }
+        return Ok(Candidates::listed(
+            found,
+            bounds.order,
+            bounds.from,
+            bounds.to,
+        ));
+    }
+    let Some(range) = span::range(conn, search.event.since_ms, search.event.before_ms)? else {
+        return Ok(Candidates::Listed(Vec::new().into_iter()));
+    };
+    let is_all = search.state.is_none()
+        && search.destination.is_none()
+        && search.is_replay.is_none()
+        && filter.kinds.is_none()
+        && range == Range::ALL;
+    if is_all {
+        let parts = [bounds.part(Run::AllDeliveries, Range::ALL)];
+        return Merged::new(conn, &parts, bounds.order).map(Candidates::Merged);
+    }
+    let mut parts = Vec::new();
+    for counted in wanted_runs(look, search, filter)? {
+        // Originals were made in the order of their events; replays may be of any.
+        let numbers = match range == Range::ALL || counted.lane.is_replay {
+            true => Range::ALL,
+            false => Range {
+                first: seek(conn, &counted, range.first)?,
+                last: seek(conn, &counted, range.last + 1)? - 1,
+            },
+        };
+        parts.push(bounds.part(counted.run(), numbers));
+    }
+    Merged::new(conn, &parts, bounds.order).map(Candidates::Merged)
+}
+
+/// A lane and a state with the number of deliveries there.
+pub(super) struct Counted {
+    pub(super) id: i64,
+    pub(super) lane: Lane,
+    pub(super) state: DeliveryState,
+    pub(super) count: i64,
+}
+
+impl Counted {
+    fn run(&self) -> Run {
+        Run::DeliveriesIn {
+            lane: self.id,
+            state: self.state.code(),
+        }
+    }
+}
+
+fn wanted_runs(
+    look: &Look<'_>,
+    search: &DeliverySearch,
+    filter: &Filter<'_>,
+) -> rusqlite::Result<Vec<Counted>> {
+    let tally = Tally::load(look.conn)?;
+    let is_wanted = |lane: &Lane, state: DeliveryState| {
+        wants_lane(&look.names, search, filter, lane)
+            && search.state.is_none_or(|wanted| wanted == state)
+    };
+    Ok(tally.runs(&look.names, is_wanted))
+}
+
+pub(super) fn wants_lane(
+    names: &Names,
+    search: &DeliverySearch,
+    filter: &Filter<'_>,
+    lane: &Lane,
+) -> bool {
+    let destination = search.destination.as_ref().is_none_or(|name| {
+        let found = names.destinations.get(&lane.destination);
+        found.is_some_and(|destination| destination.name == *name)
+    });
+    let is_replay = search
+        .is_replay
+        .is_none_or(|wanted| wanted == lane.is_replay);
+    destination && is_replay && filter.wants_kind(lane.kind)
+}
+
+/// How many deliveries match, where that can be told without looking at them.
+pub(super) fn count_at_once(
+    look: &Look<'_>,
+    search: &DeliverySearch,
+    filter: &Filter<'_>,
+) -> rusqlite::Result<Option<i64>> {
+    if search.uid.is_some() || !filter.is_exact() {
+        return Ok(None);
+    }
+    let runs = wanted_runs(look, search, filter)?;
+    Ok(Some(runs.iter().map(|counted| counted.count).sum()))
+}
+
+/// The first number in a run of originals whose event is not before this one.
+fn seek(conn: &Connection, counted: &Counted, event: i64) -> rusqlite::Result<i64> {
+    let sql = "SELECT id, event FROM delivery INDEXED BY delivery_lane
+        WHERE lane = ?1 AND state = ?2 AND id >= ?3 ORDER BY id LIMIT 1";
+    let mut stmt = conn.prepare_cached(sql)?;
+    let sql = "SELECT last_delivery FROM total";
+    let last: i64 = conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    let (mut low, mut high) = (0, last + 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let values = [counted.id, counted.state.code(), middle];
+        let found = stmt.query_row(values, |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+        });
+        match found.optional()? {
+            Some((id, of)) if of < event => low = i64::max(id, middle) + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(low)
+}
+
+/// How many deliveries each lane has in each state.
+pub(super) struct Tally(HashMap<i64, [i64; 6]>);
+
+impl Tally {
+    pub(super) fn load(conn: &Connection) -> rusqlite::Result<Self> {
+        let mut tally = HashMap::<i64, [i64; 6]>::new();
+        let mut stmt =
+            conn.prepare_cached("SELECT lane, state, count FROM tally WHERE count > 0")?;
+        let mut rows = stmt.query([])?;
+        while let Some(row) = rows.next()? {
+            let state: usize = row.get::<_, u8>(1)?.into();
+            if let Some(count) = tally.entry(row.get(0)?).or_default().get_mut(state) {
+                *count = row.get(2)?;
+            }
+        }
+        Ok(Self(tally))
+    }
+
+    pub(super) fn lanes(&self) -> impl Iterator<Item = (&i64, &[i64; 6])> {
+        self.0.iter()
+    }
+
+    pub(super) fn runs(
+        &self,
+        names: &Arc<Names>,
+        is_wanted: impl Fn(&Lane, DeliveryState) -> bool,
+    ) -> Vec<Counted> {
+        let mut runs = Vec::new();
+        for (id, counts) in self.lanes() {
+            let Some(lane) = names.lanes.get(id) else {
+                continue;
+            };
+            for (state, count) in DeliveryState::ALL.into_iter().zip(counts) {
+                if *count > 0 && is_wanted(lane, state) {
+                    runs.push(Counted {
+                        id: *id,
+                        lane: *lane,
+                        state,
+                        count: *count,
+                    });
+                }
+            }
+        }
+        runs
+    }
+}

@@ -1,0 +1,83 @@
+//! Where in the order of events a time stands: the earliest and the latest time in each block of events.
+//!
+//! Events are numbered as they are committed, and clocks may step, so times are nearly in order only. An index over times
+//! would cost each commit an entry; this costs each group one row.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+const BLOCK_BITS: u32 = 10;
+
+/// The blocks that a group has touched.
+#[derive(Default)]
+pub(super) struct Spans(Vec<(i64, i64, i64)>);
+
+impl Spans {
+    pub(super) fn add(&mut self, event: i64, received_ms: i64) {
+        let block = event >> BLOCK_BITS;
+        match self.0.last_mut() {
+            Some((last, low, high)) if *last == block => {
+                *low = received_ms.min(*low);
+                *high = received_ms.max(*high);
+            }
+            _ => self.0.push((block, received_ms, received_ms)),
+        }
+    }
+
+    pub(super) fn flush(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+        for (block, low, high) in self.0.drain(..) {
+            let sql = "INSERT INTO span (block, low_ms, high_ms) VALUES (?1, ?2, ?3)
+                ON CONFLICT DO UPDATE
+                SET low_ms = min(low_ms, excluded.low_ms), high_ms = max(high_ms, excluded.high_ms)";
+            conn.prepare_cached(sql)?
+                .execute(params![block, low, high])?;
+        }
+        Ok(())
+    }
+}
+
+/// Numbers of events, the ends included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Range {
+    pub(super) first: i64,
+    pub(super) last: i64,
+}
+
+impl Range {
+    pub(super) const ALL: Self = Self {
+        first: 1,
+        last: i64::MAX - 1,
+    };
+}
+
+/// All events received within these times stand in this range, others may too. None: there is none.
+pub(super) fn range(
+    conn: &Connection,
+    since_ms: Option<i64>,
+    before_ms: Option<i64>,
+) -> rusqlite::Result<Option<Range>> {
+    if since_ms.is_none() && before_ms.is_none() {
+        return Ok(Some(Range::ALL));
+    }
+    let (since, before) = (since_ms.unwrap_or(i64::MIN), before_ms.unwrap_or(i64::MAX));
+    let edge = |order: &str| -> rusqlite::Result<Option<i64>> {
+        let sql = format!(
+            "SELECT block FROM span WHERE high_ms >= ?1 AND low_ms < ?2 ORDER BY block {order} LIMIT 1"
+        );
+        let mut stmt = conn.prepare_cached(&sql)?;
+        stmt.query_row([since, before], |row| row.get(0)).optional()
+    };
+    let (Some(first), Some(last)) = (edge("ASC")?, edge("DESC")?) else {
+        return Ok(None);
+    };
+    Ok(Some(Range {
+        first: first << BLOCK_BITS,
+        last: ((last + 1) << BLOCK_BITS) - 1,
+    }))
+}
+
+/// Forgets the blocks before an event.
+pub(super) fn forget_before(conn: &Connection, event: i64) -> rusqlite::Result<()> {
+    conn.prepare_cached("DELETE FROM span WHERE block < ?1")?
+        .execute([event >> BLOCK_BITS])
+        .map(drop)
+}

@@ -1,0 +1,50 @@
+//! What is in the store, from counters that are kept.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::store::sqlite::connect;
+use crate::store::sqlite::limits::{pages, size};
+use crate::store::sqlite::names::Names;
+use crate::store::sqlite::read::oldest;
+use crate::store::sqlite::readers::Look;
+use crate::store::sqlite::search::Tally;
+use crate::store::{Stats, StoreError};
+
+pub(super) fn stats(look: &Look<'_>, path: &Path) -> rusqlite::Result<Stats> {
+    let unsigned = |number: i64| u64::try_from(number).unwrap_or(0);
+    let sql = "SELECT events, claims FROM total";
+    let (events, claims) = look
+        .conn
+        .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut stats = Stats {
+        events: unsigned(events),
+        claims: unsigned(claims),
+        size: size(path),
+        ..Stats::default()
+    };
+    let pages = pages(look.conn)?;
+    stats.spare = pages.spare.saturating_mul(pages.size);
+    for counted in Tally::load(look.conn)?.runs(&look.names, |_, _| true) {
+        let state = usize::try_from(counted.state.code()).unwrap_or(usize::MAX);
+        if let Some(count) = stats.deliveries.get_mut(state) {
+            *count += unsigned(counted.count);
+        }
+        if counted.state.is_open() {
+            let oldest = oldest(look.conn, counted.id, counted.state)?;
+            let known = stats.oldest_open_ms;
+            stats.oldest_open_ms = known.into_iter().chain(oldest).min();
+        }
+    }
+    Ok(stats)
+}
+
+pub(in crate::store) fn stats_of(path: &Path) -> Result<Stats, StoreError> {
+    let conn = connect::stranger(path)?;
+    let names = Names::load(&conn).map_err(StoreError::Read)?;
+    let look = Look {
+        conn: &conn,
+        names: Arc::new(names),
+    };
+    stats(&look, path).map_err(StoreError::Read)
+}

@@ -1,0 +1,97 @@
+//! What tests ask of a store beside what everybody may: faults, and looks behind the door.
+
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crate::store::StoreError;
+use crate::store::sqlite::queue::{Urgency, ask};
+use crate::store::sqlite::work::Work;
+use crate::store::sqlite::{Inner, Shared};
+
+/// What tests make go wrong.
+#[derive(Default)]
+pub(in crate::store) struct Faults {
+    /// The next transaction fails before it is committed.
+    pub(in crate::store) before_commit: AtomicBool,
+    /// The next transaction is committed, and told as failed.
+    pub(in crate::store) after_commit: AtomicBool,
+    /// The thread ends without writing or closing anything, as if it were killed.
+    pub(in crate::store) is_abandoned: AtomicBool,
+}
+
+impl Shared {
+    pub(in crate::store) fn set_healthy_for_test(&self, is_healthy: bool) {
+        self.set_healthy(is_healthy);
+    }
+
+    pub(in crate::store) fn waiting_for_test(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(in crate::store) fn kinds_for_test(&self) -> usize {
+        self.names().kinds.len()
+    }
+}
+
+impl Inner {
+    /// No more pages than these: what a full disk looks like to SQLite.
+    pub(in crate::store) async fn limit_pages(&self, most: i64) {
+        let run = move |work: &mut Work| {
+            work.conn
+                .pragma_update_and_check(None, "max_page_count", most, |_| Ok(()))?;
+            Ok(())
+        };
+        self.write(Urgency::Outcome, 0, run).await.unwrap();
+    }
+
+    pub(in crate::store) async fn pragmas_for_test(&self) -> Vec<String> {
+        let run = |work: &mut Work| {
+            let mut found = Vec::new();
+            for pragma in [
+                "journal_mode",
+                "synchronous",
+                "auto_vacuum",
+                "mmap_size",
+                "wal_autocheckpoint",
+                "foreign_keys",
+            ] {
+                let sql = format!("PRAGMA {pragma}");
+                let value = work.conn.query_row(&sql, [], |row| row.get(0));
+                found.push(match value? {
+                    rusqlite::types::Value::Text(text) => text,
+                    rusqlite::types::Value::Integer(number) => number.to_string(),
+                    other => format!("{other:?}"),
+                });
+            }
+            Ok(found)
+        };
+        self.write(Urgency::Outcome, 0, run).await.unwrap()
+    }
+
+    /// A look that does not end by itself.
+    pub(in crate::store) async fn look_for_ever(
+        &self,
+        patience: Duration,
+    ) -> Result<i64, StoreError> {
+        let look = self.shared.look(patience, |look| {
+            let sql = "WITH RECURSIVE it (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM it)
+                SELECT max(n) FROM it";
+            look.conn.query_row(sql, [], |row| row.get(0))
+        });
+        look.await
+    }
+
+    /// Holds the writer up until the sender is dropped.
+    pub(in crate::store) fn hold(&self) -> std::sync::mpsc::Sender<()> {
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        let (task, _) = ask(move |_| {
+            let _ = receiver.recv();
+            Ok(())
+        });
+        self.shared.queue.push(task, 0, Urgency::Outcome).unwrap();
+        while self.shared.queue.len() > 0 {
+            std::thread::yield_now();
+        }
+        sender
+    }
+}

@@ -1,0 +1,251 @@
+//! What the tasks of one group share: the connection inside its transaction, names, counters, and what has to be undone if
+//! the group fails after all.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, params};
+
+use crate::model::delivery::{DeliveryId, DeliveryState, Step};
+use crate::model::ids::RouteName;
+use crate::store::StoreError;
+use crate::store::sqlite::limits::Limits;
+use crate::store::sqlite::names::{Kind, Lane, MAX_KINDS, Names};
+use crate::store::sqlite::span::Spans;
+
+/// Why a task did nothing.
+pub(super) enum Failure {
+    /// It alone was refused; it has written nothing.
+    Refused(StoreError),
+    /// The group fails.
+    Sql(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(err: rusqlite::Error) -> Self {
+        Self::Sql(err)
+    }
+}
+
+/// Counters that are kept, and the last numbers that were given.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Total {
+    pub(super) events: i64,
+    pub(super) claims: i64,
+    pub(super) last_event: i64,
+    pub(super) last_delivery: i64,
+}
+
+/// What was done in a group, to be undone where the group is told as failed and turns out to stand in the file.
+pub(super) enum Ghost {
+    /// An event with its claims.
+    Event {
+        uid: [u8; 16],
+        claims: Vec<(i64, [u8; 16])>,
+    },
+    /// A delivery that was taken, with its attempt.
+    Taken(DeliveryId, u32),
+}
+
+pub(super) struct Work {
+    pub(super) conn: Connection,
+    pub(super) names: Arc<Names>,
+    pub(super) are_names_new: bool,
+    pub(super) total: Total,
+    pub(super) is_total_new: bool,
+    pub(super) limits: Limits,
+    pub(super) keep_body: bool,
+    pub(super) spans: Spans,
+    pub(super) ghosts: Vec<Ghost>,
+    /// Something in the log should get into the file soon.
+    pub(super) wants_checkpoint: bool,
+    tally: HashMap<(i64, DeliveryState), i64>,
+}
+
+impl Work {
+    pub(super) fn new(conn: Connection, limits: Limits, keep_body: bool) -> rusqlite::Result<Self> {
+        let names = Arc::new(Names::load(&conn)?);
+        let sql = "SELECT events, claims, last_event, last_delivery FROM total";
+        let total = conn.query_row(sql, [], |row| {
+            Ok(Total {
+                events: row.get(0)?,
+                claims: row.get(1)?,
+                last_event: row.get(2)?,
+                last_delivery: row.get(3)?,
+            })
+        })?;
+        Ok(Self {
+            conn,
+            names,
+            are_names_new: false,
+            total,
+            is_total_new: false,
+            limits,
+            keep_body,
+            spans: Spans::default(),
+            ghosts: Vec::new(),
+            wants_checkpoint: false,
+            tally: HashMap::new(),
+        })
+    }
+
+    pub(super) fn start(&mut self) -> rusqlite::Result<()> {
+        self.ghosts.clear();
+        self.conn
+            .prepare_cached("BEGIN IMMEDIATE")?
+            .execute([])
+            .map(drop)
+    }
+
+    /// Writes the counters, as the last thing before the end of the transaction.
+    pub(super) fn flush(&mut self) -> rusqlite::Result<()> {
+        self.spans.flush(&self.conn)?;
+        for ((lane, state), change) in self.tally.drain() {
+            if change != 0 {
+                let sql = "INSERT INTO tally (lane, state, count) VALUES (?1, ?2, ?3)
+                    ON CONFLICT DO UPDATE SET count = count + excluded.count";
+                self.conn
+                    .prepare_cached(sql)?
+                    .execute(params![lane, state.code(), change])?;
+            }
+        }
+        if self.is_total_new {
+            self.is_total_new = false;
+            let sql =
+                "UPDATE total SET events = ?1, claims = ?2, last_event = ?3, last_delivery = ?4";
+            let total = self.total;
+            self.conn.prepare_cached(sql)?.execute(params![
+                total.events,
+                total.claims,
+                total.last_event,
+                total.last_delivery
+            ])?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn commit(&mut self) -> rusqlite::Result<()> {
+        self.conn.prepare_cached("COMMIT")?.execute([]).map(drop)
+    }
+
+    /// Counts deliveries that came into a state, or left it.
+    pub(super) fn count(&mut self, lane: i64, state: DeliveryState, change: i64) {
+        let count = self.tally.entry((lane, state)).or_default();
+        *count = count.saturating_add(change);
+    }
+
+    pub(super) fn add_total(&mut self, change: impl FnOnce(&mut Total)) {
+        change(&mut self.total);
+        self.is_total_new = true;
+    }
+
+    /// The number of a route; a new one where the name is new.
+    pub(super) fn route(&mut self, name: &RouteName) -> rusqlite::Result<i64> {
+        if let Some(id) = self.names.route(name) {
+            return Ok(id);
+        }
+        self.conn
+            .execute("INSERT INTO route (name) VALUES (?1)", [name.as_str()])?;
+        let id = self.conn.last_insert_rowid();
+        self.change_names(|names| names.add_route(id, name.clone(), false));
+        Ok(id)
+    }
+
+    /// The number of a kind, and whether the type has to be kept with the event.
+    pub(super) fn kind(
+        &mut self,
+        route: i64,
+        provider: &str,
+        event_type: Option<&str>,
+    ) -> rusqlite::Result<(i64, bool)> {
+        if let Some(id) = self.names.kind(route, provider, event_type) {
+            return Ok((id, false));
+        }
+        let is_rest = event_type.is_some() && self.names.kinds.len() >= MAX_KINDS;
+        if let (true, Some(id)) = (is_rest, self.names.rest(route, provider)) {
+            return Ok((id, true));
+        }
+        let kind = Kind {
+            route,
+            provider: provider.to_owned(),
+            event_type: event_type.filter(|_| !is_rest).map(Into::into),
+            is_rest,
+        };
+        self.conn.execute(
+            "INSERT INTO kind (route, provider, event_type, is_rest) VALUES (?1, ?2, ?3, ?4)",
+            params![route, provider, kind.event_type, is_rest],
+        )?;
+        let id = self.conn.last_insert_rowid();
+        self.change_names(|names| names.add_kind(id, kind));
+        Ok((id, is_rest))
+    }
+
+    pub(super) fn lane(&mut self, lane: Lane) -> rusqlite::Result<i64> {
+        if let Some(id) = self.names.lane(lane) {
+            return Ok(id);
+        }
+        self.conn.execute(
+            "INSERT INTO lane (kind, destination, is_replay) VALUES (?1, ?2, ?3)",
+            params![lane.kind, lane.destination, lane.is_replay],
+        )?;
+        let id = self.conn.last_insert_rowid();
+        self.change_names(|names| names.add_lane(id, lane));
+        Ok(id)
+    }
+
+    pub(super) fn change_names(&mut self, change: impl FnOnce(&mut Names)) {
+        change(Arc::make_mut(&mut self.names));
+        self.are_names_new = true;
+    }
+
+    /// The state after a step of the table, counted; the caller writes it. None: the step cannot be taken.
+    pub(super) fn step(&mut self, found: &Found, step: Step) -> Option<DeliveryState> {
+        let next = found.state.after(step)?;
+        self.count(found.lane, found.state, -1);
+        self.count(found.lane, next, 1);
+        Some(next)
+    }
+
+    pub(super) fn find(&self, delivery: DeliveryId) -> Result<Option<Found>, Failure> {
+        let sql = "SELECT id, event, lane, destination, state, order_key, attempts, due_ms, round,
+            round_began_ms FROM delivery WHERE id = ?1";
+        let mut stmt = self.conn.prepare_cached(sql)?;
+        let mut rows = stmt.query([delivery.0])?;
+        let Some(row) = rows.next()? else {
+            return Ok(None);
+        };
+        Ok(Some(Found {
+            id: row.get(0)?,
+            event: row.get(1)?,
+            lane: row.get(2)?,
+            destination: row.get(3)?,
+            state: read_state(row.get(4)?)?,
+            order_key: row.get(5)?,
+            attempts: row.get(6)?,
+            due_ms: row.get(7)?,
+            round: row.get(8)?,
+            round_began_ms: row.get(9)?,
+        }))
+    }
+}
+
+/// A delivery as the writer needs it.
+pub(super) struct Found {
+    pub(super) id: i64,
+    pub(super) event: i64,
+    pub(super) lane: i64,
+    pub(super) destination: i64,
+    pub(super) state: DeliveryState,
+    pub(super) order_key: Option<i64>,
+    pub(super) attempts: u32,
+    pub(super) due_ms: i64,
+    pub(super) round: u32,
+    pub(super) round_began_ms: i64,
+}
+
+pub(super) fn read_state(code: i64) -> Result<DeliveryState, Failure> {
+    DeliveryState::from_code(code).ok_or_else(|| {
+        let what = format!("a delivery has the state {code}");
+        Failure::Refused(StoreError::Damaged { what })
+    })
+}

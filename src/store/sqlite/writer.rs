@@ -1,0 +1,285 @@
+//! The one thread that writes. It takes what is waiting as a group, runs it as one transaction, and answers when that is
+//! durable.
+//!
+//! After a failure nothing is known of the file: pages may be lost that the system believes to be written. So all
+//! connections are closed; the file is opened anew, what its log holds is written into it and synchronised, and it is
+//! checked. What was told as failed and stands in it after all is taken out again. Until then all is refused.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode};
+
+use crate::store::StoreError;
+use crate::store::sqlite::queue::{Group, Next};
+use crate::store::sqlite::readers::out_of_order;
+use crate::store::sqlite::work::{Ghost, Work};
+use crate::store::sqlite::{Shared, affordable, connect, limits};
+
+/// Pages in the log at which it is written back: 64 MiB. Fewer mean writing the same page more often.
+const CHECKPOINT: i64 = 16_000;
+
+/// Pages more before the next try, where readers keep the log from beginning anew.
+const CHECKPOINT_AGAIN: i64 = 4_000;
+
+/// Pages at which readers are waited for.
+const CHECKPOINT_TRUNCATE: i64 = 64_000;
+
+/// For readers to end.
+const CHECKPOINT_PATIENCE: Duration = Duration::from_millis(100);
+
+/// After such a pause the log is written back although it is short, so that the next start is quick.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// Between two tries to open the file anew.
+const PAUSE: Duration = Duration::from_secs(1);
+
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    work: Option<Work>,
+    /// Pages in the log.
+    log: Arc<AtomicI64>,
+    /// Where the log is written back next.
+    mark: i64,
+    /// Tasks in the group before.
+    last: usize,
+}
+
+/// Nobody may wait for a thread that has ended, however it ended.
+struct CloseOnDrop(Arc<Shared>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.queue.close();
+        drop(self.0.queue.take_all());
+        self.0.readers.close();
+    }
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, work: Work) -> rusqlite::Result<Self> {
+        let mut writer = Self {
+            shared,
+            work: None,
+            log: Arc::new(AtomicI64::new(0)),
+            mark: CHECKPOINT,
+            last: 0,
+        };
+        writer.take_up(work)?;
+        Ok(writer)
+    }
+
+    fn take_up(&mut self, mut work: Work) -> rusqlite::Result<()> {
+        let log = Arc::clone(&self.log);
+        let count = move |_: &mut rusqlite::hooks::Wal, pages| {
+            log.store(i64::from(pages), Ordering::Relaxed);
+            Ok(())
+        };
+        work.conn.wal_hook(Some(count))?;
+        self.shared.publish(Arc::clone(&work.names));
+        self.work = Some(work);
+        Ok(())
+    }
+
+    pub(super) fn run(mut self) {
+        let _guard = CloseOnDrop(Arc::clone(&self.shared));
+        loop {
+            self.gather();
+            match self.shared.queue.take(QUIET) {
+                Next::Group(group) => self.write(group),
+                Next::Quiet => self.rest(),
+                Next::Closed => break,
+            }
+        }
+        self.shared.readers.shut();
+        if self.shared.is_abandoned() {
+            return;
+        }
+        if let Some(work) = self.work.take() {
+            close(work);
+        }
+    }
+
+    /// Those who were answered together often ask again together: they get a moment to do so, or each second group would
+    /// be of one.
+    fn gather(&self) {
+        let mut seen = self.shared.queue.len();
+        for _ in 0..8 {
+            if seen >= self.last || self.last < 4 {
+                return;
+            }
+            std::thread::yield_now();
+            let now = self.shared.queue.len();
+            if now == seen && now > 0 {
+                return;
+            }
+            seen = now;
+        }
+    }
+
+    fn write(&mut self, mut group: Group) {
+        self.last = group.tasks.len();
+        let done = self.transact(&mut group);
+        self.shared.queue.release(group.bytes);
+        if let Err(err) = done {
+            self.fail(group, &err);
+            return;
+        }
+        let count = u64::try_from(group.tasks.len()).unwrap_or(0);
+        self.shared.count_group(count);
+        for task in group.tasks {
+            task.answer();
+        }
+        if let Err(err) = self.checkpoint() {
+            self.fail(Group::default(), &err);
+        }
+    }
+
+    fn transact(&mut self, group: &mut Group) -> rusqlite::Result<()> {
+        let work = self.work.as_mut().ok_or_else(out_of_order)?;
+        work.limits.measure(&work.conn);
+        if work.limits.is_log_large() {
+            checkpoint(&work.conn, "TRUNCATE")?;
+            work.limits.measure(&work.conn);
+        }
+        work.start()?;
+        for task in &mut group.tasks {
+            task.run(work)?;
+        }
+        work.flush()?;
+        if work.are_names_new {
+            work.are_names_new = false;
+            self.shared.publish(Arc::clone(&work.names));
+        }
+        self.shared.test_failure(false)?;
+        work.commit()?;
+        self.shared.test_failure(true)
+    }
+
+    /// Writes the log back where it is long enough.
+    fn checkpoint(&mut self) -> rusqlite::Result<()> {
+        let Some(work) = &mut self.work else {
+            return Ok(());
+        };
+        let log = self.log.load(Ordering::Relaxed);
+        if log < self.mark - CHECKPOINT_AGAIN {
+            self.mark = CHECKPOINT;
+        }
+        if log >= self.mark {
+            let mode = match log >= CHECKPOINT_TRUNCATE {
+                true => "TRUNCATE",
+                false => "PASSIVE",
+            };
+            checkpoint(&work.conn, mode)?;
+            self.mark = log + CHECKPOINT_AGAIN;
+        } else if std::mem::take(&mut work.wants_checkpoint) {
+            checkpoint(&work.conn, "PASSIVE")?;
+        }
+        Ok(())
+    }
+
+    fn rest(&mut self) {
+        let Some(work) = &self.work else {
+            return;
+        };
+        if self.log.swap(0, Ordering::Relaxed) == 0 {
+            return;
+        }
+        self.mark = CHECKPOINT;
+        if let Err(err) = checkpoint(&work.conn, "PASSIVE") {
+            self.fail(Group::default(), &err);
+        }
+    }
+
+    /// Tells all who wait, and opens the file anew, for as long as it takes.
+    fn fail(&mut self, group: Group, err: &rusqlite::Error) {
+        self.shared.set_healthy(false);
+        let mut ghosts = Vec::new();
+        if let Some(mut work) = self.work.take() {
+            let _ = work.conn.execute_batch("ROLLBACK");
+            ghosts = std::mem::take(&mut work.ghosts);
+        }
+        let waiting = self.shared.queue.take_all();
+        for task in group.tasks.into_iter().chain(waiting) {
+            task.refuse(StoreError::Write(again(err)));
+        }
+        self.shared.readers.shut();
+        loop {
+            match self.reopen(&ghosts) {
+                Ok(()) => break,
+                Err(_) if self.shared.queue.is_closed() => return,
+                Err(_) => self.shared.queue.pause(PAUSE),
+            }
+            for task in self.shared.queue.take_all() {
+                task.refuse(StoreError::Write(out_of_order()));
+            }
+        }
+        self.shared.readers.reopen();
+        self.shared.set_healthy(true);
+    }
+
+    fn reopen(&mut self, ghosts: &[Ghost]) -> rusqlite::Result<()> {
+        self.work = None;
+        let path = &self.shared.path;
+        let mut conn = connect::writer(path)?;
+        connect::prepare_writer(&conn)?;
+        // What a failed synchronisation left in the system's cache looks written and is not. Copying all that the log
+        // holds into the file writes it once more, and this time the synchronisation has to succeed. Somebody else's look
+        // at the file may keep the log from being cut, which does not matter here.
+        if !checkpoint(&conn, "TRUNCATE")? && !checkpoint(&conn, "PASSIVE")? {
+            return Err(out_of_order());
+        }
+        affordable::check(&mut conn)?;
+        let limits = limits::Limits::new(&self.shared.options);
+        let keep_body = self.shared.options.keep_body;
+        let mut work = Work::new(conn, limits, keep_body)?;
+        work.start()?;
+        work.undo(ghosts)?;
+        work.flush()?;
+        work.commit()?;
+        self.mark = CHECKPOINT;
+        self.log.store(0, Ordering::Relaxed);
+        self.take_up(work)?;
+        self.shared.count_reopened();
+        Ok(())
+    }
+}
+
+fn close(work: Work) {
+    let conn = work.conn;
+    if checkpoint(&conn, "TRUNCATE").is_ok_and(|is_whole| is_whole) {
+        // The log is empty: it may go with the last connection.
+        let _ = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
+    }
+}
+
+/// Writes the log back into the file; `true`: all of it. A lock of somebody else is no failure, since it is tried again.
+pub(super) fn checkpoint(conn: &Connection, mode: &str) -> rusqlite::Result<bool> {
+    let sql = format!("PRAGMA wal_checkpoint({mode})");
+    // Readers are waited for, but not for long: everybody else waits meanwhile.
+    conn.busy_timeout(CHECKPOINT_PATIENCE)?;
+    let done = conn.query_row(&sql, [], |row| {
+        let (is_busy, log, written): (bool, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(!is_busy && log == written)
+    });
+    conn.busy_timeout(connect::PATIENCE)?;
+    match done {
+        Err(err) if err.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(false),
+        done => done,
+    }
+}
+
+/// The same error for another one who waits.
+fn again(err: &rusqlite::Error) -> rusqlite::Error {
+    match err {
+        rusqlite::Error::SqliteFailure(code, text) => {
+            rusqlite::Error::SqliteFailure(*code, text.clone())
+        }
+        other => {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR);
+            rusqlite::Error::SqliteFailure(code, Some(other.to_string()))
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The promises of the store, each with the one-line change that breaks its test.
+
+mod change;
+mod delivery;
+mod failure;
+mod files;
+mod purge;
+mod sealing;
+mod searching;
+mod states;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method};
+use tempfile::TempDir;
+
+use crate::model::delivery::{DeliveryId, DeliveryState};
+use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
+use crate::model::secret::Secret;
+use crate::store::rows::{
+    AttemptRecord, Claim, Committed, DestinationId, Due, Finished, NewDelivery, NewEvent, Next,
+    StoredEvent,
+};
+use crate::store::search::{DeliverySearch, EventSearch, Page};
+use crate::store::{Options, Store, StoreError};
+
+pub(super) const NOW: i64 = 1_700_000_000_000;
+
+/// A store in a folder of its own, and what is asked of it in most tests.
+pub(super) struct Rig {
+    pub(super) store: Store,
+    pub(super) folder: TempDir,
+}
+
+pub(super) fn options(path: &Path) -> Options {
+    Options {
+        path: path.to_owned(),
+        encryption_keys: Vec::new(),
+        keep_body: true,
+        max_size: None,
+        max_events: None,
+        min_free: 0,
+    }
+}
+
+pub(super) fn key(text: &str) -> Secret {
+    Secret::new(text.as_bytes().to_vec())
+}
+
+pub(super) fn route(name: &str) -> RouteName {
+    RouteName::new(name)
+}
+
+pub(super) fn name(name: &str) -> DestinationName {
+    DestinationName::new(name)
+}
+
+pub(super) const ALL: Page = Page {
+    after: None,
+    limit: 1000,
+};
+
+impl Rig {
+    pub(super) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub(super) fn with(set: impl FnOnce(&mut Options)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options = options(&folder.path().join("inbox.db"));
+        set(&mut options);
+        let store = Store::open(options).unwrap();
+        Self { store, folder }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.folder.path().join("inbox.db")
+    }
+
+    pub(super) fn reopen(self, set: impl FnOnce(&mut Options)) -> Self {
+        let Self { store, folder } = self;
+        store.close();
+        let mut options = options(&folder.path().join("inbox.db"));
+        set(&mut options);
+        let store = Store::open(options).unwrap();
+        Self { store, folder }
+    }
+
+    /// Ends as if the process were killed: nothing is written, nothing closed in order.
+    pub(super) fn kill(self, set: impl FnOnce(&mut Options)) -> Self {
+        let Self { store, folder } = self;
+        let abandoned = &store.inner.shared.faults.is_abandoned;
+        abandoned.store(true, Ordering::SeqCst);
+        drop(store);
+        let mut options = options(&folder.path().join("inbox.db"));
+        set(&mut options);
+        let store = Store::open(options).unwrap();
+        Self { store, folder }
+    }
+
+    /// Many commits at once, which go into few groups.
+    pub(super) async fn commit_all(&self, events: impl IntoIterator<Item = Event>) {
+        let mut waiting = Vec::new();
+        for event in events {
+            let store = self.store.clone();
+            waiting.push(tokio::spawn(async move { store.commit(event.0).await }));
+        }
+        for commit in waiting {
+            commit.await.unwrap().unwrap();
+        }
+    }
+
+    pub(super) async fn destination(&self, destination: &str) -> DestinationId {
+        let route = route("github");
+        self.store
+            .destination(&route, &name(destination))
+            .await
+            .unwrap()
+    }
+
+    pub(super) async fn commit(&self, event: NewEvent) -> Vec<DeliveryId> {
+        match self.store.commit(event).await.unwrap() {
+            Committed::New(ids) => ids,
+            Committed::Duplicate(status) => panic!("duplicate with {status}"),
+        }
+    }
+
+    /// One event for one destination.
+    pub(super) async fn deliver(&self, number: u64, destination: DestinationId) -> DeliveryId {
+        let event = event(number).to(pending(destination));
+        self.commit(event.0).await[0]
+    }
+
+    pub(super) async fn begin(&self, destination: DestinationId) -> Vec<Due> {
+        self.store
+            .begin(destination, 100, NOW + 1_000_000)
+            .await
+            .unwrap()
+    }
+
+    pub(super) async fn finish(&self, due: &Due, next: Next) -> bool {
+        self.store.finish(finished(due, next)).await.unwrap()
+    }
+
+    pub(super) async fn state(&self, id: DeliveryId) -> DeliveryState {
+        let rows = self.store.deliveries(DeliverySearch::default(), ALL).await;
+        let rows = rows.unwrap();
+        rows.iter().find(|row| row.id == id).unwrap().state
+    }
+
+    pub(super) async fn uids(&self, search: EventSearch) -> Vec<RequestId> {
+        let rows = self.store.events(search, ALL).await.unwrap();
+        rows.into_iter().map(|row| row.uid).collect()
+    }
+
+    /// Nothing is wrong with the file.
+    pub(super) fn assert_sound(&self) {
+        assert_eq!(
+            crate::store::check(&self.path()).unwrap(),
+            Vec::<String>::new()
+        );
+    }
+}
+
+/// An event that is being put together.
+pub(super) struct Event(pub(super) NewEvent);
+
+pub(super) fn uid(number: u64) -> RequestId {
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&number.to_be_bytes());
+    RequestId::new(NOW + i64::try_from(number).unwrap(), random)
+}
+
+pub(super) fn event(number: u64) -> Event {
+    let mut headers = HeaderMap::new();
+    headers.insert("x-github-event", HeaderValue::from_static("push"));
+    headers.append("x-twice", HeaderValue::from_static("one"));
+    headers.append("x-twice", HeaderValue::from_bytes(b"tw\xf6").unwrap());
+    let event = StoredEvent {
+        uid: uid(number),
+        route: route("github"),
+        provider: "github".to_owned(),
+        event_id: EventId::parse(&format!("evt_{number}")),
+        event_type: Some("push".into()),
+        webhook_id: format!("msg_{number}"),
+        received_ms: NOW + i64::try_from(number).unwrap(),
+        source: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
+        is_tls: true,
+        method: Method::POST,
+        target: "/github?a=%20b".to_owned(),
+        host: Some("hooks.example".to_owned()),
+        headers,
+        body: Some(Bytes::from(format!("{{\"number\":{number}}}"))),
+        digest: [7; 32],
+    };
+    Event(NewEvent {
+        event,
+        claims: Vec::new(),
+        status: 202,
+        deliveries: Vec::new(),
+    })
+}
+
+impl Event {
+    pub(super) fn to(mut self, delivery: NewDelivery) -> Self {
+        self.0.deliveries.push(delivery);
+        self
+    }
+
+    pub(super) fn set(mut self, set: impl FnOnce(&mut StoredEvent)) -> Self {
+        set(&mut self.0.event);
+        self
+    }
+
+    pub(super) fn claim(mut self, key: u8, expires_ms: i64) -> Self {
+        let key = [key; 16];
+        self.0.claims.push(Claim { key, expires_ms });
+        self
+    }
+}
+
+pub(super) fn pending(destination: DestinationId) -> NewDelivery {
+    NewDelivery {
+        destination,
+        due_ms: NOW,
+        priority: 0,
+        order_key: None,
+        is_in_flight: false,
+    }
+}
+
+pub(super) fn finished(due: &Due, next: Next) -> Finished {
+    let (status, error) = match next {
+        Next::Delivered => (Some(204), None),
+        Next::Waiting(_) => (Some(503), None),
+        Next::Dead => (None, Some(("connect".to_owned(), "refused".to_owned()))),
+    };
+    Finished {
+        delivery: due.delivery,
+        attempt: due.attempt,
+        record: AttemptRecord {
+            started_ms: NOW + 5,
+            duration_ms: 7,
+            status,
+            error,
+            answer: Bytes::from_static(b"first bytes"),
+        },
+        next,
+    }
+}
+
+pub(super) fn ids(due: &[Due]) -> Vec<DeliveryId> {
+    due.iter().map(|due| due.delivery).collect()
+}
+
+pub(super) fn is_full(outcome: &Result<Committed, StoreError>) -> bool {
+    matches!(outcome, Err(StoreError::Full { .. }))
+}

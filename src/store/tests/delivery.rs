@@ -1,0 +1,354 @@
+//! Commit, take, finish: claims, order, priority, pauses, and what comes out again.
+
+use super::*;
+
+// Fails when a header is put with `insert` in `Head::decode`, or when `encode` leaves out the host.
+#[tokio::test]
+async fn an_event_comes_out_as_it_went_in() {
+    let rig = Rig::new();
+    let app = rig.destination("app").await;
+    let given = event(1).to(pending(app)).0;
+    let expected = given.event.clone();
+    rig.commit(given).await;
+    let due = rig.begin(app).await.remove(0);
+    let read = rig.store.event(uid(1)).await.unwrap().unwrap();
+    for found in [due.event, read] {
+        assert_eq!(format!("{found:?}"), format!("{expected:?}"));
+    }
+    assert_eq!((due.attempt, due.round, due.is_replay), (1, 1, false));
+    assert_eq!(due.round_began_ms, expected.received_ms);
+    assert!(rig.store.event(uid(2)).await.unwrap().is_none());
+    rig.assert_sound();
+}
+
+// Fails when `spent_by` leaves out `expires_ms > ?3`, when it is not asked, or when `give_up_claims` is left out.
+#[tokio::test]
+async fn a_spent_claim_makes_a_duplicate_until_its_window_is_over() {
+    let rig = Rig::new();
+    let app = rig.destination("app").await;
+    let first = event(1)
+        .to(pending(app))
+        .claim(1, NOW + 1000)
+        .claim(2, NOW + 1000);
+    rig.commit(first.0).await;
+    for key in [1, 2] {
+        let second = event(2)
+            .to(pending(app))
+            .claim(9, NOW + 9000)
+            .claim(key, NOW + 9000)
+            .0;
+        let outcome = rig
+            .store
+            .commit(NewEvent {
+                status: 200,
+                ..second
+            })
+            .await
+            .unwrap();
+        assert_eq!(outcome, Committed::Duplicate(202));
+    }
+    // Nothing of the duplicates stands there, their other claim neither.
+    assert_eq!(rig.uids(EventSearch::default()).await, [uid(1)]);
+    assert_eq!(rig.store.stats().await.unwrap().claims, 2);
+    let elsewhere = event(3)
+        .set(|event| event.route = route("stripe"))
+        .claim(1, NOW + 5000);
+    rig.commit(elsewhere.0).await;
+    let late = event(4)
+        .set(|event| event.received_ms = NOW + 1000)
+        .claim(1, NOW + 3000);
+    rig.commit(late.0).await;
+    let again = event(5)
+        .set(|event| event.received_ms = NOW + 2999)
+        .claim(1, NOW + 9000);
+    let outcome = rig.store.commit(again.0).await.unwrap();
+    assert_eq!(outcome, Committed::Duplicate(202));
+    rig.assert_sound();
+}
+
+// Fails when the claims of one group do not see each other: when they are looked at before the group begins.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_copies_at_once_one_is_stored() {
+    let rig = Rig::new();
+    let copies = (0..50).map(|number| {
+        let store = rig.store.clone();
+        tokio::spawn(async move { store.commit(event(number).claim(1, NOW + 100_000).0).await })
+    });
+    let mut stored = 0;
+    for copy in copies.collect::<Vec<_>>() {
+        stored += u32::from(matches!(copy.await.unwrap().unwrap(), Committed::New(_)));
+    }
+    assert_eq!(stored, 1);
+    assert_eq!(rig.uids(EventSearch::default()).await.len(), 1);
+}
+
+// Fails when `spend_claims` writes nothing, or `claims` does not ask for the expiry or the limit.
+#[tokio::test]
+async fn claims_of_proxy_routes_survive_a_restart() {
+    let rig = Rig::new();
+    let spent = |key, expires_ms| crate::store::rows::SpentClaim {
+        route: route("proxy"),
+        claim: Claim {
+            key: [key; 16],
+            expires_ms,
+        },
+        status: 200,
+    };
+    rig.store.spend(vec![
+        spent(1, NOW + 1),
+        spent(2, NOW + 3),
+        spent(3, NOW + 2),
+    ]);
+    let rig = rig.reopen(|_| {});
+    let claims = rig.store.claims(&route("proxy"), NOW + 1, 10).unwrap();
+    assert_eq!(claims, [spent(2, NOW + 3), spent(3, NOW + 2)]);
+    let claims = rig.store.claims(&route("proxy"), NOW + 1, 1).unwrap();
+    assert_eq!(claims, [spent(2, NOW + 3)]);
+    assert_eq!(rig.store.claims(&route("other"), NOW, 1).unwrap(), []);
+}
+
+// Fails when the priorities are walked upwards in `begin`, or `due_ms <= ?3` or `ORDER BY due_ms` is left out.
+#[tokio::test]
+async fn higher_priority_goes_first_then_what_was_due_first() {
+    let rig = Rig::new();
+    let app = rig.destination("app").await;
+    let mut made = Vec::new();
+    for (number, (priority, due_ms)) in (0..).zip([(0, 30), (-1, 10), (0, 20), (1, 40), (1, 90)]) {
+        let delivery = NewDelivery {
+            priority,
+            due_ms: NOW + due_ms,
+            ..pending(app)
+        };
+        made.extend(rig.commit(event(number).to(delivery).0).await);
+    }
+    assert_eq!(rig.store.next_due(app).await.unwrap(), Some(NOW + 10));
+    let first = rig.store.begin(app, 2, NOW + 50).await.unwrap();
+    assert_eq!(ids(&first), [made[3], made[2]]);
+    let rest = rig.store.begin(app, 9, NOW + 50).await.unwrap();
+    assert_eq!(ids(&rest), [made[0], made[1]]);
+    assert_eq!(rig.store.next_due(app).await.unwrap(), Some(NOW + 90));
+}
+
+// Fails when `settle` is not called in `finish`, when `is_behind` is left out of the index of what is due, or when
+// `settle` lets one go while another is in flight.
+#[tokio::test]
+async fn of_one_order_key_only_the_oldest_open_one_goes() {
+    let rig = Rig::new();
+    let app = rig.destination("app").await;
+    let ordered = |key| NewDelivery {
+        order_key: Some(key),
+        ..pending(app)
+    };
+    let mut made = Vec::new();
+    for (number, key) in (0..).zip([1, 1, 2, 1]) {
+        made.extend(rig.commit(event(number).to(ordered(key)).0).await);
+    }
+    let first = rig.begin(app).await;
+    assert_eq!(ids(&first), [made[0], made[2]]);
+    assert_eq!(ids(&rig.begin(app).await), []);
+    assert_eq!(rig.store.next_due(app).await.unwrap(), None);
+    // One that waits holds up those behind it.
+    assert!(rig.finish(&first[0], Next::Waiting(NOW + 9_000_000)).await);
+    assert_eq!(ids(&rig.begin(app).await), []);
+    let again = rig.store.begin(app, 9, NOW + 9_000_000).await.unwrap();
+    assert_eq!(ids(&again), [made[0]]);
+    assert!(rig.finish(&again[0], Next::Dead).await);
+    let second = rig.begin(app).await;
+    assert_eq!(ids(&second), [made[1]]);
+    // The dead one comes back while the second is in flight: it goes before the third, and not before the second ends.
+    let retry = crate::store::search::Selection {
+        step: crate::model::delivery::Step::Retry,
+        which: crate::store::search::Which::One(made[0]),
+    };
+    assert_eq!(rig.store.change(retry, NOW).await.unwrap(), 1);
+    assert_eq!(ids(&rig.begin(app).await), []);
+    assert!(rig.finish(&second[0], Next::Delivered).await);
+    let third = rig.begin(app).await;
+    assert_eq!(ids(&third), [made[0]]);
+    assert_eq!((third[0].attempt, third[0].round), (3, 1));
+    assert!(rig.finish(&third[0], Next::Delivered).await);
+    assert_eq!(ids(&rig.begin(app).await), [made[3]]);
+    rig.assert_sound();
+}
+
+// Fails when `insert_delivery` counts no attempt for one in flight, or leaves out `settle` for it.
+#[tokio::test]
+async fn a_delivery_may_begin_in_flight() {
+    let rig = Rig::new();
+    let app = rig.destination("app").await;
+    let waiting = NewDelivery {
+        order_key: Some(1),
+        ..pending(app)
+    };
+    let going = NewDelivery {
+        is_in_flight: true,
+        ..waiting.clone()
+    };
+    let waiting = rig.commit(event(1).to(waiting).0).await[0];
+    let going = rig.commit(event(2).to(going).0).await[0];
+    assert_eq!(rig.state(going).await, DeliveryState::InFlight);
+    assert_eq!(ids(&rig.begin(app).await), []);
+    let ended = Finished {
+        delivery: going,
+        attempt: 1,
+        record: AttemptRecord {
+            started_ms: NOW,
+            duration_ms: 1,
+            status: Some(200),
+            error: None,
+            answer: Bytes::new(),
+        },
+        next: Next::Delivered,
+    };
+    assert!(rig.store.finish(ended).await.unwrap());
+    assert_eq!(ids(&rig.begin(app).await), [waiting]);
+    rig.assert_sound();
+}
+
+// Fails when `finish` does not compare the number of the attempt, or takes a step that the table does not have.
+#[tokio::test]
+async fn only_the_attempt_that_is_going_on_can_end() {
+    let rig = Rig::new();
+    let app = rig.destination("app").await;
+    let id = rig.deliver(1, app).await;
+    let first = rig.begin(app).await.remove(0);
+    assert!(rig.finish(&first, Next::Waiting(NOW)).await);
+    assert!(!rig.finish(&first, Next::Delivered).await);
+    assert_eq!(rig.state(id).await, DeliveryState::Waiting);
+    let second = rig.begin(app).await.remove(0);
+    assert_eq!((second.attempt, second.round), (2, 2));
+    assert!(!rig.finish(&first, Next::Delivered).await);
+    assert!(rig.finish(&second, Next::Delivered).await);
+    assert!(!rig.finish(&second, Next::Dead).await);
+    assert_eq!(rig.state(id).await, DeliveryState::Delivered);
+    let attempts = rig.store.attempts(id).await.unwrap();
+    let found: Vec<_> = attempts
+        .iter()
+        .map(|row| (row.number, row.record.status))
+        .collect();
+    assert_eq!(found, [(1, Some(503)), (2, Some(204))]);
+    assert_eq!(
+        attempts[0].record,
+        finished(&first, Next::Waiting(NOW)).record
+    );
+    rig.assert_sound();
+}
+
+// Fails when `is_held` leaves out any of its three.
+#[tokio::test]
+async fn nothing_of_what_is_paused_or_disabled_is_taken() {
+    let rig = Rig::new();
+    let app = rig.destination("app").await;
+    let id = rig.deliver(1, app).await;
+    let github = route("github");
+    let none = Vec::<DeliveryId>::new();
+    for destination in [Some(name("app")), None] {
+        assert!(
+            rig.store
+                .pause(&github, destination.as_ref(), true)
+                .await
+                .unwrap()
+        );
+        assert_eq!(ids(&rig.begin(app).await), none);
+        assert_eq!(rig.store.next_due(app).await.unwrap(), None);
+        assert!(
+            rig.store
+                .pause(&github, destination.as_ref(), false)
+                .await
+                .unwrap()
+        );
+    }
+    rig.store
+        .disable(app, Some("it answered 410"))
+        .await
+        .unwrap();
+    let rig = rig.reopen(|_| {});
+    assert_eq!(ids(&rig.begin(app).await), none);
+    let row = rig.store.destinations().await.unwrap().remove(0);
+    assert_eq!(row.disabled.as_deref(), Some("it answered 410"));
+    assert_eq!(row.deliveries, [1, 0, 0, 0, 0, 0]);
+    assert_eq!(row.oldest_open_ms, Some(NOW + 1));
+    rig.store.disable(app, None).await.unwrap();
+    assert_eq!(ids(&rig.begin(app).await), [id]);
+    assert!(
+        !rig.store
+            .pause(&github, Some(&name("none")), true)
+            .await
+            .unwrap()
+    );
+    assert!(!rig.store.pause(&route("none"), None, true).await.unwrap());
+}
+
+// Fails when `Taken` does nothing when it is dropped: the delivery would stay in flight until a restart.
+#[tokio::test]
+async fn what_nobody_waits_for_is_given_back() {
+    let rig = Rig::new();
+    let app = rig.destination("app").await;
+    let id = rig.deliver(1, app).await;
+    {
+        let taking = rig.store.begin(app, 1, NOW);
+        tokio::pin!(taking);
+        // It is asked for, and then the one who asked goes away.
+        let asked = futures_poll(taking.as_mut()).await;
+        assert!(asked.is_none());
+    }
+    // Tasks are done in their order, and giving back may be one more.
+    for _ in 0..200 {
+        rig.destination("next").await;
+        rig.store
+            .pause(&route("github"), None, false)
+            .await
+            .unwrap();
+        let taken = rig.begin(app).await;
+        if let Some(due) = taken.first() {
+            assert_eq!((due.delivery, due.attempt), (id, 2));
+            let attempts = rig.store.attempts(id).await.unwrap();
+            assert_eq!(attempts[0].record.error.as_ref().unwrap().0, "interrupted");
+            return;
+        }
+    }
+    panic!("it was not given back");
+}
+
+/// Polls once.
+async fn futures_poll<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
+    std::future::poll_fn(|context| {
+        let polled = std::pin::Pin::new(&mut future).poll(context);
+        std::task::Poll::Ready(match polled {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+// Fails when `drop_body_of` ignores the open or the dead ones, or is not asked.
+#[tokio::test]
+async fn a_body_that_is_not_kept_goes_with_the_last_need_of_it() {
+    let rig = Rig::with(|options| options.keep_body = false);
+    let (app, other) = (rig.destination("app").await, rig.destination("other").await);
+    rig.commit(event(1).to(pending(app)).to(pending(other)).0)
+        .await;
+    let has_body = async || {
+        rig.store
+            .event(uid(1))
+            .await
+            .unwrap()
+            .unwrap()
+            .body
+            .is_some()
+    };
+    let due = rig.begin(app).await.remove(0);
+    rig.finish(&due, Next::Delivered).await;
+    assert!(has_body().await);
+    let due = rig.begin(other).await.remove(0);
+    rig.finish(&due, Next::Dead).await;
+    assert!(has_body().await);
+    let discard = crate::store::search::Selection {
+        step: crate::model::delivery::Step::Discard,
+        which: crate::store::search::Which::One(due.delivery),
+    };
+    assert_eq!(rig.store.change(discard, NOW).await.unwrap(), 1);
+    assert!(!has_body().await);
+    rig.assert_sound();
+}

@@ -1,0 +1,202 @@
+//! What happens when a write fails, when there is no room, and when too much is asked at once.
+
+use std::time::Duration;
+
+use super::*;
+
+async fn wait_until_healthy(store: &Store) {
+    for _ in 0..500 {
+        if store.is_healthy() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the store was not opened anew");
+}
+
+fn is_write(outcome: &Result<Committed, StoreError>) -> bool {
+    matches!(outcome, Err(StoreError::Write(_)))
+}
+
+// Fails when `fail` answers with anything but `Write`, or does not set the store healthy again.
+#[tokio::test]
+async fn a_failed_group_is_told_and_the_store_goes_on() {
+    let rig = Rig::new();
+    let app = rig.destination("app").await;
+    rig.deliver(1, app).await;
+    rig.store
+        .inner
+        .shared
+        .faults
+        .before_commit
+        .store(true, Ordering::SeqCst);
+    assert!(is_write(
+        &rig.store.commit(event(2).to(pending(app)).0).await
+    ));
+    wait_until_healthy(&rig.store).await;
+    assert_eq!(rig.uids(EventSearch::default()).await, [uid(1)]);
+    rig.deliver(2, app).await;
+    let stats = rig.store.stats().await.unwrap();
+    assert_eq!((stats.reopened, stats.events), (1, 2));
+    rig.assert_sound();
+}
+
+// Fails when `reopen` leaves out `undo`: the event would be a duplicate for its sender, whom it was refused.
+#[tokio::test]
+async fn what_was_told_as_failed_is_not_there_afterwards() {
+    let rig = Rig::new();
+    let app = rig.destination("app").await;
+    let waiting = rig.deliver(1, app).await;
+    let faults = &rig.store.inner.shared.faults;
+    faults.after_commit.store(true, Ordering::SeqCst);
+    let refused = || event(2).to(pending(app)).claim(1, NOW + 99_999).0;
+    assert!(is_write(&rig.store.commit(refused()).await));
+    wait_until_healthy(&rig.store).await;
+    assert!(rig.store.event(uid(2)).await.unwrap().is_none());
+    faults.after_commit.store(true, Ordering::SeqCst);
+    assert!(rig.store.begin(app, 9, NOW + 9).await.is_err());
+    wait_until_healthy(&rig.store).await;
+    assert_eq!(rig.state(waiting).await, DeliveryState::Pending);
+    rig.commit(refused()).await;
+    assert_eq!(rig.store.stats().await.unwrap().claims, 1);
+    rig.assert_sound();
+}
+
+// Fails when a commit is queued while the store is not healthy: it would wait for as long as the disk fails.
+#[tokio::test]
+async fn while_the_file_is_being_opened_anew_commits_fail_fast() {
+    let rig = Rig::new();
+    rig.store.inner.shared.set_healthy_for_test(false);
+    assert!(!rig.store.is_healthy());
+    assert!(is_write(&rig.store.commit(event(1).0).await));
+    rig.store.inner.shared.set_healthy_for_test(true);
+    rig.commit(event(1).0).await;
+}
+
+// Fails when an error of SQLite is answered with `Ok`, or when the group before it is lost.
+#[tokio::test]
+async fn a_full_disk_refuses_and_loses_nothing() {
+    let rig = Rig::new();
+    let app = rig.destination("app").await;
+    rig.store.inner.limit_pages(60).await;
+    let large = |number| {
+        event(number)
+            .set(|event| event.body = Some(Bytes::from(vec![b'x'; 20_000])))
+            .to(pending(app))
+    };
+    let mut taken = Vec::new();
+    let mut number = 0;
+    loop {
+        match rig.store.commit(large(number).0).await {
+            Ok(_) => taken.push(uid(number)),
+            Err(StoreError::Write(_)) => break,
+            Err(other) => panic!("{other:?}"),
+        }
+        number += 1;
+        assert!(number < 100, "60 pages hold no 100 events of 20,000 bytes");
+    }
+    wait_until_healthy(&rig.store).await;
+    taken.reverse();
+    assert_eq!(rig.uids(EventSearch::default()).await, taken);
+    rig.commit(event(77).to(pending(app)).0).await;
+    rig.assert_sound();
+}
+
+// Fails when `reached` is not asked, and, for the duplicate, when it is asked before the claims.
+#[tokio::test]
+async fn the_limits_of_the_config_hold() {
+    let rig = Rig::with(|options| options.max_events = Some(2));
+    rig.commit(event(1).claim(1, NOW + 99_999).0).await;
+    rig.commit(event(2).0).await;
+    assert!(is_full(&rig.store.commit(event(3).0).await));
+    let duplicate = rig
+        .store
+        .commit(event(4).claim(1, NOW + 99_999).0)
+        .await
+        .unwrap();
+    assert_eq!(duplicate, Committed::Duplicate(202));
+    let rig = rig.reopen(|options| options.min_free = u64::MAX);
+    assert!(is_full(&rig.store.commit(event(3).0).await));
+    let rig = rig.reopen(|options| options.max_size = Some(2 * 1024 * 1024));
+    let mut number = 10;
+    let large =
+        |number| event(number).set(|event| event.body = Some(Bytes::from(vec![b'x'; 20_000])));
+    let outcome = loop {
+        number += 1;
+        let outcome = rig.store.commit(large(number).0).await;
+        if outcome.is_err() || number > 300 {
+            break outcome;
+        }
+        assert!(rig.store.stats().await.unwrap().size <= 2 * 1024 * 1024);
+    };
+    assert!(is_full(&outcome));
+    // The log was written back for its sake: most of the room holds events.
+    assert!(number > 55, "{number}");
+    rig.assert_sound();
+}
+
+/// Asks without waiting.
+fn ask(rig: &Rig, event: Event) -> Option<Result<Committed, StoreError>> {
+    let mut asked = Box::pin(rig.store.commit(event.0));
+    let waker = std::task::Waker::noop();
+    match asked
+        .as_mut()
+        .poll(&mut std::task::Context::from_waker(waker))
+    {
+        std::task::Poll::Ready(outcome) => Some(outcome),
+        std::task::Poll::Pending => None,
+    }
+}
+
+// Fails when either bound in `push` is left out.
+#[tokio::test]
+async fn beyond_its_bounds_the_queue_is_busy_at_once() {
+    for size in [10, 1024 * 1024] {
+        let rig = Rig::new();
+        let holding = rig.store.inner.hold();
+        let body = Bytes::from(vec![b'x'; size]);
+        let mut waiting = 0;
+        let outcome = loop {
+            let next = event(waiting).set(|event| event.body = Some(body.clone()));
+            match ask(&rig, next) {
+                None => waiting += 1,
+                Some(outcome) => break outcome,
+            }
+            assert!(waiting < 10_000);
+        };
+        assert!(matches!(outcome, Err(StoreError::Busy)), "{outcome:?}");
+        assert!(waiting > 60, "{waiting}");
+        drop(holding);
+        rig.store.pause(&route("none"), None, true).await.unwrap();
+        rig.commit(event(99_999).0).await;
+    }
+}
+
+// Fails when `close` ends the thread before the queue is empty.
+#[tokio::test]
+async fn closing_writes_what_waits() {
+    let rig = Rig::new();
+    let holding = rig.store.inner.hold();
+    let waiting: Vec<_> = (0..50)
+        .map(|number| {
+            let store = rig.store.clone();
+            tokio::spawn(async move { store.commit(event(number).0).await })
+        })
+        .collect();
+    while rig.store.inner.shared.waiting_for_test() < 50 {
+        tokio::task::yield_now().await;
+    }
+    let other = rig.store.clone();
+    drop(holding);
+    let rig = rig.reopen(|_| {});
+    for commit in waiting {
+        assert!(matches!(commit.await.unwrap(), Ok(Committed::New(_))));
+    }
+    assert_eq!(rig.uids(EventSearch::default()).await.len(), 50);
+    assert!(matches!(
+        other.commit(event(99).0).await,
+        Err(StoreError::Closed)
+    ));
+    assert!(matches!(other.stats().await, Err(StoreError::Closed)));
+    assert!(!other.is_healthy());
+}

@@ -1,0 +1,252 @@
+//! The file: who may open it, what is refused, what a killed process leaves, and looks from outside.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+use crate::store::{check, copy, export, stats_of};
+
+fn open(path: &Path) -> Result<Store, StoreError> {
+    Store::open(options(path))
+}
+
+// Fails when the lock is not taken, or not held for as long as the store is open.
+#[tokio::test]
+async fn two_gates_never_share_a_file() {
+    let rig = Rig::new();
+    assert!(matches!(open(&rig.path()), Err(StoreError::InUse { .. })));
+    let path = rig.path();
+    rig.store.close();
+    open(&path).unwrap();
+}
+
+// Fails when the version is looked at after something was written.
+#[tokio::test]
+async fn a_newer_form_is_refused_and_left_alone() {
+    let rig = Rig::new();
+    let Rig { store, folder } = rig;
+    let path = folder.path().join("inbox.db");
+    store.close();
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    conn.pragma_update(None, "user_version", 99).unwrap();
+    conn.close().unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let newer = |outcome: Result<(), StoreError>| {
+        matches!(
+            outcome,
+            Err(StoreError::Newer {
+                found: 99,
+                known: 1,
+                ..
+            })
+        )
+    };
+    assert!(newer(open(&path).map(drop)));
+    assert!(newer(stats_of(&path).map(drop)));
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+// Fails when `form` does not compare the application, or maps damage to `Open`.
+#[test]
+fn what_is_no_store_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.db");
+    std::fs::write(&path, vec![b'x'; 8192]).unwrap();
+    assert!(matches!(open(&path), Err(StoreError::Damaged { .. })));
+    std::fs::remove_file(&path).unwrap();
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    conn.execute_batch("CREATE TABLE other (id INTEGER)")
+        .unwrap();
+    conn.close().unwrap();
+    assert!(matches!(open(&path), Err(StoreError::Damaged { .. })));
+    let nowhere = folder.path().join("none").join("inbox.db");
+    assert!(matches!(open(&nowhere), Err(StoreError::Open { .. })));
+}
+
+// Fails when `create` makes the file with the mode of the umask.
+#[tokio::test]
+async fn nobody_else_may_read_it() {
+    let rig = Rig::new();
+    rig.commit(event(1).0).await;
+    for entry in std::fs::read_dir(rig.folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{:?}", entry.path());
+    }
+}
+
+// Fails when `synchronous`, the mode of the log or `auto_vacuum` is left out of `prepare_writer`.
+#[tokio::test]
+async fn the_file_is_set_up_as_the_promises_need_it() {
+    let rig = Rig::new();
+    let found = rig.store.inner.pragmas_for_test().await;
+    // WAL, FULL, INCREMENTAL, no mapping, no checkpoint of its own.
+    assert_eq!(found, ["wal", "2", "2", "0", "0", "1"]);
+}
+
+// Fails when `interrupt_all` is not called, or gives another word.
+#[tokio::test]
+async fn what_a_killed_process_had_in_flight_is_made_again() {
+    let rig = Rig::new();
+    let app = rig.destination("app").await;
+    let id = rig.deliver(1, app).await;
+    let ordered = NewDelivery {
+        order_key: Some(5),
+        ..pending(app)
+    };
+    rig.commit(event(2).to(ordered).0).await;
+    assert_eq!(rig.store.begin(app, 9, NOW + 10).await.unwrap().len(), 2);
+    let rig = rig.kill(|_| {});
+    assert_eq!(rig.state(id).await, DeliveryState::Pending);
+    let attempts = rig.store.attempts(id).await.unwrap();
+    let (word, _) = attempts[0].record.error.as_ref().unwrap();
+    assert_eq!(
+        (attempts.len(), attempts[0].number, word.as_str()),
+        (1, 1, "interrupted")
+    );
+    assert_eq!(attempts[0].record.started_ms, NOW + 10);
+    let again = rig.begin(app).await;
+    assert_eq!(
+        again.iter().map(|due| due.attempt).collect::<Vec<_>>(),
+        [2, 2]
+    );
+    rig.assert_sound();
+}
+
+// Fails when an answer leaves before `commit` returned: the copy is taken at the moment of the answer.
+#[tokio::test]
+async fn what_was_acknowledged_stands_in_a_copy_taken_at_that_moment() {
+    let rig = Rig::new();
+    let app = rig.destination("app").await;
+    for number in 0..20 {
+        rig.deliver(number, app).await;
+        let other = tempfile::tempdir().unwrap();
+        for suffix in ["", "-wal"] {
+            let name = format!("inbox.db{suffix}");
+            std::fs::copy(rig.folder.path().join(&name), other.path().join(&name)).unwrap();
+        }
+        let store = open(&other.path().join("inbox.db")).unwrap();
+        assert!(store.event(uid(number)).await.unwrap().is_some());
+        assert_eq!(store.stats().await.unwrap().events, number + 1);
+    }
+}
+
+// Fails when `check` leaves out any of its three parts.
+#[tokio::test]
+async fn the_check_finds_damage_and_states_that_cannot_be() {
+    let rig = Rig::new();
+    let app = rig.destination("app").await;
+    rig.commit_all((0..300).map(|number| event(number).to(pending(app))))
+        .await;
+    // Beside the running store.
+    rig.assert_sound();
+    let Rig { store, folder } = rig;
+    let path = folder.path().join("inbox.db");
+    store.close();
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    let sql = "PRAGMA foreign_keys = OFF; UPDATE delivery SET state = 3 WHERE id = 5;
+        DELETE FROM content WHERE event = 7; DELETE FROM event WHERE id = 8;";
+    conn.execute_batch(sql).unwrap();
+    conn.close().unwrap();
+    let found = check(&path).unwrap().join("\n");
+    for expected in [
+        "a delivery that is over has no end: 5",
+        "an open delivery has no body to deliver: 7",
+        "a row of `delivery` refers to none of `event`",
+        "the deliveries of a lane are counted wrongly",
+        "events are counted wrongly",
+    ] {
+        assert!(found.contains(expected), "{expected}\n{found}");
+    }
+    let mut bytes = std::fs::read(&path).unwrap();
+    let late = (bytes.len() / 4096 - 3) * 4096;
+    bytes[late..late + 2048].fill(0x5a);
+    std::fs::write(&path, bytes).unwrap();
+    assert!(check(&path).unwrap().len() > 5);
+}
+
+// Fails when the copy does not hold one transaction, or overwrites a file.
+#[tokio::test]
+async fn a_copy_is_taken_beside_a_running_store() {
+    let rig = Rig::new();
+    let app = rig.destination("app").await;
+    rig.commit_all((0..300).map(|number| event(number).to(pending(app))))
+        .await;
+    let (from, to) = (rig.path(), rig.folder.path().join("copy.db"));
+    let store = rig.store.clone();
+    let runtime = tokio::runtime::Handle::current();
+    let mut calls = 0;
+    let (path, target) = (from.clone(), to.clone());
+    let copied = tokio::task::spawn_blocking(move || {
+        copy(&path, &target, &mut |done, total| {
+            calls += 1;
+            assert!(done <= total);
+            // What comes meanwhile is not in it, and does not make it begin anew.
+            runtime
+                .block_on(store.commit(event(1000 + calls).0))
+                .unwrap();
+        })?;
+        Ok::<_, StoreError>(calls)
+    });
+    assert!(copied.await.unwrap().unwrap() > 0);
+    assert!(copy(&from, &to, &mut |_, _| {}).is_err());
+    assert_eq!(stats_of(&to).unwrap().events, 300);
+    assert!(stats_of(&from).unwrap().events > 300);
+    assert_eq!(check(&to).unwrap(), Vec::<String>::new());
+    let store = open(&to).unwrap();
+    assert_eq!(store.event(uid(7)).await.unwrap().unwrap().headers.len(), 3);
+}
+
+// Fails when `export` leaves out the attempts, or ignores `since_ms`.
+#[tokio::test]
+async fn an_export_holds_events_with_all_that_became_of_them() {
+    let rig = Rig::with(|options| options.encryption_keys = vec![key("0123456789abcdef")]);
+    let app = rig.destination("app").await;
+    rig.deliver(1, app).await;
+    let binary = event(2).set(|event| event.body = Some(Bytes::from_static(b"\xff\0x")));
+    rig.commit(binary.to(pending(app)).0).await;
+    for due in rig.begin(app).await {
+        rig.finish(&due, Next::Dead).await;
+    }
+    let lines = |keys: &[Secret], since_ms| {
+        let mut out = Vec::new();
+        export(&rig.path(), keys, since_ms, &mut out, &mut |_, _| {})?;
+        let text = String::from_utf8(out).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        Ok::<Vec<serde_json::Value>, StoreError>(lines.collect())
+    };
+    let keys = [key("0123456789abcdef")];
+    let found = lines(&keys, None).unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0]["uid"], uid(1).to_string());
+    assert_eq!(found[0]["body"], "{\"number\":1}");
+    assert_eq!(found[1]["body_base64"], "/wB4");
+    assert_eq!(
+        found[0]["headers"][0],
+        serde_json::json!(["x-github-event", "push"])
+    );
+    let delivery = &found[0]["deliveries"][0];
+    assert_eq!(delivery["state"], "dead");
+    assert_eq!(delivery["destination"], "app");
+    assert_eq!(delivery["attempts"][0]["error"], "connect");
+    assert_eq!(delivery["attempts"][0]["answer"], "first bytes");
+    assert_eq!(lines(&keys, Some(NOW + 2)).unwrap().len(), 1);
+    assert!(matches!(lines(&[], None), Err(StoreError::Key { .. })));
+}
+
+// Fails when the writer never writes the log back: it would hold all that was ever written.
+#[tokio::test]
+async fn the_log_is_written_back_and_begins_anew() {
+    let rig = Rig::new();
+    let large =
+        |number| event(number).set(|event| event.body = Some(Bytes::from(vec![b'x'; 1_000_000])));
+    for number in 0..110 {
+        rig.commit(large(number).0).await;
+    }
+    let log = std::fs::metadata(rig.folder.path().join("inbox.db-wal"))
+        .unwrap()
+        .len();
+    let file = std::fs::metadata(rig.path()).unwrap().len();
+    assert!(log < 80_000_000 && file > 60_000_000, "{log} {file}");
+    rig.store.close();
+    assert!(!rig.folder.path().join("inbox.db-wal").exists());
+}

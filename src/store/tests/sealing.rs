@@ -1,0 +1,131 @@
+//! What is sealed: nothing private stands in the file, keys can be changed, rows cannot be moved.
+
+use super::*;
+
+const OLD: &str = "the old key, of many bytes";
+const NEW: &str = "the new key, of many bytes";
+
+/// Marks that may not be found in the file.
+const MARKS: [&str; 4] = ["bodyMARK", "headerMARK", "targetMARK", "answerMARK"];
+
+async fn fill(rig: &Rig) -> DeliveryId {
+    let app = rig.destination("app").await;
+    let marked = event(1).to(pending(app)).set(|event| {
+        event.body = Some(Bytes::from_static(b"...bodyMARK..."));
+        event.target = "/github?q=targetMARK".to_owned();
+        let value = HeaderValue::from_static("headerMARK");
+        event.headers.insert("x-marked", value);
+    });
+    let id = rig.commit(marked.0).await[0];
+    let due = rig.begin(app).await.remove(0);
+    let mut ended = finished(&due, Next::Dead);
+    ended.record.answer = Bytes::from_static(b"answerMARK");
+    assert!(rig.store.finish(ended).await.unwrap());
+    id
+}
+
+async fn assert_readable(rig: &Rig, id: DeliveryId) {
+    let event = rig.store.event(uid(1)).await.unwrap().unwrap();
+    assert_eq!(event.body.as_deref(), Some(&b"...bodyMARK..."[..]));
+    assert_eq!(event.target, "/github?q=targetMARK");
+    assert_eq!(event.headers["x-marked"], "headerMARK");
+    let attempts = rig.store.attempts(id).await.unwrap();
+    assert_eq!(attempts[0].record.answer, "answerMARK");
+}
+
+fn marks_in(rig: &Rig) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    for suffix in ["", "-wal"] {
+        let path = rig.folder.path().join(format!("inbox.db{suffix}"));
+        let bytes = std::fs::read(path).unwrap_or_default();
+        for mark in MARKS {
+            if memchr::memmem::find(&bytes, mark.as_bytes()).is_some() {
+                found.push(mark);
+            }
+        }
+    }
+    found
+}
+
+// Fails when any of the four parts is stored as it came.
+#[tokio::test]
+async fn nothing_private_stands_in_the_file_or_its_log() {
+    let clear = Rig::new();
+    fill(&clear).await;
+    assert_eq!(
+        marks_in(&clear).len(),
+        MARKS.len(),
+        "the marks can be found at all"
+    );
+    let rig = Rig::with(|options| options.encryption_keys = vec![key(OLD)]);
+    let id = fill(&rig).await;
+    assert_eq!(marks_in(&rig), Vec::<&str>::new());
+    assert_readable(&rig, id).await;
+    let rig = rig.reopen(|options| options.encryption_keys = vec![key(OLD)]);
+    assert_eq!(marks_in(&rig), Vec::<&str>::new());
+    assert_readable(&rig, id).await;
+}
+
+// Fails when only the first key opens, or when `check_keys` is left out.
+#[tokio::test]
+async fn the_first_key_seals_and_all_open() {
+    let rig = Rig::with(|options| options.encryption_keys = vec![key(OLD)]);
+    let id = fill(&rig).await;
+    let rig = rig.reopen(|options| options.encryption_keys = vec![key(NEW), key(OLD)]);
+    assert_readable(&rig, id).await;
+    let app = rig.destination("app").await;
+    for number in 2..12 {
+        rig.deliver(number, app).await;
+    }
+    // The new rows need the new key only.
+    let rig = rig.reopen(|options| options.encryption_keys = vec![key(NEW)]);
+    assert!(
+        rig.store
+            .event(uid(5))
+            .await
+            .unwrap()
+            .unwrap()
+            .body
+            .is_some()
+    );
+    // Of what cannot be opened nothing comes out.
+    let lost = rig.store.event(uid(1)).await.unwrap().unwrap();
+    assert_eq!((lost.body, lost.headers.len()), (None, 0));
+    let Rig { store, folder } = rig;
+    store.close();
+    let path = folder.path().join("inbox.db");
+    for keys in [
+        vec![],
+        vec![key(OLD)],
+        vec![key("some other key than these")],
+    ] {
+        let mut options = options(&path);
+        options.encryption_keys = keys;
+        assert!(matches!(Store::open(options), Err(StoreError::Key { .. })));
+    }
+}
+
+// Fails when the uid is left out of both the key and the bound text, or the part out of the latter.
+#[tokio::test]
+async fn a_sealed_row_cannot_be_moved() {
+    let rig = Rig::with(|options| options.encryption_keys = vec![key(OLD)]);
+    fill(&rig).await;
+    let app = rig.destination("app").await;
+    rig.deliver(2, app).await;
+    let Rig { store, folder } = rig;
+    let path = folder.path().join("inbox.db");
+    store.close();
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    let sql =
+        "UPDATE content SET body = (SELECT body FROM content WHERE event = 1) WHERE event = 2";
+    conn.execute(sql, []).unwrap();
+    conn.execute("UPDATE content SET body = head WHERE event = 1", [])
+        .unwrap();
+    conn.close().unwrap();
+    let mut options = options(&path);
+    options.encryption_keys = vec![key(OLD)];
+    let store = Store::open(options).unwrap();
+    for number in [1, 2] {
+        assert_eq!(store.event(uid(number)).await.unwrap().unwrap().body, None);
+    }
+}

@@ -1,0 +1,566 @@
+//! Promise 4, nothing acknowledged is lost: queue and hybrid mode on the real program, its store on the real disk, its end by
+//! SIGKILL.
+
+use std::time::{Duration, Instant};
+
+use data_encoding::BASE64;
+use serde_json::Value;
+
+use crate::harness::app::{App, Behaviour, Latch, Recorded, Refusing, by, ok, respond, sequence};
+use crate::harness::client::Reply;
+use crate::harness::gate::Gate;
+use crate::harness::sender::{Hook, Provider, Sender, mac};
+use crate::harness::{LIMIT, wait_for};
+
+const STORE: &str = "[store]\nurl = \"sqlite:hookgate.db\"\nmin_free = \"1MiB\"\n";
+
+/// Retries that a test can wait for.
+const QUICK: &str =
+    "retry = { schedule = [\"50ms\"], max_attempts = 200, jitter = 0 }\nbreaker = false\n";
+
+/// A route that keeps its events, for the app at this URL under the name `upstream`.
+fn kept(provider: Provider, mode: &str, url: &str, more: &str) -> String {
+    let route = provider.route("hook", url, &format!("mode = \"{mode}\"\n{more}"));
+    format!("{STORE}{route}[routes.hook.destinations.upstream]\n{QUICK}")
+}
+
+fn is_duplicate(reply: &Reply) -> bool {
+    reply.header("hookgate-duplicate") == Some("true")
+}
+
+fn bodies(app: &App) -> Vec<Vec<u8>> {
+    app.requests()
+        .into_iter()
+        .map(|request| request.body)
+        .collect()
+}
+
+/// Fails when the body is changed on its way through the store, or a header of the sender's is lost.
+#[tokio::test]
+async fn an_event_is_answered_at_once_and_delivered_as_it_came() {
+    for provider in [
+        Provider::Stripe,
+        Provider::Github,
+        Provider::StandardWebhooks,
+    ] {
+        let latch = Latch::default();
+        let app = App::start(Behaviour::Held(latch.clone(), 200));
+        let gate = Gate::start(&kept(provider, "queue", &app.url("/in"), "")).await;
+        let hook = Sender::new(provider).event("/hook").with("X-Own", "kept");
+        let reply = gate.send(&hook).await;
+        assert_eq!(
+            (reply.status, is_duplicate(&reply)),
+            (200, false),
+            "{provider:?}"
+        );
+        let uid = reply.header("hookgate-request-id").unwrap().to_owned();
+        // The app has not answered: the sender's answer did not wait for it.
+        latch.open();
+        app.wait_for_requests(1).await;
+        let got = app.only_request();
+        assert_eq!(got.body, hook.body, "{provider:?}");
+        assert_eq!(got.line(), "POST /in HTTP/1.1");
+        assert_eq!(got.header("x-own").as_deref(), Some("kept"));
+        let signature = provider.signature_header();
+        assert_eq!(
+            got.header(signature).as_deref(),
+            Some(hook.header(signature))
+        );
+        assert_eq!(got.header("hookgate-request-id"), Some(uid));
+        assert_eq!(got.header("hookgate-route").as_deref(), Some("hook"));
+        assert_eq!(
+            got.header("hookgate-provider").as_deref(),
+            Some(provider.id())
+        );
+        assert_eq!(got.header("hookgate-attempt").as_deref(), Some("1"));
+        assert!(got.header("webhook-id").is_some());
+        assert!(got.header("hookgate-body-digest").is_some());
+        assert_eq!(got.header("hookgate-replay"), None);
+        assert_eq!(got.header("x-forwarded-for").as_deref(), Some("127.0.0.1"));
+    }
+}
+
+/// Fails when a failed attempt is the last one, or when attempts of one event carry different ids.
+#[tokio::test]
+async fn a_failing_app_gets_the_event_until_it_takes_it() {
+    let app = App::start(sequence([
+        respond(500, "oops"),
+        Behaviour::CloseAfterReading,
+        Behaviour::Garbage,
+        respond(302, "elsewhere"),
+        ok(),
+    ]));
+    let gate = Gate::start(&kept(Provider::Github, "queue", &app.url("/in"), "")).await;
+    let hook = Sender::new(Provider::Github).event("/hook");
+    assert_eq!(gate.send(&hook).await.status, 200);
+    app.wait_for_requests(5).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let got = app.requests();
+    assert_eq!(got.len(), 5, "it goes on after a 2xx");
+    let attempts: Vec<_> = got
+        .iter()
+        .map(|each| each.header("hookgate-attempt").unwrap())
+        .collect();
+    assert_eq!(attempts, ["1", "2", "3", "4", "5"]);
+    let ids: std::collections::BTreeSet<_> =
+        got.iter().map(|each| each.header("webhook-id")).collect();
+    assert_eq!(ids.len(), 1);
+    assert!(got.iter().all(|each| each.body == hook.body));
+}
+
+/// Fails when the answer is sent before the commit is durable, or when a start does not take up what was left.
+#[tokio::test]
+async fn what_was_answered_survives_a_kill() {
+    let down = Refusing::new();
+    let mut gate = Gate::start(&kept(Provider::Github, "queue", &down.url("/in"), "")).await;
+    let hooks: Vec<Hook> = (0..20)
+        .map(|_| Sender::new(Provider::Github).event("/hook"))
+        .collect();
+    for hook in &hooks {
+        assert_eq!(gate.send(hook).await.status, 200);
+    }
+    gate.restart("KILL").await;
+    // The copy of a stored event is known over the kill.
+    assert!(is_duplicate(&gate.send(&hooks[0]).await));
+    let app = App::start(ok());
+    let text = kept(Provider::Github, "queue", &app.url("/in"), "");
+    assert!(gate.reload(&text).await);
+    app.wait_for_requests(hooks.len()).await;
+    let mut got = bodies(&app);
+    let mut sent: Vec<_> = hooks.into_iter().map(|hook| hook.body).collect();
+    got.sort();
+    sent.sort();
+    assert_eq!(got, sent);
+}
+
+/// Fails when the memory of proxy routes is not read back from the store.
+#[tokio::test]
+async fn with_a_store_a_proxy_route_knows_its_events_after_a_restart() {
+    let app = App::start(respond(202, "taken"));
+    let route = Provider::Stripe.route("hook", &app.url("/in"), "");
+    let mut gate = Gate::start(&format!("{STORE}{route}")).await;
+    let hook = Sender::new(Provider::Stripe).event("/hook");
+    assert_eq!(gate.send(&hook).await.status, 202);
+    gate.restart("TERM").await;
+    let reply = gate.send(&hook).await;
+    assert_eq!((reply.status, is_duplicate(&reply)), (202, true));
+    app.only_request();
+}
+
+/// Fails when one destination's trouble holds up another, or when `events` of a destination do not count.
+#[tokio::test]
+async fn each_destination_goes_at_its_own_pace() {
+    let (hangs, slow, fine, other) = (
+        App::start(Behaviour::Hang),
+        App::start(Behaviour::Slow(Duration::from_millis(700), 200)),
+        App::start(ok()),
+        App::start(ok()),
+    );
+    let refuses = Refusing::new();
+    let secret = Provider::Stripe.secret();
+    let mut text = format!(
+        "{STORE}[routes.hook]\npath = \"/hook\"\nprovider = \"stripe\"\nsecret = \"{secret}\"\nmode = \"queue\"\n"
+    );
+    for (name, url, more) in [
+        ("hangs", hangs.url("/"), "timeout = \"20s\"\n"),
+        ("slow", slow.url("/"), ""),
+        ("fine", fine.url("/"), ""),
+        ("refuses", refuses.url("/"), ""),
+        ("other", other.url("/"), "events = [\"payout.*\"]\n"),
+    ] {
+        text.push_str(&format!(
+            "[routes.hook.destinations.{name}]\nurl = \"{url}\"\nconcurrency = 2\n{more}{QUICK}"
+        ));
+    }
+    let gate = Gate::start(&text).await;
+    let began = Instant::now();
+    for _ in 0..20 {
+        let hook = Sender::new(Provider::Stripe).event("/hook");
+        assert_eq!(gate.send(&hook).await.status, 200);
+    }
+    fine.wait_for_requests(20).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(slow.count() < 20, "two at a time, 0.7 s each");
+    assert_eq!(other.count(), 0);
+}
+
+/// Fails when the next one is sent while the one before it has not been taken.
+#[tokio::test]
+async fn in_order_means_one_after_the_other() {
+    let failures = std::sync::atomic::AtomicUsize::new(0);
+    let app = App::start(by(move |_: &Recorded| {
+        let count = failures.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        respond(if count.is_multiple_of(3) { 503 } else { 200 }, "")
+    }));
+    let route = Provider::Github.route("hook", &app.url("/in"), "mode = \"queue\"\n");
+    let text =
+        format!("{STORE}{route}[routes.hook.destinations.upstream]\norder = \"fifo\"\n{QUICK}");
+    let gate = Gate::start(&text).await;
+    let mut sent = Vec::new();
+    for _ in 0..8 {
+        let hook = Sender::new(Provider::Github).event("/hook");
+        assert_eq!(gate.send(&hook).await.status, 200);
+        sent.push(hook.body);
+    }
+    let taken = |app: &App| -> Vec<Vec<u8>> {
+        let requests = app.requests().into_iter().enumerate();
+        let good = requests.filter(|(index, _)| index % 3 != 0);
+        good.map(|(_, request)| request.body).collect()
+    };
+    wait_for("all in order", LIMIT, || taken(&app).len() == sent.len()).await;
+    assert_eq!(taken(&app), sent);
+}
+
+/// Fails when the signature covers something else, is made once for all attempts, or the sender's own is lost.
+#[tokio::test]
+async fn attempts_are_signed_as_standard_webhooks_have_it() {
+    let key = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+    let app = App::start(sequence([respond(500, ""), ok()]));
+    let route = Provider::Github.route("hook", &app.url("/in"), "mode = \"queue\"\n");
+    let text = format!(
+        "{STORE}{route}[routes.hook.destinations.upstream]\nsecret = \"{key}\"\nretry = [\"1100ms\"]\n"
+    );
+    let gate = Gate::start(&text).await;
+    let hook = Sender::new(Provider::Github).event("/hook");
+    assert_eq!(gate.send(&hook).await.status, 200);
+    app.wait_for_requests(2).await;
+    let mut times = Vec::new();
+    for got in app.requests() {
+        let (id, time) = (
+            got.header("webhook-id").unwrap(),
+            got.header("webhook-timestamp").unwrap(),
+        );
+        let secret = BASE64
+            .decode(key.trim_start_matches("whsec_").as_bytes())
+            .unwrap();
+        let expected = mac(
+            &secret,
+            &[id.as_bytes(), b".", time.as_bytes(), b".", &got.body],
+        );
+        let expected = format!("v1,{}", BASE64.encode(&expected));
+        assert_eq!(got.header("webhook-signature"), Some(expected));
+        assert!(got.header("x-hub-signature-256").is_some());
+        times.push(time);
+    }
+    assert_ne!(times[0], times[1]);
+}
+
+/// Fails when a delivery carries the sender's first signature, whose time an app that verifies would refuse.
+#[tokio::test]
+async fn deliveries_can_be_signed_anew_as_the_sender_does() {
+    let app = App::start(sequence([respond(500, ""), ok()]));
+    let route = Provider::Stripe.route(
+        "hook",
+        &app.url("/in"),
+        "mode = \"queue\"\nresign = \"provider\"\n",
+    );
+    let text = format!("{STORE}{route}[routes.hook.destinations.upstream]\nretry = [\"1100ms\"]\n");
+    let gate = Gate::start(&text).await;
+    let hook = Sender::new(Provider::Stripe).shifted(-200).event("/hook");
+    assert_eq!(gate.send(&hook).await.status, 200);
+    app.wait_for_requests(2).await;
+    for got in app.requests() {
+        let signature = got.header("stripe-signature").unwrap();
+        assert_ne!(signature, hook.header("stripe-signature"));
+        let (time, v1) = signature.split_once(",v1=").unwrap();
+        let time = time.strip_prefix("t=").unwrap();
+        let age = crate::harness::unix_now() - time.parse::<i64>().unwrap();
+        assert!((0..30).contains(&age), "{age}");
+        let secret = Provider::Stripe.secret().as_bytes();
+        let expected = mac(secret, &[time.as_bytes(), b".", &got.body]);
+        assert_eq!(v1, data_encoding::HEXLOWER.encode(&expected));
+    }
+}
+
+/// Fails when the sender does not get the answer of an app that is in time.
+#[tokio::test]
+async fn in_hybrid_mode_an_app_in_time_answers_itself() {
+    let app = App::start(sequence([respond(201, "made"), respond(404, "not here")]));
+    let gate = Gate::start(&kept(Provider::Github, "hybrid", &app.url("/in"), "")).await;
+    for expected in [(201, "made"), (404, "not here")] {
+        let reply = gate
+            .send(&Sender::new(Provider::Github).event("/hook"))
+            .await;
+        assert_eq!((reply.status, reply.text().as_str()), expected);
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(app.count(), 2);
+    let first = &app.requests()[0];
+    assert_eq!(first.header("hookgate-attempt").as_deref(), Some("1"));
+    assert!(first.header("webhook-id").is_some());
+}
+
+/// Fails when a 5xx or no connection reaches the sender, or when the event is lost with it.
+#[tokio::test]
+async fn in_hybrid_mode_what_the_app_does_not_take_is_kept() {
+    let app = App::start(sequence([
+        respond(500, "oops"),
+        respond(404, "later"),
+        ok(),
+    ]));
+    let more = "store_on = [\"4xx\"]\n";
+    let gate = Gate::start(&kept(Provider::Github, "hybrid", &app.url("/in"), more)).await;
+    let hook = Sender::new(Provider::Github).event("/hook");
+    let reply = gate.send(&hook).await;
+    assert_eq!((reply.status, reply.text().as_str()), (202, ""));
+    app.wait_for_requests(3).await;
+    let got = app.requests();
+    let attempts: Vec<_> = got
+        .iter()
+        .map(|each| each.header("hookgate-attempt").unwrap())
+        .collect();
+    assert_eq!(attempts, ["1", "2", "3"]);
+    assert_eq!(got[0].header("webhook-id"), got[2].header("webhook-id"));
+    assert!(is_duplicate(&gate.send(&hook).await));
+
+    let down = Refusing::new();
+    let gate = Gate::start(&kept(Provider::Github, "hybrid", &down.url("/in"), "")).await;
+    let reply = gate
+        .send(&Sender::new(Provider::Github).event("/hook"))
+        .await;
+    assert_eq!(reply.status, 202);
+}
+
+/// Fails when a late 2xx is taken for a failure: the app would get the event twice.
+#[tokio::test]
+async fn in_hybrid_mode_a_late_answer_still_counts() {
+    let app = App::start(Behaviour::Slow(Duration::from_millis(800), 200));
+    let more = "answer_within = \"200ms\"\n";
+    let gate = Gate::start(&kept(Provider::Github, "hybrid", &app.url("/in"), more)).await;
+    let hook = Sender::new(Provider::Github).event("/hook");
+    let began = Instant::now();
+    assert_eq!(gate.send(&hook).await.status, 202);
+    assert!(
+        began.elapsed() < Duration::from_millis(700),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(is_duplicate(&gate.send(&hook).await));
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    app.only_request();
+}
+
+/// Fails when the outcome of an attempt that was cut off by a kill is taken for a success.
+#[tokio::test]
+async fn in_hybrid_mode_a_kill_loses_nothing() {
+    let app = App::start(Behaviour::Hang);
+    let more = "answer_within = \"100ms\"\n";
+    let text = kept(Provider::Github, "hybrid", &app.url("/in"), more);
+    let mut gate = Gate::start(&text).await;
+    let hook = Sender::new(Provider::Github).event("/hook");
+    assert_eq!(gate.send(&hook).await.status, 202);
+    app.behave(ok());
+    gate.restart("KILL").await;
+    app.wait_for_requests(2).await;
+    assert_eq!(app.requests()[1].body, hook.body);
+    assert_eq!(
+        app.requests()[1].header("hookgate-attempt").as_deref(),
+        Some("2")
+    );
+}
+
+/// Fails when more is promised than the store may hold, or when a full store stops routes that need none.
+#[tokio::test]
+async fn a_full_store_is_told_to_senders_and_stops_nothing_else() {
+    let (down, app) = (Refusing::new(), App::start(ok()));
+    let queue = kept(Provider::Github, "queue", &down.url("/in"), "");
+    let queue = queue.replace("min_free", "max_events = 3\nmin_free");
+    let proxy = Provider::Stripe.route("proxy", &app.url("/in"), "");
+    let gate = Gate::start(&format!("{queue}{proxy}")).await;
+    let mut statuses = Vec::new();
+    for _ in 0..5 {
+        let hook = Sender::new(Provider::Github).event("/hook");
+        let reply = gate.send(&hook).await;
+        if reply.status == 503 {
+            assert!(reply.header("retry-after").is_some());
+        }
+        statuses.push(reply.status);
+    }
+    assert_eq!(statuses, [200, 200, 200, 503, 503]);
+    gate.wait_for_line(&["not-stored", "the store is full"])
+        .await;
+    let hook = Sender::new(Provider::Stripe).event("/proxy");
+    assert_eq!(gate.send(&hook).await.status, 200);
+}
+
+fn local(text: &str) -> Hook {
+    Hook::bare("POST", "/emit", text.as_bytes())
+        .with("Authorization", "Bearer local-token-of-a-test-01")
+        .with("Content-Type", "application/json")
+}
+
+fn emitting(url: &str) -> String {
+    format!(
+        "{STORE}[routes.emit]\npath = \"/emit\"\nprovider = \"local\"\nsecret = \"local-token-of-a-test-01\"\nmode = \"queue\"\n[routes.emit.destinations.partner]\nurl = \"{url}\"\nconcurrency = 1\n{QUICK}"
+    )
+}
+
+/// Fails when equal bodies of an app's are taken for one event, or an idempotency key does not count.
+#[tokio::test]
+async fn an_app_of_ones_own_posts_events_and_gets_their_ids() {
+    let app = App::start(ok());
+    let gate = Gate::start(&emitting(&app.url("/in"))).await;
+    let body = r#"{"type":"order.paid","order":17}"#;
+    let mut ids = std::collections::BTreeSet::new();
+    for _ in 0..2 {
+        let reply = gate.send(&local(body)).await;
+        assert_eq!(reply.status, 200);
+        let told: Value = serde_json::from_str(&reply.text()).unwrap();
+        ids.insert(told["id"].as_str().unwrap().to_owned());
+        assert_eq!(told["deliveries"], 1);
+    }
+    assert_eq!(ids.len(), 2);
+    for expected in [None, Some(true)] {
+        let reply = gate
+            .send(&local(body).with("Idempotency-Key", "order-17"))
+            .await;
+        let told: Value = serde_json::from_str(&reply.text()).unwrap_or_default();
+        assert_eq!(
+            (
+                reply.status,
+                is_duplicate(&reply) || told["duplicate"] == true
+            ),
+            (200, expected == Some(true))
+        );
+    }
+    app.wait_for_requests(3).await;
+    let got = app.requests();
+    assert!(got.iter().all(|each| each.body == body.as_bytes()));
+    assert!(
+        got.iter()
+            .all(|each| each.header("hookgate-event-type").as_deref() == Some("order.paid"))
+    );
+    assert!(
+        got.iter()
+            .all(|each| each.header("authorization").is_none()),
+        "the token is not for others"
+    );
+}
+
+/// Posts over a Unix socket: status and body.
+fn post_on(socket: &std::path::Path, body: &str) -> (u16, String) {
+    use std::io::{Read, Write};
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    let length = body.len();
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (
+        head.split(' ').nth(1).unwrap().parse().unwrap(),
+        body.to_owned(),
+    )
+}
+
+/// Fails when the user is not asked, or a user who is not named may post.
+#[tokio::test]
+async fn an_app_of_this_machine_is_known_by_its_user() {
+    let app = App::start(ok());
+    let text = emitting(&app.url("/in"));
+    let me = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap());
+    let with = |user: u32| {
+        text.replace("[routes.emit.destinations", &format!("[routes.emit.socket]\npath = \"events.sock\"\nusers = [{user}]\n[routes.emit.destinations"))
+    };
+    let gate = Gate::start(&with(me)).await;
+    let body = r#"{"type":"order.paid","order":17}"#;
+    let (status, told) = post_on(&gate.folder().join("events.sock"), body);
+    assert_eq!(status, 200, "{told}");
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["deliveries"], 1);
+    app.wait_for_requests(1).await;
+    assert_eq!(app.only_request().body, body.as_bytes());
+
+    let gate = Gate::start(&with(me + 1)).await;
+    let (status, _) = post_on(&gate.folder().join("events.sock"), body);
+    assert_eq!(status, 401);
+    gate.wait_for_line(&["bad-signature"]).await;
+    app.only_request();
+}
+
+/// Fails when a batch is taken in part without being told, when `data` is written anew, or when priority does not count.
+#[tokio::test]
+async fn a_batch_is_taken_whole() {
+    let latch = Latch::default();
+    let app = App::start(Behaviour::Held(latch.clone(), 200));
+    let gate = Gate::start(&emitting(&app.url("/in"))).await;
+    let first = gate.send(&local("{\"n\":0}")).await;
+    assert_eq!(first.status, 200);
+    wait_for("the first attempt", LIMIT, || app.started() > 0).await;
+    let lines = [
+        r#"{"type":"a","data":{"n": 1 , "big":10.0}}"#,
+        r#"{"type":"b","priority":"high","id":"own-1","data":[2]}"#,
+        r#"{"type":"c","priority":"low","data":"three"}"#,
+        r#"{"delay":"300ms","data":4}"#,
+    ];
+    let mut batch = local(&lines.join("\n"));
+    batch = batch.set("Content-Type", "application/x-ndjson");
+    let reply = gate.send(&batch).await;
+    let told: Value = serde_json::from_str(&reply.text()).unwrap();
+    assert_eq!(
+        (reply.status, told["events"].as_array().map(Vec::len)),
+        (200, Some(4))
+    );
+    latch.open();
+    app.wait_for_requests(5).await;
+    let got: Vec<String> = bodies(&app)
+        .into_iter()
+        .map(|body| String::from_utf8(body).unwrap())
+        .collect();
+    assert_eq!(got[1..4], ["[2]", "{\"n\": 1 , \"big\":10.0}", "\"three\""]);
+    assert_eq!(got[4], "4");
+
+    for (line, fault) in [
+        ("{\"data\":1}\n{\"dta\":2}", "line 2"),
+        ("{\"data\":1,\"delay\":\"soon\"}", "no delay"),
+        ("", "empty"),
+    ] {
+        let mut hook = local(line);
+        hook = hook.set("Content-Type", "application/x-ndjson");
+        let reply = gate.send(&hook).await;
+        assert_eq!(reply.status, 400);
+        assert!(reply.text().contains(fault), "{}", reply.text());
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(app.count(), 5);
+}
+
+/// Fails when a restart of the app that is shorter than the grace costs the sender its event.
+#[tokio::test]
+async fn a_refused_connection_is_tried_again_within_the_grace() {
+    let down = Refusing::new();
+    let address = down.address();
+    let route = Provider::Github.route(
+        "hook",
+        &format!("http://{address}/in"),
+        "upstream_grace = \"5s\"\n",
+    );
+    let gate = Gate::start(&route).await;
+    let hook = Sender::new(Provider::Github).event("/hook");
+    let sending = {
+        let (client, hook) = (gate.client(), hook.clone());
+        tokio::spawn(async move { client.send(&hook).await })
+    };
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let app = App::start_on(down, ok());
+    assert_eq!(sending.await.unwrap().status, 200);
+    assert_eq!(app.only_request().body, hook.body);
+
+    let down = Refusing::new();
+    let route = Provider::Github.route("hook", &down.url("/in"), "upstream_grace = \"300ms\"\n");
+    let gate = Gate::start(&route).await;
+    let began = Instant::now();
+    assert_eq!(gate.send(&hook).await.status, 502);
+    assert!(
+        began.elapsed() >= Duration::from_millis(280),
+        "{:?}",
+        began.elapsed()
+    );
+}

@@ -1,0 +1,473 @@
+//! Commands over the inbox: the real binary asks the real gate, over its admin listener.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output};
+
+use bytes::Bytes;
+use hookgate::admin::{self, AdminListener, AdminState, Controls};
+use hookgate::config::model::AdminListen;
+use hookgate::model::delivery::DeliveryId;
+use hookgate::model::ids::{DestinationName, EventId, RequestId, RouteName};
+use hookgate::record::Recorder;
+use hookgate::record::line::Encoding;
+use hookgate::record::log::Logger;
+use hookgate::store::rows::{Committed, NewDelivery, NewEvent, StoredEvent};
+use hookgate::store::{Options, Store};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::gate::Gate;
+use crate::harness::{LIMIT, signal};
+
+const TOKEN: &str = "zQ4v9Jm2Lr7Xw1Bt";
+
+/// One route in proxy mode; the admin listener wants the token.
+fn config() -> String {
+    format!(
+        "[admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"\n\
+         [routes.a]\npath = \"/a\"\nprovider = \"github\"\nsecret = \"f3b8c1d09e7a4b52\"\n\
+         upstream = \"http://127.0.0.1:1/\"\n"
+    )
+}
+
+/// Runs a command; the environment has the token where there is one.
+async fn run(arguments: &[&str], token: Option<&str>) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hookgate"));
+    command
+        .args(arguments)
+        .env("NO_COLOR", "1")
+        .env_remove("HOOKGATE_ADMIN")
+        .env_remove("HOOKGATE_ADMIN_TOKEN")
+        .stdin(std::process::Stdio::null());
+    if let Some(token) = token {
+        command.env("HOOKGATE_ADMIN_TOKEN", token);
+    }
+    let output = tokio::task::spawn_blocking(move || command.output());
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = output.await.unwrap().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+#[tokio::test]
+async fn a_gate_without_a_store_says_so() {
+    let gate = Gate::start(&config()).await;
+    let address = format!("http://{}", gate.admin_address());
+    let no_store =
+        "this gate has no store: routes in queue or hybrid mode need `[store]` in the config";
+    for (arguments, doing) in [
+        (&["events", "list"][..], "listing events"),
+        (&["events", "tail"], "following events"),
+        (&["deliveries", "list"], "listing deliveries"),
+        (&["destinations", "list"], "listing destinations"),
+        (
+            &["destinations", "pause", "a/b"],
+            "pausing destination `a/b`",
+        ),
+        (&["replay", "list"], "listing replays"),
+        (&["replay", "--all"], "counting what a replay would deliver"),
+    ] {
+        let arguments = [arguments, &["--admin", &address]].concat();
+        let (code, out, err) = run(&arguments, Some(TOKEN)).await;
+        assert_eq!((code, &*out), (1, ""), "{arguments:?}\n{err}");
+        assert_eq!(err, format!("error: {doing}: {no_store}\n"));
+    }
+}
+
+#[tokio::test]
+async fn the_token_comes_from_environment_file_or_config() {
+    let gate = Gate::start(&config()).await;
+    let address = format!("http://{}", gate.admin_address());
+    let asked = ["events", "list", "--admin", &address];
+    let (code, _, err) = run(&asked, None).await;
+    assert_eq!(code, 1);
+    assert!(
+        err.starts_with("error: listing events: the gate wants a token\nhelp: "),
+        "{err}"
+    );
+    let (code, _, err) = run(&asked, Some("another one")).await;
+    assert_eq!(code, 1);
+    assert!(
+        err.contains("another token than the one that was sent"),
+        "{err}"
+    );
+    assert!(!err.contains("another one"), "{err}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, format!("{TOKEN}\n")).unwrap();
+    let file = file.to_str().unwrap().to_owned();
+    let (_, _, err) = run(&[&asked[..], &["--token-file", &file]].concat(), None).await;
+    assert!(err.contains("this gate has no store"), "{err}");
+    let config = gate.config_path();
+    let config = config.to_str().unwrap();
+    let (_, _, err) = run(&[&asked[..], &["--config", config]].concat(), None).await;
+    assert!(err.contains("this gate has no store"), "{err}");
+    let (code, _, err) = run(&[&asked[..], &["--token-file", "/nowhere"]].concat(), None).await;
+    assert_eq!(code, 2);
+    assert!(
+        err.starts_with("error: reading the token: cannot read `/nowhere`"),
+        "{err}"
+    );
+}
+
+// Fails when the token stands where every user of the machine sees it.
+#[tokio::test]
+async fn help_never_shows_the_token() {
+    let (_, out, _) = run(&["events", "list", "--help"], Some(TOKEN)).await;
+    assert!(
+        out.contains("HOOKGATE_ADMIN_TOKEN") && !out.contains(TOKEN),
+        "{out}"
+    );
+}
+
+#[tokio::test]
+async fn where_no_gate_is_the_next_step_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = format!("unix:{}/admin.sock", folder.path().display());
+    let (code, out, err) = run(&["events", "list", "--admin", &address], None).await;
+    assert_eq!((code, &*out), (1, ""));
+    assert_eq!(
+        err,
+        format!(
+            "error: listing events: no gate answers at `{address}`\n\
+             help: start it (`systemctl start hookgate`), or say where its `[admin]` listens: `--admin ADDRESS`, or `--config FILE`\n"
+        )
+    );
+    let (code, _, err) = run(
+        &["events", "list", "--admin", "http://gate.example:9180"],
+        None,
+    )
+    .await;
+    assert_eq!(code, 2);
+    assert!(err.contains("is another machine"), "{err}");
+    for arguments in [&["replay"][..], &["deliveries", "cancel"]] {
+        let (code, _, err) = run(arguments, None).await;
+        assert_eq!(code, 2, "nothing was said: {err}");
+    }
+}
+
+/// The admin door of a gate with a store, in this process, and the command beside it.
+pub struct Inbox {
+    folder: tempfile::TempDir,
+    address: String,
+    store: Store,
+    stop: CancellationToken,
+}
+
+impl Inbox {
+    pub async fn open() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hookgate.db");
+        let opened = tokio::task::spawn_blocking(move || {
+            Store::open(Options {
+                path,
+                encryption_keys: Vec::new(),
+                keep_body: true,
+                max_size: None,
+                max_events: None,
+                min_free: 0,
+            })
+        });
+        let store = opened.await.unwrap().unwrap();
+        let controls = Controls {
+            store: Some(store.clone()),
+            ..Controls::without_store()
+        };
+        let writer = Box::new(std::io::sink());
+        let logger = Logger::to_writer(Encoding::Json, tracing::Level::INFO, writer).unwrap();
+        let state = AdminState::new(Recorder::new(logger, true), None, controls.clone());
+        let socket = folder.path().join("admin.sock");
+        let listener = AdminListener::bind(&AdminListen::Unix(socket.clone())).unwrap();
+        let stop = CancellationToken::new();
+        tokio::spawn(admin::serve(listener, state, stop.clone()));
+        tokio::spawn(admin::run_replays(controls, stop.clone()));
+        Self {
+            address: format!("unix:{}", socket.display()),
+            folder,
+            store,
+            stop,
+        }
+    }
+
+    /// Where the store's file is, `hookgate.db`.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Accepts an event of `github` for `ci`.
+    pub async fn accept(&self, number: u8, event_type: &str) -> DeliveryId {
+        let route = RouteName::new("github");
+        let name = DestinationName::new("ci");
+        let destination = self.store.destination(&route, &name).await.unwrap();
+        let received_ms = 1_764_000_000_000 + i64::from(number) * 1000;
+        let event = StoredEvent {
+            uid: RequestId::new(received_ms, [number; 10]),
+            route,
+            provider: "github".to_owned(),
+            event_id: EventId::parse(&format!("id-{number}")),
+            event_type: Some(event_type.into()),
+            webhook_id: format!("msg_{number}"),
+            received_ms,
+            source: "192.0.2.7".parse().unwrap(),
+            is_tls: true,
+            method: http::Method::POST,
+            target: "/github".to_owned(),
+            host: Some("hooks.example".to_owned()),
+            headers: http::HeaderMap::new(),
+            body: Some(Bytes::from_static(b"{\"a\":\xff}\n")),
+            digest: [7; 32],
+        };
+        let committed = self.store.commit(NewEvent {
+            event,
+            claims: Vec::new(),
+            status: 202,
+            deliveries: vec![NewDelivery {
+                destination,
+                due_ms: 0,
+                priority: 0,
+                order_key: None,
+                is_in_flight: false,
+            }],
+        });
+        match committed.await.unwrap() {
+            Committed::New(ids) => ids[0],
+            Committed::Duplicate(status) => panic!("{status}"),
+        }
+    }
+
+    async fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        run(&[arguments, &["--admin", &self.address]].concat(), None).await
+    }
+
+    async fn json(&self, arguments: &[&str]) -> Value {
+        let (code, out, err) = self.run(&[arguments, &["--json"]].concat()).await;
+        assert_eq!((code, &*err), (0, ""), "{arguments:?}");
+        serde_json::from_str(&out).unwrap()
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// The words of a line.
+fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
+#[tokio::test]
+async fn events_are_listed_shown_and_printed_byte_for_byte() {
+    let inbox = Inbox::open().await;
+    for number in 0..3 {
+        inbox.accept(number, "push").await;
+    }
+    let (code, out, err) = inbox.run(&["events", "list"]).await;
+    assert_eq!((code, &*err), (0, ""));
+    assert!(!out.contains('\u{1b}'), "colour for nobody: {out}");
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!(
+        words(lines[0]),
+        words("RECEIVED AGE EVENT ROUTE TYPE PROVIDER'S ID DELIVERIES")
+    );
+    let first = words(lines[1]);
+    assert_eq!(first[..2], ["2025-11-24", "16:00:02Z"]);
+    assert_eq!(
+        first[5..],
+        ["github", "push", "id-2", "1", "pending"],
+        "{out}"
+    );
+    assert_eq!(lines.len(), 4, "{out}");
+
+    let (_, out, _) = inbox.run(&["events", "list", "--limit", "2"]).await;
+    assert!(out.contains("there are more: `--all`"), "{out}");
+    let part = inbox.json(&["events", "list", "--limit", "2"]).await;
+    assert!(part["next"].is_string(), "{part}");
+    let whole = inbox.json(&["events", "list", "--all"]).await;
+    assert_eq!(whole["events"].as_array().unwrap().len(), 3);
+    assert_eq!(whole["next"], Value::Null);
+    let (code, out, _) = inbox.run(&["events", "list", "--type", "issues.*"]).await;
+    assert_eq!((code, &*out), (0, "no event matches\n"));
+
+    let uid = whole["events"][0]["uid"].as_str().unwrap();
+    let (_, out, _) = inbox.run(&["events", "show", uid]).await;
+    for part in [
+        uid,
+        "msg_2",
+        "192.0.2.7 over TLS",
+        "POST /github",
+        "github/ci",
+    ] {
+        assert!(out.contains(part), "{part} is not in\n{out}");
+    }
+    let address = inbox.address.clone();
+    let uid = uid.to_owned();
+    let body = tokio::task::spawn_blocking(move || {
+        Command::new(env!("CARGO_BIN_EXE_hookgate"))
+            .args(["events", "show", &uid, "--body", "--admin", &address])
+            .output()
+            .unwrap()
+    });
+    assert_eq!(body.await.unwrap().stdout, b"{\"a\":\xff}\n");
+
+    let (code, _, err) = inbox.run(&["events", "show", "id-2"]).await;
+    assert_eq!(code, 2);
+    assert!(
+        err.starts_with("error: showing event `id-2`: `id-2` is not the id of an event"),
+        "{err}"
+    );
+    let (code, _, err) = inbox.run(&["events", "list", "--since", "soon"]).await;
+    assert_eq!(code, 2);
+    assert!(
+        err.starts_with("error: listing events: `since` is `soon`, which is no time: use "),
+        "{err}"
+    );
+}
+
+#[tokio::test]
+async fn deliveries_are_changed_one_by_one_or_many_at_once() {
+    let inbox = Inbox::open().await;
+    let mut ids = Vec::new();
+    for number in 0..4 {
+        ids.push(inbox.accept(number, "push").await.to_string());
+    }
+    let (code, out, _) = inbox.run(&["deliveries", "cancel", &ids[0]]).await;
+    assert_eq!(code, 0);
+    assert!(out.contains("cancelled"), "{out}");
+    let (code, out, err) = inbox.run(&["deliveries", "cancel", &ids[0], &ids[1]]).await;
+    assert_eq!(code, 1);
+    assert!(out.contains("cancelled"), "the other one is changed: {out}");
+    assert_eq!(
+        err,
+        format!(
+            "error: asking for `cancel` of delivery {0}: delivery {0} is cancelled and cannot take `cancel`: it has been ended before\n\
+             error: 1 of 2 could not be changed\n",
+            ids[0]
+        )
+    );
+    let (code, out, _) = inbox
+        .run(&[
+            "deliveries",
+            "cancel",
+            "--destination",
+            "github/ci",
+            "--dry-run",
+        ])
+        .await;
+    assert_eq!((code, &*out), (0, "2 deliveries can take `cancel`\n"));
+    // Nobody can be asked here.
+    let (code, _, err) = inbox.run(&["deliveries", "cancel", "--all"]).await;
+    assert_eq!(code, 2);
+    assert_eq!(
+        err,
+        "error: Cancel of 2 deliveries: nobody can be asked here\nhelp: look with `--dry-run`, then say `--yes`\n"
+    );
+    let (code, out, _) = inbox.run(&["deliveries", "cancel", "--all", "--yes"]).await;
+    assert_eq!((code, &*out), (0, "2 deliveries were cancelled\n"));
+    let shown = inbox.json(&["deliveries", "show", &ids[3]]).await;
+    assert_eq!(shown["delivery"]["state"], "cancelled");
+    let (code, out, _) = inbox.run(&["deliveries", "list", "--state", "dead"]).await;
+    assert_eq!((code, &*out), (0, "no delivery matches\n"));
+    let (code, _, err) = inbox.run(&["deliveries", "show", "99"]).await;
+    assert_eq!(code, 1);
+    assert!(err.contains("there is no delivery 99"), "{err}");
+}
+
+#[tokio::test]
+async fn destinations_are_paused_by_name_and_by_route() {
+    let inbox = Inbox::open().await;
+    inbox.accept(0, "push").await;
+    let (code, out, _) = inbox.run(&["destinations", "pause", "github/ci"]).await;
+    assert_eq!(code, 0);
+    assert!(
+        words(out.lines().nth(1).unwrap()).starts_with(&["github/ci", "paused"]),
+        "{out}"
+    );
+    let (_, out, _) = inbox.run(&["destinations", "resume", "github/ci"]).await;
+    assert!(!out.contains("paused"), "{out}");
+    let (_, out, _) = inbox
+        .run(&["destinations", "pause", "--route", "github"])
+        .await;
+    assert!(out.contains("route paused"), "{out}");
+    let listed = inbox.json(&["destinations", "list"]).await;
+    assert_eq!(listed["destinations"][0]["route_paused"], true);
+    let (code, _, err) = inbox.run(&["destinations", "pause", "github/cj"]).await;
+    assert_eq!(code, 1);
+    assert_eq!(
+        err,
+        "error: pausing destination `github/cj`: route `github` has no destination `cj`: did you mean `ci`?\n"
+    );
+    let (code, _, err) = inbox.run(&["destinations", "pause", "github"]).await;
+    assert_eq!(code, 2);
+    assert!(err.contains("`--route github` for all of a route"), "{err}");
+}
+
+#[tokio::test]
+async fn a_replay_is_counted_begun_and_watched() {
+    let inbox = Inbox::open().await;
+    for number in 0..3 {
+        inbox.accept(number, "push").await;
+    }
+    let (code, out, _) = inbox
+        .run(&["replay", "--route", "github", "--dry-run"])
+        .await;
+    assert_eq!((code, &*out), (0, "a replay would make 3 deliveries\n"));
+    let (code, out, err) = inbox.run(&["replay", "--route", "github", "--yes"]).await;
+    assert_eq!(
+        (code, &*out, &*err),
+        (0, "replay 1 is over: 3 deliveries made\n", "")
+    );
+    let listed = inbox.json(&["replay", "list"]).await;
+    assert_eq!(listed["replays"][0]["state"], "ended");
+    let listed = inbox.json(&["deliveries", "list", "--replays"]).await;
+    assert_eq!(listed["deliveries"].as_array().unwrap().len(), 3);
+    let (code, out, _) = inbox.run(&["replay", "--type", "other", "--yes"]).await;
+    assert_eq!((code, &*out), (0, "a replay would make 0 deliveries\n"));
+    let (code, _, err) = inbox.run(&["replay", "pause", "1"]).await;
+    assert_eq!(code, 1);
+    assert!(
+        err.starts_with("error: pausing replay 1: replay 1 is over"),
+        "{err}"
+    );
+}
+
+#[tokio::test]
+async fn a_tail_prints_a_document_a_line_until_it_is_ended() {
+    let inbox = Inbox::open().await;
+    inbox.accept(0, "push").await;
+    let mut tail = Command::new(env!("CARGO_BIN_EXE_hookgate"))
+        .args([
+            "events",
+            "tail",
+            "--json",
+            "--since",
+            "0",
+            "--admin",
+            &inbox.address,
+        ])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let out = tail.stdout.take().unwrap();
+    let (tx, mut lines) = tokio::sync::mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            let _ = tx.send(line);
+        }
+    });
+    let mut next = async || {
+        let line = tokio::time::timeout(LIMIT, lines.recv()).await.unwrap();
+        serde_json::from_str::<Value>(&line.unwrap()).unwrap()
+    };
+    assert_eq!(next().await["event_id"], "id-0");
+    inbox.accept(1, "issues.opened").await;
+    assert_eq!(next().await["type"], "issues.opened");
+    signal(tail.id(), "INT");
+    let status = tokio::task::spawn_blocking(move || tail.wait()).await;
+    assert!(status.unwrap().unwrap().success());
+}

@@ -1,0 +1,145 @@
+//! `hookgate store`: the file of a store, beside whoever has it open.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::inbox_cli::Inbox;
+
+fn run(arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_hookgate"))
+        .args(arguments)
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A config that names the store, beside it.
+fn config(inbox: &Inbox) -> PathBuf {
+    let path = inbox.folder().join("hookgate.toml");
+    // The route's secret is for the service only.
+    let config =
+        "[store]\nurl = \"sqlite:hookgate.db\"\n[routes.a]\nsecret = { credential = \"no\" }\n";
+    std::fs::write(&path, config).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn a_store_is_checked_counted_copied_and_exported_beside_its_gate() {
+    let inbox = Inbox::open().await;
+    for number in 0..3 {
+        inbox.accept(number, "push").await;
+    }
+    let config = config(&inbox);
+    let config = text(&config);
+    let file = inbox.folder().join("hookgate.db");
+    let file = text(&file);
+
+    let (code, out, err) = run(&["store", "check", file]);
+    assert_eq!((code, &*err), (0, ""), "{out}");
+    assert_eq!(out, format!("the store `{file}` is whole\n"));
+    let (code, out, _) = run(&["store", "check", "--config", config, "--json"]);
+    let found: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &found["is_whole"]), (0, &Value::Bool(true)));
+
+    let (code, out, _) = run(&["store", "stats", "--config", config]);
+    assert_eq!(code, 0);
+    assert!(
+        out.contains("3 pending") && out.contains("oldest open"),
+        "{out}"
+    );
+    let (_, out, _) = run(&["store", "stats", file, "--json"]);
+    let stats: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&stats["events"], &stats["deliveries"]["pending"]),
+        (&3.into(), &3.into())
+    );
+
+    let copy = inbox.folder().join("copy.db");
+    let copy = text(&copy);
+    let (code, out, err) = run(&["store", "copy", "--config", config, copy]);
+    assert_eq!(
+        (code, &*out, &*err),
+        (0, &*format!("copied to `{copy}`\n"), "")
+    );
+    let (code, _, _) = run(&["store", "check", copy]);
+    assert_eq!(code, 0);
+    // Nothing that is there is written over.
+    let (code, _, err) = run(&["store", "copy", file, copy]);
+    assert_eq!(code, 1);
+    assert!(
+        err.starts_with(&format!("error: copying the store `{file}` to `{copy}`: ")),
+        "{err}"
+    );
+
+    let (code, out, err) = run(&["store", "export", copy]);
+    assert_eq!((code, &*err), (0, ""));
+    let lines: Vec<Value> = out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let ids: Vec<_> = lines
+        .iter()
+        .map(|line| line["event_id"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids, ["id-0", "id-1", "id-2"]);
+    let to = inbox.folder().join("events.jsonl");
+    let arguments = [
+        "store",
+        "export",
+        file,
+        "--since",
+        "1764000002",
+        "--out",
+        text(&to),
+    ];
+    let (code, out, _) = run(&arguments);
+    assert_eq!((code, &*out), (0, ""));
+    assert_eq!(std::fs::read_to_string(&to).unwrap().lines().count(), 1);
+    let mode = std::os::unix::fs::PermissionsExt::mode(&to.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "it holds customers' events");
+    let (code, _, err) = run(&arguments);
+    assert_eq!(code, 1, "what is there is not written over: {err}");
+}
+
+#[test]
+fn what_is_no_store_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let none = folder.path().join("none.db");
+    for command in ["check", "stats", "export"] {
+        let (code, out, err) = run(&["store", command, text(&none)]);
+        assert_eq!((code, &*out), (1, ""), "{err}");
+        assert!(
+            err.starts_with("error: ") && err.contains(text(&none)),
+            "{err}"
+        );
+        assert!(!none.exists(), "a look makes no file");
+    }
+    let config = folder.path().join("hookgate.toml");
+    std::fs::write(&config, "[server]\n").unwrap();
+    let (code, _, err) = run(&["store", "stats", "--config", text(&config)]);
+    assert_eq!(code, 2);
+    assert!(err.contains("the config has no `[store]`"), "{err}");
+    for arguments in [
+        &["store", "check"][..],
+        &["store", "check", "a", "--config", "b"],
+        &["store", "copy", "a"],
+        &["store", "copy", "a", "b", "--config", "c"],
+        &["store", "export", "a", "--since", "soon"],
+    ] {
+        let (code, _, err) = run(arguments);
+        assert_eq!(code, 2, "{arguments:?}: {err}");
+    }
+}
