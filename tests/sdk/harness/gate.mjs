@@ -69,6 +69,9 @@ function head(folder) {
 cert = "${folder}/cert.pem"
 key = "${folder}/cert.key"
 
+[store]
+url = "sqlite:${folder}/hookgate.db"
+
 [log]
 format = "json"
 

@@ -9,6 +9,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 
 import { casesOf } from "./cases.mjs";
 import { startApp, startGate } from "./gate.mjs";
+import { deliveries } from "./inbox.mjs";
 import { askGate, askSdk, faultOf } from "./judge.mjs";
 import { loadPython } from "./python.mjs";
 import { Client } from "./send.mjs";
@@ -124,12 +125,14 @@ const app = await startApp();
 const signatures = upstreamSignatures(FOLDER, interpreter);
 const routes = usable.map(([driver, name]) => routeOf(driver, name, driver.secret));
 if (probe) routes.push(routeOf(probe, "self_test", probe.wrongSecret));
-const gate = await startGate(program, [...routes, ...signatures.routes], app.port);
+const stored = deliveries(drivers.filter(({ fault, language }) => !fault && language === "node"), signatures.libraries);
+const gate = await startGate(program, [...routes, ...signatures.routes, ...stored.routes], app.port);
 const world = { app, gate, client: new Client(gate.port, gate.certificate) };
 
 for (const [driver, name] of named) await report(driver, name, world);
 if (probe) await testItself(probe, world);
 await signatures.hold(world, tell);
+await stored.hold(world, tell);
 
 const sdks = new Set(drivers.map(({ sdk, id, language }) => `${language} ${(sdk ?? id).replace(/(.)@.*$/, "$1")}`));
 console.log(`${sdks.size} SDKs, ${drivers.length} drivers, ${total} cases, ${faults} failed`);

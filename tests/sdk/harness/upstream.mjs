@@ -50,7 +50,7 @@ export function upstreamSignatures(folder, interpreter) {
         const asked = JSON.stringify({ secret, headers, body: body.toString("base64") });
         return execFileSync(interpreter, ["-c", PYTHON], { input: asked }).toString().trim();
     };
-    return { routes: [route], hold: (world, tell) => hold(world, tell, { node: byNode, python: byPython }) };
+    return { routes: [route], libraries: { node: byNode, python: byPython }, hold: (world, tell) => hold(world, tell, { node: byNode, python: byPython }) };
 }
 
 async function hold(world, tell, libraries) {
