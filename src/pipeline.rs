@@ -40,9 +40,6 @@ use crate::pipeline::stored::Keeping;
 use crate::record::counters::RouteCounters;
 use crate::record::{Exchange, Recorder};
 
-/// Bytes of a body beside which code counts in a cache.
-const SMALL_BODY: usize = 4096;
-
 const DUPLICATE: HeaderName = HeaderName::from_static("hookgate-duplicate");
 const FILTERED: HeaderName = HeaderName::from_static("hookgate-filtered");
 
@@ -327,11 +324,8 @@ impl Forwarding {
                 let version = self.verdict.event_version.as_deref();
                 let target = targets.of(event.parts().event_type.as_deref(), version);
                 // The requests that are ready are all checked before the first of them is written to its app: the code of
-                // one stage stays in the processor's cache, and an app is woken once for several. A larger body would leave
-                // the cache meanwhile.
-                if event.parts().body.len() <= SMALL_BODY {
-                    tokio::task::yield_now().await;
-                }
+                // one stage stays in the processor's cache, and an app is woken once for several.
+                tokio::task::yield_now().await;
                 let forwarding = pin!(forward(event, target, id));
                 let taken = |claim: &Claim, status| self.remember(claim, status);
                 Some(settle(claim, forwarding, taken).await)

@@ -6,7 +6,9 @@ use http::{HeaderMap, HeaderName};
 use crate::admin::wire::Header;
 
 /// What a name has in it where its value may be a secret.
-const WORDS: [&str; 8] = [
+const WORDS: [&str; 10] = [
+    "verif",
+    "credential",
     "authorization",
     "token",
     "secret",
@@ -19,6 +21,9 @@ const WORDS: [&str; 8] = [
 
 /// What a name may end with, too.
 const ENDS: [&str; 4] = ["key", "-auth", "_auth", "-jwt"];
+
+/// Whole names under which senders show a token.
+const NAMES: [&str; 4] = ["code", "sig", "auth", "k"];
 
 /// Those that look like it and are none.
 const HARMLESS: [&str; 2] = ["idempotency-key", "hookgate-order-key"];
@@ -55,7 +60,10 @@ fn is_secret_header(name: &HeaderName) -> bool {
 fn is_secret(name: &str) -> bool {
     !HARMLESS.contains(&name)
         && (WORDS.iter().any(|word| name.contains(word))
-            || ENDS.iter().any(|end| name.ends_with(end)))
+            || NAMES.contains(&name)
+            || ENDS.iter().any(|end| name.ends_with(end))
+            // An escaped name is one that somebody wants not to be read.
+            || name.contains('%'))
 }
 
 #[cfg(test)]
@@ -72,6 +80,7 @@ mod tests {
             ("x-shop-key", true),
             ("cookie", true),
             ("x-webhook-secret", true),
+            ("verif-hash", true),
             ("idempotency-key", false),
             ("x-hub-signature-256", false),
             ("stripe-signature", false),
@@ -88,5 +97,6 @@ mod tests {
             target("/in?a=1&Token=abc&api_key=x=y&b"),
             "/in?a=1&Token=***&api_key=***&b"
         );
+        assert_eq!(target("/in?code=abc&c%6fde=abc"), "/in?code=***&c%6fde=***");
     }
 }

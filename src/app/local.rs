@@ -27,6 +27,9 @@ use crate::pipeline::{Generation, Pipeline};
 /// Connections to one socket at the same time: apps of one machine.
 const MAX_CONNECTIONS: usize = 256;
 
+/// Connections of users who may not post.
+const MAX_STRANGERS: usize = 16;
+
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 const MAX_HEAD: usize = 16 * 1024;
@@ -82,6 +85,8 @@ pub(super) async fn serve(
     drain: CancellationToken,
 ) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // Whoever may not post is told so, and holds no place of those who may.
+    let others = Arc::new(Semaphore::new(MAX_STRANGERS));
     loop {
         let accepted = tokio::select! {
             () = drain.cancelled() => return,
@@ -96,7 +101,14 @@ pub(super) async fn serve(
             continue;
         };
         // Where all slots are taken the connection is closed at once.
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+        let gate = generation.load_full();
+        let rules = gate.gate.index_of(&local.route);
+        let rules = rules.and_then(|index| gate.gate.rules(index));
+        let places = match rules.is_some_and(|rules| rules.admits_user(user)) {
+            true => &slots,
+            false => &others,
+        };
+        let Ok(slot) = Arc::clone(places).try_acquire_owned() else {
             continue;
         };
         let route = local.route.clone();

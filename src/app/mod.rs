@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -138,7 +139,7 @@ pub struct App {
 struct Fixed {
     listen: Vec<SocketAddr>,
     admin: Option<AdminListen>,
-    store: Option<PathBuf>,
+    store: Option<(PathBuf, bool, [Option<u64>; 3], Vec<[u8; 32]>)>,
     sockets: Vec<PathBuf>,
 }
 
@@ -147,7 +148,16 @@ impl Fixed {
         Self {
             listen: config.server.listen.clone(),
             admin: config.admin.as_ref().map(|admin| admin.listen.clone()),
-            store: config.store.as_ref().map(|store| store.path.clone()),
+            store: config.store.as_ref().map(|store| {
+                let keys = store.encryption_keys.iter();
+                (
+                    store.path.clone(),
+                    store.keep_body,
+                    [store.max_size, store.max_events, Some(store.min_free)],
+                    keys.map(|key| Sha256::digest(key.expose()).into())
+                        .collect(),
+                )
+            }),
             sockets: local::paths(config),
         }
     }
@@ -260,13 +270,17 @@ impl App {
         self.admin.set_ready(false);
         self.drain.cancel();
         self.serving.close();
-        let ended = async {
+        let requests = async {
             self.serving.wait().await;
             self.pipeline.drained().await;
+        };
+        // Side by side: a slow request must not let deliveries begin until the last moment, whose outcomes nobody would store.
+        let deliveries = async {
             if let Some(keeping) = &self.keeping {
                 keeping.deliverer.stop().await;
             }
         };
+        let ended = async { tokio::join!(requests, deliveries) };
         if tokio::time::timeout(self.shutdown_timeout(), ended)
             .await
             .is_err()

@@ -15,6 +15,7 @@ use crate::document::key::{Key, Kind, Section};
 use crate::document::table::{Fault, Placed, Table, Value};
 use crate::document::value;
 use crate::model::ids::DestinationName;
+use crate::scheme::standard::SigningKey;
 
 /// The name of the destination that the route's `upstream` is.
 pub(super) const UPSTREAM_NAME: &str = "upstream";
@@ -28,6 +29,8 @@ pub(super) struct Basis<'a> {
     pub(super) upstream: Option<&'a Upstream>,
     pub(super) mode: Mode,
     pub(super) resigns: bool,
+    /// Keys that sign what the route hands to its app.
+    pub(super) keys: &'a [Arc<SigningKey>],
 }
 
 /// Reads the destinations of a route: none in proxy mode.
@@ -47,6 +50,7 @@ pub(super) fn read_all(
         }
         return Vec::new();
     }
+    let is_unnamed = tables.is_empty();
     let mut destinations = Vec::new();
     for (name, mut own) in tables {
         check_name(name, &own);
@@ -67,7 +71,7 @@ pub(super) fn read_all(
     if let Some(upstream) = basis.upstream.filter(|_| !has_own) {
         destinations.push(Arc::new(of_upstream(upstream, basis, table)));
     }
-    if destinations.is_empty() && table.name_span_of(&DESTINATIONS).is_none() {
+    if destinations.is_empty() && is_unnamed {
         table.absent(
             format!("`[{}]` does not say where its events go", table.path()),
             "add `upstream`, or `[routes.NAME.destinations.NAME]` with `url`",
@@ -109,7 +113,7 @@ fn of_upstream(upstream: &Upstream, basis: &Basis<'_>, table: &Table<'_>) -> Des
         retry: retry::default(),
         order: Order::None,
         headers: Vec::new(),
-        secrets: Vec::new(),
+        secrets: basis.keys.to_vec(),
         resign: basis.resigns,
         tls: None,
         external: false,
@@ -138,14 +142,20 @@ fn read(
     let retry = retry::read(table);
     let order = table.read(&ORDER, order);
     let headers = headers(table);
-    let secrets = sign_upstream::read_keys(table, &SECRET, basis.origin, context);
+    let mut secrets = sign_upstream::read_keys(table, &SECRET, basis.origin, context);
+    if is_upstream && secrets.is_empty() {
+        secrets = basis.keys.to_vec();
+    }
     let tls = table.table(&TLS).map(|tls| read_tls(tls, context));
     let external = table.read(&EXTERNAL, value::boolean).unwrap_or(false);
     let breaker = table.read(&BREAKER, |value| value::false_or(value, value::count));
+    if basis.mode != Mode::Queue {
+        refuse_in_hybrid(table);
+    }
     table.deny_unknown();
     let (url, appends_rest) = match (url, usual.filter(|_| is_upstream)) {
         (Some(url), _) => ((url.value, url.span), false),
-        (None, Some(upstream)) => ((upstream.url.clone(), upstream.span), true),
+        (None, Some(upstream)) => ((upstream.url.clone(), upstream.span), !external),
         (None, None) => return None,
     };
     if external && url.0.scheme_str() != Some("https") {
@@ -184,6 +194,31 @@ fn read(
             .unwrap_or(Some(u64::from(DEFAULT_BREAKER)))
             .map(|count| u32::try_from(count).unwrap_or(u32::MAX)),
     })
+}
+
+/// The first attempt of hybrid mode is made while the sender waits, by the keys of the route: what it does not know of
+/// would hold for some attempts only.
+fn refuse_in_hybrid(table: &Table<'_>) {
+    for key in [
+        &filter::EVENTS,
+        &filter::WHEN,
+        &ACTIVE,
+        &HEADERS,
+        &SECRET,
+        &TLS,
+        &EXTERNAL,
+    ] {
+        if let Some(span) = table.name_span_of(key) {
+            let fault = Fault::new(
+                format!(
+                    "in hybrid mode the first attempt knows nothing of `{}`",
+                    key.name
+                ),
+                "use `mode = \"queue\"`, or the keys of the route (`events`, `when`, `sign_upstream`)",
+            );
+            table.error(span, fault);
+        }
+    }
 }
 
 fn url(table: &mut Table<'_>, basis: &Basis<'_>, is_upstream: bool) -> Option<Placed<http::Uri>> {

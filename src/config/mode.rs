@@ -8,6 +8,7 @@ use crate::document::Span;
 use crate::document::key::{Key, Kind};
 use crate::document::table::{Fault, Table, Value};
 use crate::document::value;
+use crate::scheme::spec::Family;
 
 // Below the patience of the most impatient senders (Slack 3 s is met by most apps; GitHub 10 s, Stripe 20 s).
 const DEFAULT_ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -84,7 +85,18 @@ pub(super) fn read_resign(table: &mut Table<'_>, mode: Mode, origin: Option<&Ori
         );
         table.error(resign.span, fault);
     }
-    if origin.is_some_and(|origin| !origin.spec.can_be_signed()) {
+    let signs_nothing = |origin: &Origin| {
+        let provider = origin.provider.as_ref();
+        matches!(origin.spec.family, Family::Token(_))
+            || provider.is_some_and(|provider| provider.is_local())
+    };
+    if origin.is_some_and(signs_nothing) {
+        let fault = Fault::new(
+            "what this sender shows or signs is for the gate, and is not made for others",
+            "remove `resign`, and sign with a `secret` of the destination",
+        );
+        table.error(resign.span, fault);
+    } else if origin.is_some_and(|origin| !origin.spec.can_be_signed()) {
         let fault = Fault::new(
             "this sender signs in a way that only the sender can",
             "remove `resign`, and sign with a `secret` of the destination",

@@ -67,6 +67,7 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
         upstream: upstream.as_ref(),
         mode,
         resigns: mode::read_resign(table, mode, origin),
+        keys: &sign_upstream,
     };
     let destinations = destination::read_all(table, &basis, context);
     let socket = socket::read(table, mode, origin, context);

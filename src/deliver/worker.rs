@@ -118,6 +118,8 @@ struct Running {
     rest: Duration,
     /// When something was last taken.
     taken_at: Instant,
+    /// When the store was last asked.
+    asked_at: Instant,
     lingering_until: Option<Instant>,
     /// How often in a row the store gave nothing of what it said was due.
     in_vain: u32,
@@ -145,6 +147,7 @@ impl Worker {
             resting_until: None,
             rest: FIRST_REST,
             taken_at: now.mono,
+            asked_at: now.mono,
             lingering_until: None,
             in_vain: 0,
             in_vain_until: None,
@@ -197,6 +200,10 @@ impl Running {
             self.is_fresh = true;
         }
         let idle = Look::At(now.mono + IDLE);
+        if now.mono.saturating_duration_since(self.asked_at) >= IDLE {
+            // A wake that was lost must not cost more than this.
+            self.known = Known::Ask;
+        }
         if !self.plan.pace.is_active {
             return idle;
         }
@@ -285,6 +292,7 @@ impl Running {
 
     async fn take(&mut self, room: usize, as_of_ms: i64, now: Now) -> Look {
         self.lingering_until = None;
+        self.asked_at = now.mono;
         let taken = self.worker.store.begin(self.plan.id, room, as_of_ms).await;
         let taken = match taken {
             Ok(taken) => taken,
@@ -384,6 +392,8 @@ impl Running {
         self.known = match (self.plan.is_ordered, self.known, next) {
             // One that waited for this one may be next.
             (true, ..) => Known::Ask,
+            // So may one that was stored under an order which the config does not have any more.
+            (false, ..) if self.exchanging == 0 => Known::Ask,
             (false, Known::DueAt(known), Next::Waiting(due_ms)) => Known::DueAt(known.min(due_ms)),
             (false, Known::Nothing, Next::Waiting(due_ms)) => Known::DueAt(due_ms),
             (false, known, _) => known,

@@ -60,9 +60,7 @@ impl Gate {
         let declared = framing::check(&rules.route, &parts)?;
 
         verdict.last_check = Check::Signature;
-        let socket = rules.route.socket.as_ref();
-        let is_known = socket.is_some_and(|socket| socket.users.contains(&user));
-        if !is_known {
+        if !rules.admits_user(user) {
             return Err(Reject::BadSignature.into());
         }
         let head_end = instant();

@@ -66,6 +66,23 @@ impl Rules {
         &self.route.methods
     }
 
+    /// Whether some verified events do not go on.
+    #[must_use]
+    pub fn has_filters(&self) -> bool {
+        let route = &self.route;
+        route.events.is_some()
+            || route.versions.is_some()
+            || route.when.is_some()
+            || !route.schemas.is_empty()
+    }
+
+    /// Whether this user of the machine may post on the route's socket.
+    #[must_use]
+    pub fn admits_user(&self, user: u32) -> bool {
+        let socket = self.route.socket.as_ref();
+        socket.is_some_and(|socket| socket.users.contains(&user))
+    }
+
     pub(super) fn is_monitored(&self) -> bool {
         self.route.enforce == Enforce::Monitor
     }

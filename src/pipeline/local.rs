@@ -5,7 +5,9 @@
 //! `data` and optionally `id`, `type`, `delay`, `priority`; the text of `data` is delivered as it stands. Unlike strangers,
 //! these senders are told what is wrong.
 
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,12 +16,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tokio::task::JoinSet;
 
 use crate::document::value::parse_duration;
 use crate::gate::dedup::{Claim, Key, Keys};
 use crate::gate::event::{Event, EventParts};
 use crate::gate::reject::Reject;
+use crate::gate::rules::Rules;
 use crate::gate::verdict::{Decision, Verdict};
 use crate::inbox::outlets::Outlets;
 use crate::inbox::{Accepted, Terms};
@@ -32,6 +34,14 @@ use crate::scheme::standard::message_id;
 
 const DELAY: HeaderName = HeaderName::from_static("hookgate-delay");
 const PRIORITY: HeaderName = HeaderName::from_static("hookgate-priority");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const OF_THE_BATCH: [&str; 5] = [
+    "idempotency-key",
+    "hookgate-event-type",
+    "content-digest",
+    "repr-digest",
+    "content-md5",
+];
 const BATCH: &str = "application/x-ndjson";
 
 /// Events in one batch: some hundred milliseconds of work at most.
@@ -70,7 +80,7 @@ pub(super) async fn queue(
     claim: Option<Claim>,
 ) -> Answer {
     if is_batch(&event.parts().headers) {
-        return batch(exchange, keeping, event, claim).await;
+        return Box::pin(batch(exchange, keeping, outlets, event, claim)).await;
     }
     single(exchange, keeping, outlets, event, claim).await
 }
@@ -109,48 +119,44 @@ async fn single(
 async fn batch(
     mut exchange: Forwarding,
     keeping: &Keeping,
+    outlets: &Outlets,
     event: Event,
     claim: Option<Claim>,
 ) -> Answer {
     let parts = event.into_parts();
+    if exchange.has_filters() {
+        let fault = "this route filters events, which a batch would go past: post them one by one";
+        return exchange.malformed(claim, fault);
+    }
     let items = match items(&parts, &exchange.verdict) {
         Ok(items) => items,
         Err(fault) => return exchange.malformed(claim, &fault),
     };
-    let count = items.len();
-    let mut work = JoinSet::new();
-    for (index, item) in items.into_iter().enumerate() {
-        let (generation, inbox) = (Arc::clone(&exchange.generation), keeping.inbox.clone());
-        work.spawn(async move {
-            let route = generation.routes.get(item.parts.route);
-            let outlets = route.and_then(|route| route.outlets.as_ref())?;
-            let accepted = inbox
-                .accept(&item.parts, &item.verdict, item.keys, outlets, item.terms)
-                .await;
-            let told = accepted.map(|accepted| told(&accepted, &item.verdict, &item.parts));
-            Some((index, told))
-        });
-    }
-    let mut stored: Vec<Option<Told>> = std::iter::repeat_with(|| None).take(count).collect();
+    // All are asked for in their order, and one group of the store takes them: each on its own would wait for the disk.
+    let commits = items.iter().map(|item| async move {
+        let accepted = keeping
+            .inbox
+            .accept(&item.parts, &item.verdict, item.keys, outlets, item.terms)
+            .await;
+        accepted.map(|accepted| told(&accepted, &item.verdict, &item.parts))
+    });
+    let mut stored = Vec::with_capacity(items.len());
     let mut failed = None;
-    while let Some(done) = work.join_next().await {
+    for done in in_order(commits.collect()).await {
         match done {
-            Ok(Some((index, Ok(told)))) => {
-                if let Some(place) = stored.get_mut(index) {
-                    *place = Some(told);
-                }
-            }
-            Ok(Some((_, Err(reject)))) => failed = Some(reject),
-            Ok(None) | Err(_) => failed = Some(Reject::Internal),
+            Ok(told) => stored.push(told),
+            Err(reject) => failed = Some(reject),
         }
     }
     match (claim, &failed) {
-        (Some(claim), None) => claim.spend(StatusCode::OK),
+        (Some(claim), None) => {
+            exchange.remember(&claim, StatusCode::OK);
+            claim.spend(StatusCode::OK);
+        }
         // What was stored is known by its ids when the app sends the batch again.
         (Some(claim), Some(reject)) => claim.release(reject.status()),
         (None, _) => {}
     }
-    let stored: Vec<Told> = stored.into_iter().flatten().collect();
     let values: Vec<&Value> = stored.iter().map(|told| &told.value).collect();
     let Some(reject) = failed else {
         exchange.tell(keeping, &stored);
@@ -192,6 +198,12 @@ fn told(accepted: &Accepted, verdict: &Verdict, parts: &EventParts) -> Told {
 }
 
 impl Forwarding {
+    fn has_filters(&self) -> bool {
+        let index = self.verdict.route_index.unwrap_or(usize::MAX);
+        let rules = self.generation.gate.rules(index);
+        rules.is_some_and(Rules::has_filters)
+    }
+
     fn malformed(mut self, claim: Option<Claim>, fault: &str) -> Answer {
         let reject = Reject::MalformedEvent {
             fault: fault.into(),
@@ -223,6 +235,29 @@ impl Forwarding {
         }
         is_new
     }
+}
+
+/// Polls all of them, the first one first, until each has ended.
+async fn in_order<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut running: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
+    let mut ended: Vec<Option<F::Output>> = running.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        let mut is_pending = false;
+        for (future, place) in running.iter_mut().zip(&mut ended) {
+            if place.is_none() {
+                match future.as_mut().poll(context) {
+                    Poll::Ready(output) => *place = Some(output),
+                    Poll::Pending => is_pending = true,
+                }
+            }
+        }
+        match is_pending {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        }
+    })
+    .await;
+    ended.into_iter().flatten().collect()
 }
 
 fn is_batch(headers: &HeaderMap) -> bool {
@@ -270,6 +305,22 @@ fn item(line: &str, parts: &EventParts, verdict: &Verdict) -> Result<Item, Strin
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
     );
+    // What the batch says of itself is not so of one of its events.
+    for name in OF_THE_BATCH {
+        parts.headers.remove(name);
+    }
+    if let Some(id) = &event_id {
+        let id = HeaderValue::from_str(id.as_str());
+        parts
+            .headers
+            .extend(id.ok().map(|id| (IDEMPOTENCY_KEY, id)));
+    }
+    let is_fit = |text: &String| {
+        (1..=255).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    };
+    if !read.event_type.as_ref().is_none_or(is_fit) {
+        return Err("`type` is not 1 to 255 printable ASCII characters".to_owned());
+    }
     parts.event_type = read.event_type.map(Into::into);
     parts.digest = Sha256::digest(uid.as_bytes()).into();
     let keys = event_id.as_ref().map(|id| Keys {

@@ -196,6 +196,10 @@ impl Forwarding {
                 if let Some(claim) = claim {
                     claim.spend(KEPT);
                 }
+                debug_assert!(
+                    !deliveries.is_empty(),
+                    "the upstream of hybrid mode has no filter"
+                );
                 let first = deliveries.first().copied();
                 let why = early.as_ref().map(told);
                 self.go_on(
@@ -203,8 +207,7 @@ impl Forwarding {
                     first,
                     started,
                     early.map_or(Late::Running(exchanging), Late::Ended),
-                )
-                .await;
+                );
                 self.note_stored(KEPT, why);
                 let mut answer = Answer::new(AnswerBody::empty());
                 *answer.status_mut() = KEPT;
@@ -251,7 +254,7 @@ impl Forwarding {
     }
 
     /// Tells the store what became of the first attempt: now, or when it ends.
-    async fn go_on(
+    fn go_on(
         &self,
         keeping: &Keeping,
         first: Option<(DestinationId, DeliveryId)>,
@@ -270,12 +273,18 @@ impl Forwarding {
             }
         };
         match late {
-            Late::Ended(result) => tell(Some(result)).await,
+            // The sender does not wait for it: the event is on the disk.
+            Late::Ended(result) => {
+                keeping.exchanges.spawn(tell(Some(result)));
+            }
             Late::Running(exchanging) => match Arc::clone(&keeping.late).try_acquire_owned() {
                 Ok(permit) => {
                     keeping.exchanges.spawn(wait_late(exchanging, permit, tell));
                 }
-                Err(_) => tell(None).await,
+                Err(_) => {
+                    drop(exchanging);
+                    keeping.exchanges.spawn(tell(None));
+                }
             },
         }
     }

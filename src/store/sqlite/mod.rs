@@ -135,6 +135,24 @@ impl Shared {
     }
 
     #[cfg(not(test))]
+    #[expect(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "tests put a failure here"
+    )]
+    fn test_checkpoint(&self) -> rusqlite::Result<()> {
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn test_checkpoint(&self) -> rusqlite::Result<()> {
+        match self.faults.checkpoint.swap(false, Ordering::SeqCst) {
+            true => Err(readers::out_of_order()),
+            false => Ok(()),
+        }
+    }
+
+    #[cfg(not(test))]
     #[expect(clippy::unused_self, reason = "tests put an end here")]
     fn is_abandoned(&self) -> bool {
         false

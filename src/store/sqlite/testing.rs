@@ -15,6 +15,8 @@ pub(in crate::store) struct Faults {
     pub(in crate::store) before_commit: AtomicBool,
     /// The next transaction is committed, and told as failed.
     pub(in crate::store) after_commit: AtomicBool,
+    /// The next writing back of the log fails.
+    pub(in crate::store) checkpoint: AtomicBool,
     /// The thread ends without writing or closing anything, as if it were killed.
     pub(in crate::store) is_abandoned: AtomicBool,
 }

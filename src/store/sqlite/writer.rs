@@ -155,11 +155,15 @@ impl Writer {
         }
         self.shared.test_failure(false)?;
         work.commit()?;
-        self.shared.test_failure(true)
+        self.shared.test_failure(true)?;
+        // Durable, and about to be told so: whatever fails from here on, nothing of it may be undone.
+        work.ghosts.clear();
+        Ok(())
     }
 
     /// Writes the log back where it is long enough.
     fn checkpoint(&mut self) -> rusqlite::Result<()> {
+        self.shared.test_checkpoint()?;
         let Some(work) = &mut self.work else {
             return Ok(());
         };

@@ -62,6 +62,37 @@ async fn what_was_told_as_failed_is_not_there_afterwards() {
     rig.assert_sound();
 }
 
+// Fails when `transact` keeps the ghosts of a group that was told as done: the event would be taken out of the file, or its
+// delivery from under its attempt.
+#[tokio::test]
+async fn what_was_told_as_done_survives_a_failed_checkpoint() {
+    let rig = Rig::new();
+    let app = rig.destination("app").await;
+    let faults = &rig.store.inner.shared.faults;
+    faults.checkpoint.store(true, Ordering::SeqCst);
+    let delivery = rig.deliver(1, app).await;
+    wait_until_reopened(&rig.store, 1).await;
+    assert_eq!(rig.uids(EventSearch::default()).await, [uid(1)]);
+    faults.checkpoint.store(true, Ordering::SeqCst);
+    assert_eq!(rig.store.begin(app, 9, NOW + 9).await.unwrap().len(), 1);
+    wait_until_reopened(&rig.store, 2).await;
+    assert_eq!(rig.state(delivery).await, DeliveryState::InFlight);
+    rig.assert_sound();
+}
+
+async fn wait_until_reopened(store: &Store, times: u64) {
+    for _ in 0..500 {
+        if let Ok(stats) = store.stats().await
+            && stats.reopened == times
+            && store.is_healthy()
+        {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the store was not opened anew");
+}
+
 // Fails when a commit is queued while the store is not healthy: it would wait for as long as the disk fails.
 #[tokio::test]
 async fn while_the_file_is_being_opened_anew_commits_fail_fast() {
