@@ -139,8 +139,17 @@ pub struct App {
 struct Fixed {
     listen: Vec<SocketAddr>,
     admin: Option<AdminListen>,
-    store: Option<(PathBuf, bool, [Option<u64>; 3], Vec<[u8; 32]>)>,
+    store: Option<FixedStore>,
     sockets: Vec<PathBuf>,
+}
+
+#[derive(PartialEq, Eq)]
+struct FixedStore {
+    path: PathBuf,
+    keep_body: bool,
+    limits: [Option<u64>; 3],
+    /// Their digests.
+    keys: Vec<[u8; 32]>,
 }
 
 impl Fixed {
@@ -148,15 +157,15 @@ impl Fixed {
         Self {
             listen: config.server.listen.clone(),
             admin: config.admin.as_ref().map(|admin| admin.listen.clone()),
-            store: config.store.as_ref().map(|store| {
-                let keys = store.encryption_keys.iter();
-                (
-                    store.path.clone(),
-                    store.keep_body,
-                    [store.max_size, store.max_events, Some(store.min_free)],
-                    keys.map(|key| Sha256::digest(key.expose()).into())
-                        .collect(),
-                )
+            store: config.store.as_ref().map(|store| FixedStore {
+                path: store.path.clone(),
+                keep_body: store.keep_body,
+                limits: [store.max_size, store.max_events, Some(store.min_free)],
+                keys: store
+                    .encryption_keys
+                    .iter()
+                    .map(|key| Sha256::digest(key.expose()).into())
+                    .collect(),
             }),
             sockets: local::paths(config),
         }

@@ -32,6 +32,7 @@ use std::path::{Path, PathBuf};
 
 use http::Uri;
 
+use crate::config::destination::UPSTREAM_NAME;
 use crate::config::model::{CertificateFiles, Config, Tls};
 use crate::document::key::{Key, Kind};
 use crate::document::report::{Diagnostic, Report, Severity};
@@ -120,7 +121,7 @@ pub fn examine(path: &Path) -> Examined {
             .flat_map(|route| {
                 let own = route.destinations.iter();
                 let own: Vec<_> = own
-                    .filter(|destination| !destination.appends_rest)
+                    .filter(|destination| destination.name.as_str() != UPSTREAM_NAME)
                     .map(|destination| (destination.url.clone(), destination.url_span))
                     .collect();
                 let others = route.branches.into_iter().map(|branch| branch.upstream);
