@@ -63,9 +63,17 @@ pub async fn run_replays(controls: Controls, stop: CancellationToken) {
 /// Takes steps with each replay in turn until none is left that can go on.
 async fn work_off(store: &Store, controls: &Controls) -> Result<(), StoreError> {
     let (mut open, mut destinations) = look(store).await?;
+    let mut failed = None;
     while let Some(id) = open.pop_front() {
         let began = Instant::now();
-        let row = store.step_replay(id, STEP, Now::read().unix_ms).await?;
+        let row = match store.step_replay(id, STEP, Now::read().unix_ms).await {
+            Ok(row) => row,
+            // One whose look takes too long must not hold up those behind it.
+            Err(err) => {
+                failed = Some(err);
+                continue;
+            }
+        };
         if let Some(row) = row {
             if row.is_ended {
                 tracing::info!(
@@ -88,7 +96,7 @@ async fn work_off(store: &Store, controls: &Controls) -> Result<(), StoreError> 
             () = controls.replays.notified() => (open, destinations) = look(store).await?,
         }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 /// The replays that can go on, the oldest first, and all destinations.

@@ -87,9 +87,17 @@ impl App {
         let plans = plans.map_err(ReloadError::Build)?;
         let retention = config.store.as_ref().map(Keeping::retained);
 
+        // Claims of a route that is new are read from the store, which may take a while.
+        let before = {
+            let state = self.state.lock();
+            state.unwrap_or_else(PoisonError::into_inner).clone()
+        };
+        let succeeding = tokio::task::spawn_blocking(move || (before.succeed(&config), config));
+        let panicked = |_| ReloadError::Build(StartError::Panicked);
+        let (next, config) = succeeding.await.map_err(panicked)?;
+        let next = next.map_err(ReloadError::Build)?;
         let routes = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let next = state.succeed(&config).map_err(ReloadError::Build)?;
             next.reread_ranges(&config);
             let plan = Refresher::planned(&config, &next);
             let generation =

@@ -399,7 +399,7 @@ static CONCURRENCY: Key = Key {
     kind: Kind::Count,
     default: Some("16"),
     example: "4",
-    doc: "Attempts at the same time.",
+    doc: "Attempts at the same time, and events of it in memory. Where the app can take thousands a second, 256.",
 };
 
 static RATE_LIMIT: Key = Key {

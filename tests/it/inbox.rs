@@ -564,3 +564,74 @@ async fn a_refused_connection_is_tried_again_within_the_grace() {
         began.elapsed()
     );
 }
+
+/// Runs a command against the gate's admin listener: exit code and both outputs.
+fn command(gate: &Gate, arguments: &[&str]) -> (i32, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_hookgate"))
+        .args(arguments)
+        .env("HOOKGATE_ADMIN", format!("http://{}", gate.admin_address()))
+        .env("HOOKGATE_ADMIN_TOKEN", ADMIN_TOKEN)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(text).unwrap(),
+    )
+}
+
+const ADMIN_TOKEN: &str = "admin-token-of-a-test-0123456789";
+
+/// Fails when a command acts on something else than the running gate, or when what it changed is not taken up at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_finds_a_dead_letter_sends_it_again_pauses_and_replays() {
+    let down = Refusing::new();
+    let address = down.address();
+    let route = Provider::Github.route(
+        "hook",
+        &format!("http://{address}/in"),
+        "mode = \"queue\"\n",
+    );
+    let text = format!(
+        "[admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"{ADMIN_TOKEN}\"\n{STORE}{route}[routes.hook.destinations.upstream]\nretry = \"none\"\nbreaker = false\n"
+    );
+    let gate = Gate::start(&text).await;
+    let hook = Sender::new(Provider::Github).event("/hook");
+    assert_eq!(gate.send(&hook).await.status, 200);
+    let dead = || command(&gate, &["deliveries", "list", "--state", "dead", "--json"]).1;
+    wait_for("the dead letter", LIMIT, || dead().contains("\"dead\"")).await;
+
+    let app = App::start_on(down, ok());
+    let (code, told) = command(&gate, &["deliveries", "retry", "1"]);
+    assert_eq!(code, 0, "{told}");
+    app.wait_for_requests(1).await;
+    assert_eq!(
+        app.requests()[0].header("hookgate-attempt").as_deref(),
+        Some("2")
+    );
+
+    let (code, told) = command(&gate, &["destinations", "pause", "hook/upstream"]);
+    assert_eq!(code, 0, "{told}");
+    let other = Sender::new(Provider::Github).event("/hook");
+    assert_eq!(gate.send(&other).await.status, 200);
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(app.count(), 1, "it is paused");
+    let (code, told) = command(&gate, &["destinations", "resume", "hook/upstream"]);
+    assert_eq!(code, 0, "{told}");
+    app.wait_for_requests(2).await;
+
+    let replay = ["replay", "--destination", "hook/upstream", "--yes"];
+    let (code, told) = command(&gate, &replay);
+    assert_eq!(code, 0, "{told}");
+    app.wait_for_requests(4).await;
+    let replayed = app.requests().split_off(2);
+    assert!(
+        replayed
+            .iter()
+            .all(|each| each.header("hookgate-replay").as_deref() == Some("true"))
+    );
+
+    let (code, told) = command(&gate, &["deliveries", "retry", "1"]);
+    assert_eq!(code, 1, "{told}");
+    assert!(told.contains("replay"), "{told}");
+}

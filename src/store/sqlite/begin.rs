@@ -15,6 +15,9 @@ use crate::store::sqlite::work::{Failure, Found, Ghost, Work};
 /// The word of an attempt whose outcome nobody knows.
 const INTERRUPTED: &str = "interrupted";
 
+/// Bytes of events that are taken at once: others wait for their commits meanwhile.
+const MAX_TAKEN: usize = 16 << 20;
+
 /// Deliveries that were taken. Where nobody waits for them any more, they are given back: an attempt that nobody makes
 /// would never end.
 pub(super) struct Taken {
@@ -84,8 +87,13 @@ impl Work {
             let left = limit.saturating_sub(ids.len());
             self.find_due(destination, priority, now_ms, left, &mut ids)?;
         }
+        let mut size = 0;
         for id in ids {
+            if size > MAX_TAKEN {
+                break;
+            }
             if let Some(one) = self.begin_one(DeliveryId(id), now_ms)? {
+                size += one.stored.size();
                 self.ghosts.push(Ghost::Taken(one.delivery, one.attempt));
                 taken.taken.push(one);
             }

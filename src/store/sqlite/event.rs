@@ -30,6 +30,11 @@ const COLUMNS: &str = "SELECT event.uid, event.kind, event.received_ms, event.ev
     FROM event LEFT JOIN content ON content.event = event.id";
 
 impl Stored {
+    /// Bytes of its content.
+    pub(super) fn size(&self) -> usize {
+        self.head.len() + self.body.as_ref().map_or(0, Vec::len)
+    }
+
     pub(super) fn read(
         conn: &Connection,
         names: &Arc<Names>,

@@ -56,7 +56,8 @@ struct Sweep {
 
 impl Sweep {
     fn is_resting(&self, now_ms: i64) -> bool {
-        now_ms < self.resume_ms
+        // A clock that ran ahead and was set back must not make a rest of years.
+        now_ms < self.resume_ms && self.resume_ms.saturating_sub(now_ms) <= REST_MS
     }
 
     fn end(&mut self, now_ms: i64, kept_ms: i64) {
