@@ -449,8 +449,9 @@ fn post_on(socket: &std::path::Path, body: &str) -> (u16, String) {
     let head = format!(
         "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
     );
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(body.as_bytes()).unwrap();
+    // In one piece: a refusal does not wait for the body, and closes.
+    let request = [head.as_bytes(), body.as_bytes()].concat();
+    stream.write_all(&request).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
