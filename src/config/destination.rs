@@ -80,7 +80,8 @@ pub(super) fn read_all(
     destinations
 }
 
-fn check_name(name: &str, table: &Table<'_>) {
+/// A route, or a destination: both names stand in the same places.
+pub(super) fn check_name(name: &str, table: &Table<'_>) {
     let is_fit = (1..=64).contains(&name.len())
         && name
             .bytes()

@@ -43,7 +43,7 @@ pub(super) fn read_all(root: &mut Table<'_>, key: &Key, context: &Context) -> Ve
 }
 
 fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRoute> {
-    check_name(name, table);
+    destination::check_name(name, table);
     let host = table.read(&HOST, value::host);
     let path = path_rule(table);
     let methods = table.list(&METHODS, value::method);
@@ -112,20 +112,6 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
 
 fn values<T>(placed: Vec<Placed<T>>) -> Vec<T> {
     placed.into_iter().map(|placed| placed.value).collect()
-}
-
-fn check_name(name: &str, table: &Table<'_>) {
-    let is_fit = (1..=64).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-    if !is_fit {
-        let fault = Fault::new(
-            "this name cannot stand in headers, logs and metrics",
-            "up to 64 letters, digits, `_` and `-`",
-        );
-        table.error(table.span(), fault);
-    }
 }
 
 fn path_rule(table: &mut Table<'_>) -> Option<Placed<PathRule>> {

@@ -242,13 +242,12 @@ impl Forwarding {
         let (generation, id) = (Arc::clone(&self.generation), self.verdict.request_id);
         let version = self.verdict.event_version.clone();
         Box::pin(async move {
-            let exchange = Box::pin(async {
+            let mut exchange = Box::pin(async {
                 let route = generation.routes.get(event.parts().route)?;
                 let targets = route.targets.as_ref()?;
                 let target = targets.of(event.parts().event_type.as_deref(), version.as_deref());
                 Some(forward(event, target, id).await)
             });
-            let mut exchange = exchange;
             contain(exchange.as_mut()).await.ok().flatten()
         })
     }
