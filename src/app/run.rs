@@ -49,8 +49,11 @@ fn serve(loaded: Loaded, path: &Path) -> Result<(), Box<dyn std::error::Error + 
     // Spawned, so that the work is done by the workers and not by this thread beside them.
     let path = path.to_owned();
     let main = runtime.spawn(async move {
+        // Before the first listener is told: whoever reads that line may signal at once, and a signal that nobody
+        // listens for ends the process.
+        let signals = Signals::listen()?;
         let app = App::start_on(loaded, logger, handed).await?;
-        watch(app, &path).await?;
+        watch(app, &path, signals).await;
         Ok(())
     });
     let ended = runtime.block_on(main)?;
@@ -58,10 +61,24 @@ fn serve(loaded: Loaded, path: &Path) -> Result<(), Box<dyn std::error::Error + 
     ended
 }
 
-async fn watch(app: App, path: &Path) -> std::io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+/// One that comes while the gate starts is acted on as soon as it has started.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+async fn watch(app: App, path: &Path, mut signals: Signals) {
     let recorder = Arc::clone(&app.recorder);
     std::panic::set_hook(Box::new(move |info| recorder.panic(info)));
     systemd::notify_ready(&status(&app));
@@ -70,14 +87,14 @@ async fn watch(app: App, path: &Path) -> std::io::Result<()> {
     let mut certificates = tokio::time::interval(CERTIFICATE_PERIOD);
     loop {
         tokio::select! {
-            () = came(&mut hangup) => {
+            () = came(&mut signals.hangup) => {
                 systemd::notify_reloading();
                 app.reload(path).await;
                 app.renew_certificates().await;
                 systemd::notify_ready(&status(&app));
             }
-            () = came(&mut terminate) => break,
-            () = came(&mut interrupt) => break,
+            () = came(&mut signals.terminate) => break,
+            () = came(&mut signals.interrupt) => break,
             _ = certificates.tick() => app.renew_certificates().await,
         }
     }
@@ -86,7 +103,6 @@ async fn watch(app: App, path: &Path) -> std::io::Result<()> {
     if let Some(watchdog) = watchdog {
         watchdog.abort();
     }
-    Ok(())
 }
 
 async fn came(signal: &mut Signal) {
