@@ -1,8 +1,8 @@
 //! The admin API: `/api/v1` on the admin listener. Every resource with its handler, and who may ask.
 //!
-//! Whoever reaches the listener over TCP needs the token, since every user of the machine can connect to loopback; a Unix
-//! socket is for its owner only, and asks for the token where there is one. What changes something is refused to pages
-//! of other origins: a browser sends some requests for anybody.
+//! Whoever reaches the listener over TCP needs a token, since every user of the machine can connect to loopback; a Unix
+//! socket is for its owner only, and asks for a token where there is one. What changes something takes an operator, and is
+//! refused to pages of other origins: a browser sends some requests for anybody.
 
 use std::sync::Arc;
 
@@ -22,10 +22,9 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::admin::access::Who;
 use crate::admin::problem::Problem;
-use crate::admin::{
-    AdminState, Visit, deliveries, destinations, events, is_token_right, replays, status, tail,
-};
+use crate::admin::{AdminState, Visit, deliveries, destinations, events, replays, status, tail};
 use crate::net::answer::{Answer, AnswerBody};
 
 /// Below this everything belongs to the API.
@@ -116,8 +115,9 @@ pub(super) async fn answer(
     visit: Visit,
 ) -> Answer {
     let response = match guard(&request, state, &visit) {
-        Ok(()) => {
+        Ok(who) => {
             request.extensions_mut().insert(visit);
+            request.extensions_mut().insert(who);
             match router.call(request.map(Body::new)).await {
                 Ok(response) => response,
                 Err(never) => match never {},
@@ -128,32 +128,23 @@ pub(super) async fn answer(
     stream(response)
 }
 
-fn stream(response: Response) -> Answer {
+pub(super) fn stream(response: Response) -> Answer {
     response.map(|body| AnswerBody::Stream(Box::pin(body.map_err(Into::into))))
 }
 
-/// Who may ask, and for what.
-fn guard<B>(request: &Request<B>, state: &AdminState, visit: &Visit) -> Result<(), Problem> {
-    let is_open = !state.has_token();
-    if is_open && !visit.is_private {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "every user of this machine can connect to this address, so the API needs a token: set `token` in `[admin]`, \
-             or let `[admin]` listen on a Unix socket, which is for its owner only",
-        ));
-    }
-    if !is_token_right(request.headers(), state) {
-        return Err(Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "send the token of `[admin]` as `Authorization: Bearer TOKEN`",
-        ));
-    }
+/// Who asks, and whether they may.
+fn guard<B>(request: &Request<B>, state: &AdminState, visit: &Visit) -> Result<Who, Problem> {
+    let headers = request.headers();
+    let who = state.access.identify(bearer(headers), visit.origin)?;
     let is_harmless = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !is_harmless && is_foreign(request.headers()) {
+    if !is_harmless && is_foreign(headers) {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "a page of another origin asks for a change",
         ));
+    }
+    if !is_harmless {
+        need_operator(&who)?;
     }
     // What is claimed to be too large is not waited for.
     let length = request.headers().get(header::CONTENT_LENGTH);
@@ -164,7 +155,32 @@ fn guard<B>(request: &Request<B>, state: &AdminState, visit: &Visit) -> Result<(
             format!("a request has {MAX_BODY} bytes at most"),
         ));
     }
-    Ok(())
+    Ok(who)
+}
+
+/// What a viewer may not do.
+pub(super) fn need_operator(who: &Who) -> Result<(), Problem> {
+    match who.is_operator() {
+        true => Ok(()),
+        false => Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            format!(
+                "`{}` is a viewer's token, and this takes an operator's (`role` in `[[admin.tokens]]`)",
+                who.name
+            ),
+        )),
+    }
+}
+
+/// The token that a request shows.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    let scheme = b"Bearer ";
+    let (given, token) = value.as_bytes().split_at_checked(scheme.len())?;
+    given.eq_ignore_ascii_case(scheme).then_some(token)
 }
 
 /// Whether a browser says that a page of another origin asks. Other programs say neither.

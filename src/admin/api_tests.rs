@@ -12,7 +12,7 @@ use tracing::Level;
 
 use super::controls::DestinationHealth;
 use super::*;
-use crate::config::model::AdminListen;
+use crate::config::model::{AdminListen, Role};
 use crate::model::delivery::DeliveryId;
 use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
 use crate::record::line::Encoding;
@@ -74,7 +74,7 @@ impl Door {
             health: Arc::new(move || vec![health]),
             ..Controls::without_store()
         };
-        let state = AdminState::new(recorder(), None, controls);
+        let state = AdminState::new(recorder(), &[], controls);
         let socket = folder.path().join("admin.sock");
         let listener = AdminListener::bind(&AdminListen::Unix(socket.clone())).unwrap();
         let stop = CancellationToken::new();
@@ -576,8 +576,9 @@ async fn a_tail_shows_what_comes_and_there_are_only_so_many() {
 
 /// A door over TCP without a store.
 async fn tcp(token: Option<&str>) -> SocketAddr {
-    let token = token.map(|token| Arc::new(Secret::new(token.as_bytes().to_vec())));
-    let state = AdminState::new(recorder(), token, Controls::without_store());
+    let tokens = token.map(|token| access::token("admin", Role::Operator, token));
+    let tokens: Vec<_> = tokens.into_iter().collect();
+    let state = AdminState::new(recorder(), &tokens, Controls::without_store());
     let listen = AdminListen::Tcp("127.0.0.1:0".parse().unwrap());
     let listener = AdminListener::bind(&listen).unwrap();
     let address = listener.address().unwrap();

@@ -13,7 +13,9 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::admin::access::Origin;
 use crate::config::model::AdminListen;
+use crate::model::source::canonical;
 
 const BACKLOG: i32 = 64;
 
@@ -111,11 +113,6 @@ impl AdminListener {
         }
     }
 
-    /// Whether only its owner can connect.
-    pub(super) fn is_private(&self) -> bool {
-        matches!(self.socket, Listening::Unix(_))
-    }
-
     /// The socket itself, where it is a Unix socket, and its file.
     #[must_use]
     pub fn into_unix(self) -> Option<(UnixListener, SocketFile)> {
@@ -125,10 +122,18 @@ impl AdminListener {
         }
     }
 
-    pub(super) async fn accept(&self) -> io::Result<Pin<Box<dyn Wire>>> {
+    /// The next connection, and who is at its other end.
+    pub(super) async fn accept(&self) -> io::Result<(Pin<Box<dyn Wire>>, Origin)> {
         match &self.socket {
-            Listening::Tcp(listener) => Ok(Box::pin(listener.accept().await?.0)),
-            Listening::Unix(listener) => Ok(Box::pin(listener.accept().await?.0)),
+            Listening::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((Box::pin(stream), Origin::Ip(canonical(peer.ip()))))
+            }
+            Listening::Unix(listener) => {
+                let stream = listener.accept().await?.0;
+                let user = stream.peer_cred()?.uid();
+                Ok((Box::pin(stream), Origin::User(user)))
+            }
         }
     }
 

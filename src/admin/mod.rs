@@ -5,6 +5,7 @@
 //! which an attacker rebinds to loopback is refused, and pages of other origins may change nothing. Each connection
 //! serves one request under one deadline; a live tail moves its own as long as it is read.
 
+pub mod access;
 mod api;
 #[cfg(test)]
 mod api_tests;
@@ -31,8 +32,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use axum::Router;
+use axum::response::IntoResponse;
 use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::uri::Authority;
@@ -46,13 +47,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::access::{Access, Origin, Refused};
 pub use crate::admin::controls::Controls;
 pub use crate::admin::listener::{AdminError, AdminListener, SocketFile, default_listen};
 use crate::admin::patience::Patience;
 use crate::admin::problem::Problem;
 pub use crate::admin::replaying::run_replays;
+use crate::config::model::AdminToken;
 use crate::model::clock::Now;
-use crate::model::secret::Secret;
 use crate::net::answer::{Answer, AnswerBody};
 use crate::net::problem as generic;
 use crate::record::Recorder;
@@ -86,7 +88,7 @@ const MAX_LONG: usize = 4;
 #[derive(Debug)]
 pub struct AdminState {
     recorder: Arc<Recorder>,
-    token: ArcSwapOption<TokenHolder>,
+    access: Access,
     is_ready: AtomicBool,
     controls: Controls,
     started_ms: i64,
@@ -101,38 +103,23 @@ struct Visit {
     patience: Arc<Patience>,
     /// The end of the admin door.
     stop: CancellationToken,
-    /// Whether it came over a Unix socket, which is for its owner only.
-    is_private: bool,
-}
-
-/// Keeps the token out of `Debug`.
-struct TokenHolder(Arc<Secret>);
-
-impl std::fmt::Debug for TokenHolder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TokenHolder")
-    }
+    /// Who is at its other end.
+    origin: Origin,
 }
 
 impl AdminState {
-    /// Not ready yet. `token` is what `/metrics` and the API ask for.
+    /// Not ready yet. `tokens` are what `/metrics` and the API ask for.
     #[must_use]
-    pub fn new(
-        recorder: Arc<Recorder>,
-        token: Option<Arc<Secret>>,
-        controls: Controls,
-    ) -> Arc<Self> {
-        let state = Self {
+    pub fn new(recorder: Arc<Recorder>, tokens: &[AdminToken], controls: Controls) -> Arc<Self> {
+        Arc::new(Self {
             recorder,
-            token: ArcSwapOption::empty(),
+            access: Access::new(tokens),
             is_ready: AtomicBool::new(false),
             controls,
             started_ms: Now::read().unix_ms,
             tails: Arc::new(Semaphore::new(MAX_TAILS)),
             long: Arc::new(Semaphore::new(MAX_LONG)),
-        };
-        state.set_token(token);
-        Arc::new(state)
+        })
     }
 
     /// Whether the gate takes requests: from now on, or no more.
@@ -140,18 +127,14 @@ impl AdminState {
         self.is_ready.store(is_ready, Ordering::Relaxed);
     }
 
-    /// Takes the token of a new config.
-    pub fn set_token(&self, token: Option<Arc<Secret>>) {
-        self.token
-            .store(token.map(|token| Arc::new(TokenHolder(token))));
+    /// Who may ask.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     fn is_ready(&self) -> bool {
         self.is_ready.load(Ordering::Relaxed)
-    }
-
-    fn has_token(&self) -> bool {
-        self.token.load().is_some()
     }
 
     fn store(&self) -> Result<&Store, Problem> {
@@ -186,14 +169,13 @@ pub async fn serve(listener: AdminListener, state: Arc<AdminState>, stop: Cancel
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     let router = api::router(Arc::clone(&state));
-    let is_private = listener.is_private();
     loop {
-        let stream = tokio::select! {
+        let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            stream = listener.accept() => stream,
+            accepted = listener.accept() => accepted,
         };
         while connections.try_join_next().is_some() {}
-        let Ok(stream) = stream else {
+        let Ok((stream, origin)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
@@ -202,7 +184,7 @@ pub async fn serve(listener: AdminListener, state: Arc<AdminState>, stop: Cancel
             let visit = Visit {
                 patience: Arc::new(Patience::new(CONNECTION_TIMEOUT)),
                 stop: stop.clone(),
-                is_private,
+                origin,
             };
             let patience = Arc::clone(&visit.patience);
             let (state, router) = (Arc::clone(&state), router.clone());
@@ -251,7 +233,7 @@ async fn answer(
     let mut answer = if is_ours && request.uri().path().starts_with(api::PREFIX) {
         api::answer(router, request, &state, visit).await
     } else {
-        route(&request, is_ours, state).await
+        route(&request, is_ours, state, visit.origin).await
     };
     let headers = answer.headers_mut();
     let fixed: [(HeaderName, &str); 2] = [
@@ -264,7 +246,12 @@ async fn answer(
     answer
 }
 
-async fn route(request: &Request<Incoming>, is_ours: bool, state: Arc<AdminState>) -> Answer {
+async fn route(
+    request: &Request<Incoming>,
+    is_ours: bool,
+    state: Arc<AdminState>,
+    origin: Origin,
+) -> Answer {
     if !is_ours {
         return refusal(StatusCode::MISDIRECTED_REQUEST);
     }
@@ -279,20 +266,17 @@ async fn route(request: &Request<Incoming>, is_ours: bool, state: Arc<AdminState
         return answer;
     }
     match path {
-        "/metrics" => metrics(request.headers(), state).await,
+        "/metrics" => metrics(request.headers(), state, origin).await,
         "/readyz" if !state.is_ready() => refusal(StatusCode::SERVICE_UNAVAILABLE),
         _ => text("text/plain; charset=utf-8", "ok\n".to_owned()),
     }
 }
 
-async fn metrics(headers: &HeaderMap, state: Arc<AdminState>) -> Answer {
-    if !is_token_right(headers, &state) {
-        let mut answer = refusal(StatusCode::UNAUTHORIZED);
-        let scheme = HeaderValue::from_static("Bearer");
-        answer
-            .headers_mut()
-            .insert(header::WWW_AUTHENTICATE, scheme);
-        return answer;
+async fn metrics(headers: &HeaderMap, state: Arc<AdminState>, origin: Origin) -> Answer {
+    match state.access.identify(api::bearer(headers), origin) {
+        // Numbers only, which whoever may connect may see where nothing else was asked for.
+        Ok(_) | Err(Refused::Open) => {}
+        Err(refused) => return api::stream(Problem::from(refused).into_response()),
     }
     // Many routes make a long text, and `/proc` is read: not on a thread that serves requests.
     let text_of = tokio::task::spawn_blocking(move || state.recorder.metrics_text());
@@ -300,22 +284,6 @@ async fn metrics(headers: &HeaderMap, state: Arc<AdminState>) -> Answer {
         Ok(metrics) => text(OPEN_METRICS, metrics),
         Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR),
     }
-}
-
-fn is_token_right(headers: &HeaderMap, state: &AdminState) -> bool {
-    let token = state.token.load();
-    let Some(holder) = token.as_deref() else {
-        return true;
-    };
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return false;
-    };
-    let (scheme, given) = value
-        .as_bytes()
-        .split_at_checked(b"Bearer ".len())
-        .unwrap_or_default();
-    scheme.eq_ignore_ascii_case(b"Bearer ") && holder.0.is_equal(given)
 }
 
 /// Whether exactly one `Host` says loopback or an address. Names of others are what DNS rebinding needs.

@@ -1,9 +1,12 @@
 //! Refusals of the admin API: problem documents with a `detail` that tells the operator what to do. Unlike those that a
 //! stranger gets they may speak about the inside.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
+use crate::admin::access::Refused;
 use crate::admin::wire::ProblemDocument;
 use crate::model::error::chain;
 use crate::net::problem;
@@ -14,12 +17,17 @@ use crate::store::StoreError;
 pub(super) struct Problem {
     status: StatusCode,
     detail: String,
+    retry_after: Option<Duration>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        Self { status, detail }
+        Self {
+            status,
+            detail,
+            retry_after: None,
+        }
     }
 
     /// The request cannot be understood.
@@ -55,6 +63,29 @@ impl From<StoreError> for Problem {
     }
 }
 
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Open => Self::new(
+                StatusCode::FORBIDDEN,
+                "every user of this machine can connect to this address, so the API needs a token: set `token` in \
+                 `[admin]`, or let `[admin]` listen on a Unix socket, which is for its owner only",
+            ),
+            Refused::Missing | Refused::Unknown => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "send a token of `[admin]` as `Authorization: Bearer TOKEN`",
+            ),
+            Refused::TooMany(wait) => Self {
+                retry_after: Some(wait),
+                ..Self::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "wrong tokens came from this address again and again: wait before the next one",
+                )
+            },
+        }
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let document = ProblemDocument {
@@ -69,6 +100,11 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
             headers.insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        if let Some(wait) = self.retry_after {
+            // Rounded up: whoever comes a moment early waits once more.
+            let seconds = wait.as_secs().saturating_add(1);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         answer
     }

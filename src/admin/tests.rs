@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tracing::Level;
 
 use super::*;
-use crate::config::model::AdminListen;
+use crate::config::model::{AdminListen, Role};
 use crate::record::line::Encoding;
 use crate::record::log::Logger;
 
@@ -25,9 +25,10 @@ struct Door {
 fn open(listen: &AdminListen, token: Option<&str>) -> Door {
     let writer = Box::new(std::io::sink());
     let logger = Logger::to_writer(Encoding::Json, Level::INFO, writer).unwrap();
-    let token = token.map(|token| Arc::new(Secret::new(token.as_bytes().to_vec())));
+    let tokens = token.map(|token| access::token("admin", Role::Operator, token));
+    let tokens: Vec<_> = tokens.into_iter().collect();
     let recorder = Recorder::new(logger, true);
-    let state = AdminState::new(recorder, token, Controls::without_store());
+    let state = AdminState::new(recorder, &tokens, Controls::without_store());
     let listener = AdminListener::bind(listen).unwrap();
     let stop = CancellationToken::new();
     Door {
@@ -151,7 +152,7 @@ async fn metrics_need_the_token_where_there_is_one() {
         );
     }
     assert_eq!(status(&door.ask("/healthz", "").await), "200");
-    door.state.set_token(None);
+    door.state.access().set(&[]);
     assert_eq!(status(&door.ask("/metrics", "").await), "200");
 }
 

@@ -33,7 +33,7 @@ use crate::app::keeping::Keeping;
 use crate::app::ranges::Refresher;
 use crate::app::state::{Shared, State};
 use crate::config::Loaded;
-use crate::config::model::{AdminListen, Config};
+use crate::config::model::{AdminListen, AdminToken, Config};
 use crate::deliver::PlanError;
 use crate::document::report::Report;
 use crate::edge::settings::Settings;
@@ -208,7 +208,7 @@ impl App {
         let (state, config) = begun.map_err(|_| StartError::Panicked)?;
         let state = state?;
         let refresher = Refresher::new(&config, &state);
-        let token = config.admin.as_ref().and_then(|admin| admin.token.clone());
+        let tokens = admin_tokens(&config);
         let shutdown_timeout = Mutex::new(config.server.shutdown_timeout);
         let fixed = Fixed::of(&config);
         let destinations = match &keeping {
@@ -229,7 +229,7 @@ impl App {
             generation: Arc::new(ArcSwap::from_pointee(generation)),
             pipeline: Pipeline::new(Arc::clone(&recorder), seed(), kept),
             keeping,
-            admin: AdminState::new(Arc::clone(&recorder), token, controls.clone()),
+            admin: AdminState::new(Arc::clone(&recorder), &tokens, controls.clone()),
             recorder,
             logger,
             client,
@@ -409,6 +409,11 @@ fn admin_listen(config: &Config) -> Option<AdminListen> {
         None if config.store.is_some() => admin::default_listen(systemd::runtime_dir().as_deref()),
         None => None,
     }
+}
+
+fn admin_tokens(config: &Config) -> Vec<AdminToken> {
+    let admin = config.admin.as_ref();
+    admin.map_or_else(Vec::new, |admin| admin.tokens.clone())
 }
 
 fn open_listeners(

@@ -11,7 +11,7 @@ use tracing::Level;
 use crate::app::generation::Destinations;
 use crate::app::keeping::Keeping;
 use crate::app::ranges::Refresher;
-use crate::app::{App, Fixed, StartError, generation};
+use crate::app::{App, Fixed, StartError, admin_tokens, generation};
 use crate::config::model::Mode;
 use crate::config::{self, Loaded};
 use crate::document::report::{Report, Style};
@@ -73,7 +73,7 @@ impl App {
         }
         let shutdown_timeout = config.server.shutdown_timeout;
         let (level, accepted) = (config.log.level, config.log.accepted);
-        let token = config.admin.as_ref().and_then(|admin| admin.token.clone());
+        let tokens = admin_tokens(&config);
 
         let destinations = match &self.keeping {
             Some(keeping) => keeping.destinations(&config).await,
@@ -117,7 +117,7 @@ impl App {
             keeping.deliverer.follow(plans).await;
         }
         self.recorder.set_log(level, accepted);
-        self.admin.set_token(token);
+        self.admin.access().set(&tokens);
         let mut timeout = self.shutdown_timeout.lock();
         **timeout.as_mut().unwrap_or_else(|poison| poison.get_mut()) = shutdown_timeout;
         Ok(routes)

@@ -80,6 +80,22 @@ impl ConfigFile {
         }
     }
 
+    /// The token for the admin listener: the one of `[admin]`, else the first that is an operator's.
+    pub(super) fn admin_token(&self) -> Result<Option<Secret>, Failure> {
+        if let Some(token) = self.secrets("admin", "token")?.into_iter().next() {
+            return Ok(Some(token));
+        }
+        let tokens = self.value("admin", "tokens").and_then(Value::as_array);
+        let word = |token: &&Value| token.get("role").and_then(Value::as_str) == Some("operator");
+        let operators = tokens.and_then(|tokens| tokens.iter().find(word));
+        let token = operators.and_then(|operator| operator.get("token"));
+        let read = token.map(|token| self.secret(token)).transpose();
+        read.map_err(|failure| {
+            let path = self.path.display();
+            failure.doing(&format!("reading `[[admin.tokens]]` in `{path}`"))
+        })
+    }
+
     fn secret(&self, value: &Value) -> Result<Secret, Failure> {
         if let Some(text) = value.as_str() {
             return Ok(Secret::new(text.as_bytes().to_vec()));

@@ -62,7 +62,7 @@ impl Door {
         let Some(config) = config else {
             return Ok(None);
         };
-        Ok(config.secrets("admin", "token")?.into_iter().next())
+        config.admin_token()
     }
 }
 
@@ -102,6 +102,11 @@ mod tests {
             listener(&config).unwrap().to_string(),
             "http://127.0.0.1:9180"
         );
+        let text = "[[admin.tokens]]\nrole = \"viewer\"\ntoken = \"look\"\n[[admin.tokens]]\nrole = \"operator\"\n\
+            token = \"act\"\n";
+        std::fs::write(&path, text).unwrap();
+        let token = ConfigFile::load(&path).unwrap().admin_token();
+        assert_eq!(token.unwrap().unwrap().expose(), b"act");
         std::fs::write(&path, "[store]\nurl = \"sqlite:x\"\n").unwrap();
         let config = ConfigFile::load(&path).unwrap();
         assert_eq!(listener(&config).unwrap().to_string(), DEFAULT);

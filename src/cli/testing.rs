@@ -1,15 +1,13 @@
 //! What the tests of commands over the inbox share: rows, and text without what differs from run to run.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
 use crate::admin::wire::{Counts, Delivery, Moment, State};
-use crate::admin::{AdminListener, AdminState, Controls, serve};
-use crate::config::model::AdminListen;
-use crate::model::secret::Secret;
+use crate::admin::{AdminListener, AdminState, Controls, access, serve};
+use crate::config::model::{AdminListen, Role};
 use crate::record::Recorder;
 use crate::record::line::Encoding;
 use crate::record::log::Logger;
@@ -83,8 +81,9 @@ pub(super) fn open(
 ) -> (PathBuf, CancellationToken) {
     let writer = Box::new(std::io::sink());
     let logger = Logger::to_writer(Encoding::Json, Level::INFO, writer).unwrap();
-    let token = token.map(|token| Arc::new(Secret::new(token.as_bytes().to_vec())));
-    let state = AdminState::new(Recorder::new(logger, true), token, controls);
+    let tokens = token.map(|token| access::token("admin", Role::Operator, token));
+    let tokens: Vec<_> = tokens.into_iter().collect();
+    let state = AdminState::new(Recorder::new(logger, true), &tokens, controls);
     let socket = folder.join("admin.sock");
     let listener = AdminListener::bind(&AdminListen::Unix(socket.clone())).unwrap();
     let stop = CancellationToken::new();

@@ -4,12 +4,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::Context;
-use crate::config::model::{Admin, AdminListen};
+use crate::config::model::{Admin, AdminListen, AdminToken, Role};
 use crate::config::secrets;
 use crate::document::Span;
 use crate::document::key::{Key, Kind, Section};
 use crate::document::table::{Fault, Table, Value};
 use crate::document::value;
+
+/// What the audit log calls the `token` of `[admin]` itself.
+const SINGLE: &str = "admin";
+
+const MAX_NAME: usize = 64;
+
+const ROLES: [(&str, Role); 2] = [("viewer", Role::Viewer), ("operator", Role::Operator)];
 
 /// `[admin]` with the place that later checks point at.
 pub(super) struct ReadAdmin {
@@ -20,9 +27,7 @@ pub(super) struct ReadAdmin {
 /// Reads the section; none where it is wrong.
 pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<ReadAdmin> {
     let listen = table.require(&LISTEN, |value| listen(value, context));
-    let token = table
-        .value(&TOKEN)
-        .and_then(|value| secrets::read_token(&value, context));
+    let tokens = tokens(&mut table, context);
     table.refuse("tls", |_| {
         Fault::new(
             "`[admin.tls]` is not supported by this version",
@@ -34,10 +39,66 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<ReadAdmin>
     Some(ReadAdmin {
         admin: Admin {
             listen: listen.value,
-            token: token.map(Arc::new),
+            tokens,
         },
         listen_span: listen.span,
     })
+}
+
+/// `token`, and each of `[[admin.tokens]]`.
+fn tokens(table: &mut Table<'_>, context: &Context) -> Vec<AdminToken> {
+    let mut tokens = Vec::new();
+    let single = table.value(&TOKEN);
+    if let Some(secret) = single.and_then(|value| secrets::read_token(&value, context)) {
+        tokens.push(AdminToken {
+            name: SINGLE.into(),
+            role: Role::Operator,
+            secret: Arc::new(secret),
+        });
+    }
+    for mut entry in table.tables(&TOKENS) {
+        let name = entry.require(&NAME, token_name);
+        let role = entry.require(&ROLE, |value| value::choice(value, &ROLES));
+        let secret = entry.value(&TOKEN);
+        if secret.is_none() {
+            entry.missing(&TOKEN);
+        }
+        let secret = secret.and_then(|value| secrets::read_token(&value, context));
+        entry.deny_unknown();
+        let (Some(name), Some(role), Some(secret)) = (name, role, secret) else {
+            continue;
+        };
+        let others = tokens.iter();
+        let mut others = others.filter(|other: &&AdminToken| *other.name == *name.value);
+        if others.next().is_some() {
+            let fault = format!("there is another token of the name `{}`", name.value);
+            entry.error(name.span, Fault::new(fault, "give each a name of its own"));
+        }
+        let is_twice = |other: &AdminToken| other.secret.is_equal(secret.expose());
+        if tokens.iter().any(is_twice) {
+            let fault = "two names have this token, so nobody could tell them apart";
+            let help = "give each a token of its own";
+            entry.error(entry.span(), Fault::new(fault, help));
+        }
+        tokens.push(AdminToken {
+            name: name.value.into(),
+            role: role.value,
+            secret: Arc::new(secret),
+        });
+    }
+    tokens
+}
+
+fn token_name(value: &Value<'_>) -> Result<String, Fault> {
+    let name = value::text(value)?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte);
+    if name.len() <= MAX_NAME && name.bytes().all(is_plain) {
+        return Ok(name);
+    }
+    Err(Fault::new(
+        "this cannot be the name of a token",
+        format!("letters, digits and `-_.@`, at most {MAX_NAME} of them"),
+    ))
 }
 
 fn listen(value: &Value<'_>, context: &Context) -> Result<AdminListen, Fault> {
@@ -67,8 +128,17 @@ fn listen(value: &Value<'_>, context: &Context) -> Result<AdminListen, Fault> {
 pub(super) static SECTION: Section = Section {
     path: "admin",
     doc: "Metrics, health, and the API of the inbox, for operators. Without this section there is no admin listener, but for a Unix socket in the service's runtime folder where there is a `[store]`.",
-    keys: &[&LISTEN, &TOKEN],
+    keys: &[&LISTEN, &TOKEN, &TOKENS],
     required: &["listen"],
+    one_of: &[],
+};
+
+/// `[[admin.tokens]]`.
+pub(super) static TOKENS_SECTION: Section = Section {
+    path: "admin.tokens",
+    doc: "Tokens by name, so that the audit log says who did what, and so that some may only look.",
+    keys: &[&NAME, &ROLE, &TOKEN],
+    required: &["name", "role", "token"],
     one_of: &[],
 };
 
@@ -85,5 +155,29 @@ static TOKEN: Key = Key {
     kind: Kind::Either(&Kind::Text, &Kind::Table(&secrets::SECTION)),
     default: None,
     example: "{ credential = \"admin-token\" }",
-    doc: "Where set, `/metrics` and the API want it as `Authorization: Bearer TOKEN`. Over TCP the API answers nobody without it, since every user of the machine can connect.",
+    doc: "What `/metrics` and the API want as `Authorization: Bearer TOKEN`; the one of `[admin]` itself is an operator's. Over TCP the API answers nobody where there is none, since every user of the machine can connect.",
+};
+
+static TOKENS: Key = Key {
+    name: "tokens",
+    kind: Kind::Tables(&TOKENS_SECTION),
+    default: None,
+    example: "[{ name = \"ann\", role = \"operator\", token = { credential = \"admin-ann\" } }]",
+    doc: "More tokens, each with a name and a role.",
+};
+
+static NAME: Key = Key {
+    name: "name",
+    kind: Kind::Text,
+    default: None,
+    example: "\"ann\"",
+    doc: "Who has it, as the audit log says it.",
+};
+
+static ROLE: Key = Key {
+    name: "role",
+    kind: Kind::Choice(&["viewer", "operator"]),
+    default: None,
+    example: "\"viewer\"",
+    doc: "A `viewer` sees all there is but the audit log, payloads included, and changes nothing; an `operator` may do everything.",
 };

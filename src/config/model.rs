@@ -120,8 +120,39 @@ pub enum TlsVersion {
 pub struct Admin {
     /// `listen`: an address or `unix:/path`.
     pub listen: AdminListen,
-    /// Needed as `Authorization: Bearer TOKEN` for `/metrics`, where set.
-    pub token: Option<Arc<Secret>>,
+    /// `token` and `[[admin.tokens]]`: one of them is needed as `Authorization: Bearer TOKEN`, where there is any.
+    pub tokens: Vec<AdminToken>,
+}
+
+/// Who may use the admin listener.
+#[derive(Clone)]
+pub struct AdminToken {
+    /// What the audit log calls it.
+    pub name: Arc<str>,
+    /// What it may do.
+    pub role: Role,
+    /// What is shown.
+    pub secret: Arc<Secret>,
+}
+
+/// `role` of a token.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Role {
+    /// Looks.
+    Viewer,
+    /// Looks and acts.
+    Operator,
+}
+
+impl Role {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+        }
+    }
 }
 
 /// Where the admin listener listens.

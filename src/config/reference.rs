@@ -22,11 +22,12 @@ static ROOT: Section = Section {
 };
 
 /// The sections of the reference, in its order.
-static SECTIONS: [&Section; 16] = [
+static SECTIONS: [&Section; 17] = [
     &server::SECTION,
     &tls::SECTION,
     &tls::CERTIFICATE_SECTION,
     &admin::SECTION,
+    &admin::TOKENS_SECTION,
     &store::SECTION,
     &store::RETENTION_SECTION,
     &log::SECTION,
@@ -174,7 +175,7 @@ pub fn markdown() -> String {
     let mut out = String::new();
     for section in SECTIONS {
         let header = match section.path {
-            "tls.certificates" => "[[tls.certificates]]".to_owned(),
+            "tls.certificates" | "admin.tokens" => format!("[[{}]]", section.path),
             path => format!("[{path}]"),
         };
         let _ = writeln!(out, "### `{header}`\n\n{}\n", section.doc);
@@ -461,6 +462,10 @@ mod tests {
             "routes.NAME.scheme" => format!("{own}{hmac}"),
             "tls.certificates" => {
                 format!("{route}[[tls.certificates]]\ncert = \"a\"\nkey = \"b\"\n")
+            }
+            "admin.tokens" => {
+                let entry = "name = \"a\"\nrole = \"viewer\"\ntoken = \"correct-horse\"\n";
+                format!("{route}[admin]\nlisten = \"127.0.0.1:9180\"\n[[admin.tokens]]\n{entry}")
             }
             "routes.NAME.destinations.NAME" => {
                 let queue = route.replace("upstream = ", "mode = \"queue\"\nupstream = ");

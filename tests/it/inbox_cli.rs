@@ -179,7 +179,7 @@ impl Inbox {
         };
         let writer = Box::new(std::io::sink());
         let logger = Logger::to_writer(Encoding::Json, tracing::Level::INFO, writer).unwrap();
-        let state = AdminState::new(Recorder::new(logger, true), None, controls.clone());
+        let state = AdminState::new(Recorder::new(logger, true), &[], controls.clone());
         let socket = folder.path().join("admin.sock");
         let listener = AdminListener::bind(&AdminListen::Unix(socket.clone())).unwrap();
         let stop = CancellationToken::new();

@@ -12,6 +12,7 @@
 
 mod harness;
 
+mod admin;
 mod challenge;
 mod cli;
 mod config;

@@ -1,0 +1,154 @@
+//! The admin listener of the real program: who may ask for what, and what a page of a stranger cannot do.
+
+use serde_json::{Value, json};
+
+use crate::harness::app::{App, ok};
+use crate::harness::client::{Client, Reply};
+use crate::harness::gate::Gate;
+use crate::harness::sender::{Hook, Provider};
+
+const ADMIN: &str = "zQ4v9Jm2Lr7Xw1Bt";
+const ANN: &str = "b7Hc2Vt9Ks4Yd8Nf";
+const BOARD: &str = "m3Gx6Pq1Wz5Ju0Ra";
+
+/// `[admin]` with three tokens: two operators, `admin` and `ann`, and the viewer `board`.
+fn tokens() -> String {
+    format!(
+        "[admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"{ADMIN}\"\n\
+         [[admin.tokens]]\nname = \"ann\"\nrole = \"operator\"\ntoken = \"{ANN}\"\n\
+         [[admin.tokens]]\nname = \"board\"\nrole = \"viewer\"\ntoken = \"{BOARD}\"\n"
+    )
+}
+
+/// A gate with the three tokens, a store, and a queue route `hook` for the app.
+fn config(app: &App) -> String {
+    let route = Provider::Github.route("hook", &app.url("/in"), "mode = \"queue\"\n");
+    format!(
+        "{}[store]\nurl = \"sqlite:hookgate.db\"\nmin_free = \"1MiB\"\n{route}",
+        tokens()
+    )
+}
+
+fn with_token(hook: Hook, token: Option<&str>) -> Hook {
+    match token {
+        Some(token) => hook.with("Authorization", &format!("Bearer {token}")),
+        None => hook,
+    }
+}
+
+async fn send(gate: &Gate, hook: &Hook) -> Reply {
+    Client::new(gate.admin_address(), None).send(hook).await
+}
+
+async fn get(gate: &Gate, token: Option<&str>, path: &str) -> Reply {
+    send(gate, &with_token(Hook::bare("GET", path, b""), token)).await
+}
+
+async fn post(gate: &Gate, token: Option<&str>, path: &str, body: &Value) -> Reply {
+    let hook = Hook::bare("POST", path, body.to_string().as_bytes());
+    let hook = hook.with("Content-Type", "application/json");
+    send(gate, &with_token(hook, token)).await
+}
+
+fn document(reply: &Reply) -> Value {
+    serde_json::from_slice(&reply.body).unwrap_or_else(|err| panic!("{err}: {}", reply.text()))
+}
+
+/// Fails when a viewer can change something, or when a token opens more than its role.
+#[tokio::test]
+async fn a_viewer_looks_and_an_operator_acts() {
+    let app = App::start(ok());
+    let gate = Gate::start(&config(&app)).await;
+    let pause = "/api/v1/routes/hook/pause";
+    let all = json!({ "all": true });
+    for (token, looks, acts) in [
+        (Some(ADMIN), 200, 200),
+        (Some(ANN), 200, 200),
+        (Some(BOARD), 200, 403),
+        (Some("wrong-wrong-wrong"), 401, 401),
+        (None, 401, 401),
+    ] {
+        for path in ["/api/v1/events", "/api/v1/status", "/metrics"] {
+            let reply = get(&gate, token, path).await;
+            assert_eq!(reply.status, looks, "{token:?} {path}");
+        }
+        let reply = post(&gate, token, pause, &Value::Null).await;
+        assert_eq!(reply.status, acts, "{token:?} {}", reply.text());
+        let reply = post(&gate, token, "/api/v1/deliveries/cancel", &all).await;
+        assert_eq!(reply.status, acts, "{token:?} {}", reply.text());
+        if acts != 200 {
+            let kind = reply.header("content-type").unwrap();
+            assert_eq!(kind, "application/problem+json");
+            assert_eq!(document(&reply)["status"], acts);
+        }
+    }
+}
+
+/// Fails when tokens can be guessed at any pace, or when the answer tells a right one while others are refused.
+#[tokio::test]
+async fn guesses_are_slowed_down() {
+    let app = App::start(ok());
+    let gate = Gate::start(&config(&app)).await;
+    let mut refused = 0;
+    for number in 0..30 {
+        let guess = format!("guess-number-{number}");
+        let reply = get(&gate, Some(&guess), "/api/v1/status").await;
+        if reply.status == 429 {
+            let wait: u64 = reply.header("retry-after").unwrap().parse().unwrap();
+            assert!((1..=11).contains(&wait), "{wait}");
+            refused += 1;
+        } else {
+            assert_eq!((reply.status, refused), (401, 0));
+        }
+    }
+    assert_eq!(refused, 20);
+    assert_eq!(get(&gate, Some(ADMIN), "/api/v1/status").await.status, 429);
+    assert_eq!(get(&gate, Some(ADMIN), "/metrics").await.status, 429);
+    let elsewhere = Client::new(gate.admin_address(), None).from_ip("127.0.0.9");
+    let hook = with_token(Hook::bare("GET", "/api/v1/status", b""), Some(ADMIN));
+    assert_eq!(elsewhere.send(&hook).await.status, 200);
+}
+
+/// Fails when a reload does not change who may ask.
+#[tokio::test]
+async fn a_reload_takes_other_tokens() {
+    let app = App::start(ok());
+    let text = config(&app);
+    let gate = Gate::start(&text).await;
+    assert_eq!(get(&gate, Some(BOARD), "/api/v1/status").await.status, 200);
+    let other = text.replace(BOARD, "w8Tn5Lb3Qy7Me2Xc");
+    assert!(gate.reload(&other).await);
+    assert_eq!(get(&gate, Some(BOARD), "/api/v1/status").await.status, 401);
+    let reply = get(&gate, Some("w8Tn5Lb3Qy7Me2Xc"), "/api/v1/status").await;
+    assert_eq!(reply.status, 200);
+}
+
+/// Fails when a page that a browser shows can reach the listener by a name of its own, or change something from its origin.
+#[tokio::test]
+async fn pages_of_strangers_get_nowhere() {
+    let app = App::start(ok());
+    let gate = Gate::start(&config(&app)).await;
+    let path = "/api/v1/routes/hook/pause";
+    let asked = |hook: Hook| with_token(hook, Some(ADMIN));
+    for host in [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "hooks.example.com",
+    ] {
+        let look = Hook::bare("GET", "/api/v1/events", b"").at_host(host);
+        assert_eq!(send(&gate, &asked(look)).await.status, 421, "{host}");
+    }
+    for (name, value) in [
+        ("Origin", "https://evil.example"),
+        ("Origin", "null"),
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Site", "same-site"),
+    ] {
+        let change = Hook::bare("POST", path, b"").with(name, value);
+        let reply = send(&gate, &asked(change)).await;
+        assert_eq!(reply.status, 403, "{name}: {value}");
+        assert!(reply.header("access-control-allow-origin").is_none());
+    }
+    let reply = get(&gate, Some(ADMIN), "/api/v1/destinations").await;
+    assert_eq!(document(&reply)["destinations"][0]["route_paused"], false);
+}
