@@ -1,5 +1,6 @@
 //! HTTP helpers that both directions share: the answer's body, problem documents, header rules, reading a body, the
-//! outgoing client, what apps are told, fetching what providers publish, and addresses that are none on the internet.
+//! outgoing client, what apps are told, fetching what providers publish, requests as files, and addresses that are none
+//! on the internet.
 
 pub mod answer;
 pub mod client;
@@ -11,6 +12,7 @@ pub mod outlive;
 pub mod problem;
 pub mod read_body;
 pub mod remote_url;
+pub mod request_file;
 pub mod sound;
 pub mod special;
 pub mod target_path;
