@@ -198,6 +198,7 @@ impl App {
         let sockets = local::bind(&config)?;
 
         let recorder = Recorder::new(Arc::clone(&logger), config.log.accepted);
+        recorder.set_kept(config.server.keep_verdicts);
         let client = Client::new();
         let state_dir = config.server.state_dir.clone();
         let keeping = Keeping::open(&config, &client, &recorder).await?;

@@ -72,6 +72,7 @@ impl App {
             self.tell(Level::WARN, message, |_| {});
         }
         let shutdown_timeout = config.server.shutdown_timeout;
+        let kept = config.server.keep_verdicts;
         let (level, accepted) = (config.log.level, config.log.accepted);
         let tokens = admin_tokens(&config);
 
@@ -105,6 +106,7 @@ impl App {
             let generation = generation.map_err(ReloadError::Build)?;
             let routes = generation.routes.len();
             // From here on nothing can fail.
+            self.recorder.set_kept(kept);
             *state = next;
             drop(state);
             self.refresher.follow(plan);

@@ -73,6 +73,8 @@ pub struct Server {
     pub refresh_ranges: Option<Duration>,
     /// Where what is learnt while running is kept; none: where systemd or the system says.
     pub state_dir: Option<PathBuf>,
+    /// How many verdicts are held in memory, of each kind; 0: none.
+    pub keep_verdicts: usize,
 }
 
 /// `proxy_protocol`.

@@ -99,6 +99,7 @@ fn kind_schema(kind: &Kind, definitions: &mut Map<String, Json>) -> Json {
         }
         Kind::Choice(choices) => json!({ "enum": choices }),
         Kind::Count => json!({ "type": "integer", "minimum": 1 }),
+        Kind::Amount => json!({ "type": "integer", "minimum": 0 }),
         Kind::Number => json!({ "type": "number" }),
         Kind::Duration => json!({ "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$" }),
         Kind::Size => json!({ "anyOf": [

@@ -51,6 +51,8 @@ pub(super) fn read(table: Option<Table<'_>>) -> ReadServer {
     server.health = health.map(|placed| placed.value);
     server.refresh_ranges = table.read(&REFRESH_RANGES, refresh_period).flatten();
     server.state_dir = table.read(&STATE_DIR, absolute_path);
+    let keep_verdicts = table.read(&KEEP_VERDICTS, |value| value::amount(value, MOST_VERDICTS));
+    server.keep_verdicts = keep_verdicts.unwrap_or(server.keep_verdicts);
     table.refuse("keep_rejected", |_| {
         Fault::new(
             "`keep_rejected` is not supported by this version",
@@ -198,6 +200,7 @@ fn defaults() -> Server {
         health: None,
         refresh_ranges: None,
         state_dir: None,
+        keep_verdicts: 1000,
     }
 }
 
@@ -223,6 +226,7 @@ pub(super) static SECTION: Section = Section {
         &HEALTH,
         &REFRESH_RANGES,
         &STATE_DIR,
+        &KEEP_VERDICTS,
     ],
     required: &[],
     one_of: &[],
@@ -375,4 +379,16 @@ static STATE_DIR: Key = Key {
     default: Some("what systemd names in `STATE_DIRECTORY`, else \"/var/lib/hookgate\""),
     example: "\"/var/lib/hookgate\"",
     doc: "The folder for what is learnt while running: refreshed ranges. A change takes a restart.",
+};
+
+// Some 70 MB at the usual 700 bytes each.
+const MOST_VERDICTS: usize = 50_000;
+
+// An hour of an account that sends a quarter of an event a second; 1.4 MB.
+static KEEP_VERDICTS: Key = Key {
+    name: "keep_verdicts",
+    kind: Kind::Amount,
+    default: Some("1000"),
+    example: "1000",
+    doc: "How many of the last verdicts are held in memory for lists, live tails and searches by request id, and as many again about requests that no signature vouches for. 0: none.",
 };

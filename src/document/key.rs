@@ -44,6 +44,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A whole number of at least 1.
     Count,
+    /// A whole number, or 0 for none.
+    Amount,
     /// A number, whole or not.
     Number,
     /// `"5m"`.
@@ -92,6 +94,7 @@ impl Kind {
                 .collect::<Vec<_>>()
                 .join(" or "),
             Self::Count => "count".to_owned(),
+            Self::Amount => "count or `0`".to_owned(),
             Self::Number => "number".to_owned(),
             Self::Duration => "duration".to_owned(),
             Self::Size => "size".to_owned(),

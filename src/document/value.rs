@@ -131,6 +131,20 @@ pub fn size_count(value: &Value<'_>) -> Result<usize, Fault> {
     })
 }
 
+/// A whole number from 0 to a bound.
+pub fn amount(value: &Value<'_>, most: usize) -> Result<usize, Fault> {
+    let DeValue::Integer(number) = value.content() else {
+        return Err(value.unexpected("a whole number", "100"));
+    };
+    match usize::from_str_radix(number.as_str(), number.radix()) {
+        Ok(amount) if amount <= most => Ok(amount),
+        _ => Err(Fault::new(
+            format!("`{number}` is not a number from 0 to {most}"),
+            "`0` is none",
+        )),
+    }
+}
+
 /// A number, whole or not, within its bounds.
 pub fn number(value: &Value<'_>, least: f64, most: f64) -> Result<f64, Fault> {
     let read = match value.content() {

@@ -77,6 +77,7 @@ pub(super) fn server() -> Server {
         health: None,
         refresh_ranges: None,
         state_dir: None,
+        keep_verdicts: 0,
     }
 }
 

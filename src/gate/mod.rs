@@ -161,6 +161,10 @@ impl Gate {
         self.check_source_rate(verdict)?;
 
         verdict.last_check = Check::Material;
+        let failed_in_head = match &from_there {
+            Ok(()) => Check::Material,
+            Err(_) => Check::SourceIp,
+        };
         let mut pending = from_there.and_then(|()| rules.keys.open(head(&parts), &now));
         let head_end = instant();
         verdict.head_time = head_end.saturating_duration_since(now.mono);
@@ -195,6 +199,10 @@ impl Gate {
         verdict.body_bytes = body.len() as u64;
 
         verdict.last_check = Check::Signature;
+        if pending.is_err() {
+            // Monitor mode read on; what it tells is the check that failed.
+            verdict.last_check = failed_in_head;
+        }
         let signed = self.verify(pending, &body).await;
         let request = read_request(parts, body, verdict);
         match signed {

@@ -44,6 +44,19 @@ pub enum Check {
     Commit,
 }
 
+/// What came of one check.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It passed, or had nothing to check on this route.
+    Passed,
+    /// The request was refused here, or would have been.
+    Failed,
+    /// The gate answered here with a 2xx.
+    Answered,
+    /// It did not come to this.
+    NotReached,
+}
+
 /// How the gate ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -102,6 +115,94 @@ pub struct Verdict {
     pub wait_time: Duration,
 }
 
+impl Check {
+    /// Every check, in the order in which they run.
+    pub const ALL: [Self; 14] = [
+        Self::Route,
+        Self::Framing,
+        Self::SourceIp,
+        Self::SourceRate,
+        Self::Material,
+        Self::Body,
+        Self::Signature,
+        Self::Challenge,
+        Self::Identity,
+        Self::Filter,
+        Self::Schema,
+        Self::RouteRate,
+        Self::Dedup,
+        Self::Commit,
+    ];
+
+    /// The word for it in logs and documents.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Route => "route",
+            Self::Framing => "framing",
+            Self::SourceIp => "source-ip",
+            Self::SourceRate => "source-rate",
+            Self::Material => "material",
+            Self::Body => "body",
+            Self::Signature => "signature",
+            Self::Challenge => "challenge",
+            Self::Identity => "identity",
+            Self::Filter => "filter",
+            Self::Schema => "schema",
+            Self::RouteRate => "route-rate",
+            Self::Dedup => "dedup",
+            Self::Commit => "commit",
+        }
+    }
+}
+
+impl Outcome {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Answered => "answered",
+            Self::NotReached => "not-reached",
+        }
+    }
+}
+
+impl Decision {
+    /// Every word of [`Self::word`].
+    pub const WORDS: [&str; 6] = [
+        "accepted",
+        "challenge",
+        "duplicate",
+        "filtered",
+        "refused",
+        "monitored",
+    ];
+
+    /// The word for it in logs, metrics and documents.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Challenge => "challenge",
+            Self::Duplicate => "duplicate",
+            Self::Filtered(_) => "filtered",
+            Self::Refused(_) => "refused",
+            Self::Monitored(_) => "monitored",
+        }
+    }
+
+    /// Why it was refused, or would have been.
+    #[must_use]
+    pub fn reject(&self) -> Option<&Reject> {
+        match self {
+            Self::Refused(reject) | Self::Monitored(reject) => Some(reject),
+            Self::Accepted | Self::Challenge | Self::Duplicate | Self::Filtered(_) => None,
+        }
+    }
+}
+
 impl Verdict {
     /// A verdict on which no check has run yet.
     #[must_use]
@@ -126,5 +227,81 @@ impl Verdict {
             verify_time: Duration::ZERO,
             wait_time: Duration::ZERO,
         }
+    }
+
+    /// What came of each check. Their time is measured by stage: `head_time` is that of the checks up to the material,
+    /// `verify_time` that of the signature and what comes after it.
+    pub fn outcomes(&self) -> impl Iterator<Item = (Check, Outcome)> {
+        Check::ALL
+            .map(|check| (check, self.outcome(check)))
+            .into_iter()
+    }
+
+    /// Whether the request is known to come from somebody who can sign, or who needs not.
+    #[must_use]
+    pub fn is_vouched(&self) -> bool {
+        let is_passed = matches!(
+            self.decision,
+            Decision::Accepted | Decision::Duplicate | Decision::Filtered(_)
+        );
+        is_passed || self.secret.is_some()
+    }
+
+    fn outcome(&self, check: Check) -> Outcome {
+        // A check of a URL that nobody signs comes before material and signature, and instead of them.
+        let is_skipped = self.last_check == Check::Challenge
+            && self.secret.is_none()
+            && (matches!(check, Check::Material | Check::Signature)
+                || (check == Check::Body && self.body_bytes == 0));
+        if is_skipped || check > self.last_check {
+            return Outcome::NotReached;
+        }
+        match &self.decision {
+            _ if check < self.last_check => Outcome::Passed,
+            Decision::Accepted => Outcome::Passed,
+            Decision::Refused(_) | Decision::Monitored(_) => Outcome::Failed,
+            Decision::Challenge | Decision::Duplicate | Decision::Filtered(_) => Outcome::Answered,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    /// Fails when a check that did not run is told as one that passed.
+    #[test]
+    fn what_comes_after_the_last_check_was_not_reached() {
+        let peer: SocketAddr = "192.0.2.1:4711".parse().unwrap();
+        let source = Source {
+            ip: peer.ip(),
+            peer,
+            is_tls: true,
+        };
+        let now = Now::at_unix_seconds(0);
+        let mut verdict = Verdict::new(RequestId::new(0, [0; 10]), source, now);
+        let words = |verdict: &Verdict| -> Vec<_> {
+            verdict.outcomes().map(|(_, outcome)| outcome).collect()
+        };
+        verdict.last_check = Check::Signature;
+        verdict.decision = Decision::Refused(Reject::BadSignature);
+        let told = words(&verdict);
+        assert!(told[..6].iter().all(|outcome| *outcome == Outcome::Passed));
+        assert_eq!(told[6], Outcome::Failed);
+        assert!(
+            told[7..]
+                .iter()
+                .all(|outcome| *outcome == Outcome::NotReached)
+        );
+
+        verdict.last_check = Check::Challenge;
+        verdict.decision = Decision::Challenge;
+        let told = words(&verdict);
+        assert_eq!(told[3], Outcome::Passed);
+        assert_eq!(told[4..7], [Outcome::NotReached; 3]);
+        assert_eq!(told[7], Outcome::Answered);
+        assert!(!verdict.is_vouched());
     }
 }

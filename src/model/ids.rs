@@ -27,6 +27,13 @@ impl RequestId {
         Self(uuid::Uuid::from_bytes(bytes))
     }
 
+    /// The wall clock time from which it was made, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn unix_ms(&self) -> i64 {
+        let [a, b, c, d, e, f, ..] = *self.0.as_bytes();
+        i64::from_be_bytes([0, 0, a, b, c, d, e, f])
+    }
+
     /// Reads the 36 characters of an id; none where it is no id of this form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

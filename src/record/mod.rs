@@ -12,6 +12,7 @@ pub mod line;
 pub mod log;
 mod metrics;
 mod process;
+pub mod recent;
 mod request_line;
 mod security;
 mod tell;
@@ -39,6 +40,7 @@ use crate::ranges::Live;
 use crate::record::counters::RouteCounters;
 use crate::record::deliveries::DestinationCounters;
 use crate::record::log::Logger;
+use crate::record::recent::Recent;
 use crate::record::security::{Kind, Telling, Withheld, Withholder};
 
 /// How often withheld lines are told of.
@@ -69,6 +71,7 @@ pub struct Recorder {
     unrouted: RouteCounters,
     destinations: Mutex<BTreeMap<deliveries::Key, Arc<DestinationCounters>>>,
     withholder: Withholder,
+    recent: Recent,
     sources: Mutex<Vec<Metric>>,
     certificates: Mutex<Option<CertificateSource>>,
     ranges: Mutex<Option<RangeSource>>,
@@ -112,6 +115,7 @@ impl Recorder {
             unrouted: RouteCounters::default(),
             destinations: Mutex::default(),
             withholder: Withholder::new(now.mono),
+            recent: Recent::new(0),
             sources: Mutex::default(),
             certificates: Mutex::default(),
             ranges: Mutex::default(),
@@ -134,10 +138,17 @@ impl Recorder {
     /// Counts one request and writes its line. `route` is none where no route was found.
     pub fn request(&self, route: Option<&RouteCounters>, verdict: &Verdict, exchange: &Exchange) {
         route.unwrap_or(&self.unrouted).add(verdict, exchange);
+        self.recent.keep(verdict, exchange);
         let Some(withheld) = self.is_told(verdict, exchange) else {
             return;
         };
         request_line::write(&self.logger, verdict, exchange, withheld);
+    }
+
+    /// The last verdicts.
+    #[must_use]
+    pub fn recent(&self) -> &Recent {
+        &self.recent
     }
 
     /// A config was loaded and is in use.
@@ -170,6 +181,11 @@ impl Recorder {
     pub fn set_log(&self, level: Level, logs_accepted: bool) {
         self.logger.set_level(level);
         self.logs_accepted.store(logs_accepted, Ordering::Relaxed);
+    }
+
+    /// Keeps so many verdicts in memory from now on.
+    pub fn set_kept(&self, verdicts: usize) {
+        self.recent.set_capacity(verdicts);
     }
 
     /// A panic, as the hook of the process is told of it.

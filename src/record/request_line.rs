@@ -9,7 +9,7 @@ use tracing::Level;
 
 use crate::criteria::schema::Misfit;
 use crate::gate::reject::{Reason, Reject};
-use crate::gate::verdict::{Check, Decision, Verdict};
+use crate::gate::verdict::{Decision, Verdict};
 use crate::record::Exchange;
 use crate::record::line::Line;
 use crate::record::log::Logger;
@@ -41,7 +41,7 @@ pub(super) fn level(verdict: &Verdict, exchange: &Exchange) -> Level {
 pub(super) fn write(logger: &Logger, verdict: &Verdict, exchange: &Exchange, withheld: u64) {
     let now = crate::model::clock::Now::read();
     let level = level(verdict, exchange);
-    let (word, message) = words(&verdict.decision, exchange);
+    let message = message(&verdict.decision, exchange);
     let mut line = logger.line(now, level, target(&verdict.decision), message);
     line.text("request_id", &verdict.request_id);
     if let Some(route) = &verdict.route {
@@ -55,10 +55,10 @@ pub(super) fn write(logger: &Logger, verdict: &Verdict, exchange: &Exchange, wit
     if source.peer.ip().to_canonical() != source.ip {
         line.text("peer", &source.peer.ip());
     }
-    line.text("verdict", &word);
+    line.text("verdict", &verdict.decision.word());
     if let Decision::Refused(reject) | Decision::Monitored(reject) = &verdict.decision {
         line.text("reason", &reject.code());
-        line.text("check", &name(verdict.last_check));
+        line.text("check", &verdict.last_check.name());
         evidence(&mut line, reject);
     }
     if let Decision::Filtered(by) | Decision::Monitored(Reject::Filtered { by }) = &verdict.decision
@@ -185,17 +185,17 @@ fn evidence(line: &mut Line, reject: &Reject) {
     }
 }
 
-/// The verdict in one word, and as a sentence for people.
-fn words(decision: &Decision, exchange: &Exchange) -> (&'static str, &'static str) {
+/// The verdict as a sentence for people.
+fn message(decision: &Decision, exchange: &Exchange) -> &'static str {
     match decision {
-        Decision::Accepted if exchange.is_stored => ("accepted", "event stored"),
-        Decision::Accepted if is_failed(exchange) => ("accepted", "event not taken by the app"),
-        Decision::Accepted => ("accepted", "event forwarded"),
-        Decision::Challenge => ("challenge", "URL check answered"),
-        Decision::Duplicate => ("duplicate", "duplicate answered"),
-        Decision::Filtered(_) => ("filtered", "event filtered"),
-        Decision::Refused(_) => ("refused", "request refused"),
-        Decision::Monitored(_) => ("monitored", "request forwarded though a check failed"),
+        Decision::Accepted if exchange.is_stored => "event stored",
+        Decision::Accepted if is_failed(exchange) => "event not taken by the app",
+        Decision::Accepted => "event forwarded",
+        Decision::Challenge => "URL check answered",
+        Decision::Duplicate => "duplicate answered",
+        Decision::Filtered(_) => "event filtered",
+        Decision::Refused(_) => "request refused",
+        Decision::Monitored(_) => "request forwarded though a check failed",
     }
 }
 
@@ -219,25 +219,6 @@ fn is_failed(exchange: &Exchange) -> bool {
 /// Whether this answer of an app makes the event a taken one.
 fn is_taken(status: StatusCode) -> bool {
     status.is_success()
-}
-
-fn name(check: Check) -> &'static str {
-    match check {
-        Check::Route => "route",
-        Check::Framing => "framing",
-        Check::SourceIp => "source-ip",
-        Check::SourceRate => "source-rate",
-        Check::Material => "material",
-        Check::Body => "body",
-        Check::Signature => "signature",
-        Check::Challenge => "challenge",
-        Check::Identity => "identity",
-        Check::Filter => "filter",
-        Check::Schema => "schema",
-        Check::RouteRate => "route-rate",
-        Check::Dedup => "dedup",
-        Check::Commit => "commit",
-    }
 }
 
 fn micros(time: Duration) -> u64 {
