@@ -14,8 +14,6 @@ use axum::routing::get;
 use bytes::Bytes;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tower_service::Service;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -23,9 +21,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::admin::access::Who;
+use crate::admin::audit::Ended;
+use crate::admin::operations::{Asked, Operations};
 use crate::admin::problem::Problem;
-use crate::admin::{AdminState, Visit, deliveries, destinations, events, replays, status, tail};
-use crate::net::answer::{Answer, AnswerBody};
+use crate::admin::{
+    AdminState, Visit, audit, deliveries, destinations, events, replays, status, tail,
+};
 
 /// Below this everything belongs to the API.
 pub(super) const PREFIX: &str = "/api/";
@@ -56,8 +57,16 @@ impl Modify for Token {
     }
 }
 
-/// All resources.
-pub(super) fn router(state: Arc<AdminState>) -> Router {
+/// The API as one function: for what comes over the admin listener, and for whoever asks on behalf of others.
+#[derive(Clone, Debug)]
+pub struct Api {
+    router: Router,
+    state: Arc<AdminState>,
+    operations: Arc<Operations>,
+}
+
+/// All resources, and what requests for them ask for.
+fn build(state: Arc<AdminState>) -> (Router, Operations) {
     let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(events::list))
         .routes(routes!(tail::tail))
@@ -82,18 +91,21 @@ pub(super) fn router(state: Arc<AdminState>) -> Router {
         .routes(routes!(replays::resume))
         .routes(routes!(status::store))
         .routes(routes!(status::status))
+        .routes(routes!(audit::list))
         .split_for_parts();
+    let operations = Operations::of(&document);
     let document = Bytes::from(document.to_json().unwrap_or_default());
     let document = move || async move {
         let kind = HeaderValue::from_static("application/json");
         ([(header::CONTENT_TYPE, kind)], document)
     };
-    router
+    let router = router
         .route("/api/v1/openapi.json", get(document))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(state)
+        .with_state(state);
+    (router, operations)
 }
 
 async fn unknown() -> Problem {
@@ -107,44 +119,91 @@ async fn wrong_method() -> Problem {
     )
 }
 
-/// Answers a request for the API.
-pub(super) async fn answer(
-    mut router: Router,
-    mut request: Request<Incoming>,
-    state: &AdminState,
+impl Api {
+    /// Of the gate that `state` belongs to.
+    #[must_use]
+    pub fn new(state: Arc<AdminState>) -> Self {
+        let (router, operations) = build(Arc::clone(&state));
+        Self {
+            router,
+            state,
+            operations: Arc::new(operations),
+        }
+    }
+
+    /// Answers a request, or says why it may not be asked.
+    pub async fn answer(&self, request: Request<Body>, visit: Visit) -> Response {
+        let who = match self.state.identify(bearer(request.headers()), visit.origin) {
+            Ok(who) => who,
+            Err(refused) => return Problem::from(refused).into_response(),
+        };
+        let (method, path) = (request.method(), request.uri().path());
+        let asked = self.operations.find(method, path);
+        let asked = asked.filter(|asked| audit::is_kept(method, &asked.operation));
+        let is_change = is_change(method);
+        let (router, state) = (self.router.clone(), Arc::clone(&self.state));
+        let work = act(router, request, state, visit, who, asked);
+        if !is_change {
+            return work.await;
+        }
+        // In a task of its own, so that it is done whole and noted though whoever asked hangs up.
+        let done = tokio::spawn(work).await;
+        done.unwrap_or_else(|_| deliveries::broken().into_response())
+    }
+}
+
+/// Does what is asked, where whoever asks may, and notes what came of it.
+async fn act(
+    router: Router,
+    mut request: Request<Body>,
+    state: Arc<AdminState>,
     visit: Visit,
-) -> Answer {
-    let response = match guard(&request, state, &visit) {
-        Ok(who) => {
+    who: Who,
+    asked: Option<Asked>,
+) -> Response {
+    let remark = Arc::clone(&visit.remark);
+    let response = match permit(&request, &who) {
+        Ok(()) => {
             request.extensions_mut().insert(visit);
-            request.extensions_mut().insert(who);
-            match router.call(request.map(Body::new)).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            }
+            request.extensions_mut().insert(who.clone());
+            call(router, request).await
         }
         Err(problem) => problem.into_response(),
     };
-    stream(response)
+    if let Some(asked) = asked {
+        let ended = Ended {
+            action: asked.operation,
+            target: asked.target,
+            detail: remark.get().cloned(),
+            status: response.status(),
+        };
+        state.audit.note(&who, ended).await;
+    }
+    response
 }
 
-pub(super) fn stream(response: Response) -> Answer {
-    response.map(|body| AnswerBody::Stream(Box::pin(body.map_err(Into::into))))
+async fn call(mut router: Router, request: Request<Body>) -> Response {
+    match router.call(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
 }
 
-/// Who asks, and whether they may.
-fn guard<B>(request: &Request<B>, state: &AdminState, visit: &Visit) -> Result<Who, Problem> {
-    let headers = request.headers();
-    let who = state.access.identify(bearer(headers), visit.origin)?;
-    let is_harmless = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !is_harmless && is_foreign(headers) {
+fn is_change(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Whether this may be asked.
+fn permit<B>(request: &Request<B>, who: &Who) -> Result<(), Problem> {
+    let is_change = is_change(request.method());
+    if is_change && is_foreign(request.headers()) {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "a page of another origin asks for a change",
         ));
     }
-    if !is_harmless {
-        need_operator(&who)?;
+    if is_change {
+        need_operator(who)?;
     }
     // What is claimed to be too large is not waited for.
     let length = request.headers().get(header::CONTENT_LENGTH);
@@ -155,7 +214,7 @@ fn guard<B>(request: &Request<B>, state: &AdminState, visit: &Visit) -> Result<W
             format!("a request has {MAX_BODY} bytes at most"),
         ));
     }
-    Ok(who)
+    Ok(())
 }
 
 /// What a viewer may not do.
@@ -184,7 +243,8 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 /// Whether a browser says that a page of another origin asks. Other programs say neither.
-fn is_foreign(headers: &HeaderMap) -> bool {
+#[must_use]
+pub fn is_foreign(headers: &HeaderMap) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         return !matches!(site.as_bytes(), b"same-origin" | b"none");
     }

@@ -710,6 +710,7 @@ async fn the_document_names_every_resource() {
     listed.sort();
     assert_eq!(ids.len(), listed.len(), "{ids:?}");
     let expected = [
+        "get /audit",
         "get /deliveries",
         "get /deliveries/{id}",
         "get /destinations",

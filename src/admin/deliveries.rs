@@ -201,7 +201,6 @@ async fn change(state: &AdminState, id: &str, action: Action) -> Result<Json<Del
         // It moved on between the look and the change.
         return Err(refused(id, row.state, action));
     }
-    tracing::info!(delivery = %id, action = action.word(), "an operator changed a delivery");
     if action == Action::Retry {
         let destination = store.destination(&row.route, &row.destination).await?;
         (state.controls.wake)(destination);
@@ -233,43 +232,38 @@ fn refused(id: DeliveryId, state: DeliveryState, action: Action) -> Problem {
 }
 
 async fn change_many(
-    state: &Arc<AdminState>,
+    state: &AdminState,
     visit: &Visit,
     many: Many,
     action: Action,
 ) -> Result<Json<Changed>, Problem> {
     let store = state.store()?.clone();
     let search = many.search()?;
-    let slot = state.long_slot()?;
+    let _slot = state.long_slot()?;
     visit.patience.extend(LONG);
+    let wanted = many.words();
     if many.dry_run {
         let (count, is_more) = count(&store, search, action).await?;
+        visit.remark(format!("{wanted}: {count} counted"));
         return Ok(Json(Changed {
             dry_run: true,
             count,
             is_more,
         }));
     }
-    // In a task of its own, so that it is done whole when whoever asked hangs up.
-    let state = Arc::clone(state);
-    let work = async move {
-        let _slot = slot;
-        let selection = Selection {
-            step: action.step(),
-            which: Which::All(search.clone()),
-        };
-        let count = store.change(selection, Now::read().unix_ms).await?;
-        tracing::info!(
-            count,
-            action = action.word(),
-            "an operator changed deliveries"
-        );
-        if action == Action::Retry && count > 0 {
-            wake_all(&state, &store, &search).await?;
-        }
-        Ok::<_, Problem>(count)
+    let selection = Selection {
+        step: action.step(),
+        which: Which::All(search.clone()),
     };
-    let count = tokio::spawn(work).await.map_err(|_| broken())??;
+    let changed = store.change(selection, Now::read().unix_ms).await;
+    visit.remark(match &changed {
+        Ok(count) => format!("{wanted}: {count} changed"),
+        Err(_) => format!("{wanted}: broken off"),
+    });
+    let count = changed?;
+    if action == Action::Retry && count > 0 {
+        wake_all(state, &store, &search).await?;
+    }
     Ok(Json(Changed {
         dry_run: false,
         count,

@@ -109,12 +109,6 @@ async fn set(
     }
     let mut rows = store.destinations().await?;
     rows.retain(|row| row.route == route && name.as_ref().is_none_or(|name| *name == row.name));
-    tracing::info!(
-        route = %route,
-        destination = name.as_ref().map(DestinationName::as_str),
-        is_paused,
-        "an operator paused or resumed"
-    );
     if !is_paused {
         for row in &mut rows {
             if name.is_some() && row.disabled.is_some() {

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, Uri, header};
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 use utoipa::{IntoParams, ToSchema};
 
@@ -54,7 +54,7 @@ pub struct EventFilter {
 }
 
 /// Which deliveries. All that is said has to hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, IntoParams, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct DeliveryFilter {
@@ -158,6 +158,15 @@ impl DeliveryFilter {
 }
 
 impl Many {
+    /// As the audit log has it.
+    pub(super) fn words(&self) -> String {
+        let mut search = serde_json::to_value(&self.search).unwrap_or_default();
+        if let Some(fields) = search.as_object_mut() {
+            fields.retain(|_, value| !value.is_null());
+        }
+        search.to_string()
+    }
+
     /// The search; one that says nothing has to be meant.
     pub(super) fn search(&self) -> Result<DeliverySearch, Problem> {
         if self.search == DeliveryFilter::default() && !self.all {
@@ -281,7 +290,7 @@ pub(super) fn delivery_id(text: &str) -> Result<DeliveryId, Problem> {
     }
 }
 
-fn time(name: &str, text: Option<&str>) -> Result<Option<i64>, Problem> {
+pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<i64>, Problem> {
     let Some(text) = text else { return Ok(None) };
     match parse_time(text, clock::Now::read().unix_ms) {
         Some(time) => Ok(Some(time)),

@@ -9,6 +9,7 @@ pub mod access;
 mod api;
 #[cfg(test)]
 mod api_tests;
+pub mod audit;
 pub mod controls;
 mod deliveries;
 mod destinations;
@@ -16,6 +17,7 @@ mod events;
 mod hide;
 pub mod input;
 mod listener;
+mod operations;
 mod patience;
 mod problem;
 mod replaying;
@@ -28,16 +30,17 @@ pub mod wire;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::Router;
-use axum::response::IntoResponse;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -47,7 +50,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::access::{Access, Origin, Refused};
+use crate::admin::access::{Access, Origin, Refused, Who};
+pub use crate::admin::api::{Api, is_foreign};
+use crate::admin::audit::Audit;
 pub use crate::admin::controls::Controls;
 pub use crate::admin::listener::{AdminError, AdminListener, SocketFile, default_listen};
 use crate::admin::patience::Patience;
@@ -89,6 +94,7 @@ const MAX_LONG: usize = 4;
 pub struct AdminState {
     recorder: Arc<Recorder>,
     access: Access,
+    audit: Audit,
     is_ready: AtomicBool,
     controls: Controls,
     started_ms: i64,
@@ -98,13 +104,22 @@ pub struct AdminState {
 
 /// What a handler may know of the connection that it answers.
 #[derive(Clone, Debug)]
-struct Visit {
+pub struct Visit {
     /// Its deadline.
     patience: Arc<Patience>,
     /// The end of the admin door.
     stop: CancellationToken,
     /// Who is at its other end.
     origin: Origin,
+    /// What the audit log shall say beside what the request itself says.
+    remark: Arc<OnceLock<String>>,
+}
+
+impl Visit {
+    /// Has the audit log say this of the action.
+    fn remark(&self, text: String) {
+        let _ = self.remark.set(text);
+    }
 }
 
 impl AdminState {
@@ -112,6 +127,7 @@ impl AdminState {
     #[must_use]
     pub fn new(recorder: Arc<Recorder>, tokens: &[AdminToken], controls: Controls) -> Arc<Self> {
         Arc::new(Self {
+            audit: Audit::new(Arc::clone(&recorder), controls.store.clone()),
             recorder,
             access: Access::new(tokens),
             is_ready: AtomicBool::new(false),
@@ -131,6 +147,24 @@ impl AdminState {
     #[must_use]
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// Takes in what operators do.
+    #[must_use]
+    pub fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    /// Who shows this token from there; a wrong one is told to the log.
+    ///
+    /// # Errors
+    /// Why they may not ask.
+    pub fn identify(&self, token: Option<&[u8]>, source: Origin) -> Result<Who, Refused> {
+        let identified = self.access.identify(token, source);
+        if identified == Err(Refused::Unknown) {
+            self.recorder.audit_refused(&source.to_string());
+        }
+        identified
     }
 
     fn is_ready(&self) -> bool {
@@ -168,7 +202,7 @@ impl AdminState {
 pub async fn serve(listener: AdminListener, state: Arc<AdminState>, stop: CancellationToken) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
-    let router = api::router(Arc::clone(&state));
+    let api = Api::new(Arc::clone(&state));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -185,13 +219,14 @@ pub async fn serve(listener: AdminListener, state: Arc<AdminState>, stop: Cancel
                 patience: Arc::new(Patience::new(CONNECTION_TIMEOUT)),
                 stop: stop.clone(),
                 origin,
+                remark: Arc::default(),
             };
             let patience = Arc::clone(&visit.patience);
-            let (state, router) = (Arc::clone(&state), router.clone());
+            let (state, api) = (Arc::clone(&state), api.clone());
             connections.spawn(async move {
                 let _slot = slot;
                 tokio::select! {
-                    () = converse(stream, state, router, visit) => {}
+                    () = converse(stream, state, api, visit) => {}
                     () = patience.is_over() => {}
                 }
             });
@@ -206,12 +241,12 @@ pub async fn serve(listener: AdminListener, state: Arc<AdminState>, stop: Cancel
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     state: Arc<AdminState>,
-    router: Router,
+    api: Api,
     visit: Visit,
 ) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let (state, router, visit) = (Arc::clone(&state), router.clone(), visit.clone());
-        async move { Ok::<_, Infallible>(answer(request, state, router, visit).await) }
+        let (state, api, visit) = (Arc::clone(&state), api.clone(), visit.clone());
+        async move { Ok::<_, Infallible>(answer(request, state, api, visit).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -226,12 +261,12 @@ async fn converse(
 async fn answer(
     request: Request<Incoming>,
     state: Arc<AdminState>,
-    router: Router,
+    api: Api,
     visit: Visit,
 ) -> Answer {
     let is_ours = is_host_allowed(request.headers());
     let mut answer = if is_ours && request.uri().path().starts_with(api::PREFIX) {
-        api::answer(router, request, &state, visit).await
+        stream(api.answer(request.map(Body::new), visit).await)
     } else {
         route(&request, is_ours, state, visit.origin).await
     };
@@ -273,10 +308,10 @@ async fn route(
 }
 
 async fn metrics(headers: &HeaderMap, state: Arc<AdminState>, origin: Origin) -> Answer {
-    match state.access.identify(api::bearer(headers), origin) {
+    match state.identify(api::bearer(headers), origin) {
         // Numbers only, which whoever may connect may see where nothing else was asked for.
         Ok(_) | Err(Refused::Open) => {}
-        Err(refused) => return api::stream(Problem::from(refused).into_response()),
+        Err(refused) => return stream(Problem::from(refused).into_response()),
     }
     // Many routes make a long text, and `/proc` is read: not on a thread that serves requests.
     let text_of = tokio::task::spawn_blocking(move || state.recorder.metrics_text());
@@ -301,6 +336,10 @@ fn is_host_allowed(headers: &HeaderMap) -> bool {
         .and_then(|host| host.strip_suffix(']'))
         .unwrap_or(host);
     host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
+}
+
+fn stream(response: Response) -> Answer {
+    response.map(|body| AnswerBody::Stream(Box::pin(body.map_err(Into::into))))
 }
 
 fn refusal(status: StatusCode) -> Answer {

@@ -53,10 +53,12 @@ pub(super) async fn begin(
     let store = state.store()?.clone();
     let search = many.search()?;
     let asked = search::Replay { search };
-    let slot = state.long_slot()?;
+    let _slot = state.long_slot()?;
     visit.patience.extend(deliveries::LONG);
+    let wanted = many.words();
     if many.dry_run {
         let count = store.count_replay(&asked).await?;
+        visit.remark(format!("{wanted}: {count} counted"));
         let answer = ReplayAsked {
             dry_run: true,
             count,
@@ -64,22 +66,9 @@ pub(super) async fn begin(
         };
         return Ok((StatusCode::OK, Json(answer)));
     }
-    let bell = Arc::clone(&state.controls.replays);
-    // In a task of its own, so that it is begun and worked off though whoever asked hangs up.
-    let work = async move {
-        let _slot = slot;
-        let row = store.begin_replay(asked, Now::read().unix_ms).await?;
-        tracing::info!(
-            replay = row.id,
-            total = row.total,
-            "an operator began a replay"
-        );
-        bell.notify_one();
-        Ok::<_, Problem>(row)
-    };
-    let row = tokio::spawn(work)
-        .await
-        .map_err(|_| deliveries::broken())??;
+    let row = store.begin_replay(asked, Now::read().unix_ms).await?;
+    visit.remark(format!("{wanted}: replay {} of {}", row.id, row.total));
+    state.controls.replays.notify_one();
     let answer = ReplayAsked {
         dry_run: false,
         count: row.total,
@@ -148,11 +137,6 @@ async fn set(state: &AdminState, id: &str, is_paused: bool) -> Result<Json<Repla
     }
     let row = state.store()?.pause_replay(id, is_paused).await?;
     let row = row.ok_or_else(|| missing(id))?;
-    tracing::info!(
-        replay = id,
-        is_paused,
-        "an operator paused or resumed a replay"
-    );
     state.controls.replays.notify_one();
     Ok(Json(replay(&row)))
 }

@@ -4,6 +4,7 @@
 //! callbacks of gauges. Nothing here waits: counts are atomics, lines go through a bounded queue. `Recorder` outlives
 //! reloads, so counters go on.
 
+pub mod audit;
 mod connections;
 pub mod counters;
 pub mod deliveries;

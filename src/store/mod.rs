@@ -7,6 +7,7 @@
 //! Nothing is told as done before it is durable. After a failed write nothing is known of the file any more: it is opened
 //! anew and checked before the next group, and whoever waited is told that it failed.
 
+pub mod audit;
 pub mod rows;
 pub mod search;
 mod sqlite;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 use crate::model::delivery::DeliveryId;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::model::secret::Secret;
+use crate::store::audit::{Action, ActionRow, ActionSearch};
 use crate::store::rows::{
     Committed, DestinationId, DestinationRow, Due, Finished, NewEvent, SpentClaim, StoredEvent,
 };
@@ -378,6 +380,26 @@ impl Store {
     /// See [`StoreError`].
     pub async fn stats(&self) -> Result<Stats, StoreError> {
         self.inner.stats().await
+    }
+
+    /// Keeps what an operator did, and gives its number. The oldest go where there are too many.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn note_action(&self, action: Action) -> Result<i64, StoreError> {
+        self.inner.note_action(action).await
+    }
+
+    /// What operators did, newest first. A page holds 1,000 at most.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn actions(
+        &self,
+        search: ActionSearch,
+        page: Page,
+    ) -> Result<Vec<ActionRow>, StoreError> {
+        self.inner.actions(search, page).await
     }
 
     /// Whether a commit would be taken now: false after a failed write until the store was opened anew.

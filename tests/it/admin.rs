@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::app::{App, ok};
 use crate::harness::client::{Client, Reply};
 use crate::harness::gate::Gate;
-use crate::harness::sender::{Hook, Provider};
+use crate::harness::sender::{Hook, Provider, Sender};
 
 const ADMIN: &str = "zQ4v9Jm2Lr7Xw1Bt";
 const ANN: &str = "b7Hc2Vt9Ks4Yd8Nf";
@@ -151,4 +151,109 @@ async fn pages_of_strangers_get_nowhere() {
     }
     let reply = get(&gate, Some(ADMIN), "/api/v1/destinations").await;
     assert_eq!(document(&reply)["destinations"][0]["route_paused"], false);
+}
+
+/// The audit log as operators read it, the newest first.
+async fn actions(gate: &Gate, query: &str) -> Vec<Value> {
+    let reply = get(gate, Some(ADMIN), &format!("/api/v1/audit{query}")).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let actions = document(&reply)["actions"].clone();
+    actions.as_array().unwrap().clone()
+}
+
+/// Fails when somebody acts without a trace, when a refusal leaves none, or when a restart forgets.
+#[tokio::test]
+async fn each_action_is_kept_with_who_did_what() {
+    let app = App::start(ok());
+    let mut gate = Gate::start(&config(&app)).await;
+    let hook = Sender::new(Provider::Github).event("/hook");
+    let uid = gate
+        .send(&hook)
+        .await
+        .header("hookgate-request-id")
+        .unwrap()
+        .to_owned();
+    let body = format!("/api/v1/events/{uid}/body");
+    assert_eq!(get(&gate, Some(BOARD), &body).await.status, 200);
+    let pause = "/api/v1/destinations/hook/upstream/pause";
+    assert_eq!(
+        post(&gate, Some(ANN), pause, &Value::Null).await.status,
+        200
+    );
+    assert_eq!(
+        post(&gate, Some(BOARD), pause, &Value::Null).await.status,
+        403
+    );
+    let missing = "/api/v1/deliveries/99/retry";
+    assert_eq!(
+        post(&gate, Some(ANN), missing, &Value::Null).await.status,
+        404
+    );
+    let many = json!({ "search": { "route": "hook", "state": "dead" } });
+    let reply = post(&gate, Some(ADMIN), "/api/v1/deliveries/discard", &many).await;
+    assert_eq!(reply.status, 200);
+    // Looking at lists is no action.
+    assert_eq!(get(&gate, Some(BOARD), "/api/v1/events").await.status, 200);
+
+    let expected = [
+        ("admin", "discard_deliveries", Value::Null, "done", 200),
+        ("ann", "retry_delivery", "99".into(), "refused", 404),
+        (
+            "board",
+            "pause_destination",
+            "hook/upstream".into(),
+            "refused",
+            403,
+        ),
+        (
+            "ann",
+            "pause_destination",
+            "hook/upstream".into(),
+            "done",
+            200,
+        ),
+        ("board", "show_event_body", uid.into(), "done", 200),
+    ];
+    let found = actions(&gate, "").await;
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (action, (who, name, target, outcome, status)) in found.iter().zip(&expected) {
+        assert_eq!(action["who"], *who, "{action}");
+        assert_eq!(action["action"], *name, "{action}");
+        assert_eq!(action["target"], *target, "{action}");
+        assert_eq!(
+            (&action["outcome"], &action["status"]),
+            (&(*outcome).into(), &(*status).into())
+        );
+        assert_eq!(action["source"], "127.0.0.1", "{action}");
+    }
+    assert_eq!(found[0]["role"], "operator");
+    let detail = found[0]["detail"].as_str().unwrap();
+    assert_eq!(detail, "{\"route\":\"hook\",\"state\":\"dead\"}: 0 changed");
+
+    let line = gate
+        .wait_for_line(&["\"audit\"", "pause_destination", "board"])
+        .await;
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(
+        (&line["target"], &line["outcome"]),
+        (&"audit".into(), &"refused".into())
+    );
+    assert_eq!(line["subject"], "hook/upstream");
+    let wrong = get(&gate, Some("wrong-wrong-wrong"), "/api/v1/events").await;
+    assert_eq!(wrong.status, 401);
+    gate.wait_for_line(&["\"audit\"", "wrong token", "127.0.0.1"])
+        .await;
+
+    assert_eq!(get(&gate, Some(BOARD), "/api/v1/audit").await.status, 403);
+    gate.restart("TERM").await;
+    let kept = actions(&gate, "?who=ann").await;
+    let names: Vec<_> = kept.iter().map(|action| &action["action"]).collect();
+    assert_eq!(names, ["retry_delivery", "pause_destination"]);
+    assert_eq!(
+        actions(&gate, "?action=pause_destination&limit=1")
+            .await
+            .len(),
+        1
+    );
+    assert!(actions(&gate, "?before=1d").await.is_empty());
 }

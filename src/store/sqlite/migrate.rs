@@ -8,7 +8,10 @@ use crate::store::StoreError;
 use crate::store::sqlite::connect::{APPLICATION, open_failed};
 
 /// Each leads from the form before it; the first from an empty file.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_inbox.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../migrations/0001_inbox.sql"),
+    include_str!("../migrations/0002_audit.sql"),
+];
 
 /// The form that this version writes.
 pub(super) const NEWEST: i64 = {

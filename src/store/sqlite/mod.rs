@@ -5,6 +5,7 @@
 //! its path, whoever has it open.
 
 mod affordable;
+mod audit;
 mod begin;
 mod change;
 pub(super) mod check;

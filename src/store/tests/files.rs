@@ -35,7 +35,7 @@ async fn a_newer_form_is_refused_and_left_alone() {
             outcome,
             Err(StoreError::Newer {
                 found: 99,
-                known: 1,
+                known: 2,
                 ..
             })
         )

@@ -1,0 +1,188 @@
+//! The JSON shapes of the admin API, for those who answer and for those who ask (`cli`). The types of `model` and
+//! `store` have none: what stands on a disk or in memory may change without the API changing.
+//!
+//! Fields are only ever added. A time is RFC 3339 in UTC, a state one of the words of the inbox.
+
+mod audit;
+mod deliveries;
+mod destinations;
+mod events;
+mod gate;
+mod replays;
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::ToSchema;
+
+pub use crate::admin::wire::audit::{AuditEntries, AuditEntry};
+pub use crate::admin::wire::deliveries::{Attempt, Changed, Deliveries, Delivery, DeliveryDetail};
+pub use crate::admin::wire::destinations::{Destination, Destinations, Health};
+pub use crate::admin::wire::events::{Body, Event, EventDetail, Events, Header};
+pub use crate::admin::wire::gate::{Status, StoreStats};
+pub use crate::admin::wire::replays::{Replay, ReplayAsked, ReplayState, Replays};
+use crate::model::delivery::{DeliveryState, Step};
+
+/// Bytes as they are; only the document of the API names them.
+#[derive(Debug, ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub struct Raw(());
+
+/// A moment, with milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ToSchema)]
+#[schema(value_type = String, format = DateTime, example = "2026-11-25T08:30:00.000Z")]
+pub struct Moment(pub i64);
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = jiff::Timestamp::from_millisecond(self.0);
+        write!(f, "{:.3}", time.unwrap_or(jiff::Timestamp::UNIX_EPOCH))
+    }
+}
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let time: jiff::Timestamp = text.parse().map_err(serde::de::Error::custom)?;
+        Ok(Self(time.as_millisecond()))
+    }
+}
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words of `DeliveryState`")]
+pub enum State {
+    Pending,
+    InFlight,
+    Waiting,
+    Delivered,
+    Dead,
+    Cancelled,
+}
+
+impl From<DeliveryState> for State {
+    fn from(state: DeliveryState) -> Self {
+        match state {
+            DeliveryState::Pending => Self::Pending,
+            DeliveryState::InFlight => Self::InFlight,
+            DeliveryState::Waiting => Self::Waiting,
+            DeliveryState::Delivered => Self::Delivered,
+            DeliveryState::Dead => Self::Dead,
+            DeliveryState::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+impl From<State> for DeliveryState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Pending => Self::Pending,
+            State::InFlight => Self::InFlight,
+            State::Waiting => Self::Waiting,
+            State::Delivered => Self::Delivered,
+            State::Dead => Self::Dead,
+            State::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+/// What an operator asks for a delivery.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Attempt it now.
+    Retry,
+    /// No more attempts.
+    Cancel,
+    /// Done with a dead letter.
+    Discard,
+}
+
+impl Action {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Cancel => "cancel",
+            Self::Discard => "discard",
+        }
+    }
+
+    /// The step of the table.
+    #[must_use]
+    pub fn step(self) -> Step {
+        match self {
+            Self::Retry => Step::Retry,
+            Self::Cancel => Step::Cancel,
+            Self::Discard => Step::Discard,
+        }
+    }
+}
+
+/// How many deliveries stand in each state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[expect(missing_docs, reason = "the words of `DeliveryState`")]
+pub struct Counts {
+    pub pending: u64,
+    pub in_flight: u64,
+    pub waiting: u64,
+    pub delivered: u64,
+    pub dead: u64,
+    pub cancelled: u64,
+}
+
+impl Counts {
+    /// As the store counts: in the order of `DeliveryState::ALL`.
+    #[must_use]
+    pub fn new([pending, in_flight, waiting, delivered, dead, cancelled]: [u64; 6]) -> Self {
+        Self {
+            pending,
+            in_flight,
+            waiting,
+            delivered,
+            dead,
+            cancelled,
+        }
+    }
+
+    /// With their words.
+    #[must_use]
+    pub fn words(&self) -> [(&'static str, u64); 6] {
+        [
+            ("pending", self.pending),
+            ("in flight", self.in_flight),
+            ("waiting", self.waiting),
+            ("delivered", self.delivered),
+            ("dead", self.dead),
+            ("cancelled", self.cancelled),
+        ]
+    }
+
+    /// Those that may still be attempted by themselves.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.pending
+            .saturating_add(self.in_flight)
+            .saturating_add(self.waiting)
+    }
+}
+
+/// A refusal (RFC 9457).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ProblemDocument {
+    /// What kind of refusal it is.
+    pub title: String,
+    /// The status of the answer.
+    pub status: u16,
+    /// What is wrong with this request, and what to do.
+    #[serde(default)]
+    pub detail: Option<String>,
+}

@@ -1,0 +1,178 @@
+//! The table of what operators did.
+
+use rusqlite::{Connection, Row, params};
+
+use crate::store::StoreError;
+use crate::store::audit::{Action, ActionRow, ActionSearch};
+use crate::store::search::Page;
+use crate::store::sqlite::Inner;
+use crate::store::sqlite::queue::Urgency;
+use crate::store::sqlite::readers::PATIENCE;
+use crate::store::sqlite::work::{Failure, Work};
+
+/// Rows that are kept: some 30 MiB at most.
+const MAX_ROWS: i64 = 100_000;
+
+/// And how long: more than a year, which audits look back.
+const MAX_AGE_MS: i64 = 400 * 86_400_000;
+
+/// Rows of a page at most.
+const MAX_PAGE: u32 = 1000;
+
+impl Inner {
+    pub(in crate::store) async fn note_action(&self, action: Action) -> Result<i64, StoreError> {
+        let bytes = action.detail.as_ref().map_or(0, String::len);
+        let run = move |work: &mut Work| work.note_action(&action);
+        self.write(Urgency::Outcome, bytes, run).await
+    }
+
+    pub(in crate::store) async fn actions(
+        &self,
+        search: ActionSearch,
+        page: Page,
+    ) -> Result<Vec<ActionRow>, StoreError> {
+        let look = self
+            .shared
+            .look(PATIENCE, move |look| list(look.conn, &search, page));
+        look.await
+    }
+}
+
+impl Work {
+    fn note_action(&self, action: &Action) -> Result<i64, Failure> {
+        let sql = "INSERT INTO audit (at_ms, who, role, source, action, target, detail, status)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        self.conn.prepare_cached(sql)?.execute(params![
+            action.at_ms,
+            action.who,
+            action.role,
+            action.source,
+            action.action,
+            action.target,
+            action.detail,
+            action.status
+        ])?;
+        let id = self.conn.last_insert_rowid();
+        // Only the oldest are looked at: what came later may have an earlier time, and waits for its turn.
+        let sql = "DELETE FROM audit WHERE id IN (
+            SELECT id FROM (SELECT id, at_ms FROM audit ORDER BY id LIMIT 100) WHERE id <= ?1 OR at_ms < ?2)";
+        let (first, oldest) = (id - MAX_ROWS, action.at_ms.saturating_sub(MAX_AGE_MS));
+        self.conn.prepare_cached(sql)?.execute([first, oldest])?;
+        Ok(id)
+    }
+}
+
+/// The newest first.
+fn list(conn: &Connection, search: &ActionSearch, page: Page) -> rusqlite::Result<Vec<ActionRow>> {
+    let limit = usize::try_from(page.limit.min(MAX_PAGE)).unwrap_or(usize::MAX);
+    let sql = "SELECT id, at_ms, who, role, source, action, target, detail, status FROM audit
+        WHERE id < ?1 ORDER BY id DESC";
+    let mut stmt = conn.prepare_cached(sql)?;
+    let mut rows = stmt.query([page.after.unwrap_or(i64::MAX)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let row = read(row)?;
+        if search.wants(&row.action) {
+            found.push(row);
+        }
+        if found.len() >= limit {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<ActionRow> {
+    Ok(ActionRow {
+        id: row.get(0)?,
+        action: Action {
+            at_ms: row.get(1)?,
+            who: row.get(2)?,
+            role: row.get(3)?,
+            source: row.get(4)?,
+            action: row.get(5)?,
+            target: row.get(6)?,
+            detail: row.get(7)?,
+            status: row.get(8)?,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::migrate;
+
+    fn work() -> (Work, Connection, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let conn = Connection::open(&path).unwrap();
+        migrate::migrate(&conn, 0).unwrap();
+        let limits = crate::store::sqlite::limits::Limits::new(&crate::store::Options {
+            path: path.clone(),
+            encryption_keys: Vec::new(),
+            keep_body: true,
+            max_size: None,
+            max_events: None,
+            min_free: 0,
+        });
+        let work = Work::new(conn, limits, true).unwrap();
+        (work, Connection::open(&path).unwrap(), folder)
+    }
+
+    fn action(at_ms: i64) -> Action {
+        Action {
+            at_ms,
+            who: "ann".to_owned(),
+            role: "operator".to_owned(),
+            source: "127.0.0.1".to_owned(),
+            action: "retry_delivery".to_owned(),
+            target: at_ms.to_string(),
+            detail: None,
+            status: 200,
+        }
+    }
+
+    fn note(work: &Work, action: &Action) -> i64 {
+        work.note_action(action)
+            .unwrap_or_else(|_| panic!("not noted"))
+    }
+
+    #[test]
+    fn the_oldest_go_by_number_and_by_age() {
+        let (work, conn, _folder) = work();
+        let count = || -> i64 {
+            let sql = "SELECT count(*) FROM audit";
+            conn.query_row(sql, [], |row| row.get(0)).unwrap()
+        };
+        note(&work, &action(0));
+        note(&work, &action(1));
+        assert_eq!(count(), 2);
+        note(&work, &action(MAX_AGE_MS + 1));
+        assert_eq!(count(), 2);
+        let sql = "UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'audit'";
+        work.conn.execute(sql, [MAX_ROWS + 1]).unwrap();
+        note(&work, &action(MAX_AGE_MS + 2));
+        assert_eq!(count(), 2);
+        let page = Page {
+            after: None,
+            limit: 10,
+        };
+        let rows = list(&conn, &ActionSearch::default(), page).unwrap();
+        assert_eq!(rows[0].id, MAX_ROWS + 2);
+        assert_eq!(rows[1].action, action(MAX_AGE_MS + 1));
+        let older = Page {
+            after: Some(rows[0].id),
+            limit: 10,
+        };
+        assert_eq!(
+            list(&conn, &ActionSearch::default(), older).unwrap().len(),
+            1
+        );
+        let nobody = ActionSearch {
+            who: Some("bob".to_owned()),
+            ..ActionSearch::default()
+        };
+        assert!(list(&conn, &nobody, page).unwrap().is_empty());
+    }
+}
