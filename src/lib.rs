@@ -30,6 +30,8 @@ pub mod deliver;
 
 pub mod pipeline;
 
+pub mod explain;
+
 pub mod admin;
 
 pub mod app;

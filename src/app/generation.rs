@@ -15,23 +15,8 @@ use crate::inbox::outlets::Outlets;
 use crate::model::ids::RouteName;
 use crate::net::client::Client;
 use crate::pipeline::{Generation, RouteWork};
-use crate::record::{Recorder, SecretEnd};
+use crate::record::Recorder;
 use crate::store::rows::DestinationId;
-
-/// When the secrets of a config stop to count.
-pub(super) fn secret_ends(config: &Config) -> Vec<SecretEnd> {
-    let each = config.routes.iter().flat_map(|route| {
-        let ending = route.secrets.iter().filter_map(|entry| {
-            Some(SecretEnd {
-                route: route.name.clone(),
-                label: Arc::clone(&entry.label),
-                until_ms: entry.until_ms?,
-            })
-        });
-        ending.collect::<Vec<_>>()
-    });
-    each.collect()
-}
 
 /// The numbers of each route's destinations in the store; empty without a store.
 pub(super) type Destinations = HashMap<RouteName, Vec<DestinationId>>;
@@ -65,7 +50,7 @@ pub(super) fn build(
         });
         let provider_ips = state.provider_ips(&route);
         let (claims, limiter) = (state.claims(&name), state.limiter(&name));
-        let compiled = Rules::compile(route, claims, limiter, provider_ips);
+        let compiled = Rules::compile(Arc::new(route), claims, limiter, provider_ips);
         rules.push(compiled.map_err(|source| StartError::Scheme {
             route: name,
             source,

@@ -1,7 +1,7 @@
 //! Where the gate of a command is, and the token for it: from the command line, the environment, or the gate's config.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -37,6 +37,11 @@ pub(super) struct Door {
 }
 
 impl Door {
+    /// The config file, where one is named.
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// Whom to ask.
     pub(super) fn client(&self) -> Result<AdminClient, Failure> {
         let config = self.config.as_deref().map(ConfigFile::load).transpose()?;

@@ -13,6 +13,7 @@ mod demo;
 mod destinations;
 mod door;
 mod events;
+mod explain;
 mod failure;
 mod filters;
 pub mod output;
@@ -98,6 +99,20 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
+    /// Say why a request was refused: which check, what it expected and found, what is behind it, how to mend it
+    #[command(
+        long_about = "Say why a request was refused: which check, what it expected and found, what is behind it, how to mend it.\n\n\
+            Runs the gate's own checks over the request, and where the signature is the matter, tries what usually goes \
+            wrong, one thing after the other, until the real verification passes. No secret is ever printed.\n\n\
+            The request is a file as `hookgate capture` and `hookgate listen --save` write it, or the id of a request that \
+            a running gate has refused and kept (`keep_rejected`).",
+        after_help = "Examples:\n  \
+            hookgate explain --config hookgate.toml request.http                    by the route that host and path lead to\n  \
+            hookgate explain --config hookgate.toml --route stripe request.http     by this route\n  \
+            hookgate explain 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12                   what the running gate has refused\n\n\
+            Exit codes: 0 it is refused, and that was explained; 1 it would pass; 2 wrong usage or config, or no such request."
+    )]
+    Explain(explain::Arguments),
     /// List the providers that hookgate knows, and show one in full
     #[command(
         args_conflicts_with_subcommands = true,
@@ -224,6 +239,7 @@ pub fn main() -> ExitCode {
             Some(ProvidersCommand::Show { id, json }) => providers::show(&id, json),
             Some(ProvidersCommand::RefreshRanges(arguments)) => providers::refresh::run(arguments),
         },
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Events { command } => events::run(command),
         Command::Deliveries { command } => deliveries::run(command),
         Command::Replay { begin, command } => replay::run(&begin, command),

@@ -36,7 +36,7 @@ use crate::gate::event::{Event, EventParts, Unverified};
 use crate::gate::filter::Sieve;
 use crate::gate::rate_limit::SourceLimiters;
 use crate::gate::reject::Reject;
-use crate::gate::route::RouteTable;
+use crate::gate::route::{RouteIndex, RouteTable};
 use crate::gate::rules::Rules;
 use crate::gate::signature::{Pending, Signed};
 use crate::gate::verdict::{Check, Decision, Verdict};
@@ -46,7 +46,7 @@ use crate::model::ids::RouteName;
 use crate::model::source::SourceKey;
 use crate::net::answer::Answer;
 use crate::net::read_body::{BodyFault, BodyHead, BodyLimits, read_body};
-use crate::scheme::Head;
+use crate::scheme::{Head, SchemeError};
 
 /// The rules of one generation.
 pub struct Gate {
@@ -107,6 +107,33 @@ impl Gate {
         }
     }
 
+    /// A gate with the same rules that claims nothing and counts nothing, to judge a request that has been.
+    ///
+    /// # Errors
+    /// As for [`Rules::compile`].
+    pub fn bare(&self) -> Result<Self, SchemeError> {
+        let rules: Result<Vec<Rules>, SchemeError> = self.rules.iter().map(Rules::bare).collect();
+        Ok(Self {
+            table: self.table.clone(),
+            rules: rules?,
+            source_limiters: None,
+            keys: Arc::clone(&self.keys),
+            body_timeout: self.body_timeout,
+        })
+    }
+
+    /// The position of the route that a host and a path lead to.
+    #[must_use]
+    pub fn find(&self, host: &str, path: &str) -> Option<RouteIndex> {
+        self.table.find(host, path)
+    }
+
+    /// The rules of every route, in the order of their positions.
+    #[must_use]
+    pub fn all_rules(&self) -> &[Rules] {
+        &self.rules
+    }
+
     /// The rules of a route.
     #[must_use]
     pub fn rules(&self, index: usize) -> Option<&Rules> {
@@ -126,7 +153,24 @@ impl Gate {
     where
         B: Body<Data = Bytes>,
     {
-        match self.checks(request, now, verdict).await {
+        match self.checks(None, request, now, verdict).await {
+            Ok(admission) => admission,
+            Err(stop) => stopped(stop, verdict),
+        }
+    }
+
+    /// Runs the checks of the route at `index`, wherever host and path lead: for requests that have been.
+    pub async fn admit_to<B>(
+        &self,
+        index: RouteIndex,
+        request: Request<B>,
+        now: Now,
+        verdict: &mut Verdict,
+    ) -> Admission
+    where
+        B: Body<Data = Bytes>,
+    {
+        match self.checks(Some(index), request, now, verdict).await {
             Ok(admission) => admission,
             Err(stop) => stopped(stop, verdict),
         }
@@ -134,6 +178,7 @@ impl Gate {
 
     async fn checks<B>(
         &self,
+        index: Option<RouteIndex>,
         request: Request<B>,
         now: Now,
         verdict: &mut Verdict,
@@ -142,7 +187,7 @@ impl Gate {
         B: Body<Data = Bytes>,
     {
         let (parts, body) = request.into_parts();
-        let rules = self.find_rules(&parts, verdict)?;
+        let rules = self.find_rules(index, &parts, verdict)?;
 
         if let Some(asked) = rules.asked_in_head(&parts, &now) {
             // Boxed, as all rare ways are, to keep the future of a request small.
@@ -252,9 +297,14 @@ impl Gate {
         checked.map_err(|retry_after| Reject::SourceRate { retry_after })
     }
 
-    fn find_rules(&self, parts: &Parts, verdict: &mut Verdict) -> Result<&Rules, Reject> {
+    fn find_rules(
+        &self,
+        index: Option<RouteIndex>,
+        parts: &Parts,
+        verdict: &mut Verdict,
+    ) -> Result<&Rules, Reject> {
         let (host, path) = (framing::host(parts), parts.uri.path());
-        let found = self.table.find(host, path);
+        let found = index.or_else(|| self.table.find(host, path));
         let found = found.and_then(|index| Some((index, self.rules.get(index)?)));
         let (index, rules) = found.ok_or_else(|| Reject::no_route(host, path))?;
         verdict.route = Some(rules.route.name.clone());

@@ -8,13 +8,13 @@ use crate::config::model::{PathRule, Route};
 pub type RouteIndex = usize;
 
 /// All routes of a generation.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct RouteTable {
     by_host: HashMap<Box<str>, Paths>,
     every_host: Paths,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Paths {
     exact: HashMap<Box<str>, RouteIndex>,
     /// Longest first.

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use crate::config::model::{Dedup, Enforce, MissingId, Route};
 use crate::gate::challenge::unsigned::Means;
 use crate::gate::condition::Condition;
@@ -21,7 +23,7 @@ use crate::scheme::SchemeError;
 
 /// The rules of one route.
 pub struct Rules {
-    pub(super) route: Route,
+    pub(super) route: Arc<Route>,
     pub(super) keys: Keys,
     pub(super) identity: IdentityRules,
     pub(super) filter: Filter,
@@ -40,7 +42,7 @@ impl Rules {
     /// # Errors
     /// Scheme and secrets that do not go together.
     pub fn compile(
-        route: Route,
+        route: Arc<Route>,
         claims: Option<Arc<Claims>>,
         limiter: Option<Arc<Limiter>>,
         provider_ips: Option<Arc<Live>>,
@@ -58,6 +60,21 @@ impl Rules {
             provider_ips,
             route,
         })
+    }
+
+    /// The same rules without claims and limits: they judge a request that has been, and nothing changes by it.
+    ///
+    /// # Errors
+    /// As for [`Rules::compile`].
+    pub fn bare(&self) -> Result<Self, SchemeError> {
+        let provider_ips = self.provider_ips.clone();
+        Self::compile(Arc::clone(&self.route), None, None, provider_ips)
+    }
+
+    /// The route.
+    #[must_use]
+    pub fn route(&self) -> &Arc<Route> {
+        &self.route
     }
 
     /// The methods that the route takes.
@@ -88,12 +105,29 @@ impl Rules {
     }
 
     /// Whether the source may send at all.
-    pub(super) fn allows(&self, ip: &IpAddr) -> bool {
+    #[must_use]
+    pub fn allows(&self, ip: &IpAddr) -> bool {
         let Some(allowed) = &self.route.allow_ips else {
             return true;
         };
         let own = self.provider_ips.as_ref();
         allowed.nets.iter().any(|net| net.contains(ip)) || own.is_some_and(|own| own.contains(ip))
+    }
+
+    /// An address that may send, where not every one may.
+    #[must_use]
+    pub fn some_allowed(&self) -> Option<IpAddr> {
+        let allowed = self.route.allow_ips.as_ref()?;
+        let written = allowed.nets.first().map(IpNet::addr);
+        let published = || {
+            self.provider_ips
+                .as_ref()?
+                .ranges()
+                .nets
+                .first()
+                .map(IpNet::addr)
+        };
+        written.or_else(published)
     }
 
     /// The first secret that is current.

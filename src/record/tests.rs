@@ -78,7 +78,6 @@ fn verdict(ip: &str, decision: Decision) -> Verdict {
         body_time: Duration::from_micros(200),
         verify_time: Duration::from_micros(5),
         wait_time: Duration::ZERO,
-        commit_time: Duration::ZERO,
     }
 }
 

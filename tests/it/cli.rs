@@ -37,6 +37,7 @@ fn help_lists_every_command() {
         "check",
         "demo",
         "providers",
+        "explain",
         "events",
         "deliveries",
         "replay",
@@ -55,7 +56,15 @@ fn help_lists_every_command() {
 
 #[test]
 fn every_command_teaches_by_example() {
-    for command in ["run", "check", "demo", "providers", "replay", "completions"] {
+    for command in [
+        "run",
+        "check",
+        "demo",
+        "explain",
+        "providers",
+        "replay",
+        "completions",
+    ] {
         let (out, _) = check(&[command, "--help"], 0);
         assert!(
             out.contains("Examples:") && out.contains(&format!("hookgate {command}")),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room may use those of lower rank only.
-const RANKS: [(&str, f64); 20] = [
+const RANKS: [(&str, f64); 21] = [
     ("model", 0.0),
     ("net", 1.0),
     ("document", 1.5),
@@ -22,6 +22,7 @@ const RANKS: [(&str, f64); 20] = [
     ("record", 5.0),
     ("deliver", 6.0),
     ("pipeline", 7.0),
+    ("explain", 7.5),
     ("admin", 8.0),
     ("app", 9.0),
     ("cli", 10.0),

@@ -1,0 +1,217 @@
+//! `hookgate explain`: why a request was refused, from a file or from what a running gate has kept.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use http::Version;
+
+use crate::cli::EXIT_USAGE;
+use crate::cli::admin_client::segment;
+use crate::cli::ask::block_on;
+use crate::cli::door::Door;
+use crate::cli::failure::Failure;
+use crate::cli::output::{BAD, FAINT, GOOD, STRONG, clean, print, print_json, styled};
+use crate::config::model::Config;
+use crate::document::report::Style;
+use crate::explain::{Explainer, Explanation, Seen};
+use crate::gate::Gate;
+use crate::gate::route::RouteTable;
+use crate::gate::rules::Rules;
+use crate::model::ids::{RequestId, RouteName};
+use crate::net::request_file::{RECEIVED, RequestFile, SOURCE};
+use crate::ranges::RangeBook;
+
+/// Ends with it where the request would pass.
+const EXIT_PASSES: u8 = 1;
+
+/// What is explained, and under which config.
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// A file with the raw request, as `hookgate capture` writes it; or the id of a request that the gate has kept
+    #[arg(value_name = "FILE|REQUEST_ID")]
+    request: String,
+    /// The route whose rules count; else the one that host and path lead to
+    #[arg(long, value_name = "NAME")]
+    route: Option<String>,
+    /// When it came, as `2026-05-03T10:11:12Z`; else what the file says, or the time that it signs
+    #[arg(long, value_name = "TIME")]
+    received: Option<String>,
+    /// The address that sent it; else what the file says
+    #[arg(long, value_name = "ADDRESS")]
+    source: Option<IpAddr>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    door: Door,
+}
+
+/// Explains, and ends with a code of its own.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    match explain(arguments) {
+        Ok(explanation) => {
+            if arguments.json {
+                print_json(&explanation);
+            } else {
+                print(&text(&explanation));
+            }
+            match explanation.passes {
+                true => ExitCode::from(EXIT_PASSES),
+                false => ExitCode::SUCCESS,
+            }
+        }
+        Err(failure) => {
+            failure.tell();
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+fn explain(arguments: &Arguments) -> Result<Explanation, Failure> {
+    let path = Path::new(&arguments.request);
+    if !path.exists()
+        && let Some(id) = RequestId::parse(&arguments.request)
+    {
+        return block_on(ask(arguments, id));
+    }
+    let Some(config) = arguments.door.config() else {
+        return Err(
+            Failure::usage("a file is explained under a config, and no config is named")
+                .help("add `--config /etc/hookgate/hookgate.toml`"),
+        );
+    };
+    let seen = read(path, arguments)?;
+    let loaded = crate::config::load(config).map_err(|report| {
+        let shown = report.render(Style::Plain);
+        Failure::usage(format!(
+            "the config cannot be used:\n{shown}{}",
+            report.summary()
+        ))
+    })?;
+    let explainer = explainer(loaded.config)?;
+    let name = arguments.route.as_deref().map(RouteName::new);
+    if let Some(name) = &name
+        && !explainer.routes().any(|route| route.name == *name)
+    {
+        let known: Vec<&str> = explainer
+            .routes()
+            .map(|route| route.name.as_str())
+            .collect();
+        return Err(Failure::usage(format!("the config has no route `{name}`"))
+            .help(format!("its routes: {}", known.join(", "))));
+    }
+    block_on(async { Ok(explainer.explain(name.as_ref(), &seen).await) })
+}
+
+/// Asks the gate for the explanation of a request that it has kept.
+async fn ask(arguments: &Arguments, id: RequestId) -> Result<Explanation, Failure> {
+    let client = arguments.door.client()?;
+    let path = format!(
+        "/api/v1/rejections/{}/explanation",
+        segment(&id.to_string())
+    );
+    client.get("asking why a request was refused", &path).await
+}
+
+/// The request of a file.
+fn read(path: &Path, arguments: &Arguments) -> Result<Seen, Failure> {
+    let doing = format!("reading the request `{}`", path.display());
+    let failed = |err: &dyn std::error::Error| {
+        Failure::usage(err.to_string()).doing(&doing).help(
+            "a request file is what goes over the wire: `POST /path HTTP/1.1`, headers, an empty line, the body",
+        )
+    };
+    let file = RequestFile::read(path).map_err(|err| failed(&err))?;
+    let uri = file
+        .target
+        .parse()
+        .map_err(|err: http::uri::InvalidUri| failed(&err))?;
+    let headers = file.header_map().map_err(|err| failed(&err))?;
+    let received = arguments
+        .received
+        .as_deref()
+        .or_else(|| file.fact(RECEIVED));
+    let received = received.map(|text| {
+        let time = text.parse::<jiff::Timestamp>();
+        time.map_err(|_| {
+            Failure::usage(format!("`{text}` is no time"))
+                .help("for example `2026-05-03T10:11:12Z`")
+        })
+    });
+    let noted = file.fact(SOURCE).and_then(|text| text.parse().ok());
+    Ok(Seen {
+        method: file.method,
+        uri,
+        version: Version::HTTP_11,
+        headers,
+        body: file.body,
+        is_cut: false,
+        received_ms: received.transpose()?.map(|time| time.as_millisecond()),
+        source: arguments.source.or(noted),
+        recorded: None,
+        others: Vec::new(),
+    })
+}
+
+/// The rules of a config, without anything of a running gate.
+fn explainer(config: Config) -> Result<Explainer, Failure> {
+    let folder: Option<PathBuf> = config.server.state_dir;
+    let ranges = RangeBook::new(folder);
+    let table = RouteTable::build(&config.routes);
+    let failed = |err: crate::scheme::SchemeError| Failure::usage(err.to_string());
+    let mut rules = Vec::with_capacity(config.routes.len());
+    for route in config.routes {
+        let names_it = route.allow_ips.as_ref().is_some_and(|ips| ips.is_provider);
+        let provider = route.provider.clone().filter(|_| names_it);
+        let live = provider.and_then(|provider| ranges.live(&provider));
+        rules.push(Rules::compile(Arc::new(route), None, None, live).map_err(failed)?);
+    }
+    let timeout = config.server.body_timeout;
+    let gate = Gate::new(table, rules, None, Arc::default(), timeout);
+    Explainer::new(&gate).map_err(failed)
+}
+
+/// The explanation for people.
+fn text(explanation: &Explanation) -> String {
+    let mut text = String::new();
+    let mut line = |label: &str, value: &str| {
+        let label = styled(STRONG, &format!("{label:<9}"));
+        text.push_str(&format!("{label} {value}\n"));
+    };
+    if let Some(route) = &explanation.route {
+        let provider = explanation.provider.as_deref().unwrap_or("custom");
+        let provider = styled(FAINT, &format!("({provider})"));
+        line("route", &format!("{} {provider}", clean(route)));
+    }
+    match &explanation.reason {
+        None => line("verdict", &styled(GOOD, "it would pass")),
+        Some(reason) => {
+            let refused = styled(BAD, &format!("refused: {reason}"));
+            line("verdict", &refused);
+            line(
+                "check",
+                &format!("{}. {}", explanation.check, explanation.means),
+            );
+            line("expected", &clean(&explanation.expected));
+            line("found", &clean(&explanation.found));
+            let cause = match &explanation.cause {
+                Some(cause) if cause.is_proven => clean(&cause.says),
+                Some(cause) => format!("{} (likely)", clean(&cause.says)),
+                None if explanation.tries > 0 => format!(
+                    "none of {} hypotheses makes it pass: most likely the secret is another one",
+                    explanation.tries
+                ),
+                None => "see below".to_owned(),
+            };
+            line("cause", &cause);
+        }
+    }
+    line("fix", &clean(&explanation.fix));
+    for note in &explanation.notes {
+        line("note", &clean(note));
+    }
+    text
+}

@@ -1,0 +1,361 @@
+//! What goes wrong with bodies between the one who signs and the one who verifies: each change that is often made on the
+//! way is taken back, and the real verification is asked.
+
+use std::io::Read;
+
+use data_encoding::BASE64;
+use flate2::read::{GzDecoder, ZlibDecoder};
+use http::header;
+
+use crate::explain::cause::{Cause, Finding};
+use crate::explain::trial::Hunt;
+use crate::explain::{Case, json};
+use crate::scheme::form;
+
+/// Bytes that a compressed body may grow to.
+const MAX_UNPACKED: u64 = 32 << 20;
+
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// One change of the body.
+struct Change {
+    cause: Cause,
+    /// How the sender signed it.
+    detail: &'static str,
+    /// What the sender signed, if this is what happened.
+    undo: fn(&[u8]) -> Option<Vec<u8>>,
+}
+
+static CHANGES: [Change; 15] = [
+    Change {
+        cause: Cause::BodyLineEnd,
+        detail: "without the line end that it has now",
+        undo: |body| without_end(body, b"\n"),
+    },
+    Change {
+        cause: Cause::BodyLineEnd,
+        detail: "without the line end that it has now",
+        undo: |body| without_end(body, b"\r\n"),
+    },
+    Change {
+        cause: Cause::BodyLineEnd,
+        detail: "with a line end that is gone",
+        undo: |body| Some([body, b"\n"].concat()),
+    },
+    Change {
+        cause: Cause::BodyLineEnd,
+        detail: "with a line end that is gone",
+        undo: |body| Some([body, b"\r\n"].concat()),
+    },
+    Change {
+        cause: Cause::BodyLineEnd,
+        detail: "without the white space around it",
+        undo: |body| changed(body, body.trim_ascii().to_vec()),
+    },
+    Change {
+        cause: Cause::BodyLineEnds,
+        detail: "LF where it has CR LF now",
+        undo: |body| replaced(body, b"\r\n", b"\n"),
+    },
+    Change {
+        cause: Cause::BodyLineEnds,
+        detail: "CR LF where it has LF now",
+        undo: |body| {
+            let plain = replaced(body, b"\r\n", b"\n");
+            replaced(plain.as_deref().unwrap_or(body), b"\n", b"\r\n")
+        },
+    },
+    Change {
+        cause: Cause::BodyLineEnds,
+        detail: "no line end where it has some now",
+        undo: |body| {
+            let plain = replaced(body, b"\r\n", b"").unwrap_or_else(|| body.to_vec());
+            changed(body, replaced(&plain, b"\n", b"").unwrap_or(plain))
+        },
+    },
+    Change {
+        cause: Cause::BodyMark,
+        detail: "without the one that it has now",
+        undo: |body| body.strip_prefix(MARK).map(<[u8]>::to_vec),
+    },
+    Change {
+        cause: Cause::BodyMark,
+        detail: "with one that is gone",
+        undo: |body| Some([MARK, body].concat()),
+    },
+    Change {
+        cause: Cause::BodyCharset,
+        detail: "ISO 8859-1, and it is UTF-8 now",
+        undo: to_latin1,
+    },
+    Change {
+        cause: Cause::BodyCharset,
+        detail: "UTF-8, and its bytes were taken for ISO 8859-1",
+        undo: |body| to_latin1(&to_latin1(body)?),
+    },
+    Change {
+        cause: Cause::BodyCharset,
+        detail: "UTF-8, and it is ISO 8859-1 now",
+        undo: from_latin1,
+    },
+    Change {
+        cause: Cause::BodyWrapped,
+        detail: "what its base64 stands for",
+        undo: |body| {
+            BASE64
+                .decode(body.trim_ascii())
+                .ok()
+                .filter(|body| !body.is_empty())
+        },
+    },
+    Change {
+        cause: Cause::BodyWrapped,
+        detail: "the text that stands in the JSON string",
+        undo: |body| {
+            serde_json::from_slice::<String>(body)
+                .ok()
+                .map(String::into_bytes)
+        },
+    },
+];
+
+/// The first change of the body that, taken back, makes the request verify.
+pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+    let body = &*case.base.body;
+    for change in &CHANGES {
+        if hunt.is_spent() {
+            return None;
+        }
+        let Some(undone) = (change.undo)(body) else {
+            continue;
+        };
+        if hunt.passes(&case.base.with_body(undone)) {
+            return Some(change.cause.proven(change.detail));
+        }
+    }
+    let found = longer(case, hunt);
+    let found = found.or_else(|| compressed(case, hunt));
+    let found = found.or_else(|| written_again(case, hunt));
+    found.or_else(|| form_again(case, hunt))
+}
+
+/// What the body looks like where nothing verifies.
+pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
+    let body = &*case.base.body;
+    if case.seen.is_cut {
+        return Some(Cause::BodyNotKept.likely(""));
+    }
+    if let Some(declared) = declared(case).filter(|declared| *declared > body.len()) {
+        let detail = format!("{declared} bytes are declared and {} are here", body.len());
+        return Some(Cause::BodyTruncated.likely(&detail));
+    }
+    if body.is_empty() && case.route.scheme.signs_body() {
+        return Some(Cause::BodyLost.likely(""));
+    }
+    if let Some(packing) = packing(case).filter(|_| unpacked(body).is_none()) {
+        return Some(Cause::BodyDecompressed.likely(&packing));
+    }
+    let opens = body.trim_ascii_start().first();
+    let is_open = matches!(opens, Some(b'{' | b'[')) && body.len() > 2;
+    let is_broken =
+        serde_json::from_slice::<serde::de::IgnoredAny>(body).is_err_and(|err| err.is_eof());
+    (is_open && is_broken).then(|| {
+        let detail = format!("the JSON breaks off after {} bytes", body.len());
+        Cause::BodyTruncated.likely(&detail)
+    })
+}
+
+/// The length that the head declares.
+fn declared(case: &Case<'_>) -> Option<usize> {
+    let value = case.seen.headers.get(header::CONTENT_LENGTH)?;
+    value.to_str().ok()?.parse().ok()
+}
+
+fn packing(case: &Case<'_>) -> Option<String> {
+    let value = case.base.headers.get(header::CONTENT_ENCODING)?;
+    let value = value.to_str().ok()?.trim().to_ascii_lowercase();
+    let is_known = matches!(
+        value.as_str(),
+        "gzip" | "deflate" | "br" | "zstd" | "x-gzip"
+    );
+    is_known.then(|| format!("`{value}`"))
+}
+
+/// Only what is declared was signed.
+fn longer(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+    let length = declared(case)?;
+    let body = &*case.base.body;
+    let start = body
+        .get(..length)
+        .filter(|start| start.len() < body.len())?;
+    let more = format!("{} bytes", body.len() - length);
+    let trial = case.base.with_body(start.to_vec());
+    hunt.passes(&trial).then(|| Cause::BodyLonger.proven(&more))
+}
+
+fn compressed(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+    let (packing, body) = unpacked(&case.base.body)?;
+    let trial = case.base.with_body(body);
+    hunt.passes(&trial)
+        .then(|| Cause::BodyCompressed.proven(packing))
+}
+
+/// What a compressed body holds, within bounds.
+fn unpacked(body: &[u8]) -> Option<(&'static str, Vec<u8>)> {
+    let mut out = Vec::new();
+    let (name, read) = match body {
+        [0x1f, 0x8b, ..] => {
+            let read = GzDecoder::new(body)
+                .take(MAX_UNPACKED)
+                .read_to_end(&mut out);
+            ("gzip", read)
+        }
+        [0x78, ..] => {
+            let read = ZlibDecoder::new(body)
+                .take(MAX_UNPACKED)
+                .read_to_end(&mut out);
+            ("deflate", read)
+        }
+        _ => return None,
+    };
+    read.ok().map(|_| (name, out))
+}
+
+/// As other programs write the same JSON.
+fn written_again(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+    let text = std::str::from_utf8(&case.base.body).ok()?;
+    let node = json::parse(text)?;
+    for style in json::styles() {
+        if hunt.is_spent() {
+            return None;
+        }
+        let written = style.write(&node);
+        if written != text && hunt.passes(&case.base.with_body(written.into_bytes())) {
+            return Some(Cause::BodyReserialised.proven(&style.describe()));
+        }
+    }
+    None
+}
+
+/// How a form is written.
+struct FormStyle {
+    words: &'static str,
+    space: &'static str,
+    /// What stays as it is beside letters and digits.
+    kept: &'static [u8],
+    is_upper: bool,
+}
+
+const FORM_STYLES: [FormStyle; 6] = [
+    FormStyle {
+        words: "`+` for spaces",
+        space: "+",
+        kept: b"-._*",
+        is_upper: true,
+    },
+    FormStyle {
+        words: "`+` for spaces and `~` as it is",
+        space: "+",
+        kept: b"-._~",
+        is_upper: true,
+    },
+    FormStyle {
+        words: "`%20` for spaces",
+        space: "%20",
+        kept: b"-._~",
+        is_upper: true,
+    },
+    FormStyle {
+        words: "`%20` for spaces, as JavaScript writes it",
+        space: "%20",
+        kept: b"-._~!*'()",
+        is_upper: true,
+    },
+    FormStyle {
+        words: "small letters in its escapes",
+        space: "+",
+        kept: b"-._*",
+        is_upper: false,
+    },
+    FormStyle {
+        words: "`%20` and small letters in its escapes",
+        space: "%20",
+        kept: b"-._~",
+        is_upper: false,
+    },
+];
+
+fn form_again(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+    if !form::is_form(&case.base.headers) {
+        return None;
+    }
+    let fields = form::fields(&case.base.body).ok()?;
+    let mut sorted = fields.clone();
+    sorted.sort();
+    for (fields, order) in [(&fields, ""), (&sorted, " and sorted fields")] {
+        for style in &FORM_STYLES {
+            let pairs: Vec<String> = fields
+                .iter()
+                .map(|(name, value)| format!("{}={}", style.escape(name), style.escape(value)))
+                .collect();
+            if hunt.passes(&case.base.with_body(pairs.join("&").into_bytes())) {
+                return Some(Cause::FormReencoded.proven(&format!("{}{order}", style.words)));
+            }
+        }
+    }
+    None
+}
+
+impl FormStyle {
+    fn escape(&self, text: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        for byte in text.bytes() {
+            match byte {
+                b' ' => out.push_str(self.space),
+                byte if byte.is_ascii_alphanumeric() || self.kept.contains(&byte) => {
+                    out.push(char::from(byte));
+                }
+                byte if self.is_upper => out.push_str(&format!("%{byte:02X}")),
+                byte => out.push_str(&format!("%{byte:02x}")),
+            }
+        }
+        out
+    }
+}
+
+/// None where nothing changed.
+fn changed(body: &[u8], other: Vec<u8>) -> Option<Vec<u8>> {
+    (other != body).then_some(other)
+}
+
+fn without_end(body: &[u8], end: &[u8]) -> Option<Vec<u8>> {
+    body.strip_suffix(end).map(<[u8]>::to_vec)
+}
+
+fn replaced(body: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(body.len());
+    let mut rest = 0;
+    for at in memchr::memmem::find_iter(body, from) {
+        out.extend_from_slice(body.get(rest..at)?);
+        out.extend_from_slice(to);
+        rest = at + from.len();
+    }
+    out.extend_from_slice(body.get(rest..)?);
+    changed(body, out)
+}
+
+/// Each character as one byte; none where it has others, or only ASCII.
+fn to_latin1(body: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(body)
+        .ok()
+        .filter(|text| !text.is_ascii())?;
+    text.chars()
+        .map(|letter| u8::try_from(u32::from(letter)).ok())
+        .collect()
+}
+
+/// Each byte as one character; none where there is only ASCII.
+fn from_latin1(body: &[u8]) -> Option<Vec<u8>> {
+    let text: String = body.iter().map(|byte| char::from(*byte)).collect();
+    (!body.is_ascii()).then(|| text.into_bytes())
+}

@@ -1,0 +1,390 @@
+//! What goes wrong with the headers: renamed, dropped, doubled, cut, and signatures that are written in another way.
+
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
+use http::{HeaderName, HeaderValue};
+
+use crate::explain::cause::{Cause, Finding};
+use crate::explain::trial::{Hunt, Trial};
+use crate::explain::{Case, time};
+use crate::gate::reject::Reject;
+use crate::scheme::spec::{
+    Algorithm, Encoding, Family, Place, SignMethod, SignatureSpec, Spec, TokenPlace,
+};
+use crate::scheme::{Scheme, ToSign};
+
+/// Headers that are looked at.
+const MAX_HEADERS: usize = 100;
+
+/// Characters of a signature that are no accident.
+const SURE: usize = 16;
+
+const ALGORITHMS: [(Algorithm, &str); 5] = [
+    (Algorithm::Sha256, "SHA-256"),
+    (Algorithm::Sha1, "SHA-1"),
+    (Algorithm::Sha512, "SHA-512"),
+    (Algorithm::Sha384, "SHA-384"),
+    (Algorithm::Md5, "MD5"),
+];
+
+/// The first change of the head under which the request verifies.
+pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+    let found = renamed(case, hunt);
+    let found = found.or_else(|| doubled(case, hunt));
+    let found = found.or_else(|| written_otherwise(case, hunt));
+    let found = found.or_else(|| other_version(case, hunt));
+    found.or_else(|| cut(case))
+}
+
+/// What the head looks like where nothing verifies.
+pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
+    let Reject::MissingMaterial { name } = case.reject else {
+        return None;
+    };
+    let is_header = case.route.scheme.headers().iter().any(|own| *own == **name);
+    if is_header && name.contains('_') {
+        return Some(Cause::HeaderDropped.likely(name));
+    }
+    let detail = match case.came_through() {
+        Some(proxy) => format!("`{name}` is not there (it came through a proxy: `{proxy}`)"),
+        None => format!("`{name}` is not there"),
+    };
+    Some(Cause::NotSigned.likely(&detail))
+}
+
+/// The missing header under another name.
+fn renamed(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+    let Reject::MissingMaterial { name } = case.reject else {
+        return None;
+    };
+    let own = case.route.scheme.headers();
+    let missing = own.iter().find(|own| own.as_str() == &**name)?;
+    let headers = case.base.headers.iter().take(MAX_HEADERS);
+    for (name, value) in headers {
+        let trial = case.base.with_header(missing, value.clone());
+        if hunt.passes(&trial) {
+            return Some(Cause::HeaderRenamed.proven(&format!("`{name}`")));
+        }
+    }
+    None
+}
+
+/// One of two values that a header has.
+fn doubled(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+    for name in case.route.scheme.headers() {
+        let lines: Vec<&HeaderValue> = case.base.headers.get_all(&name).iter().collect();
+        let halves = match lines.as_slice() {
+            [only] => half(only).into_iter().collect(),
+            several => several.iter().take(4).map(|one| (*one).clone()).collect(),
+        };
+        let halves: Vec<HeaderValue> = halves;
+        for value in halves {
+            if hunt.passes(&case.base.with_header(&name, value)) {
+                return Some(Cause::SignatureDoubled.proven(name.as_str()));
+            }
+        }
+    }
+    None
+}
+
+/// One of two equal halves, with or without something between them.
+fn half(value: &HeaderValue) -> Option<HeaderValue> {
+    let text = value.to_str().ok()?;
+    for between in ["", ",", ", ", ";", " "] {
+        let length = text.len().checked_sub(between.len())? / 2;
+        let (first, last) = (text.get(..length)?, text.get(text.len() - length..)?);
+        if length > 0 && first == last && text.len() == 2 * length + between.len() {
+            let middle = text.get(length..length + between.len())?;
+            if middle == between {
+                return HeaderValue::from_str(first).ok();
+            }
+        }
+    }
+    None
+}
+
+/// A scheme with the parts of it that say how a signature is written.
+struct Written<'s> {
+    signature: &'s mut SignatureSpec,
+    encoding: &'s mut Encoding,
+    algorithm: Option<&'s mut Algorithm>,
+}
+
+fn written(spec: &mut Spec) -> Option<Written<'_>> {
+    match &mut spec.family {
+        Family::Hmac(family) => Some(Written {
+            signature: &mut family.signature,
+            encoding: &mut family.encoding,
+            algorithm: Some(&mut family.algorithm),
+        }),
+        Family::Text(family) => Some(Written {
+            signature: family.signatures.first_mut()?,
+            encoding: &mut family.encoding,
+            algorithm: match &mut family.method {
+                SignMethod::Hmac(algorithm) | SignMethod::Hash(algorithm) => Some(algorithm),
+                SignMethod::PublicKey { .. } => None,
+            },
+        }),
+        Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) => None,
+    }
+}
+
+/// Another prefix, encoding or algorithm, or several of them.
+fn written_otherwise(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+    if let Some(finding) = token_prefix(case, hunt) {
+        return Some(finding);
+    }
+    let mut spec = case.route.scheme.clone();
+    let Written {
+        signature,
+        encoding,
+        algorithm,
+    } = written(&mut spec)?;
+    let own = (signature.prefix.clone(), *encoding, algorithm.copied());
+    let value = case.value(&signature.place)?;
+    let mut prefixes = vec![own.0.clone()];
+    for prefix in [String::new(), leading_word(&value)] {
+        if !prefixes.contains(&prefix) {
+            prefixes.push(prefix);
+        }
+    }
+    let algorithms = ALGORITHMS.iter().map(|(algorithm, _)| *algorithm);
+    let algorithms: Vec<Option<Algorithm>> = match own.2 {
+        None => vec![None],
+        own => [own]
+            .into_iter()
+            .chain(algorithms.map(Some).filter(|one| *one != own))
+            .collect(),
+    };
+    for algorithm in algorithms {
+        for prefix in &prefixes {
+            for spelling in [Spelling::Own, Spelling::Hex, Spelling::Base64] {
+                let way = Way {
+                    prefix,
+                    spelling,
+                    algorithm,
+                };
+                let Some(trial) = way.trial(case, &value) else {
+                    continue;
+                };
+                if hunt.passes(&trial) {
+                    return Some(way.finding(&own));
+                }
+            }
+        }
+    }
+    None
+}
+
+/// How a signature may be written.
+#[derive(Clone, Copy)]
+enum Spelling {
+    Own,
+    Hex,
+    /// Any of its spellings.
+    Base64,
+}
+
+struct Way<'w> {
+    prefix: &'w str,
+    spelling: Spelling,
+    algorithm: Option<Algorithm>,
+}
+
+impl Way<'_> {
+    fn trial<'c>(&self, case: &Case<'c>, value: &str) -> Option<Trial<'c>> {
+        let mut trial = case.base.clone();
+        let written = written(trial.spec.to_mut())?;
+        self.prefix.clone_into(&mut written.signature.prefix);
+        if let (Some(slot), Some(algorithm)) = (written.algorithm, self.algorithm) {
+            *slot = algorithm;
+        }
+        match self.spelling {
+            Spelling::Own => {}
+            Spelling::Hex => *written.encoding = Encoding::Hex,
+            Spelling::Base64 => *written.encoding = Encoding::Base64Url,
+        }
+        if matches!(self.spelling, Spelling::Base64) {
+            let Place::Header(name) = written.signature.place.clone() else {
+                return Some(trial);
+            };
+            let value = HeaderValue::from_str(&url_safe(value)).ok()?;
+            trial.headers.to_mut().insert(name, value);
+        }
+        Some(trial)
+    }
+
+    fn finding(&self, own: &(String, Encoding, Option<Algorithm>)) -> Finding {
+        if self.algorithm != own.2 {
+            let mut names = ALGORITHMS.iter();
+            let name = names.find(|(one, _)| Some(*one) == self.algorithm);
+            return Cause::WrongAlgorithm.proven(name.map_or("another one", |(_, name)| name));
+        }
+        match (self.spelling, self.prefix == own.0) {
+            (Spelling::Own, _) | (_, false) => {
+                let detail = match self.prefix {
+                    "" => "none".to_owned(),
+                    // A sender's own word, which is no part of the signature: it was told from it by its form.
+                    prefix => format!("`{prefix}`"),
+                };
+                Cause::SignaturePrefix.proven(&detail)
+            }
+            (Spelling::Hex, true) => Cause::SignatureEncoding.proven("`hex`"),
+            (Spelling::Base64, true) if own.1 == Encoding::Base64 => {
+                Cause::SignatureEncoding.proven("`base64url`, or base64 without padding")
+            }
+            (Spelling::Base64, true) => Cause::SignatureEncoding.proven("`base64`"),
+        }
+    }
+}
+
+/// A token whose prefix (`Bearer `) is missing, or one too many.
+fn token_prefix(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+    let Family::Token(token) = &case.route.scheme.family else {
+        return None;
+    };
+    let TokenPlace::Header { name, prefix } = &token.place else {
+        return None;
+    };
+    let value = case.value(&Place::Header(name.clone()))?;
+    let bare = value.strip_prefix(prefix.as_str()).unwrap_or(&value);
+    for (found, detail) in [
+        ("", "none"),
+        ("Bearer ", "`Bearer `"),
+        ("Token ", "`Token `"),
+    ] {
+        let Some(bare) = bare.strip_prefix(found) else {
+            continue;
+        };
+        let value = HeaderValue::from_str(&format!("{prefix}{bare}")).ok()?;
+        if hunt.passes(&case.base.with_header(name, value)) {
+            return Some(Cause::SignaturePrefix.proven(detail));
+        }
+    }
+    None
+}
+
+/// A lower-case word before the signature, such as `sha1=`.
+fn leading_word(value: &str) -> String {
+    let end = value.find('=').filter(|end| (1..=12).contains(end));
+    let word = end.and_then(|end| value.get(..=end)).unwrap_or_default();
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'=';
+    match word.bytes().all(is_word) && word.len() < value.len() {
+        true => word.to_owned(),
+        false => String::new(),
+    }
+}
+
+/// Base64 of any spelling as URL-safe base64 without padding.
+fn url_safe(value: &str) -> String {
+    let text = value.replace('+', "-").replace('/', "_");
+    text.split_inclusive([',', ' '])
+        .map(|entry| {
+            let end = entry.trim_end_matches([',', ' ']);
+            let rest = entry.get(end.len()..).unwrap_or_default();
+            format!("{}{rest}", end.trim_end_matches('='))
+        })
+        .collect()
+}
+
+/// An entry of the list under another key, such as `v0`.
+fn other_version(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+    let mut trial = case.base.clone();
+    let written = written(trial.spec.to_mut())?;
+    let list = written.signature.list.as_mut()?;
+    let Place::Header(place) = &written.signature.place else {
+        return None;
+    };
+    let value = case.base.headers.get(place)?.to_str().ok()?;
+    let entries = value.split(list.separator);
+    let keys: Vec<String> = entries
+        .filter_map(|entry| Some(entry.trim().split_once(list.assign)?.0.to_owned()))
+        .take(16)
+        .collect();
+    keys.into_iter().find_map(|key| {
+        let trial = case.base.varied(|trial| {
+            if let Some(list) = self::written(trial.spec.to_mut())
+                .and_then(|written| written.signature.list.as_mut())
+            {
+                list.key = key;
+            }
+        });
+        hunt.passes(&trial)
+            .then(|| Cause::SignatureVersion.proven(""))
+    })
+}
+
+/// A signature of which only the start is there. What it should be is made by signing, and goes nowhere.
+fn cut(case: &Case<'_>) -> Option<Finding> {
+    let mut spec = case.route.scheme.clone();
+    let written = written(&mut spec)?;
+    let Place::Header(name) = written.signature.place.clone() else {
+        return None;
+    };
+    let assign = written.signature.list.as_ref().map(|list| list.assign);
+    let found = case.value(&Place::Header(name.clone()))?;
+    let texts: Vec<_> = case
+        .base
+        .secrets
+        .iter()
+        .map(|entry| &entry.secret)
+        .collect();
+    let scheme = Scheme::compile(&case.base.spec, &texts, case.base.public_url.as_deref()).ok()?;
+    let id = spec
+        .id_header()
+        .and_then(|name| case.base.headers.get(name));
+    let to_sign = ToSign {
+        head: case.base.head(),
+        unix_ms: time::written_ms(case).unwrap_or_default(),
+        id: id.and_then(|id| id.to_str().ok()),
+        body: &case.base.body,
+    };
+    for index in 0..scheme.secret_count() {
+        let stamp = scheme.sign(index, &to_sign).ok()?;
+        let (_, right) = stamp.headers.into_iter().find(|(own, _)| *own == name)?;
+        let right = match assign {
+            Some(assign) => right
+                .rsplit_once(assign)
+                .map_or(right.as_str(), |(_, last)| last),
+            None => &right,
+        };
+        if let Some(length) = cut_length(&found, right) {
+            let detail = format!("only {length} of its {} characters are there", right.len());
+            return Some(Cause::SignatureCut.proven(&detail));
+        }
+    }
+    None
+}
+
+/// How much of the right text the found one ends with.
+fn cut_length(found: &str, right: &str) -> Option<usize> {
+    let longest = right.len().saturating_sub(1).min(found.len());
+    let fits = |length: &usize| {
+        right
+            .get(..*length)
+            .is_some_and(|start| found.ends_with(start))
+    };
+    (SURE..=longest).rev().find(fits)
+}
+
+/// What a value looks like, without showing it.
+pub(super) fn shape(value: &str) -> String {
+    let bare = value.trim_start_matches(leading_word(value).as_str());
+    let kind = if bare.is_empty() {
+        "nothing"
+    } else if HEXLOWER_PERMISSIVE.decode(bare.as_bytes()).is_ok() {
+        "hexadecimal"
+    } else if BASE64URL_NOPAD.decode(url_safe(bare).as_bytes()).is_ok() {
+        "base64"
+    } else {
+        "text"
+    };
+    match kind {
+        "nothing" => "an empty value".to_owned(),
+        _ => format!("{} characters of {kind}", bare.len()),
+    }
+}
+
+/// Whether a request has a header of this name.
+pub(super) fn has(case: &Case<'_>, name: &HeaderName) -> bool {
+    case.base.headers.contains_key(name)
+}

@@ -1,0 +1,104 @@
+//! What goes wrong before and behind the signature: path, host, source, method, type, size, filter.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::header;
+
+use crate::config::model::{PathRule, Route};
+use crate::explain::cause::{Cause, Finding};
+use crate::explain::url::without_port;
+use crate::explain::{Explainer, Seen};
+use crate::gate::reject::Reject;
+use crate::gate::rules::Rules;
+use crate::gate::verdict::Decision;
+
+/// Why no route was found.
+pub(super) fn no_route(explainer: &Explainer, seen: &Seen) -> Option<Finding> {
+    let path = seen.uri.path();
+    let trimmed = |path: &str| path.trim_end_matches('/').to_ascii_lowercase();
+    for route in explainer.routes() {
+        let (PathRule::Exact(own) | PathRule::Prefix(own)) = &route.path;
+        if own == path {
+            let host = route.host.as_deref()?;
+            return Some(Cause::HostDiffers.proven(&format!("`{host}`")));
+        }
+        let doubled = path.replace("//", "/");
+        if trimmed(own) == trimmed(path) || *own == doubled {
+            let detail = format!("the route `{}`: `{own}`", route.name.as_str());
+            return Some(Cause::PathDiffers.proven(&detail));
+        }
+    }
+    let ends = |route: &&Route| {
+        let (PathRule::Exact(own) | PathRule::Prefix(own)) = &route.path;
+        own.len() > 1 && (path.ends_with(own.as_str()) || own.ends_with(path) && path.len() > 1)
+    };
+    let route = explainer.routes().find(ends)?;
+    let (PathRule::Exact(own) | PathRule::Prefix(own)) = &route.path;
+    let detail = format!("the route `{}`: `{own}`", route.name.as_str());
+    Some(Cause::PathDiffers.likely(&detail))
+}
+
+/// Why the source may not send.
+pub(super) fn source(rules: &Rules, seen: &Seen, ip: IpAddr) -> Finding {
+    let lines = seen.headers.get_all("x-forwarded-for").iter();
+    let mut named = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .filter_map(address);
+    match named.find(|named| *named != ip && rules.allows(named)) {
+        Some(named) => Cause::ProxyNotTrusted.proven(&named.to_string()),
+        None => Cause::SourceUnknown.likely(&ip.to_string()),
+    }
+}
+
+fn address(entry: &str) -> Option<IpAddr> {
+    let text = entry.trim();
+    let with_port = || Some(text.parse::<SocketAddr>().ok()?.ip());
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    let ip = bare.parse::<IpAddr>().ok().or_else(with_port)?;
+    Some(ip.to_canonical())
+}
+
+/// What the evidence of the other checks says by itself.
+pub(super) fn evident(reject: &Reject, seen: &Seen) -> Option<Finding> {
+    Some(match reject {
+        Reject::Method { method } => Cause::MethodNotTaken.proven(method.as_str()),
+        Reject::ContentType { found } => {
+            let found = match found.is_empty() {
+                true => "nothing in particular".to_owned(),
+                false => format!("`{found}`"),
+            };
+            Cause::ContentTypeNotTaken.proven(&found)
+        }
+        Reject::BodyTooLarge { .. } => Cause::BodyLimit.proven(&needed(seen)),
+        Reject::Filtered { by } => Cause::EventFiltered.proven(&format!("`{}`", by.code())),
+        Reject::Duplicate { .. } | Reject::InFlight | Reject::FirstFailed { .. } => {
+            Cause::Duplicate.proven("")
+        }
+        _ => return None,
+    })
+}
+
+/// A limit that this body fits.
+fn needed(seen: &Seen) -> String {
+    let declared = seen.headers.get(header::CONTENT_LENGTH);
+    let declared = declared.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let bytes = seen.body.len().max(declared.unwrap_or_default());
+    format!("{} MiB", bytes.div_ceil(1 << 20))
+}
+
+/// What a decision says that is not a refusal, and keeps the event from the app all the same.
+pub(super) fn kept_back(decision: &Decision) -> Option<Reject> {
+    match decision {
+        Decision::Filtered(by) => Some(Reject::Filtered { by: *by }),
+        Decision::Refused(reject) | Decision::Monitored(reject) => Some(reject.clone()),
+        Decision::Accepted | Decision::Challenge | Decision::Duplicate => None,
+    }
+}
+
+/// The host that a request names, without its port.
+pub(super) fn host(seen: &Seen) -> &str {
+    let named = seen.uri.authority().map(http::uri::Authority::as_str);
+    let header = || seen.headers.get(header::HOST)?.to_str().ok();
+    without_port(named.or_else(header).unwrap_or_default())
+}

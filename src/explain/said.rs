@@ -1,0 +1,258 @@
+//! What a check asks for and what it found, in words. No value of a signature or a token stands here, only its form.
+
+use http::header;
+
+use crate::config::model::{PathRule, Route};
+use crate::explain::{Explainer, Seen, head, place, time};
+use crate::gate::reject::Reject;
+use crate::gate::rules::Rules;
+use crate::scheme::spec::{Algorithm, Encoding, Family, Place, SignMethod, Spec, TokenPlace};
+
+/// Expected and found.
+pub(super) struct Said {
+    pub(super) expected: String,
+    pub(super) found: String,
+}
+
+fn said(expected: impl Into<String>, found: impl Into<String>) -> Said {
+    Said {
+        expected: expected.into(),
+        found: found.into(),
+    }
+}
+
+/// Routes that are listed.
+const MAX_ROUTES: usize = 8;
+
+/// A request that no route is for.
+pub(super) fn of_no_route(explainer: &Explainer, seen: &Seen) -> Said {
+    let mut paths: Vec<String> = explainer.routes().take(MAX_ROUTES).map(address).collect();
+    if explainer.routes().count() > MAX_ROUTES {
+        paths.push("...".to_owned());
+    }
+    let found = format!("`{}{}`", place::host(seen), seen.uri.path());
+    said(
+        format!("host and path of a route: {}", paths.join(", ")),
+        found,
+    )
+}
+
+fn address(route: &Route) -> String {
+    let host = route.host.as_deref().unwrap_or("");
+    match &route.path {
+        PathRule::Exact(path) => format!("`{host}{path}`"),
+        PathRule::Prefix(path) => format!("`{host}{}/...`", path.trim_end_matches('/')),
+    }
+}
+
+/// A request that a check of its route refuses.
+pub(super) fn of_route(reject: &Reject, rules: &Rules, seen: &Seen) -> Said {
+    let route = &**rules.route();
+    match reject {
+        Reject::Method { method } => {
+            let methods: Vec<&str> = route.methods.iter().map(http::Method::as_str).collect();
+            said(methods.join(" or "), method.as_str())
+        }
+        Reject::ContentType { found } => said(
+            format!("one of {}", route.content_types.join(", ")),
+            or_none(found),
+        ),
+        Reject::Framing(fault) => said(
+            "a head with one meaning",
+            format!("fault: {}", fault.code()),
+        ),
+        Reject::BodyTooLarge { limit } => {
+            let declared = seen.headers.get(header::CONTENT_LENGTH);
+            let declared = declared.and_then(|value| value.to_str().ok());
+            let found = declared.map_or(seen.body.len().to_string(), str::to_owned);
+            said(format!("at most {limit} bytes"), format!("{found} bytes"))
+        }
+        Reject::SourceNotAllowed { ip } => said(allowed(route), ip.to_string()),
+        Reject::MissingMaterial { name } => said(
+            format!(
+                "{} in {}",
+                signature(&route.scheme),
+                named(name, &route.scheme)
+            ),
+            format!("no `{name}`{}", present(seen)),
+        ),
+        Reject::MalformedMaterial { name, fault } => said(
+            format!(
+                "{} in {}",
+                signature(&route.scheme),
+                named(name, &route.scheme)
+            ),
+            format!("`{name}` {fault}{}", form(name, seen)),
+        ),
+        Reject::StaleTimestamp {
+            age_seconds,
+            tolerance,
+        } => {
+            let came = seen.received_ms.map(|ms| ms.div_euclid(1000));
+            let signed = came.and_then(|came| came.checked_sub(*age_seconds));
+            let signed = signed.map(|signed| format!(", signed {}", time::moment(signed)));
+            let way = if *age_seconds < 0 { "ahead" } else { "old" };
+            said(
+                format!(
+                    "a signed time within {} of the clock here",
+                    time::tolerance(*tolerance)
+                ),
+                format!(
+                    "{} {way}{}",
+                    time::words(*age_seconds),
+                    signed.unwrap_or_default()
+                ),
+            )
+        }
+        Reject::BadSignature => said(
+            format!("{} with {}", signature(&route.scheme), secrets(route)),
+            format!("another one, over a body of {} bytes", seen.body.len()),
+        ),
+        Reject::NoCurrentSecret => said(
+            "a secret of the route that counts at that time",
+            secrets(route),
+        ),
+        Reject::Filtered { by } => said(
+            format!("an event that `{}` of the route lets through", by.code()),
+            "one that it does not",
+        ),
+        Reject::Identity { fault } => {
+            said("an event id and type that can be read for certain", *fault)
+        }
+        Reject::Unjudged { fault } => said("`when` to be true or false", &**fault),
+        Reject::Schema { misfits } => {
+            let places: Vec<String> = misfits.iter().map(ToString::to_string).collect();
+            said("a body that fits the route's schema", places.join("; "))
+        }
+        Reject::NotJson { fault } => said("JSON that can be relied on", fault.to_string()),
+        Reject::KeyUnavailable { fault } | Reject::Unconfirmed { fault } => {
+            said("an answer of the sender's", &**fault)
+        }
+        other => said("every check to pass", other.explanation().means),
+    }
+}
+
+fn or_none(text: &str) -> String {
+    match text.is_empty() {
+        true => "none".to_owned(),
+        false => format!("`{text}`"),
+    }
+}
+
+fn allowed(route: &Route) -> String {
+    let allowed = route.allow_ips.clone().unwrap_or_default();
+    let mut parts: Vec<String> = allowed
+        .nets
+        .iter()
+        .take(MAX_ROUTES)
+        .map(ToString::to_string)
+        .collect();
+    if allowed.nets.len() > MAX_ROUTES {
+        parts.push("...".to_owned());
+    }
+    if allowed.is_provider {
+        parts.push("the ranges that the provider publishes".to_owned());
+    }
+    format!("an address of {}", parts.join(", "))
+}
+
+fn secrets(route: &Route) -> String {
+    if route.scheme.has_own_keys() {
+        return "a key that the sender publishes".to_owned();
+    }
+    match route.secrets.len() {
+        1 => "the route's secret".to_owned(),
+        count => format!("one of the route's {count} secrets"),
+    }
+}
+
+/// What a scheme asks for, in words.
+fn signature(spec: &Spec) -> String {
+    match &spec.family {
+        Family::Hmac(family) => format!(
+            "an HMAC with {} in {}",
+            algorithm(family.algorithm),
+            encoding(family.encoding)
+        ),
+        Family::Text(family) => match &family.method {
+            SignMethod::Hmac(one) => {
+                format!(
+                    "an HMAC with {} in {}",
+                    algorithm(*one),
+                    encoding(family.encoding)
+                )
+            }
+            SignMethod::Hash(one) => {
+                format!(
+                    "a digest with {} in {}",
+                    algorithm(*one),
+                    encoding(family.encoding)
+                )
+            }
+            SignMethod::PublicKey { .. } => {
+                format!("a signature in {}", encoding(family.encoding))
+            }
+        },
+        Family::Token(_) => "the shared token".to_owned(),
+        Family::Jwt(_) => "a signed token".to_owned(),
+        Family::Certificate(_) => "a signature with its certificate".to_owned(),
+    }
+}
+
+fn algorithm(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::Md5 => "MD5",
+        Algorithm::Sha1 => "SHA-1",
+        Algorithm::Sha256 => "SHA-256",
+        Algorithm::Sha384 => "SHA-384",
+        Algorithm::Sha512 => "SHA-512",
+        Algorithm::Keccak256 => "Keccak-256",
+    }
+}
+
+fn encoding(encoding: Encoding) -> &'static str {
+    match encoding {
+        Encoding::Hex => "hexadecimal",
+        Encoding::Base64 => "base64",
+        Encoding::Base64Url => "URL-safe base64",
+    }
+}
+
+/// A place by its name, and what it is where it is not the signature's.
+fn named(name: &str, spec: &Spec) -> String {
+    let is_time = time::place(spec).is_some_and(|place| match place {
+        Place::Header(own) => own.as_str() == name,
+        Place::Query(own) | Place::Form(own) => own == name,
+        Place::Json(_) => false,
+    });
+    let is_token = matches!(
+        &spec.family,
+        Family::Token(token) if matches!(token.place, TokenPlace::Basic)
+    );
+    match (is_time, is_token) {
+        (true, _) => format!("a request whose time stands in `{name}`"),
+        (_, true) => "`authorization` (Basic)".to_owned(),
+        _ => format!("`{name}`"),
+    }
+}
+
+/// The form of what stands there.
+fn form(name: &str, seen: &Seen) -> String {
+    let value = seen.headers.get(name).and_then(|value| value.to_str().ok());
+    value.map_or_else(String::new, |value| format!(" ({})", head::shape(value)))
+}
+
+/// Headers that look as if they were for this.
+fn present(seen: &Seen) -> String {
+    let mut names: Vec<&str> = seen.headers.keys().map(http::HeaderName::as_str).collect();
+    names.retain(|name| {
+        ["signature", "hmac", "token", "sign"]
+            .iter()
+            .any(|word| name.contains(word))
+    });
+    names.truncate(MAX_ROUTES);
+    match names.is_empty() {
+        true => String::new(),
+        false => format!(", but `{}`", names.join("`, `")),
+    }
+}

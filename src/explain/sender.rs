@@ -1,0 +1,99 @@
+//! What goes wrong where another sender calls than the route is for, or the route another one than the sender means.
+
+use std::borrow::Cow;
+
+use crate::explain::Case;
+use crate::explain::cause::{Cause, Finding};
+use crate::explain::head;
+use crate::explain::trial::Hunt;
+use crate::gate::reject::Reject;
+use crate::providers::{self, Provider};
+
+/// Senders that are named where several have the same headers.
+const MAX_NAMED: usize = 3;
+
+/// Header names that say nothing about who sends.
+const GENERIC: [&str; 12] = [
+    "authorization",
+    "content-digest",
+    "content-type",
+    "date",
+    "digest",
+    "signature",
+    "timestamp",
+    "user-agent",
+    "x-hmac",
+    "x-signature",
+    "x-timestamp",
+    "x-webhook-signature",
+];
+
+/// The first other route or provider under which the request verifies.
+pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+    let mut others = case.others();
+    let other = others.find(|other| {
+        let trial = case.base.clone().of_route(other);
+        hunt.passes(&trial)
+    });
+    if let Some(other) = other {
+        return Some(Cause::WrongRoute.proven(other.name.as_str()));
+    }
+    let own = case.route.provider.as_ref().map(|own| own.id.as_str());
+    let all = providers::all().iter();
+    let all = all.filter(|one| Some(one.id.as_str()) != own && !one.is_local());
+    let passing = all.filter(|one| {
+        let trial = case.base.varied(|trial| {
+            trial.spec = Cow::Borrowed(&one.scheme);
+            trial.tolerance = trial.tolerance.max(one.tolerance);
+        });
+        hunt.passes(&trial)
+    });
+    let passing: Vec<&Provider> = passing.map(|one| &**one).collect();
+    let found = best(case, &passing);
+    (!found.is_empty()).then(|| Cause::OtherProvider.proven(&names(&found)))
+}
+
+/// Whose headers the request carries, where those of the route's provider are not there.
+pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
+    if !matches!(
+        case.reject,
+        Reject::MissingMaterial { .. } | Reject::MalformedMaterial { .. }
+    ) {
+        return None;
+    }
+    let own = case.route.scheme.headers();
+    let own_id = case.route.provider.as_ref().map(|own| own.id.as_str());
+    let all = providers::all().iter().map(|one| &**one);
+    let telling = all.filter(|one| {
+        let names = one.scheme.headers();
+        let signature = names.first().filter(|name| !own.contains(name));
+        Some(one.id.as_str()) != own_id
+            && signature
+                .is_some_and(|name| !GENERIC.contains(&name.as_str()) && head::has(case, name))
+    });
+    let telling: Vec<&Provider> = telling.collect();
+    let found = best(case, &telling);
+    (!found.is_empty()).then(|| Cause::LooksLikeOtherProvider.likely(&names(&found)))
+}
+
+/// Those whose headers fit best.
+fn best<'p>(case: &Case<'_>, providers: &[&'p Provider]) -> Vec<&'p Provider> {
+    let top = providers.iter().map(|one| score(case, one)).max();
+    let best = providers.iter().filter(|one| Some(score(case, one)) == top);
+    best.copied().collect()
+}
+
+/// How well the headers of a provider fit: those that are there of a hundred, and how many.
+fn score(case: &Case<'_>, provider: &Provider) -> (usize, usize) {
+    let names = provider.scheme.headers();
+    let present = names.iter().filter(|name| head::has(case, name)).count();
+    (present * 100 / names.len().max(1), present)
+}
+
+fn names(providers: &[&Provider]) -> String {
+    let names = providers.iter().take(MAX_NAMED);
+    let names: Vec<String> = names
+        .map(|one| format!("{} (`{}`)", one.name, one.id))
+        .collect();
+    names.join(" or ")
+}

@@ -1,0 +1,248 @@
+//! Each cause by exactly the mistake that it names, with real signatures: what is signed is signed by `scheme`, with one
+//! thing wrong, and the explanation has to name that thing. No text that comes out may hold a secret.
+
+mod bodies;
+mod heads;
+mod places;
+mod secrets;
+mod strange;
+mod times;
+mod urls;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+
+use crate::config::{self, model::Config};
+use crate::document::report::Style;
+use crate::explain::{Explainer, Explanation, Seen};
+use crate::gate::Gate;
+use crate::gate::route::RouteTable;
+use crate::gate::rules::Rules;
+use crate::model::ids::RouteName;
+use crate::model::secret::Secret;
+use crate::providers;
+use crate::scheme::spec::Spec;
+use crate::scheme::{Head, Scheme, ToSign};
+
+pub(super) const TEXT: &str = "kT7vQ2xW9mZ4pL8nB3cR6yH1dF5gJ0sA";
+pub(super) const OTHER: &str = "uE8iO3aX6bN1mV4cY9zK2jW7hG5fD0tS";
+pub(super) const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(super) const OTHER_KEY: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+
+/// When requests are signed, and come.
+pub(super) const T: i64 = 1_700_000_000;
+
+pub(super) const JSON: &str =
+    r#"{"id":"evt_1","type":"invoice.paid","data":{"name":"Zoë","url":"https://a/b"}}"#;
+
+/// The explainer of a config text.
+pub(super) fn explainer(text: &str) -> Explainer {
+    let loaded = config::load_text("hookgate.toml", text);
+    let config: Config = match loaded {
+        Ok(loaded) => loaded.config,
+        Err(report) => panic!("{}", report.render(Style::Plain)),
+    };
+    let table = RouteTable::build(&config.routes);
+    let routes = config.routes.into_iter();
+    let rules = routes.map(|route| Rules::compile(route.into(), None, None, None).unwrap());
+    let timeout = std::time::Duration::from_secs(5);
+    let gate = Gate::new(table, rules.collect(), None, Default::default(), timeout);
+    Explainer::new(&gate).unwrap()
+}
+
+/// A route of a provider.
+pub(super) fn route(name: &str, provider: &str, secret: &str, more: &str) -> String {
+    let secret = match secret.starts_with('{') || secret.starts_with('[') {
+        true => secret.to_owned(),
+        false => toml::Value::String(secret.to_owned()).to_string(),
+    };
+    format!(
+        "[routes.{name}]\npath = \"/{name}\"\nprovider = \"{provider}\"\nsecret = {secret}\n\
+         upstream = \"http://127.0.0.1:1/\"\n{more}\n"
+    )
+}
+
+/// The scheme of a provider.
+pub(super) fn spec(provider: &str) -> Spec {
+    providers::find(provider).unwrap().scheme.clone()
+}
+
+/// Signs a request as a sender with this scheme and secret does.
+pub(super) fn signed(spec: &Spec, secret: &str, path: &str, body: &[u8]) -> Seen {
+    signed_as(spec, secret, None, "application/json", path, body)
+}
+
+/// The same for a scheme that signs the URL.
+pub(super) fn signed_to(
+    spec: &Spec,
+    secret: &str,
+    public_url: &str,
+    path: &str,
+    body: &[u8],
+) -> Seen {
+    signed_as(
+        spec,
+        secret,
+        Some(public_url),
+        "application/json",
+        path,
+        body,
+    )
+}
+
+/// The same with a content type.
+pub(super) fn signed_as(
+    spec: &Spec,
+    secret: &str,
+    public_url: Option<&str>,
+    content_type: &str,
+    path: &str,
+    body: &[u8],
+) -> Seen {
+    let secret = Secret::new(secret.as_bytes().to_vec());
+    let scheme = Scheme::compile(spec, &[&secret], public_url).unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("host", HeaderValue::from_static("hooks.example.com"));
+    headers.insert("content-type", content_type.parse().unwrap());
+    headers.insert("content-length", HeaderValue::from(body.len()));
+    let (method, uri): (Method, Uri) = (Method::POST, path.parse().unwrap());
+    let to_sign = ToSign {
+        head: Head {
+            method: &method,
+            uri: &uri,
+            headers: &headers,
+        },
+        unix_ms: T * 1000,
+        id: Some("msg_1"),
+        body,
+    };
+    for (name, value) in scheme.sign(0, &to_sign).unwrap().headers {
+        headers.insert(name, HeaderValue::from_str(&value).unwrap());
+    }
+    Seen {
+        method,
+        uri,
+        version: Version::HTTP_11,
+        headers,
+        body: Bytes::copy_from_slice(body),
+        is_cut: false,
+        received_ms: Some(T * 1000),
+        source: None,
+        recorded: None,
+        others: Vec::new(),
+    }
+}
+
+/// The request with another body, as one who changes it on the way sends it.
+pub(super) fn with_body(seen: &Seen, body: &[u8]) -> Seen {
+    let mut seen = seen.clone();
+    seen.headers
+        .insert("content-length", HeaderValue::from(body.len()));
+    seen.body = Bytes::copy_from_slice(body);
+    seen
+}
+
+/// The request with another header.
+pub(super) fn with_header(seen: &Seen, name: &str, value: &str) -> Seen {
+    let mut seen = seen.clone();
+    let name: HeaderName = name.parse().unwrap();
+    seen.headers
+        .insert(name, HeaderValue::from_str(value).unwrap());
+    seen
+}
+
+/// The request without a header; gives its value.
+pub(super) fn without(seen: &Seen, name: &str) -> (Seen, String) {
+    let mut seen = seen.clone();
+    let value = seen.headers.remove(name).unwrap();
+    (seen, value.to_str().unwrap().to_owned())
+}
+
+/// Explains, and holds the whole answer against every secret of the tests.
+pub(super) fn explain(explainer: &Explainer, name: Option<&str>, seen: &Seen) -> Explanation {
+    let name = name.map(RouteName::new);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let explanation = runtime.block_on(explainer.explain(name.as_ref(), seen));
+    let text = serde_json::to_string(&explanation).unwrap();
+    for secret in [TEXT, OTHER, KEY, OTHER_KEY] {
+        let bare = secret.trim_start_matches("whsec_");
+        for start in 0..bare.len() - 8 {
+            assert!(!text.contains(&bare[start..start + 8]), "{text}");
+        }
+    }
+    explanation
+}
+
+/// Holds the cause of a refusal against what was done, and gives the explanation.
+#[track_caller]
+pub(super) fn check(config: &str, seen: &Seen, reason: &str, slug: &str) -> Explanation {
+    let explanation = explain(&explainer(config), None, seen);
+    assert_eq!(
+        explanation.reason.as_deref(),
+        Some(reason),
+        "{explanation:#?}"
+    );
+    let found = explanation.cause.as_ref().map(|cause| cause.slug.as_str());
+    assert_eq!(found, Some(slug), "{explanation:#?}");
+    assert!(!explanation.passes);
+    explanation
+}
+
+/// As [`check`], where the cause is what makes the verification pass.
+#[track_caller]
+pub(super) fn proves(config: &str, seen: &Seen, reason: &str, slug: &str) -> Explanation {
+    let explanation = check(config, seen, reason, slug);
+    assert!(
+        explanation.cause.as_ref().unwrap().is_proven,
+        "{explanation:#?}"
+    );
+    explanation
+}
+
+/// What the cause says.
+pub(super) fn says(explanation: &Explanation) -> String {
+    let cause = explanation.cause.as_ref().unwrap();
+    format!("{} {}", cause.says, cause.fix)
+}
+
+#[test]
+fn what_is_in_order_passes() {
+    let providers = [
+        ("stripe", TEXT),
+        ("github", TEXT),
+        ("standard_webhooks", KEY),
+        ("slack", TEXT),
+        ("shopify", TEXT),
+        ("gitlab", TEXT),
+    ];
+    for (provider, secret) in providers {
+        let seen = signed(&spec(provider), secret, "/a", JSON.as_bytes());
+        let explanation = explain(&explainer(&route("a", provider, secret, "")), None, &seen);
+        assert!(explanation.passes, "{provider}: {explanation:#?}");
+        assert_eq!(explanation.provider.as_deref(), Some(provider));
+    }
+}
+
+// Fails when a cause is made up where there is none to be found.
+#[test]
+fn where_nothing_helps_it_says_so() {
+    let seen = signed(
+        &spec("stripe"),
+        "nobody-knows-this-secret-0123456789",
+        "/a",
+        JSON.as_bytes(),
+    );
+    let config = route("a", "stripe", TEXT, "") + &route("b", "github", OTHER, "");
+    let explanation = explain(&explainer(&config), None, &seen);
+    assert_eq!(explanation.reason.as_deref(), Some("bad-signature"));
+    assert_eq!(explanation.cause, None);
+    assert!(explanation.tries > 50, "{explanation:#?}");
+    assert!(
+        explanation.fix.contains("The secret at the provider"),
+        "{}",
+        explanation.fix
+    );
+}

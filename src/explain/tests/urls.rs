@@ -1,0 +1,117 @@
+//! URLs that the sender knows otherwise.
+
+use super::{
+    JSON, TEXT, explain, explainer, proves, route, says, signed_as, signed_to, spec, with_header,
+};
+use crate::explain::Seen;
+
+const FORM: &[u8] = b"From=%2B14158675310&Body=Zo%C3%AB";
+
+fn twilio(url: &str, target: &str) -> Seen {
+    let form = "application/x-www-form-urlencoded";
+    signed_as(&spec("twilio"), TEXT, Some(url), form, target, FORM)
+}
+
+fn at(seen: &Seen, target: &str) -> Seen {
+    let mut seen = seen.clone();
+    seen.uri = target.parse().unwrap();
+    seen
+}
+
+fn with_url(url: &str) -> String {
+    route("a", "twilio", TEXT, &format!("public_url = \"{url}\""))
+}
+
+#[test]
+fn what_is_signed_for_the_right_url_passes() {
+    let seen = twilio("https://hooks.example.com", "/a?x=1");
+    let explanation = explain(
+        &explainer(&with_url("https://hooks.example.com")),
+        None,
+        &seen,
+    );
+    assert!(explanation.passes, "{explanation:#?}");
+}
+
+#[test]
+fn a_wrong_public_url_is_named_with_the_right_one() {
+    for (right, wrong) in [
+        ("https://hooks.example.com", "http://hooks.example.com"),
+        ("http://hooks.example.com", "https://hooks.example.com"),
+        (
+            "https://hooks.example.com:8443",
+            "https://hooks.example.com",
+        ),
+        ("https://hooks.example.com", "https://internal.example"),
+    ] {
+        let seen = twilio(right, "/a");
+        let explanation = proves(&with_url(wrong), &seen, "bad-signature", "public-url");
+        assert!(
+            says(&explanation).contains(&format!("public_url = \"{right}\"")),
+            "{explanation:#?}"
+        );
+    }
+    // Behind a proxy that says so.
+    let seen = with_header(
+        &twilio("https://www.outside.example", "/a"),
+        "x-forwarded-host",
+        "www.outside.example",
+    );
+    let explanation = proves(
+        &with_url("https://hooks.example.com"),
+        &seen,
+        "bad-signature",
+        "public-url",
+    );
+    assert!(
+        says(&explanation).contains("https://www.outside.example"),
+        "{explanation:#?}"
+    );
+}
+
+#[test]
+fn a_slash_or_the_query_changes_on_the_way() {
+    let url = "https://hooks.example.com";
+    let config = with_url(url).replace("path = \"/a\"", "prefix = \"/a\"");
+    let seen = twilio(url, "/a/");
+    let explanation = proves(&config, &at(&seen, "/a"), "bad-signature", "url-changed");
+    assert!(says(&explanation).contains("`/a/`"), "{explanation:#?}");
+    let seen = twilio(url, "/a");
+    proves(
+        &config,
+        &at(&seen, "/a?added=1"),
+        "bad-signature",
+        "url-changed",
+    );
+    proves(&config, &at(&seen, "/a/"), "bad-signature", "url-changed");
+    // A query that is gone can only be known from the proxy.
+    let seen = with_header(&twilio(url, "/a?x=1"), "x-original-uri", "/a?x=1");
+    proves(&config, &at(&seen, "/a"), "bad-signature", "url-changed");
+    // A prefix that a proxy took away.
+    let seen = with_header(&twilio(url, "/api/a"), "x-forwarded-prefix", "/api");
+    proves(&config, &at(&seen, "/a"), "bad-signature", "url-changed");
+}
+
+#[test]
+fn square_and_hubspot_sign_the_url_too() {
+    for provider in ["square", "hubspot_v3"] {
+        let seen = signed_to(
+            &spec(provider),
+            TEXT,
+            "https://hooks.example.com",
+            "/a",
+            JSON.as_bytes(),
+        );
+        let more = "public_url = \"https://other.example\"";
+        let explanation = proves(
+            &route("a", provider, TEXT, more),
+            &seen,
+            "bad-signature",
+            "public-url",
+        );
+        assert!(
+            says(&explanation).contains("https://hooks.example.com"),
+            "{explanation:#?}"
+        );
+    }
+}

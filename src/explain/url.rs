@@ -1,0 +1,201 @@
+//! What goes wrong where the URL is signed: the sender calls one URL, and the route or a proxy in front makes another one
+//! of it.
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, Uri};
+
+use crate::explain::Case;
+use crate::explain::cause::{Cause, Finding};
+use crate::explain::trial::Hunt;
+use crate::scheme::spec::{Audience, Family, Part, Spec};
+
+/// Origins that are tried.
+const MAX_ORIGINS: usize = 64;
+
+/// Headers in which proxies say for which host they were called.
+const HOST_HEADERS: [&str; 4] = ["host", "x-forwarded-host", "x-original-host", "x-host"];
+
+/// Headers in which they say for which target.
+const TARGET_HEADERS: [&str; 5] = [
+    "x-original-uri",
+    "x-forwarded-uri",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-forwarded-path",
+];
+
+/// The first URL under which the request verifies.
+pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+    let signed = what_is_signed(&case.route.scheme)?;
+    let targets = targets(case);
+    let origins = match signed.origin {
+        true => origins(case),
+        false => Vec::new(),
+    };
+    for origin in &origins {
+        let trial = case.base.varied(|trial| {
+            trial.public_url = Some(Cow::Owned(origin.clone()));
+        });
+        if hunt.passes(&trial) {
+            return Some(Cause::PublicUrl.proven(origin));
+        }
+    }
+    for target in &targets {
+        let trial = case
+            .base
+            .varied(|trial| trial.uri = Cow::Owned(target.clone()));
+        if hunt.passes(&trial) {
+            return Some(Cause::UrlChanged.proven(target.path()));
+        }
+        for origin in &origins {
+            let trial = trial.varied(|trial| {
+                trial.public_url = Some(Cow::Owned(origin.clone()));
+            });
+            if hunt.passes(&trial) {
+                return Some(Cause::UrlChanged.proven(&format!("{origin}{}", target.path())));
+            }
+        }
+    }
+    None
+}
+
+/// Which parts of the URL are signed.
+struct Signed {
+    origin: bool,
+}
+
+fn what_is_signed(spec: &Spec) -> Option<Signed> {
+    if let Family::Jwt(family) = &spec.family {
+        let signs = family.url_claim.is_some() || family.audience == Audience::Url;
+        return signs.then_some(Signed { origin: true });
+    }
+    let template = spec.template()?;
+    let origin = template.any(&|part| {
+        matches!(
+            part,
+            Part::Url | Part::UrlNoQuery | Part::UrlDecoded | Part::UrlFormSorted | Part::Host
+        )
+    });
+    let target = template.any(&|part| {
+        matches!(
+            part,
+            Part::Path | Part::PathQuery | Part::Query(_) | Part::FormOrDigest(_)
+        )
+    });
+    (origin || target).then_some(Signed { origin })
+}
+
+/// Scheme, host and port as the sender may know them, likely ones first.
+fn origins(case: &Case<'_>) -> Vec<String> {
+    let own = case.base.public_url.as_deref().unwrap_or_default();
+    let authority = own.split_once("://").map_or(own, |(_, rest)| rest);
+    let mut hosts = vec![authority.to_owned()];
+    let named = HOST_HEADERS
+        .iter()
+        .flat_map(|name| words(&case.base.headers, name));
+    hosts.extend(named);
+    hosts.extend(
+        case.base
+            .uri
+            .authority()
+            .map(|authority| authority.as_str().to_owned()),
+    );
+    hosts.extend(case.others().filter_map(|other| {
+        let url = other.public_url.as_deref()?;
+        Some(
+            url.split_once("://")
+                .map_or(url, |(_, rest)| rest)
+                .to_owned(),
+        )
+    }));
+    let port = words(&case.base.headers, "x-forwarded-port")
+        .into_iter()
+        .next();
+    let mut origins: Vec<String> = Vec::new();
+    for host in hosts {
+        let bare = without_port(&host);
+        let www = match bare.strip_prefix("www.") {
+            Some(rest) => rest.to_owned(),
+            None => format!("www.{bare}"),
+        };
+        let mut forms = vec![host.clone(), bare.to_owned(), host.to_ascii_lowercase()];
+        forms.extend([":443", ":80", ":8443", ":8080"].map(|port| format!("{bare}{port}")));
+        forms.extend(port.iter().map(|port| format!("{bare}:{port}")));
+        forms.push(www);
+        for form in forms {
+            for scheme in ["https", "http"] {
+                let origin = format!("{scheme}://{form}");
+                if origin != own && is_origin(&origin) && !origins.contains(&origin) {
+                    origins.push(origin);
+                }
+            }
+        }
+    }
+    origins.truncate(MAX_ORIGINS);
+    origins
+}
+
+fn is_origin(text: &str) -> bool {
+    let parsed = text.parse::<Uri>();
+    parsed.is_ok_and(|uri| {
+        uri.authority()
+            .is_some_and(|own| !own.as_str().contains('@'))
+    })
+}
+
+/// The values of a header that is a list.
+fn words(headers: &HeaderMap, name: &str) -> Vec<String> {
+    let lines = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|line| line.to_str().ok());
+    let words = lines.flat_map(|line| line.split(','));
+    words
+        .map(|word| word.trim().to_owned())
+        .filter(|word| !word.is_empty())
+        .take(4)
+        .collect()
+}
+
+/// A host without its port.
+pub(super) fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((bare, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => bare,
+        _ => host,
+    }
+}
+
+/// Other targets than the one that came.
+fn targets(case: &Case<'_>) -> Vec<Uri> {
+    let (path, query) = (case.base.uri.path(), case.base.uri.query());
+    let tail = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let mut texts = vec![path.to_owned()];
+    texts.push(match path.strip_suffix('/') {
+        Some(bare) => format!("{bare}{tail}"),
+        None => format!("{path}/{tail}"),
+    });
+    for name in TARGET_HEADERS {
+        for value in words(&case.base.headers, name) {
+            let after = value
+                .split_once("://")
+                .and_then(|(_, rest)| Some(rest.split_once('/')?.1));
+            texts.push(after.map_or(value.clone(), |rest| format!("/{rest}")));
+        }
+    }
+    for prefix in words(&case.base.headers, "x-forwarded-prefix") {
+        texts.push(format!("{}{path}{tail}", prefix.trim_end_matches('/')));
+    }
+    texts.push(format!("{}{tail}", path.to_ascii_lowercase()));
+    if let Some(rest) = path.get(1..).and_then(|rest| rest.find('/')) {
+        // A prefix that a proxy in front put before the sender's path.
+        texts.extend(path.get(rest + 1..).map(|rest| format!("{rest}{tail}")));
+    }
+    if let Some(query) = query {
+        texts.push(format!("{path}?{}", query.replace("%20", "+")));
+        texts.push(format!("{path}?{}", query.replace('+', "%20")));
+        texts.push(format!("{path}?"));
+    }
+    let targets = texts.iter().filter_map(|text| text.parse::<Uri>().ok());
+    targets.filter(|target| *target != *case.base.uri).collect()
+}

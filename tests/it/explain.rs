@@ -1,0 +1,185 @@
+//! `hookgate explain`: the real binary over request files, and over what a running gate has refused.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::harness::sender::{Hook, Provider, Sender};
+
+const RIGHT: &str = "q7Rk2vZx9Lm4Tb8Ws3Yc6Nd1Hf5Jg0Pa";
+const OTHER: &str = "mB6yQ1uE8oK3sV7xC2zL5aF9dG4hJ0rT";
+
+/// Runs `explain` over a file; gives its exit code and what it printed.
+fn explain(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_hookgate"))
+        .arg("explain")
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("HOOKGATE_ADMIN")
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let (out, err) = (text(output.stdout), text(output.stderr));
+    for secret in [RIGHT, OTHER] {
+        assert!(
+            !out.contains(&secret[4..12]) && !err.contains(&secret[4..12]),
+            "{out}{err}"
+        );
+    }
+    (output.status.code().unwrap(), out, err)
+}
+
+/// A folder with a config of two routes.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let route = |name: &str, secret: &str| {
+        format!(
+            "[routes.{name}]\npath = \"/{name}\"\nprovider = \"stripe\"\nsecret = \"{secret}\"\n\
+             upstream = \"http://127.0.0.1:1/\"\n"
+        )
+    };
+    let text = format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\n{}{}",
+        route("stripe", RIGHT),
+        route("stripe-test", OTHER)
+    );
+    std::fs::write(folder.path().join("hookgate.toml"), text).unwrap();
+    folder
+}
+
+/// Writes a request as it goes over the wire.
+fn write(folder: &Path, hook: &Hook) -> PathBuf {
+    let mut bytes = format!(
+        "{} {} HTTP/1.1\r\nHost: hooks.example.com\r\n",
+        hook.method, hook.target
+    )
+    .into_bytes();
+    for (name, value) in &hook.headers {
+        bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(&hook.body);
+    let path = folder.join("request.http");
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+const CONFIG: [&str; 3] = ["--config", "hookgate.toml", "request.http"];
+
+#[test]
+fn a_request_with_the_secret_of_another_route_is_explained() {
+    let folder = folder();
+    let sender = Sender::new(Provider::Stripe).with_secret(OTHER);
+    let mut hook = sender.event("/stripe");
+    write(folder.path(), &hook);
+    let (code, out, err) = explain(folder.path(), &CONFIG);
+    assert_eq!(code, 0, "{out}{err}");
+    for words in [
+        "route     stripe (stripe)\n",
+        "verdict   refused: bad-signature\n",
+        "check     signature.",
+        "expected  an HMAC with SHA-256 in hexadecimal with the route's secret\n",
+        "secret of the route `stripe-test`",
+        "fix       Give this route the secret",
+    ] {
+        assert!(out.contains(words), "{words} is not in\n{out}");
+    }
+    let (code, out, _) = explain(
+        folder.path(),
+        &[
+            "--json", "--route", "stripe", CONFIG[0], CONFIG[1], CONFIG[2],
+        ],
+    );
+    let document: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (code, &document["cause"]["slug"]),
+        (0, &"secret-of-other-route".into())
+    );
+    assert_eq!(document["cause"]["is_proven"], true);
+
+    // A line end that an editor or `curl --data` took or gave.
+    hook = Sender::new(Provider::Stripe)
+        .with_secret(RIGHT)
+        .event("/stripe");
+    hook.body.push(b'\n');
+    write(folder.path(), &hook);
+    let (code, out, err) = explain(folder.path(), &CONFIG);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("The body was changed at its end"), "{out}");
+}
+
+#[test]
+fn a_request_that_would_pass_ends_with_1() {
+    let folder = folder();
+    let sender = Sender::new(Provider::Stripe).with_secret(RIGHT);
+    write(folder.path(), &sender.event("/stripe"));
+    let (code, out, err) = explain(folder.path(), &CONFIG);
+    assert_eq!(
+        (code, out.contains("it would pass")),
+        (1, true),
+        "{out}{err}"
+    );
+    let (code, out, _) = explain(
+        folder.path(),
+        &[
+            "--received",
+            "2030-01-01T00:00:00Z",
+            CONFIG[0],
+            CONFIG[1],
+            CONFIG[2],
+        ],
+    );
+    assert_eq!((code, out.contains("stale-timestamp")), (0, true), "{out}");
+}
+
+#[test]
+fn what_cannot_be_explained_ends_with_2_and_says_why() {
+    let folder = folder();
+    let sender = Sender::new(Provider::Stripe).with_secret(RIGHT);
+    write(folder.path(), &sender.event("/stripe"));
+    for (arguments, words) in [
+        (&["request.http"][..], "no config is named"),
+        (
+            &["--config", "hookgate.toml", "nowhere.http"],
+            "nowhere.http",
+        ),
+        (
+            &["--config", "nowhere.toml", "request.http"],
+            "nowhere.toml",
+        ),
+        (
+            &["--config", "hookgate.toml", "hookgate.toml"],
+            "request file",
+        ),
+        (
+            &["--config", "hookgate.toml", "--route", "x", "request.http"],
+            "its routes: stripe, stripe-test",
+        ),
+        (
+            &[
+                "--received",
+                "noon",
+                "--config",
+                "hookgate.toml",
+                "request.http",
+            ],
+            "`noon` is no time",
+        ),
+        (
+            &[
+                "--admin",
+                "unix:/nowhere.sock",
+                "0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12",
+            ],
+            "nowhere.sock",
+        ),
+    ] {
+        let (code, out, err) = explain(folder.path(), arguments);
+        assert_eq!((code, out.as_str()), (2, ""), "{arguments:?} {err}");
+        assert!(
+            err.contains(words),
+            "{arguments:?}: {words} is not in\n{err}"
+        );
+    }
+}
