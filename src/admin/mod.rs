@@ -265,11 +265,13 @@ async fn answer(
     visit: Visit,
 ) -> Answer {
     let is_ours = is_host_allowed(request.headers());
+    let (path, recorder) = (request.uri().path().to_owned(), Arc::clone(&state.recorder));
     let mut answer = if is_ours && request.uri().path().starts_with(api::PREFIX) {
         stream(api.answer(request.map(Body::new), visit).await)
     } else {
         route(&request, is_ours, state, visit.origin).await
     };
+    recorder.admin_answer(&path, answer.status());
     let headers = answer.headers_mut();
     let fixed: [(HeaderName, &str); 2] = [
         (header::CACHE_CONTROL, "no-store"),
@@ -313,6 +315,7 @@ async fn metrics(headers: &HeaderMap, state: Arc<AdminState>, origin: Origin) ->
         Ok(_) | Err(Refused::Open) => {}
         Err(refused) => return stream(Problem::from(refused).into_response()),
     }
+    state.recorder.look_into_store().await;
     // Many routes make a long text, and `/proc` is read: not on a thread that serves requests.
     let text_of = tokio::task::spawn_blocking(move || state.recorder.metrics_text());
     match text_of.await {

@@ -15,8 +15,23 @@ use crate::inbox::outlets::Outlets;
 use crate::model::ids::RouteName;
 use crate::net::client::Client;
 use crate::pipeline::{Generation, RouteWork};
-use crate::record::Recorder;
+use crate::record::{Recorder, SecretEnd};
 use crate::store::rows::DestinationId;
+
+/// When the secrets of a config stop to count.
+pub(super) fn secret_ends(config: &Config) -> Vec<SecretEnd> {
+    let each = config.routes.iter().flat_map(|route| {
+        let ending = route.secrets.iter().filter_map(|entry| {
+            Some(SecretEnd {
+                route: route.name.clone(),
+                label: Arc::clone(&entry.label),
+                until_ms: entry.until_ms?,
+            })
+        });
+        ending.collect::<Vec<_>>()
+    });
+    each.collect()
+}
 
 /// The numbers of each route's destinations in the store; empty without a store.
 pub(super) type Destinations = HashMap<RouteName, Vec<DestinationId>>;

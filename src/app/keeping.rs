@@ -2,6 +2,7 @@
 //! destinations and retention, and a changed `url` takes a restart.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -14,10 +15,12 @@ use crate::app::generation::Destinations;
 use crate::config::model::{self, Config};
 use crate::deliver::health::Health;
 use crate::deliver::{Deliverer, Plan};
+use crate::inbox::retention::Removed;
 use crate::inbox::{Inbox, retention};
 use crate::model::secret::Secret;
 use crate::net::client::Client;
 use crate::record::Recorder;
+use crate::record::store::Bounds;
 use crate::store::{Options, Retention, Store};
 
 /// What a config with `[store]` brings.
@@ -26,6 +29,8 @@ pub(super) struct Keeping {
     pub(super) store: Store,
     pub(super) deliverer: Arc<Deliverer>,
     retention: Arc<ArcSwap<Retention>>,
+    removed: Arc<Removed>,
+    bounds: Bounds,
 }
 
 impl Keeping {
@@ -47,6 +52,11 @@ impl Keeping {
         Ok(Some(Self {
             deliverer: Deliverer::new(store.clone(), client.clone(), Arc::clone(recorder)),
             retention: Arc::new(ArcSwap::from_pointee(Self::retained(wanted))),
+            removed: Arc::default(),
+            bounds: Bounds {
+                min_free: wanted.min_free,
+                max_size: wanted.max_size,
+            },
             store,
         }))
     }
@@ -121,12 +131,53 @@ impl Keeping {
         }
     }
 
+    /// Shows the store and its retention among the metrics.
+    pub(super) fn register_metrics(&self, recorder: &Recorder) {
+        recorder.register_store(self.store.clone(), self.bounds);
+        let counters: [(_, _, Count); 5] = [
+            (
+                "hookgate_retention_events",
+                "Events that retention removed.",
+                |removed| &removed.events,
+            ),
+            (
+                "hookgate_retention_attempts",
+                "Attempts that retention removed, those of removed events left out.",
+                |removed| &removed.attempts,
+            ),
+            (
+                "hookgate_retention_claims",
+                "Keys of spent events that were removed from the store since their window was over.",
+                |removed| &removed.claims,
+            ),
+            (
+                "hookgate_retention_freed_bytes",
+                "Bytes that retention gave back to the file system.",
+                |removed| &removed.bytes,
+            ),
+            (
+                "hookgate_retention_failures",
+                "Rounds of retention that failed.",
+                |removed| &removed.failures,
+            ),
+        ];
+        for (name, help, read) in counters {
+            let removed = Arc::clone(&self.removed);
+            let read = move || read(&removed).load(Ordering::Relaxed);
+            recorder.register_counter(name, help, read);
+        }
+    }
+
     /// Keeps the store within its bounds until the gate ends.
     pub(super) fn tend(&self, stop: CancellationToken) {
-        let work = retention::tend(self.store.clone(), Arc::clone(&self.retention));
+        let (retention, removed) = (Arc::clone(&self.retention), Arc::clone(&self.removed));
+        let work = retention::tend(self.store.clone(), retention, removed);
         tokio::spawn(async move { stop.run_until_cancelled(work).await });
     }
 }
+
+/// Which count of retention.
+type Count = fn(&Removed) -> &AtomicU64;
 
 /// How a destination does, as the admin door shows it.
 fn seen(health: &Health) -> DestinationHealth {

@@ -217,6 +217,7 @@ impl App {
             None => Destinations::new(),
         };
         let plans = Keeping::plans(&config, &destinations, &client)?;
+        recorder.set_secret_ends(generation::secret_ends(&config));
         let generation = generation::build(config, &client, &recorder, &state, &destinations)?;
         let observer = Arc::clone(&recorder);
         let controls = keeping
@@ -350,6 +351,9 @@ impl App {
         });
         let book = Arc::clone(self.refresher.book());
         recorder.register_ranges(move || book.list());
+        if let Some(keeping) = &self.keeping {
+            keeping.register_metrics(recorder);
+        }
         let pipeline = Arc::clone(&self.pipeline);
         recorder.register_gauge(
             "hookgate_requests_in_flight",

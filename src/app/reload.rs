@@ -101,6 +101,7 @@ impl App {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             next.reread_ranges(&config);
             let plan = Refresher::planned(&config, &next);
+            let ends = generation::secret_ends(&config);
             let generation =
                 generation::build(config, &self.client, &self.recorder, &next, &destinations);
             let generation = generation.map_err(ReloadError::Build)?;
@@ -110,6 +111,7 @@ impl App {
             *state = next;
             drop(state);
             self.refresher.follow(plan);
+            self.recorder.set_secret_ends(ends);
             self.edge.replace(settings);
             self.generation.store(Arc::new(generation));
             routes

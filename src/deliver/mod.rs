@@ -169,6 +169,7 @@ impl Deliverer {
             round: 1,
             round_began_ms: attempt.started.unix_ms,
             is_replay: false,
+            accepted_ms: attempt.started.unix_ms,
             event: None,
         };
         let handle = self.workers.load().get(&attempt.destination).cloned();

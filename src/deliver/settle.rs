@@ -28,6 +28,8 @@ pub(super) struct Facts {
     pub(super) round: u32,
     pub(super) round_began_ms: i64,
     pub(super) is_replay: bool,
+    /// Milliseconds since the epoch.
+    pub(super) accepted_ms: i64,
     pub(super) event: Option<(RequestId, Option<EventId>, Option<Box<str>>)>,
 }
 
@@ -40,6 +42,7 @@ impl Facts {
             round: due.round,
             round_began_ms: due.round_began_ms,
             is_replay: due.is_replay,
+            accepted_ms: event.received_ms,
             event: Some((event.uid, event.event_id.clone(), event.event_type.clone())),
         }
     }
@@ -153,6 +156,7 @@ pub(super) fn tell(
             attempt: facts.attempt,
             event: event.map(|(uid, id, kind)| (uid, id.as_ref(), kind.as_deref())),
             is_replay: facts.is_replay,
+            accepted_ms: facts.accepted_ms,
             outcome: outcome.label(),
             status: record.status,
             error: error.map(|(word, text)| (word.as_str(), text.as_str())),

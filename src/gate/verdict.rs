@@ -113,6 +113,8 @@ pub struct Verdict {
     pub verify_time: Duration,
     /// Time spent waiting for the first copy of the same event.
     pub wait_time: Duration,
+    /// Time until the store had the event on the disk, or did not take it.
+    pub commit_time: Duration,
 }
 
 impl Check {
@@ -226,6 +228,7 @@ impl Verdict {
             body_time: Duration::ZERO,
             verify_time: Duration::ZERO,
             wait_time: Duration::ZERO,
+            commit_time: Duration::ZERO,
         }
     }
 

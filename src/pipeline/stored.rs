@@ -15,13 +15,13 @@ use tokio_util::task::TaskTracker;
 use crate::config::model::Mode;
 use crate::deliver::{Deliverer, FirstAttempt};
 use crate::forward::{ForwardError, Forwarded, forward};
-use crate::gate::dedup::Claim;
+use crate::gate::dedup::{Claim, Keys};
 use crate::gate::event::{Event, EventParts};
 use crate::gate::reject::Reject;
 use crate::gate::verdict::{Check, Decision, Verdict};
 use crate::inbox::outlets::Outlets;
 use crate::inbox::{Accepted, Inbox, Terms};
-use crate::model::clock::Now;
+use crate::model::clock::{Now, instant};
 use crate::model::delivery::DeliveryId;
 use crate::model::error;
 use crate::net::answer::{Answer, AnswerBody};
@@ -126,11 +126,7 @@ impl Forwarding {
             // From here on the event may be in the store, whatever becomes of this task.
             claim.begin_forwarding();
         }
-        self.verdict.last_check = Check::Commit;
-        let accepted = keeping
-            .inbox
-            .accept(parts, &self.verdict, keys, outlets, terms)
-            .await;
+        let accepted = self.commit(keeping, outlets, parts, keys, terms).await;
         let status = match &accepted {
             Ok(Accepted::Stored(_)) => Ok(terms.status),
             Ok(Accepted::Duplicate(status)) => Ok(*status),
@@ -141,6 +137,25 @@ impl Forwarding {
             (Some(claim), Err(status)) => claim.release(status),
             (None, _) => {}
         }
+        accepted
+    }
+
+    /// Commits, and notes how long that took.
+    async fn commit(
+        &mut self,
+        keeping: &Keeping,
+        outlets: &Outlets,
+        parts: &EventParts,
+        keys: Option<Keys>,
+        terms: Terms,
+    ) -> Result<Accepted, Reject> {
+        self.verdict.last_check = Check::Commit;
+        let began = instant();
+        let accepting = keeping
+            .inbox
+            .accept(parts, &self.verdict, keys, outlets, terms);
+        let accepted = accepting.await;
+        self.verdict.commit_time = instant().saturating_duration_since(began);
         accepted
     }
 
@@ -186,11 +201,7 @@ impl Forwarding {
             ..Terms::usual(KEPT.as_u16())
         };
         let keys = claim.as_ref().map(Claim::keys);
-        self.verdict.last_check = Check::Commit;
-        let accepted = keeping
-            .inbox
-            .accept(&parts, &self.verdict, keys, outlets, terms)
-            .await;
+        let accepted = self.commit(&keeping, outlets, &parts, keys, terms).await;
         match accepted {
             Ok(Accepted::Stored(deliveries)) => {
                 if let Some(claim) = claim {

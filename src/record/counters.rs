@@ -21,16 +21,18 @@ pub(super) enum Stage {
     Verify,
     Wait,
     Upstream,
+    Commit,
     Total,
 }
 
 impl Stage {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Head,
         Self::Body,
         Self::Verify,
         Self::Wait,
         Self::Upstream,
+        Self::Commit,
         Self::Total,
     ];
 
@@ -42,6 +44,7 @@ impl Stage {
             Self::Verify => "verify",
             Self::Wait => "wait",
             Self::Upstream => "upstream",
+            Self::Commit => "commit",
             Self::Total => "total",
         }
     }
@@ -65,6 +68,7 @@ pub struct RouteCounters {
     verify: Histogram,
     wait: Histogram,
     upstream: Histogram,
+    commit: Histogram,
     total: Histogram,
 }
 
@@ -144,6 +148,7 @@ impl RouteCounters {
             (&self.verify, verdict.verify_time),
             (&self.wait, verdict.wait_time),
             (&self.upstream, exchange.upstream_time),
+            (&self.commit, verdict.commit_time),
         ];
         // A stage that the request did not reach has no time.
         for (histogram, time) in stages {
@@ -160,6 +165,7 @@ impl RouteCounters {
             Stage::Verify => &self.verify,
             Stage::Wait => &self.wait,
             Stage::Upstream => &self.upstream,
+            Stage::Commit => &self.commit,
             Stage::Total => &self.total,
         }
     }

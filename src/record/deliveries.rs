@@ -14,22 +14,39 @@ use crate::model::clock::Now;
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
 use crate::record::counters::ByKind;
-use crate::record::histogram::Histogram;
+use crate::record::histogram::{Histogram, LONG_BOUNDS, Snapshot};
 use crate::record::metrics::counter;
 use crate::record::{Recorder, lock};
 
 /// What happened at one destination.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DestinationCounters {
     attempts: ByKind,
     delivered: AtomicU64,
     delayed: AtomicU64,
     dead: AtomicU64,
     took: Histogram,
+    /// From the acceptance of an event to its delivery; replays have none.
+    lag: Histogram,
     /// Attempts under way.
     pub in_flight: AtomicU64,
     /// 0: closed, 1: half open, 2: open.
     pub breaker: AtomicU64,
+}
+
+impl Default for DestinationCounters {
+    fn default() -> Self {
+        Self {
+            attempts: ByKind::default(),
+            delivered: AtomicU64::new(0),
+            delayed: AtomicU64::new(0),
+            dead: AtomicU64::new(0),
+            took: Histogram::default(),
+            lag: Histogram::new(&LONG_BOUNDS),
+            in_flight: AtomicU64::new(0),
+            breaker: AtomicU64::new(0),
+        }
+    }
 }
 
 /// A destination, as labels name it.
@@ -50,6 +67,8 @@ pub struct Attempted<'a> {
     pub event: Option<(&'a RequestId, Option<&'a EventId>, Option<&'a str>)>,
     /// Whether the delivery is a replay.
     pub is_replay: bool,
+    /// When the event was accepted. Milliseconds since the epoch.
+    pub accepted_ms: i64,
     /// The class of the answer, or a word of a closed set.
     pub outcome: &'static str,
     /// What the destination answered.
@@ -146,6 +165,11 @@ impl DestinationCounters {
     fn add(&self, attempted: &Attempted<'_>) {
         self.attempts.add(attempted.outcome);
         self.took.observe(attempted.took);
+        if attempted.state == DeliveryState::Delivered && !attempted.is_replay {
+            let lag_ms = Now::read().unix_ms.saturating_sub(attempted.accepted_ms);
+            let lag_ms = u64::try_from(lag_ms).unwrap_or(0);
+            self.lag.observe(Duration::from_millis(lag_ms));
+        }
         let count = match attempted.state {
             DeliveryState::Delivered => &self.delivered,
             DeliveryState::Dead => &self.dead,
@@ -165,25 +189,7 @@ pub(super) fn encode(recorder: &Recorder, encoder: &mut DescriptorEncoder<'_>) -
         .map(|(key, counters)| (key.clone(), Arc::clone(counters)))
         .collect();
     attempts(encoder, &rows)?;
-    let mut metric = encoder.encode_descriptor(
-        "hookgate_delivery_attempt_seconds",
-        "Time of an attempt, until the end of the answer or the error",
-        None,
-        MetricType::Histogram,
-    )?;
-    for (key, counters) in &rows {
-        let snapshot = counters.took.snapshot();
-        if snapshot.count > 0 {
-            metric
-                .encode_family(&labels(key))?
-                .encode_histogram::<NoLabelSet>(
-                    snapshot.sum,
-                    snapshot.count,
-                    &snapshot.buckets,
-                    None,
-                )?;
-        }
-    }
+    times(encoder, &rows)?;
     let gauges: [(_, _, Read); 2] = [
         (
             "hookgate_deliveries_in_flight",
@@ -201,6 +207,43 @@ pub(super) fn encode(recorder: &Recorder, encoder: &mut DescriptorEncoder<'_>) -
         for (key, counters) in &rows {
             let value = read(counters).load(Ordering::Relaxed);
             metric.encode_family(&labels(key))?.encode_gauge(&value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Which times of a destination.
+type Times = fn(&DestinationCounters) -> &Histogram;
+
+fn times(
+    encoder: &mut DescriptorEncoder<'_>,
+    rows: &[(Key, Arc<DestinationCounters>)],
+) -> fmt::Result {
+    let histograms: [(_, _, Times); 2] = [
+        (
+            "hookgate_delivery_attempt_seconds",
+            "Time of an attempt, until the end of the answer or the error",
+            |counters| &counters.took,
+        ),
+        (
+            "hookgate_delivery_lag_seconds",
+            "From the acceptance of an event to its delivery, replays left out",
+            |counters| &counters.lag,
+        ),
+    ];
+    for (name, help, read) in histograms {
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (key, counters) in rows {
+            let Snapshot {
+                sum,
+                count,
+                buckets,
+            } = read(counters).snapshot();
+            if count > 0 {
+                metric
+                    .encode_family(&labels(key))?
+                    .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+            }
         }
     }
     Ok(())
@@ -251,7 +294,7 @@ fn attempts(
     Ok(())
 }
 
-fn labels(key: &Key) -> [(&str, &str); 2] {
+pub(super) fn labels(key: &Key) -> [(&str, &str); 2] {
     [("route", key.0.as_str()), ("destination", key.1.as_str())]
 }
 
@@ -282,6 +325,7 @@ mod tests {
             attempt: 2,
             event: Some((&uid, Some(&event_id), Some("push"))),
             is_replay: false,
+            accepted_ms: 0,
             outcome: "2xx",
             status: Some(204),
             error: None,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Upper bounds in nanoseconds: 50 µs (a head that is checked) to 30 s (a slow app).
-const BOUNDS: [u64; 18] = [
+static BOUNDS: [u64; 18] = [
     50_000,
     100_000,
     250_000,
@@ -27,12 +27,32 @@ const BOUNDS: [u64; 18] = [
     30_000_000_000,
 ];
 
+/// Upper bounds in nanoseconds: 10 ms (a queue that is empty) to a week (retries to the end).
+pub static LONG_BOUNDS: [u64; 15] = [
+    10_000_000,
+    50_000_000,
+    100_000_000,
+    500_000_000,
+    1_000_000_000,
+    5_000_000_000,
+    15_000_000_000,
+    60_000_000_000,
+    300_000_000_000,
+    1_800_000_000_000,
+    7_200_000_000_000,
+    21_600_000_000_000,
+    86_400_000_000_000,
+    259_200_000_000_000,
+    604_800_000_000_000,
+];
+
 const NANOS_PER_SECOND: f64 = 1e9;
 
 /// How often which duration was seen.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Histogram {
-    counts: [AtomicU64; BOUNDS.len()],
+    bounds: &'static [u64],
+    counts: Box<[AtomicU64]>,
     beyond: AtomicU64,
     sum_nanos: AtomicU64,
 }
@@ -48,11 +68,28 @@ pub struct Snapshot {
     pub buckets: Vec<(f64, u64)>,
 }
 
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::new(&BOUNDS)
+    }
+}
+
 impl Histogram {
+    /// Nothing seen yet. `bounds` are upper bounds in nanoseconds, ascending.
+    #[must_use]
+    pub fn new(bounds: &'static [u64]) -> Self {
+        Self {
+            bounds,
+            counts: bounds.iter().map(|_| AtomicU64::new(0)).collect(),
+            beyond: AtomicU64::new(0),
+            sum_nanos: AtomicU64::new(0),
+        }
+    }
+
     /// Counts one duration.
     pub fn observe(&self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let index = BOUNDS.partition_point(|bound| *bound < nanos);
+        let index = self.bounds.partition_point(|bound| *bound < nanos);
         let bucket = self.counts.get(index).unwrap_or(&self.beyond);
         bucket.fetch_add(1, Ordering::Relaxed);
         self.sum_nanos.fetch_add(nanos, Ordering::Relaxed);
@@ -61,7 +98,7 @@ impl Histogram {
     /// What was counted so far. Count and sum may differ by an observation that is being made.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let bounds = BOUNDS.iter().map(|bound| seconds(*bound));
+        let bounds = self.bounds.iter().map(|bound| seconds(*bound));
         let counts = self.counts.iter();
         let mut buckets: Vec<_> = bounds
             .zip(counts.map(|count| count.load(Ordering::Relaxed)))
@@ -105,6 +142,8 @@ mod tests {
 
     #[test]
     fn bounds_ascend() {
-        assert!(BOUNDS.windows(2).all(|pair| pair[0] < pair[1]));
+        for bounds in [&BOUNDS[..], &LONG_BOUNDS] {
+            assert!(bounds.is_sorted_by(|one, next| one < next));
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::gate::filter::Sieve;
 use crate::gate::reject::Reason;
 use crate::model::clock;
 use crate::record::counters::{RouteCounters, Stage};
-use crate::record::{Growth, Recorder, connections, deliveries, lock, process};
+use crate::record::{Growth, Recorder, connections, deliveries, door, lock, process, store};
 
 /// The label of requests that found no route.
 const NO_ROUTE: &str = "-";
@@ -56,6 +56,8 @@ impl Collector for Scrape {
         stages(&mut encoder, &rows)?;
         upstream(&mut encoder, &rows)?;
         deliveries::encode(&self.0, &mut encoder)?;
+        store::encode(&self.0, &mut encoder)?;
+        door::encode(&self.0, &mut encoder)?;
         if let Some(counters) = lock(&self.0.edge).as_ref() {
             connections::encode(&mut encoder, counters)?;
         }
@@ -255,6 +257,17 @@ impl Scrape {
             let labels = [("name", name.as_str())];
             metric.encode_family(&labels)?.encode_gauge(&not_after)?;
         }
+        let mut metric = encoder.encode_descriptor(
+            "hookgate_secret_until_timestamp_seconds",
+            "When a secret of a route stops to count, for those with an end",
+            None,
+            MetricType::Gauge,
+        )?;
+        for end in lock(&self.0.secrets).iter() {
+            let labels = [("route", end.route.as_str()), ("secret", &*end.label)];
+            let until = end.until_ms.div_euclid(1000);
+            metric.encode_family(&labels)?.encode_gauge(&until)?;
+        }
         Ok(())
     }
 
@@ -339,8 +352,23 @@ impl Scrape {
             MetricType::Info,
         )?;
         metric.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
-        // The names that Prometheus' own libraries give these three.
+        // The names that Prometheus' own libraries give these.
+        if let Some(seconds) = process::cpu_seconds() {
+            encoder
+                .encode_descriptor(
+                    "process_cpu_seconds",
+                    "Processor time of all threads",
+                    None,
+                    MetricType::Counter,
+                )?
+                .encode_counter::<NoLabelSet, f64, f64>(&seconds, None)?;
+        }
         let gauges = [
+            (
+                "process_max_fds",
+                "File descriptors that may be open",
+                process::most_files(),
+            ),
             (
                 "process_start_time_seconds",
                 "When the process started",

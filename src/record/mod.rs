@@ -8,6 +8,7 @@ pub mod audit;
 mod connections;
 pub mod counters;
 pub mod deliveries;
+mod door;
 pub mod histogram;
 pub mod line;
 pub mod log;
@@ -16,6 +17,7 @@ mod process;
 pub mod recent;
 mod request_line;
 mod security;
+pub mod store;
 mod tell;
 #[cfg(test)]
 mod testing;
@@ -74,6 +76,9 @@ pub struct Recorder {
     withholder: Withholder,
     recent: Recent,
     sources: Mutex<Vec<Metric>>,
+    store: Mutex<Option<Arc<store::Watch>>>,
+    door: door::DoorCounters,
+    secrets: Mutex<Vec<SecretEnd>>,
     certificates: Mutex<Option<CertificateSource>>,
     ranges: Mutex<Option<RangeSource>>,
     edge: Mutex<Option<Arc<Counters>>>,
@@ -101,6 +106,17 @@ enum Growth {
 /// Names and ends of the certificates in use.
 type CertificateSource = Box<dyn Fn() -> Vec<(String, i64)> + Send + Sync>;
 
+/// A secret that stops to count, as the config says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SecretEnd {
+    /// Its route.
+    pub route: RouteName,
+    /// Its name, or its position.
+    pub label: Arc<str>,
+    /// From when on. Milliseconds since the epoch.
+    pub until_ms: i64,
+}
+
 /// The ranges of addresses in use, by provider.
 type RangeSource = Box<dyn Fn() -> Vec<(String, Arc<Live>)> + Send + Sync>;
 
@@ -118,6 +134,9 @@ impl Recorder {
             withholder: Withholder::new(now.mono),
             recent: Recent::new(0),
             sources: Mutex::default(),
+            store: Mutex::default(),
+            door: door::DoorCounters::default(),
+            secrets: Mutex::default(),
             certificates: Mutex::default(),
             ranges: Mutex::default(),
             edge: Mutex::default(),
@@ -228,6 +247,11 @@ impl Recorder {
         read: impl Fn() -> Vec<(String, i64)> + Send + Sync + 'static,
     ) {
         *lock(&self.certificates) = Some(Box::new(read));
+    }
+
+    /// Shows when the secrets of the config in use stop to count.
+    pub fn set_secret_ends(&self, ends: Vec<SecretEnd>) {
+        *lock(&self.secrets) = ends;
     }
 
     /// Shows the ranges of addresses that providers publish: when they were read, and how refreshing went.

@@ -104,6 +104,7 @@ fn outcome(line: &mut Line, verdict: &Verdict, exchange: &Exchange) {
         ("verify_us", verdict.verify_time),
         ("wait_us", verdict.wait_time),
         ("upstream_us", exchange.upstream_time),
+        ("commit_us", verdict.commit_time),
     ];
     for (name, time) in stages {
         if time > Duration::ZERO {

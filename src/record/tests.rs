@@ -78,6 +78,7 @@ fn verdict(ip: &str, decision: Decision) -> Verdict {
         body_time: Duration::from_micros(200),
         verify_time: Duration::from_micros(5),
         wait_time: Duration::ZERO,
+        commit_time: Duration::ZERO,
     }
 }
 

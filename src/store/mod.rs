@@ -98,6 +98,14 @@ pub struct Stats {
     pub grouped: u64,
     /// Times that the store was opened anew after a failed write.
     pub reopened: u64,
+    /// Bytes of the log alone.
+    pub log: u64,
+    /// Bytes that are free on its disk, for who writes it.
+    pub disk_free: Option<u64>,
+    /// Microseconds that the writer spent on these groups, synchronising included.
+    pub written_us: u64,
+    /// Times that the log was written back whole.
+    pub checkpoints: u64,
 }
 
 /// Why the store did not do what it was asked. In every case nothing of it was done.

@@ -43,4 +43,5 @@ mod smoke;
 mod store_cli;
 mod systemd;
 mod tokens;
+mod watching;
 mod wire;

@@ -42,10 +42,7 @@ impl Limits {
     pub(super) fn measure(&mut self, conn: &Connection) {
         self.reached = None;
         self.is_log_large = false;
-        if self.min_free > 0
-            && rustix::fs::statvfs(&self.path)
-                .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < self.min_free)
-        {
+        if self.min_free > 0 && disk_free(&self.path).is_some_and(|free| free < self.min_free) {
             self.reached = Some("`min_free`: the disk has too little space left");
         }
         let Some(max_size) = self.max_size else {
@@ -94,6 +91,12 @@ pub(super) fn log_size(path: &Path) -> u64 {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     std::fs::metadata(log).map_or(0, |log| log.len())
+}
+
+/// The bytes that are free where a file is.
+pub(super) fn disk_free(path: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(path).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// The bytes of a file and its log.

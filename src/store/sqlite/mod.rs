@@ -43,6 +43,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -70,6 +71,8 @@ pub(super) struct Shared {
     groups: AtomicU64,
     grouped: AtomicU64,
     reopened: AtomicU64,
+    written_us: AtomicU64,
+    checkpoints: AtomicU64,
     #[cfg(test)]
     pub(super) faults: testing::Faults,
 }
@@ -91,9 +94,15 @@ impl Shared {
         self.is_healthy.store(is_healthy, Ordering::Release);
     }
 
-    fn count_group(&self, tasks: u64) {
+    fn count_group(&self, tasks: u64, took: Duration) {
         self.groups.fetch_add(1, Ordering::Relaxed);
         self.grouped.fetch_add(tasks, Ordering::Relaxed);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.written_us.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    fn count_checkpoint(&self) {
+        self.checkpoints.fetch_add(1, Ordering::Relaxed);
     }
 
     fn count_reopened(&self) {
@@ -109,6 +118,8 @@ impl Shared {
             groups: self.groups.load(Ordering::Relaxed),
             grouped: self.grouped.load(Ordering::Relaxed),
             reopened: self.reopened.load(Ordering::Relaxed),
+            written_us: self.written_us.load(Ordering::Relaxed),
+            checkpoints: self.checkpoints.load(Ordering::Relaxed),
             ..stats
         }
     }
@@ -197,6 +208,8 @@ impl Inner {
             groups: AtomicU64::new(0),
             grouped: AtomicU64::new(0),
             reopened: AtomicU64::new(0),
+            written_us: AtomicU64::new(0),
+            checkpoints: AtomicU64::new(0),
             #[cfg(test)]
             faults: testing::Faults::default(),
             path: path.clone(),

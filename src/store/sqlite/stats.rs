@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::store::sqlite::connect;
-use crate::store::sqlite::limits::{pages, size};
+use crate::store::sqlite::limits::{disk_free, log_size, pages, size};
 use crate::store::sqlite::names::Names;
 use crate::store::sqlite::read::oldest;
 use crate::store::sqlite::readers::Look;
@@ -21,6 +21,8 @@ pub(super) fn stats(look: &Look<'_>, path: &Path) -> rusqlite::Result<Stats> {
         events: unsigned(events),
         claims: unsigned(claims),
         size: size(path),
+        log: log_size(path),
+        disk_free: disk_free(path),
         ..Stats::default()
     };
     let pages = pages(look.conn)?;

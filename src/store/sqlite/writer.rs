@@ -12,6 +12,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 
+use crate::model::clock::instant;
 use crate::store::StoreError;
 use crate::store::sqlite::queue::{Group, Next};
 use crate::store::sqlite::readers::out_of_order;
@@ -121,14 +122,16 @@ impl Writer {
 
     fn write(&mut self, mut group: Group) {
         self.last = group.tasks.len();
+        let began = instant();
         let done = self.transact(&mut group);
+        let took = instant().saturating_duration_since(began);
         self.shared.queue.release(group.bytes);
         if let Err(err) = done {
             self.fail(group, &err);
             return;
         }
         let count = u64::try_from(group.tasks.len()).unwrap_or(0);
-        self.shared.count_group(count);
+        self.shared.count_group(count, took);
         for task in group.tasks {
             task.answer();
         }
@@ -176,10 +179,12 @@ impl Writer {
                 true => "TRUNCATE",
                 false => "PASSIVE",
             };
-            checkpoint(&work.conn, mode)?;
+            if checkpoint(&work.conn, mode)? {
+                self.shared.count_checkpoint();
+            }
             self.mark = log + CHECKPOINT_AGAIN;
-        } else if std::mem::take(&mut work.wants_checkpoint) {
-            checkpoint(&work.conn, "PASSIVE")?;
+        } else if std::mem::take(&mut work.wants_checkpoint) && checkpoint(&work.conn, "PASSIVE")? {
+            self.shared.count_checkpoint();
         }
         Ok(())
     }
@@ -192,8 +197,10 @@ impl Writer {
             return;
         }
         self.mark = CHECKPOINT;
-        if let Err(err) = checkpoint(&work.conn, "PASSIVE") {
-            self.fail(Group::default(), &err);
+        match checkpoint(&work.conn, "PASSIVE") {
+            Ok(true) => self.shared.count_checkpoint(),
+            Ok(false) => {}
+            Err(err) => self.fail(Group::default(), &err),
         }
     }
 

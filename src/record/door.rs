@@ -1,0 +1,109 @@
+//! Requests to the admin listener, counted by what they asked for. Classes are a closed set: a path is a stranger's text.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::StatusCode;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+
+use crate::record::Recorder;
+use crate::record::metrics::counter;
+
+/// What can be asked for: the first part of a path, below `/api/v1/` where it begins so. All else is `other`.
+const RESOURCES: [&str; 18] = [
+    "metrics",
+    "healthz",
+    "readyz",
+    "events",
+    "deliveries",
+    "destinations",
+    "routes",
+    "replays",
+    "store",
+    "status",
+    "rejected",
+    "recent",
+    "secrets",
+    "audit",
+    "tokens",
+    "config",
+    "openapi.json",
+    "other",
+];
+
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// The counts.
+#[derive(Debug, Default)]
+pub(super) struct DoorCounters {
+    answers: [[AtomicU64; CLASSES.len()]; RESOURCES.len()],
+    tokens_refused: AtomicU64,
+}
+
+impl Recorder {
+    /// Counts an answer of the admin listener.
+    pub fn admin_answer(&self, path: &str, status: StatusCode) {
+        if status == StatusCode::UNAUTHORIZED {
+            self.door.tokens_refused.fetch_add(1, Ordering::Relaxed);
+        }
+        let class = usize::from(status.as_u16() / 100).saturating_sub(1);
+        let answers = self.door.answers.get(resource(path));
+        if let Some(count) = answers.and_then(|classes| classes.get(class)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn resource(path: &str) -> usize {
+    let below = path.strip_prefix("/api/v1/");
+    let below = below.or_else(|| path.strip_prefix('/')).unwrap_or(path);
+    let first = below.split('/').next().unwrap_or(below);
+    let found = RESOURCES.iter().position(|known| *known == first);
+    found.unwrap_or(RESOURCES.len() - 1)
+}
+
+/// The rows of what was asked for.
+pub(super) fn encode(recorder: &Recorder, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(
+        "hookgate_admin_requests",
+        "Requests to the admin listener, by what they asked for and class of status",
+        None,
+        MetricType::Counter,
+    )?;
+    for (resource, classes) in RESOURCES.into_iter().zip(&recorder.door.answers) {
+        for (class, count) in CLASSES.into_iter().zip(classes) {
+            let count = count.load(Ordering::Relaxed);
+            if count > 0 {
+                let labels = [("resource", resource), ("status", class)];
+                counter(&mut metric, &labels, count)?;
+            }
+        }
+    }
+    let refused = recorder.door.tokens_refused.load(Ordering::Relaxed);
+    encoder
+        .encode_descriptor(
+            "hookgate_admin_tokens_refused",
+            "Requests to the admin listener without the right token",
+            None,
+            MetricType::Counter,
+        )?
+        .encode_counter::<NoLabelSet, u64, f64>(&refused, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_a_resource_or_other() {
+        let check = |path: &str, expected: &str| assert_eq!(RESOURCES[resource(path)], expected);
+        check("/metrics", "metrics");
+        check("/api/v1/events", "events");
+        check("/api/v1/events/0198/body", "events");
+        check("/api/v1/stolen", "other");
+        check("/", "other");
+        check("", "other");
+        check("*", "other");
+    }
+}
