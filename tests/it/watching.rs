@@ -1,5 +1,6 @@
 //! Watching the gate: what `/metrics` says after real traffic, and that dashboards and rules ask for nothing else.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use crate::harness::LIMIT;
@@ -184,4 +185,49 @@ async fn what_waits_behind_a_pause_is_seen_and_the_door_counts() {
     assert!(!text.contains("stranger"));
     app.behave(ok());
     assert_eq!(app.count(), 0);
+}
+
+/// Names of the README's table, which the running gate is compared with; histograms as their series.
+fn known(readme: &str) -> BTreeSet<String> {
+    let (_, table) = readme.split_once("<!-- metrics:begin -->").unwrap();
+    let (table, _) = table.split_once("<!-- metrics:end -->").unwrap();
+    let mut names = BTreeSet::new();
+    for row in table.lines().filter(|row| row.starts_with("| `")) {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let name = cells[0].trim_start_matches("| ").trim_matches('`');
+        match cells[1] {
+            "histogram" => {
+                let series = ["_bucket", "_count", "_sum"].map(|end| format!("{name}{end}"));
+                names.extend(series);
+            }
+            _ => drop(names.insert(name.to_owned())),
+        }
+    }
+    names
+}
+
+/// Fails when a rule or a panel asks for a metric that the gate does not have: it would stay silent for ever.
+#[test]
+fn dashboards_and_rules_ask_only_for_what_there_is() {
+    let read = |name: &str| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        std::fs::read_to_string(path).unwrap()
+    };
+    let known = known(&read("README.md"));
+    assert!(known.len() > 60, "{known:?}");
+    for (file, most) in [
+        ("ops/grafana-dashboard.json", 50),
+        ("ops/prometheus-rules.yml", 20),
+        ("ops/prometheus-rules.test.yml", 20),
+    ] {
+        let text = read(file);
+        let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        let asked =
+            words.filter(|word| word.starts_with("hookgate_") || word.starts_with("process_"));
+        let asked: BTreeSet<_> = asked.collect();
+        assert!(asked.len() >= most, "{file} asks for {} only", asked.len());
+        for name in asked {
+            assert!(known.contains(name), "{file} asks for {name}");
+        }
+    }
 }
