@@ -25,7 +25,8 @@ use crate::admin::audit::Ended;
 use crate::admin::operations::{Asked, Operations};
 use crate::admin::problem::Problem;
 use crate::admin::{
-    AdminState, Visit, audit, deliveries, destinations, events, replays, status, tail,
+    AdminState, Visit, audit, deliveries, destinations, events, gate, providers, replays, status,
+    tail, verdicts,
 };
 
 /// Below this everything belongs to the API.
@@ -92,6 +93,17 @@ fn build(state: Arc<AdminState>) -> (Router, Operations) {
         .routes(routes!(status::store))
         .routes(routes!(status::status))
         .routes(routes!(audit::list))
+        .routes(routes!(verdicts::list))
+        .routes(routes!(verdicts::tail))
+        .routes(routes!(verdicts::show))
+        .routes(routes!(gate::routes))
+        .routes(routes!(gate::route))
+        .routes(routes!(gate::certificates))
+        .routes(routes!(gate::config))
+        .routes(routes!(gate::reload))
+        .routes(routes!(providers::list))
+        .routes(routes!(providers::show))
+        .routes(routes!(deliveries::attempts))
         .split_for_parts();
     let operations = Operations::of(&document);
     let document = Bytes::from(document.to_json().unwrap_or_default());

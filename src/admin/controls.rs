@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::store::Store;
 use crate::store::rows::DestinationId;
@@ -13,6 +13,32 @@ pub type Wake = Arc<dyn Fn(DestinationId) + Send + Sync>;
 
 /// Asks how the destinations of the running config do.
 pub type HealthSource = Arc<dyn Fn() -> Vec<DestinationHealth> + Send + Sync>;
+
+/// Asks how the public side does.
+pub type GateSource = Arc<dyn Fn() -> GateNow + Send + Sync>;
+
+/// Somebody who wants the config read again, and waits for what comes of it.
+pub type ReloadAsk = oneshot::Sender<Result<usize, ReloadRefused>>;
+
+/// The public side at one moment.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct GateNow {
+    /// Requests that are worked on.
+    pub in_flight: u64,
+    /// Connections that are open.
+    pub connections: u64,
+    /// The names of each certificate in use, and its last moment in seconds since the epoch.
+    pub certificates: Vec<(Vec<String>, i64)>,
+}
+
+/// Why a config was not taken. The old one goes on.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ReloadRefused {
+    /// For people.
+    pub text: String,
+    /// Place by place, where it is the file that is wrong.
+    pub diagnostics: Option<serde_json::Value>,
+}
 
 /// How a destination does, as those see it who deliver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +66,10 @@ pub struct Controls {
     pub health: HealthSource,
     /// Rung where a replay was begun or goes on; [`run_replays`](crate::admin::run_replays) listens.
     pub replays: Arc<Notify>,
+    /// How the public side does.
+    pub gate: GateSource,
+    /// Where to ask for a reload; none where nobody listens.
+    pub reload: Option<mpsc::Sender<ReloadAsk>>,
 }
 
 impl Controls {
@@ -51,6 +81,8 @@ impl Controls {
             wake: Arc::new(|_| {}),
             health: Arc::new(Vec::new),
             replays: Arc::new(Notify::new()),
+            gate: Arc::new(GateNow::default),
+            reload: None,
         }
     }
 }

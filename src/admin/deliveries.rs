@@ -12,7 +12,8 @@ use http::{HeaderMap, StatusCode, Uri};
 use crate::admin::input::{self, DeliveryFilter, MAX_ROWS, Many, Named, Paging};
 use crate::admin::problem::Problem;
 use crate::admin::wire::{
-    Action, Attempt, Changed, Deliveries, Delivery, DeliveryDetail, Moment, ProblemDocument,
+    Action, Attempt, Attempts, Changed, Deliveries, Delivery, DeliveryDetail, Moment,
+    ProblemDocument,
 };
 use crate::admin::{AdminState, Visit};
 use crate::model::clock::Now;
@@ -27,6 +28,8 @@ pub(super) const LONG: Duration = Duration::from_secs(600);
 const MAX_COUNT: u64 = 100_000;
 
 /// Deliveries, the newest first
+///
+/// Dead letters are those of `state=dead`.
 #[utoipa::path(
     get, path = "/api/v1/deliveries", tag = "deliveries", operation_id = "list_deliveries",
     params(DeliveryFilter, Paging),
@@ -69,6 +72,28 @@ pub(super) async fn show(
     let attempts = store.attempts(id).await?;
     Ok(Json(DeliveryDetail {
         delivery: delivery(row),
+        attempts: attempts.into_iter().map(attempt).collect(),
+    }))
+}
+
+/// The attempts of a delivery, in their order
+#[utoipa::path(
+    get, path = "/api/v1/deliveries/{id}/attempts", tag = "deliveries", operation_id = "list_attempts",
+    params(("id" = i64, Path, description = "Its number")),
+    responses(
+        (status = 200, body = Attempts),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn attempts(
+    State(state): State<Arc<AdminState>>,
+    Named(id): Named<String>,
+) -> Result<Json<Attempts>, Problem> {
+    let id = input::delivery_id(&id)?;
+    let store = state.store()?;
+    find(store, id).await?;
+    let attempts = store.attempts(id).await?;
+    Ok(Json(Attempts {
         attempts: attempts.into_iter().map(attempt).collect(),
     }))
 }

@@ -14,18 +14,23 @@ pub mod controls;
 mod deliveries;
 mod destinations;
 mod events;
+pub mod facts;
+mod gate;
 mod hide;
 pub mod input;
 mod listener;
 mod operations;
 mod patience;
 mod problem;
+mod providers;
 mod replaying;
 mod replays;
 mod status;
+mod stream;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 pub mod wire;
 
 use std::convert::Infallible;
@@ -34,6 +39,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -54,6 +60,7 @@ use crate::admin::access::{Access, Origin, Refused, Who};
 pub use crate::admin::api::{Api, is_foreign};
 use crate::admin::audit::Audit;
 pub use crate::admin::controls::Controls;
+use crate::admin::facts::Facts;
 pub use crate::admin::listener::{AdminError, AdminListener, SocketFile, default_listen};
 use crate::admin::patience::Patience;
 use crate::admin::problem::Problem;
@@ -83,8 +90,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Live tails at the same time: each looks into the store twice a second.
-const MAX_TAILS: usize = 8;
+/// Live tails at the same time: each of events looks into the store twice a second.
+const MAX_TAILS: usize = 16;
 
 /// Changes and counts of many at the same time: each may take long, and they wait for the same writer.
 const MAX_LONG: usize = 4;
@@ -95,6 +102,9 @@ pub struct AdminState {
     recorder: Arc<Recorder>,
     access: Access,
     audit: Audit,
+    facts: ArcSwap<Facts>,
+    /// Why the last reload was refused; none where it was not.
+    refused_reload: ArcSwapOption<String>,
     is_ready: AtomicBool,
     controls: Controls,
     started_ms: i64,
@@ -130,6 +140,8 @@ impl AdminState {
             audit: Audit::new(Arc::clone(&recorder), controls.store.clone()),
             recorder,
             access: Access::new(tokens),
+            facts: ArcSwap::default(),
+            refused_reload: ArcSwapOption::empty(),
             is_ready: AtomicBool::new(false),
             controls,
             started_ms: Now::read().unix_ms,
@@ -147,6 +159,16 @@ impl AdminState {
     #[must_use]
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// Tells of another config from now on.
+    pub fn set_facts(&self, facts: Facts) {
+        self.facts.store(Arc::new(facts));
+    }
+
+    /// What came of the last reload: why it was refused, or none.
+    pub fn set_reload(&self, refused: Option<String>) {
+        self.refused_reload.store(refused.map(Arc::new));
     }
 
     /// Takes in what operators do.
@@ -179,8 +201,12 @@ impl AdminState {
         })
     }
 
-    fn tail_slot(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.tails).try_acquire_owned().ok()
+    fn tail_slot(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let slot = Arc::clone(&self.tails).try_acquire_owned();
+        slot.map_err(|_| {
+            let detail = "too many tails are open: end one of them";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        })
     }
 
     fn open_tails(&self) -> u64 {

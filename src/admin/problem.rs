@@ -18,6 +18,7 @@ pub(super) struct Problem {
     status: StatusCode,
     detail: String,
     retry_after: Option<Duration>,
+    diagnostics: Option<serde_json::Value>,
 }
 
 impl Problem {
@@ -27,6 +28,7 @@ impl Problem {
             status,
             detail,
             retry_after: None,
+            diagnostics: None,
         }
     }
 
@@ -43,6 +45,14 @@ impl Problem {
     /// The state of the thing does not allow it.
     pub(super) fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, detail)
+    }
+
+    /// With what is wrong about a config, place by place.
+    pub(super) fn with_diagnostics(self, diagnostics: Option<serde_json::Value>) -> Self {
+        Self {
+            diagnostics,
+            ..self
+        }
     }
 
     #[cfg(test)]
@@ -92,6 +102,7 @@ impl IntoResponse for Problem {
             title: problem::title(self.status).to_owned(),
             status: self.status.as_u16(),
             detail: Some(self.detail),
+            diagnostics: self.diagnostics,
         };
         let mut answer = (self.status, axum::Json(document)).into_response();
         let headers = answer.headers_mut();

@@ -6,9 +6,15 @@ use axum::Json;
 use axum::extract::State;
 
 use crate::admin::AdminState;
+use crate::admin::controls::GateNow;
 use crate::admin::problem::Problem;
-use crate::admin::wire::{Counts, Moment, ProblemDocument, Status, StoreStats};
+use crate::admin::wire::{Counts, Moment, Need, ProblemDocument, Status, StoreStats};
+use crate::model::clock::Now;
 use crate::store::Store;
+use crate::store::rows::DestinationRow;
+
+/// A certificate that ends within so many days should have been renewed: most are a month before.
+const FEW_DAYS: i64 = 14;
 
 /// What is in the store
 #[utoipa::path(
@@ -47,6 +53,16 @@ pub(super) async fn store(
 )]
 pub(super) async fn status(State(state): State<Arc<AdminState>>) -> Json<Status> {
     let store = state.controls.store.as_ref();
+    let rows = match store {
+        // A store that does not answer is told of as such: the rest of the status must not fail with it.
+        Some(store) => store.destinations().await.ok(),
+        None => None,
+    };
+    let rows = rows.unwrap_or_default();
+    let now = Now::read();
+    let gate = (state.controls.gate)();
+    let uptime_ms = now.unix_ms.saturating_sub(state.started_ms);
+    let open = rows.iter().map(|row| Counts::new(row.deliveries).open());
     Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ready: state.is_ready(),
@@ -54,5 +70,88 @@ pub(super) async fn status(State(state): State<Arc<AdminState>>) -> Json<Status>
         has_store: store.is_some(),
         store_healthy: store.map(Store::is_healthy),
         tails: state.open_tails(),
+        uptime_seconds: u64::try_from(uptime_ms / 1000).unwrap_or(0),
+        routes: state.facts.load().routes.len() as u64,
+        in_flight: gate.in_flight,
+        connections: gate.connections,
+        backlog: open.fold(0, u64::saturating_add),
+        oldest_waiting: rows
+            .iter()
+            .filter_map(|row| row.oldest_open_ms)
+            .min()
+            .map(Moment),
+        needs: needs(&state, &rows, &gate, now),
     })
+}
+
+/// What a person should look at, the most urgent first.
+fn needs(state: &AdminState, rows: &[DestinationRow], gate: &GateNow, now: Now) -> Vec<Need> {
+    let mut needs = Vec::new();
+    let mut tell = |what: &str, text: String| {
+        let what = what.to_owned();
+        needs.push(Need { what, text });
+    };
+    if state
+        .controls
+        .store
+        .as_ref()
+        .is_some_and(|store| !store.is_healthy())
+    {
+        let text = "the store cannot be written: events are refused until it can; its disk and the log say more";
+        tell("store", text.to_owned());
+    }
+    if let Some(error) = state.refused_reload.load().as_deref() {
+        let first = error.lines().next().unwrap_or_default();
+        tell(
+            "config",
+            format!("the last reload was refused, the old config goes on: {first}"),
+        );
+    }
+    for (names, not_after) in &gate.certificates {
+        let days = not_after
+            .saturating_sub(now.unix_seconds())
+            .div_euclid(86_400);
+        if days < FEW_DAYS {
+            let names = names.join(", ");
+            tell(
+                "certificate",
+                format!("the certificate for {names} ends in {days} days"),
+            );
+        }
+    }
+    for row in rows {
+        let place = format!("{}/{}", row.route, row.name);
+        if let Some(why) = &row.disabled {
+            tell(
+                "disabled",
+                format!("{place} was switched off ({why}): resume it when it takes events again"),
+            );
+        }
+        if row.is_paused || row.is_route_paused {
+            tell(
+                "paused",
+                format!("{place} is paused: what comes waits until it is resumed"),
+            );
+        }
+        let dead = Counts::new(row.deliveries).dead;
+        if dead > 0 {
+            tell(
+                "dead_letters",
+                format!(
+                    "{place} has dead letters, {dead}: retry them when it takes events again, or discard them"
+                ),
+            );
+        }
+    }
+    for health in (state.controls.health)() {
+        let row = rows.iter().find(|row| row.id == health.id);
+        if let Some(row) = row.filter(|_| health.breaker == "open") {
+            let place = format!("{}/{}", row.route, row.name);
+            tell(
+                "failing",
+                format!("{place} fails again and again: attempts pause, and go on by themselves"),
+            );
+        }
+    }
+    needs
 }

@@ -1,25 +1,23 @@
-//! `/events/tail`: events as they are accepted, one JSON document a line, until whoever asked hangs up.
+//! `/events/tail`: events as they are accepted, one JSON document a line or as server-sent events, until whoever asked
+//! hangs up.
 //!
 //! Looks into the store at a steady pace, so that a tail costs the commits nothing. A tail that nobody reads is cut: its
 //! deadline moves only while lines are taken.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Extension;
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderValue, StatusCode, Uri, header};
-use http_body::Frame;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use bytes::Bytes;
+use http::{HeaderMap, Uri};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use crate::admin::input::{self, EventFilter};
 use crate::admin::problem::Problem;
+use crate::admin::stream::{self, Format};
 use crate::admin::wire::ProblemDocument;
 use crate::admin::{AdminState, Visit, events};
 use crate::store::search::{EventRow, EventSearch, Page};
@@ -28,12 +26,6 @@ use crate::store::{Store, StoreError};
 /// Between two looks: what a person at a terminal takes for at once.
 const PACE: Duration = Duration::from_millis(500);
 
-/// An empty line after so long without an event, so that both ends know that the other is there.
-const BEAT: Duration = Duration::from_secs(15);
-
-/// Without a line taken for so long the tail is cut.
-const UNREAD: Duration = Duration::from_secs(60);
-
 /// The clock may step back: of what came since the last look, so much before it is looked through too.
 const SLACK_MS: i64 = 300_000;
 
@@ -41,27 +33,27 @@ const SLACK_MS: i64 = 300_000;
 const ROWS: u32 = 500;
 const MAX_ROWS: usize = 10_000;
 
-/// Lines that wait to be taken.
-const QUEUE: usize = 4;
-
-/// What a line says where more events came than a tail can show.
-const MISSED: &[u8] = b"{\"missed\":true}\n";
-
 /// Events as they are accepted
 ///
 /// One JSON document (an `Event`) a line; an empty line now and then; `{"missed":true}` where more came than can be shown.
-/// With `since` it begins with those that have been accepted since then. `state` is not taken.
+/// Where `Accept` names `text/event-stream` these are server-sent events of the kinds `event` and `missed`, and
+/// `Last-Event-ID` goes on behind the last one that was seen. With `since` it begins with those that have been accepted
+/// since then. `state` is not taken.
 #[utoipa::path(
     get, path = "/api/v1/events/tail", tag = "events", operation_id = "tail_events",
     params(EventFilter),
     responses(
-        (status = 200, body = String, content_type = "application/x-ndjson"),
+        (status = 200, description = "Events until whoever asked hangs up", content(
+            (String = "application/x-ndjson"),
+            (String = "text/event-stream"),
+        )),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn tail(
     State(state): State<Arc<AdminState>>,
     Extension(visit): Extension<Visit>,
+    headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let search = input::filter::<EventFilter>(&uri)?.search()?;
@@ -71,31 +63,23 @@ pub(super) async fn tail(
         ));
     }
     let store = state.store()?.clone();
-    let Some(slot) = state.tail_slot() else {
-        return Err(Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too many tails are open: end one of them",
-        ));
+    let slot = state.tail_slot()?;
+    let format = Format::of(&headers);
+    let seen = match (stream::last_seen(&headers), search.since_ms) {
+        (Some((cursor, received_ms)), _) => Some(Seen {
+            cursor,
+            received_ms,
+        }),
+        (None, Some(_)) => None,
+        (None, None) => newest(&store).await?,
     };
-    let seen = match search.since_ms {
-        Some(_) => None,
-        None => newest(&store).await?,
-    };
-    let (tx, lines) = mpsc::channel(QUEUE);
+    let (tx, lines) = mpsc::channel(stream::QUEUE);
     let stop = visit.stop.clone();
     tokio::spawn(async move {
-        let follow = follow(store, search, seen, tx);
+        let follow = follow(store, search, seen, format, tx);
         let _ = stop.run_until_cancelled(follow).await;
     });
-    visit.patience.extend(UNREAD);
-    let mut answer = Response::new(Body::new(Lines {
-        lines,
-        visit,
-        _slot: slot,
-    }));
-    let kind = HeaderValue::from_static("application/x-ndjson");
-    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
-    Ok(answer)
+    Ok(stream::answer(format, lines, visit, slot))
 }
 
 /// The newest event that a tail has seen.
@@ -122,26 +106,24 @@ async fn follow(
     store: Store,
     search: EventSearch,
     mut seen: Option<Seen>,
+    format: Format,
     tx: mpsc::Sender<Bytes>,
 ) {
     let mut last_line = Instant::now();
-    // The head of the answer goes out with the first line.
-    let mut text = BytesMut::from(&b"\n"[..]);
+    let mut text = format.start();
     loop {
         let Ok((rows, is_whole)) = look(&store, &search, &mut seen).await else {
             return;
         };
         if !is_whole {
-            text.put_slice(MISSED);
+            format.missed(&mut text);
         }
         for row in rows.into_iter().rev() {
-            if let Ok(line) = serde_json::to_vec(&events::event(row)) {
-                text.put_slice(&line);
-                text.put_u8(b'\n');
-            }
+            let id = format!("{}-{}", row.cursor, row.received_ms);
+            format.put(&mut text, "event", &id, &events::event(row));
         }
-        if text.is_empty() && last_line.elapsed() >= BEAT {
-            text.put_u8(b'\n');
+        if text.is_empty() && last_line.elapsed() >= stream::BEAT {
+            format.beat(&mut text);
         }
         if !text.is_empty() {
             last_line = Instant::now();
@@ -210,28 +192,5 @@ async fn newer(
         if found.len() >= MAX_ROWS {
             return Ok((found, false));
         }
-    }
-}
-
-/// The lines as a body.
-struct Lines {
-    lines: mpsc::Receiver<Bytes>,
-    visit: Visit,
-    _slot: OwnedSemaphorePermit,
-}
-
-impl http_body::Body for Lines {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let line = self.lines.poll_recv(context);
-        if line.is_ready() {
-            self.visit.patience.extend(UNREAD);
-        }
-        line.map(|line| line.map(|line| Ok(Frame::data(line))))
     }
 }

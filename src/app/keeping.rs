@@ -72,7 +72,7 @@ impl Keeping {
             store: Some(self.store.clone()),
             wake: Arc::new(move |destination| waker.wake(destination)),
             health: Arc::new(move || asked.health().iter().map(seen).collect()),
-            replays: Arc::default(),
+            ..Controls::without_store()
         }
     }
 

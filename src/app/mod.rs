@@ -23,10 +23,13 @@ use arc_swap::ArcSwap;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Level;
 
+use crate::admin::controls::{GateNow, GateSource, ReloadAsk};
+use crate::admin::facts::Facts;
 use crate::admin::{self, AdminError, AdminListener, AdminState, Controls};
 use crate::app::generation::Destinations;
 use crate::app::keeping::Keeping;
@@ -122,6 +125,8 @@ pub struct App {
     recorder: Arc<Recorder>,
     logger: Arc<Logger>,
     admin: Arc<AdminState>,
+    /// Operators who want a reload; taken by whoever can do one.
+    reload_asks: Mutex<Option<mpsc::Receiver<ReloadAsk>>>,
     client: Client,
     refresher: Arc<Refresher>,
     state: Shared,
@@ -178,7 +183,10 @@ impl App {
     /// # Errors
     /// What cannot be built or bound; nothing is left running.
     pub async fn start(loaded: Loaded, logger: Arc<Logger>) -> Result<Self, StartError> {
-        Self::start_on(loaded, logger, Vec::new()).await
+        let app = Self::start_on(loaded, logger, Vec::new()).await?;
+        // There may be no file to read again: whoever asks is told so.
+        drop(app.take_reload_asks());
+        Ok(app)
     }
 
     /// Starts with a config, on sockets that were handed over, or on its own where there are none.
@@ -210,6 +218,7 @@ impl App {
         let state = state?;
         let refresher = Refresher::new(&config, &state);
         let tokens = admin_tokens(&config);
+        let facts = Facts::of(&config);
         let shutdown_timeout = Mutex::new(config.server.shutdown_timeout);
         let fixed = Fixed::of(&config);
         let destinations = match &keeping {
@@ -220,18 +229,26 @@ impl App {
         recorder.set_secret_ends(generation::secret_ends(&config));
         let generation = generation::build(config, &client, &recorder, &state, &destinations)?;
         let observer = Arc::clone(&recorder);
-        let controls = keeping
+        let mut controls = keeping
             .as_ref()
             .map_or_else(Controls::without_store, Keeping::controls);
+        let (asks, reload_asks) = mpsc::channel(1);
+        controls.reload = Some(asks);
         let kept = keeping
             .as_ref()
             .map(|keeping| (keeping.inbox(), Arc::clone(&keeping.deliverer)));
+        let edge = Edge::new(settings, Arc::new(move |event| observer.edge_event(&event)));
+        let pipeline = Pipeline::new(Arc::clone(&recorder), seed(), kept);
+        controls.gate = gate_now(&edge, &pipeline);
+        let admin = AdminState::new(Arc::clone(&recorder), &tokens, controls.clone());
+        admin.set_facts(facts);
         let mut app = Self {
-            edge: Edge::new(settings, Arc::new(move |event| observer.edge_event(&event))),
+            edge,
             generation: Arc::new(ArcSwap::from_pointee(generation)),
-            pipeline: Pipeline::new(Arc::clone(&recorder), seed(), kept),
+            pipeline,
             keeping,
-            admin: AdminState::new(Arc::clone(&recorder), &tokens, controls.clone()),
+            admin,
+            reload_asks: Mutex::new(Some(reload_asks)),
             recorder,
             logger,
             client,
@@ -310,6 +327,12 @@ impl App {
         }
         self.tell(Level::INFO, "stopped", |_| {});
         self.recorder.close();
+    }
+
+    /// Operators who want a reload, for whoever knows the config file; once.
+    fn take_reload_asks(&self) -> Option<mpsc::Receiver<ReloadAsk>> {
+        let asks = self.reload_asks.lock();
+        asks.unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn serve(&mut self, listener: TcpListener) {
@@ -414,6 +437,20 @@ fn admin_listen(config: &Config) -> Option<AdminListen> {
         None if config.store.is_some() => admin::default_listen(systemd::runtime_dir().as_deref()),
         None => None,
     }
+}
+
+/// How the public side does, for the admin door.
+fn gate_now(edge: &Arc<Edge>, pipeline: &Arc<Pipeline>) -> GateSource {
+    let (edge, pipeline) = (Arc::clone(edge), Arc::clone(pipeline));
+    Arc::new(move || GateNow {
+        in_flight: pipeline.in_flight() as u64,
+        connections: edge.counters().open.read() as u64,
+        certificates: edge
+            .certificates()
+            .into_iter()
+            .map(|info| (info.names, info.not_after))
+            .collect(),
+    })
 }
 
 fn admin_tokens(config: &Config) -> Vec<AdminToken> {

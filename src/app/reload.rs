@@ -8,6 +8,8 @@ use std::sync::{Arc, PoisonError};
 use thiserror::Error;
 use tracing::Level;
 
+use crate::admin::controls::ReloadRefused;
+use crate::admin::facts::Facts;
 use crate::app::generation::Destinations;
 use crate::app::keeping::Keeping;
 use crate::app::ranges::Refresher;
@@ -20,8 +22,11 @@ use crate::model::error::chain;
 
 #[derive(Debug, Error)]
 enum ReloadError {
-    #[error("{0}")]
-    Config(String),
+    #[error("{text}")]
+    Config {
+        text: String,
+        diagnostics: Option<serde_json::Value>,
+    },
     #[error("cannot use the new config")]
     Build(#[source] StartError),
     #[error("a route keeps events, and the gate was started without a store: restart it")]
@@ -30,11 +35,22 @@ enum ReloadError {
 
 impl App {
     /// Reads the config again and changes over to it; tells the record what came of it.
-    pub(super) async fn reload(&self, path: &Path) {
-        match self.apply(path).await {
-            Ok(routes) => self.recorder.reload_applied(routes),
-            Err(error) => self.recorder.reload_refused(&chain(&error)),
+    pub(super) async fn reload(&self, path: &Path) -> Result<usize, ReloadRefused> {
+        let applied = self.apply(path).await.map_err(|error| ReloadRefused {
+            text: chain(&error),
+            diagnostics: match error {
+                ReloadError::Config { diagnostics, .. } => diagnostics,
+                ReloadError::Build(_) | ReloadError::Store => None,
+            },
+        });
+        match &applied {
+            Ok(routes) => self.recorder.reload_applied(*routes),
+            Err(refused) => self.recorder.reload_refused(&refused.text),
         }
+        let refused = applied.as_ref().err();
+        self.admin
+            .set_reload(refused.map(|refused| refused.text.clone()));
+        applied
     }
 
     /// Takes over certificates whose files changed; the old ones stay where the new cannot be used.
@@ -64,7 +80,7 @@ impl App {
         };
         let read = tokio::task::spawn_blocking(read).await;
         let (Loaded { config, report }, settings) =
-            read.map_err(|_| ReloadError::Config("reading the config panicked".to_owned()))??;
+            read.map_err(|_| ReloadError::Build(StartError::Panicked))??;
 
         self.tell_warnings(&report);
         if Fixed::of(&config) != self.fixed {
@@ -75,6 +91,7 @@ impl App {
         let kept = config.server.keep_verdicts;
         let (level, accepted) = (config.log.level, config.log.accepted);
         let tokens = admin_tokens(&config);
+        let facts = Facts::of(&config);
 
         let destinations = match &self.keeping {
             Some(keeping) => keeping.destinations(&config).await,
@@ -122,6 +139,7 @@ impl App {
         }
         self.recorder.set_log(level, accepted);
         self.admin.access().set(&tokens);
+        self.admin.set_facts(facts);
         let mut timeout = self.shutdown_timeout.lock();
         **timeout.as_mut().unwrap_or_else(|poison| poison.get_mut()) = shutdown_timeout;
         Ok(routes)
@@ -131,7 +149,8 @@ impl App {
 fn refused(report: &Report) -> ReloadError {
     let text = report.render(Style::Plain);
     let summary = report.summary();
-    ReloadError::Config(format!(
-        "{text}\n{summary}; the running config is unchanged"
-    ))
+    ReloadError::Config {
+        text: format!("{text}\n{summary}; the running config is unchanged"),
+        diagnostics: Some(report.to_json()),
+    }
 }

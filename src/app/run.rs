@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
 
+use crate::admin::controls::{ReloadAsk, ReloadRefused};
 use crate::app::{App, StartError, hardening, systemd};
 use crate::config::{self, Loaded};
 use crate::document::report::Style;
@@ -84,14 +86,15 @@ async fn watch(app: App, path: &Path, mut signals: Signals) {
     systemd::notify_ready(&status(&app));
     // The probe runs as a task of its own, as requests do: it answers only while the workers take up work.
     let watchdog = systemd::spawn_watchdog(|| async { tokio::spawn(async {}).await.is_ok() });
+    let mut asks = app.take_reload_asks();
     let mut certificates = tokio::time::interval(CERTIFICATE_PERIOD);
     loop {
         tokio::select! {
             () = came(&mut signals.hangup) => {
-                systemd::notify_reloading();
-                app.reload(path).await;
-                app.renew_certificates().await;
-                systemd::notify_ready(&status(&app));
+                let _ = reload(&app, path).await;
+            }
+            Some(ask) = asked(&mut asks) => {
+                let _ = ask.send(reload(&app, path).await);
             }
             () = came(&mut signals.terminate) => break,
             () = came(&mut signals.interrupt) => break,
@@ -102,6 +105,22 @@ async fn watch(app: App, path: &Path, mut signals: Signals) {
     app.stop().await;
     if let Some(watchdog) = watchdog {
         watchdog.abort();
+    }
+}
+
+async fn reload(app: &App, path: &Path) -> Result<usize, ReloadRefused> {
+    systemd::notify_reloading();
+    let reloaded = app.reload(path).await;
+    app.renew_certificates().await;
+    systemd::notify_ready(&status(app));
+    reloaded
+}
+
+/// The next operator who wants a reload.
+async fn asked(asks: &mut Option<Receiver<ReloadAsk>>) -> Option<ReloadAsk> {
+    match asks {
+        Some(asks) => asks.recv().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
+use crate::harness::LIMIT;
 use crate::harness::app::{App, ok};
 use crate::harness::client::{Client, Reply};
+
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, Provider, Sender};
 
@@ -256,4 +258,235 @@ async fn each_action_is_kept_with_who_did_what() {
         1
     );
     assert!(actions(&gate, "?before=1d").await.is_empty());
+}
+
+/// Fails when a bad config is taken, when the answer does not say what is wrong, or when a reload by the API does less than
+/// SIGHUP.
+#[tokio::test]
+async fn a_reload_is_asked_for_and_answered() {
+    let app = App::start(ok());
+    let text = config(&app);
+    let gate = Gate::start(&text).await;
+    let reload = "/api/v1/reload";
+    let good = std::fs::read_to_string(gate.config_path()).unwrap();
+    let bad = good.replace("mode = \"queue\"", "mode = \"quue\"");
+    assert_ne!(good, bad);
+    std::fs::write(gate.config_path(), &bad).unwrap();
+    let reply = post(&gate, Some(ANN), reload, &Value::Null).await;
+    assert_eq!(reply.status, 422, "{}", reply.text());
+    let problem = document(&reply);
+    assert!(
+        problem["detail"]
+            .as_str()
+            .unwrap()
+            .contains("did you mean `\"queue\"`"),
+        "{problem}"
+    );
+    assert!(
+        problem["diagnostics"].to_string().contains("quue"),
+        "{problem}"
+    );
+    for secret in [ADMIN, ANN, BOARD, Provider::Github.secret()] {
+        assert!(!reply.text().contains(secret), "{}", reply.text());
+    }
+    let status = document(&get(&gate, Some(BOARD), "/api/v1/status").await);
+    assert_eq!(
+        (&status["routes"], &status["needs"][0]["what"]),
+        (&1.into(), &"config".into())
+    );
+    assert_eq!(
+        gate.send(&Sender::new(Provider::Github).event("/hook"))
+            .await
+            .status,
+        200
+    );
+
+    let more = Provider::Stripe.route("pay", &app.url("/pay"), "");
+    std::fs::write(gate.config_path(), format!("{good}\n{more}")).unwrap();
+    let reply = post(&gate, Some(ANN), reload, &Value::Null).await;
+    assert_eq!(
+        (reply.status, document(&reply)),
+        (200, json!({ "routes": 2 }))
+    );
+    let routes = document(&get(&gate, Some(BOARD), "/api/v1/routes").await);
+    let names: Vec<_> = routes["routes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["name"])
+        .collect();
+    assert_eq!(names, ["hook", "pay"]);
+    let status = document(&get(&gate, Some(BOARD), "/api/v1/status").await);
+    assert_eq!(status["needs"], json!([]));
+    let reply = post(&gate, Some(BOARD), reload, &Value::Null).await;
+    assert_eq!(reply.status, 403);
+}
+
+/// Fails when a secret can be read over the API.
+#[tokio::test]
+async fn the_config_is_shown_without_its_secrets() {
+    let app = App::start(ok());
+    let extra = "[routes.hook.destinations.other]\nurl = \"http://127.0.0.1:9/x?token=qWeRtYuIoP&a=1\"\n\
+        headers = { Authorization = \"Bearer aSdFgHjKl\" }\n";
+    let gate = Gate::start(&format!("{}{extra}", config(&app))).await;
+    for path in [
+        "config",
+        "routes",
+        "routes/hook",
+        "destinations",
+        "providers/github",
+        "certificates",
+    ] {
+        let reply = get(&gate, Some(BOARD), &format!("/api/v1/{path}")).await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+        for secret in [
+            ADMIN,
+            ANN,
+            BOARD,
+            Provider::Github.secret(),
+            "qWeRtYuIoP",
+            "aSdFgHjKl",
+        ] {
+            assert!(!reply.text().contains(secret), "{path}: {}", reply.text());
+        }
+    }
+    let config = document(&get(&gate, Some(BOARD), "/api/v1/config").await);
+    let hook = &config["routes"]["hook"];
+    assert_eq!(
+        (&hook["provider"], &hook["mode"]),
+        (&"github".into(), &"queue".into())
+    );
+    assert_eq!(config["server"]["body_timeout"], "30s");
+    assert_eq!(
+        hook["destinations"]["other"]["url"],
+        "http://127.0.0.1:9/x?token=***&a=1"
+    );
+    let tokens = json!([
+        { "name": "admin", "role": "operator" },
+        { "name": "ann", "role": "operator" },
+        { "name": "board", "role": "viewer" },
+    ]);
+    assert_eq!(config["admin"]["tokens"], tokens);
+    let certificates = document(&get(&gate, Some(BOARD), "/api/v1/certificates").await);
+    let names = &certificates["certificates"][0]["names"];
+    assert_eq!(
+        *names,
+        json!(["localhost", "127.0.0.1", "hooks.example.com"])
+    );
+}
+
+/// Reads a live tail, until its text holds `wanted`.
+async fn tail_until(gate: &Gate, path: &str, headers: &str, wanted: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = Client::new(gate.admin_address(), None)
+        .open()
+        .await
+        .unwrap();
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {BOARD}\r\n{headers}\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    let reading = async {
+        while !text.contains(wanted) {
+            let mut piece = [0; 4096];
+            let count = stream.read(&mut piece).await.unwrap();
+            assert!(count > 0, "the tail ended: {text}");
+            text.push_str(&String::from_utf8_lossy(&piece[..count]));
+        }
+    };
+    let ended = tokio::time::timeout(LIMIT, reading).await;
+    assert!(ended.is_ok(), "{wanted} did not come: {text}");
+    text
+}
+
+/// Fails when a tail that broke off shows an event twice, or leaves one out.
+#[tokio::test]
+async fn a_tail_of_events_goes_on_where_it_broke_off() {
+    let app = App::start(ok());
+    let gate = Gate::start(&config(&app)).await;
+    let sender = Sender::new(Provider::Github);
+    for id in ["first-1", "second-2", "third-3"] {
+        let hook = sender.sign("/hook", id, format!("{{\"n\":\"{id}\"}}").as_bytes());
+        assert_eq!(gate.send(&hook).await.status, 200);
+    }
+    let stream = "Accept: text/event-stream\r\n";
+    let text = tail_until(&gate, "/api/v1/events/tail?since=1h", stream, "third-3").await;
+    assert!(text.contains("content-type: text/event-stream"), "{text}");
+    let ids: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("id: "))
+        .collect();
+    assert_eq!(ids.len(), 3, "{text}");
+    assert!(
+        text.contains("event: event\r\n") || text.contains("event: event\n"),
+        "{text}"
+    );
+    let resumed = format!("{stream}Last-Event-ID: {}\r\n", ids[1]);
+    let text = tail_until(&gate, "/api/v1/events/tail", &resumed, "third-3").await;
+    assert!(
+        !text.contains("first-1") && !text.contains("second-2"),
+        "{text}"
+    );
+}
+
+/// Fails when a refused request is not seen, or a tail loses its place.
+#[tokio::test]
+async fn verdicts_are_listed_and_followed() {
+    let app = App::start(ok());
+    let mut gate = Gate::start(&config(&app)).await;
+    let sender = Sender::new(Provider::Github);
+    let good = gate.send(&sender.event("/hook")).await;
+    let bad = gate.send(&sender.event("/hook").flip_body_byte()).await;
+    assert_eq!((good.status, bad.status), (200, 401));
+    let list = document(&get(&gate, Some(BOARD), "/api/v1/verdicts").await);
+    let list = list["verdicts"].as_array().unwrap();
+    let words: Vec<_> = list
+        .iter()
+        .map(|one| (&one["verdict"], &one["reason"]))
+        .collect();
+    let expected = [
+        ("refused".into(), "bad-signature".into()),
+        ("accepted".into(), Value::Null),
+    ];
+    assert_eq!(
+        words,
+        expected.each_ref().map(|(word, reason)| (word, reason))
+    );
+    let id = bad.header("hookgate-request-id").unwrap();
+    let one = document(&get(&gate, Some(BOARD), &format!("/api/v1/verdicts/{id}")).await);
+    assert_eq!(one["verdict"]["status"], 401);
+    assert!(
+        one["checks"]
+            .to_string()
+            .contains("{\"check\":\"signature\",\"outcome\":\"failed\"}"),
+        "{one}"
+    );
+    let only = document(&get(&gate, Some(BOARD), "/api/v1/verdicts?reason=bad-signature").await);
+    assert_eq!(only["verdicts"].as_array().unwrap().len(), 1);
+    let wrong = get(&gate, Some(BOARD), "/api/v1/verdicts?reason=bad-signatur").await;
+    assert!(wrong.status == 400 && wrong.text().contains("did you mean `bad-signature`?"));
+
+    let stream = "Accept: text/event-stream\r\n";
+    let path = "/api/v1/verdicts/tail";
+    // An id of another process: everything that is remembered comes, and the gap is told.
+    let old = format!("{stream}Last-Event-ID: 1-1\r\n");
+    let text = tail_until(&gate, path, &old, "bad-signature").await;
+    assert!(
+        text.contains("event: missed") && text.contains("\"accepted\""),
+        "{text}"
+    );
+    let ids: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("id: "))
+        .collect();
+    let resumed = format!("{stream}Last-Event-ID: {}\r\n", ids[0]);
+    let text = tail_until(&gate, path, &resumed, "bad-signature").await;
+    assert!(
+        !text.contains("event: missed") && !text.contains("\"accepted\""),
+        "{text}"
+    );
+    gate.restart("TERM").await;
+    let list = document(&get(&gate, Some(BOARD), "/api/v1/verdicts").await);
+    assert_eq!(list["verdicts"], json!([]));
 }

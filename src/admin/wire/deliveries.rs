@@ -67,6 +67,13 @@ pub struct Attempt {
     pub answer: String,
 }
 
+/// The attempts of a delivery.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Attempts {
+    /// In their order.
+    pub attempts: Vec<Attempt>,
+}
+
 /// A delivery with its attempts.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DeliveryDetail {

@@ -45,4 +45,34 @@ pub struct Status {
     pub store_healthy: Option<bool>,
     /// Live tails that are open.
     pub tails: u64,
+    /// Seconds since it began to answer.
+    #[serde(default)]
+    pub uptime_seconds: u64,
+    /// Routes of the running config.
+    #[serde(default)]
+    pub routes: u64,
+    /// Requests that are worked on now.
+    #[serde(default)]
+    pub in_flight: u64,
+    /// Connections that are open on the public listeners.
+    #[serde(default)]
+    pub connections: u64,
+    /// Deliveries that are to be attempted, or are being attempted.
+    #[serde(default)]
+    pub backlog: u64,
+    /// When the oldest of them was made.
+    #[serde(default)]
+    pub oldest_waiting: Option<Moment>,
+    /// What a person should look at, the most urgent first; empty: all is well.
+    #[serde(default)]
+    pub needs: Vec<Need>,
+}
+
+/// Something that a person should look at.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Need {
+    /// What it is: a word of a closed set, such as `dead_letters`.
+    pub what: String,
+    /// A sentence that says it, and what to do.
+    pub text: String,
 }

@@ -7,8 +7,10 @@ mod audit;
 mod deliveries;
 mod destinations;
 mod events;
+mod facts;
 mod gate;
 mod replays;
+mod verdicts;
 
 use std::fmt;
 
@@ -16,11 +18,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
 pub use crate::admin::wire::audit::{AuditEntries, AuditEntry};
-pub use crate::admin::wire::deliveries::{Attempt, Changed, Deliveries, Delivery, DeliveryDetail};
+pub use crate::admin::wire::deliveries::{
+    Attempt, Attempts, Changed, Deliveries, Delivery, DeliveryDetail,
+};
 pub use crate::admin::wire::destinations::{Destination, Destinations, Health};
 pub use crate::admin::wire::events::{Body, Event, EventDetail, Events, Header};
-pub use crate::admin::wire::gate::{Status, StoreStats};
+pub use crate::admin::wire::facts::{
+    Certificate, Certificates, CheckedSecret, Provider, ProviderDetail, Providers, Reloaded, Route,
+    RouteDestination, Routes, VerdictCounts,
+};
+pub use crate::admin::wire::gate::{Need, Status, StoreStats};
 pub use crate::admin::wire::replays::{Replay, ReplayAsked, ReplayState, Replays};
+pub use crate::admin::wire::verdicts::{
+    CheckOutcome, Explanation, Verdict, VerdictDetail, Verdicts,
+};
 use crate::model::delivery::{DeliveryState, Step};
 
 /// Bytes as they are; only the document of the API names them.
@@ -185,4 +196,8 @@ pub struct ProblemDocument {
     /// What is wrong with this request, and what to do.
     #[serde(default)]
     pub detail: Option<String>,
+    /// Errors and warnings of a config that cannot be used, with their places.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub diagnostics: Option<serde_json::Value>,
 }

@@ -1,0 +1,254 @@
+//! The effective config as JSON: what was written and what holds by default, under the keys of the config file. Of secrets
+//! only their names are there, of headers and URLs nothing that may be one.
+
+use std::path::Path;
+use std::time::Duration;
+
+use http::Uri;
+use serde_json::{Map, Value, json};
+
+use crate::admin::facts::mode;
+use crate::admin::hide;
+use crate::config::model::{
+    Admin, AdminListen, Config, Dedup, Destination, Enforce, LogFormat, MissingId, Mode, Order,
+    PathRule, Pauses, ProxyProtocol, Retry, Route, Server, Store, Tls, TlsVersion, Upstream,
+};
+use crate::model::rate::Rate;
+
+pub(super) fn effective(config: &Config) -> Value {
+    let routes = config.routes.iter();
+    let routes: Map<_, _> = routes
+        .map(|one| (one.name.to_string(), route(one)))
+        .collect();
+    json!({
+        "server": server(&config.server),
+        "tls": config.tls.as_ref().map(tls),
+        "admin": config.admin.as_ref().map(admin),
+        "store": config.store.as_ref().map(store),
+        "log": {
+            "format": match config.log.format {
+                LogFormat::Auto => "auto",
+                LogFormat::Text => "text",
+                LogFormat::Json => "json",
+            },
+            "level": config.log.level.as_str().to_ascii_lowercase(),
+            "accepted": config.log.accepted,
+        },
+        "routes": routes,
+    })
+}
+
+/// A URL without what may be a secret in its query.
+pub(super) fn url(url: &Uri) -> String {
+    // Nothing before the query holds a `?`.
+    hide::target(&url.to_string())
+}
+
+fn server(server: &Server) -> Value {
+    json!({
+        "listen": server.listen,
+        "insecure_http": server.insecure_http,
+        "trusted_proxies": texts(&server.trusted_proxies),
+        "proxy_protocol": match server.proxy_protocol {
+            ProxyProtocol::Off => "off",
+            ProxyProtocol::Required => "required",
+        },
+        "max_connections": server.max_connections,
+        "max_connections_per_source": server.max_connections_per_source,
+        "max_in_flight": server.max_in_flight,
+        "per_source_rate_limit": server.per_source_rate_limit.map(rate),
+        "handshake_timeout": duration(server.handshake_timeout),
+        "header_timeout": duration(server.header_timeout),
+        "body_timeout": duration(server.body_timeout),
+        "idle_timeout": duration(server.idle_timeout),
+        "shutdown_timeout": duration(server.shutdown_timeout),
+        "max_header_size": server.max_header_size,
+        "health": server.health,
+        "refresh_ranges": server.refresh_ranges.map(duration),
+        "state_dir": server.state_dir.as_deref().map(path),
+        "keep_verdicts": server.keep_verdicts,
+    })
+}
+
+fn tls(tls: &Tls) -> Value {
+    let certificates = tls.certificates.iter();
+    let certificates: Vec<_> = certificates
+        .map(|files| json!({ "cert": path(&files.cert), "key": path(&files.key) }))
+        .collect();
+    json!({
+        "certificates": certificates,
+        "client_ca": tls.client_ca.as_ref().map(|(authorities, _)| path(authorities)),
+        "min_version": match tls.min_version {
+            TlsVersion::Tls12 => "1.2",
+            TlsVersion::Tls13 => "1.3",
+        },
+    })
+}
+
+fn admin(admin: &Admin) -> Value {
+    let tokens = admin.tokens.iter();
+    let tokens: Vec<_> = tokens
+        .map(|token| json!({ "name": &*token.name, "role": token.role.word() }))
+        .collect();
+    json!({
+        "listen": match &admin.listen {
+            AdminListen::Tcp(address) => address.to_string(),
+            AdminListen::Unix(socket) => format!("unix:{}", socket.display()),
+        },
+        "tokens": tokens,
+    })
+}
+
+fn store(store: &Store) -> Value {
+    json!({
+        "url": format!("sqlite:{}", store.path.display()),
+        "min_free": store.min_free,
+        "max_size": store.max_size,
+        "max_events": store.max_events,
+        "keep_body": store.keep_body,
+        "encryption_keys": store.encryption_keys.len(),
+        "retention": {
+            "delivered": store.retention.delivered.map(duration),
+            "dead": store.retention.dead.map(duration),
+            "attempts": store.retention.attempts.map(duration),
+            "size": store.retention.size,
+        },
+    })
+}
+
+fn route(route: &Route) -> Value {
+    let secrets = route.secrets.iter();
+    let secrets: Vec<_> = secrets.map(|secret| &*secret.label).collect();
+    let destinations = route.destinations.iter();
+    let destinations: Map<_, _> = destinations
+        .map(|one| (one.name.to_string(), destination(one)))
+        .collect();
+    let allow_ips = route.allow_ips.as_ref().map(|ips| {
+        let mut listed = texts(&ips.nets);
+        listed.extend(ips.is_provider.then(|| "provider".to_owned()));
+        listed
+    });
+    let exact = match &route.path {
+        PathRule::Exact(path) => Some(path),
+        PathRule::Prefix(_) => None,
+    };
+    let answer_within = match route.mode {
+        Mode::Hybrid { answer_within, .. } => Some(duration(answer_within)),
+        Mode::Proxy | Mode::Queue => None,
+    };
+    json!({
+        "host": route.host,
+        "path": exact,
+        "prefix": route.path.prefix(),
+        "answer_within": answer_within,
+        "methods": texts(&route.methods),
+        "content_types": route.content_types,
+        "provider": route.provider.as_ref().map(|provider| &provider.id),
+        "secrets": secrets,
+        "tolerance": duration(route.tolerance),
+        "public_url": route.public_url,
+        "allow_ips": allow_ips,
+        "rate_limit": route.rate_limit.map(rate),
+        "max_body": route.max_body,
+        "dedup": route.dedup.as_ref().map(dedup),
+        "enforce": match route.enforce {
+            Enforce::Block => "block",
+            Enforce::Monitor => "monitor",
+        },
+        "has_when": route.when.is_some(),
+        "schemas": route.schemas.len(),
+        "signs_upstream": !route.sign_upstream.is_empty(),
+        "mode": mode(route.mode),
+        "upstream": route.upstream.as_ref().map(upstream),
+        "socket": route.socket.as_ref().map(|socket| path(&socket.path)),
+        "destinations": destinations,
+    })
+}
+
+fn dedup(dedup: &Dedup) -> Value {
+    let by = [("id", dedup.by_id), ("body", dedup.by_body)];
+    let by: Vec<_> = by.iter().filter(|(_, counts)| *counts).collect();
+    json!({
+        "window": duration(dedup.window),
+        "by": by.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        "missing_id": match dedup.missing_id {
+            MissingId::Accept => "accept",
+            MissingId::Reject => "reject",
+            MissingId::Body => "body",
+        },
+        "max_entries": dedup.max_entries,
+    })
+}
+
+fn upstream(upstream: &Upstream) -> Value {
+    json!({
+        "url": url(&upstream.url),
+        "connect_timeout": duration(upstream.connect_timeout),
+        "timeout": duration(upstream.timeout),
+        "pool_idle_timeout": duration(upstream.pool_idle_timeout),
+        "pass_error_bodies": upstream.pass_error_bodies,
+        "upstream_grace": duration(upstream.grace),
+    })
+}
+
+fn destination(destination: &Destination) -> Value {
+    let names = destination.headers.iter();
+    let names: Vec<_> = names.map(|(name, _)| name.as_str()).collect();
+    json!({
+        "url": url(&destination.url),
+        "has_when": destination.when.is_some(),
+        "active": destination.active,
+        "connect_timeout": duration(destination.connect_timeout),
+        "timeout": duration(destination.timeout),
+        "concurrency": destination.concurrency,
+        "rate_limit": destination.rate_limit.map(rate),
+        "retry": retry(&destination.retry),
+        "order": match &destination.order {
+            Order::None => "none".to_owned(),
+            Order::Fifo => "fifo".to_owned(),
+            Order::FifoByHeader(name) => format!("fifo by header {name}"),
+            Order::FifoByJson(pointer) => format!("fifo by {pointer}"),
+        },
+        "headers": names,
+        "is_signed": !destination.secrets.is_empty(),
+        "resign": destination.resign,
+        "external": destination.external,
+        "breaker": destination.breaker,
+    })
+}
+
+fn retry(retry: &Retry) -> Value {
+    let pauses = match &retry.pauses {
+        Pauses::List(list) => json!(list.iter().copied().map(duration).collect::<Vec<_>>()),
+        Pauses::Exponential { base, factor, cap } => {
+            json!({ "base": duration(*base), "factor": factor, "cap": duration(*cap) })
+        }
+    };
+    json!({
+        "schedule": pauses,
+        "max_attempts": retry.max_attempts,
+        "max_age": retry.max_age.map(duration),
+        "jitter": retry.jitter,
+    })
+}
+
+/// As the config writes it.
+fn duration(time: Duration) -> Value {
+    match time.subsec_millis() {
+        0 => json!(format!("{}s", time.as_secs())),
+        _ => json!(format!("{}ms", time.as_millis())),
+    }
+}
+
+fn rate(rate: Rate) -> Value {
+    let per_second = f64::from(rate.count.get()) / rate.period.as_secs_f64();
+    json!({ "per_second": per_second, "burst": rate.burst })
+}
+
+fn path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn texts<T: ToString>(list: &[T]) -> Vec<String> {
+    list.iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,174 @@
+//! `/routes`, `/certificates`, `/config`: what the running config says; and `/reload`, which reads it again.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::{Extension, Json};
+use http::StatusCode;
+use tokio::sync::oneshot;
+
+use crate::admin::input::Named;
+use crate::admin::problem::Problem;
+use crate::admin::wire::{
+    Certificate, Certificates, Counts, Moment, ProblemDocument, Reloaded, Route, Routes,
+    VerdictCounts,
+};
+use crate::admin::{AdminState, Visit, deliveries};
+use crate::document::suggest;
+use crate::model::clock::Now;
+use crate::record::recent::Wanted;
+use crate::store::rows::DestinationRow;
+
+const DAY: i64 = 86_400;
+
+/// The routes of the running config, with what waits for them
+#[utoipa::path(
+    get, path = "/api/v1/routes", tag = "config", operation_id = "list_routes",
+    responses(
+        (status = 200, body = Routes),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn routes(State(state): State<Arc<AdminState>>) -> Result<Json<Routes>, Problem> {
+    Ok(Json(Routes {
+        routes: counted(&state).await?,
+    }))
+}
+
+/// One route of the running config
+#[utoipa::path(
+    get, path = "/api/v1/routes/{route}", tag = "config", operation_id = "show_route",
+    params(("route" = String, Path, description = "Its name")),
+    responses(
+        (status = 200, body = Route),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn route(
+    State(state): State<Arc<AdminState>>,
+    Named(name): Named<String>,
+) -> Result<Json<Route>, Problem> {
+    let routes = counted(&state).await?;
+    let near = suggest::nearest(&name, routes.iter().map(|route| route.name.as_str()));
+    let near = near.map_or(String::new(), |near| format!(": did you mean `{near}`?"));
+    let mut found = routes.into_iter().filter(|route| route.name == name);
+    let found = found
+        .next()
+        .ok_or_else(|| Problem::missing(format!("the config has no route `{name}`{near}")))?;
+    Ok(Json(found))
+}
+
+async fn counted(state: &AdminState) -> Result<Vec<Route>, Problem> {
+    let mut routes = state.facts.load().routes.clone();
+    let recent = state.recorder.recent();
+    let kept = recent.newest(None, &Wanted::default(), usize::MAX);
+    let rows = match &state.controls.store {
+        Some(store) => Some(store.destinations().await?),
+        None => None,
+    };
+    for route in &mut routes {
+        let of_route = kept.iter().map(|kept| &kept.verdict);
+        let of_route = of_route.filter(|verdict| {
+            let found = verdict.route.as_ref();
+            found.is_some_and(|found| found.as_str() == route.name)
+        });
+        route.requests = Some(tallied(of_route.map(|verdict| verdict.decision.word())));
+        route.backlog = rows.as_ref().map(|rows| waiting(rows, &route.name));
+    }
+    Ok(routes)
+}
+
+fn tallied(words: impl Iterator<Item = &'static str>) -> VerdictCounts {
+    let mut counts = VerdictCounts::default();
+    for word in words {
+        let count = match word {
+            "accepted" => &mut counts.accepted,
+            "challenge" => &mut counts.challenge,
+            "duplicate" => &mut counts.duplicate,
+            "filtered" => &mut counts.filtered,
+            "refused" => &mut counts.refused,
+            _ => &mut counts.monitored,
+        };
+        *count = count.saturating_add(1);
+    }
+    counts
+}
+
+fn waiting(rows: &[DestinationRow], route: &str) -> Counts {
+    let mut sum = [0_u64; 6];
+    for row in rows.iter().filter(|row| row.route.as_str() == route) {
+        for (sum, count) in sum.iter_mut().zip(row.deliveries) {
+            *sum = sum.saturating_add(count);
+        }
+    }
+    Counts::new(sum)
+}
+
+/// The certificates in use, with their ends
+#[utoipa::path(
+    get, path = "/api/v1/certificates", tag = "config", operation_id = "list_certificates",
+    responses(
+        (status = 200, body = Certificates),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn certificates(State(state): State<Arc<AdminState>>) -> Json<Certificates> {
+    let now = Now::read().unix_seconds();
+    let certificates = (state.controls.gate)().certificates.into_iter();
+    let certificates = certificates.map(|(names, not_after)| Certificate {
+        names,
+        not_after: Moment(not_after.saturating_mul(1000)),
+        days_left: not_after.saturating_sub(now).div_euclid(DAY),
+    });
+    Json(Certificates {
+        certificates: certificates.collect(),
+    })
+}
+
+/// The running config, with what holds by default
+///
+/// Under the keys of the config file. Of secrets and headers only the names are there.
+#[utoipa::path(
+    get, path = "/api/v1/config", tag = "config", operation_id = "show_config",
+    responses(
+        (status = 200, body = Object),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn config(State(state): State<Arc<AdminState>>) -> Json<serde_json::Value> {
+    Json(state.facts.load().config.clone())
+}
+
+/// Reads the config file again, as SIGHUP does
+///
+/// Where it cannot be used the old config goes on, and the answer says what is wrong, place by place.
+#[utoipa::path(
+    post, path = "/api/v1/reload", tag = "config", operation_id = "reload_config",
+    responses(
+        (status = 200, description = "The new config is in use", body = Reloaded),
+        (status = 422, description = "The config cannot be used; the old one goes on", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn reload(
+    State(state): State<Arc<AdminState>>,
+    Extension(visit): Extension<Visit>,
+) -> Result<Json<Reloaded>, Problem> {
+    let busy = || {
+        let detail = "this process cannot read its config now: it starts, ends, or reloads already";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    };
+    let asks = state.controls.reload.as_ref().ok_or_else(busy)?;
+    visit.patience.extend(deliveries::LONG);
+    let (answer, came) = oneshot::channel();
+    asks.try_send(answer).map_err(|_| busy())?;
+    match came.await.map_err(|_| busy())? {
+        Ok(routes) => Ok(Json(Reloaded {
+            routes: routes as u64,
+        })),
+        Err(refused) => {
+            let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, refused.text);
+            Err(problem.with_diagnostics(refused.diagnostics))
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! `/providers`: the senders that are known by name.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+
+use crate::admin::input::Named;
+use crate::admin::problem::Problem;
+use crate::admin::wire::{ProblemDocument, Provider, ProviderDetail, Providers};
+use crate::admin::{AdminState, deliveries};
+use crate::document::suggest;
+use crate::providers::{self, Proof};
+
+/// The senders that are known by name, sorted by id
+#[utoipa::path(
+    get, path = "/api/v1/providers", tag = "config", operation_id = "list_providers",
+    responses(
+        (status = 200, body = Providers),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn list() -> Result<Json<Providers>, Problem> {
+    // The first who asks has all files parsed.
+    let all = tokio::task::spawn_blocking(providers::all).await;
+    let all = all.map_err(|_| deliveries::broken())?;
+    Ok(Json(Providers {
+        providers: all.iter().map(|one| provider(one)).collect(),
+    }))
+}
+
+/// One sender in full
+#[utoipa::path(
+    get, path = "/api/v1/providers/{id}", tag = "config", operation_id = "show_provider",
+    params(("id" = String, Path, description = "As in `provider = \"...\"`", example = "stripe")),
+    responses(
+        (status = 200, body = ProviderDetail),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn show(
+    State(state): State<Arc<AdminState>>,
+    Named(id): Named<String>,
+) -> Result<Json<ProviderDetail>, Problem> {
+    let found = providers::find(&id).ok_or_else(|| {
+        let near = suggest::nearest(&id, providers::ids());
+        let near = near.map_or(String::new(), |near| format!(": did you mean `{near}`?"));
+        Problem::missing(format!("no provider has the id `{id}`{near}"))
+    })?;
+    let facts = state.facts.load();
+    let routes = facts.routes.iter().filter(|route| route.provider == id);
+    let ranges = found.ip_ranges.as_ref().map(|ranges| &ranges.cidrs);
+    Ok(Json(ProviderDetail {
+        provider: provider(&found),
+        about: found.about.clone(),
+        setup: found.setup.clone(),
+        tolerance_seconds: found.tolerance.as_secs(),
+        retry_horizon_seconds: found.retry_horizon.map(|horizon| horizon.as_secs()),
+        stricter: found.stricter.clone(),
+        unsigned: found.unsigned.clone(),
+        ranges: ranges
+            .into_iter()
+            .flatten()
+            .map(ToString::to_string)
+            .collect(),
+        routes: routes.map(|route| route.name.clone()).collect(),
+    }))
+}
+
+fn provider(provider: &providers::Provider) -> Provider {
+    Provider {
+        id: provider.id.clone(),
+        name: provider.name.clone(),
+        docs: provider.docs.clone(),
+        has_challenge: provider.challenge.is_some(),
+        proof: match provider.proof {
+            Proof::Vectors => "vectors",
+            Proof::DocumentationOnly => "documentation_only",
+        }
+        .to_owned(),
+    }
+}
