@@ -201,7 +201,7 @@ impl Way<'_> {
         match self.spelling {
             Spelling::Own => {}
             Spelling::Hex => *written.encoding = Encoding::Hex,
-            Spelling::Base64 => *written.encoding = Encoding::Base64Url,
+            Spelling::Base64 => *written.encoding = Encoding::Base64UrlUnpadded,
         }
         if matches!(self.spelling, Spelling::Base64) {
             let Place::Header(name) = written.signature.place.clone() else {
@@ -232,7 +232,12 @@ impl Way<'_> {
             (Spelling::Base64, true) if own.1 == Encoding::Base64 => {
                 Cause::SignatureEncoding.proven("`base64url`, or base64 without padding")
             }
-            (Spelling::Base64, true) => Cause::SignatureEncoding.proven("`base64`"),
+            (Spelling::Base64, true) if own.1 == Encoding::Hex => {
+                Cause::SignatureEncoding.proven("`base64`")
+            }
+            (Spelling::Base64, true) => {
+                Cause::SignatureEncoding.proven("`base64`, or with other padding")
+            }
         }
     }
 }

@@ -260,10 +260,8 @@ impl Written {
         let (encoding, fault) = match self.encoding {
             Encoding::Hex => (HEXLOWER_PERMISSIVE, "is not hexadecimal"),
             Encoding::Base64 => (BASE64, "is not base64"),
-            Encoding::Base64Url if text.len().is_multiple_of(4) => {
-                (BASE64URL, "is not URL-safe base64")
-            }
-            Encoding::Base64Url => (BASE64URL_NOPAD, "is not URL-safe base64"),
+            Encoding::Base64Url => (BASE64URL, "is not URL-safe base64"),
+            Encoding::Base64UrlUnpadded => (BASE64URL_NOPAD, "is not URL-safe base64"),
         };
         const LENGTH: &str = "has not the length of a signature";
         if text.len() != encoding.encode_len(digest_len(self.algorithm)) {

@@ -80,17 +80,17 @@ pub(super) fn encode(encoding: Encoding, bytes: &[u8]) -> String {
         Encoding::Hex => HEXLOWER.encode(bytes),
         Encoding::Base64 => BASE64.encode(bytes),
         Encoding::Base64Url => BASE64URL.encode(bytes),
+        Encoding::Base64UrlUnpadded => BASE64URL_NOPAD.encode(bytes),
     }
 }
 
-/// The bytes of a text, where it is the one canonical text for them but for the case of hexadecimal digits and the padding
-/// of URL-safe base64.
+/// The bytes of a text, where it is the one canonical text for them but for the case of hexadecimal digits.
 pub(super) fn decode(encoding: Encoding, text: &[u8]) -> Option<Vec<u8>> {
     let alphabet = match encoding {
         Encoding::Hex => HEXLOWER_PERMISSIVE,
         Encoding::Base64 => BASE64,
-        Encoding::Base64Url if text.len().is_multiple_of(4) => BASE64URL,
-        Encoding::Base64Url => BASE64URL_NOPAD,
+        Encoding::Base64Url => BASE64URL,
+        Encoding::Base64UrlUnpadded => BASE64URL_NOPAD,
     };
     let decoded = alphabet.decode(text).ok()?;
     // Padded blocks in a row decode too.
@@ -125,4 +125,47 @@ fn escape(text: &str) -> String {
         }
     }
     escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_text_but_the_canonical_one_is_refused() {
+        use Encoding::{Base64, Base64Url, Base64UrlUnpadded, Hex};
+        let bytes: &[u8] = &[0xfb, 0xef, 0xbe, 0xff];
+        for (encoding, canonical, others) in [
+            (Hex, "fbefbeff", &["fbefbeff=", "fbefbef", " fbefbeff"][..]),
+            (
+                Base64,
+                "++++/w==",
+                &["++++/w", "++++/w=", "----_w==", "++++/x=="],
+            ),
+            (
+                Base64Url,
+                "----_w==",
+                &["----_w", "----_w=", "++++/w==", "----_x=="],
+            ),
+            (
+                Base64UrlUnpadded,
+                "----_w",
+                &["----_w=", "----_w==", "++++/w", "----_x"],
+            ),
+        ] {
+            assert_eq!(encode(encoding, bytes), canonical);
+            assert_eq!(
+                decode(encoding, canonical.as_bytes()).as_deref(),
+                Some(bytes)
+            );
+            for other in others {
+                assert_eq!(
+                    decode(encoding, other.as_bytes()),
+                    None,
+                    "{encoding:?} {other}"
+                );
+            }
+        }
+        assert_eq!(decode(Hex, b"FBefBEff").as_deref(), Some(bytes));
+    }
 }

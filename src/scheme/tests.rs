@@ -399,7 +399,12 @@ fn every_part_algorithm_and_encoding_verifies_what_it_signs() {
         Algorithm::Sha384,
         Algorithm::Sha512,
     ];
-    let encodings = [Encoding::Hex, Encoding::Base64, Encoding::Base64Url];
+    let encodings = [
+        Encoding::Hex,
+        Encoding::Base64,
+        Encoding::Base64Url,
+        Encoding::Base64UrlUnpadded,
+    ];
     let units = [
         TimeUnit::Seconds,
         TimeUnit::Millis,
@@ -675,12 +680,39 @@ fn equal_bytes_have_equal_digests() {
     assert_ne!(digest("one", b"body"), digest("one", b"bodY"));
 }
 
+#[test]
+fn a_signature_has_the_padding_that_its_encoding_says() {
+    for (encoding, has_padding) in [
+        (Encoding::Base64, true),
+        (Encoding::Base64Url, true),
+        (Encoding::Base64UrlUnpadded, false),
+    ] {
+        let scheme = compile(&plain(encoding, "", Algorithm::Sha256), &["secret"]);
+        let request = Request::signed(&scheme, 0, 1000, "id-1", b"body");
+        assert_eq!(request.verify(&scheme), Ok(Some(0)));
+        let written = request.headers["x-signature"].to_str().unwrap().to_owned();
+        assert_eq!(written.ends_with('='), has_padding, "{encoding:?}");
+        let other = match written.strip_suffix('=') {
+            Some(unpadded) => unpadded.to_owned(),
+            None => format!("{written}="),
+        };
+        for other in [other, format!("{written}="), format!("{written}==")] {
+            let mut request = Request::signed(&scheme, 0, 1000, "id-1", b"body");
+            request
+                .headers
+                .insert("x-signature", HeaderValue::from_str(&other).unwrap());
+            assert!(request.verify(&scheme).is_err(), "{encoding:?} {other}");
+        }
+    }
+}
+
 fn any_spec() -> impl Strategy<Value = Spec> {
     prop_oneof![
         Just(github()),
         Just(stripe()),
         Just(plain(Encoding::Base64, "", Algorithm::Sha1)),
         Just(plain(Encoding::Base64Url, "v=", Algorithm::Sha512)),
+        Just(plain(Encoding::Base64UrlUnpadded, "v=", Algorithm::Sha256)),
         Just(everything(
             TimeUnit::Millis,
             Place::Query("sig".to_owned()),

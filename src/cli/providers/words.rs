@@ -316,6 +316,7 @@ pub(super) fn encoding(encoding: Encoding) -> &'static str {
         Encoding::Hex => "hexadecimal",
         Encoding::Base64 => "base64",
         Encoding::Base64Url => "URL-safe base64",
+        Encoding::Base64UrlUnpadded => "URL-safe base64 without padding",
     }
 }
 

@@ -172,7 +172,12 @@ fn other_specs(spec: &Spec, whole: &Case) -> Vec<(String, Spec)> {
             Family::Hmac(_) | Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) => {}
         });
     }
-    for other in [Encoding::Hex, Encoding::Base64, Encoding::Base64Url] {
+    for other in [
+        Encoding::Hex,
+        Encoding::Base64,
+        Encoding::Base64Url,
+        Encoding::Base64UrlUnpadded,
+    ] {
         add(format!("{other:?}"), &|spec| match &mut spec.family {
             Family::Hmac(family) => family.encoding = other,
             Family::Text(family) => family.encoding = other,
@@ -200,7 +205,7 @@ fn is_either_base64(spec: &Spec, other: &Spec, whole: &Case) -> bool {
         Family::Text(family) => Some(family.encoding),
         _ => None,
     };
-    let is_base64 = |spec| matches!(encoding(spec), Some(Encoding::Base64 | Encoding::Base64Url));
+    let is_base64 = |spec| encoding(spec).is_some_and(|one| one != Encoding::Hex);
     let special: &[u8] = if encoding(spec) == Some(Encoding::Base64) {
         b"+/"
     } else {

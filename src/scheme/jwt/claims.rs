@@ -163,11 +163,11 @@ fn check_digest(
     Err(malformed(&claim.name, fault))
 }
 
-/// Some senders leave the padding out of base64.
+/// Some senders leave the padding out. A claim is signed, so nobody else can choose how it is written.
 fn decode(encoding: Encoding, text: &str) -> Option<Vec<u8>> {
     let padding = match encoding {
-        Encoding::Base64 => "=".repeat((4 - text.len() % 4) % 4),
-        Encoding::Hex | Encoding::Base64Url => String::new(),
+        Encoding::Base64 | Encoding::Base64Url => "=".repeat((4 - text.len() % 4) % 4),
+        Encoding::Hex | Encoding::Base64UrlUnpadded => String::new(),
     };
     sign::decode(encoding, format!("{text}{padding}").as_bytes())
 }
@@ -223,4 +223,30 @@ fn time(claims: &Object, name: &str) -> Result<Option<i64>, MaterialFault> {
         return Err(malformed(name, "is not a time"));
     }
     Ok(Some(seconds * 1000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_may_be_left_out_of_a_claim_but_not_put_in() {
+        use Encoding::{Base64, Base64Url, Base64UrlUnpadded};
+        for (encoding, text, is_taken) in [
+            (Base64, "++++/w==", true),
+            (Base64, "++++/w", true),
+            (Base64, "++++/x", false),
+            (Base64Url, "----_w==", true),
+            (Base64Url, "----_w", true),
+            (Base64Url, "----_w====", false),
+            (Base64UrlUnpadded, "----_w", true),
+            (Base64UrlUnpadded, "----_w==", false),
+        ] {
+            assert_eq!(
+                decode(encoding, text).is_some(),
+                is_taken,
+                "{encoding:?} {text}"
+            );
+        }
+    }
 }

@@ -121,10 +121,10 @@ pub(super) static ALGORITHM: Key = Key {
 
 pub(super) static ENCODING: Key = Key {
     name: "encoding",
-    kind: Kind::Choice(&["hex", "base64", "base64url"]),
+    kind: Kind::Choice(&["hex", "base64", "base64url", "base64url_unpadded"]),
     default: None,
     example: "\"hex\"",
-    doc: "How the signature is written.",
+    doc: "How the signature is written; no other form of the same bytes passes, but for the case of hexadecimal digits.",
 };
 
 pub(super) static SIGNATURE: Key = Key {

@@ -75,10 +75,11 @@ const DIGESTS: [(&str, Algorithm); 4] = [
     ("sha512", Algorithm::Sha512),
 ];
 
-const ENCODINGS: [(&str, Encoding); 3] = [
+const ENCODINGS: [(&str, Encoding); 4] = [
     ("hex", Encoding::Hex),
     ("base64", Encoding::Base64),
     ("base64url", Encoding::Base64Url),
+    ("base64url_unpadded", Encoding::Base64UrlUnpadded),
 ];
 
 /// Keys of schemes that sign a text.

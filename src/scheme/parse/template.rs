@@ -164,6 +164,7 @@ fn body_digest(text: &str) -> Option<Part> {
         "hex" => Encoding::Hex,
         "base64" => Encoding::Base64,
         "base64url" => Encoding::Base64Url,
+        "base64url_unpadded" => Encoding::Base64UrlUnpadded,
         _ => return None,
     };
     Some(Part::BodyDigest(algorithm, encoding))

@@ -412,8 +412,10 @@ pub enum Encoding {
     Hex,
     /// Base64 with padding (RFC 4648 section 4).
     Base64,
-    /// URL-safe base64, padding optional (RFC 4648 section 5).
+    /// URL-safe base64 with padding (RFC 4648 section 5).
     Base64Url,
+    /// URL-safe base64 without padding.
+    Base64UrlUnpadded,
 }
 
 /// Where the signature stands: `{ header = "X-Sig", prefix = "sha256=" }`, or in a list such as

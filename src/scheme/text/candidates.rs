@@ -172,7 +172,7 @@ fn decode(spec: &TextSpec, prefix: &str, value: &[u8]) -> Result<Vec<u8>, &'stat
     let fault = match spec.encoding {
         Encoding::Hex => "is not hexadecimal",
         Encoding::Base64 => "is not base64",
-        Encoding::Base64Url => "is not URL-safe base64",
+        Encoding::Base64Url | Encoding::Base64UrlUnpadded => "is not URL-safe base64",
     };
     let decoded = sign::decode(spec.encoding, text).ok_or(fault)?;
     let is_fit = match &spec.method {
