@@ -120,7 +120,9 @@ const python = await loadPython(interpreter, join(FOLDER, "python"), only);
 const drivers = [...await loadNode(), ...python.drivers];
 const named = drivers.map((driver) => [driver, `${driver.language}_${driver.id}`]);
 const usable = named.filter(([driver]) => !driver.fault);
-const [probe] = usable.find(([driver]) => driver.language === "node" && driver.verify) ?? [];
+// One whose route has a secret that can be wrong.
+const isProbe = (driver) => driver.language === "node" && driver.verify && driver.route?.secret !== null;
+const [probe] = usable.find(([driver]) => isProbe(driver)) ?? [];
 const app = await startApp();
 const signatures = upstreamSignatures(FOLDER, interpreter);
 const routes = usable.map(([driver, name]) => routeOf(driver, name, driver.secret));
