@@ -15,6 +15,7 @@ use hookgate::gate::signature::Keys;
 use hookgate::model::clock::Now;
 use hookgate::model::secret::Secret;
 use hookgate::providers;
+use hookgate::scheme::remote::RemoteKeys;
 use hookgate::scheme::spec::Spec;
 use hookgate::scheme::{Head, ToSign};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -32,6 +33,8 @@ struct Signed {
     headers: HeaderMap,
     body: Vec<u8>,
     now: Now,
+    /// What the sender publishes, where the scheme needs it.
+    fetched: Option<RemoteKeys>,
 }
 
 fn entry(label: &str) -> SecretEntry {
@@ -86,6 +89,7 @@ impl Signed {
             headers,
             body,
             now: Now::at_unix_seconds(UNIX_SECONDS),
+            fetched: None,
         }
     }
 
@@ -105,8 +109,11 @@ impl Signed {
         for chunk in self.body.chunks(CHUNK) {
             pending.update(chunk);
         }
+        if self.fetched.is_some() {
+            black_box(pending.need(&self.body).expect("the body is right"));
+        }
         pending
-            .finish(&self.body, None)
+            .finish(&self.body, self.fetched.as_ref())
             .expect("the signature is right")
             .digest
     }
@@ -124,6 +131,9 @@ mod families {
     use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
     use hookgate::document::{Document, Source};
     use hookgate::scheme::parse::parse_spec;
+    use hookgate::scheme::spec::Family;
+    use rustls::RootCertStore;
+    use serde::Deserialize;
     use sha2::{Digest, Sha256};
 
     use super::*;
@@ -155,6 +165,7 @@ mod families {
             headers: map,
             body: body(1024),
             now: Now::at_unix_seconds(UNIX_SECONDS),
+            fetched: None,
         }
     }
 
@@ -188,6 +199,13 @@ mod families {
         signed(&text, secret, &headers)
     }
 
+    fn basic() -> Signed {
+        let secret = "user:fake-secret-0123456789abcdef";
+        let value = format!("Basic {}", BASE64.encode(secret.as_bytes()));
+        let text = "type = \"token\"\ntoken = { basic = true }";
+        signed(text, secret, &[("authorization", value)])
+    }
+
     fn jwt() -> Signed {
         let text = "type = \"jwt\"\nalgorithms = [\"HS256\"]\ntoken = { header = \"authorization\" }\nkeys = \"secret\"\naudience = \"none\"\ntolerance_claim = \"exp\"\nbody_claim = { name = \"sha256\", digest = \"sha256\", encoding = \"hex\" }";
         let secret = "fake-secret-0123456789abcdef";
@@ -199,6 +217,50 @@ mod families {
         let mac = aws_lc_rs::hmac::sign(&key, text_signed.as_bytes());
         let token = format!("{text_signed}.{}", BASE64URL_NOPAD.encode(mac.as_ref()));
         signed(text, secret, &[("authorization", token)])
+    }
+
+    /// A vector of a provider file.
+    #[derive(Deserialize)]
+    struct Vector {
+        audience: Vec<String>,
+        fetched: String,
+        body: String,
+    }
+
+    /// An SNS message, whose key is in a certificate that SNS publishes.
+    fn certificate() -> Signed {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/providers/sns.toml");
+        let text = std::fs::read_to_string(path).expect("the file is there");
+        let mut file: toml::Table = toml::from_str(&text).expect("the file is right");
+        let vectors = file.remove("vectors").expect("it has vectors");
+        let vectors: Vec<Vector> = vectors.try_into().expect("they are right");
+        let is_newest = |vector: &Vector| vector.body.contains("\"SignatureVersion\": \"2\"");
+        let vector = vectors.into_iter().find(is_newest).expect("SHA-256");
+        let mut spec = providers::find("sns").expect("it is there").scheme.clone();
+        if let Family::Certificate(family) = &mut spec.family {
+            family.topics = vector.audience;
+        }
+        let keys = Keys::new(&spec, &[entry("1")], None, Duration::from_secs(300));
+        let mut signed = Signed {
+            rules: IdentityRules::compile(&spec),
+            keys: keys.expect("they go together"),
+            uri: Uri::from_static("/webhook"),
+            headers: HeaderMap::new(),
+            body: vector.body.into_bytes(),
+            now: Now::at_unix_seconds(UNIX_SECONDS),
+            fetched: None,
+        };
+        let mut pending = signed
+            .keys
+            .open(signed.head(), &signed.now)
+            .expect("it opens");
+        pending.update(&signed.body);
+        let need = pending.need(&signed.body).expect("the body is right");
+        let source = need.expect("it needs a certificate").source;
+        let roots = RootCertStore::empty();
+        let keys = source.parse(vector.fetched.as_bytes(), &roots, UNIX_SECONDS * 1000);
+        signed.fetched = Some(keys.expect("the certificate is right"));
+        signed
     }
 
     /// Each family by name.
@@ -234,7 +296,9 @@ mod families {
                 "token",
                 by_itself("type = \"token\"\ntoken = { header = \"x-token\" }"),
             ),
+            ("basic", basic()),
             ("jwt_hs256", jwt()),
+            ("certificate", certificate()),
             (
                 "ed25519",
                 by_key(
@@ -304,9 +368,9 @@ fn verification(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What each family costs for 1 KiB, from the head to the comparison.
+/// What each family costs for 1 KiB, from the head to the comparison; `-- verify` runs these, too.
 fn families(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("family");
+    let mut group = criterion.benchmark_group("verify_family");
     for (name, signed) in families::all() {
         group.bench_function(name, |bencher| {
             bencher.iter(|| black_box(signed.verify()));
