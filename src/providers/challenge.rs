@@ -192,7 +192,7 @@ impl Challenge {
                 "an OPTIONS with `WebHook-Request-Origin`, which goes back as `WebHook-Allowed-Origin`"
             }
             Self::Sns => {
-                "a signed `SubscriptionConfirmation`, which goes to the app, or is confirmed with `on_challenge = \"confirm\"`"
+                "a signed `SubscriptionConfirmation`; `on_challenge = \"confirm\"` confirms it"
             }
             Self::Discord => "a signed ping; a pong goes back",
             Self::Smartsheet => {

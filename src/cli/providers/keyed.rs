@@ -64,7 +64,7 @@ pub(super) fn jwt(spec: &JwtSpec, tolerance: Duration) -> Vec<Line> {
 fn digest(claim: &DigestClaim, what: &str) -> String {
     format!(
         "the {} of {what} in {}, in the claim `{}`",
-        words::algorithm(claim.digest),
+        words::digest(claim.digest),
         words::encoding(claim.encoding),
         claim.name
     )
@@ -74,10 +74,12 @@ fn time(spec: &JwtSpec, tolerance: Duration) -> String {
     let mut parts = Vec::new();
     if spec.times.needs_iat {
         let far = words::duration(tolerance);
-        parts.push(format!("`iat`; refused when more than {far} old or ahead"));
+        parts.push(format!(
+            "the claim `iat`; refused when more than {far} old or ahead"
+        ));
     }
     if spec.times.needs_exp {
-        parts.push("`exp`".to_owned());
+        parts.push("until the claim `exp`".to_owned());
     }
     if parts.is_empty() {
         return "none that has to be there".to_owned();

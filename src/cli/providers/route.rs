@@ -30,7 +30,9 @@ pub(super) fn sample(provider: &Provider) -> String {
     match provider.ip_ranges.as_ref().map(|ranges| &ranges.format) {
         Some(Some(_)) => lines.push("allow_ips = [\"provider\"]".to_owned()),
         // A list that nothing keeps up to date is the operator's to choose.
-        Some(None) => lines.push("# allow_ips = [\"provider\"]".to_owned()),
+        Some(None) => lines.push(
+            "# allow_ips = [\"provider\"]  # a list that nothing keeps up to date".to_owned(),
+        ),
         None => {}
     }
     lines.push(format!("upstream = \"http://127.0.0.1:8080/{id}\""));
@@ -58,14 +60,14 @@ fn keyed(scheme: &Spec) -> Vec<String> {
     if let JwtKeys::Published(Published { url: None, hosts }) = &family.keys {
         let host = hosts
             .first()
-            .map_or("YOUR-HOST".to_owned(), ToString::to_string);
+            .map_or("SENDER-HOST".to_owned(), ToString::to_string);
         let host = host.replace('*', "YOUR-NAME");
         lines.push(format!("jwks = \"https://{host}/.well-known/jwks.json\""));
     }
     if let JwtKeys::Asked(Published { url: None, hosts }) = &family.keys {
         let host = hosts
             .first()
-            .map_or("YOUR-HOST".to_owned(), ToString::to_string);
+            .map_or("SENDER-HOST".to_owned(), ToString::to_string);
         lines.push(format!(
             "jwks = \"https://{host}/webhook_verification_key/get\""
         ));

@@ -6,6 +6,7 @@ use crate::cli::output::{FAINT, STRONG, styled};
 use crate::cli::providers::{proof, route, words};
 use crate::providers::challenge::Challenge;
 use crate::providers::{IpRanges, Proof, Provider};
+use crate::scheme::spec::Family;
 
 /// Columns of a line: what is pleasant to read, and fits into nearly every terminal.
 const WIDTH: usize = 100;
@@ -106,10 +107,11 @@ fn behaviour(provider: &Provider) -> Vec<(&'static str, String)> {
                 .attempts
                 .map(|count| format!("{count} attempts in all")),
             retries.stops.clone(),
-            retries.source.as_ref().map(|source| format!("({source})")),
         ];
         let parts: Vec<_> = parts.into_iter().flatten().collect();
-        lines.push(("retries", parts.join("; ")));
+        let source = retries.source.iter().map(|source| format!(" ({source})"));
+        let source: String = source.collect();
+        lines.push(("retries", format!("{}{source}", parts.join("; "))));
     }
     if let Some(time) = provider.retry_horizon {
         let text = format!(
@@ -122,7 +124,7 @@ fn behaviour(provider: &Provider) -> Vec<(&'static str, String)> {
         Some(kind) if kind.usual().is_some() => {
             format!("{}; hookgate answers it by itself", kind.words())
         }
-        Some(kind) => format!("{}; left to the app", kind.words()),
+        Some(kind) => format!("{}; else left to the app", kind.words()),
         None => "none".to_owned(),
     };
     lines.push(("URL check", challenge));
@@ -151,7 +153,11 @@ fn addresses(ranges: Option<&IpRanges>) -> String {
 fn proofs(provider: &Provider) -> Vec<String> {
     let mut lines = Vec::new();
     if provider.proof == Proof::DocumentationOnly {
-        lines.push("documentation only: no signature made by somebody else was found".to_owned());
+        let why = match &provider.scheme.family {
+            Family::Token(_) => "what is shown is the secret itself",
+            _ => "no signature made by somebody else was found",
+        };
+        lines.push(format!("documentation only: {why}"));
     }
     lines.extend(provider.sources.iter().cloned());
     lines.dedup();

@@ -194,7 +194,7 @@ fn signature_place(signature: &SignatureSpec) -> String {
 fn key(spec: &Spec) -> String {
     match (spec.is_public_key(), spec.known_key()) {
         (true, Some(_)) => "its well-known public key, which hookgate has".to_owned(),
-        (true, None) => "the public key that it shows, in place of a secret".to_owned(),
+        (true, None) => "the sender's public key, which takes the place of a secret".to_owned(),
         (false, _) => secret_form(&spec.secret_form()),
     }
 }
@@ -202,7 +202,7 @@ fn key(spec: &Spec) -> String {
 fn method(method: &SignMethod) -> String {
     match method {
         SignMethod::Hmac(digest) => format!("HMAC-{}", algorithm(*digest)),
-        SignMethod::Hash(digest) => format!("{} over text and secret", algorithm(*digest)),
+        SignMethod::Hash(algorithm) => format!("{} over text and secret", digest(*algorithm)),
         SignMethod::PublicKey { algorithm, .. } => key_algorithm(*algorithm).to_owned(),
     }
 }
@@ -214,7 +214,7 @@ fn key_algorithm(algorithm: KeyAlgorithm) -> &'static str {
         KeyAlgorithm::EcdsaP384 => "ECDSA P-384",
         KeyAlgorithm::RsaSha1 => "RSA-SHA1",
         KeyAlgorithm::RsaSha256 => "RSA-SHA256",
-        KeyAlgorithm::RsaSha256OfDigest => "RSA-SHA256 over a SHA256",
+        KeyAlgorithm::RsaSha256OfDigest => "RSA-SHA256 over a SHA-256",
         KeyAlgorithm::RsaSha512 => "RSA-SHA512",
     }
 }
@@ -249,8 +249,8 @@ pub(super) fn secret_form(form: &SecretForm) -> String {
     if !form.strip_prefix.is_empty() {
         text.push_str(&format!(", without `{}` in front", form.strip_prefix));
     }
-    if let Some(digest) = form.derive {
-        text = format!("the {} of {text}", algorithm(digest));
+    if let Some(algorithm) = form.derive {
+        text = format!("the {} of {text}", digest(algorithm));
     }
     text
 }
@@ -263,7 +263,7 @@ fn template(parts: &[Part]) -> String {
 
 fn part(part: &Part) -> String {
     match part {
-        Part::Literal(text) => format!("{text:?}"),
+        Part::Literal(text) => literal(text),
         Part::Body => "the raw body".to_owned(),
         Part::Timestamp => "the time as sent".to_owned(),
         Part::Id => "the event id".to_owned(),
@@ -282,9 +282,9 @@ fn part(part: &Part) -> String {
         Part::Form(name) => format!("the form field `{name}`"),
         Part::Json(pointer) => format!("`/{}` of the body", pointer.join("/")),
         Part::Secret => "the secret".to_owned(),
-        Part::BodyDigest(digest, form) => format!(
+        Part::BodyDigest(algorithm, form) => format!(
             "the {} of the body in {}",
-            algorithm(*digest),
+            digest(*algorithm),
             encoding(*form)
         ),
         Part::BodyJsonString => "the body as a JSON string".to_owned(),
@@ -293,13 +293,35 @@ fn part(part: &Part) -> String {
             "the URL, its query sorted by name, and the fields of the form likewise".to_owned()
         }
         Part::FormOrDigest(name) => format!(
-            "the fields of a form, sorted by name (of other bodies, `{name}` in the query is the SHA256)"
+            "the fields of a form, sorted by name (of other bodies, `{name}` in the query is the SHA-256)"
         ),
         Part::ListedHeaders(name) => format!("the headers that `{name}` lists"),
         Part::Group(parts) => format!("where it is there: {}", template(parts)),
     }
 }
 
+/// Text as it stands, in the quotes that it does not hold.
+fn literal(text: &str) -> String {
+    if text.contains('"') && !text.contains('\'') && !text.contains(char::is_control) {
+        format!("'{text}'")
+    } else {
+        format!("{text:?}")
+    }
+}
+
+/// A digest by its own name.
+pub(super) fn digest(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::Md5 => "MD5",
+        Algorithm::Sha1 => "SHA-1",
+        Algorithm::Sha256 => "SHA-256",
+        Algorithm::Sha384 => "SHA-384",
+        Algorithm::Sha512 => "SHA-512",
+        Algorithm::Keccak256 => "Keccak-256",
+    }
+}
+
+/// A digest as part of a longer name, such as `HMAC-SHA256`.
 pub(super) fn algorithm(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::Md5 => "MD5",
