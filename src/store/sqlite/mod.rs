@@ -19,6 +19,7 @@ mod finish;
 mod handle;
 mod head;
 mod limits;
+mod log;
 mod merge;
 mod migrate;
 mod names;

@@ -6,30 +6,17 @@
 //! checked. What was told as failed and stands in it after all is taken out again. Until then all is refused.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode};
 
 use crate::model::clock::instant;
 use crate::store::StoreError;
+use crate::store::sqlite::log::{Log, checkpoint};
 use crate::store::sqlite::queue::{Group, Next};
 use crate::store::sqlite::readers::out_of_order;
 use crate::store::sqlite::work::{Ghost, Work};
 use crate::store::sqlite::{Shared, affordable, connect, limits};
-
-/// Pages in the log at which it is written back: 64 MiB. Fewer mean writing the same page more often.
-const CHECKPOINT: i64 = 16_000;
-
-/// Pages more before the next try, where readers keep the log from beginning anew.
-const CHECKPOINT_AGAIN: i64 = 4_000;
-
-/// Pages at which readers are waited for.
-const CHECKPOINT_TRUNCATE: i64 = 64_000;
-
-/// For readers to end.
-const CHECKPOINT_PATIENCE: Duration = Duration::from_millis(100);
 
 /// After such a pause the log is written back although it is short, so that the next start is quick.
 const QUIET: Duration = Duration::from_secs(3);
@@ -40,10 +27,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Writer {
     shared: Arc<Shared>,
     work: Option<Work>,
-    /// Pages in the log.
-    log: Arc<AtomicI64>,
-    /// Where the log is written back next.
-    mark: i64,
+    log: Log,
     /// Tasks in the group before.
     last: usize,
 }
@@ -64,8 +48,7 @@ impl Writer {
         let mut writer = Self {
             shared,
             work: None,
-            log: Arc::new(AtomicI64::new(0)),
-            mark: CHECKPOINT,
+            log: Log::new(),
             last: 0,
         };
         writer.take_up(work)?;
@@ -73,12 +56,7 @@ impl Writer {
     }
 
     fn take_up(&mut self, mut work: Work) -> rusqlite::Result<()> {
-        let log = Arc::clone(&self.log);
-        let count = move |_: &mut rusqlite::hooks::Wal, pages| {
-            log.store(i64::from(pages), Ordering::Relaxed);
-            Ok(())
-        };
-        work.conn.wal_hook(Some(count))?;
+        self.log.watch(&mut work.conn)?;
         self.shared.publish(Arc::clone(&work.names));
         self.work = Some(work);
         Ok(())
@@ -95,6 +73,7 @@ impl Writer {
             }
         }
         self.shared.readers.shut();
+        self.log.forget();
         if self.shared.is_abandoned() {
             return;
         }
@@ -164,26 +143,14 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes the log back where it is long enough.
     fn checkpoint(&mut self) -> rusqlite::Result<()> {
         self.shared.test_checkpoint()?;
         let Some(work) = &mut self.work else {
             return Ok(());
         };
-        let log = self.log.load(Ordering::Relaxed);
-        if log < self.mark - CHECKPOINT_AGAIN {
-            self.mark = CHECKPOINT;
-        }
-        if log >= self.mark {
-            let mode = match log >= CHECKPOINT_TRUNCATE {
-                true => "TRUNCATE",
-                false => "PASSIVE",
-            };
-            if checkpoint(&work.conn, mode)? {
-                self.shared.count_checkpoint();
-            }
-            self.mark = log + CHECKPOINT_AGAIN;
-        } else if std::mem::take(&mut work.wants_checkpoint) && checkpoint(&work.conn, "PASSIVE")? {
+        let is_wanted = std::mem::take(&mut work.wants_checkpoint);
+        let is_whole = self.log.tend(&work.conn, &self.shared.path, is_wanted)?;
+        if is_whole {
             self.shared.count_checkpoint();
         }
         Ok(())
@@ -193,11 +160,7 @@ impl Writer {
         let Some(work) = &self.work else {
             return;
         };
-        if self.log.swap(0, Ordering::Relaxed) == 0 {
-            return;
-        }
-        self.mark = CHECKPOINT;
-        match checkpoint(&work.conn, "PASSIVE") {
+        match self.log.empty(&work.conn) {
             Ok(true) => self.shared.count_checkpoint(),
             Ok(false) => {}
             Err(err) => self.fail(Group::default(), &err),
@@ -217,6 +180,7 @@ impl Writer {
             task.refuse(StoreError::Write(again(err)));
         }
         self.shared.readers.shut();
+        self.log.forget();
         loop {
             match self.reopen(&ghosts) {
                 Ok(()) => break,
@@ -250,8 +214,6 @@ impl Writer {
         work.undo(ghosts)?;
         work.flush()?;
         work.commit()?;
-        self.mark = CHECKPOINT;
-        self.log.store(0, Ordering::Relaxed);
         self.take_up(work)?;
         self.shared.count_reopened();
         Ok(())
@@ -263,22 +225,6 @@ fn close(work: Work) {
     if checkpoint(&conn, "TRUNCATE").is_ok_and(|is_whole| is_whole) {
         // The log is empty: it may go with the last connection.
         let _ = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
-    }
-}
-
-/// Writes the log back into the file; `true`: all of it. A lock of somebody else is no failure, since it is tried again.
-pub(super) fn checkpoint(conn: &Connection, mode: &str) -> rusqlite::Result<bool> {
-    let sql = format!("PRAGMA wal_checkpoint({mode})");
-    // Readers are waited for, but not for long: everybody else waits meanwhile.
-    conn.busy_timeout(CHECKPOINT_PATIENCE)?;
-    let done = conn.query_row(&sql, [], |row| {
-        let (is_busy, log, written): (bool, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        Ok(!is_busy && log == written)
-    });
-    conn.busy_timeout(connect::PATIENCE)?;
-    match done {
-        Err(err) if err.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(false),
-        done => done,
     }
 }
 
