@@ -31,6 +31,7 @@ use crate::model::clock::{Now, instant};
 use crate::model::error;
 use crate::model::ids::{RequestId, RouteName};
 use crate::model::source::Source;
+use crate::model::trace::Part;
 use crate::net::answer::{Answer, AnswerBody};
 use crate::net::headers::{REQUEST_ID, request_id_value};
 use crate::net::outlive::{Panicked, contain, outlive};
@@ -38,7 +39,7 @@ use crate::net::problem;
 use crate::net::read_body::{BodyHead, discard_body};
 use crate::pipeline::stored::Keeping;
 use crate::record::counters::RouteCounters;
-use crate::record::{Exchange, Recorder};
+use crate::record::{Exchange, Recorder, otlp};
 
 const DUPLICATE: HeaderName = HeaderName::from_static("hookgate-duplicate");
 const FILTERED: HeaderName = HeaderName::from_static("hookgate-filtered");
@@ -61,6 +62,8 @@ pub struct RouteWork {
     pub mode: Mode,
     /// Where it forwards to; none in queue mode.
     pub targets: Option<Targets>,
+    /// Whether the trace of a sender is continued.
+    pub continues_trace: bool,
     /// Its counts.
     pub counters: Arc<RouteCounters>,
     /// Which destinations want what; none without a store.
@@ -197,6 +200,7 @@ impl Pipeline {
             version: parts.version,
         };
         let mut verdict = Box::new(Verdict::new(id, source, now));
+        verdict.method = Some(parts.method.clone());
         let Some(place) = self.find_place(generation.max_in_flight) else {
             verdict.decision = Decision::Refused(Reject::Overload);
             let answer = self.refuse(&generation, &verdict, &Reject::Overload);
@@ -219,12 +223,17 @@ impl Pipeline {
     async fn go_on(
         &self,
         generation: Arc<Generation>,
-        verdict: Box<Verdict>,
+        mut verdict: Box<Verdict>,
         place: Place,
         admission: Admission,
     ) -> Answer {
         match admission {
             Admission::Event(event, claim) => {
+                // Only what was verified may say to which trace it belongs.
+                let route = generation.routes.get(event.parts().route);
+                let continues = route.is_some_and(|route| route.continues_trace);
+                let told = continues.then_some(&event.parts().headers);
+                verdict.trace = self.recorder.trace(verdict.request_id, told);
                 let mode = stored::mode(&generation, &verdict);
                 let exchange = Forwarding {
                     recorder: Arc::clone(&self.recorder),
@@ -315,8 +324,9 @@ struct Forwarding {
 }
 
 impl Forwarding {
-    async fn run(mut self, event: Event, claim: Option<Claim>) -> Answer {
+    async fn run(mut self, mut event: Event, claim: Option<Claim>) -> Answer {
         let id = self.verdict.request_id;
+        tell_trace(&mut event, &self.verdict);
         let ended = {
             let exchange = pin!(async {
                 let route = self.generation.routes.get(event.parts().route)?;
@@ -470,6 +480,13 @@ fn answered(answer_status: StatusCode, verdict: &Verdict) -> Exchange {
         forward_error: None,
         is_stored: false,
         total: instant().saturating_duration_since(verdict.began),
+    }
+}
+
+/// Tells the app which trace the event belongs to, where there is one.
+fn tell_trace(event: &mut Event, verdict: &Verdict) {
+    if let Some(trace) = &verdict.trace {
+        otlp::tell(event.headers_mut(), trace, Part::Stage("upstream"));
     }
 }
 

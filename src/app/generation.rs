@@ -59,6 +59,7 @@ pub(super) fn build(
         let numbers = destinations.get(&name);
         routes.push(RouteWork {
             mode: route.mode,
+            continues_trace: route.continue_trace,
             targets,
             counters: recorder.route_counters(&name),
             outlets: numbers.map(|numbers| Outlets::build(&route, numbers)),

@@ -12,6 +12,7 @@ mod reload;
 mod run;
 mod state;
 pub mod systemd;
+mod traces;
 
 use std::io;
 use std::net::SocketAddr;
@@ -36,7 +37,7 @@ use crate::app::keeping::Keeping;
 use crate::app::ranges::Refresher;
 use crate::app::state::{Shared, State};
 use crate::config::Loaded;
-use crate::config::model::{AdminListen, AdminToken, Config};
+use crate::config::model::{AdminListen, AdminToken, Config, Telemetry};
 use crate::deliver::PlanError;
 use crate::document::report::Report;
 use crate::edge::settings::Settings;
@@ -44,7 +45,7 @@ use crate::edge::{Edge, EdgeError, listener};
 use crate::forward::TargetError;
 use crate::model::clock::Now;
 use crate::model::ids::{DestinationName, RouteName};
-use crate::net::client::Client;
+use crate::net::client::{Client, ClientError};
 use crate::pipeline::{Generation, Pipeline};
 use crate::record::Recorder;
 use crate::record::log::{LogError, Logger};
@@ -104,6 +105,9 @@ pub enum StartError {
         destination: DestinationName,
         source: PlanError,
     },
+    /// The collector of traces.
+    #[error("cannot set up the collector of `[telemetry]`")]
+    Telemetry(#[source] ClientError),
     /// A part of the start ended in a panic.
     #[error("a part of the start panicked")]
     Panicked,
@@ -140,11 +144,12 @@ pub struct App {
 }
 
 /// What a reload cannot change.
-#[derive(PartialEq, Eq)]
+#[derive(PartialEq)]
 struct Fixed {
     listen: Vec<SocketAddr>,
     admin: Option<AdminListen>,
     store: Option<FixedStore>,
+    telemetry: Option<Telemetry>,
     sockets: Vec<PathBuf>,
 }
 
@@ -172,6 +177,7 @@ impl Fixed {
                     .map(|key| Sha256::digest(key.expose()).into())
                     .collect(),
             }),
+            telemetry: config.telemetry.clone(),
             sockets: local::paths(config),
         }
     }
@@ -208,6 +214,9 @@ impl App {
         let recorder = Recorder::new(Arc::clone(&logger), config.log.accepted);
         recorder.set_kept(config.server.keep_verdicts);
         let client = Client::new();
+        if let Some(telemetry) = &config.telemetry {
+            recorder.start_tracing(traces::settings(telemetry, &client)?);
+        }
         let state_dir = config.server.state_dir.clone();
         let keeping = Keeping::open(&config, &client, &recorder).await?;
         let store = keeping.as_ref().map(|keeping| keeping.store.clone());
@@ -319,6 +328,7 @@ impl App {
             self.abort.cancel();
             let _ = tokio::time::timeout(ABORT_GRACE, self.serving.wait()).await;
         }
+        self.recorder.end_tracing().await;
         self.admin_stop.cancel();
         if let Some(Keeping { store, .. }) = &self.keeping {
             // What is queued is written; attempts that were cut off are found by the next start.

@@ -84,7 +84,7 @@ impl App {
 
         self.tell_warnings(&report);
         if Fixed::of(&config) != self.fixed {
-            let message = "a changed `listen`, `socket`, or what `[store]` says beside `retention` takes effect with a restart";
+            let message = "a changed `listen`, `socket`, `[telemetry]`, or what `[store]` says beside `retention` takes effect with a restart";
             self.tell(Level::WARN, message, |_| {});
         }
         let shutdown_timeout = config.server.shutdown_timeout;

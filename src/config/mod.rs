@@ -22,6 +22,7 @@ mod server;
 mod sign_upstream;
 mod socket;
 mod store;
+mod telemetry;
 mod tls;
 mod trust;
 mod upstream;
@@ -176,6 +177,7 @@ fn sections(root: &mut Table<'_>, context: &Context) -> Config {
         .and_then(|table| admin::read(table, context));
     let log = log::read(root.table(&LOG));
     let routes = route::read_all(root, &ROUTES, context);
+    let telemetry = root.table(&TELEMETRY).and_then(telemetry::read);
     let store = root
         .table(&STORE)
         .and_then(|table| store::read(table, context));
@@ -192,6 +194,7 @@ fn sections(root: &mut Table<'_>, context: &Context) -> Config {
         admin: admin.map(|admin| admin.admin),
         store,
         log,
+        telemetry,
         routes: routes.into_iter().map(|placed| placed.route).collect(),
     }
 }
@@ -234,6 +237,14 @@ static LOG: Key = Key {
     default: None,
     example: "{ format = \"json\" }",
     doc: "What is logged and how.",
+};
+
+static TELEMETRY: Key = Key {
+    name: "telemetry",
+    kind: Kind::Table(&telemetry::SECTION),
+    default: None,
+    example: "{ otlp = \"http://127.0.0.1:4318\" }",
+    doc: "Traces for a collector.",
 };
 
 static ROUTES: Key = Key {

@@ -33,6 +33,8 @@ pub struct Config {
     pub store: Option<Store>,
     /// `[log]`.
     pub log: Log,
+    /// `[telemetry]`; none: nothing is traced.
+    pub telemetry: Option<Telemetry>,
     /// `[routes.NAME]`, sorted by name.
     pub routes: Vec<Route>,
 }
@@ -176,6 +178,19 @@ pub struct Log {
     pub accepted: bool,
 }
 
+/// `[telemetry]`.
+#[derive(Clone, PartialEq)]
+pub struct Telemetry {
+    /// `otlp`, with the path of traces.
+    pub url: Uri,
+    /// `sample`.
+    pub sample: f64,
+    /// `service_name`.
+    pub service: String,
+    /// `headers`.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
 /// `format`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogFormat {
@@ -230,6 +245,8 @@ pub struct Route {
     pub dedup: Option<Dedup>,
     /// `enforce`.
     pub enforce: Enforce,
+    /// `continue_trace`.
+    pub continue_trace: bool,
     /// What shows that it is the provider who makes its URL check, where the check is not signed.
     pub verify_token: Option<Secret>,
     /// What is done with the provider's URL checks; none where they are requests like any other.

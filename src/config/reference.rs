@@ -6,8 +6,8 @@ use std::fmt::Write;
 use serde_json::{Map, Value as Json, json};
 
 use crate::config::{
-    ADMIN, LOG, ROUTES, SERVER, STORE, TLS, admin, dedup, destination, log, retry, route, secrets,
-    server, socket, store, tls, upstreams,
+    ADMIN, LOG, ROUTES, SERVER, STORE, TELEMETRY, TLS, admin, dedup, destination, log, retry,
+    route, secrets, server, socket, store, telemetry, tls, upstreams,
 };
 use crate::document::key::{Key, Kind, Section};
 use crate::scheme::parse;
@@ -16,13 +16,13 @@ use crate::scheme::parse;
 static ROOT: Section = Section {
     path: "",
     doc: "The config of hookgate.",
-    keys: &[&SERVER, &TLS, &ADMIN, &STORE, &LOG, &ROUTES],
+    keys: &[&SERVER, &TLS, &ADMIN, &STORE, &LOG, &TELEMETRY, &ROUTES],
     required: &["routes"],
     one_of: &[],
 };
 
 /// The sections of the reference, in its order.
-static SECTIONS: [&Section; 17] = [
+static SECTIONS: [&Section; 18] = [
     &server::SECTION,
     &tls::SECTION,
     &tls::CERTIFICATE_SECTION,
@@ -31,6 +31,7 @@ static SECTIONS: [&Section; 17] = [
     &store::SECTION,
     &store::RETENTION_SECTION,
     &log::SECTION,
+    &telemetry::SECTION,
     &route::SECTION,
     &upstreams::SECTION,
     &destination::SECTION,
@@ -264,6 +265,7 @@ pub fn example() -> String {
     out.push_str(LEGACY);
     out.push_str(QUEUE);
     for (section, path) in [
+        (&telemetry::SECTION, "telemetry"),
         (&store::SECTION, "store"),
         (&store::RETENTION_SECTION, "store.retention"),
         (&destination::SECTION, "routes.orders.destinations.ci"),

@@ -52,6 +52,8 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
     let rate_limit = table.read(&RATE_LIMIT, value::rate);
     let max_body = table.read_placed(&MAX_BODY, max_body);
     let enforce = enforce(table);
+    let continue_trace = table.read(&CONTINUE_TRACE, value::boolean);
+    let continue_trace = continue_trace.unwrap_or(false);
     let origin = verification.as_ref().map(|read| &read.origin);
     let filter = filter::read(table, origin);
     let when = filter::when(table);
@@ -91,6 +93,7 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
         max_body,
         dedup: verification.dedup,
         enforce,
+        continue_trace,
         verify_token: verification.verify_token,
         on_challenge: verification.on_challenge,
         events: filter.events,
@@ -290,6 +293,7 @@ pub(super) static SECTION: Section = Section {
         &schemas::SCHEMAS,
         &dedup::DEDUP,
         &ENFORCE,
+        &CONTINUE_TRACE,
         &mode::MODE,
         &mode::ANSWER_WITHIN,
         &mode::STORE_ON,
@@ -366,6 +370,14 @@ static MAX_BODY: Key = Key {
     default: Some("\"1MiB\""),
     example: "\"25MiB\"",
     doc: "Bytes of the body; a longer one is answered 413. GitHub sends up to 25 MiB.",
+};
+
+static CONTINUE_TRACE: Key = Key {
+    name: "continue_trace",
+    kind: Kind::Bool,
+    default: Some("false"),
+    example: "true",
+    doc: "With `[telemetry]`: whether the `traceparent` of a verified request is continued. Else each request begins a trace, and what the sender says is left out.",
 };
 
 static ENFORCE: Key = Key {

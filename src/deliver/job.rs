@@ -12,8 +12,9 @@ use crate::deliver::plan::Plan;
 use crate::deliver::settle::{self, Facts};
 use crate::deliver::worker::{News, Shared};
 use crate::model::clock::Now;
+use crate::model::trace::{Part, Trace};
 use crate::net::outlive::{Panicked, contain};
-use crate::record::Recorder;
+use crate::record::{Recorder, otlp};
 use crate::store::Store;
 use crate::store::rows::{Due, Finished};
 
@@ -26,10 +27,21 @@ pub(super) struct Job {
 }
 
 impl Job {
+    /// The trace of the event's request, of which the destination is told.
+    fn trace(&self, due: &mut Due) -> Option<Trace> {
+        let event = &mut due.event;
+        let told = self.plan.continues_trace.then_some(&event.headers);
+        let trace = self.recorder.trace(event.uid, told)?;
+        let part = Part::Attempt(due.delivery.0, due.attempt);
+        otlp::tell(&mut event.headers, &trace, part);
+        Some(trace)
+    }
+
     /// From what was taken to what the store knows of its end. Its place is free once the exchange has ended.
-    pub(super) async fn run(self, due: Due) {
+    pub(super) async fn run(self, mut due: Due) {
         let (plan, shared) = (&self.plan, &self.shared);
-        let facts = Facts::of(&due);
+        let mut facts = Facts::of(&due);
+        facts.trace = self.trace(&mut due);
         let started = Now::read();
         shared.counters.in_flight.fetch_add(1, Ordering::Relaxed);
         let ended = {

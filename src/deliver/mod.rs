@@ -170,6 +170,8 @@ impl Deliverer {
             round_began_ms: attempt.started.unix_ms,
             is_replay: false,
             accepted_ms: attempt.started.unix_ms,
+            // The request has its span of it.
+            trace: None,
             event: None,
         };
         let handle = self.workers.load().get(&attempt.destination).cloned();

@@ -27,6 +27,8 @@ pub struct Plan {
     pub(super) to: To,
     pub(super) pace: Pace,
     pub(super) retry: Retry,
+    /// Whether the trace of a sender is continued.
+    pub(super) continues_trace: bool,
     /// Whether some deliveries wait for others.
     pub(super) is_ordered: bool,
     /// Whether an app of one's own may ask for a delay, so that what is due late is not due late by mistake.
@@ -107,6 +109,7 @@ impl Plan {
             id,
             route: route.name.clone(),
             name: destination.name.clone(),
+            continues_trace: route.continue_trace,
             to: To {
                 pool: client.pool(key).map_err(PlanError::Client)?,
                 path: target_path(route, destination).ok_or(PlanError::Url)?,

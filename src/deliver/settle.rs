@@ -15,6 +15,7 @@ use crate::deliver::schedule::{self, Failed};
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::error::chain;
 use crate::model::ids::{EventId, RequestId};
+use crate::model::trace::Trace;
 use crate::record::Recorder;
 use crate::record::deliveries::{Attempted, DestinationCounters};
 use crate::store::rows::{AttemptRecord, DestinationId, Due, Finished, Next};
@@ -30,6 +31,7 @@ pub(super) struct Facts {
     pub(super) is_replay: bool,
     /// Milliseconds since the epoch.
     pub(super) accepted_ms: i64,
+    pub(super) trace: Option<Trace>,
     pub(super) event: Option<(RequestId, Option<EventId>, Option<Box<str>>)>,
 }
 
@@ -43,6 +45,7 @@ impl Facts {
             round_began_ms: due.round_began_ms,
             is_replay: due.is_replay,
             accepted_ms: event.received_ms,
+            trace: None,
             event: Some((event.uid, event.event_id.clone(), event.event_type.clone())),
         }
     }
@@ -156,6 +159,7 @@ pub(super) fn tell(
             attempt: facts.attempt,
             event: event.map(|(uid, id, kind)| (uid, id.as_ref(), kind.as_deref())),
             is_replay: facts.is_replay,
+            trace: facts.trace,
             accepted_ms: facts.accepted_ms,
             outcome: outcome.label(),
             status: record.status,

@@ -150,6 +150,7 @@ fn route(url: &str, path: PathRule) -> Route {
         max_body: 1 << 20,
         dedup: None,
         enforce: Enforce::Block,
+        continue_trace: false,
         verify_token: None,
         on_challenge: None,
         sign_upstream: Vec::new(),

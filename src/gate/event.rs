@@ -70,6 +70,11 @@ impl Event {
         self.parts
     }
 
+    /// Headers of what is forwarded, to tell the app of its trace. They were verified: change nothing that is the sender's.
+    pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        &mut self.parts.headers
+    }
+
     /// A look at the parts.
     #[must_use]
     pub fn parts(&self) -> &EventParts {

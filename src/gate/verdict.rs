@@ -4,11 +4,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::Method;
+
 use crate::gate::filter::Sieve;
 use crate::gate::reject::Reject;
 use crate::model::clock::Now;
 use crate::model::ids::{EventId, RequestId, RouteName};
 use crate::model::source::Source;
+use crate::model::trace::Trace;
 
 /// The checks in the order in which they run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -81,6 +84,10 @@ pub struct Verdict {
     pub request_id: RequestId,
     /// Who sent it.
     pub source: Source,
+    /// Its method, once read.
+    pub method: Option<Method>,
+    /// Its trace, where one is told of; else it is one of its own.
+    pub trace: Option<Trace>,
     /// The route, once found.
     pub route: Option<RouteName>,
     /// The index of the route in its generation, for counters.
@@ -212,6 +219,8 @@ impl Verdict {
         Self {
             request_id,
             source,
+            method: None,
+            trace: None,
             route: None,
             route_index: None,
             provider: None,

@@ -10,3 +10,4 @@ pub mod ids;
 pub mod rate;
 pub mod secret;
 pub mod source;
+pub mod trace;

@@ -26,7 +26,7 @@ use crate::model::delivery::DeliveryId;
 use crate::model::error;
 use crate::net::answer::{Answer, AnswerBody};
 use crate::net::outlive::contain;
-use crate::pipeline::{DUPLICATE, Forwarding, Generation, local, marked};
+use crate::pipeline::{DUPLICATE, Forwarding, Generation, local, marked, tell_trace};
 use crate::store::rows::DestinationId;
 
 /// What the sender of a stored event gets.
@@ -249,7 +249,8 @@ impl Forwarding {
     }
 
     /// The exchange with the app, which owns all it needs and contains its panics.
-    fn exchange(&self, event: Event) -> Exchanging {
+    fn exchange(&self, mut event: Event) -> Exchanging {
+        tell_trace(&mut event, &self.verdict);
         let (generation, id) = (Arc::clone(&self.generation), self.verdict.request_id);
         let version = self.verdict.event_version.clone();
         Box::pin(async move {

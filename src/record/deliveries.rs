@@ -13,6 +13,7 @@ use tracing::Level;
 use crate::model::clock::Now;
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
+use crate::model::trace::Trace;
 use crate::record::counters::ByKind;
 use crate::record::histogram::{Histogram, LONG_BOUNDS, Snapshot};
 use crate::record::metrics::counter;
@@ -67,6 +68,8 @@ pub struct Attempted<'a> {
     pub event: Option<(&'a RequestId, Option<&'a EventId>, Option<&'a str>)>,
     /// Whether the delivery is a replay.
     pub is_replay: bool,
+    /// The trace of the event's request.
+    pub trace: Option<Trace>,
     /// When the event was accepted. Milliseconds since the epoch.
     pub accepted_ms: i64,
     /// The class of the answer, or a word of a closed set.
@@ -101,6 +104,7 @@ impl Recorder {
     /// Counts one attempt and writes its line.
     pub fn attempt(&self, counters: &DestinationCounters, attempted: &Attempted<'_>) {
         counters.add(attempted);
+        self.trace_attempt(attempted);
         let is_delivered = attempted.state == DeliveryState::Delivered;
         let (level, message) = match attempted.state {
             _ if attempted.is_alarming => (Level::ERROR, "stored event is damaged"),
@@ -325,6 +329,7 @@ mod tests {
             attempt: 2,
             event: Some((&uid, Some(&event_id), Some("push"))),
             is_replay: false,
+            trace: None,
             accepted_ms: 0,
             outcome: "2xx",
             status: Some(204),

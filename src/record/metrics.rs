@@ -18,7 +18,7 @@ use crate::gate::filter::Sieve;
 use crate::gate::reject::Reason;
 use crate::model::clock;
 use crate::record::counters::{RouteCounters, Stage};
-use crate::record::{Growth, Recorder, connections, deliveries, door, lock, process, store};
+use crate::record::{Growth, Recorder, connections, deliveries, door, lock, otlp, process, store};
 
 /// The label of requests that found no route.
 const NO_ROUTE: &str = "-";
@@ -58,6 +58,7 @@ impl Collector for Scrape {
         deliveries::encode(&self.0, &mut encoder)?;
         store::encode(&self.0, &mut encoder)?;
         door::encode(&self.0, &mut encoder)?;
+        otlp::encode(&self.0, &mut encoder)?;
         if let Some(counters) = lock(&self.0.edge).as_ref() {
             connections::encode(&mut encoder, counters)?;
         }

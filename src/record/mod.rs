@@ -13,6 +13,7 @@ pub mod histogram;
 pub mod line;
 pub mod log;
 mod metrics;
+pub mod otlp;
 mod process;
 pub mod recent;
 mod request_line;
@@ -28,7 +29,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
@@ -87,6 +88,7 @@ pub struct Recorder {
     last_reload: AtomicI64,
     panics: AtomicU64,
     started: i64,
+    tracer: OnceLock<otlp::Tracer>,
 }
 
 /// Where a number that another room counts comes from.
@@ -145,6 +147,7 @@ impl Recorder {
             last_reload: AtomicI64::new(now.unix_seconds()),
             panics: AtomicU64::new(0),
             started: now.unix_seconds(),
+            tracer: OnceLock::new(),
         })
     }
 
@@ -158,6 +161,7 @@ impl Recorder {
     /// Counts one request and writes its line. `route` is none where no route was found.
     pub fn request(&self, route: Option<&RouteCounters>, verdict: &Verdict, exchange: &Exchange) {
         route.unwrap_or(&self.unrouted).add(verdict, exchange);
+        self.trace_request(verdict, exchange);
         self.recent.keep(verdict, exchange);
         let Some(withheld) = self.is_told(verdict, exchange) else {
             return;

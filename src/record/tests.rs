@@ -62,6 +62,8 @@ fn verdict(ip: &str, decision: Decision) -> Verdict {
             peer: SocketAddr::new(ip, 4711),
             is_tls: true,
         },
+        method: None,
+        trace: None,
         route: Some(RouteName::new("stripe")),
         route_index: Some(0),
         provider: Some("stripe".into()),

@@ -43,5 +43,6 @@ mod smoke;
 mod store_cli;
 mod systemd;
 mod tokens;
+mod traces;
 mod watching;
 mod wire;

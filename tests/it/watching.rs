@@ -16,15 +16,17 @@ const TOKEN: &str = "zQ4v9Jm2Lr7Xw1Bt";
 /// A gate that has done a bit of everything, so that each family has counted something.
 pub struct Busy {
     pub gate: Gate,
-    _apps: [App; 2],
+    _apps: [App; 3],
 }
 
 impl Busy {
     /// Two proxy routes, one of them to nowhere; two that keep events, one of them for an app that refuses all.
     pub async fn start() -> Self {
         let (takes, refuses) = (App::start(ok()), App::start(respond(500, "no")));
+        let collector = App::start(ok());
         let mut text = format!(
-            "{STORE}max_size = \"1GiB\"\n{}{}",
+            "{STORE}max_size = \"1GiB\"\n[telemetry]\notlp = \"{}\"\n{}{}",
+            collector.url(""),
             Provider::Github.route("hook", &takes.url("/in"), ""),
             Provider::Github.route("dead", "http://127.0.0.1:1/", ""),
         );
@@ -62,7 +64,7 @@ upstream = \"http://127.0.0.1:1/\"
         }
         Self {
             gate,
-            _apps: [takes, refuses],
+            _apps: [takes, refuses, collector],
         }
     }
 }

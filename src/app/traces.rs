@@ -1,0 +1,34 @@
+//! `[telemetry]` of a config, as the recorder takes it.
+
+use std::time::Duration;
+
+use http::uri::Scheme;
+
+use crate::app::StartError;
+use crate::config::model::Telemetry;
+use crate::net::client::{Client, ClientError, PoolKey};
+use crate::record::otlp::Settings;
+
+/// For a collector nearby; nobody but the exporter waits.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(super) fn settings(telemetry: &Telemetry, client: &Client) -> Result<Settings, StartError> {
+    let authority = telemetry.url.authority();
+    let authority = authority.ok_or(StartError::Telemetry(ClientError::Host))?;
+    let key = PoolKey {
+        is_tls: telemetry.url.scheme() == Some(&Scheme::HTTPS),
+        authority: authority.clone(),
+        connect_timeout: TIMEOUT,
+        timeout: TIMEOUT,
+        idle_timeout: Duration::from_secs(30),
+        own_tls: None,
+        is_external: false,
+    };
+    Ok(Settings {
+        pool: client.pool(key).map_err(StartError::Telemetry)?,
+        url: telemetry.url.clone(),
+        headers: telemetry.headers.clone(),
+        sample: telemetry.sample,
+        service: telemetry.service.clone(),
+    })
+}

@@ -1,0 +1,182 @@
+//! Where a request stands in a trace, as W3C's trace context says it.
+//!
+//! All ids follow from the id of the request: whoever delivers an event, however much later, finds its trace without
+//! anything being stored for it, and who has a line of the log has the trace.
+
+use std::fmt::Write as _;
+
+use data_encoding::HEXLOWER;
+use sha2::{Digest as _, Sha256};
+
+use crate::model::ids::RequestId;
+
+/// The length of `00-TRACE-PARENT-FLAGS`.
+const LENGTH: usize = 55;
+
+/// The id of a span.
+pub type SpanId = [u8; 8];
+
+/// The trace of one request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Trace {
+    uid: RequestId,
+    /// Its id.
+    pub id: [u8; 16],
+    /// The sender's span, where its trace is continued.
+    pub parent: Option<SpanId>,
+    /// Whether its spans are exported.
+    pub is_sampled: bool,
+}
+
+/// What has a span of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// The request as a whole.
+    Request,
+    /// One stage of it.
+    Stage(&'static str),
+    /// One attempt of a delivery.
+    Attempt(i64, u32),
+}
+
+impl Trace {
+    /// A new trace, sampled for this share of all requests, from 0 to 1: the same answer for each part of it.
+    #[must_use]
+    pub fn new(uid: RequestId, share: f64) -> Self {
+        let [.., a, b, c, d] = *uid.as_bytes();
+        let chance = f64::from(u32::from_be_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0);
+        Self {
+            uid,
+            id: *uid.as_bytes(),
+            parent: None,
+            is_sampled: chance < share,
+        }
+    }
+
+    /// The trace that a `traceparent` names; none where it is malformed.
+    #[must_use]
+    pub fn continued(uid: RequestId, traceparent: &str) -> Option<Self> {
+        let (head, rest) = traceparent.split_at_checked(LENGTH)?;
+        let mut parts = head.split('-');
+        let (version, id) = (parts.next()?, parts.next()?);
+        let (parent, flags) = (parts.next()?, parts.next()?);
+        let is_longer = !rest.is_empty();
+        let is_known = version != "ff" && (version != "00" || !is_longer);
+        if parts.next().is_some() || !is_known || (is_longer && !rest.starts_with('-')) {
+            return None;
+        }
+        bytes::<1>(version)?;
+        let (id, parent, [flags]) = (bytes(id)?, bytes(parent)?, bytes(flags)?);
+        if id == [0; 16] || parent == [0; 8] {
+            return None;
+        }
+        Some(Self {
+            uid,
+            id,
+            parent: Some(parent),
+            is_sampled: flags & 1 == 1,
+        })
+    }
+
+    /// The id of a span.
+    #[must_use]
+    pub fn span(&self, part: Part) -> SpanId {
+        let mut digest = Sha256::new_with_prefix(self.uid.as_bytes());
+        match part {
+            Part::Request => digest.update(b"request"),
+            Part::Stage(name) => digest.update(name),
+            Part::Attempt(delivery, attempt) => {
+                digest.update(delivery.to_be_bytes());
+                digest.update(attempt.to_be_bytes());
+            }
+        }
+        let mut id = SpanId::default();
+        let all = digest.finalize();
+        id.iter_mut().zip(all).for_each(|(to, from)| *to = from);
+        // None is all zeros but by a chance of one in 2^64, which nobody would be hurt by.
+        id
+    }
+
+    /// The `traceparent` for who is asked within this part.
+    #[must_use]
+    pub fn header(&self, part: Part) -> String {
+        let mut text = String::with_capacity(LENGTH);
+        let (id, span) = (HEXLOWER.encode(&self.id), HEXLOWER.encode(&self.span(part)));
+        // Writing to a string cannot fail.
+        let _ = write!(text, "00-{id}-{span}-{:02x}", u8::from(self.is_sampled));
+        text
+    }
+}
+
+fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
+    HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uid() -> RequestId {
+        RequestId::new(1_700_000_000_000, [7; 10])
+    }
+
+    #[test]
+    fn a_traceparent_is_read_strictly() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let trace = Trace::continued(uid(), good).unwrap();
+        assert_eq!(
+            HEXLOWER.encode(&trace.id),
+            "4bf92f3577b34da6a3ce929d0e0e4736"
+        );
+        assert_eq!(trace.parent.unwrap()[..2], [0, 0xf0]);
+        assert!(trace.is_sampled);
+        assert!(
+            !Trace::continued(uid(), &good.replace("-01", "-00"))
+                .unwrap()
+                .is_sampled
+        );
+        assert!(Trace::continued(uid(), &format!("cc{}-more", &good[2..])).is_some());
+        for bad in [
+            String::new(),
+            good.to_uppercase(),
+            format!("{good}-more"),
+            format!("ff{}", &good[2..]),
+            format!("cc{}more", &good[2..]),
+            good.replace("4bf92f3577b34da6a3ce929d0e0e4736", &"0".repeat(32)),
+            good.replace("00f067aa0ba902b7", &"0".repeat(16)),
+            good.replace('-', "_"),
+            good.replace("4bf9", "4b\u{e9}"),
+            good[..54].to_owned(),
+        ] {
+            assert_eq!(Trace::continued(uid(), &bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn each_part_has_its_own_span_and_the_header_names_it() {
+        let trace = Trace::new(uid(), 1.0);
+        let parts = [
+            Part::Request,
+            Part::Stage("upstream"),
+            Part::Attempt(1, 1),
+            Part::Attempt(1, 2),
+            Part::Attempt(2, 1),
+        ];
+        let spans: std::collections::BTreeSet<_> = parts.map(|part| trace.span(part)).into();
+        assert_eq!(spans.len(), parts.len());
+        let read = Trace::continued(uid(), &trace.header(Part::Request)).unwrap();
+        assert_eq!((read.id, read.is_sampled), (trace.id, true));
+        assert_eq!(read.parent, Some(trace.span(Part::Request)));
+    }
+
+    #[test]
+    fn a_share_is_sampled() {
+        let sampled = (0..1000u16).filter(|number| {
+            let mut random = [0; 10];
+            random[6..8].copy_from_slice(&number.wrapping_mul(40_503).to_be_bytes());
+            Trace::new(RequestId::new(0, random), 0.1).is_sampled
+        });
+        assert!((60..140).contains(&sampled.count()));
+        assert!(!Trace::new(uid(), 0.0).is_sampled);
+    }
+}

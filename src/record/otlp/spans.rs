@@ -1,0 +1,208 @@
+//! Spans, made after the fact from what the recorder is told of requests and attempts: nothing is done for them while a
+//! request is under way. Names of attributes are those of OpenTelemetry's semantic conventions, else `hookgate.*`.
+
+use std::time::Duration;
+
+use crate::gate::verdict::{Decision, Verdict};
+use crate::model::clock::Now;
+use crate::model::trace::{Part, Trace};
+use crate::record::Exchange;
+use crate::record::deliveries::Attempted;
+use crate::record::otlp::wire::{AnyValue, Code, KeyValue, Kind, Span, Status, Value};
+
+/// Bytes of a text that a sender chose.
+const LONGEST: usize = 128;
+
+/// Sampled, and it is known whether a parent is remote: bits of `flags`.
+const SAMPLED: u32 = 1;
+const KNOWS_REMOTE: u32 = 0x100;
+const IS_REMOTE: u32 = 0x200;
+
+/// The request, and each stage that it reached.
+pub(super) fn of_request(trace: &Trace, verdict: &Verdict, exchange: &Exchange) -> Vec<Span> {
+    let start_ns = nanos_of(verdict.request_id.unix_ms());
+    let mut whole = span(
+        trace,
+        Part::Request,
+        Kind::Server,
+        (start_ns, exchange.total),
+    );
+    whole.parent_span_id = trace.parent.map(Vec::from).unwrap_or_default();
+    if trace.parent.is_some() {
+        whole.flags |= IS_REMOTE;
+    }
+    whole.name = match &verdict.route {
+        Some(route) => format!("webhook {route}"),
+        None => "webhook".to_owned(),
+    };
+    let scheme = if verdict.source.is_tls {
+        "https"
+    } else {
+        "http"
+    };
+    whole.attributes = vec![
+        text("url.scheme", scheme),
+        text("client.address", &verdict.source.ip.to_string()),
+        number("http.response.status_code", exchange.answer_status.as_u16()),
+        text("hookgate.verdict", verdict.decision.word()),
+        text("hookgate.request_id", &verdict.request_id.to_string()),
+        number("http.request.body.size", verdict.body_bytes),
+    ];
+    if let Some(method) = &verdict.method {
+        whole
+            .attributes
+            .push(text("http.request.method", method.as_str()));
+    }
+    let more = [
+        (
+            "hookgate.route",
+            verdict.route.as_ref().map(|route| route.as_str()),
+        ),
+        ("hookgate.provider", verdict.provider.as_deref()),
+        ("hookgate.secret", verdict.secret.as_deref()),
+        (
+            "hookgate.event_id",
+            verdict.event_id.as_ref().map(|id| id.as_str()),
+        ),
+        ("hookgate.event_type", verdict.event_type.as_deref()),
+    ];
+    let more = more
+        .into_iter()
+        .filter_map(|(key, value)| Some(text(key, value?)));
+    whole.attributes.extend(more);
+    if let Decision::Refused(reject) | Decision::Monitored(reject) = &verdict.decision {
+        whole
+            .attributes
+            .push(text("hookgate.reason", reject.code()));
+    }
+    // Of a server only its own failures are errors.
+    if exchange.answer_status.is_server_error() {
+        let kind = exchange.forward_error.as_ref().map(|(kind, _)| *kind);
+        fail(&mut whole, kind.unwrap_or("refused"));
+    }
+    let mut spans = vec![whole];
+    spans.extend(stages(trace, verdict, exchange, start_ns));
+    spans
+}
+
+/// The stages follow one another, so each begins where the one before it ended.
+fn stages(trace: &Trace, verdict: &Verdict, exchange: &Exchange, start_ns: u64) -> Vec<Span> {
+    let stages = [
+        ("head", Kind::Internal, verdict.head_time),
+        ("body", Kind::Internal, verdict.body_time),
+        ("verify", Kind::Internal, verdict.verify_time),
+        ("wait", Kind::Internal, verdict.wait_time),
+        ("upstream", Kind::Client, exchange.upstream_time),
+        ("commit", Kind::Internal, verdict.commit_time),
+    ];
+    let mut begins_ns = start_ns;
+    let mut spans = Vec::with_capacity(stages.len());
+    for (name, kind, took) in stages {
+        let has_failed = name == "upstream" && exchange.forward_error.is_some();
+        if took.is_zero() && !has_failed {
+            continue;
+        }
+        let mut stage = span(trace, Part::Stage(name), kind, (begins_ns, took));
+        name.clone_into(&mut stage.name);
+        stage.parent_span_id = trace.span(Part::Request).to_vec();
+        if name == "upstream" {
+            told_by_app(&mut stage, exchange);
+        }
+        begins_ns = stage.end_ns;
+        spans.push(stage);
+    }
+    spans
+}
+
+fn told_by_app(stage: &mut Span, exchange: &Exchange) {
+    if let Some(status) = exchange.upstream_status {
+        stage
+            .attributes
+            .push(number("http.response.status_code", status.as_u16()));
+        if status.as_u16() >= 400 {
+            fail(stage, status.as_str());
+        }
+    }
+    if let Some((kind, _)) = &exchange.forward_error {
+        fail(stage, kind);
+    }
+}
+
+/// One attempt of a delivery.
+pub(super) fn of_attempt(trace: &Trace, attempted: &Attempted<'_>) -> Span {
+    let end_ns = nanos_of(Now::read().unix_ms);
+    let start_ns = end_ns.saturating_sub(nanos(attempted.took));
+    let part = Part::Attempt(attempted.delivery.0, attempted.attempt);
+    let mut span = span(trace, part, Kind::Client, (start_ns, attempted.took));
+    span.name = format!("deliver {}", attempted.destination);
+    span.parent_span_id = trace.span(Part::Request).to_vec();
+    span.attributes = vec![
+        text("hookgate.route", attempted.route.as_str()),
+        text("hookgate.destination", attempted.destination.as_str()),
+        number("hookgate.delivery", attempted.delivery.0),
+        text("hookgate.state", attempted.state.word()),
+        number(
+            "http.request.resend_count",
+            attempted.attempt.saturating_sub(1),
+        ),
+    ];
+    if attempted.is_replay {
+        let value = Some(Value::Flag(true));
+        span.attributes.push(attribute("hookgate.replay", value));
+    }
+    if let Some(status) = attempted.status {
+        span.attributes
+            .push(number("http.response.status_code", status));
+    }
+    if let Some((word, _)) = attempted.error {
+        fail(&mut span, word);
+    }
+    span
+}
+
+fn span(trace: &Trace, part: Part, kind: Kind, (start_ns, took): (u64, Duration)) -> Span {
+    Span {
+        trace_id: trace.id.to_vec(),
+        span_id: trace.span(part).to_vec(),
+        kind: i32::from(kind),
+        start_ns,
+        end_ns: start_ns.saturating_add(nanos(took)),
+        flags: SAMPLED | KNOWS_REMOTE,
+        ..Span::default()
+    }
+}
+
+fn fail(span: &mut Span, kind: &str) {
+    span.attributes.push(text("error.type", kind));
+    span.status = Some(Status {
+        message: String::new(),
+        code: i32::from(Code::Error),
+    });
+}
+
+pub(super) fn text(key: &str, value: &str) -> KeyValue {
+    let end = value.floor_char_boundary(LONGEST);
+    let value = value.get(..end).unwrap_or_default().to_owned();
+    attribute(key, Some(Value::Text(value)))
+}
+
+fn number(key: &str, value: impl TryInto<i64>) -> KeyValue {
+    attribute(key, value.try_into().ok().map(Value::Number))
+}
+
+fn attribute(key: &str, value: Option<Value>) -> KeyValue {
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value }),
+    }
+}
+
+fn nanos_of(unix_ms: i64) -> u64 {
+    u64::try_from(unix_ms)
+        .unwrap_or(0)
+        .saturating_mul(1_000_000)
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
