@@ -1,39 +1,62 @@
-//! Lists the provider files so that they are compiled in: `$OUT_DIR/provider_files.rs` is an array of names and texts.
+//! Lists the provider files, and the payloads that test tools send, so that they are compiled in: `provider_files.rs` and
+//! `payload_files.rs` in `$OUT_DIR` are arrays of names and texts.
 
 use std::error::Error;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = env::var("CARGO_MANIFEST_DIR")?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    println!("cargo::rerun-if-changed=src/build.rs");
+
     let folder = Path::new(&root).join("src/providers");
     println!("cargo::rerun-if-changed={}", folder.display());
-    println!("cargo::rerun-if-changed=src/build.rs");
-    let mut files = Vec::new();
+    let files = sorted(&folder, "toml")?;
+    let files = files.iter().map(|path| (name(path), path));
+    fs::write(out.join("provider_files.rs"), list(files)?)?;
+
+    // One folder for each provider.
+    let folder = Path::new(&root).join("src/testing/payloads");
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let mut payloads = Vec::new();
     for entry in fs::read_dir(&folder)? {
+        let provider = entry?.path();
+        println!("cargo::rerun-if-changed={}", provider.display());
+        let files = sorted(&provider, "http")?.into_iter();
+        payloads.extend(files.map(|path| (name(&provider), path)));
+    }
+    payloads.sort();
+    let payloads = payloads.iter().map(|(name, path)| (name.clone(), path));
+    fs::write(out.join("payload_files.rs"), list(payloads)?)?;
+    Ok(())
+}
+
+/// The files with this extension in a folder.
+fn sorted(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "toml")
-        {
+        if path.extension().is_some_and(|found| found == extension) {
             files.push(path);
         }
     }
     files.sort();
+    Ok(files)
+}
+
+fn name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.display().to_string()
+}
+
+/// An array of names and texts.
+fn list<'a>(files: impl Iterator<Item = (String, &'a PathBuf)>) -> Result<String, Box<dyn Error>> {
     let mut list = "[\n".to_owned();
-    for path in &files {
-        let name = path.file_name().unwrap_or_default().display();
-        writeln!(
-            list,
-            "    ({:?}, include_str!({path:?})),",
-            name.to_string()
-        )?;
+    for (name, path) in files {
+        writeln!(list, "    ({name:?}, include_str!({path:?})),")?;
     }
     list.push_str("]\n");
-    fs::write(
-        Path::new(&env::var("OUT_DIR")?).join("provider_files.rs"),
-        list,
-    )?;
-    Ok(())
+    Ok(list)
 }

@@ -36,4 +36,6 @@ pub mod admin;
 
 pub mod app;
 
+pub mod testing;
+
 pub mod cli;

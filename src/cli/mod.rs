@@ -13,13 +13,18 @@ mod demo;
 mod destinations;
 mod door;
 mod events;
+mod exchange;
 mod explain;
 mod failure;
 mod filters;
+mod listen;
 pub mod output;
 mod providers;
 mod replay;
+mod replay_file;
 mod run;
+mod send;
+mod signer;
 mod store;
 #[cfg(test)]
 mod testing;
@@ -173,6 +178,51 @@ enum Command {
         #[command(subcommand)]
         command: store::StoreCommand,
     },
+    /// Send a provider's events, signed as it signs them, or wrong on purpose
+    #[command(
+        long_about = "Send a provider's events to any URL, signed as it signs them.\n\n\
+            Each event is a new one: its ids and times are made when it is sent. With `--bad` it is wrong on purpose, to see \
+            that it is refused. `--list` shows what can be sent.",
+        after_help = "Examples:\n  \
+            hookgate send --list\n  \
+            hookgate send https://localhost:8443/stripe --provider stripe --type invoice.paid --secret-env STRIPE_SECRET\n  \
+            hookgate send --config hookgate.toml --route github --type push --insecure\n  \
+            hookgate send http://127.0.0.1:8080/in --provider github --secret-file secret --data @push.json\n  \
+            hookgate send ... --set data.object.amount_paid=500\n  \
+            hookgate send ... --bad timestamp            signed an hour ago: has to be refused\n  \
+            hookgate send ... --count 1000 --concurrency 20 --rate 200\n  \
+            hookgate send ... --print > event.http       for `hookgate replay-file`\n\n\
+            Exit codes: 0 all were answered 2xx, or with `--bad` refused with 4xx (a replay: refused, or known as a \
+            duplicate); 1 some were not; 2 wrong usage."
+    )]
+    Send(Box<send::Arguments>),
+    /// Receive webhooks while developing: print them, verify them, answer as told
+    #[command(
+        long_about = "Receive webhooks while developing.\n\n\
+            Prints each request. With a provider and its secret it says whether the request is genuine, or why not. \
+            What came last (1000 requests, 64 MiB at most) is given by `GET /_events` and forgotten by `DELETE /_events`.",
+        after_help = "Examples:\n  \
+            hookgate listen\n  \
+            hookgate listen --provider stripe --secret-env STRIPE_SECRET\n  \
+            hookgate listen --respond sequence:500,500,200      fails twice, then takes it\n  \
+            hookgate listen --respond flaky:0.3                 fails three times out of ten\n  \
+            hookgate listen --save requests --count 1           keep one as a file, and end\n  \
+            curl http://127.0.0.1:8080/_events\n\n\
+            Exit codes: 0 ended by Ctrl-C or `--count`, 1 failed, 2 wrong usage."
+    )]
+    Listen(Box<listen::Arguments>),
+    /// Send a request that was kept as a file again, byte for byte
+    #[command(
+        long_about = "Send a request that was kept as a file again.\n\n\
+            Headers and body go out as they stand in the file. An old signature is refused by a receiver that looks at its \
+            time: `--resign` signs anew, with the time of now.",
+        after_help = "Examples:\n  \
+            hookgate replay-file requests/1764000000000-000001.http --to http://127.0.0.1:8080\n  \
+            hookgate replay-file event.http --to https://localhost:8443/stripe --insecure --resign --provider stripe \\\n      \
+            --secret-env STRIPE_SECRET\n\n\
+            Exit codes: 0 it was answered 2xx, 1 it was not, 2 wrong usage."
+    )]
+    ReplayFile(Box<replay_file::Arguments>),
     /// Describe the config file
     Config {
         #[command(subcommand)]
@@ -245,6 +295,9 @@ pub fn main() -> ExitCode {
         Command::Replay { begin, command } => replay::run(&begin, command),
         Command::Destinations { command } => destinations::run(command),
         Command::Store { command } => store::run(command),
+        Command::Send(arguments) => send::run(&arguments),
+        Command::Listen(arguments) => listen::run(&arguments),
+        Command::ReplayFile(arguments) => replay_file::run(&arguments),
         Command::Config {
             command: ConfigCommand::Schema,
         } => config::print_schema(),

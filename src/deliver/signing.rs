@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Uri};
 use crate::config::model::{Destination, Route};
 use crate::deliver::plan::PlanError;
 use crate::scheme::standard::{ID, SIGNATURE, SigningKey, TIMESTAMP};
-use crate::scheme::{Head, Scheme, SignError, ToSign};
+use crate::scheme::{Head, Scheme, SignError, ToSign, with_query};
 use crate::store::rows::StoredEvent;
 
 /// The keys of one destination.
@@ -140,39 +140,5 @@ impl Resigner {
         terms.position(|(from, until)| {
             from.is_none_or(|from| from <= now_ms) && until.is_none_or(|until| now_ms < until)
         })
-    }
-}
-
-/// The target with these parameters in place of those of the same name.
-fn with_query(target: &Uri, parameters: &[(String, String)]) -> Option<Uri> {
-    let is_replaced = |pair: &str| {
-        let name = pair.split('=').next().unwrap_or(pair);
-        parameters.iter().any(|(replaced, _)| replaced == name)
-    };
-    let old = target.query().unwrap_or_default().split('&');
-    let kept = old.filter(|pair| !pair.is_empty() && !is_replaced(pair));
-    let mut pairs: Vec<String> = kept.map(str::to_owned).collect();
-    let new = parameters.iter();
-    pairs.extend(new.map(|(name, value)| format!("{name}={value}")));
-    format!("{}?{}", target.path(), pairs.join("&"))
-        .parse()
-        .ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parameters_take_the_place_of_their_namesakes() {
-        let with = |target: &str| {
-            let new = [("sig".to_owned(), "new".to_owned())];
-            with_query(&target.parse().unwrap(), &new)
-                .unwrap()
-                .to_string()
-        };
-        assert_eq!(with("/in"), "/in?sig=new");
-        assert_eq!(with("/in?a=1&sig=old&b=2&sig=x"), "/in?a=1&b=2&sig=new");
-        assert_eq!(with("/in?signature=1"), "/in?signature=1&sig=new");
     }
 }

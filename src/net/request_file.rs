@@ -105,6 +105,19 @@ impl RequestFile {
         }
     }
 
+    /// Puts a header in place of all of its name.
+    pub fn set_header(&mut self, name: &str, value: &str) {
+        self.remove_header(name);
+        let value = Bytes::copy_from_slice(value.as_bytes());
+        self.headers.push((name.to_owned(), value));
+    }
+
+    /// Takes out every header of this name.
+    pub fn remove_header(&mut self, name: &str) {
+        self.headers
+            .retain(|(found, _)| !found.eq_ignore_ascii_case(name));
+    }
+
     /// The headers as a map.
     ///
     /// # Errors

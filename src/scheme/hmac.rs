@@ -176,8 +176,13 @@ impl HmacScheme {
         };
         match (&self.timestamp, &self.list) {
             (Some(TimestampSpec { key: Some(key), .. }), Some(list)) => {
-                let (assign, separator) = (list.assign, list.separator);
-                value = format!("{key}{assign}{timestamp}{separator}{value}");
+                let separator = list.separator;
+                // Without a key it is the first of bare values.
+                let assigned = match key.is_empty() {
+                    true => String::new(),
+                    false => format!("{key}{}", list.assign),
+                };
+                value = format!("{assigned}{timestamp}{separator}{value}");
             }
             (Some(spec), _) => stamp.put(&spec.place, timestamp),
             (None, _) => {}

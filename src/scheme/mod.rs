@@ -36,7 +36,7 @@ use crate::scheme::hmac::{HmacScheme, HmacVerifier};
 use crate::scheme::jwt::{JwtScheme, JwtVerifier};
 pub use crate::scheme::material::{Material, MaterialFault, SignedTime};
 use crate::scheme::remote::{KeyNeed, RemoteKeys};
-pub use crate::scheme::sign::{SignError, Stamp, ToSign};
+pub use crate::scheme::sign::{SignError, Stamp, ToSign, with_query};
 use crate::scheme::spec::{Family, SecretForm, Spec};
 use crate::scheme::text::{TextScheme, TextVerifier};
 use crate::scheme::token::{TokenScheme, TokenVerifier};

@@ -1,7 +1,7 @@
 //! Signing, the sender's side: for tests and the demo, and the oracle that verification is held against.
 
 use data_encoding::{BASE64, BASE64URL, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
-use http::HeaderName;
+use http::{HeaderName, Uri};
 
 use crate::scheme::Head;
 use crate::scheme::mac::Digest;
@@ -127,6 +127,23 @@ fn escape(text: &str) -> String {
     escaped
 }
 
+/// The target with these parameters in place of those of the same name.
+#[must_use]
+pub fn with_query(target: &Uri, parameters: &[(String, String)]) -> Option<Uri> {
+    let is_replaced = |pair: &str| {
+        let name = pair.split('=').next().unwrap_or(pair);
+        parameters.iter().any(|(replaced, _)| replaced == name)
+    };
+    let old = target.query().unwrap_or_default().split('&');
+    let kept = old.filter(|pair| !pair.is_empty() && !is_replaced(pair));
+    let mut pairs: Vec<String> = kept.map(str::to_owned).collect();
+    let new = parameters.iter();
+    pairs.extend(new.map(|(name, value)| format!("{name}={value}")));
+    format!("{}?{}", target.path(), pairs.join("&"))
+        .parse()
+        .ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,5 +184,18 @@ mod tests {
             }
         }
         assert_eq!(decode(Hex, b"FBefBEff").as_deref(), Some(bytes));
+    }
+
+    #[test]
+    fn parameters_take_the_place_of_their_namesakes() {
+        let with = |target: &str| {
+            let new = [("sig".to_owned(), "new".to_owned())];
+            with_query(&target.parse().unwrap(), &new)
+                .unwrap()
+                .to_string()
+        };
+        assert_eq!(with("/in"), "/in?sig=new");
+        assert_eq!(with("/in?a=1&sig=old&b=2&sig=x"), "/in?a=1&b=2&sig=new");
+        assert_eq!(with("/in?signature=1"), "/in?signature=1&sig=new");
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room may use those of lower rank only.
-const RANKS: [(&str, f64); 21] = [
+const RANKS: [(&str, f64); 22] = [
     ("model", 0.0),
     ("net", 1.0),
     ("document", 1.5),
@@ -25,6 +25,7 @@ const RANKS: [(&str, f64); 21] = [
     ("explain", 7.5),
     ("admin", 8.0),
     ("app", 9.0),
+    ("testing", 9.5),
     ("cli", 10.0),
 ];
 

@@ -37,6 +37,7 @@ mod rude;
 mod same_bytes;
 mod schema;
 mod secrets;
+mod send;
 mod shutdown;
 mod signature;
 mod smoke;

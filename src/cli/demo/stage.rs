@@ -1,17 +1,13 @@
 //! The stage of the demo: a private folder with a throw-away certificate, the app, the gate in front of it, and playing
 //! one act after the other.
 
-use std::fs;
-use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use data_encoding::{BASE64, HEXLOWER};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::app::App;
@@ -22,9 +18,7 @@ use crate::cli::demo::report::Outcome;
 use crate::cli::demo::told::{Decision, Told};
 use crate::config;
 use crate::document::report::Style;
-
-/// The certificate's names.
-const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
+use crate::testing::Folder;
 
 /// How long the log line of a request may take to be written.
 const LINE_LIMIT: Duration = Duration::from_secs(5);
@@ -52,11 +46,13 @@ pub(super) struct Stage {
 impl Stage {
     /// Starts everything.
     pub(super) async fn set() -> anyhow::Result<Self> {
-        let folder = Folder::make().context("cannot make a folder for the certificate")?;
-        let authority = write_certificates(&folder.0).context("cannot make a certificate")?;
+        let folder = Folder::make("hookgate-demo");
+        let folder = folder.context("cannot make a folder for the certificate")?;
+        let authority = folder.write_certificates("hookgate demo");
+        let authority = authority.context("cannot make a certificate")?;
         let secrets = Secrets::make()?;
         let receiver = Receiver::start().await.context("cannot start the app")?;
-        let text = config_text(&folder.0, receiver.address(), &secrets);
+        let text = config_text(folder.path(), receiver.address(), &secrets);
         let loaded = config::load_text("demo.toml", text).map_err(|report| {
             let errors = report.render(Style::Plain);
             anyhow!(
@@ -87,7 +83,7 @@ impl Stage {
 
     /// The authority's certificate, for curl.
     pub(super) fn authority_path(&self) -> PathBuf {
-        self.folder.0.join("ca.pem")
+        self.folder.path().join("ca.pem")
     }
 
     /// One act after the other.
@@ -180,22 +176,6 @@ fn config_text(folder: &Path, app: SocketAddr, secrets: &Secrets) -> String {
     .concat()
 }
 
-/// An authority and a leaf under it; gives the authority for clients to trust.
-fn write_certificates(folder: &Path) -> anyhow::Result<rustls::pki_types::CertificateDer<'static>> {
-    let mut params = CertificateParams::new(Vec::new())?;
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params
-        .distinguished_name
-        .push(rcgen::DnType::CommonName, "hookgate demo");
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-    let key = KeyPair::generate()?;
-    let leaf = CertificateParams::new(NAMES.map(str::to_owned))?.signed_by(&key, &authority)?;
-    fs::write(folder.join("ca.pem"), authority.pem())?;
-    fs::write(folder.join("cert.pem"), leaf.pem())?;
-    fs::write(folder.join("key.pem"), key.serialize_pem())?;
-    Ok(authority.der().clone())
-}
-
 fn client_config(
     authority: rustls::pki_types::CertificateDer<'static>,
 ) -> anyhow::Result<Arc<ClientConfig>> {
@@ -206,32 +186,4 @@ fn client_config(
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
-}
-
-/// A folder that only this user can read; removed in the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn make() -> io::Result<Self> {
-        let name = format!("hookgate-demo-{}", std::process::id());
-        let mut path = std::env::temp_dir().join(name);
-        // Made with its mode and never reused: nobody else on the machine can have prepared it.
-        for attempt in 0..100 {
-            match fs::DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Ok(Self(path)),
-                Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
-                    path.set_extension(attempt.to_string());
-                }
-                Err(err) => return Err(err),
-            }
-        }
-        Err(io::ErrorKind::AlreadyExists.into())
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // A folder that is gone already is as good.
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

@@ -1,0 +1,216 @@
+//! `hookgate listen`: a receiver for development. Prints what arrives, says whether it is genuine, answers as told.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::ask::block_on;
+use crate::cli::exchange::{request_text, secret_place};
+use crate::cli::failure::{self, Failure};
+use crate::cli::output::{BAD, GOOD, STRONG, print, styled};
+use crate::cli::signer::{self, Known, Signer};
+use crate::config::model::SecretEntry;
+use crate::document::Span;
+use crate::gate::reject::Reject;
+use crate::gate::signature::Keys;
+use crate::model::clock::Now;
+use crate::net::request_file::RequestFile;
+use crate::scheme::Head;
+use crate::scheme::spec::Place;
+use crate::testing::receiver::Judge;
+use crate::testing::{Received, Receiver, Respond};
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// Where to listen; port 0 takes a free one, which is told
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// How to answer: a status, `timeout`, `reset`, `slow:3s`, `flaky:0.3`, `sequence:500,500,200`
+    #[arg(long, value_name = "HOW", default_value = "200")]
+    respond: Respond,
+    /// A folder where each request is kept as a file, for `hookgate replay-file`
+    #[arg(long, value_name = "FOLDER")]
+    save: Option<PathBuf>,
+    /// End after so many requests
+    #[arg(long, value_name = "N")]
+    count: Option<NonZeroU64>,
+    /// Print one JSON document for each request, on one line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    signer: Signer,
+}
+
+/// Runs `listen`.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    failure::end(listen(arguments))
+}
+
+fn listen(arguments: &Arguments) -> Result<(), Failure> {
+    let known = arguments.signer.known()?;
+    let hidden = known.as_ref().and_then(hidden);
+    let origin = format!("http://{}", arguments.listen);
+    let judge = known.map(|known| judge(&known, &origin)).transpose()?;
+    if let Some(folder) = &arguments.save {
+        fs::create_dir_all(folder)
+            .map_err(|err| Failure::usage(format!("cannot make `{}`: {err}", folder.display())))?;
+    }
+    block_on(async {
+        // Before it is told that it listens: who was told may end it.
+        let mut ended = pin!(tokio::signal::ctrl_c());
+        let receiver = Receiver::with(arguments.listen, arguments.respond.clone(), judge).await;
+        let receiver = receiver.map_err(|error| {
+            signer::failure(&error).help("another address with `--listen`, port 0 for a free one")
+        })?;
+        tell_address(&receiver, arguments.json);
+        let mut count = 0;
+        while arguments.count.is_none_or(|most| count < most.get()) {
+            let received = tokio::select! {
+                received = receiver.next() => received,
+                _ = &mut ended => break,
+            };
+            count += 1;
+            if let Some(folder) = &arguments.save {
+                save(folder, &received)?;
+            }
+            tell(&received, arguments.json, hidden.as_deref());
+        }
+        receiver.stop().await;
+        Ok(())
+    })
+}
+
+fn tell_address(receiver: &Receiver, is_json: bool) {
+    let address = receiver.address();
+    match is_json {
+        true => print(&format!(
+            "{}\n",
+            json!({ "listening": address.to_string() })
+        )),
+        false => print(&format!(
+            "{} http://{address}; what came: http://{address}/_events; Ctrl-C ends it\n\n",
+            styled(STRONG, "Listening on")
+        )),
+    };
+}
+
+fn tell(received: &Received, is_json: bool, hidden: Option<&str>) {
+    if is_json {
+        print(&format!("{}\n", received.document()));
+        return;
+    }
+    let verdict = match &received.verdict {
+        None => String::new(),
+        Some(Ok(text)) => format!(", {}", styled(GOOD, text)),
+        Some(Err(text)) => format!(", {}", styled(BAD, text)),
+    };
+    print(&format!(
+        "{} from {}{verdict}, answered {}\n{}\n",
+        styled(
+            STRONG,
+            &format!("Request {}", received.number.saturating_add(1))
+        ),
+        received.source.ip(),
+        received.answer,
+        request_text(&received.request, hidden)
+    ));
+}
+
+/// Writes a request file, under a name that sorts by time.
+fn save(folder: &Path, received: &Received) -> Result<(), Failure> {
+    let name = format!(
+        "{}-{:06}.http",
+        received.unix_ms,
+        received.number.saturating_add(1)
+    );
+    let path = folder.join(name);
+    let bytes = received.request.to_bytes();
+    let bytes = bytes.map_err(|error| Failure::new(error.to_string()))?;
+    fs::write(&path, bytes)
+        .map_err(|err| Failure::new(format!("cannot write `{}`: {err}", path.display())))
+}
+
+/// The header or parameter that holds the secret itself.
+fn hidden(known: &Known) -> Option<String> {
+    use crate::scheme::spec::{Family, TokenPlace};
+    let Family::Token(token) = &known.spec.family else {
+        return None;
+    };
+    let place = match &token.place {
+        TokenPlace::Header { name, .. } => Some(Place::Header(name.clone())),
+        TokenPlace::Query(name) => Some(Place::Query(name.clone())),
+        TokenPlace::Basic => Some(Place::Header(http::header::AUTHORIZATION)),
+        _ => None,
+    };
+    secret_place(&known.spec, place.as_ref())
+}
+
+/// What the gate would say of the signature.
+fn judge(known: &Known, origin: &str) -> Result<Judge, Failure> {
+    let entry = SecretEntry {
+        label: "1".into(),
+        secret: crate::model::secret::Secret::new(known.secret.expose().to_vec()),
+        not_before_ms: None,
+        until_ms: None,
+        span: Span::default(),
+    };
+    let public_url = known.public_url.as_deref().unwrap_or(origin);
+    let keys = Keys::new(&known.spec, &[entry], Some(public_url), known.tolerance);
+    let keys = keys.map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(Box::new(move |request, unix_ms| {
+        let verified = verify(&keys, request, unix_ms);
+        verified
+            .map(|()| "verified".to_owned())
+            .map_err(|reject| why(&reject))
+    }))
+}
+
+fn verify(keys: &Keys, request: &RequestFile, unix_ms: i64) -> Result<(), Reject> {
+    let malformed = |fault| Reject::MalformedMaterial {
+        name: "the request".into(),
+        fault,
+    };
+    let uri = request
+        .target
+        .parse()
+        .map_err(|_| malformed("has no target"))?;
+    let headers = request
+        .header_map()
+        .map_err(|_| malformed("has headers that are none"))?;
+    let head = Head {
+        method: &request.method,
+        uri: &uri,
+        headers: &headers,
+    };
+    let now = Now {
+        unix_ms,
+        ..Now::read()
+    };
+    let mut pending = keys.open(head, &now)?;
+    pending.update(&request.body);
+    if pending.need(&request.body)?.is_some() {
+        return Err(Reject::KeyUnavailable {
+            fault: "its sender's key would have to be fetched, which `listen` does not do".into(),
+        });
+    }
+    pending.finish(&request.body, None).map(|_| ())
+}
+
+/// The refusal in words, with what tells more.
+fn why(reject: &Reject) -> String {
+    let means = reject.explanation().means;
+    let more = match reject {
+        Reject::MissingMaterial { name } => format!(" ({name})"),
+        Reject::MalformedMaterial { name, fault } => format!(" ({name} {fault})"),
+        Reject::StaleTimestamp { age_seconds, .. } => format!(" (signed {age_seconds} s ago)"),
+        Reject::KeyUnavailable { fault } => format!(" ({fault})"),
+        _ => String::new(),
+    };
+    format!("not verified: {}: {means}{more}", reject.code())
+}

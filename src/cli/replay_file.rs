@@ -1,0 +1,111 @@
+//! `hookgate replay-file`: sends a request that was kept as a file again, byte for byte, or signed anew.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use http::Uri;
+
+use crate::cli::ask::block_on;
+use crate::cli::exchange::{Connect, answer_text, document, request_text, secret_place};
+use crate::cli::failure::{self, Failure};
+use crate::cli::output::{print, print_json};
+use crate::cli::signer::{self, Signer};
+use crate::model::clock::Now;
+use crate::net::request_file::{RequestFile, is_framing};
+use crate::testing::Sender;
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The file, as `hookgate listen --save`, `capture` and `send --print` write it
+    file: PathBuf,
+    /// Where it goes. A URL without a path takes path and query of the file
+    #[arg(long, value_name = "URL")]
+    to: String,
+    /// The `Host` header, instead of the URL's host; `file` takes the file's
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// Sign it anew, with the time of now, as the provider would: needs `--provider` and a secret, or a config
+    #[arg(long)]
+    resign: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    signer: Signer,
+    #[command(flatten)]
+    connect: Connect,
+}
+
+/// Runs `replay-file`.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    failure::end(replay(arguments))
+}
+
+fn replay(arguments: &Arguments) -> Result<(), Failure> {
+    let doing = format!("reading `{}`", arguments.file.display());
+    let read = RequestFile::read(&arguments.file);
+    let mut request = read.map_err(|error| Failure::usage(error.to_string()).doing(&doing))?;
+    if let Some(warning) = request.length_warning() {
+        anstream::eprintln!("warning: {warning}; the body is sent as it is");
+    }
+    signer::check_url(&arguments.to)?;
+    aim(&mut request, arguments);
+    let mut hidden = None;
+    if arguments.resign {
+        let known = arguments.signer.known()?.ok_or_else(|| {
+            Failure::usage("whose signature shall it be?")
+                .help("`--provider ID` and a secret, or `--config FILE --route NAME`")
+        })?;
+        let sender = Sender::with(
+            &known.spec,
+            known.provider.as_deref(),
+            &known.secret,
+            &arguments.to,
+            known.public_url.as_deref(),
+        );
+        let sender = sender.map_err(|error| signer::failure(&error))?;
+        let signed = sender.sign(&mut request, Now::read().unix_ms);
+        signed.map_err(|error| signer::failure(&error))?;
+        hidden = secret_place(sender.spec(), sender.signature_place().as_ref());
+    }
+    let target = arguments.connect.target(&arguments.to)?;
+    block_on(async {
+        let answer = target.send(&request).await;
+        let hidden = hidden.as_deref();
+        match arguments.json {
+            true => print_json(&document(&request, &answer, hidden)),
+            false => {
+                print(&format!(
+                    "{}\n{}",
+                    request_text(&request, hidden),
+                    answer_text(&answer)
+                ));
+            }
+        }
+        match answer {
+            Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
+            Ok(answer) => Err(Failure::new(format!(
+                "it was answered {}, not 2xx",
+                answer.status
+            ))),
+            Err(_) => Err(Failure::new("no answer came")),
+        }
+    })
+}
+
+/// Host and target; all else stays as it is in the file, but for how the body was framed.
+fn aim(request: &mut RequestFile, arguments: &Arguments) {
+    request.headers.retain(|(name, _)| !is_framing(name));
+    match arguments.host.as_deref() {
+        Some("file") => {}
+        Some(host) => request.set_header("Host", host),
+        None => request.remove_header("host"),
+    }
+    let url: Option<Uri> = arguments.to.parse().ok();
+    let target = url.as_ref().and_then(Uri::path_and_query);
+    let named = target.filter(|target| target.as_str() != "/" || arguments.to.ends_with('/'));
+    if let Some(named) = named {
+        request.target = named.as_str().to_owned();
+    }
+}

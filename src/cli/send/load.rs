@@ -1,0 +1,221 @@
+//! Many events: at a rate, some at the same time, and a summary of how they were answered and how fast.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::cli::exchange::{millis, took};
+use crate::cli::failure::Failure;
+use crate::cli::output::{BAD, GOOD, print, print_json, styled};
+use crate::cli::send::Recipe;
+use crate::model::clock::instant;
+use crate::testing::Target;
+
+/// How many, and how fast.
+pub(super) struct Load {
+    pub(super) count: u32,
+    pub(super) rate: Option<u32>,
+    pub(super) concurrency: u32,
+    pub(super) json: bool,
+}
+
+/// How it went.
+#[derive(Default)]
+struct Summary {
+    /// Answers by status; errors under 0.
+    statuses: BTreeMap<u16, u64>,
+    errors: BTreeMap<String, u64>,
+    times: Vec<Duration>,
+    wrong: u64,
+    lasted: Duration,
+}
+
+impl Load {
+    /// Sends them all, or those until Ctrl-C.
+    pub(super) async fn run(self, recipe: Recipe, target: Target) -> Result<(), Failure> {
+        let bar = bar(self.count);
+        let started = instant();
+        let shared = Arc::new((recipe, target, AtomicU32::new(0), bar.clone()));
+        let mut workers = JoinSet::new();
+        for _ in 0..self.concurrency.min(self.count) {
+            let shared = Arc::clone(&shared);
+            let (count, rate) = (self.count, self.rate);
+            workers.spawn(async move {
+                let (recipe, target, next, bar) = &*shared;
+                let mut summary = Summary::default();
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= count {
+                        return Ok::<_, Failure>(summary);
+                    }
+                    if let Some(rate) = rate {
+                        let at = Duration::from_secs_f64(f64::from(index) / f64::from(rate));
+                        tokio::time::sleep_until((started + at).into()).await;
+                    }
+                    let exchanges = recipe.exchange(target).await?;
+                    for (_, answer) in &exchanges {
+                        summary.add(answer.as_ref());
+                    }
+                    let last = exchanges.last().map(|(_, answer)| answer);
+                    if !last.is_some_and(|answer| recipe.is_as_it_should(answer)) {
+                        summary.wrong += 1;
+                    }
+                    bar.inc(1);
+                }
+            });
+        }
+        let mut summary = Summary::default();
+        let mut stopped = pin!(tokio::signal::ctrl_c());
+        loop {
+            tokio::select! {
+                ended = workers.join_next() => match ended {
+                    Some(Ok(ended)) => summary.join(ended?),
+                    Some(Err(_)) => return Err(Failure::new("a part of the sending panicked")),
+                    None => break,
+                },
+                // Those in flight are still waited for.
+                _ = &mut stopped => { shared.2.store(self.count, Ordering::Relaxed); }
+            }
+        }
+        bar.finish_and_clear();
+        summary.lasted = instant().saturating_duration_since(started);
+        summary.times.sort_unstable();
+        match self.json {
+            true => print_json(&summary.document()),
+            false => {
+                print(&summary.text());
+            }
+        }
+        match summary.wrong {
+            0 => Ok(()),
+            wrong => Err(Failure::new(format!(
+                "{wrong} were not answered as they should be"
+            ))),
+        }
+    }
+}
+
+impl Summary {
+    fn add(&mut self, answer: Result<&crate::testing::Answer, &String>) {
+        match answer {
+            Ok(answer) => {
+                *self.statuses.entry(answer.status).or_default() += 1;
+                self.times.push(answer.took);
+            }
+            Err(error) => *self.errors.entry(error.clone()).or_default() += 1,
+        }
+    }
+
+    fn join(&mut self, other: Self) {
+        for (status, count) in other.statuses {
+            *self.statuses.entry(status).or_default() += count;
+        }
+        for (error, count) in other.errors {
+            *self.errors.entry(error).or_default() += count;
+        }
+        self.times.extend(other.times);
+        self.wrong += other.wrong;
+    }
+
+    /// The time that this part of all answers did not exceed.
+    fn percentile(&self, part: f64) -> Duration {
+        let last = self.times.len().saturating_sub(1);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a part of a length is a length"
+        )]
+        let index = (self.times.len() as f64 * part).ceil() as usize;
+        let time = self.times.get(index.saturating_sub(1).min(last));
+        time.copied().unwrap_or_default()
+    }
+
+    fn rate(&self) -> f64 {
+        let answered = u32::try_from(self.times.len()).unwrap_or(u32::MAX);
+        f64::from(answered) / self.lasted.as_secs_f64().max(0.001)
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!(
+            "{} answers in {:.1} s, {:.0} a second\n",
+            self.times.len(),
+            self.lasted.as_secs_f64(),
+            self.rate()
+        );
+        for (status, count) in &self.statuses {
+            let style = if (200..300).contains(status) {
+                GOOD
+            } else {
+                BAD
+            };
+            text.push_str(&format!(
+                "  {}  {count}\n",
+                styled(style, &status.to_string())
+            ));
+        }
+        for (error, count) in &self.errors {
+            text.push_str(&format!("  {}  {count}\n", styled(BAD, error)));
+        }
+        if !self.times.is_empty() {
+            let at = |part| took(self.percentile(part));
+            text.push_str(&format!(
+                "  p50 {}, p90 {}, p99 {}, max {}\n",
+                at(0.5),
+                at(0.9),
+                at(0.99),
+                at(1.0)
+            ));
+        }
+        text
+    }
+
+    fn document(&self) -> serde_json::Value {
+        let at = |part| millis(self.percentile(part));
+        let statuses = self
+            .statuses
+            .iter()
+            .map(|(status, count)| (status.to_string(), *count));
+        json!({
+            "answers": self.times.len(),
+            "wrong": self.wrong,
+            "seconds": self.lasted.as_secs_f64(),
+            "per_second": self.rate(),
+            "statuses": statuses.collect::<BTreeMap<_, _>>(),
+            "errors": self.errors,
+            "milliseconds": { "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "max": at(1.0) },
+        })
+    }
+}
+
+/// Drawn on standard error, and only where that is a terminal.
+fn bar(count: u32) -> ProgressBar {
+    let bar = ProgressBar::new(count.into());
+    let style = "{bar:40} {pos}/{len} {per_sec}, {eta} left; Ctrl-C ends it";
+    if let Ok(style) = ProgressStyle::with_template(style) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_of_the_sorted_times() {
+        let summary = Summary {
+            times: (1..=100).map(Duration::from_millis).collect(),
+            ..Summary::default()
+        };
+        let at = |part| summary.percentile(part).as_millis();
+        assert_eq!([at(0.5), at(0.9), at(0.99), at(1.0)], [50, 90, 99, 100]);
+        assert_eq!(Summary::default().percentile(0.5), Duration::ZERO);
+    }
+}

@@ -1,0 +1,316 @@
+//! `hookgate send`: makes real events of a provider, signs them as it does, sends them to any URL, and shows what came
+//! back. With `--bad` it makes them wrong on purpose.
+
+mod bad;
+mod list;
+mod load;
+
+use std::io::Read;
+use std::num::NonZeroU32;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+
+use crate::cli::ask::block_on;
+use crate::cli::exchange::{Connect, answer_text, document, request_text, secret_place};
+use crate::cli::failure::{self, Failure};
+use crate::cli::output::{print, print_json};
+use crate::cli::send::bad::Bad;
+use crate::cli::signer::{self, Known, Signer};
+use crate::model::clock::Now;
+use crate::net::request_file::RequestFile;
+use crate::testing::{self, Answer, Sender};
+
+/// Twice what a route takes where it does not say.
+const OVERSIZE: usize = 2 << 20;
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// Where it goes; with `--config` the route's own URL, unless it is given
+    url: Option<String>,
+    #[command(flatten)]
+    signer: Signer,
+    /// The type of the event, as `--list` has it
+    #[arg(long = "type", value_name = "TYPE")]
+    event_type: Option<String>,
+    /// The body instead of a payload: a text, `@FILE`, or `@-` for standard input
+    #[arg(long, value_name = "TEXT")]
+    data: Option<String>,
+    /// A value in the JSON body, by its path: `data.object.amount=500`
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    /// A header beside those of the provider, or instead of one: `Name: value`
+    #[arg(long, value_name = "HEADER")]
+    header: Vec<String>,
+    /// List what can be sent
+    #[arg(long)]
+    list: bool,
+    /// Make it wrong on purpose; done is then what was refused
+    #[arg(long, value_name = "KIND", value_enum)]
+    bad: Option<Bad>,
+    /// Bytes of the body of `--bad oversize`; else one more than the config's route takes, or 2 MiB
+    #[arg(long, value_name = "BYTES")]
+    size: Option<usize>,
+    /// How many events, each a new one
+    #[arg(long, value_name = "N", default_value = "1")]
+    count: NonZeroU32,
+    /// Events in a second at most
+    #[arg(long, value_name = "N")]
+    rate: Option<NonZeroU32>,
+    /// Events in flight at the same time
+    #[arg(long, value_name = "N", default_value = "1")]
+    concurrency: NonZeroU32,
+    /// Print the signed request as a file instead of sending it
+    #[arg(long, conflicts_with_all = ["json", "count"])]
+    print: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connect: Connect,
+}
+
+/// Everything that makes one event after the other.
+struct Recipe {
+    sender: Sender,
+    wrong: Sender,
+    event_type: Option<String>,
+    data: Option<Bytes>,
+    set: Vec<(String, String)>,
+    headers: Vec<(String, String)>,
+    bad: Option<Bad>,
+    size: usize,
+    tolerance: Duration,
+}
+
+/// Runs `send`.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    failure::end(match arguments.list {
+        true => {
+            list::print_list(arguments.signer.provider.as_deref(), arguments.json);
+            Ok(())
+        }
+        false => send(arguments),
+    })
+}
+
+fn send(arguments: &Arguments) -> Result<(), Failure> {
+    let known = arguments.signer.known()?.ok_or_else(|| {
+        Failure::usage("whose event shall it be?")
+            .help("`--provider ID` and a secret, or `--config FILE --route NAME`; `--list` has all")
+    })?;
+    let url = arguments.url.clone().or_else(|| known.url.clone());
+    let url = url.ok_or_else(|| {
+        Failure::usage("where shall it go?")
+            .help("name a URL, for example `https://localhost:8443/stripe`")
+    })?;
+    signer::check_url(&url)?;
+    let recipe = Recipe::new(arguments, &known, &url)?;
+    if arguments.print {
+        let file = recipe.make()?.to_bytes();
+        let file = file.map_err(|error| Failure::usage(error.to_string()))?;
+        use std::io::Write;
+        let mut out = std::io::stdout();
+        // A reader that has seen enough is no failure.
+        let _ = out.write_all(&file).and_then(|()| out.flush());
+        return Ok(());
+    }
+    let target = arguments.connect.target(&url)?;
+    if arguments.count.get() > 1 {
+        let load = load::Load {
+            count: arguments.count.get(),
+            rate: arguments.rate.map(NonZeroU32::get),
+            concurrency: arguments.concurrency.get(),
+            json: arguments.json,
+        };
+        return block_on(load.run(recipe, target));
+    }
+    let secret = secret_place(
+        recipe.sender.spec(),
+        recipe.sender.signature_place().as_ref(),
+    );
+    let hidden = secret.as_deref();
+    block_on(async {
+        let exchanges = recipe.exchange(&target).await?;
+        if arguments.json {
+            let all = exchanges.iter();
+            let mut all: Vec<_> = all
+                .map(|(request, answer)| document(request, answer, hidden))
+                .collect();
+            match all.len() {
+                1 => print_json(&all.remove(0)),
+                _ => print_json(&all),
+            }
+        } else {
+            for (request, answer) in &exchanges {
+                let text = format!("{}\n{}", request_text(request, hidden), answer_text(answer));
+                print(&text);
+            }
+        }
+        let (_, answer) = exchanges
+            .last()
+            .ok_or_else(|| Failure::new("nothing was sent"))?;
+        match recipe.is_as_it_should(answer) {
+            true => Ok(()),
+            false => Err(recipe.disappointment(answer)),
+        }
+    })
+}
+
+impl Recipe {
+    fn new(arguments: &Arguments, known: &Known, url: &str) -> Result<Self, Failure> {
+        let Known {
+            provider,
+            spec,
+            secret,
+            public_url,
+            ..
+        } = known;
+        if let Some(bad) = arguments.bad {
+            bad.check(spec)?;
+        }
+        let sender = Sender::with(
+            spec,
+            provider.as_deref(),
+            secret,
+            url,
+            public_url.as_deref(),
+        );
+        let sender = sender.map_err(|error| signer::failure(&error))?;
+        let wrong = sender.with_wrong_secret();
+        let pair = |text: &str, separator: char, right: &str| {
+            let pair = text.split_once(separator);
+            let pair = pair.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
+            pair.ok_or_else(|| Failure::usage(format!("`{text}` should be like `{right}`")))
+        };
+        let set = arguments
+            .set
+            .iter()
+            .map(|text| pair(text, '=', "data.object.amount=500"));
+        let headers = arguments
+            .header
+            .iter()
+            .map(|text| pair(text, ':', "Name: value"));
+        let recipe = Self {
+            sender,
+            wrong: wrong.map_err(|error| signer::failure(&error))?,
+            event_type: arguments.event_type.clone(),
+            data: arguments.data.as_deref().map(read_data).transpose()?,
+            set: set.collect::<Result<_, _>>()?,
+            headers: headers.collect::<Result<_, _>>()?,
+            bad: arguments.bad,
+            size: arguments
+                .size
+                .or(known.max_body.map(|max| max.saturating_add(1)))
+                .unwrap_or(OVERSIZE),
+            tolerance: known.tolerance,
+        };
+        Ok(recipe)
+    }
+
+    /// A new event, signed, and wrong as it is to be.
+    fn make(&self) -> Result<RequestFile, Failure> {
+        let now = Now::read().unix_ms;
+        let at = self.bad.map_or(now, |bad| bad.time(now, self.tolerance));
+        let failed = |error: &testing::TestingError| signer::failure(error);
+        let event_type = self.event_type.as_deref();
+        let mut event = match &self.data {
+            Some(data) => self.sender.draft_of(event_type, data.clone()),
+            None => self
+                .sender
+                .draft(event_type, at)
+                .map_err(|error| failed(&error))?,
+        };
+        for (path, value) in &self.set {
+            testing::set(&mut event, path, value).map_err(|error| failed(&error))?;
+        }
+        for (name, value) in &self.headers {
+            event.set_header(name, value);
+        }
+        if let Some(bad) = self.bad {
+            bad.before(&mut event, self.size);
+        }
+        let signer = match self.bad {
+            Some(Bad::Secret) => &self.wrong,
+            _ => &self.sender,
+        };
+        signer
+            .sign(&mut event, at)
+            .map_err(|error| failed(&error))?;
+        for (name, value) in &self.headers {
+            event.set_header(name, value);
+        }
+        if let Some(bad) = self.bad {
+            bad.after(&mut event, &self.sender);
+        }
+        Ok(event)
+    }
+
+    /// Sends a new event; one that is to be a replay twice.
+    async fn exchange(
+        &self,
+        target: &testing::Target,
+    ) -> Result<Vec<(RequestFile, Result<Answer, String>)>, Failure> {
+        let event = self.make()?;
+        let mut exchanges = Vec::new();
+        if self.bad == Some(Bad::Replay) {
+            let answer = target.send(&event).await;
+            let is_taken = matches!(&answer, Ok(answer) if is_success(answer));
+            exchanges.push((event.clone(), answer));
+            if !is_taken {
+                return Ok(exchanges);
+            }
+        }
+        let answer = target.send(&event).await;
+        exchanges.push((event, answer));
+        Ok(exchanges)
+    }
+
+    /// Taken; or, where it is wrong, refused or known for what it is.
+    fn is_as_it_should(&self, answer: &Result<Answer, String>) -> bool {
+        let Ok(answer) = answer else { return false };
+        let is_refused = (400..500).contains(&answer.status);
+        match self.bad {
+            None => is_success(answer),
+            Some(Bad::Replay) => is_refused || answer.header("hookgate-duplicate") == Some("true"),
+            Some(_) => is_refused,
+        }
+    }
+
+    fn disappointment(&self, answer: &Result<Answer, String>) -> Failure {
+        match (answer, self.bad) {
+            (Err(_), _) => Failure::new("no answer came"),
+            (Ok(answer), None) => {
+                Failure::new(format!("it was answered {}, not 2xx", answer.status))
+            }
+            (Ok(answer), Some(Bad::Replay)) => Failure::new(format!(
+                "the copy was answered {}, and not as a duplicate",
+                answer.status
+            )),
+            (Ok(answer), Some(_)) => {
+                Failure::new(format!("it was answered {}, not refused", answer.status))
+            }
+        }
+    }
+}
+
+fn is_success(answer: &Answer) -> bool {
+    (200..300).contains(&answer.status)
+}
+
+fn read_data(text: &str) -> Result<Bytes, Failure> {
+    let Some(path) = text.strip_prefix('@') else {
+        return Ok(Bytes::copy_from_slice(text.as_bytes()));
+    };
+    let read = match path {
+        "-" => {
+            let mut bytes = Vec::new();
+            std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
+        }
+        path => std::fs::read(path),
+    };
+    let read = read.map_err(|err| Failure::usage(format!("cannot read `{path}`: {err}")))?;
+    Ok(read.into())
+}

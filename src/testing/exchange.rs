@@ -1,0 +1,161 @@
+//! Sends a request and takes the answer, as an HTTP client on the other side of the network would.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use crate::model::clock::instant;
+use crate::model::error::chain;
+use crate::net::client::{
+    Client, ClientError, Ending, ExchangeError, Lease, OwnTls, Pool, PoolKey,
+};
+use crate::net::outgoing::set_length;
+use crate::net::request_file::{RequestFile, is_framing};
+use crate::testing::TestingError;
+use crate::testing::sender::split;
+
+/// Bytes of an answer that are kept, and that are read.
+const KEPT_ANSWER: usize = 64 * 1024;
+const READ_ANSWER: usize = 16 * 1024 * 1024;
+
+/// Whom to believe that they are the host.
+pub enum Trust {
+    /// The system's authorities.
+    System,
+    /// These authorities.
+    Roots(rustls::RootCertStore),
+    /// The authorities in this PEM file.
+    File(PathBuf),
+    /// Everybody.
+    Anybody,
+}
+
+/// Where requests go.
+pub struct Target {
+    pool: Arc<Pool>,
+    host: HeaderValue,
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, or its first 64 KiB.
+    pub body: Bytes,
+    /// Whether there was more of the body, or it broke off.
+    pub is_cut: bool,
+    /// From the first byte of the request to the last of the answer; without connecting where a connection was open.
+    pub took: Duration,
+}
+
+impl Answer {
+    /// The only value of a header, where it is text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (Some(value), None) => value.to_str().ok(),
+            _ => None,
+        }
+    }
+}
+
+impl Target {
+    /// The host of a URL; its path is not used. `timeout` is for the whole answer.
+    ///
+    /// # Errors
+    /// The URL is none, or the authorities cannot be read.
+    pub fn new(url: &str, trust: Trust, timeout: Duration) -> Result<Self, TestingError> {
+        let (origin, _) = split(url)?;
+        let origin: Uri = origin
+            .parse()
+            .map_err(|_| TestingError::Url(url.to_owned()))?;
+        let wrong = || TestingError::Url(url.to_owned());
+        let authority = origin.authority().cloned().ok_or_else(wrong)?;
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| wrong())?;
+        let failed = |error: ClientError| TestingError::Io("cannot set up TLS", chain(&error));
+        let (client, own_tls) = match trust {
+            Trust::System => (Client::new(), None),
+            Trust::Roots(roots) => (Client::with_roots(roots), None),
+            Trust::File(path) => {
+                let client = Client::new();
+                let own = OwnTls::read(&client, Some(&path), None).map_err(failed)?;
+                (client, Some(own))
+            }
+            Trust::Anybody => (Client::new(), Some(OwnTls::unverified().map_err(failed)?)),
+        };
+        let pool = client.pool(PoolKey {
+            is_tls: origin.scheme_str() == Some("https"),
+            authority,
+            connect_timeout: timeout,
+            timeout,
+            idle_timeout: Duration::from_secs(10),
+            own_tls,
+            is_external: false,
+        });
+        Ok(Self {
+            pool: pool.map_err(failed)?,
+            host,
+        })
+    }
+
+    /// Sends it as it is, but for the headers of framing, and `Host` where it has none.
+    ///
+    /// # Errors
+    /// No answer came. The text says why.
+    pub async fn send(&self, request: &RequestFile) -> Result<Answer, String> {
+        let mut request = self.request(request)?;
+        let started = instant();
+        if let Some(mut lease) = self.pool.idle() {
+            match lease.exchange(request).await {
+                Ok(response) => return Ok(read(response, lease, started).await),
+                Err(ExchangeError::Unwritten(unwritten)) => request = *unwritten,
+                Err(error) => return Err(chain(&error)),
+            }
+        }
+        let lease = Box::pin(self.pool.connect()).await;
+        let mut lease = lease.map_err(|error| chain(&error))?;
+        let response = lease.exchange(request).await;
+        let response = response.map_err(|error| chain(&error))?;
+        Ok(read(response, lease, started).await)
+    }
+
+    fn request(&self, file: &RequestFile) -> Result<Request<Full<Bytes>>, String> {
+        let mut headers = file.header_map().map_err(|error| error.to_string())?;
+        let names: Vec<_> = headers.keys().cloned().collect();
+        for name in names.iter().filter(|name| is_framing(name.as_str())) {
+            headers.remove(name);
+        }
+        if !headers.contains_key(HOST) {
+            headers.insert(HOST, self.host.clone());
+        }
+        set_length(&mut headers, &file.method, file.body.len());
+        let mut request = Request::new(Full::new(file.body.clone()));
+        *request.method_mut() = file.method.clone();
+        let target = file.target.parse();
+        *request.uri_mut() = target.map_err(|_| format!("`{}` is no target", file.target))?;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+}
+
+async fn read(response: Response<Incoming>, lease: Lease, started: Instant) -> Answer {
+    let (head, body) = response.into_parts();
+    let drained = lease.drain(body, KEPT_ANSWER, READ_ANSWER).await;
+    Answer {
+        status: head.status.as_u16(),
+        headers: head.headers,
+        is_cut: drained.ending != Ending::Whole || drained.start.len() >= KEPT_ANSWER,
+        body: drained.start,
+        took: instant().saturating_duration_since(started),
+    }
+}

@@ -1,0 +1,129 @@
+//! Fills the places in a payload: `{{hex:40}}` and its like become fresh values, so that each event is a new one.
+//!
+//! `{{KIND}}`, `{{KIND:LENGTH}}`, and either with `#NAME` behind it for a value that stands in several places. Kinds:
+//! `uuid`, `hex`, `digits`, `lower`, `upper`, `alnum` (with a length), `now`, `now_ms`, `iso` (the time of sending).
+
+use std::collections::BTreeMap;
+
+const DIGITS: &[u8] = b"0123456789";
+const HEX: &[u8] = b"0123456789abcdef";
+const LOWER: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+const UPPER: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+const ALNUM: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+/// The text with its places filled; what is no place stays.
+pub(super) fn fill(text: &str, unix_ms: i64) -> String {
+    let mut named: BTreeMap<&str, String> = BTreeMap::new();
+    let mut filled = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("{{") {
+        filled.push_str(before);
+        let Some((place, after)) = after.split_once("}}") else {
+            filled.push_str("{{");
+            rest = after;
+            continue;
+        };
+        rest = after;
+        let (what, name) = place.split_once('#').unwrap_or((place, ""));
+        let value = named.get(place).cloned();
+        match value.or_else(|| value_of(what, unix_ms)) {
+            Some(value) => {
+                filled.push_str(&value);
+                if !name.is_empty() {
+                    named.insert(place, value);
+                }
+            }
+            None => filled.push_str(&format!("{{{{{place}}}}}")),
+        }
+    }
+    filled.push_str(rest);
+    filled
+}
+
+fn value_of(what: &str, unix_ms: i64) -> Option<String> {
+    let (kind, length) = what.split_once(':').unwrap_or((what, ""));
+    let alphabet = match kind {
+        "uuid" => return Some(uuid()),
+        "now" => return Some((unix_ms / 1000).to_string()),
+        "now_ms" => return Some(unix_ms.to_string()),
+        "iso" => return iso(unix_ms),
+        "digits" => DIGITS,
+        "hex" => HEX,
+        "lower" => LOWER,
+        "upper" => UPPER,
+        "alnum" => ALNUM,
+        _ => return None,
+    };
+    Some(random(alphabet, length.parse().ok()?))
+}
+
+/// To the second.
+fn iso(unix_ms: i64) -> Option<String> {
+    let time = jiff::Timestamp::from_millisecond(unix_ms).ok()?;
+    Some(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// A random UUID.
+pub(super) fn uuid() -> String {
+    let mut bytes = [0; 16];
+    fresh(&mut bytes);
+    uuid::Builder::from_random_bytes(bytes)
+        .into_uuid()
+        .to_string()
+}
+
+/// Random letters. The first is never `0`, so that digits are a number.
+pub(super) fn random(alphabet: &[u8], length: usize) -> String {
+    let mut bytes = vec![0; length.min(4096)];
+    fresh(&mut bytes);
+    let mut text = String::with_capacity(bytes.len());
+    for byte in bytes {
+        let letter = alphabet.get(usize::from(byte) % alphabet.len().max(1));
+        let letter = char::from(letter.copied().unwrap_or(b'x'));
+        match text.is_empty() && letter == '0' {
+            true => text.push('1'),
+            false => text.push(letter),
+        }
+    }
+    text
+}
+
+/// Random letters and digits.
+pub(super) fn alnum(length: usize) -> String {
+    random(ALNUM, length)
+}
+
+/// Random bytes; where the system has none, what is sent twice is a duplicate, and shows as one.
+pub(super) fn fresh(bytes: &mut [u8]) {
+    let _ = aws_lc_rs::rand::fill(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_filled_and_named_ones_alike() {
+        let text = r#"{"a":{"b":{{now}}},"c":"{{hex:8#c}}","d":"{{hex:8#c}}","e":"{{hex:8}}","f":"{{iso}}","g":"{{what}}{{"}"#;
+        let filled = fill(text, 1_700_000_000_123);
+        let c = filled
+            .split(r#""c":""#)
+            .nth(1)
+            .unwrap()
+            .get(..8)
+            .unwrap()
+            .to_owned();
+        assert!(filled.contains(r#"{"b":1700000000}"#), "{filled}");
+        assert!(filled.contains(&format!(r#""d":"{c}""#)), "{filled}");
+        assert!(!filled.contains(&format!(r#""e":"{c}""#)), "{filled}");
+        assert!(filled.contains("2023-11-14T22:13:20Z"), "{filled}");
+        assert!(filled.ends_with(r#""{{what}}{{"}"#), "{filled}");
+    }
+
+    #[test]
+    fn digits_are_a_number() {
+        for _ in 0..200 {
+            assert!(!random(DIGITS, 3).starts_with('0'));
+        }
+    }
+}

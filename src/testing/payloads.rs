@@ -1,0 +1,121 @@
+//! The payloads that are compiled in: `payloads/PROVIDER/NAME.http`, each a request file with places to fill.
+//!
+//! `# type:` is the event's type as the provider names it, `# about:` says what happened. The headers are those that the
+//! provider sends beside what the scheme adds; line breaks in JSON are taken out, as providers send it.
+
+use crate::net::request_file::{RequestFile, RequestFileError};
+use crate::testing::fill::fill;
+
+static FILES: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/payload_files.rs"));
+
+/// One payload.
+#[derive(Clone, Copy, Debug)]
+pub struct Payload {
+    /// Whose it is.
+    pub provider: &'static str,
+    /// The type, as the provider names it.
+    pub event_type: &'static str,
+    /// What happened.
+    pub about: &'static str,
+    text: &'static str,
+}
+
+impl Payload {
+    /// A new event of it, not signed yet, as of this time.
+    ///
+    /// # Errors
+    /// Where the file is no request file; not for those that are compiled in.
+    pub fn event(&self, unix_ms: i64) -> Result<RequestFile, RequestFileError> {
+        let filled = fill(self.text, unix_ms);
+        let mut request = RequestFile::parse(filled.as_bytes())?;
+        request.comments.clear();
+        let is_json = request.header("content-type");
+        let is_json = is_json.is_some_and(|value| value.starts_with("application/json"));
+        // The line end of the file is none of the body's.
+        let body = request.body.strip_suffix(b"\n").unwrap_or(&request.body);
+        request.body = match is_json {
+            true => without_breaks(body).into(),
+            false => body.to_vec().into(),
+        };
+        Ok(request)
+    }
+}
+
+/// All payloads, by provider.
+pub fn all() -> impl Iterator<Item = Payload> {
+    FILES.iter().map(|(provider, text)| {
+        let fact = |name: &str| {
+            let mut lines = text.lines().take_while(|line| line.starts_with('#'));
+            lines.find_map(|line| line.strip_prefix(name)).unwrap_or("")
+        };
+        Payload {
+            provider,
+            event_type: fact("# type: "),
+            about: fact("# about: "),
+            text,
+        }
+    })
+}
+
+/// The payloads of a provider.
+pub fn of(provider: &str) -> impl Iterator<Item = Payload> {
+    all().filter(move |payload| payload.provider == provider)
+}
+
+/// JSON without the white space between its tokens; text in quotes stays.
+fn without_breaks(json: &[u8]) -> Vec<u8> {
+    let mut bare = Vec::with_capacity(json.len());
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    for byte in json.iter().copied() {
+        if is_quoted {
+            is_quoted = is_escaped || byte != b'"';
+            is_escaped = !is_escaped && byte == b'\\';
+        } else if byte.is_ascii_whitespace() {
+            continue;
+        } else {
+            is_quoted = byte == b'"';
+        }
+        bare.push(byte);
+    }
+    bare
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::providers;
+
+    #[test]
+    fn white_space_goes_but_not_in_text() {
+        let bare = without_breaks(b"{ \"a b\" : \"c \\\" d\\\\\" ,\n \"e\": [ 1 ] }");
+        assert_eq!(bare, b"{\"a b\":\"c \\\" d\\\\\",\"e\":[1]}");
+    }
+
+    // Fails when a file has no type, a place that is none, or JSON that is none.
+    #[test]
+    fn every_payload_is_whole() {
+        let mut count = 0;
+        for payload in all() {
+            let name = format!("{} {}", payload.provider, payload.event_type);
+            assert!(providers::find(payload.provider).is_some(), "{name}");
+            assert!(
+                !payload.event_type.is_empty() && !payload.about.is_empty(),
+                "{name}"
+            );
+            let event = payload.event(1_700_000_000_000).unwrap();
+            let text = String::from_utf8(event.to_bytes().unwrap()).unwrap();
+            assert!(!text.contains("{{"), "{name}: {text}");
+            if event
+                .header("content-type")
+                .unwrap()
+                .starts_with("application/json")
+            {
+                let read: Result<serde_json::Value, _> = serde_json::from_slice(&event.body);
+                assert!(read.is_ok(), "{name}: {text}");
+            }
+            assert_ne!(event.body, payload.event(1_700_000_000_000).unwrap().body);
+            count += 1;
+        }
+        assert!(count > 40, "{count}");
+    }
+}

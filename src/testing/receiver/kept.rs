@@ -1,0 +1,141 @@
+//! What a receiver has got: the newest requests, within a number and a size.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::testing::receiver::Received;
+
+/// Requests that are kept.
+const MAX_COUNT: usize = 1000;
+/// Bytes of their bodies, heads included roughly.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// The newest requests.
+pub(super) struct Kept {
+    held: Mutex<Held>,
+    /// How many came in all.
+    count: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Held {
+    requests: VecDeque<Arc<Received>>,
+    bytes: usize,
+    next: u64,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self {
+            held: Mutex::default(),
+            count: watch::channel(0).0,
+        }
+    }
+}
+
+impl Kept {
+    /// The number of the next request.
+    pub(super) fn number(&self) -> u64 {
+        let mut held = self.lock();
+        let number = held.next;
+        held.next = number.saturating_add(1);
+        number
+    }
+
+    /// Keeps one, and lets go of the oldest where there are too many.
+    pub(super) fn push(&self, received: Received) {
+        let mut held = self.lock();
+        held.bytes = held.bytes.saturating_add(size(&received));
+        let after = held
+            .requests
+            .partition_point(|one| one.number < received.number);
+        held.requests.insert(after, Arc::new(received));
+        while held.requests.len() > MAX_COUNT || held.bytes > MAX_BYTES {
+            let Some(oldest) = held.requests.pop_front() else {
+                break;
+            };
+            held.bytes = held.bytes.saturating_sub(size(&oldest));
+        }
+        drop(held);
+        self.count
+            .send_modify(|count| *count = count.saturating_add(1));
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Received>> {
+        self.lock().requests.iter().cloned().collect()
+    }
+
+    pub(super) fn clear(&self) {
+        let mut held = self.lock();
+        held.requests.clear();
+        held.bytes = 0;
+    }
+
+    /// The first with this number or a later one.
+    pub(super) async fn at_least(&self, number: u64) -> Arc<Received> {
+        let mut counts = self.count.subscribe();
+        loop {
+            counts.mark_unchanged();
+            let found = self.first(number);
+            if let Some(found) = found {
+                return found;
+            }
+            // The sender lives as long as this value.
+            let _ = counts.changed().await;
+        }
+    }
+
+    fn first(&self, number: u64) -> Option<Arc<Received>> {
+        let held = self.lock();
+        let mut requests = held.requests.iter();
+        requests.find(|one| one.number >= number).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn size(received: &Received) -> usize {
+    let request = &received.request;
+    let headers = request.headers.iter();
+    let headers: usize = headers
+        .map(|(name, value)| name.len() + value.len() + 64)
+        .sum();
+    request.body.len() + request.target.len() + headers
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::Method;
+
+    use super::*;
+    use crate::net::request_file::RequestFile;
+
+    fn push(kept: &Kept, bytes: usize) {
+        kept.push(Received {
+            number: kept.number(),
+            unix_ms: 0,
+            source: ([127, 0, 0, 1], 1).into(),
+            request: RequestFile::new(Method::POST, "/", Bytes::from(vec![0; bytes])),
+            verdict: None,
+            answer: String::new(),
+        });
+    }
+
+    // Mutation: leave out the loop in `push`.
+    #[tokio::test]
+    async fn what_is_kept_is_bounded_in_number_and_size() {
+        let kept = Kept::default();
+        (0..MAX_COUNT + 5).for_each(|_| push(&kept, 1));
+        assert_eq!(kept.all().len(), MAX_COUNT);
+        assert_eq!(kept.at_least(0).await.number, 5);
+        (0..5).for_each(|_| push(&kept, MAX_BYTES / 3));
+        assert_eq!(kept.all().len(), 2);
+        kept.clear();
+        assert!(kept.all().is_empty());
+    }
+}

@@ -1,0 +1,135 @@
+//! How the receiver answers: as an app would on a good day, and on all kinds of bad ones.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::document::value::parse_duration;
+
+/// How long `slow` takes without a time.
+const SLOW: Duration = Duration::from_secs(10);
+
+/// An answer, or none.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Respond {
+    /// With this status.
+    Status(u16),
+    /// Not at all: the connection stays open.
+    Timeout,
+    /// Not at all: the connection is reset once the request was read.
+    Reset,
+    /// 200 after this time.
+    Slow(Duration),
+    /// 500 with this probability, else 200.
+    Flaky(f64),
+    /// One after the other; the last one for all that follow.
+    Sequence(Vec<Self>),
+}
+
+impl Respond {
+    /// What it means for the request with this number, from 0: never a sequence. `chance` is from 0.0 to 1.0.
+    #[must_use]
+    pub(super) fn of(&self, number: u64, chance: f64) -> Self {
+        match self {
+            Self::Sequence(all) => {
+                let index = usize::try_from(number).unwrap_or(usize::MAX);
+                let one = all.get(index).or(all.last());
+                one.map_or(Self::Status(200), |one| one.of(number, chance))
+            }
+            Self::Flaky(rate) if chance < *rate => Self::Status(500),
+            Self::Flaky(_) => Self::Status(200),
+            other => other.clone(),
+        }
+    }
+
+    /// In a few words.
+    #[must_use]
+    pub(super) fn word(&self) -> String {
+        match self {
+            Self::Status(status) => status.to_string(),
+            Self::Timeout => "timeout".to_owned(),
+            Self::Reset => "reset".to_owned(),
+            Self::Slow(time) => format!("200 after {}ms", time.as_millis()),
+            Self::Flaky(rate) => format!("flaky:{rate}"),
+            Self::Sequence(_) => "sequence".to_owned(),
+        }
+    }
+}
+
+impl FromStr for Respond {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(list) = text.strip_prefix("sequence:") {
+            let all: Result<Vec<_>, _> = list.split(',').map(|one| one.trim().parse()).collect();
+            return Ok(Self::Sequence(all?));
+        }
+        let (word, rest) = text.split_once(':').unwrap_or((text, ""));
+        let wrong = || {
+            format!(
+                "`{text}` is no way to answer; it is a status, `timeout`, `reset`, `slow`, `slow:3s`, `flaky:0.3`, or \
+                 `sequence:500,500,200`"
+            )
+        };
+        match word {
+            "timeout" if rest.is_empty() => Ok(Self::Timeout),
+            "reset" if rest.is_empty() => Ok(Self::Reset),
+            "slow" if rest.is_empty() => Ok(Self::Slow(SLOW)),
+            "slow" => parse_duration(rest).map(Self::Slow).ok_or_else(wrong),
+            "flaky" => {
+                let rate: Option<f64> = rest.parse().ok();
+                let rate = rate.filter(|rate| (0.0..=1.0).contains(rate));
+                rate.map(Self::Flaky).ok_or_else(wrong)
+            }
+            _ => {
+                let status: Option<u16> = text.parse().ok();
+                let status = status.filter(|status| (200..=599).contains(status));
+                status.map(Self::Status).ok_or_else(wrong)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_is_read() {
+        let read = |text: &str| text.parse::<Respond>();
+        assert_eq!(read("503"), Ok(Respond::Status(503)));
+        assert_eq!(read("timeout"), Ok(Respond::Timeout));
+        assert_eq!(read("slow"), Ok(Respond::Slow(SLOW)));
+        assert_eq!(
+            read("slow:1500ms"),
+            Ok(Respond::Slow(Duration::from_millis(1500)))
+        );
+        assert_eq!(read("flaky:0.3"), Ok(Respond::Flaky(0.3)));
+        let sequence = read("sequence:500,reset,200").unwrap();
+        let words: Vec<_> = (0..4)
+            .map(|number| sequence.of(number, 0.5).word())
+            .collect();
+        assert_eq!(words, ["500", "reset", "200", "200"]);
+        for text in [
+            "",
+            "100",
+            "700",
+            "flaky:2",
+            "slow:x",
+            "sequence:",
+            "sequence:200,x",
+            "maybe",
+        ] {
+            assert!(
+                read(text).unwrap_err().contains("no way to answer"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn flaky_fails_below_its_rate() {
+        let flaky = Respond::Flaky(0.3);
+        assert_eq!(flaky.of(0, 0.29), Respond::Status(500));
+        assert_eq!(flaky.of(0, 0.3), Respond::Status(200));
+    }
+}

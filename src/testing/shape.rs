@@ -1,0 +1,183 @@
+//! A body for a sender without payloads of its own, or for a scheme of one's own: as little as the scheme reads.
+
+use bytes::Bytes;
+use http::Method;
+use serde_json::{Map, Value};
+use url::form_urlencoded;
+
+use crate::net::request_file::RequestFile;
+use crate::scheme::spec::{Family, Field, Part, Place, Rule, Spec, TimeUnit, TimestampSpec};
+use crate::testing::fill;
+
+/// Deepest index into a list that is filled up.
+const MAX_INDEX: usize = 16;
+
+/// The least that this scheme can make something of: id, type, time, and the values that it signs.
+pub(super) fn least(spec: &Spec, event_type: Option<&str>, unix_ms: i64) -> RequestFile {
+    let mut shape = Shape {
+        request: RequestFile::new(Method::POST, "/", Bytes::new()),
+        json: Value::Object(Map::new()),
+        form: Vec::new(),
+    };
+    shape.fill_signed(spec);
+    if let Some(field) = spec.event_id.first() {
+        shape.put(field, fill::uuid().into());
+    }
+    if let Some(field) = spec.event_type.first() {
+        shape.put(field, event_type.unwrap_or("test.event").into());
+    }
+    if let Some(time) = timestamp(spec) {
+        shape.put_place(&time.place, time_value(time.unit, unix_ms));
+    }
+    shape.finish(spec)
+}
+
+/// Writes a value at an RFC 6901 pointer; what is not there is made.
+pub(super) fn put(document: &mut Value, pointer: &[String], value: Value) -> bool {
+    let Some((first, rest)) = pointer.split_first() else {
+        *document = value;
+        return true;
+    };
+    let index = first
+        .parse::<usize>()
+        .ok()
+        .filter(|index| *index <= MAX_INDEX);
+    if index.is_some() && (document.is_null() || document.as_object().is_some_and(Map::is_empty)) {
+        *document = Value::Array(Vec::new());
+    }
+    if document.is_null() {
+        *document = Value::Object(Map::new());
+    }
+    match document {
+        Value::Object(fields) => {
+            let field = fields.entry(first.as_str()).or_insert(Value::Null);
+            put(field, rest, value)
+        }
+        Value::Array(items) => {
+            let Some(index) = index else { return false };
+            while items.len() <= index {
+                items.push(Value::Null);
+            }
+            items
+                .get_mut(index)
+                .is_some_and(|item| put(item, rest, value))
+        }
+        _ => false,
+    }
+}
+
+struct Shape {
+    request: RequestFile,
+    json: Value,
+    form: Vec<(String, String)>,
+}
+
+impl Shape {
+    /// What the signed text and the scheme's conditions need.
+    fn fill_signed(&mut self, spec: &Spec) {
+        for pointer in spec.pointers() {
+            put(&mut self.json, &pointer, "test".into());
+        }
+        let mut parts = Vec::new();
+        if let Some(template) = spec.template() {
+            template.visit(&mut |part| parts.push(part.clone()));
+        }
+        for part in parts {
+            match part {
+                Part::Header(name) | Part::LowerHeader(name) => {
+                    self.header(name.as_str(), "test");
+                }
+                Part::ListedHeaders(name) => self.header(name.as_str(), name.as_str()),
+                Part::Form(name) => self.form.push((name, "test".to_owned())),
+                Part::FormSorted => self.form.push(("test".to_owned(), "1".to_owned())),
+                Part::Query(name) => self.put(&Field::Query(name), "test".into()),
+                _ => {}
+            }
+        }
+        if let Family::Text(family) = &spec.family {
+            for one in &family.require {
+                if let Rule::Is(text) = &one.rule {
+                    self.put_place(&one.place, text.as_str().into());
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, field: &Field, value: Value) {
+        let text = match &value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        match field {
+            Field::Header(name) => self.header(name.as_str(), &text),
+            Field::Json(pointer) => {
+                put(&mut self.json, pointer, value);
+            }
+            Field::Form(name) => {
+                self.form.retain(|(found, _)| found != name);
+                self.form.push((name.clone(), text));
+            }
+            Field::Query(name) => {
+                let mut query = form_urlencoded::Serializer::new(String::new());
+                query.append_pair(name, &text);
+                let mark = if self.request.target.contains('?') {
+                    '&'
+                } else {
+                    '?'
+                };
+                self.request.target = format!("{}{mark}{}", self.request.target, query.finish());
+            }
+            Field::Claim(_) => {}
+        }
+    }
+
+    fn put_place(&mut self, place: &Place, value: Value) {
+        match place {
+            Place::Header(name) => self.put(&Field::Header(name.clone()), value),
+            Place::Query(name) => self.put(&Field::Query(name.clone()), value),
+            Place::Form(name) => self.put(&Field::Form(name.clone()), value),
+            Place::Json(pointer) => self.put(&Field::Json(pointer.clone()), value),
+        }
+    }
+
+    fn header(&mut self, name: &str, value: &str) {
+        self.request.set_header(name, value);
+    }
+
+    fn finish(mut self, spec: &Spec) -> RequestFile {
+        let content_type = match self.form.is_empty() {
+            true => "application/json",
+            false => "application/x-www-form-urlencoded",
+        };
+        self.request.set_header("content-type", content_type);
+        if !self.form.is_empty() {
+            let mut form = form_urlencoded::Serializer::new(String::new());
+            form.extend_pairs(&self.form);
+            self.request.body = form.finish().into();
+            return self.request;
+        }
+        if self.json.as_object().is_some_and(Map::is_empty) && spec.event_type.is_empty() {
+            put(&mut self.json, &["test".to_owned()], fill::uuid().into());
+        }
+        self.request.body = self.json.to_string().into();
+        self.request
+    }
+}
+
+/// The timestamp, where it stands in the body: in the head the scheme puts it.
+fn timestamp(spec: &Spec) -> Option<&TimestampSpec> {
+    let time = match &spec.family {
+        Family::Hmac(family) => family.timestamp.as_ref(),
+        Family::Text(family) => family.timestamp.as_ref(),
+        _ => None,
+    };
+    time.filter(|time| !time.place.is_in_head())
+}
+
+fn time_value(unit: TimeUnit, unix_ms: i64) -> Value {
+    match unit {
+        TimeUnit::Seconds => (unix_ms / 1000).into(),
+        TimeUnit::Millis | TimeUnit::SecondsOrMillis => unix_ms.into(),
+        TimeUnit::Rfc3339 | TimeUnit::HttpDate => fill::fill("{{iso}}", unix_ms).into(),
+    }
+}
