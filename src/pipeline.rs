@@ -21,7 +21,7 @@ use crate::config::model::Mode;
 use crate::deliver::Deliverer;
 use crate::forward::{ForwardError, Forwarded, Targets, forward, forward_unverified};
 use crate::gate::dedup::Claim;
-use crate::gate::event::{Event, Unverified};
+use crate::gate::event::{Event, EventParts, Unverified};
 use crate::gate::reject::Reject;
 use crate::gate::verdict::{Decision, Verdict};
 use crate::gate::{Admission, Gate};
@@ -39,6 +39,7 @@ use crate::net::problem;
 use crate::net::read_body::{BodyHead, discard_body};
 use crate::pipeline::stored::Keeping;
 use crate::record::counters::RouteCounters;
+use crate::record::rejected::Came;
 use crate::record::{Exchange, Recorder, otlp};
 
 const DUPLICATE: HeaderName = HeaderName::from_static("hookgate-duplicate");
@@ -209,8 +210,11 @@ impl Pipeline {
         };
         let request = Request::from_parts(parts, &mut body);
         match generation.gate.admit(request, now, &mut verdict).await {
-            Admission::Refused(reject) => {
+            Admission::Refused(reject, request) => {
                 drop(place);
+                if let Some(request) = request {
+                    self.keep_refused(&generation, &verdict, &request);
+                }
                 let answer = self.refuse(&generation, &verdict, &reject);
                 discard_body(body, rest).await;
                 answer
@@ -229,6 +233,7 @@ impl Pipeline {
     ) -> Answer {
         match admission {
             Admission::Event(event, claim) => {
+                self.keep_refused(&generation, &verdict, event.parts());
                 // Only what was verified may say to which trace it belongs.
                 let route = generation.routes.get(event.parts().route);
                 let continues = route.is_some_and(|route| route.continues_trace);
@@ -256,6 +261,7 @@ impl Pipeline {
                 }
             }
             Admission::Unverified(request) => {
+                self.keep_refused(&generation, &verdict, request.parts());
                 let exchange = Forwarding {
                     recorder: Arc::clone(&self.recorder),
                     keeping: None,
@@ -285,7 +291,30 @@ impl Pipeline {
                 note(&self.recorder, &generation, &verdict, &exchange);
                 marked(StatusCode::OK, FILTERED)
             }
-            Admission::Refused(reject) => self.refuse(&generation, &verdict, &reject),
+            Admission::Refused(reject, request) => {
+                if let Some(request) = request {
+                    self.keep_refused(&generation, &verdict, &request);
+                }
+                self.refuse(&generation, &verdict, &reject)
+            }
+        }
+    }
+
+    /// Keeps the request where its verdict is a refusal, or would have been but for monitor mode.
+    fn keep_refused(&self, generation: &Generation, verdict: &Verdict, request: &EventParts) {
+        if verdict.decision.reject().is_none() {
+            return;
+        }
+        let index = verdict.route_index.unwrap_or(usize::MAX);
+        if let Some(rules) = generation.gate.rules(index) {
+            let came = Came {
+                method: &request.method,
+                uri: &request.uri,
+                headers: &request.headers,
+                body: &request.body,
+                scheme: &rules.route().scheme,
+            };
+            self.recorder.rejected().keep(verdict, &came);
         }
     }
 

@@ -144,7 +144,7 @@ fn detail(event: &StoredEvent) -> EventDetail {
         source: event.source.to_string(),
         tls: event.is_tls,
         method: event.method.to_string(),
-        target: hide::target(&event.target),
+        target: crate::net::hide::target(&event.target),
         host: event.host.clone(),
         headers: hide::headers(&event.headers),
         body: Body {

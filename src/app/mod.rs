@@ -212,7 +212,7 @@ impl App {
         let sockets = local::bind(&config)?;
 
         let recorder = Recorder::new(Arc::clone(&logger), config.log.accepted);
-        recorder.set_kept(config.server.keep_verdicts);
+        recorder.set_kept(config.server.keep_verdicts, config.server.keep_rejected);
         let client = Client::new();
         if let Some(telemetry) = &config.telemetry {
             recorder.start_tracing(traces::settings(telemetry, &client)?);

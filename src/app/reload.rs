@@ -88,7 +88,8 @@ impl App {
             self.tell(Level::WARN, message, |_| {});
         }
         let shutdown_timeout = config.server.shutdown_timeout;
-        let kept = config.server.keep_verdicts;
+        let (keep_verdicts, keep_rejected) =
+            (config.server.keep_verdicts, config.server.keep_rejected);
         let (level, accepted) = (config.log.level, config.log.accepted);
         let tokens = admin_tokens(&config);
         let facts = Facts::of(&config);
@@ -124,7 +125,7 @@ impl App {
             let generation = generation.map_err(ReloadError::Build)?;
             let routes = generation.routes.len();
             // From here on nothing can fail.
-            self.recorder.set_kept(kept);
+            self.recorder.set_kept(keep_verdicts, keep_rejected);
             *state = next;
             drop(state);
             self.refresher.follow(plan);

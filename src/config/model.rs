@@ -77,6 +77,8 @@ pub struct Server {
     pub state_dir: Option<PathBuf>,
     /// How many verdicts are held in memory, of each kind; 0: none.
     pub keep_verdicts: usize,
+    /// How many refused requests are held in memory; 0: none.
+    pub keep_rejected: usize,
 }
 
 /// `proxy_protocol`.

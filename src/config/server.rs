@@ -53,12 +53,8 @@ pub(super) fn read(table: Option<Table<'_>>) -> ReadServer {
     server.state_dir = table.read(&STATE_DIR, absolute_path);
     let keep_verdicts = table.read(&KEEP_VERDICTS, |value| value::amount(value, MOST_VERDICTS));
     server.keep_verdicts = keep_verdicts.unwrap_or(server.keep_verdicts);
-    table.refuse("keep_rejected", |_| {
-        Fault::new(
-            "`keep_rejected` is not supported by this version",
-            "remove it",
-        )
-    });
+    let keep_rejected = table.read(&KEEP_REJECTED, |value| value::amount(value, MOST_REJECTED));
+    server.keep_rejected = keep_rejected.unwrap_or(server.keep_rejected);
     table.deny_unknown();
     ReadServer {
         server,
@@ -201,6 +197,7 @@ fn defaults() -> Server {
         refresh_ranges: None,
         state_dir: None,
         keep_verdicts: 1000,
+        keep_rejected: 100,
     }
 }
 
@@ -227,6 +224,7 @@ pub(super) static SECTION: Section = Section {
         &REFRESH_RANGES,
         &STATE_DIR,
         &KEEP_VERDICTS,
+        &KEEP_REJECTED,
     ],
     required: &[],
     one_of: &[],
@@ -391,4 +389,16 @@ static KEEP_VERDICTS: Key = Key {
     default: Some("1000"),
     example: "1000",
     doc: "How many of the last verdicts are held in memory for lists, live tails and searches by request id, and as many again about requests that no signature vouches for. 0: none.",
+};
+
+// Each refusal looks through all of them.
+const MOST_REJECTED: usize = 1000;
+
+// A handful for each of the troubles that a gate has at once; their bodies take 8 MiB at most.
+static KEEP_REJECTED: Key = Key {
+    name: "keep_rejected",
+    kind: Kind::Amount,
+    default: Some("100"),
+    example: "100",
+    doc: "How many refused requests are held in memory, to be looked into: head with tokens masked, the first 64 KiB of the body, and why. 0: none.",
 };

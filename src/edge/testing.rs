@@ -78,6 +78,7 @@ pub(super) fn server() -> Server {
         refresh_ranges: None,
         state_dir: None,
         keep_verdicts: 0,
+        keep_rejected: 0,
     }
 }
 

@@ -94,4 +94,10 @@ impl Unverified {
     pub fn into_parts(self) -> Box<EventParts> {
         self.parts
     }
+
+    /// A look at the parts.
+    #[must_use]
+    pub fn parts(&self) -> &EventParts {
+        &self.parts
+    }
 }

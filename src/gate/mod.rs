@@ -69,14 +69,16 @@ pub enum Admission {
     Duplicate(StatusCode),
     /// Genuine, but not one that the app gets.
     Filtered,
-    /// Refused.
-    Refused(Reject),
+    /// Refused; with the request as far as it was read, where it had a route.
+    Refused(Reject, Option<Box<EventParts>>),
 }
 
 /// Why the checks ended early, and the request where it was read in whole.
 struct Stop {
     reject: Reject,
     request: Option<Box<EventParts>>,
+    /// Monitor mode: it is forwarded all the same.
+    is_forwarded: bool,
 }
 
 impl From<Reject> for Stop {
@@ -84,6 +86,7 @@ impl From<Reject> for Stop {
         Self {
             reject,
             request: None,
+            is_forwarded: false,
         }
     }
 }
@@ -153,9 +156,11 @@ impl Gate {
     where
         B: Body<Data = Bytes>,
     {
-        match self.checks(None, request, now, verdict).await {
+        let (parts, body) = request.into_parts();
+        let mut held = Some(parts);
+        match self.checks(None, (&mut held, body), now, verdict).await {
             Ok(admission) => admission,
-            Err(stop) => stopped(stop, verdict),
+            Err(stop) => stopped(stop, held, verdict),
         }
     }
 
@@ -170,31 +175,37 @@ impl Gate {
     where
         B: Body<Data = Bytes>,
     {
-        match self.checks(Some(index), request, now, verdict).await {
+        let (parts, body) = request.into_parts();
+        let mut held = Some(parts);
+        match self
+            .checks(Some(index), (&mut held, body), now, verdict)
+            .await
+        {
             Ok(admission) => admission,
-            Err(stop) => stopped(stop, verdict),
+            Err(stop) => stopped(stop, held, verdict),
         }
     }
 
+    /// Takes the head where it read the body to it; else it stays, for whoever looks into refusals.
     async fn checks<B>(
         &self,
         index: Option<RouteIndex>,
-        request: Request<B>,
+        (held, body): (&mut Option<Parts>, B),
         now: Now,
         verdict: &mut Verdict,
     ) -> Result<Admission, Stop>
     where
         B: Body<Data = Bytes>,
     {
-        let (parts, body) = request.into_parts();
-        let rules = self.find_rules(index, &parts, verdict)?;
+        let parts = held.as_ref().ok_or(Reject::Internal)?;
+        let rules = self.find_rules(index, parts, verdict)?;
 
-        if let Some(asked) = rules.asked_in_head(&parts, &now) {
+        if let Some(asked) = rules.asked_in_head(parts, &now) {
             // Boxed, as all rare ways are, to keep the future of a request small.
-            return Box::pin(self.asked_in_head(asked, rules, (parts, body), verdict)).await;
+            return Box::pin(self.asked_in_head(asked, rules, (held, body), verdict)).await;
         }
         verdict.last_check = Check::Framing;
-        let declared = framing::check(&rules.route, &parts)?;
+        let declared = framing::check(&rules.route, parts)?;
 
         verdict.last_check = Check::SourceIp;
         let from_there = check_source_ip(rules, verdict);
@@ -210,13 +221,13 @@ impl Gate {
             Ok(()) => Check::Material,
             Err(_) => Check::SourceIp,
         };
-        let mut pending = from_there.and_then(|()| rules.keys.open(head(&parts), &now));
+        let mut pending = from_there.and_then(|()| rules.keys.open(head(parts), &now));
         let head_end = instant();
         verdict.head_time = head_end.saturating_duration_since(now.mono);
         if let Err(reject) = &pending {
             if rules.may_be_asked_in_body(reject) {
                 let reject = reject.clone();
-                let asked = self.asked_in_body(reject, rules, (parts, body), &now, verdict);
+                let asked = self.asked_in_body(reject, rules, (held, body), &now, verdict);
                 return Box::pin(asked).await;
             }
             if !rules.is_monitored() {
@@ -249,7 +260,7 @@ impl Gate {
             verdict.last_check = failed_in_head;
         }
         let signed = self.verify(pending, &body).await;
-        let request = read_request(parts, body, verdict);
+        let request = read_request(held, body, verdict)?;
         match signed {
             Ok(signed) => {
                 verdict.secret = Some(Arc::clone(&signed.label));
@@ -263,7 +274,8 @@ impl Gate {
             }
             Err(reject) => Err(Stop {
                 reject,
-                request: rules.is_monitored().then_some(request),
+                request: Some(request),
+                is_forwarded: rules.is_monitored(),
             }),
         }
     }
@@ -316,10 +328,16 @@ impl Gate {
 
 /// In monitor mode what was read goes on as `Unverified`; a request that could not be read, or that the gate refuses to
 /// protect itself, does not.
-fn stopped(stop: Stop, verdict: &mut Verdict) -> Admission {
-    let Some(request) = stop.request else {
-        verdict.decision = Decision::Refused(stop.reject.clone());
-        return Admission::Refused(stop.reject);
+fn stopped(stop: Stop, mut head: Option<Parts>, verdict: &mut Verdict) -> Admission {
+    let request = match stop.request {
+        Some(request) if stop.is_forwarded => request,
+        read => {
+            let head_only = || read_request(&mut head, Bytes::new(), verdict).ok();
+            let request = read.or_else(head_only);
+            let request = request.filter(|_| verdict.route.is_some());
+            verdict.decision = Decision::Refused(stop.reject.clone());
+            return Admission::Refused(stop.reject, request);
+        }
     };
     verdict.decision = Decision::Monitored(stop.reject);
     // Nobody vouches for what an unverified request says of itself.
@@ -377,7 +395,8 @@ async fn after_signature(
         }
         Err(reject) => Err(Stop {
             reject,
-            request: rules.is_monitored().then_some(request),
+            request: Some(request),
+            is_forwarded: rules.is_monitored(),
         }),
     }
 }
@@ -446,8 +465,13 @@ async fn claim(
 }
 
 /// What was read, with nothing yet that the gate vouches for.
-fn read_request(parts: Parts, body: Bytes, verdict: &Verdict) -> Box<EventParts> {
-    Box::new(EventParts {
+fn read_request(
+    head: &mut Option<Parts>,
+    body: Bytes,
+    verdict: &Verdict,
+) -> Result<Box<EventParts>, Reject> {
+    let parts = head.take().ok_or(Reject::Internal)?;
+    Ok(Box::new(EventParts {
         route: verdict.route_index.unwrap_or_default(),
         method: parts.method,
         uri: parts.uri,
@@ -457,7 +481,7 @@ fn read_request(parts: Parts, body: Bytes, verdict: &Verdict) -> Box<EventParts>
         event_id: None,
         event_type: None,
         digest: [0; 32],
-    })
+    }))
 }
 
 /// A request that passed every check, under the id and the type that were read from it.

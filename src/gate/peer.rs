@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Request;
+use http::request::Parts;
 use http_body::Body;
 use sha2::{Digest as _, Sha256};
 
@@ -30,24 +31,27 @@ impl Gate {
     where
         B: Body<Data = Bytes>,
     {
-        match self.user_checks(index, user, request, now, verdict).await {
+        let (parts, body) = request.into_parts();
+        let mut head = Some(parts);
+        let checked = self.user_checks((index, user), &mut head, body, now, verdict);
+        match checked.await {
             Ok(admission) => admission,
-            Err(stop) => stopped(stop, verdict),
+            Err(stop) => stopped(stop, head, verdict),
         }
     }
 
     async fn user_checks<B>(
         &self,
-        index: usize,
-        user: u32,
-        request: Request<B>,
+        (index, user): (usize, u32),
+        held: &mut Option<Parts>,
+        body: B,
         now: Now,
         verdict: &mut Verdict,
     ) -> Result<Admission, Stop>
     where
         B: Body<Data = Bytes>,
     {
-        let (parts, body) = request.into_parts();
+        let parts = held.as_ref().ok_or(Reject::Internal)?;
         let rules = self
             .rules
             .get(index)
@@ -57,7 +61,7 @@ impl Gate {
         verdict.provider = Some(Arc::clone(&rules.provider));
 
         verdict.last_check = Check::Framing;
-        let declared = framing::check(&rules.route, &parts)?;
+        let declared = framing::check(&rules.route, parts)?;
 
         verdict.last_check = Check::Signature;
         if !rules.admits_user(user) {
@@ -86,7 +90,7 @@ impl Gate {
             digest: Sha256::digest(&body).into(),
         };
         verdict.secret = Some(Arc::clone(&signed.label));
-        let request = read_request(parts, body, verdict);
+        let request = read_request(held, body, verdict)?;
         let admission = after_signature(rules, request, &signed, verdict).await;
         verdict.verify_time = instant().saturating_duration_since(body_end);
         admission

@@ -94,19 +94,20 @@ impl Gate {
         &self,
         asked: Asked,
         rules: &Rules,
-        (parts, body): (Parts, B),
+        (held, body): (&mut Option<Parts>, B),
         verdict: &mut Verdict,
     ) -> Result<Admission, Stop>
     where
         B: Body<Data = Bytes>,
     {
         verdict.last_check = Check::Challenge;
-        framing::check_head(&parts)?;
+        let parts = held.as_ref().ok_or(Reject::Internal)?;
+        framing::check_head(parts)?;
         check_source_ip(rules, verdict)?;
         self.check_source_rate(verdict)?;
         if asked.on_challenge == OnChallenge::Forward {
-            let body = self.small_body(&parts, body, MAX_BODY).await?;
-            return Ok(unverified(read_request(parts, body, verdict), verdict));
+            let body = self.small_body(parts, body, MAX_BODY).await?;
+            return Ok(unverified(read_request(held, body, verdict)?, verdict));
         }
         Ok(answered(asked.answer?, verdict))
     }
@@ -116,7 +117,7 @@ impl Gate {
         &self,
         reject: Reject,
         rules: &Rules,
-        (parts, body): (Parts, B),
+        (held, body): (&mut Option<Parts>, B),
         now: &Now,
         verdict: &mut Verdict,
     ) -> Result<Admission, Stop>
@@ -127,21 +128,23 @@ impl Gate {
             true => rules.route.max_body,
             false => MAX_BODY.min(rules.route.max_body),
         };
-        let body = self.small_body(&parts, body, max).await;
+        let parts = held.as_ref().ok_or(Reject::Internal)?;
+        let body = self.small_body(parts, body, max).await;
         let body = match body {
             Err(Reject::BodyTooLarge { .. }) if !rules.is_monitored() => return Err(reject.into()),
             body => body?,
         };
         verdict.body_bytes = body.len() as u64;
         let found = rules.url_check().and_then(|(kind, on_challenge)| {
-            let answer = bodied::answer(kind, &head(&parts), &body, &rules.means(now))?;
+            let answer = bodied::answer(kind, &head(parts), &body, &rules.means(now))?;
             Some((on_challenge, answer))
         });
-        let request = read_request(parts, body, verdict);
+        let request = read_request(held, body, verdict)?;
         match found {
             None => Err(Stop {
                 reject,
-                request: rules.is_monitored().then_some(request),
+                request: Some(request),
+                is_forwarded: rules.is_monitored(),
             }),
             Some((OnChallenge::Forward, _)) => Ok(unverified(request, verdict)),
             Some((on_challenge, answer)) => {

@@ -7,6 +7,7 @@ pub mod client;
 pub mod egress;
 pub mod fetch;
 pub mod headers;
+pub mod hide;
 pub mod outgoing;
 pub mod outlive;
 pub mod problem;

@@ -16,6 +16,7 @@ mod metrics;
 pub mod otlp;
 mod process;
 pub mod recent;
+pub mod rejected;
 mod request_line;
 mod security;
 pub mod store;
@@ -45,6 +46,7 @@ use crate::record::counters::RouteCounters;
 use crate::record::deliveries::DestinationCounters;
 use crate::record::log::Logger;
 use crate::record::recent::Recent;
+use crate::record::rejected::Rejected;
 use crate::record::security::{Kind, Telling, Withheld, Withholder};
 
 /// How often withheld lines are told of.
@@ -76,6 +78,7 @@ pub struct Recorder {
     destinations: Mutex<BTreeMap<deliveries::Key, Arc<DestinationCounters>>>,
     withholder: Withholder,
     recent: Recent,
+    rejected: Rejected,
     sources: Mutex<Vec<Metric>>,
     store: Mutex<Option<Arc<store::Watch>>>,
     door: door::DoorCounters,
@@ -135,6 +138,7 @@ impl Recorder {
             destinations: Mutex::default(),
             withholder: Withholder::new(now.mono),
             recent: Recent::new(0),
+            rejected: Rejected::default(),
             sources: Mutex::default(),
             store: Mutex::default(),
             door: door::DoorCounters::default(),
@@ -175,6 +179,12 @@ impl Recorder {
         &self.recent
     }
 
+    /// The last refused requests.
+    #[must_use]
+    pub fn rejected(&self) -> &Rejected {
+        &self.rejected
+    }
+
     /// A config was loaded and is in use.
     pub fn reload_applied(&self, routes: usize) {
         let now = Now::read();
@@ -207,9 +217,10 @@ impl Recorder {
         self.logs_accepted.store(logs_accepted, Ordering::Relaxed);
     }
 
-    /// Keeps so many verdicts in memory from now on.
-    pub fn set_kept(&self, verdicts: usize) {
+    /// Keeps so many verdicts and refused requests in memory from now on.
+    pub fn set_kept(&self, verdicts: usize, rejected: usize) {
         self.recent.set_capacity(verdicts);
+        self.rejected.set_capacity(rejected);
     }
 
     /// A panic, as the hook of the process is told of it.

@@ -275,7 +275,7 @@ impl Rows {
 }
 
 /// A copy of which a stranger cannot make more than some KiB.
-fn bounded_verdict(verdict: &Verdict) -> Verdict {
+pub(super) fn bounded_verdict(verdict: &Verdict) -> Verdict {
     let mut kept = verdict.clone();
     kept.shown = None;
     if let Decision::Refused(reject) | Decision::Monitored(reject) = &mut kept.decision {

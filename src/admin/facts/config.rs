@@ -8,12 +8,12 @@ use http::Uri;
 use serde_json::{Map, Value, json};
 
 use crate::admin::facts::mode;
-use crate::admin::hide;
 use crate::config::model::{
     Admin, AdminListen, Config, Dedup, Destination, Enforce, LogFormat, MissingId, Mode, Order,
     PathRule, Pauses, ProxyProtocol, Retry, Route, Server, Store, Tls, TlsVersion, Upstream,
 };
 use crate::model::rate::Rate;
+use crate::net::hide;
 
 pub(super) fn effective(config: &Config) -> Value {
     let routes = config.routes.iter();
