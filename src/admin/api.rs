@@ -25,8 +25,8 @@ use crate::admin::audit::Ended;
 use crate::admin::operations::{Asked, Operations};
 use crate::admin::problem::Problem;
 use crate::admin::{
-    AdminState, Visit, audit, deliveries, destinations, events, gate, providers, replays, status,
-    tail, verdicts,
+    AdminState, Visit, audit, deliveries, destinations, events, gate, providers, rejections,
+    replays, status, tail, verdicts,
 };
 
 /// Below this everything belongs to the API.
@@ -104,6 +104,7 @@ fn build(state: Arc<AdminState>) -> (Router, Operations) {
         .routes(routes!(providers::list))
         .routes(routes!(providers::show))
         .routes(routes!(deliveries::attempts))
+        .routes(routes!(rejections::explanation))
         .split_for_parts();
     let operations = Operations::of(&document);
     let document = Bytes::from(document.to_json().unwrap_or_default());

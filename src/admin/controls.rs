@@ -1,10 +1,13 @@
 //! What the admin API reaches of the rest of the gate. `app` fills it in, since these rooms do not know each other.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::explain::Explanation;
+use crate::model::ids::RequestId;
 use crate::store::Store;
 use crate::store::rows::DestinationId;
 
@@ -40,6 +43,12 @@ pub struct ReloadRefused {
     pub diagnostics: Option<serde_json::Value>,
 }
 
+/// Explains why a request was refused; none where nothing is known of it any more.
+pub type ExplainSource = Arc<dyn Fn(RequestId) -> Explaining + Send + Sync>;
+
+/// An explanation in the making.
+pub type Explaining = Pin<Box<dyn Future<Output = Option<Explanation>> + Send>>;
+
 /// How a destination does, as those see it who deliver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DestinationHealth {
@@ -70,6 +79,8 @@ pub struct Controls {
     pub gate: GateSource,
     /// Where to ask for a reload; none where nobody listens.
     pub reload: Option<mpsc::Sender<ReloadAsk>>,
+    /// Why requests were refused.
+    pub explain: ExplainSource,
 }
 
 impl Controls {
@@ -83,8 +94,15 @@ impl Controls {
             replays: Arc::new(Notify::new()),
             gate: Arc::new(GateNow::default),
             reload: None,
+            explain: unexplained(),
         }
     }
+}
+
+/// Of a gate that knows no request.
+#[must_use]
+pub fn unexplained() -> ExplainSource {
+    Arc::new(|_| Box::pin(async { None }))
 }
 
 impl fmt::Debug for Controls {

@@ -23,6 +23,7 @@ mod operations;
 mod patience;
 mod problem;
 mod providers;
+mod rejections;
 mod replaying;
 mod replays;
 mod status;

@@ -3,6 +3,7 @@
 //! `App::start` binds and serves; `run` adds what a process needs around it: signals, systemd, the watch over
 //! certificates. Nothing below this room reads a signal, the environment or the command line.
 
+mod explain;
 mod generation;
 pub mod hardening;
 mod keeping;
@@ -238,11 +239,13 @@ impl App {
         recorder.set_secret_ends(generation::secret_ends(&config));
         let generation = generation::build(config, &client, &recorder, &state, &destinations)?;
         let observer = Arc::clone(&recorder);
+        let generation = Arc::new(ArcSwap::from_pointee(generation));
         let mut controls = keeping
             .as_ref()
             .map_or_else(Controls::without_store, Keeping::controls);
         let (asks, reload_asks) = mpsc::channel(1);
         controls.reload = Some(asks);
+        controls.explain = explain::source(&generation, &recorder);
         let kept = keeping
             .as_ref()
             .map(|keeping| (keeping.inbox(), Arc::clone(&keeping.deliverer)));
@@ -253,7 +256,7 @@ impl App {
         admin.set_facts(facts);
         let mut app = Self {
             edge,
-            generation: Arc::new(ArcSwap::from_pointee(generation)),
+            generation,
             pipeline,
             keeping,
             admin,

@@ -76,6 +76,7 @@ pub struct Row {
 
 /// A cause that was found for one request.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = RequestCause)]
 pub struct Finding {
     /// The word for the cause.
     pub slug: String,

@@ -86,6 +86,7 @@ pub struct Recorded {
 
 /// Why a request is refused.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = RequestExplanation)]
 pub struct Explanation {
     /// The route.
     pub route: Option<String>,
@@ -126,6 +127,24 @@ struct Case<'c> {
     seen: &'c Seen,
     /// The request as the route would verify it, whichever of its secrets counted.
     base: Trial<'c>,
+}
+
+impl Seen {
+    /// A request of which only the verdict is left.
+    fn unknown(verdict: &Verdict) -> Self {
+        Self {
+            method: Method::POST,
+            uri: Uri::from_static("/"),
+            version: Version::HTTP_11,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            is_cut: true,
+            received_ms: Some(verdict.request_id.unix_ms()),
+            source: Some(verdict.source.ip),
+            recorded: None,
+            others: Vec::new(),
+        }
+    }
 }
 
 impl Explainer {
@@ -184,6 +203,31 @@ impl Explainer {
         explanation
     }
 
+    /// Says what the verdict about a request tells, where the request itself was not kept: nothing can be tried.
+    #[must_use]
+    pub fn explain_verdict(&self, verdict: &Verdict) -> Explanation {
+        let seen = Seen::unknown(verdict);
+        let rules = verdict.route.as_ref();
+        let rules = rules.and_then(|name| self.gate.rules(self.gate.index_of(name)?));
+        let mut explanation = match (place::kept_back(&verdict.decision), rules) {
+            (None, _) => passed(verdict.last_check),
+            (Some(reject), Some(rules)) => {
+                let said = said::of_route(&reject, rules, &seen);
+                let cause = place::evident(&reject, &seen);
+                explained(verdict.last_check, &reject, said, cause)
+            }
+            (Some(reject), None) => {
+                let said = said::of_no_route(self, &reject);
+                explained(verdict.last_check, &reject, said, None)
+            }
+        };
+        explanation.route = verdict.route.as_ref().map(ToString::to_string);
+        explanation.provider = verdict.provider.as_ref().map(ToString::to_string);
+        let note = "the request itself was not kept, so that nothing could be tried";
+        explanation.notes.push(note.to_owned());
+        explanation
+    }
+
     /// Fills in what is not known about a request, and says so.
     fn settle(&self, rules: &Rules, seen: &mut Seen, notes: &mut Vec<String>) {
         if seen.source.is_none() && rules.route().allow_ips.is_some() {
@@ -227,7 +271,7 @@ impl Explainer {
 
     fn no_route(&self, seen: &Seen) -> Explanation {
         let reject = Reject::no_route(place::host(seen), seen.uri.path());
-        let said = said::of_no_route(self, seen);
+        let said = said::of_no_route(self, &reject);
         let cause = place::no_route(self, seen);
         explained(Check::Route, &reject, said, cause)
     }

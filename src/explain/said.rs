@@ -3,7 +3,7 @@
 use http::header;
 
 use crate::config::model::{PathRule, Route};
-use crate::explain::{Explainer, Seen, head, place, time};
+use crate::explain::{Explainer, Seen, head, time};
 use crate::gate::reject::Reject;
 use crate::gate::rules::Rules;
 use crate::scheme::spec::{Algorithm, Encoding, Family, Place, SignMethod, Spec, TokenPlace};
@@ -25,16 +25,17 @@ fn said(expected: impl Into<String>, found: impl Into<String>) -> Said {
 const MAX_ROUTES: usize = 8;
 
 /// A request that no route is for.
-pub(super) fn of_no_route(explainer: &Explainer, seen: &Seen) -> Said {
+pub(super) fn of_no_route(explainer: &Explainer, reject: &Reject) -> Said {
     let mut paths: Vec<String> = explainer.routes().take(MAX_ROUTES).map(address).collect();
     if explainer.routes().count() > MAX_ROUTES {
         paths.push("...".to_owned());
     }
-    let found = format!("`{}{}`", place::host(seen), seen.uri.path());
-    said(
-        format!("host and path of a route: {}", paths.join(", ")),
-        found,
-    )
+    let found = match reject {
+        Reject::NoRoute { host, path } => format!("`{host}{path}`"),
+        other => other.explanation().means.to_owned(),
+    };
+    let expected = format!("host and path of a route: {}", paths.join(", "));
+    said(expected, found)
 }
 
 fn address(route: &Route) -> String {
@@ -106,7 +107,10 @@ pub(super) fn of_route(reject: &Reject, rules: &Rules, seen: &Seen) -> Said {
         }
         Reject::BadSignature => said(
             format!("{} with {}", signature(&route.scheme), secrets(route)),
-            format!("another one, over a body of {} bytes", seen.body.len()),
+            match seen.is_cut {
+                true => "another one".to_owned(),
+                false => format!("another one, over a body of {} bytes", seen.body.len()),
+            },
         ),
         Reject::NoCurrentSecret => said(
             "a secret of the route that counts at that time",

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, Provider, Sender};
 
 const RIGHT: &str = "q7Rk2vZx9Lm4Tb8Ws3Yc6Nd1Hf5Jg0Pa";
@@ -182,4 +183,57 @@ fn what_cannot_be_explained_ends_with_2_and_says_why() {
             "{arguments:?}: {words} is not in\n{err}"
         );
     }
+}
+
+/// Two tokens, and a route that remembers what it refused.
+fn running() -> String {
+    format!(
+        "[admin]\nlisten = \"127.0.0.1:0\"\n\
+         [[admin.tokens]]\nname = \"ann\"\nrole = \"operator\"\ntoken = \"{OPERATOR}\"\n\
+         [[admin.tokens]]\nname = \"board\"\nrole = \"viewer\"\ntoken = \"{VIEWER}\"\n\
+         [routes.stripe]\npath = \"/stripe\"\nprovider = \"stripe\"\nsecret = \"{RIGHT}\"\n\
+         upstream = \"http://127.0.0.1:1/\"\n"
+    )
+}
+
+const OPERATOR: &str = "zQ4v9Jm2Lr7Xw1Bt";
+const VIEWER: &str = "kP8s3Hn6Yd0Gf5Vc";
+
+/// Asks a running gate why it refused a request.
+async fn ask(gate: &Gate, id: &str, token: &str) -> (i32, String, String) {
+    let address = format!("http://{}", gate.admin_address());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hookgate"));
+    command
+        .args(["explain", "--admin", &address, id])
+        .env("HOOKGATE_ADMIN_TOKEN", token)
+        .env("NO_COLOR", "1");
+    let output = tokio::task::spawn_blocking(move || command.output());
+    let output = output.await.unwrap().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[tokio::test]
+async fn a_running_gate_explains_what_it_refused() {
+    let gate = Gate::start(&running()).await;
+    let mut hook = Sender::new(Provider::Stripe)
+        .with_secret(RIGHT)
+        .event("/stripe");
+    hook.body.push(b'\n');
+    let reply = gate.send(&hook).await;
+    assert_eq!(reply.status, 401);
+    let id = reply.header("hookgate-request-id").unwrap().to_owned();
+    let (code, out, err) = ask(&gate, &id, OPERATOR).await;
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("refused: bad-signature"), "{out}");
+    assert!(!out.contains(&RIGHT[4..12]), "{out}");
+
+    let (code, _, err) = ask(&gate, &id, VIEWER).await;
+    assert!(code == 2 && err.contains("viewer"), "{err}");
+    let (code, _, err) = ask(&gate, "0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12", OPERATOR).await;
+    assert!(code == 2 && err.contains("nothing is known"), "{err}");
 }
