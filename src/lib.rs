@@ -33,6 +33,7 @@ pub mod pipeline;
 pub mod explain;
 
 pub mod admin;
+pub mod console;
 
 pub mod app;
 

@@ -144,6 +144,12 @@ impl Api {
         }
     }
 
+    /// Who asks with these headers, if they may.
+    #[must_use]
+    pub fn find_who(&self, headers: &HeaderMap, visit: &Visit) -> Option<Who> {
+        self.state.identify(bearer(headers), visit.origin).ok()
+    }
+
     /// Answers a request, or says why it may not be asked.
     pub async fn answer(&self, request: Request<Body>, visit: Visit) -> Response {
         let who = match self.state.identify(bearer(request.headers()), visit.origin) {

@@ -78,7 +78,7 @@ impl Door {
         let socket = folder.path().join("admin.sock");
         let listener = AdminListener::bind(&AdminListen::Unix(socket.clone())).unwrap();
         let stop = CancellationToken::new();
-        tokio::spawn(serve(listener, Arc::clone(&state), stop.clone()));
+        tokio::spawn(serve(listener, Arc::clone(&state), None, stop.clone()));
         Self {
             _folder: folder,
             socket,
@@ -582,7 +582,7 @@ async fn tcp(token: Option<&str>) -> SocketAddr {
     let listen = AdminListen::Tcp("127.0.0.1:0".parse().unwrap());
     let listener = AdminListener::bind(&listen).unwrap();
     let address = listener.address().unwrap();
-    tokio::spawn(serve(listener, state, CancellationToken::new()));
+    tokio::spawn(serve(listener, state, None, CancellationToken::new()));
     address
 }
 
@@ -723,6 +723,7 @@ async fn the_document_names_every_resource() {
         "get /events/{uid}/body",
         "get /providers",
         "get /providers/{id}",
+        "get /rejections/{request_id}/explanation",
         "get /replays",
         "get /replays/{id}",
         "get /routes",

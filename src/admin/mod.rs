@@ -41,6 +41,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -56,6 +57,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tower_service::Service;
 
 use crate::admin::access::{Access, Origin, Refused, Who};
 pub use crate::admin::api::{Api, is_foreign};
@@ -88,6 +90,9 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// After a failed `accept`.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Below this the console answers, and for `/`.
+pub const CONSOLE: &str = "/console";
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -124,6 +129,13 @@ pub struct Visit {
     origin: Origin,
     /// What the audit log shall say beside what the request itself says.
     remark: Arc<OnceLock<String>>,
+}
+
+/// Who answers below `/api/` and below [`CONSOLE`].
+#[derive(Clone)]
+struct Routers {
+    api: Api,
+    console: Option<Router>,
 }
 
 impl Visit {
@@ -226,10 +238,19 @@ impl AdminState {
 }
 
 /// Answers until `stop` is cancelled; to be stopped after the gate has drained, so that `/readyz` tells of the drain.
-pub async fn serve(listener: AdminListener, state: Arc<AdminState>, stop: CancellationToken) {
+/// `console` answers what lies below [`CONSOLE`], and decides itself who may ask.
+pub async fn serve(
+    listener: AdminListener,
+    state: Arc<AdminState>,
+    console: Option<Router>,
+    stop: CancellationToken,
+) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
-    let api = Api::new(Arc::clone(&state));
+    let routers = Routers {
+        api: Api::new(Arc::clone(&state)),
+        console,
+    };
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -249,11 +270,11 @@ pub async fn serve(listener: AdminListener, state: Arc<AdminState>, stop: Cancel
                 remark: Arc::default(),
             };
             let patience = Arc::clone(&visit.patience);
-            let (state, api) = (Arc::clone(&state), api.clone());
+            let (state, routers) = (Arc::clone(&state), routers.clone());
             connections.spawn(async move {
                 let _slot = slot;
                 tokio::select! {
-                    () = converse(stream, state, api, visit) => {}
+                    () = converse(stream, state, routers, visit) => {}
                     () = patience.is_over() => {}
                 }
             });
@@ -268,12 +289,12 @@ pub async fn serve(listener: AdminListener, state: Arc<AdminState>, stop: Cancel
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     state: Arc<AdminState>,
-    api: Api,
+    routers: Routers,
     visit: Visit,
 ) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let (state, api, visit) = (Arc::clone(&state), api.clone(), visit.clone());
-        async move { Ok::<_, Infallible>(answer(request, state, api, visit).await) }
+        let (state, routers, visit) = (Arc::clone(&state), routers.clone(), visit.clone());
+        async move { Ok::<_, Infallible>(answer(request, state, routers, visit).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -288,15 +309,18 @@ async fn converse(
 async fn answer(
     request: Request<Incoming>,
     state: Arc<AdminState>,
-    api: Api,
+    routers: Routers,
     visit: Visit,
 ) -> Answer {
     let is_ours = is_host_allowed(request.headers());
     let (path, recorder) = (request.uri().path().to_owned(), Arc::clone(&state.recorder));
-    let mut answer = if is_ours && request.uri().path().starts_with(api::PREFIX) {
-        stream(api.answer(request.map(Body::new), visit).await)
-    } else {
-        route(&request, is_ours, state, visit.origin).await
+    let console = routers.console.filter(|_| is_console(&path));
+    let mut answer = match console {
+        Some(console) if is_ours => ask_console(console, request, visit).await,
+        _ if is_ours && path.starts_with(api::PREFIX) => {
+            stream(routers.api.answer(request.map(Body::new), visit).await)
+        }
+        _ => route(&request, is_ours, state, visit.origin).await,
     };
     recorder.admin_answer(&path, answer.status());
     let headers = answer.headers_mut();
@@ -305,9 +329,25 @@ async fn answer(
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     for (name, value) in fixed {
-        headers.insert(name, HeaderValue::from_static(value));
+        // The console says what may be kept.
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
     }
     answer
+}
+
+fn is_console(path: &str) -> bool {
+    let rest = path.strip_prefix(CONSOLE);
+    path == "/" || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+async fn ask_console(mut console: Router, mut request: Request<Incoming>, visit: Visit) -> Answer {
+    request.extensions_mut().insert(visit);
+    match console.call(request.map(Body::new)).await {
+        Ok(response) => stream(response),
+        Err(never) => match never {},
+    }
 }
 
 async fn route(

@@ -33,7 +33,7 @@ fn open(listen: &AdminListen, token: Option<&str>) -> Door {
     let stop = CancellationToken::new();
     Door {
         address: listener.address(),
-        serving: tokio::spawn(serve(listener, Arc::clone(&state), stop.clone())),
+        serving: tokio::spawn(serve(listener, Arc::clone(&state), None, stop.clone())),
         state,
         stop,
     }

@@ -32,13 +32,14 @@ use tracing::Level;
 
 use crate::admin::controls::{GateNow, GateSource, ReloadAsk};
 use crate::admin::facts::Facts;
-use crate::admin::{self, AdminError, AdminListener, AdminState, Controls};
+use crate::admin::{self, AdminError, AdminListener, AdminState, Api, Controls};
 use crate::app::generation::Destinations;
 use crate::app::keeping::Keeping;
 use crate::app::ranges::Refresher;
 use crate::app::state::{Shared, State};
 use crate::config::Loaded;
 use crate::config::model::{AdminListen, AdminToken, Config, Telemetry};
+use crate::console;
 use crate::deliver::PlanError;
 use crate::document::report::Report;
 use crate::edge::settings::Settings;
@@ -371,7 +372,8 @@ impl App {
             line.text("address", &listener.place());
         });
         let (state, stop) = (Arc::clone(&self.admin), self.admin_stop.clone());
-        tokio::spawn(admin::serve(listener, state, stop));
+        let console = console::router(Api::new(Arc::clone(&state)));
+        tokio::spawn(admin::serve(listener, state, Some(console), stop));
         let (recorder, stop) = (Arc::clone(&self.recorder), self.admin_stop.clone());
         tokio::spawn(async move { stop.run_until_cancelled(recorder.tend()).await });
     }

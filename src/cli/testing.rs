@@ -87,6 +87,6 @@ pub(super) fn open(
     let socket = folder.join("admin.sock");
     let listener = AdminListener::bind(&AdminListen::Unix(socket.clone())).unwrap();
     let stop = CancellationToken::new();
-    tokio::spawn(serve(listener, state, stop.clone()));
+    tokio::spawn(serve(listener, state, None, stop.clone()));
     (socket, stop)
 }

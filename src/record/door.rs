@@ -11,10 +11,17 @@ use crate::record::Recorder;
 use crate::record::metrics::counter;
 
 /// What can be asked for: the first part of a path, below `/api/v1/` where it begins so. All else is `other`.
-const RESOURCES: [&str; 18] = [
+const RESOURCES: [&str; 25] = [
     "metrics",
     "healthz",
     "readyz",
+    "console",
+    "verdicts",
+    "rejections",
+    "attempts",
+    "certificates",
+    "providers",
+    "reload",
     "events",
     "deliveries",
     "destinations",
@@ -101,6 +108,7 @@ mod tests {
         check("/metrics", "metrics");
         check("/api/v1/events", "events");
         check("/api/v1/events/0198/body", "events");
+        check("/console/events", "console");
         check("/api/v1/stolen", "other");
         check("/", "other");
         check("", "other");

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room may use those of lower rank only.
-const RANKS: [(&str, f64); 22] = [
+const RANKS: [(&str, f64); 23] = [
     ("model", 0.0),
     ("net", 1.0),
     ("document", 1.5),
@@ -24,6 +24,7 @@ const RANKS: [(&str, f64); 22] = [
     ("pipeline", 7.0),
     ("explain", 7.5),
     ("admin", 8.0),
+    ("console", 8.5),
     ("app", 9.0),
     ("testing", 9.5),
     ("cli", 10.0),

@@ -183,7 +183,7 @@ impl Inbox {
         let socket = folder.path().join("admin.sock");
         let listener = AdminListener::bind(&AdminListen::Unix(socket.clone())).unwrap();
         let stop = CancellationToken::new();
-        tokio::spawn(admin::serve(listener, state, stop.clone()));
+        tokio::spawn(admin::serve(listener, state, None, stop.clone()));
         tokio::spawn(admin::run_replays(controls, stop.clone()));
         Self {
             address: format!("unix:{}", socket.display()),

@@ -16,6 +16,7 @@ mod admin;
 mod challenge;
 mod cli;
 mod config;
+mod console;
 mod crash;
 mod deadlines;
 mod dedup;

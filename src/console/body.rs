@@ -1,0 +1,264 @@
+//! The body of an event for the eye: JSON put in lines and coloured, as it came, or byte by byte. Nothing of it is ever
+//! read by a browser as anything but text.
+
+use serde::de::IgnoredAny;
+
+/// More is not shown: the whole body can be downloaded.
+const MAX_TEXT: usize = 64 * 1024;
+const MAX_HEX: usize = 4 * 1024;
+
+/// Bytes in a line.
+const LINE: usize = 16;
+
+/// How a body is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum View {
+    Pretty,
+    Raw,
+    Hex,
+}
+
+/// A run of characters of one kind.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Piece {
+    /// The class that gives it its colour; empty: none.
+    pub(super) class: &'static str,
+    pub(super) text: String,
+}
+
+/// A body, shown.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) view: View,
+    pub(super) pieces: Vec<Piece>,
+    /// Whether there is more than is shown.
+    pub(super) is_cut: bool,
+}
+
+impl View {
+    /// As a page was asked for, else what suits the body.
+    pub(super) fn parse(word: &str) -> Self {
+        match word {
+            "raw" => Self::Raw,
+            "hex" => Self::Hex,
+            _ => Self::Pretty,
+        }
+    }
+
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Pretty => "pretty",
+            Self::Raw => "raw",
+            Self::Hex => "hex",
+        }
+    }
+}
+
+/// A body in a view; where that does not suit it, in the next one that does.
+pub(super) fn show(body: &[u8], view: View) -> Shown {
+    let max = if view == View::Hex { MAX_HEX } else { MAX_TEXT };
+    let is_cut = body.len() > max;
+    let start = body.get(..max).unwrap_or(body);
+    let text = match std::str::from_utf8(start) {
+        Ok(text) => Some(text),
+        // A character that is cut through at the end.
+        Err(err) if is_cut && err.error_len().is_none() => {
+            let whole = start.get(..err.valid_up_to()).unwrap_or_default();
+            std::str::from_utf8(whole).ok()
+        }
+        Err(_) => None,
+    };
+    let (view, pieces) = match (view, text) {
+        (View::Pretty, Some(text)) if is_json(body) => (View::Pretty, pretty(text)),
+        (View::Pretty | View::Raw, Some(text)) => (View::Raw, vec![plain(text)]),
+        _ => {
+            let start = body.get(..MAX_HEX).unwrap_or(body);
+            (View::Hex, vec![plain(&hex(start))])
+        }
+    };
+    let is_cut = is_cut || (view == View::Hex && body.len() > MAX_HEX);
+    Shown {
+        view,
+        pieces,
+        is_cut,
+    }
+}
+
+fn plain(text: &str) -> Piece {
+    Piece {
+        class: "",
+        text: text.to_owned(),
+    }
+}
+
+fn is_json(body: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(body).is_ok()
+}
+
+/// JSON with its lines indented. Every token stays as it was written: no number is rounded, no key moved.
+fn pretty(text: &str) -> Vec<Piece> {
+    let mut writer = Writer::default();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            '"' => string_end(rest),
+            '{' | '}' | '[' | ']' | ',' | ':' => 1,
+            _ if first.is_whitespace() => first.len_utf8(),
+            _ => rest
+                .find(|c: char| "{}[],:\"".contains(c) || c.is_whitespace())
+                .unwrap_or(rest.len()),
+        };
+        let (token, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
+        rest = after;
+        writer.token(first, token, after);
+    }
+    writer.pieces
+}
+
+/// Where a string that begins here ends.
+fn string_end(text: &str) -> usize {
+    let mut is_escaped = false;
+    for (index, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            b'"' if !is_escaped => return index + 1,
+            b'\\' => is_escaped = !is_escaped,
+            _ => is_escaped = false,
+        }
+    }
+    text.len()
+}
+
+#[derive(Default)]
+struct Writer {
+    pieces: Vec<Piece>,
+    depth: usize,
+    /// Whether the last token opened something, which may turn out to be empty.
+    is_open: bool,
+}
+
+impl Writer {
+    fn token(&mut self, first: char, token: &str, after: &str) {
+        if first.is_whitespace() {
+            return;
+        }
+        let closes = matches!(first, '}' | ']');
+        if closes {
+            self.depth = self.depth.saturating_sub(1);
+        }
+        if self.is_open != closes && (self.is_open || closes) {
+            self.line();
+        }
+        self.is_open = matches!(first, '{' | '[');
+        match first {
+            '{' | '[' => {
+                self.depth += 1;
+                self.put("", token);
+            }
+            ',' => {
+                self.put("", ",");
+                self.line();
+            }
+            ':' => self.put("", ": "),
+            '"' if after.trim_start().starts_with(':') => self.put("key", token),
+            '"' => self.put("string", token),
+            't' | 'f' | 'n' => self.put("word", token),
+            '-' | '0'..='9' => self.put("number", token),
+            _ => self.put("", token),
+        }
+    }
+
+    fn line(&mut self) {
+        // Deep nesting is not moved out of sight.
+        let indent = "  ".repeat(self.depth.min(20));
+        self.put("", &format!("\n{indent}"));
+    }
+
+    fn put(&mut self, class: &'static str, text: &str) {
+        match self.pieces.last_mut() {
+            Some(last) if last.class == class => last.text.push_str(text),
+            _ => self.pieces.push(Piece {
+                class,
+                text: text.to_owned(),
+            }),
+        }
+    }
+}
+
+/// Offset, bytes, and what of them can be printed.
+fn hex(body: &[u8]) -> String {
+    let mut text = String::new();
+    for (index, line) in body.chunks(LINE).enumerate() {
+        text.push_str(&format!("{:08x}  ", index * LINE));
+        for position in 0..LINE {
+            match line.get(position) {
+                Some(byte) => text.push_str(&format!("{byte:02x} ")),
+                None => text.push_str("   "),
+            }
+            if position == LINE / 2 - 1 {
+                text.push(' ');
+            }
+        }
+        text.push(' ');
+        let printed = line.iter().map(|byte| match byte {
+            0x20..=0x7e => char::from(*byte),
+            _ => '.',
+        });
+        text.extend(printed);
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(body: &[u8], view: View) -> (View, String) {
+        let shown = show(body, view);
+        let texts = shown.pieces.iter().map(|piece| piece.text.as_str());
+        (shown.view, texts.collect())
+    }
+
+    #[test]
+    fn json_keeps_its_tokens() {
+        let body =
+            br#"{"a":1.0000000000000000001,"b":[],"c":[true,{"d":"x\"}{","e":{}}],"a":null}"#;
+        let expected = r#"{
+  "a": 1.0000000000000000001,
+  "b": [],
+  "c": [
+    true,
+    {
+      "d": "x\"}{",
+      "e": {}
+    }
+  ],
+  "a": null
+}"#;
+        assert_eq!(
+            text(body, View::Pretty),
+            (View::Pretty, expected.to_owned())
+        );
+        let pieces = show(br#"{"k":"v"}"#, View::Pretty).pieces;
+        let classes: Vec<_> = pieces.iter().map(|piece| piece.class).collect();
+        assert_eq!(classes, ["", "key", "", "string", ""]);
+    }
+
+    #[test]
+    fn each_body_has_a_view() {
+        let raw = |text: &str| (View::Raw, text.to_owned());
+        assert_eq!(text(b"a=1&b=<b>", View::Pretty), raw("a=1&b=<b>"));
+        assert_eq!(text(b"{\"a\":1}", View::Raw), raw("{\"a\":1}"));
+        assert_eq!(text(b"", View::Pretty), raw(""));
+        let line = "00000000  ff 00 41                                          ..A\n";
+        assert_eq!(
+            text(b"\xff\x00A", View::Pretty),
+            (View::Hex, line.to_owned())
+        );
+        let long = "ä".repeat(MAX_TEXT);
+        let shown = show(long.as_bytes(), View::Raw);
+        assert!(shown.is_cut && shown.view == View::Raw);
+        let shown = show(&vec![0xff; MAX_TEXT], View::Raw);
+        assert!(shown.is_cut && shown.view == View::Hex);
+    }
+}

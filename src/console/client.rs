@@ -1,0 +1,145 @@
+//! Asks the admin API in the name of a visitor, within the process: the same handlers with the same checks that a program
+//! meets over the socket.
+
+use axum::body::{Body, to_bytes};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::admin::wire::ProblemDocument;
+use crate::admin::{Api, Visit};
+use crate::console::layout::{self, ErrorPage, Layout};
+
+/// What says where a request of a browser comes from; the API judges it.
+const ORIGIN_HEADERS: [&str; 3] = ["host", "origin", "sec-fetch-site"];
+
+/// Asks for one visitor.
+#[derive(Clone)]
+pub(super) struct Client {
+    api: Api,
+    visit: Visit,
+    headers: HeaderMap,
+}
+
+/// What the API, or the console itself, does not do, and why.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) status: StatusCode,
+    pub(super) detail: String,
+}
+
+impl Refused {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self { status, detail }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let title = crate::net::problem::title(self.status);
+        let page = ErrorPage {
+            layout: Layout::bare(title),
+            status: self.status.as_u16(),
+            detail: self.detail,
+        };
+        (self.status, layout::page(&page)).into_response()
+    }
+}
+
+impl Client {
+    /// For whoever sent `headers`; `bearer` is what they logged in with.
+    pub(super) fn new(
+        api: Api,
+        visit: Visit,
+        headers: &HeaderMap,
+        bearer: Option<HeaderValue>,
+    ) -> Self {
+        let mut passed = HeaderMap::new();
+        for name in ORIGIN_HEADERS {
+            if let Some(value) = headers.get(name) {
+                passed.insert(name, value.clone());
+            }
+        }
+        if let Some(bearer) = bearer {
+            passed.insert(header::AUTHORIZATION, bearer);
+        }
+        Self {
+            api,
+            visit,
+            headers: passed,
+        }
+    }
+
+    /// Whether the visitor may change something.
+    pub(super) fn is_operator(&self) -> bool {
+        let who = self.api.find_who(&self.headers, &self.visit);
+        who.is_some_and(|who| who.is_operator())
+    }
+
+    /// Reads a resource; `path` begins below `/api/v1`.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Refused> {
+        read(self.stream(path).await?).await
+    }
+
+    /// The answer as it comes.
+    pub(super) async fn stream(&self, path: &str) -> Result<Response, Refused> {
+        self.ask(Method::GET, path, Body::empty()).await
+    }
+
+    /// Asks for a change that needs no words.
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, Refused> {
+        read(self.ask(Method::POST, path, Body::empty()).await?).await
+    }
+
+    /// Asks for a change.
+    pub(super) async fn post_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        document: &impl Serialize,
+    ) -> Result<T, Refused> {
+        let document = serde_json::to_vec(document).map_err(|_| broken())?;
+        read(self.ask(Method::POST, path, Body::from(document)).await?).await
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Body) -> Result<Response, Refused> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v1{path}"))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body);
+        let mut request = request
+            .map_err(|_| Refused::new(StatusCode::BAD_REQUEST, "The address cannot be read."))?;
+        request.headers_mut().extend(self.headers.clone());
+        let answer = self.api.answer(request, self.visit.clone()).await;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status();
+        let problem = whole(answer).await?;
+        let problem = serde_json::from_slice::<ProblemDocument>(&problem);
+        let detail = problem.ok().and_then(|problem| problem.detail);
+        Err(Refused::new(status, detail.unwrap_or_default()))
+    }
+}
+
+/// The whole body of an answer.
+pub(super) async fn whole(answer: Response) -> Result<Bytes, Refused> {
+    to_bytes(answer.into_body(), usize::MAX)
+        .await
+        .map_err(|_| broken())
+}
+
+async fn read<T: DeserializeOwned>(answer: Response) -> Result<T, Refused> {
+    let document = whole(answer).await?;
+    serde_json::from_slice(&document).map_err(|_| broken())
+}
+
+fn broken() -> Refused {
+    Refused::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "The gate broke off while it made this page: its log says more.",
+    )
+}

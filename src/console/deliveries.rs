@@ -1,0 +1,84 @@
+//! Deliveries, newest first; dead letters above all.
+
+use askama::Template;
+use axum::response::Response;
+use http::Uri;
+
+use crate::admin::wire::{Deliveries, Delivery, Destinations};
+use crate::console::client::Refused;
+use crate::console::events::{Choice, Filter};
+use crate::console::layout::{self, Layout};
+use crate::console::query::Query;
+use crate::console::show;
+use crate::console::visitor::Visitor;
+
+const FILTERS: [&str; 9] = [
+    "state",
+    "route",
+    "destination",
+    "provider",
+    "type",
+    "event",
+    "id",
+    "since",
+    "before",
+];
+
+#[derive(Template)]
+#[template(path = "deliveries.html", config = "src/console/askama.toml")]
+struct DeliveriesPage {
+    layout: Layout,
+    notice: &'static str,
+    filter: Filter,
+    destinations: Vec<Choice>,
+    is_dead: bool,
+    deliveries: Vec<Delivery>,
+    here: String,
+    newer: Option<String>,
+    older: Option<String>,
+}
+
+pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused> {
+    let asked = Query::parse(uri.query());
+    let query = asked.only(&FILTERS);
+    let cursor = asked.text("cursor");
+    let listed = query.with("cursor", cursor);
+    let is_dead = query.text("state") == "dead";
+    let (section, title) = match is_dead {
+        true => ("deliveries?state=dead", "Dead letters"),
+        false => ("events", "Deliveries"),
+    };
+    if let Some(page) = layout::without_store(&visitor, section, title) {
+        return Ok(page);
+    }
+    let found: Deliveries = visitor.client.get(&listed.after("/deliveries")).await?;
+    let known: Destinations = visitor.client.get("/destinations").await?;
+    let known = known.destinations;
+    let routes = known.iter().map(|destination| destination.route.clone());
+    let filter = Filter::new(query.clone(), routes.collect());
+    let mut names: Vec<_> = known
+        .into_iter()
+        .map(|destination| destination.name)
+        .collect();
+    names.sort();
+    names.dedup();
+    let chosen = query.text("destination");
+    let path = "/console/deliveries";
+    let older = found
+        .next
+        .map(|next| query.with("cursor", &next).after(path));
+    Ok(layout::page(&DeliveriesPage {
+        layout: Layout::new(&visitor, section, title),
+        notice: show::notice(asked.text("notice")),
+        destinations: names
+            .iter()
+            .map(|name| Choice::new(name, name, chosen))
+            .collect(),
+        filter,
+        is_dead,
+        deliveries: found.deliveries,
+        here: listed.after(path),
+        newer: (!cursor.is_empty()).then(|| query.after(path)),
+        older,
+    }))
+}

@@ -1,0 +1,114 @@
+//! Logging in with a token of `[admin]`, and out.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+
+use crate::admin::wire::Status;
+use crate::console::Console;
+use crate::console::client::Client;
+use crate::console::layout::{self, Layout};
+use crate::console::query::Query;
+use crate::console::session::LIFE_SECONDS;
+use crate::console::visitor::{self, Posted};
+
+#[derive(Template)]
+#[template(path = "login.html", config = "src/console/askama.toml")]
+struct LoginPage {
+    layout: Layout,
+    next: String,
+    is_wrong: bool,
+}
+
+pub(super) async fn show(uri: Uri) -> Response {
+    let next = place(Query::parse(uri.query()).text("next"));
+    layout::page(&LoginPage {
+        layout: Layout::bare("Log in"),
+        next,
+        is_wrong: false,
+    })
+}
+
+pub(super) async fn log_in(State(console): State<Arc<Console>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let (visit, headers) = match visitor::visit(&parts) {
+        Ok(visit) => (visit, parts.headers.clone()),
+        Err(status) => return status.into_response(),
+    };
+    let fields = match visitor::fields(Request::from_parts(parts, body), &console).await {
+        Ok(fields) => fields,
+        Err(response) => return response,
+    };
+    let next = place(fields.text("next"));
+    let bearer = HeaderValue::try_from(format!("Bearer {}", fields.text("token")));
+    let Ok(bearer) = bearer else {
+        return wrong(next);
+    };
+    let api = console.api.clone();
+    let client = Client::new(api, visit, &headers, Some(bearer.clone()));
+    match client.get::<Status>("/status").await {
+        Ok(_) => {
+            let cookie = set_cookie(&headers, &console.sessions.begin(bearer), LIFE_SECONDS);
+            ([(header::SET_COOKIE, cookie)], Redirect::to(&next)).into_response()
+        }
+        Err(refused) if refused.status == StatusCode::UNAUTHORIZED => wrong(next),
+        Err(refused) => refused.into_response(),
+    }
+}
+
+pub(super) async fn log_out(
+    State(console): State<Arc<Console>>,
+    headers: HeaderMap,
+    _form: Posted,
+) -> Response {
+    if let Some(id) = visitor::cookie(&headers) {
+        console.sessions.end(&id);
+    }
+    let cookie = set_cookie(&headers, "", 0);
+    let login = Redirect::to("/console/login");
+    ([(header::SET_COOKIE, cookie)], login).into_response()
+}
+
+fn wrong(next: String) -> Response {
+    let page = layout::page(&LoginPage {
+        layout: Layout::bare("Log in"),
+        next,
+        is_wrong: true,
+    });
+    (StatusCode::UNAUTHORIZED, page).into_response()
+}
+
+/// Where to after the login: a page of the console and nothing else.
+fn place(next: &str) -> String {
+    let is_ours = next.starts_with("/console/") && !next.starts_with("/console/log");
+    let next = if is_ours { next } else { "/console/" };
+    next.to_owned()
+}
+
+fn set_cookie(headers: &HeaderMap, id: &str, seconds: u64) -> String {
+    let name = visitor::cookie_name(headers);
+    format!("{name}={id}; Path=/console; Max-Age={seconds}; HttpOnly; SameSite=Strict")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Fails when a link can send whoever logs in to a page of somebody else.
+    #[test]
+    fn only_own_pages_come_next() {
+        assert_eq!(place("/console/events?route=a"), "/console/events?route=a");
+        for next in [
+            "",
+            "https://evil.example/",
+            "//evil.example/console/",
+            "/api/v1/events",
+            "/console/logout",
+        ] {
+            assert_eq!(place(next), "/console/", "{next}");
+        }
+    }
+}

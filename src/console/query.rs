@@ -1,0 +1,104 @@
+//! The names and values of an address or a form, in their order. Filters stand in addresses, so that a view can be kept,
+//! sent to somebody, and gone back to.
+
+use std::borrow::Cow;
+
+use url::form_urlencoded;
+
+/// Names with values; empty values say nothing and are left out.
+#[derive(Clone, Default, Debug, PartialEq, Eq)]
+pub(super) struct Query {
+    pairs: Vec<(String, String)>,
+}
+
+impl Query {
+    pub(super) fn parse(text: Option<&str>) -> Self {
+        Self::from_pairs(form_urlencoded::parse(text.unwrap_or_default().as_bytes()))
+    }
+
+    pub(super) fn from_pairs<'a>(
+        pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
+    ) -> Self {
+        let mut query = Self::default();
+        for (name, value) in pairs {
+            query.push(&name, value.trim());
+        }
+        query
+    }
+
+    pub(super) fn push(&mut self, name: &str, value: &str) {
+        if !value.is_empty() {
+            self.pairs.push((name.to_owned(), value.to_owned()));
+        }
+    }
+
+    /// The first value of a name.
+    pub(super) fn first(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.pairs.iter();
+        let pair = pairs.find(|(found, _)| found == name)?;
+        Some(&pair.1)
+    }
+
+    /// The first value of a name, or nothing.
+    pub(super) fn text(&self, name: &str) -> &str {
+        self.first(name).unwrap_or_default()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+
+    pub(super) fn pairs(&self) -> &[(String, String)] {
+        &self.pairs
+    }
+
+    /// Only these names, each at most once.
+    pub(super) fn only(&self, names: &[&str]) -> Self {
+        let mut query = Self::default();
+        for name in names {
+            query.push(name, self.text(name));
+        }
+        query
+    }
+
+    /// With this value, or without the name where it is empty.
+    pub(super) fn with(&self, name: &str, value: &str) -> Self {
+        let mut query = self.clone();
+        query.pairs.retain(|(found, _)| found != name);
+        query.push(name, value);
+        query
+    }
+
+    /// A path with this query.
+    pub(super) fn after(&self, path: &str) -> String {
+        if self.is_empty() {
+            return path.to_owned();
+        }
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(&self.pairs);
+        format!("{path}?{}", query.finish())
+    }
+}
+
+/// A name as a part of a path.
+pub(super) fn segment(name: &str) -> String {
+    let encoded: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
+    encoded.replace('+', "%20")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_empty_says_nothing() {
+        let query = Query::parse(Some("route=&type=push.%2A&id=a%26b&cursor=7"));
+        assert_eq!(query.first("route"), None);
+        assert_eq!(query.text("type"), "push.*");
+        let first = query.with("cursor", "");
+        assert_eq!(first.after("/e"), "/e?type=push.*&id=a%26b");
+        assert_eq!(query.only(&["id"]).after("/e"), "/e?id=a%26b");
+        assert_eq!(Query::default().after("/e"), "/e");
+        assert_eq!(segment("a b/c+d"), "a%20b%2Fc%2Bd");
+    }
+}

@@ -1,0 +1,111 @@
+//! The running config without its secrets, and what operators did.
+
+use askama::Template;
+use axum::response::{IntoResponse, Redirect, Response};
+use http::{StatusCode, Uri};
+use serde_json::Value;
+
+use crate::admin::wire::{AuditEntries, AuditEntry, Reloaded};
+use crate::console::client::Refused;
+use crate::console::layout::{self, Layout};
+use crate::console::query::Query;
+use crate::console::show;
+use crate::console::visitor::{Posted, Visitor};
+
+const FILTERS: [&str; 5] = ["who", "action", "target", "since", "before"];
+
+#[derive(Template)]
+#[template(path = "config.html", config = "src/console/askama.toml")]
+struct ConfigPage {
+    layout: Layout,
+    notice: &'static str,
+    config: String,
+}
+
+#[derive(Template)]
+#[template(path = "audit.html", config = "src/console/askama.toml")]
+struct AuditPage {
+    layout: Layout,
+    query: Query,
+    actions: Vec<AuditEntry>,
+    newer: Option<String>,
+    older: Option<String>,
+}
+
+pub(super) async fn config(visitor: Visitor, uri: Uri) -> Result<Response, Refused> {
+    let asked = Query::parse(uri.query());
+    let config: Value = visitor.client.get("/config").await?;
+    Ok(layout::page(&ConfigPage {
+        layout: Layout::new(&visitor, "config", "Config"),
+        notice: show::notice(asked.text("notice")),
+        config: toml_of(config),
+    }))
+}
+
+/// As it would stand in a file; what is not set is left out.
+fn toml_of(mut config: Value) -> String {
+    drop_nulls(&mut config);
+    let document = toml::Value::try_from(&config).ok();
+    let text = document.and_then(|document| toml::to_string_pretty(&document).ok());
+    text.unwrap_or_else(|| format!("{config:#}"))
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(values) => {
+            values.retain(|value| !value.is_null());
+            values.iter_mut().for_each(drop_nulls);
+        }
+        _ => {}
+    }
+}
+
+pub(super) async fn reload(posted: Posted) -> Result<Response, Refused> {
+    posted.visitor.client.post::<Reloaded>("/reload").await?;
+    let back = layout::with_notice("/console/config", "reloaded");
+    Ok(Redirect::to(&back).into_response())
+}
+
+pub(super) async fn audit(visitor: Visitor, uri: Uri) -> Result<Response, Refused> {
+    if !visitor.is_operator {
+        return Err(Refused::new(
+            StatusCode::FORBIDDEN,
+            "What operators did is for operators: your token is a viewer's.",
+        ));
+    }
+    let asked = Query::parse(uri.query());
+    let query = asked.only(&FILTERS);
+    let cursor = asked.text("cursor");
+    let listed = query.with("cursor", cursor).after("/audit");
+    let found: AuditEntries = visitor.client.get(&listed).await?;
+    let here = "/console/audit";
+    Ok(layout::page(&AuditPage {
+        layout: Layout::new(&visitor, "audit", "Audit"),
+        newer: (!cursor.is_empty()).then(|| query.after(here)),
+        older: found
+            .next
+            .map(|next| query.with("cursor", &next).after(here)),
+        actions: found.actions,
+        query,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_reads_as_a_file() {
+        let config = serde_json::json!({
+            "store": { "url": "sqlite:a.db", "max_size": null },
+            "routes": { "a": { "path": "/a", "secret": [{ "name": "1" }] } },
+        });
+        let text = toml_of(config);
+        assert!(text.contains("[routes.a]\npath = \"/a\""), "{text}");
+        assert!(text.contains("[store]\nurl = \"sqlite:a.db\"") && !text.contains("max_size"));
+    }
+}

@@ -1,0 +1,260 @@
+//! Numbers, times and states as people read them.
+
+use std::borrow::Borrow;
+use std::fmt;
+
+use askama::filters::HtmlSafe;
+
+use crate::admin::wire::{Counts, Delivery, Moment, State};
+use crate::model::clock::Now;
+
+/// A moment: how long ago, and exactly.
+pub(super) struct Time {
+    ms: i64,
+    now_ms: i64,
+    is_exact: bool,
+}
+
+// Made of digits and words of this file alone.
+impl HtmlSafe for Time {}
+
+/// How long ago; exactly where it is pointed at.
+pub(super) fn time(moment: &Moment) -> Time {
+    Time {
+        ms: moment.0,
+        now_ms: Now::read().unix_ms,
+        is_exact: false,
+    }
+}
+
+/// Exactly, then how long ago.
+pub(super) fn exact(moment: &Moment) -> Time {
+    Time {
+        is_exact: true,
+        ..time(moment)
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moment = Moment(self.ms);
+        let exact = moment.to_string().replace('T', " ").replace('Z', " UTC");
+        let ago = distance(self.ms, self.now_ms);
+        if self.is_exact {
+            write!(
+                f,
+                "<time class=\"exact\" datetime=\"{moment}\">{exact}</time> · <span class=\"muted\" data-ago=\"{moment}\">{ago}</span>"
+            )
+        } else {
+            write!(
+                f,
+                "<time datetime=\"{moment}\" title=\"{exact}\" data-ago=\"{moment}\">{ago}</time>"
+            )
+        }
+    }
+}
+
+/// From now to a moment, in words.
+fn distance(ms: i64, now_ms: i64) -> String {
+    let seconds = now_ms.saturating_sub(ms).div_euclid(1000);
+    if seconds.unsigned_abs() < 2 {
+        return "now".to_owned();
+    }
+    let span = span(seconds.unsigned_abs());
+    if seconds < 0 {
+        format!("in {span}")
+    } else {
+        format!("{span} ago")
+    }
+}
+
+/// A number of seconds in its largest unit.
+pub(super) fn span(seconds: impl Borrow<u64>) -> String {
+    match *seconds.borrow() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds @ 60..3600 => format!("{} min", seconds / 60),
+        seconds @ 3600..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// Milliseconds as a person reads them.
+pub(super) fn duration(ms: &u32) -> String {
+    match *ms {
+        ms @ 0..1000 => format!("{ms} ms"),
+        ms @ 1000..60_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
+        ms => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000),
+    }
+}
+
+/// Microseconds as a person reads them.
+pub(super) fn micros(micros: &u64) -> String {
+    match *micros {
+        micros @ 0..1000 => format!("{micros} µs"),
+        micros => duration(&u32::try_from(micros / 1000).unwrap_or(u32::MAX)),
+    }
+}
+
+/// A text of our own, cut at its backticks: whether a part is code, and the part.
+pub(super) fn prose(text: &str) -> impl Iterator<Item = (bool, &str)> {
+    let parts = text.split('`').enumerate();
+    parts.map(|(index, part)| (index % 2 == 1, part))
+}
+
+/// What came of a check.
+pub(super) fn outcome(word: &str) -> &str {
+    match word {
+        "not-reached" => "not reached",
+        word => word,
+    }
+}
+
+/// Bytes as a person reads them.
+pub(super) fn size(bytes: &u64) -> String {
+    const KIB: u64 = 1024;
+    const MIB: u64 = 1024 * KIB;
+    const GIB: u64 = 1024 * MIB;
+    let tenths = |unit: u64| {
+        let tenths = bytes.saturating_mul(10) / unit;
+        format!("{}.{}", tenths / 10, tenths % 10)
+    };
+    match *bytes {
+        bytes @ 0..KIB => format!("{bytes} B"),
+        KIB..MIB => format!("{} KiB", tenths(KIB)),
+        MIB..GIB => format!("{} MiB", tenths(MIB)),
+        _ => format!("{} GiB", tenths(GIB)),
+    }
+}
+
+/// A number with its thousands apart. Templates hand over values and references.
+pub(super) fn number(number: impl Borrow<u64>) -> String {
+    let digits = number.borrow().to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// What was just done, by the word for it in the address.
+pub(super) fn notice(word: &str) -> &'static str {
+    match word {
+        "retried" => "The delivery is attempted now.",
+        "cancelled" => "The delivery was cancelled.",
+        "discarded" => "The dead letter was discarded.",
+        "replay" => "The replay has begun. Its deliveries appear as they are made.",
+        "retry" => "The deliveries are attempted now.",
+        "cancel" => "The deliveries were cancelled.",
+        "discard" => "The dead letters were discarded.",
+        "reloaded" => "The config was read again and is in use.",
+        "replay-paused" => "The replay is paused. What it has made is attempted all the same.",
+        "replay-resumed" => "The replay goes on.",
+        "paused" => "Paused. Events are accepted and wait.",
+        "resumed" => "Resumed. What waited is attempted now.",
+        _ => "",
+    }
+}
+
+/// What can be done with a delivery in its state: word of the API, text of the button.
+pub(super) fn actions(delivery: &Delivery) -> &'static [(&'static str, &'static str)] {
+    match delivery.state {
+        State::Pending => &[("cancel", "Cancel")],
+        State::Waiting => &[("retry", "Retry now"), ("cancel", "Cancel")],
+        State::Dead => &[("retry", "Retry now"), ("discard", "Discard")],
+        State::InFlight | State::Delivered | State::Cancelled => &[],
+    }
+}
+
+/// A state, for its colour and its word.
+pub(super) struct Chip {
+    pub(super) class: &'static str,
+    pub(super) text: String,
+}
+
+impl Chip {
+    pub(super) fn new(class: &'static str, text: &str) -> Self {
+        Self {
+            class,
+            text: text.to_owned(),
+        }
+    }
+}
+
+/// The state of one delivery.
+pub(super) fn state(state: &State) -> Chip {
+    let (class, text) = words(*state);
+    Chip::new(class, text)
+}
+
+/// The deliveries of an event by state; a single one is not counted.
+pub(super) fn counts(counts: &Counts) -> Vec<Chip> {
+    let states = [
+        (State::Dead, counts.dead),
+        (State::Waiting, counts.waiting),
+        (State::InFlight, counts.in_flight),
+        (State::Pending, counts.pending),
+        (State::Delivered, counts.delivered),
+        (State::Cancelled, counts.cancelled),
+    ];
+    let all: u64 = states.iter().map(|(_, count)| count).sum();
+    let there = states.into_iter().filter(|(_, count)| *count > 0);
+    let chips = there.map(|(state, count)| {
+        let (class, word) = words(state);
+        let text = match all {
+            1 => word.to_owned(),
+            _ => format!("{} {word}", number(count)),
+        };
+        Chip { class, text }
+    });
+    chips.collect()
+}
+
+fn words(state: State) -> (&'static str, &'static str) {
+    match state {
+        State::Pending => ("pending", "pending"),
+        State::InFlight => ("in-flight", "in flight"),
+        State::Waiting => ("waiting", "waiting"),
+        State::Delivered => ("delivered", "delivered"),
+        State::Dead => ("dead", "dead"),
+        State::Cancelled => ("cancelled", "cancelled"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_in_prose() {
+        let parts: Vec<_> = prose("set `mode`, then reload").collect();
+        assert_eq!(
+            parts,
+            [(false, "set "), (true, "mode"), (false, ", then reload")]
+        );
+    }
+
+    #[test]
+    fn words_for_numbers() {
+        for (seconds, text) in [
+            (0, "now"),
+            (-1, "now"),
+            (5, "5 s ago"),
+            (-90, "in 1 min"),
+            (7200, "2 h ago"),
+            (172_800, "2 d ago"),
+        ] {
+            assert_eq!(distance(0, seconds * 1000), text);
+        }
+        assert_eq!(duration(&999), "999 ms");
+        assert_eq!(duration(&1250), "1.2 s");
+        assert_eq!(duration(&61_000), "1 min 1 s");
+        assert_eq!(size(&1023), "1023 B");
+        assert_eq!(size(&1536), "1.5 KiB");
+        assert_eq!(size(&(3 << 20)), "3.0 MiB");
+        assert_eq!(number(999), "999");
+        assert_eq!(number(1_234_567), "1,234,567");
+    }
+}

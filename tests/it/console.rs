@@ -1,0 +1,247 @@
+//! The web console of the real program: who is let in, what its answers say to browsers, what a page of a stranger cannot do.
+
+use crate::harness::app::{App, ok};
+use crate::harness::client::{Client, Reply};
+use crate::harness::gate::Gate;
+use crate::harness::sender::{Hook, Provider, Sender};
+
+const TOKEN: &str = "zQ4v9Jm2Lr7Xw1Bt";
+const BOARD: &str = "m3Gx6Pq1Wz5Ju0Ra";
+const EVIL: &str = "<script>alert(1)</script>";
+
+/// A gate with an operator's and a viewer's token, a store, and a queue route for the app.
+async fn start(app: &App) -> Gate {
+    let route = Provider::Github.route("hook", &app.url("/in"), "mode = \"queue\"\n");
+    let config = format!(
+        "[admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"\n\
+         [[admin.tokens]]\nname = \"board\"\nrole = \"viewer\"\ntoken = \"{BOARD}\"\n\
+         [store]\nurl = \"sqlite:hookgate.db\"\nmin_free = \"1MiB\"\n{route}"
+    );
+    Gate::start(&config).await
+}
+
+async fn send(gate: &Gate, hook: &Hook) -> Reply {
+    Client::new(gate.admin_address(), None).send(hook).await
+}
+
+async fn get(gate: &Gate, cookie: &str, path: &str) -> Reply {
+    send(gate, &Hook::bare("GET", path, b"").with("Cookie", cookie)).await
+}
+
+fn form(path: &str, cookie: &str, body: &str) -> Hook {
+    let hook = Hook::bare("POST", path, body.as_bytes());
+    let hook = hook.with("Content-Type", "application/x-www-form-urlencoded");
+    hook.with("Cookie", cookie)
+}
+
+/// Logs in; the cookie as a browser sends it back.
+async fn log_in(gate: &Gate, token: &str) -> String {
+    let reply = send(
+        gate,
+        &form("/console/login", "a=b", &format!("token={token}")),
+    )
+    .await;
+    assert_eq!(reply.status, 303, "{}", reply.text());
+    let cookie = reply.header("set-cookie").unwrap();
+    for attribute in ["HttpOnly", "SameSite=Strict", "Path=/console", "Max-Age="] {
+        assert!(cookie.contains(attribute), "{cookie}");
+    }
+    cookie.split(';').next().unwrap().to_owned()
+}
+
+/// The form token of a page.
+async fn form_token(gate: &Gate, cookie: &str) -> String {
+    let page = get(gate, cookie, "/console/destinations").await.text();
+    let (_, rest) = page.split_once("name=\"form_token\" value=\"").unwrap();
+    rest[..64].to_owned()
+}
+
+/// Fails when a page is shown to somebody without a token, or when an answer lets a browser run or load something else.
+#[tokio::test]
+async fn pages_are_for_those_who_log_in() {
+    let app = App::start(ok());
+    let gate = start(&app).await;
+    let paths = [
+        "",
+        "events",
+        "deliveries",
+        "destinations",
+        "rejections",
+        "replays",
+        "providers",
+        "config",
+        "audit",
+        "events/live",
+        "bulk/replay",
+    ];
+    for path in paths {
+        let reply = get(&gate, "hookgate_0=0", &format!("/console/{path}")).await;
+        assert_eq!(reply.status, 303, "{path}");
+        let place = reply.header("location").unwrap();
+        assert!(place.starts_with("/console/login?next="), "{place}");
+    }
+    assert_eq!(
+        send(&gate, &form("/console/login", "a=b", "token=wrong"))
+            .await
+            .status,
+        401
+    );
+    let cookie = log_in(&gate, TOKEN).await;
+    for path in [
+        "/console/",
+        "/console/events",
+        "/console/nothing",
+        "/console/login",
+    ] {
+        let reply = get(&gate, &cookie, path).await;
+        assert_eq!(reply.status == 200, path != "/console/nothing", "{path}");
+        assert_eq!(
+            reply.header("content-security-policy").unwrap(),
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+             form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        );
+        assert_eq!(reply.header("cache-control").unwrap(), "no-store");
+        assert_eq!(reply.header("x-content-type-options").unwrap(), "nosniff");
+        assert_eq!(reply.header("x-frame-options").unwrap(), "DENY");
+        let page = reply.text();
+        assert!(
+            !page.contains("style=") && !page.contains("<style"),
+            "{path}"
+        );
+        assert!(
+            page.matches("<script").count()
+                == page.matches("<script src=\"/console/assets/").count()
+        );
+    }
+    // The API takes no cookie.
+    assert_eq!(get(&gate, &cookie, "/api/v1/events").await.status, 401);
+    // A host of somebody else, rebound to this address.
+    let rebound = Hook::bare("GET", "/console/login", b"").at_host("evil.example");
+    assert_eq!(send(&gate, &rebound).await.status, 421);
+}
+
+/// Fails when a page of somebody else can have a visitor's browser change something, or when a viewer can.
+#[tokio::test]
+async fn forms_of_others_are_refused() {
+    let app = App::start(ok());
+    let gate = start(&app).await;
+    let cookie = log_in(&gate, TOKEN).await;
+    let token = form_token(&gate, &cookie).await;
+    let pause = "/console/destinations/hook/default/pause";
+    let path = destination(&gate, &cookie)
+        .await
+        .unwrap_or_else(|| pause.to_owned());
+    let good = format!("form_token={token}");
+    let post = |body: &str| form(&path, &cookie, body);
+    for (hook, what) in [
+        (post(""), "no token"),
+        (
+            post(&format!("form_token={}", "0".repeat(64))),
+            "another token",
+        ),
+        (
+            post(&good).with("Sec-Fetch-Site", "cross-site"),
+            "another site",
+        ),
+        (
+            post(&good).with("Sec-Fetch-Site", "same-site"),
+            "another port",
+        ),
+        (
+            post(&good).with("Origin", "https://evil.example"),
+            "another origin",
+        ),
+        (
+            post(&good).set("Content-Type", "text/plain"),
+            "another type",
+        ),
+    ] {
+        assert_eq!(send(&gate, &hook).await.status, 403, "{what}");
+    }
+    let login = form("/console/login", "a=b", &format!("token={TOKEN}"));
+    let login = login.with("Sec-Fetch-Site", "cross-site");
+    assert_eq!(
+        send(&gate, &login).await.status,
+        403,
+        "a login by another site"
+    );
+    let board = log_in(&gate, BOARD).await;
+    let page = get(&gate, &board, "/console/destinations").await.text();
+    assert!(
+        !page.contains("<main")
+            || !page
+                .split("<main")
+                .nth(1)
+                .unwrap()
+                .contains("method=\"post\"")
+    );
+    let own = form_token(&gate, &board).await;
+    let by_viewer = form(&path, &board, &format!("form_token={own}"));
+    assert_eq!(send(&gate, &by_viewer).await.status, 403);
+    assert!(
+        get(&gate, &cookie, "/console/destinations")
+            .await
+            .text()
+            .contains(">Pause<")
+    );
+    assert_eq!(send(&gate, &post(&good)).await.status, 303);
+    let page = get(&gate, &cookie, "/console/destinations").await.text();
+    assert!(page.contains(">Resume<"), "{page}");
+    // Who logged out has no session, whatever the browser still sends.
+    assert_eq!(
+        send(&gate, &form("/console/logout", &cookie, &good))
+            .await
+            .status,
+        303
+    );
+    assert_eq!(get(&gate, &cookie, "/console/events").await.status, 303);
+}
+
+/// Where the first button of the destinations leads.
+async fn destination(gate: &Gate, cookie: &str) -> Option<String> {
+    let page = get(gate, cookie, "/console/destinations").await.text();
+    let (_, rest) = page.split_once("action=\"/console/destinations/")?;
+    Some(format!("/console/destinations/{}", rest.split('"').next()?))
+}
+
+/// Fails when something that a sender wrote stands in a page as it came.
+#[tokio::test]
+async fn what_a_sender_wrote_is_escaped() {
+    let app = App::start(ok());
+    let gate = start(&app).await;
+    let body = format!("{{\"evil\":\"{EVIL}\"}}");
+    let hook = Sender::new(Provider::Github).sign("/hook", EVIL, body.as_bytes());
+    let hook = hook.set("X-GitHub-Event", EVIL).with("X-Evil", EVIL);
+    let reply = gate.client().send(&hook).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let uid = reply.header("hookgate-request-id").unwrap().to_owned();
+    let cookie = log_in(&gate, TOKEN).await;
+    let (event, search) = (
+        format!("events/{uid}"),
+        "events?type=%3Cscript%3Ealert%281%29%3C%2Fscript%3E",
+    );
+    for path in [
+        "events",
+        &event,
+        &format!("{event}?body=raw"),
+        "deliveries",
+        search,
+    ] {
+        let page = get(&gate, &cookie, &format!("/console/{path}"))
+            .await
+            .text();
+        assert!(!page.contains(EVIL), "{path}");
+        assert!(page.contains("&#60;script&#62;alert"), "{path}: {page}");
+    }
+    let file = get(&gate, &cookie, &format!("/console/{event}/body")).await;
+    assert_eq!(
+        file.header("content-type").unwrap(),
+        "application/octet-stream"
+    );
+    assert!(
+        file.header("content-disposition")
+            .unwrap()
+            .starts_with("attachment")
+    );
+    assert_eq!(file.text(), body);
+}
