@@ -1,0 +1,128 @@
+// The real gate with a store, the app behind it, which can be told to fail, and a sender that signs as GitHub does.
+
+import { spawn } from "node:child_process";
+import { createHmac, randomUUID } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import http from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
+export const TOKEN = "correct-horse-battery-staple";
+export const VIEWER = "a-board-that-only-looks-at-it";
+const SECRET = "it-is-a-secret-to-everybody";
+
+async function startApp() {
+    const app = { status: 200, taken: 0 };
+    const server = http.createServer((request, response) => {
+        request.resume();
+        request.on("end", () => {
+            if (app.status === 200) app.taken += 1;
+            response.statusCode = app.status;
+            response.end(app.status === 200 ? "thanks" : "<b>the database is away</b>");
+        });
+    });
+    await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
+    app.url = `http://127.0.0.1:${server.address().port}`;
+    app.stop = () => server.close();
+    return app;
+}
+
+function config(folder, app) {
+    const destination = (route, name, more = "") => `
+[routes.${route}.destinations.${name}]
+url = "${app.url}/${name}"
+retry = { max_attempts = 1 }
+${more}`;
+    return `
+[server]
+listen = ["127.0.0.1:0"]
+per_source_rate_limit = false
+
+[admin]
+listen = "127.0.0.1:0"
+token = { env = "CONSOLE_TOKEN" }
+
+[[admin.tokens]]
+name = "board"
+role = "viewer"
+token = { env = "CONSOLE_VIEWER" }
+
+[store]
+url = "sqlite:${folder}/hookgate.db"
+min_free = "1MiB"
+
+[log]
+format = "json"
+
+[routes.github]
+path = "/github"
+provider = "github"
+secret = { env = "HOOKS_GITHUB" }
+mode = "queue"
+${destination("github", "ci")}
+${destination("github", "audit-log", 'events = ["release.*"]')}
+
+[routes.stripe]
+path = "/stripe"
+provider = "stripe"
+secret = { env = "HOOKS_STRIPE" }
+upstream = "${app.url}/stripe"
+`;
+}
+
+// Starts everything; `stop` ends it.
+export async function startWorld(program) {
+    const folder = mkdtempSync(join(tmpdir(), "hookgate-console-"));
+    const app = await startApp();
+    const path = join(folder, "hookgate.toml");
+    writeFileSync(path, config(folder, app), { mode: 0o600 });
+    const env = {
+        ...process.env,
+        CONSOLE_TOKEN: TOKEN,
+        CONSOLE_VIEWER: VIEWER,
+        HOOKS_GITHUB: SECRET,
+        HOOKS_STRIPE: "whsec_5WbX5kEWLlfzsGNjH64I8lOOqUB6e8FH",
+    };
+    const child = spawn(program, ["run", "--config", path], { env, stdio: ["ignore", "pipe", "pipe"] });
+    const log = [];
+    const places = await new Promise((ready, failed) => {
+        const found = {};
+        const read = (line) => {
+            log.push(line);
+            const entry = line.startsWith("{") ? JSON.parse(line) : {};
+            if (entry.message === "listening" || entry.event === "listening") found.hooks = `http://${entry.address}`;
+            if (entry.message === "admin listening" || entry.event === "admin listening") found.admin = `http://${entry.address}`;
+            if (found.hooks && found.admin) ready(found);
+        };
+        createInterface({ input: child.stdout }).on("line", read);
+        createInterface({ input: child.stderr }).on("line", read);
+        child.on("exit", () => failed(new Error(`the gate ended:\n${log.join("\n")}`)));
+    });
+    const stop = async () => {
+        child.removeAllListeners("exit");
+        const ended = new Promise((over) => child.on("exit", over));
+        child.kill("SIGKILL");
+        await ended;
+        app.stop();
+        rmSync(folder, { recursive: true, force: true });
+    };
+    return { ...places, app, log, stop };
+}
+
+// Sends an event of GitHub and returns the id of the request.
+export async function send(world, type, body, { secret = SECRET, headers = {}, id = randomUUID() } = {}) {
+    const text = JSON.stringify(body);
+    const answer = await fetch(`${world.hooks}/github`, {
+        method: "POST",
+        body: text,
+        headers: {
+            "content-type": "application/json",
+            "x-github-event": type,
+            "x-github-delivery": id,
+            "x-hub-signature-256": `sha256=${createHmac("sha256", secret).update(text).digest("hex")}`,
+            ...headers,
+        },
+    });
+    return { status: answer.status, id: answer.headers.get("hookgate-request-id"), text: await answer.text() };
+}
