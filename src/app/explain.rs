@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use http::{HeaderMap, HeaderValue, Version};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::admin::controls::ExplainSource;
-use crate::explain::{Explainer, Explanation};
+use crate::explain::{Explainer, Explanation, Recorded, Seen};
 use crate::model::ids::RequestId;
 use crate::pipeline::Generation;
 use crate::record::Recorder;
+use crate::record::rejected::{MASK, RejectedRequest};
 
 /// One keeps a processor busy for seconds at worst, and requests come first.
 const AT_ONCE: usize = 1;
@@ -41,7 +43,47 @@ async fn explain(
     recorder: &Recorder,
     id: RequestId,
 ) -> Option<Explanation> {
-    let kept = recorder.recent().find(&id)?;
     let explainer = Explainer::new(&generation.gate).ok()?;
+    if let Some(request) = recorder.rejected().find(&id)
+        && let Some(seen) = seen(&request)
+    {
+        let route = request.verdict.route.as_ref();
+        let explanation = explainer.explain(route, &seen).await;
+        let reason = request.reason().map(|reason| reason.explanation().code);
+        // Where the checks need what was masked, they end elsewhere than they did.
+        if !is_masked(&request) || explanation.reason.as_deref() == reason {
+            return Some(explanation);
+        }
+    }
+    let kept = recorder.recent().find(&id)?;
     Some(explainer.explain_verdict(&kept.verdict))
+}
+
+/// The request as it came, for as far as it was kept.
+fn seen(request: &RejectedRequest) -> Option<Seen> {
+    let headers = request.headers.iter().map(|(name, value)| {
+        let value = HeaderValue::from_bytes(value).ok()?;
+        Some((name.clone(), value))
+    });
+    let has_more = |length: u64| length > request.body.len() as u64;
+    Some(Seen {
+        method: request.method.clone(),
+        uri: request.target.parse().ok()?,
+        version: Version::HTTP_11,
+        headers: headers.collect::<Option<HeaderMap>>()?,
+        body: request.body.clone(),
+        is_cut: request.is_cut || request.length.is_some_and(has_more),
+        received_ms: Some(request.unix_ms()),
+        source: Some(request.verdict.source.ip),
+        recorded: Some(Recorded {
+            reason: request.reason()?,
+            check: request.verdict.last_check,
+        }),
+        others: Vec::new(),
+    })
+}
+
+fn is_masked(request: &RejectedRequest) -> bool {
+    let mut values = request.headers.iter().map(|(_, value)| value);
+    request.target.contains(MASK) || values.any(|value| value == MASK.as_bytes())
 }

@@ -40,7 +40,7 @@ const MAX_BODY: usize = 64 << 10;
 const MAX_BODIES: usize = 8 << 20;
 
 /// Stands where a secret stood.
-const MASK: &[u8] = b"***";
+pub const MASK: &str = "***";
 
 /// One refused request.
 #[derive(Clone, Debug)]
@@ -342,7 +342,11 @@ fn copied(verdict: &Verdict, came: &Came<'_>) -> RejectedRequest {
     let place = Place::of(came.scheme);
     let headers = came.headers.iter().map(|(name, value)| {
         let is_hidden = place.header == Some(name) || hide::is_secret(name.as_str());
-        let shown = if is_hidden { MASK } else { value.as_bytes() };
+        let shown = if is_hidden {
+            MASK.as_bytes()
+        } else {
+            value.as_bytes()
+        };
         (name.clone(), Bytes::copy_from_slice(shown))
     });
     let target = came

@@ -230,6 +230,11 @@ async fn a_running_gate_explains_what_it_refused() {
     let (code, out, err) = ask(&gate, &id, OPERATOR).await;
     assert_eq!(code, 0, "{out}{err}");
     assert!(out.contains("refused: bad-signature"), "{out}");
+    // Of the request as it came, not of its verdict only.
+    assert!(
+        out.contains("The body was changed at its end on the way"),
+        "{out}"
+    );
     assert!(!out.contains(&RIGHT[4..12]), "{out}");
 
     let (code, _, err) = ask(&gate, &id, VIEWER).await;
