@@ -31,6 +31,14 @@ pub(super) async fn list(
 ) -> Result<Json<Events>, Problem> {
     let (filter, page) = input::listing::<EventFilter>(&uri)?;
     let search = filter.search()?;
+    if let Some(text) = filter.text.filter(|text| !text.is_empty()) {
+        let store = state.store()?;
+        let (rows, next) = store.events_with_text(search, text, page).await?;
+        return Ok(Json(Events {
+            events: rows.into_iter().map(event).collect(),
+            next: next.map(|next| next.to_string()),
+        }));
+    }
     let rows = state.store()?.events(search, input::one_more(page)).await?;
     let (rows, next) = input::cut(rows, page.limit, |row| row.cursor);
     Ok(Json(Events {

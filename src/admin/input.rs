@@ -51,6 +51,9 @@ pub struct EventFilter {
     pub since: Option<String>,
     /// Received before this time, in the same forms.
     pub before: Option<String>,
+    /// With this text in body, type, ids or target; lists only. A part looks at the newest 10,000 events or so and may hold
+    /// nothing: `next` goes on behind them.
+    pub text: Option<String>,
 }
 
 /// Which deliveries. All that is said has to hold.

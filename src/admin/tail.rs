@@ -56,7 +56,11 @@ pub(super) async fn tail(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let search = input::filter::<EventFilter>(&uri)?.search()?;
+    let filter = input::filter::<EventFilter>(&uri)?;
+    if filter.text.is_some() {
+        return Err(Problem::bad("`text` is for lists, not for tails"));
+    }
+    let search = filter.search()?;
     if search.state.is_some() {
         return Err(Problem::bad(
             "a tail shows events as they are accepted, before anything was delivered: list them with `state`",

@@ -263,6 +263,20 @@ impl Store {
         self.inner.events(search, page).await
     }
 
+    /// Events that hold a text in body, type, ids or target, whatever the case of its letters, newest first; and the number
+    /// to go on behind, where a bounded part of the store was looked at and not all of it.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn events_with_text(
+        &self,
+        search: EventSearch,
+        text: String,
+        page: Page,
+    ) -> Result<(Vec<EventRow>, Option<i64>), StoreError> {
+        self.inner.events_with_text(search, text, page).await
+    }
+
     /// Deliveries, newest first. A page holds 1,000 at most.
     ///
     /// # Errors

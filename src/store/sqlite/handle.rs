@@ -25,7 +25,7 @@ use crate::store::sqlite::readers::{LONG_PATIENCE, PATIENCE, out_of_order};
 use crate::store::sqlite::seal::{Part, Sealer, Unopened};
 use crate::store::sqlite::search::Bounds;
 use crate::store::sqlite::work::{Failure, Work};
-use crate::store::sqlite::{Inner, head, numbers, purge, read, replay, stats};
+use crate::store::sqlite::{Inner, head, numbers, purge, read, replay, stats, text};
 use crate::store::{KEPT_ANSWER, Purged, Retention, Stats, StoreError};
 
 /// What an entry in the queue takes beside its bytes.
@@ -183,6 +183,19 @@ impl Inner {
         let look = self
             .shared
             .look(PATIENCE, move |look| read::events(look, &search, page));
+        look.await
+    }
+
+    pub(in crate::store) async fn events_with_text(
+        &self,
+        search: EventSearch,
+        text: String,
+        page: Page,
+    ) -> Result<(Vec<EventRow>, Option<i64>), StoreError> {
+        let sealer = Arc::clone(&self.shared.sealer);
+        let look = self.shared.look(PATIENCE, move |look| {
+            text::events(look, &sealer, (&search, &text), page)
+        });
         look.await
     }
 

@@ -36,6 +36,7 @@ mod span;
 pub(super) mod stats;
 #[cfg(test)]
 mod testing;
+mod text;
 mod undo;
 mod work;
 mod writer;

@@ -37,14 +37,27 @@ pub(super) fn events(
     search: &EventSearch,
     page: Page,
 ) -> rusqlite::Result<Vec<EventRow>> {
-    let filter = Filter::new(search, &look.names);
-    let mut candidates = event_candidates(look, &filter, Bounds::page(page.after))?;
     let limit = usize::try_from(page.limit.min(MAX_PAGE)).unwrap_or(usize::MAX);
     let mut rows = Vec::new();
-    while rows.len() < limit {
-        let Some(id) = candidates.next(look.conn)? else {
-            break;
-        };
+    if limit > 0 {
+        each_event(look, search, page.after, &mut |row| {
+            rows.push(row);
+            Ok(rows.len() < limit)
+        })?;
+    }
+    Ok(rows)
+}
+
+/// Goes through the events that match, the newest first, until it is told to stop.
+pub(super) fn each_event(
+    look: &Look<'_>,
+    search: &EventSearch,
+    after: Option<i64>,
+    each: &mut dyn FnMut(EventRow) -> rusqlite::Result<bool>,
+) -> rusqlite::Result<()> {
+    let filter = Filter::new(search, &look.names);
+    let mut candidates = event_candidates(look, &filter, Bounds::page(after))?;
+    while let Some(id) = candidates.next(look.conn)? {
         let line = Line::read(look.conn, id)?;
         let Some(line) = line.filter(|line| filter.wants(line)) else {
             continue;
@@ -53,11 +66,13 @@ pub(super) fn events(
         let wanted = search
             .state
             .and_then(|state| usize::try_from(state.code()).ok());
-        if wanted.is_none_or(|state| deliveries.get(state).is_some_and(|count| *count > 0)) {
-            rows.push(event_row(&look.names, line, deliveries));
+        if wanted.is_none_or(|state| deliveries.get(state).is_some_and(|count| *count > 0))
+            && !each(event_row(&look.names, line, deliveries))?
+        {
+            break;
         }
     }
-    Ok(rows)
+    Ok(())
 }
 
 fn event_row(names: &Names, line: Line, deliveries: [u64; 6]) -> EventRow {

@@ -129,3 +129,31 @@ async fn a_sealed_row_cannot_be_moved() {
         assert_eq!(store.event(uid(number)).await.unwrap().unwrap().body, None);
     }
 }
+
+// Fails when bodies are looked through as they stand in the file, when case matters, or when the next part begins at the
+// wrong place.
+#[tokio::test]
+async fn a_text_is_found_in_sealed_bodies() {
+    let rig = Rig::with(|options| options.encryption_keys = vec![key(OLD)]);
+    for number in 1..=5 {
+        let body = if number % 2 == 1 { "a Needle" } else { "hay" };
+        let event = event(number).set(|event| event.body = Some(body.into()));
+        rig.commit(event.0).await;
+    }
+    let find = async |text: &str, after| {
+        let page = Page { after, limit: 2 };
+        let found = rig
+            .store
+            .events_with_text(EventSearch::default(), text.to_owned(), page);
+        let (rows, next) = found.await.unwrap();
+        (
+            rows.into_iter().map(|row| row.uid).collect::<Vec<_>>(),
+            next,
+        )
+    };
+    let (found, next) = find("nEEDLE", None).await;
+    assert_eq!(found, [uid(5), uid(3)]);
+    assert_eq!(find("needle", next).await, (vec![uid(1)], None));
+    assert_eq!(find("MSG_4", None).await, (vec![uid(4)], None));
+    assert_eq!(find("nothing", None).await, (vec![], None));
+}

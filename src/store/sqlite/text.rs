@@ -1,0 +1,54 @@
+//! Looks for a text in what events hold. Nothing is indexed for it, and bodies may be sealed: so one look reads a bounded
+//! part of the store, the newest first, and says where the next one goes on.
+
+use memchr::memmem::Finder;
+
+use crate::store::rows::StoredEvent;
+use crate::store::search::{EventRow, EventSearch, Page};
+use crate::store::sqlite::event::Stored;
+use crate::store::sqlite::read;
+use crate::store::sqlite::readers::Look;
+use crate::store::sqlite::seal::Sealer;
+
+/// What one look reads at most: some tens of milliseconds.
+const MAX_EVENTS: usize = 10_000;
+const MAX_BYTES: usize = 16 << 20;
+
+/// The events that hold the text, and where to go on where not all were looked at.
+pub(super) fn events(
+    look: &Look<'_>,
+    sealer: &Sealer,
+    (search, text): (&EventSearch, &str),
+    page: Page,
+) -> rusqlite::Result<(Vec<EventRow>, Option<i64>)> {
+    let wanted = text.to_ascii_lowercase();
+    let finder = Finder::new(&wanted);
+    let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
+    let (mut rows, mut next) = (Vec::new(), None);
+    let (mut looked, mut bytes) = (0, 0);
+    read::each_event(look, search, page.after, &mut |row| {
+        let cursor = row.cursor;
+        if let Some(stored) = Stored::read(look.conn, &look.names, cursor)? {
+            bytes += stored.size();
+            if holds(&finder, &stored.open(sealer)) {
+                rows.push(row);
+            }
+        }
+        looked += 1;
+        let goes_on = rows.len() < limit && looked < MAX_EVENTS && bytes < MAX_BYTES;
+        next = (!goes_on).then_some(cursor);
+        Ok(goes_on)
+    })?;
+    Ok((rows, next))
+}
+
+/// Whether an event holds a text that is in small letters.
+fn holds(finder: &Finder<'_>, event: &StoredEvent) -> bool {
+    let is_in = |bytes: &[u8]| finder.find(&bytes.to_ascii_lowercase()).is_some();
+    let event_id = event.event_id.as_ref().map(ToString::to_string);
+    is_in(event.body.as_deref().unwrap_or_default())
+        || is_in(event.event_type.as_deref().unwrap_or_default().as_bytes())
+        || is_in(event_id.as_deref().unwrap_or_default().as_bytes())
+        || is_in(event.webhook_id.as_bytes())
+        || is_in(event.target.as_bytes())
+}
