@@ -16,7 +16,7 @@ use crate::admin::input::{self, Named, Paging};
 use crate::admin::problem::Problem;
 use crate::admin::stream::{self, Format};
 use crate::admin::wire::{
-    CheckOutcome, Explanation, Moment, ProblemDocument, Verdict, VerdictDetail, Verdicts,
+    CheckOutcome, Explanation, Moment, ProblemDocument, Stage, Verdict, VerdictDetail, Verdicts,
 };
 use crate::admin::{AdminState, Visit};
 use crate::document::suggest;
@@ -220,8 +220,12 @@ fn verdict(kept: &KeptVerdict) -> Verdict {
             .map(|(kind, _)| (*kind).to_owned()),
         is_stored: exchange.is_stored,
         body_bytes: verdict.body_bytes,
-        total_us: u64::try_from(exchange.total.as_micros()).unwrap_or(u64::MAX),
+        total_us: micros(exchange.total),
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn detail(kept: &KeptVerdict) -> VerdictDetail {
@@ -232,6 +236,20 @@ fn detail(kept: &KeptVerdict) -> VerdictDetail {
             check: check.name().to_owned(),
             outcome: outcome.word().to_owned(),
         });
+    let (times, exchange) = (&kept.verdict, &kept.exchange);
+    let stages = [
+        ("head", times.head_time),
+        ("body", times.body_time),
+        ("verify", times.verify_time),
+        ("wait", times.wait_time),
+        ("upstream", exchange.upstream_time),
+        ("commit", times.commit_time),
+    ];
+    let stages = stages.into_iter().filter(|(_, took)| !took.is_zero());
+    let stages = stages.map(|(stage, took)| Stage {
+        stage: stage.to_owned(),
+        took_us: micros(took),
+    });
     let reject = kept.verdict.decision.reject();
     let explanation = reject.map(|reject| {
         let told = reject.explanation();
@@ -245,6 +263,7 @@ fn detail(kept: &KeptVerdict) -> VerdictDetail {
     VerdictDetail {
         verdict: verdict(kept),
         checks: checks.collect(),
+        stages: stages.collect(),
         explanation,
         error: error.map(|(_, error)| error.clone()),
     }

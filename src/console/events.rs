@@ -13,8 +13,8 @@ use crate::console::visitor::Visitor;
 use crate::model::ids::RequestId;
 
 /// What a list of events is narrowed by; the names are those of the API.
-pub(super) const FILTERS: [&str; 7] = [
-    "route", "provider", "type", "state", "id", "since", "before",
+pub(super) const FILTERS: [&str; 8] = [
+    "route", "provider", "type", "state", "id", "since", "before", "text",
 ];
 
 /// How far back a list may go with one choice.

@@ -19,11 +19,12 @@ const NEWS: &[u8] = b"data: news\n\n";
 
 pub(super) async fn live(visitor: Visitor, uri: Uri) -> Result<Response, Refused> {
     let filter = Query::parse(uri.query()).only(&FILTERS);
-    // A tail shows events before anything was delivered, and begins now.
+    // A tail shows events before anything was delivered, begins now, and opens no bodies.
     let filter = filter
         .with("state", "")
         .with("since", "")
-        .with("before", "");
+        .with("before", "")
+        .with("text", "");
     let tail = visitor.client.stream(&filter.after("/events/tail")).await?;
     let lines = tail.into_body().map_frame(|frame| {
         frame.map_data(|lines| {

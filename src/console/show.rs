@@ -101,6 +101,19 @@ pub(super) fn prose(text: &str) -> impl Iterator<Item = (bool, &str)> {
     parts.map(|(index, part)| (index % 2 == 1, part))
 }
 
+/// What was done in a stage of a request.
+pub(super) fn stage(word: &str) -> &str {
+    match word {
+        "head" => "checks of the head",
+        "body" => "reading the body",
+        "verify" => "signature and later checks",
+        "wait" => "waiting for its first copy",
+        "upstream" => "the app",
+        "commit" => "to the disk",
+        word => word,
+    }
+}
+
 /// What came of a check.
 pub(super) fn outcome(word: &str) -> &str {
     match word {

@@ -110,12 +110,12 @@ export async function startWorld(program) {
     return { ...places, app, log, stop };
 }
 
-// Sends an event of GitHub and returns the id of the request.
-export async function send(world, type, body, { secret = SECRET, headers = {}, id = randomUUID() } = {}) {
+// Sends an event of GitHub and returns the id of the request; `tail` stands behind the body that is signed.
+export async function send(world, type, body, { secret = SECRET, headers = {}, id = randomUUID(), tail = "" } = {}) {
     const text = JSON.stringify(body);
     const answer = await fetch(`${world.hooks}/github`, {
         method: "POST",
-        body: text,
+        body: text + tail,
         headers: {
             "content-type": "application/json",
             "x-github-event": type,

@@ -30,7 +30,7 @@ pub use crate::admin::wire::facts::{
 pub use crate::admin::wire::gate::{Need, Status, StoreStats};
 pub use crate::admin::wire::replays::{Replay, ReplayAsked, ReplayState, Replays};
 pub use crate::admin::wire::verdicts::{
-    CheckOutcome, Explanation, Verdict, VerdictDetail, Verdicts,
+    CheckOutcome, Explanation, Stage, Verdict, VerdictDetail, Verdicts,
 };
 use crate::model::delivery::{DeliveryState, Step};
 

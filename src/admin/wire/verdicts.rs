@@ -56,6 +56,16 @@ pub struct CheckOutcome {
     pub outcome: String,
 }
 
+/// How long a part of the way took.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Stage {
+    /// `head` (the checks up to the signature's material), `body` (reading it), `verify` (the signature and the checks behind
+    /// it), `wait` (for the first copy of the same event), `upstream` or `commit`.
+    pub stage: String,
+    /// In microseconds.
+    pub took_us: u64,
+}
+
 /// What a reason means.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
@@ -74,6 +84,8 @@ pub struct VerdictDetail {
     pub verdict: Verdict,
     /// The checks in their order.
     pub checks: Vec<CheckOutcome>,
+    /// How long the request spent where; what took no time is left out.
+    pub stages: Vec<Stage>,
     /// What the reason means, where the request was refused or would have been.
     pub explanation: Option<Explanation>,
     /// The error of forwarding with its causes.
