@@ -26,7 +26,7 @@ use crate::admin::operations::{Asked, Operations};
 use crate::admin::problem::Problem;
 use crate::admin::{
     AdminState, Visit, audit, deliveries, destinations, events, gate, providers, rejections,
-    replays, status, tail, verdicts,
+    replays, requests, status, tail, verdicts,
 };
 
 /// Below this everything belongs to the API.
@@ -105,6 +105,7 @@ fn build(state: Arc<AdminState>) -> (Router, Operations) {
         .routes(routes!(providers::show))
         .routes(routes!(deliveries::attempts))
         .routes(routes!(rejections::explanation))
+        .routes(routes!(requests::capture))
         .split_for_parts();
     let operations = Operations::of(&document);
     let document = Bytes::from(document.to_json().unwrap_or_default());

@@ -726,6 +726,7 @@ async fn the_document_names_every_resource() {
         "get /rejections/{request_id}/explanation",
         "get /replays",
         "get /replays/{id}",
+        "get /requests/{request_id}",
         "get /routes",
         "get /routes/{route}",
         "get /status",

@@ -122,7 +122,7 @@ impl Audit {
 
 /// Whether what this operation does is kept.
 pub(super) fn is_kept(method: &Method, operation: &str) -> bool {
-    const LOOKS: [&str; 2] = ["show_event_body", "show_rejection_request"];
+    const LOOKS: [&str; 2] = ["show_event_body", "capture_request"];
     *method != Method::GET || LOOKS.contains(&operation)
 }
 

@@ -26,6 +26,7 @@ mod providers;
 mod rejections;
 mod replaying;
 mod replays;
+mod requests;
 mod status;
 mod stream;
 mod tail;

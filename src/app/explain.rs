@@ -10,9 +10,10 @@ use tokio::sync::Semaphore;
 use crate::admin::controls::ExplainSource;
 use crate::explain::{Explainer, Explanation, Recorded, Seen};
 use crate::model::ids::RequestId;
+use crate::net::hide::MASK;
 use crate::pipeline::Generation;
 use crate::record::Recorder;
-use crate::record::rejected::{MASK, RejectedRequest};
+use crate::record::rejected::RejectedRequest;
 
 /// One keeps a processor busy for seconds at worst, and requests come first.
 const AT_ONCE: usize = 1;

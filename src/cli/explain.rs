@@ -21,7 +21,7 @@ use crate::gate::Gate;
 use crate::gate::route::RouteTable;
 use crate::gate::rules::Rules;
 use crate::model::ids::{RequestId, RouteName};
-use crate::net::request_file::{RECEIVED, RequestFile, SOURCE};
+use crate::net::request_file::{BODY, RECEIVED, RequestFile, SOURCE};
 use crate::ranges::RangeBook;
 
 /// Ends with it where the request would pass.
@@ -83,7 +83,7 @@ fn explain(arguments: &Arguments) -> Result<Explanation, Failure> {
                 .help("add `--config /etc/hookgate/hookgate.toml`"),
         );
     };
-    let seen = read(path, arguments)?;
+    let (seen, note) = read(path, arguments)?;
     let loaded = crate::config::load(config).map_err(|report| {
         let shown = report.render(Style::Plain);
         Failure::usage(format!(
@@ -103,7 +103,9 @@ fn explain(arguments: &Arguments) -> Result<Explanation, Failure> {
         return Err(Failure::usage(format!("the config has no route `{name}`"))
             .help(format!("its routes: {}", known.join(", "))));
     }
-    block_on(async { Ok(explainer.explain(name.as_ref(), &seen).await) })
+    let mut explanation = block_on(async { Ok(explainer.explain(name.as_ref(), &seen).await) })?;
+    explanation.notes.extend(note);
+    Ok(explanation)
 }
 
 /// Asks the gate for the explanation of a request that it has kept.
@@ -116,8 +118,8 @@ async fn ask(arguments: &Arguments, id: RequestId) -> Result<Explanation, Failur
     client.get("asking why a request was refused", &path).await
 }
 
-/// The request of a file.
-fn read(path: &Path, arguments: &Arguments) -> Result<Seen, Failure> {
+/// The request of a file, and what it lacks.
+fn read(path: &Path, arguments: &Arguments) -> Result<(Seen, Option<String>), Failure> {
     let doing = format!("reading the request `{}`", path.display());
     let failed = |err: &dyn std::error::Error| {
         Failure::usage(err.to_string()).doing(&doing).help(
@@ -142,18 +144,24 @@ fn read(path: &Path, arguments: &Arguments) -> Result<Seen, Failure> {
         })
     });
     let noted = file.fact(SOURCE).and_then(|text| text.parse().ok());
-    Ok(Seen {
+    let masked = file.masked().join(", ");
+    let note = (!masked.is_empty()).then(|| {
+        format!("masked when it was kept: {masked}. A check that looks there fails for that alone.")
+    });
+    let is_cut = file.fact(BODY).is_some();
+    let seen = Seen {
         method: file.method,
         uri,
         version: Version::HTTP_11,
         headers,
         body: file.body,
-        is_cut: false,
+        is_cut,
         received_ms: received.transpose()?.map(|time| time.as_millisecond()),
         source: arguments.source.or(noted),
         recorded: None,
         others: Vec::new(),
-    })
+    };
+    Ok((seen, note))
 }
 
 /// The rules of a config, without anything of a running gate.

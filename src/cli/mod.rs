@@ -4,6 +4,7 @@
 
 mod admin_client;
 mod ask;
+mod capture;
 pub mod check;
 mod completions;
 pub mod config;
@@ -118,6 +119,20 @@ enum Command {
             Exit codes: 0 it is refused, and that was explained; 1 it would pass; 2 wrong usage or config, or no such request."
     )]
     Explain(explain::Arguments),
+    /// Save a request that a running gate knows as a file, for `explain` and `replay-file`
+    #[command(
+        long_about = "Save a request that a running gate knows as a file, for `explain` and `replay-file`.\n\n\
+            That is an event of the inbox, or one of the last refused requests (`keep_rejected`). The body stands in the file \
+            byte for byte. What may be a sender's token is masked, and the file says where; of a refused request the first \
+            64 KiB of the body are there at most. `hookgate listen --save` writes the same kind of file.",
+        after_help = "Examples:\n  \
+            hookgate capture 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12 > event.http\n  \
+            hookgate capture 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12 --out event.http     for its owner only\n  \
+            hookgate replay-file event.http --to http://127.0.0.1:9000                 send it again\n  \
+            hookgate explain --config hookgate.toml event.http                         why it is refused\n\n\
+            Exit codes: 0 done, 1 failed, 2 wrong usage."
+    )]
+    Capture(capture::Arguments),
     /// List the providers that hookgate knows, and show one in full
     #[command(
         args_conflicts_with_subcommands = true,
@@ -290,6 +305,7 @@ pub fn main() -> ExitCode {
             Some(ProvidersCommand::RefreshRanges(arguments)) => providers::refresh::run(arguments),
         },
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Capture(arguments) => capture::run(&arguments),
         Command::Events { command } => events::run(command),
         Command::Deliveries { command } => deliveries::run(command),
         Command::Replay { begin, command } => replay::run(&begin, command),

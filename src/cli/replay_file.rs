@@ -9,10 +9,11 @@ use http::Uri;
 use crate::cli::ask::block_on;
 use crate::cli::exchange::{Connect, answer_text, document, request_text, secret_place};
 use crate::cli::failure::{self, Failure};
-use crate::cli::output::{print, print_json};
+use crate::cli::output::{clean, print, print_json};
 use crate::cli::signer::{self, Signer};
 use crate::model::clock::Now;
-use crate::net::request_file::{RequestFile, is_framing};
+use crate::net::hide::MASK;
+use crate::net::request_file::{BODY, RequestFile, is_framing};
 use crate::testing::Sender;
 
 #[derive(Args)]
@@ -46,7 +47,9 @@ fn replay(arguments: &Arguments) -> Result<(), Failure> {
     let doing = format!("reading `{}`", arguments.file.display());
     let read = RequestFile::read(&arguments.file);
     let mut request = read.map_err(|error| Failure::usage(error.to_string()).doing(&doing))?;
-    if let Some(warning) = request.length_warning() {
+    if let Some(body) = request.fact(BODY) {
+        anstream::eprintln!("warning: the body is not whole: {}", clean(body));
+    } else if let Some(warning) = request.length_warning() {
         anstream::eprintln!("warning: {warning}; the body is sent as it is");
     }
     signer::check_url(&arguments.to)?;
@@ -68,6 +71,10 @@ fn replay(arguments: &Arguments) -> Result<(), Failure> {
         let signed = sender.sign(&mut request, Now::read().unix_ms);
         signed.map_err(|error| signer::failure(&error))?;
         hidden = secret_place(sender.spec(), sender.signature_place().as_ref());
+    }
+    let masked = request.masked().join(", ");
+    if !masked.is_empty() {
+        anstream::eprintln!("warning: masked when it was kept, and sent as `{MASK}`: {masked}");
     }
     let target = arguments.connect.target(&arguments.to)?;
     block_on(async {

@@ -1,6 +1,9 @@
 //! What nobody is shown of a kept request: senders with a shared token show it in a header or in the query, and whoever may
 //! look at requests need not be able to send some.
 
+/// Stands where a secret stood.
+pub const MASK: &str = "***";
+
 /// What a name has in it where its value may be a secret.
 const WORDS: [&str; 10] = [
     "verif",
@@ -31,7 +34,7 @@ pub fn target(target: &str) -> String {
         return target.to_owned();
     };
     let shown = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, _)) if is_secret(&name.to_ascii_lowercase()) => format!("{name}=***"),
+        Some((name, _)) if is_secret(&name.to_ascii_lowercase()) => format!("{name}={MASK}"),
         _ => pair.to_owned(),
     });
     let shown: Vec<_> = shown.collect();

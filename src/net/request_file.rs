@@ -22,6 +22,8 @@ use std::{fs, io};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
+use crate::net::hide::MASK;
+
 /// Everything before the body, comments included.
 pub const MAX_HEAD: usize = 256 * 1024;
 /// Lines before the body.
@@ -35,6 +37,14 @@ pub const RECEIVED: &str = "received";
 pub const SOURCE: &str = "source";
 /// Hookgate's id of the request.
 pub const REQUEST_ID: &str = "request-id";
+/// The route that it came to.
+pub const ROUTE: &str = "route";
+/// The code of the reason why it was refused.
+pub const REFUSED: &str = "refused";
+/// Where values were taken out, since they may be tokens.
+pub const MASKED: &str = "masked";
+/// How much of the body is there, where it is not all of it.
+pub const BODY: &str = "body";
 
 /// A request, and what is known of where it came from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -129,6 +139,28 @@ impl RequestFile {
             map.append(name, value);
         }
         Ok(map)
+    }
+
+    /// Where a value stands masked: names of headers, and `the query`.
+    #[must_use]
+    pub fn masked(&self) -> Vec<&str> {
+        let headers = self.headers.iter();
+        let masked = headers.filter(|(_, value)| value == MASK.as_bytes());
+        let mut names: Vec<&str> = masked.map(|(name, _)| name.as_str()).collect();
+        names.dedup();
+        let query = self.target.split_once('?');
+        if query.is_some_and(|(_, query)| query.contains(MASK)) {
+            names.push("the query");
+        }
+        names
+    }
+
+    /// Notes where a value stands masked.
+    pub fn note_masked(&mut self) {
+        let masked = self.masked().join(", ");
+        if !masked.is_empty() {
+            self.note(MASKED, &masked);
+        }
     }
 
     /// What looks like an accident of editing: a length in the head that is not the body's.

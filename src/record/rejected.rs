@@ -22,8 +22,8 @@ use crate::gate::reject::{Reason, Reject};
 use crate::gate::verdict::Verdict;
 use crate::model::ids::{RequestId, RouteName};
 use crate::model::source::SourceKey;
-use crate::net::hide;
-use crate::net::request_file::{RECEIVED, REQUEST_ID, RequestFile, SOURCE};
+use crate::net::hide::{self, MASK};
+use crate::net::request_file::{BODY, RECEIVED, REFUSED, REQUEST_ID, ROUTE, RequestFile, SOURCE};
 use crate::record::recent::bounded_verdict;
 use crate::scheme::spec::{Family, Spec, TokenPlace};
 
@@ -38,9 +38,6 @@ const MAX_BODY: usize = 64 << 10;
 
 /// Bytes of all bodies.
 const MAX_BODIES: usize = 8 << 20;
-
-/// Stands where a secret stood.
-pub const MASK: &str = "***";
 
 /// One refused request.
 #[derive(Clone, Debug)]
@@ -138,7 +135,7 @@ impl RejectedRequest {
         self.verdict.request_id.unix_ms()
     }
 
-    /// The same as a file. Masked values stand in it as `***`.
+    /// The same as a file, which says what is not there. Masked values stand in it as `***`.
     #[must_use]
     pub fn to_file(&self) -> RequestFile {
         let mut file = RequestFile::new(self.method.clone(), &*self.target, self.body.clone());
@@ -147,13 +144,30 @@ impl RejectedRequest {
         }
         file.note(SOURCE, &self.verdict.source.ip.to_string());
         file.note(REQUEST_ID, &self.verdict.request_id.to_string());
-        if self.is_cut {
-            file.note("body", "cut, only its start was kept");
+        if let Some(route) = &self.verdict.route {
+            file.note(ROUTE, route.as_str());
+        }
+        if let Some(reason) = self.reason() {
+            file.note(REFUSED, reason.explanation().code);
+        }
+        let is = self.body.len();
+        let all = self.length.filter(|length| *length > is as u64);
+        match all {
+            Some(all) => file.note(BODY, &format!("cut, {is} of {all} bytes were kept")),
+            None if self.is_cut => file.note(BODY, &format!("cut, {is} bytes were kept")),
+            None => {}
         }
         let headers = self.headers.iter();
         file.headers = headers
-            .map(|(name, value)| (name.as_str().to_owned(), value.clone()))
+            // White space at the ends says nothing, and no file can keep it.
+            .map(|(name, value)| {
+                (
+                    name.as_str().to_owned(),
+                    Bytes::copy_from_slice(value.trim_ascii()),
+                )
+            })
             .collect();
+        file.note_masked();
         file
     }
 
@@ -355,7 +369,7 @@ fn copied(verdict: &Verdict, came: &Came<'_>) -> RejectedRequest {
         .map_or("/", |whole| whole.as_str());
     // Where the query holds the token, none of it is shown: a name can be written in many ways.
     let target = match (place.query, target.split_once('?')) {
-        (Some(_), Some((path, _))) => format!("{path}?***"),
+        (Some(_), Some((path, _))) => format!("{path}?{MASK}"),
         _ => hide::target(target),
     };
     let declared = came.headers.get(header::CONTENT_LENGTH);

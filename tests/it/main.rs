@@ -13,6 +13,7 @@
 mod harness;
 
 mod admin;
+mod capture;
 mod challenge;
 mod cli;
 mod config;

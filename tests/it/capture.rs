@@ -1,0 +1,238 @@
+//! `hookgate capture`: the real binary saves what the real gate knows, and the file is sent again and explained.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output};
+
+use crate::harness::app::{App, ok};
+use crate::harness::gate::Gate;
+use crate::harness::sender::{Hook, Provider, Sender};
+
+const OPERATOR: &str = "zQ4v9Jm2Lr7Xw1Bt";
+const VIEWER: &str = "kP8s3Hn6Yd0Gf5Vc";
+
+/// An admin listener with two tokens, and a store.
+fn config(routes: &str) -> String {
+    format!(
+        "[admin]\nlisten = \"127.0.0.1:0\"\n\
+         [[admin.tokens]]\nname = \"ann\"\nrole = \"operator\"\ntoken = \"{OPERATOR}\"\n\
+         [[admin.tokens]]\nname = \"board\"\nrole = \"viewer\"\ntoken = \"{VIEWER}\"\n\
+         [store]\nurl = \"sqlite:hookgate.db\"\nmin_free = \"1MiB\"\n{routes}"
+    )
+}
+
+/// Runs the binary in the gate's folder, with this token for its admin listener.
+async fn hookgate(gate: &Gate, token: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hookgate"));
+    command
+        .args(arguments)
+        .current_dir(gate.folder())
+        .env("NO_COLOR", "1")
+        .env("HOOKGATE_ADMIN", format!("http://{}", gate.admin_address()))
+        .env("HOOKGATE_ADMIN_TOKEN", token);
+    let output = tokio::task::spawn_blocking(move || command.output());
+    output.await.unwrap().unwrap()
+}
+
+async fn capture(gate: &Gate, id: &str, more: &[&str]) -> Output {
+    hookgate(gate, OPERATOR, &[&["capture", id], more].concat()).await
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Sends an event, and gives its id.
+async fn sent(gate: &Gate, hook: &Hook, status: u16) -> String {
+    let reply = gate.send(hook).await;
+    assert_eq!(reply.status, status, "{}", reply.text());
+    reply.header("hookgate-request-id").unwrap().to_owned()
+}
+
+/// Fails when a byte of the body is another one, or a header is lost on the way through store, file and `replay-file`.
+#[tokio::test]
+async fn an_event_of_the_inbox_is_saved_and_sent_again_as_it_came() {
+    let (app, other) = (App::start(ok()), App::start(ok()));
+    let more = "mode = \"queue\"\n";
+    let gate = Gate::start(&config(&Provider::Stripe.route(
+        "hook",
+        &app.url("/in"),
+        more,
+    )))
+    .await;
+    let body = b"{\"id\": \"evt_1\",\r\n\"type\":\"a.b\",  \"text\": \"\\u00e4 \xc3\xa4\"}\n\r\n\n";
+    let hook = Sender::new(Provider::Stripe)
+        .sign("/hook?a=1&b=%20", "evt_1", body)
+        .at_host("hooks.example.com")
+        .with("X-Own", "kept")
+        .with("X-Own", "twice")
+        .with("X-Own", "a\tb");
+    let id = sent(&gate, &hook, 200).await;
+
+    let printed = capture(&gate, &id, &[]).await;
+    assert!(printed.status.success(), "{}", told(&printed));
+    assert_eq!(told(&printed), "");
+    assert!(printed.stdout.ends_with(&[b"\r\n\r\n", &body[..]].concat()));
+    let saved = capture(&gate, &id, &["--out", "event.http"]).await;
+    assert!(
+        saved.status.success() && saved.stdout.is_empty(),
+        "{}",
+        told(&saved)
+    );
+    let path = gate.folder().join("event.http");
+    assert_eq!(std::fs::read(&path).unwrap(), printed.stdout);
+    let mode = path.metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    let again = replay(&gate, "event.http", &other.url(""), &["--host", "file"]).await;
+    assert!(again.status.success(), "{}", told(&again));
+    let got = other.only_request();
+    assert_eq!(got.body, body);
+    assert_eq!(got.line(), "POST /hook?a=1&b=%20 HTTP/1.1");
+    assert_eq!(got.headers("x-own"), ["kept", "twice", "a\tb"]);
+    assert_eq!(got.header("host").as_deref(), Some("hooks.example.com"));
+    for name in ["Stripe-Signature", "Content-Type"] {
+        assert_eq!(
+            got.header(name).as_deref(),
+            Some(hook.header(name)),
+            "{name}"
+        );
+    }
+    let length = body.len().to_string();
+    assert_eq!(got.header("content-length"), Some(length));
+
+    // The gate itself knows it as the same event, and `explain` as one that passes.
+    let ca = gate.folder().join("ca.pem").display().to_string();
+    let door = format!("https://localhost:{}", gate.address().port());
+    let again = replay(&gate, "event.http", &door, &["--cacert", &ca]).await;
+    assert!(again.status.success(), "{}", told(&again));
+    let shown = String::from_utf8_lossy(&again.stdout).into_owned();
+    assert!(shown.contains("hookgate-duplicate: true"), "{shown}");
+    let explained = hookgate(
+        &gate,
+        OPERATOR,
+        &["explain", "--config", "hookgate.toml", "event.http"],
+    );
+    let explained = explained.await;
+    assert_eq!(explained.status.code(), Some(1), "{}", told(&explained));
+}
+
+async fn replay(gate: &Gate, file: &str, to: &str, more: &[&str]) -> Output {
+    hookgate(
+        gate,
+        "",
+        &[&["replay-file", file, "--to", to], more].concat(),
+    )
+    .await
+}
+
+/// Fails when what is not in the file is not told, or a token can be read in it.
+#[tokio::test]
+async fn a_refused_request_is_saved_with_its_tokens_masked() {
+    let app = App::start(ok());
+    let routes = [
+        Provider::Gitlab.route("gitlab", &app.url("/in"), ""),
+        Provider::Stripe.route("stripe", &app.url("/in"), ""),
+    ];
+    let gate = Gate::start(&config(&routes.concat())).await;
+    let forged = Sender::new(Provider::Gitlab)
+        .with_secret("a-guessed-token-0123456789")
+        .event("/gitlab?api_key=another-token");
+    let id = sent(&gate, &forged, 401).await;
+    let saved = capture(&gate, &id, &["--out", "refused.http"]).await;
+    assert!(saved.status.success(), "{}", told(&saved));
+    // A wrong token is refused before the body is read.
+    let cut = format!("cut, 0 of {} bytes were kept", forged.body.len());
+    assert_eq!(
+        told(&saved),
+        format!(
+            "note: masked, since it may be a token: x-gitlab-token, the query\n\
+             note: the body is not whole: {cut}\n"
+        )
+    );
+    let file = std::fs::read(gate.folder().join("refused.http")).unwrap();
+    let text = String::from_utf8(file).unwrap();
+    for words in [
+        "# route: gitlab\r\n",
+        "# refused: bad-signature\r\n",
+        "# masked: x-gitlab-token, the query\r\n",
+        "\r\nPOST /gitlab?api_key=*** HTTP/1.1\r\n",
+        "\r\nx-gitlab-token: ***\r\n",
+    ] {
+        assert!(text.contains(words), "{words} is not in\n{text}");
+    }
+    assert!(
+        !text.contains("guessed") && !text.contains("another-token"),
+        "{text}"
+    );
+    assert!(text.contains(&format!("# body: {cut}\r\n")), "{text}");
+    let again = replay(&gate, "refused.http", &app.url(""), &[]).await;
+    let warnings = format!(
+        "warning: the body is not whole: {cut}\n\
+         warning: masked when it was kept, and sent as `***`: x-gitlab-token, the query\n"
+    );
+    assert_eq!(told(&again), warnings);
+    assert!(again.status.success(), "{again:?}");
+    let explain = ["explain", "--config", "hookgate.toml", "refused.http"];
+    let explained = hookgate(&gate, "", &explain).await;
+    let shown = String::from_utf8_lossy(&explained.stdout).into_owned();
+    assert!(
+        shown.contains("note      masked when it was kept: x-gitlab-token"),
+        "{shown}"
+    );
+
+    // Of a long body the start is kept, and that is said.
+    let long = Sender::new(Provider::Stripe).sign("/stripe", "evt_2", &vec![b' '; 100_000]);
+    let id = sent(&gate, &long.flip_body_byte(), 401).await;
+    let saved = capture(&gate, &id, &["--out", "long.http"]).await;
+    let cut = "cut, 65536 of 100000 bytes were kept";
+    assert_eq!(
+        told(&saved),
+        format!("note: the body is not whole: {cut}\n")
+    );
+    let again = replay(&gate, "long.http", &app.url(""), &[]).await;
+    assert!(told(&again).contains(cut), "{}", told(&again));
+}
+
+#[tokio::test]
+async fn what_cannot_be_captured_is_told() {
+    let route = Provider::Stripe.route("stripe", "http://127.0.0.1:1/", "");
+    let gate = Gate::start(&config(&route)).await;
+    let id = sent(&gate, &Hook::bare("POST", "/stripe", b"{}"), 401).await;
+    let viewed = hookgate(&gate, VIEWER, &["capture", &id]).await;
+    assert_eq!(viewed.status.code(), Some(1));
+    assert!(
+        told(&viewed).contains("viewer's token"),
+        "{}",
+        told(&viewed)
+    );
+    let file = gate.folder().join("there.http");
+    std::fs::write(&file, "mine").unwrap();
+    let unknown = "0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12";
+    for (arguments, code, words) in [
+        (&[unknown][..], 1, "no request `0199d2c4"),
+        (&["evt_1"], 2, "`evt_1` is not the id of an event"),
+        (&[&id, "--out", "there.http"], 2, "is there already"),
+        (
+            &[&id, "--out", "no/where.http"],
+            1,
+            "cannot write `no/where.http`",
+        ),
+        (
+            &[&id, "--admin", "unix:/nowhere.sock"],
+            1,
+            "no gate answers",
+        ),
+    ] {
+        let output = capture(&gate, arguments[0], &arguments[1..]).await;
+        let (err, name) = (told(&output), arguments[0]);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {err}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        let doing = format!("error: capturing the request `{name}`: ");
+        assert!(err.starts_with(&doing) || err.contains("no gate"), "{err}");
+        assert!(err.contains(words), "{words} is not in\n{err}");
+    }
+    assert_eq!(std::fs::read(&file).unwrap(), b"mine");
+    // Each look at somebody's data is noted, with who looked.
+    let line = gate.wait_for_line(&["capture_request", "ann"]).await;
+    assert!(line.contains(unknown) || line.contains(&id), "{line}");
+}
