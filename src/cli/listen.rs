@@ -55,8 +55,6 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 fn listen(arguments: &Arguments) -> Result<(), Failure> {
     let known = arguments.signer.known()?;
     let hidden = known.as_ref().and_then(hidden);
-    let origin = format!("http://{}", arguments.listen);
-    let judge = known.map(|known| judge(&known, &origin)).transpose()?;
     if let Some(folder) = &arguments.save {
         fs::create_dir_all(folder)
             .map_err(|err| Failure::usage(format!("cannot make `{}`: {err}", folder.display())))?;
@@ -64,10 +62,14 @@ fn listen(arguments: &Arguments) -> Result<(), Failure> {
     block_on(async {
         // Before it is told that it listens: who was told may end it.
         let mut ended = pin!(tokio::signal::ctrl_c());
-        let receiver = Receiver::with(arguments.listen, arguments.respond.clone(), judge).await;
+        let receiver = Receiver::with(arguments.listen, arguments.respond.clone()).await;
         let receiver = receiver.map_err(|error| {
             signer::failure(&error).help("another address with `--listen`, port 0 for a free one")
         })?;
+        if let Some(known) = &known {
+            // Where the port was for the system to choose, it is known only now.
+            receiver.judge(judge(known, &receiver.url(""))?);
+        }
         tell_address(&receiver, arguments.json);
         let mut count = 0;
         while arguments.count.is_none_or(|most| count < most.get()) {

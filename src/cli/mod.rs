@@ -215,7 +215,8 @@ enum Command {
     #[command(
         long_about = "Receive webhooks while developing.\n\n\
             Prints each request. With a provider and its secret it says whether the request is genuine, or why not. \
-            What came last (1000 requests, 64 MiB at most) is given by `GET /_events` and forgotten by `DELETE /_events`.",
+            What came last (1000 requests, 64 MiB at most) is given by `GET /_events` and forgotten by `DELETE /_events`, \
+            for whoever asks by address or as `localhost`.",
         after_help = "Examples:\n  \
             hookgate listen\n  \
             hookgate listen --provider stripe --secret-env STRIPE_SECRET\n  \

@@ -30,6 +30,7 @@ mod http2;
 mod inbox;
 mod inbox_cli;
 mod limits;
+mod listen;
 mod monitor;
 mod record;
 mod reload;

@@ -1,19 +1,13 @@
-//! The test tools: what `send` makes is taken by a real gate, what it makes wrong is refused for the reason that it says,
-//! `listen` answers as told, and `replay-file` sends a file again.
+//! `hookgate send`: what it makes is taken by a real gate, and what it makes wrong is refused for the reason that it says.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Output;
 
 use serde_json::Value;
 
 use crate::harness::app::{App, ok};
 use crate::harness::gate::Gate;
+use crate::harness::listener::{Listener, hookgate, told};
 use crate::harness::sender::Provider;
-
-fn hookgate(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hookgate"));
-    command.args(arguments).output().unwrap()
-}
 
 /// Sends to the gate's route of the provider.
 async fn send(gate: &Gate, provider: &str, secret: &str, more: &[&str]) -> Output {
@@ -26,56 +20,6 @@ async fn send(gate: &Gate, provider: &str, secret: &str, more: &[&str]) -> Outpu
     arguments.extend(more.iter().map(|one| (*one).to_owned()));
     let run = move || hookgate(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     tokio::task::spawn_blocking(run).await.unwrap()
-}
-
-/// A receiver as a process; killed when dropped.
-struct Listener {
-    child: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
-    address: String,
-}
-
-impl Listener {
-    fn start(more: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hookgate"))
-            .args(["listen", "--listen", "127.0.0.1:0", "--json"])
-            .args(more)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let told: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
-        let address = told["listening"].as_str().unwrap().to_owned();
-        Self {
-            child,
-            lines,
-            address,
-        }
-    }
-
-    fn next(&mut self) -> Value {
-        serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
-    }
-
-    fn send(&self, more: &[&str]) -> Output {
-        let url = format!("http://{}/in", self.address);
-        let fixed = [
-            "send",
-            &url,
-            "--provider",
-            "stripe",
-            "--secret",
-            "whsec_test",
-        ];
-        hookgate(&[&fixed, more].concat())
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[tokio::test]
@@ -109,6 +53,7 @@ async fn what_is_sent_is_taken_and_what_is_wrong_is_refused_for_that() {
         ("future", "stale-timestamp"),
         ("missing", "missing-signature"),
         ("malformed", "malformed-signature"),
+        ("twice", "malformed-signature"),
         ("method", "method-not-allowed"),
         ("path", "no-route"),
         ("oversize", "body-too-large"),
@@ -144,57 +89,185 @@ async fn many_are_sent_and_summed_up() {
     assert_eq!(app.count(), 30);
 }
 
-#[test]
-fn a_receiver_says_what_is_genuine_and_answers_as_told() {
-    let more = [
-        "--provider",
-        "stripe",
-        "--secret",
-        "whsec_test",
-        "--respond",
-        "sequence:500,reset,200",
-    ];
-    let mut listener = Listener::start(&more);
-    assert!(!listener.send(&[]).status.success());
-    let first = listener.next();
-    assert_eq!(first["verified"], true, "{first}");
-    assert_eq!(first["answer"], "500");
-    let reset = listener.send(&["--bad", "signature"]);
-    assert!(!reset.status.success(), "{reset:?}");
-    let second = listener.next();
-    assert_eq!(second["verified"], false, "{second}");
-    assert!(
-        second["verdict"]
-            .as_str()
-            .unwrap()
-            .contains("bad-signature"),
-        "{second}"
-    );
-    assert!(listener.send(&[]).status.success());
+/// Sends with arguments of its own only.
+async fn run(arguments: &[&str]) -> Output {
+    let arguments: Vec<String> = arguments.iter().map(|one| (*one).to_owned()).collect();
+    let run = move || hookgate(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    tokio::task::spawn_blocking(run).await.unwrap()
 }
 
-#[test]
-fn a_request_is_kept_as_a_file_and_sent_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let kept = folder.path().display().to_string();
-    let mut first = Listener::start(&["--save", &kept, "--count", "1"]);
-    assert!(first.send(&["--type", "invoice.paid"]).status.success());
-    let sent = first.next();
-    assert!(first.child.wait().unwrap().success());
-    let file = std::fs::read_dir(folder.path()).unwrap().next().unwrap();
-    let file = file.unwrap().path().display().to_string();
+/// Fails when a certificate that nobody vouches for is taken without a word, or `--insecure` does not take it.
+#[tokio::test]
+async fn an_unknown_certificate_is_taken_only_where_that_is_said() {
+    let app = App::start(ok());
+    let gate = Gate::start(&Provider::Stripe.route("stripe", &app.url("/in"), "")).await;
+    let url = format!("https://localhost:{}/stripe", gate.address().port());
+    let secret = Provider::Stripe.secret();
+    let arguments = ["send", &url, "--provider", "stripe", "--secret", secret];
+    let refused = run(&arguments).await;
+    assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
+    let shown = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(shown.contains("certificate"), "{shown}");
+    assert_eq!(app.count(), 0);
+    let taken = run(&[&arguments[..], &["--insecure"]].concat()).await;
+    assert!(taken.status.success(), "{}", told(&taken));
+    assert_eq!(app.count(), 1);
+    let both = run(&[&arguments[..], &["--insecure", "--cacert", "ca.pem"]].concat()).await;
+    assert_eq!(both.status.code(), Some(2), "{}", told(&both));
+}
 
-    let more = ["--provider", "stripe", "--secret", "whsec_test"];
-    let mut second = Listener::start(&more);
-    let url = format!("http://{}", second.address);
-    let again = hookgate(&["replay-file", &file, "--to", &url]);
-    assert!(again.status.success(), "{again:?}");
-    let got = second.next();
-    assert_eq!(got["body"], sent["body"]);
-    assert_eq!(got["target"], "/in");
+/// Fails when a route's scheme, secret, URL or limit is not the one that is used.
+#[tokio::test]
+async fn provider_secret_and_url_come_from_a_config() {
+    let app = App::start(ok());
+    let more = "max_body = \"2KiB\"\n";
+    let gate = Gate::start(&Provider::Custom.route("own", &app.url("/in"), more)).await;
+    let config = gate.config_path().display().to_string();
+    let url = format!("https://localhost:{}/own", gate.address().port());
+    let arguments = [
+        "send",
+        &url,
+        "--config",
+        &config,
+        "--route",
+        "own",
+        "--insecure",
+    ];
+    let sent = run(&arguments).await;
+    assert!(sent.status.success(), "{}", told(&sent));
+    assert_eq!(app.count(), 1);
+    let sent = run(&[&arguments[..], &["--bad", "oversize"]].concat()).await;
+    assert!(sent.status.success(), "{}", told(&sent));
+    let shown = String::from_utf8_lossy(&sent.stdout).into_owned();
+    assert!(shown.contains("413 Payload Too Large"), "{shown}");
+    let secret = ["--secret", "another-secret-0123456789"];
+    let sent = run(&[&arguments[..], &secret].concat()).await;
+    assert_eq!(sent.status.code(), Some(1), "{}", told(&sent));
+    assert_eq!(app.count(), 1);
+
+    // Without a URL the route's own counts, where the config says the port.
+    let sent = run(&["send", "--config", &config, "--route", "own"]).await;
+    assert_eq!(sent.status.code(), Some(2));
+    assert!(
+        told(&sent).contains("where shall it go?"),
+        "{}",
+        told(&sent)
+    );
+    let mut listener = Listener::of_stripe(&[]);
+    let text = format!(
+        "[server]\nlisten = [\"{}\"]\n[routes.s]\npath = \"/s\"\nprovider = \"stripe\"\n\
+         secret = \"whsec_test\"\nupstream = \"http://127.0.0.1:1/\"\n",
+        listener.address
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("hookgate.toml").display().to_string();
+    std::fs::write(&config, text).unwrap();
+    let sent = run(&["send", "--config", &config, "--route", "s"]).await;
+    assert!(sent.status.success(), "{}", told(&sent));
+    let got = listener.next();
+    assert_eq!(
+        (&got["target"], &got["verified"]),
+        (&"/s".into(), &true.into())
+    );
+    let sent = run(&["send", "--config", &config, "--route", "t"]).await;
+    assert_eq!(sent.status.code(), Some(2));
+    assert!(told(&sent).contains("it has s"), "{}", told(&sent));
+}
+
+/// Fails when what the command line says of body and head is not what is signed and sent.
+#[test]
+fn body_and_headers_are_those_of_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("body").display().to_string();
+    let body = "{\"id\":\"evt_1\",  \"a\": {\"b\": 1}}\r\n\n";
+    std::fs::write(&file, body).unwrap();
+    let mut listener = Listener::of_stripe(&[]);
+    let at = format!("@{file}");
+    let headers = [
+        "--header",
+        "X-Own: a: b",
+        "--header",
+        "x-own: c",
+        "--header",
+        "content-type: text/x",
+    ];
+    let sent = listener.send(&[&["--data", &at], &headers[..]].concat());
+    assert!(sent.status.success(), "{}", told(&sent));
+    let got = listener.next();
+    assert_eq!(got["body"], body);
     assert_eq!(got["verified"], true, "{got}");
-    let other = ["--resign", "--provider", "stripe", "--secret", "another"];
-    let again = hookgate(&[&["replay-file", &file, "--to", &url], &other[..]].concat());
-    assert!(again.status.success(), "{again:?}");
-    assert_eq!(second.next()["verified"], false);
+    assert_eq!(values(&got, "x-own"), ["a: b", "c"]);
+    assert_eq!(values(&got, "content-type"), ["text/x"]);
+
+    let set = ["--set", "a.b=2", "--set", "a.c=x=y", "--set", "/d=[null]"];
+    let sent = listener.send(&[&["--data", &at], &set[..]].concat());
+    assert!(sent.status.success(), "{}", told(&sent));
+    let got = listener.next();
+    let set: Value = serde_json::from_str(got["body"].as_str().unwrap()).unwrap();
+    let wanted = r#"{"id":"evt_1","a":{"b":2,"c":"x=y"},"d":[null]}"#;
+    assert_eq!(set, serde_json::from_str::<Value>(wanted).unwrap());
+    assert_eq!(got["verified"], true, "{got}");
+
+    let text = listener.send(&["--data", "plain text"]);
+    assert!(text.status.success(), "{}", told(&text));
+    assert_eq!(listener.next()["body"], "plain text");
+    // A header of the command line counts, also where the provider has one of this name.
+    let forged = listener.send(&["--header", "Stripe-Signature: t=1,v1=00"]);
+    assert!(forged.status.success(), "{}", told(&forged));
+    assert_eq!(listener.next()["verified"], false);
+
+    for (arguments, words) in [
+        (&["--data", "@/nowhere"][..], "cannot read `/nowhere`"),
+        (&["--header", "no colon"], "should be like `Name: value`"),
+        (&["--header", "a b: c"], "no name of a header"),
+        (&["--set", "x"], "should be like `data.object.amount=500`"),
+        (&["--data", "plain", "--set", "a=1"], "the body is no JSON"),
+        (
+            &["--type", "nothing.such"],
+            "no payload of the type `nothing.such`",
+        ),
+        (
+            &["--bad", "body", "--bad", "secret"],
+            "cannot be used multiple times",
+        ),
+        (&["--rate", "0"], "--rate"),
+        (&["--print", "--json"], "cannot be used with"),
+    ] {
+        let sent = listener.send(arguments);
+        assert_eq!(sent.status.code(), Some(2), "{arguments:?}");
+        assert!(
+            told(&sent).contains(words),
+            "{arguments:?}: {}",
+            told(&sent)
+        );
+    }
+}
+
+/// The values of a header that came.
+fn values<'a>(got: &'a Value, name: &str) -> Vec<&'a str> {
+    let headers = got["headers"].as_array().unwrap().iter();
+    let named = headers.filter(|header| header[0] == name);
+    named.map(|header| header[1].as_str().unwrap()).collect()
+}
+
+/// Fails when events go out faster than was asked for, or a rate keeps some of them back for good.
+#[test]
+fn no_more_events_go_out_than_the_rate_says() {
+    let listener = Listener::of_stripe(&[]);
+    let more = [
+        "--count",
+        "9",
+        "--rate",
+        "20",
+        "--concurrency",
+        "4",
+        "--json",
+    ];
+    let sent = listener.send(&more);
+    assert!(sent.status.success(), "{}", told(&sent));
+    let summary: Value = serde_json::from_slice(&sent.stdout).unwrap();
+    assert_eq!(summary["statuses"]["200"], 9, "{summary}");
+    // The last one goes out eight twentieths of a second after the first.
+    let seconds = summary["seconds"].as_f64().unwrap();
+    assert!(seconds >= 0.4, "{summary}");
 }

@@ -226,9 +226,7 @@ impl Recipe {
         for (path, value) in &self.set {
             testing::set(&mut event, path, value).map_err(|error| failed(&error))?;
         }
-        for (name, value) in &self.headers {
-            event.set_header(name, value);
-        }
+        self.put_headers(&mut event);
         if let Some(bad) = self.bad {
             bad.before(&mut event, self.size);
         }
@@ -239,13 +237,22 @@ impl Recipe {
         signer
             .sign(&mut event, at)
             .map_err(|error| failed(&error))?;
-        for (name, value) in &self.headers {
-            event.set_header(name, value);
-        }
+        self.put_headers(&mut event);
         if let Some(bad) = self.bad {
             bad.after(&mut event, &self.sender);
         }
         Ok(event)
+    }
+
+    /// The command line's headers, instead of all of their names.
+    fn put_headers(&self, event: &mut RequestFile) {
+        for (name, _) in &self.headers {
+            event.remove_header(name);
+        }
+        for (name, value) in &self.headers {
+            let value = Bytes::copy_from_slice(value.as_bytes());
+            event.headers.push((name.clone(), value));
+        }
     }
 
     /// Sends a new event; one that is to be a replay twice.

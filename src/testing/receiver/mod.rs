@@ -1,6 +1,7 @@
 //! A receiver for tests and development: keeps what it gets, within bounds, and answers as told.
 //!
-//! `GET /_events` gives what it has as JSON, `DELETE /_events` forgets it.
+//! `GET /_events` gives what it has as JSON, `DELETE /_events` forgets it. Both only for a `Host` that is an address or
+//! `localhost`: a page in a browser may have any name lead here, and would read it.
 
 mod kept;
 mod respond;
@@ -8,7 +9,7 @@ mod serve;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use data_encoding::BASE64;
@@ -86,7 +87,7 @@ pub struct Receiver {
 struct Shared {
     kept: Kept,
     respond: Mutex<Respond>,
-    judge: Option<Judge>,
+    judge: OnceLock<Judge>,
 }
 
 impl Shared {
@@ -102,25 +103,21 @@ impl Receiver {
     /// # Errors
     /// It cannot listen.
     pub async fn start() -> Result<Self, TestingError> {
-        Self::with(([127, 0, 0, 1], 0).into(), Respond::Status(200), None).await
+        Self::with(([127, 0, 0, 1], 0).into(), Respond::Status(200)).await
     }
 
     /// Listens there, and answers so.
     ///
     /// # Errors
     /// It cannot listen there.
-    pub async fn with(
-        listen: SocketAddr,
-        respond: Respond,
-        judge: Option<Judge>,
-    ) -> Result<Self, TestingError> {
+    pub async fn with(listen: SocketAddr, respond: Respond) -> Result<Self, TestingError> {
         let failed = |error: std::io::Error| TestingError::Io("cannot listen", error.to_string());
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let shared = Arc::new(Shared {
             kept: Kept::default(),
             respond: Mutex::new(respond),
-            judge,
+            judge: OnceLock::new(),
         });
         let stop = CancellationToken::new();
         let connections = TaskTracker::new();
@@ -156,6 +153,11 @@ impl Receiver {
     pub fn respond(&self, respond: Respond) {
         let held = self.shared.respond.lock();
         *held.unwrap_or_else(PoisonError::into_inner) = respond;
+    }
+
+    /// Has each request judged from now on. The first judge stays.
+    pub fn judge(&self, judge: Judge) {
+        let _ = self.shared.judge.set(judge);
     }
 
     /// What it has, the oldest first.

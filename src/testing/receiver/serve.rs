@@ -1,12 +1,13 @@
 //! The receiver's side of the sockets.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
+use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -135,7 +136,7 @@ async fn take(
         number,
         unix_ms,
         source,
-        verdict: shared.judge.as_ref().map(|judge| judge(&request, unix_ms)),
+        verdict: shared.judge.get().map(|judge| judge(&request, unix_ms)),
         request,
         answer: respond.word(),
     });
@@ -171,6 +172,9 @@ fn request_of(head: &Parts, body: Bytes, source: SocketAddr, unix_ms: i64) -> Re
 
 /// What was received, for programs.
 fn events(head: &Parts, shared: &Shared) -> Response<Full<Bytes>> {
+    if !is_own_name(head) {
+        return answer(403, "ask by address, or as `localhost`\n");
+    }
     match head.method {
         Method::GET => {
             let all = shared.kept.all();
@@ -186,6 +190,20 @@ fn events(head: &Parts, shared: &Shared) -> Response<Full<Bytes>> {
         }
         _ => answer(405, "GET or DELETE\n"),
     }
+}
+
+/// Whether the host that is asked for is one that no stranger can give to this address in the DNS.
+fn is_own_name(head: &Parts) -> bool {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return false;
+    };
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else {
+        return false;
+    };
+    let host = authority.host();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.parse::<IpAddr>().is_ok() || host.eq_ignore_ascii_case("localhost")
 }
 
 fn answer(status: u16, body: &str) -> Response<Full<Bytes>> {

@@ -7,6 +7,7 @@
 pub mod app;
 pub mod client;
 pub mod gate;
+pub mod listener;
 pub mod raw;
 pub mod sender;
 pub mod tls;
