@@ -51,8 +51,8 @@ pub struct EventFilter {
     pub since: Option<String>,
     /// Received before this time, in the same forms.
     pub before: Option<String>,
-    /// With this text in body, type, ids or target; lists only. A part looks at the newest 10,000 events or so and may hold
-    /// nothing: `next` goes on behind them.
+    /// With this text in body, type, ids or target; lists only. A part looks at as many events as a tenth of a second allows
+    /// and may hold few of them or none: `next` goes on behind them.
     pub text: Option<String>,
 }
 

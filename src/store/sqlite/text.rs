@@ -1,8 +1,11 @@
 //! Looks for a text in what events hold. Nothing is indexed for it, and bodies may be sealed: so one look reads a bounded
 //! part of the store, the newest first, and says where the next one goes on.
 
+use std::time::Duration;
+
 use memchr::memmem::Finder;
 
+use crate::model::clock;
 use crate::store::rows::StoredEvent;
 use crate::store::search::{EventRow, EventSearch, Page};
 use crate::store::sqlite::event::Stored;
@@ -10,9 +13,8 @@ use crate::store::sqlite::read;
 use crate::store::sqlite::readers::Look;
 use crate::store::sqlite::seal::Sealer;
 
-/// What one look reads at most: some tens of milliseconds.
-const MAX_EVENTS: usize = 10_000;
-const MAX_BYTES: usize = 16 << 20;
+/// One look goes on for so long: who waits for a page does not notice it.
+const LONG: Duration = Duration::from_millis(100);
 
 /// The events that hold the text, and where to go on where not all were looked at.
 pub(super) fn events(
@@ -25,17 +27,15 @@ pub(super) fn events(
     let finder = Finder::new(&wanted);
     let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
     let (mut rows, mut next) = (Vec::new(), None);
-    let (mut looked, mut bytes) = (0, 0);
+    let began = clock::instant();
     read::each_event(look, search, page.after, &mut |row| {
         let cursor = row.cursor;
-        if let Some(stored) = Stored::read(look.conn, &look.names, cursor)? {
-            bytes += stored.size();
-            if holds(&finder, &stored.open(sealer)) {
-                rows.push(row);
-            }
+        if let Some(stored) = Stored::read(look.conn, &look.names, cursor)?
+            && holds(&finder, &stored.open(sealer))
+        {
+            rows.push(row);
         }
-        looked += 1;
-        let goes_on = rows.len() < limit && looked < MAX_EVENTS && bytes < MAX_BYTES;
+        let goes_on = rows.len() < limit && began.elapsed() < LONG;
         next = (!goes_on).then_some(cursor);
         Ok(goes_on)
     })?;
