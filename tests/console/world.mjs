@@ -61,7 +61,7 @@ provider = "github"
 secret = { env = "HOOKS_GITHUB" }
 mode = "queue"
 ${destination("github", "ci")}
-${destination("github", "audit-log", 'events = ["release.*"]')}
+${destination("github", "audit-log", 'events = ["release*"]')}
 
 [routes.stripe]
 path = "/stripe"
