@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use thiserror::Error;
@@ -14,7 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::admin::access::Origin;
+use crate::admin::tls::AdminTls;
 use crate::config::model::AdminListen;
+use crate::edge::certificates::CertificateError;
 use crate::model::source::canonical;
 
 const BACKLOG: i32 = 64;
@@ -30,6 +33,9 @@ pub enum AdminError {
         /// The error of the system.
         source: io::Error,
     },
+    /// The certificate.
+    #[error("cannot use the certificate of the admin door")]
+    Tls(#[from] CertificateError),
     /// A Unix socket.
     #[error("cannot listen on `unix:{}` for the admin door", path.display())]
     Unix {
@@ -45,6 +51,7 @@ pub enum AdminError {
 pub struct AdminListener {
     socket: Listening,
     file: Option<SocketFile>,
+    tls: Option<Arc<AdminTls>>,
 }
 
 #[derive(Debug)]
@@ -91,6 +98,17 @@ impl AdminListener {
                 AdminError::Unix { path, source }
             }),
         }
+    }
+
+    /// Speaks TLS from now on.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<Arc<AdminTls>>) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    pub(super) fn tls(&self) -> Option<&Arc<AdminTls>> {
+        self.tls.as_ref()
     }
 
     #[cfg(test)]
@@ -146,6 +164,7 @@ impl AdminListener {
         Ok(Self {
             socket: Listening::Tcp(TcpListener::from_std(socket.into())?),
             file: None,
+            tls: None,
         })
     }
 
@@ -165,6 +184,7 @@ impl AdminListener {
         Ok(Self {
             socket: Listening::Unix(UnixListener::from_std(socket.into())?),
             file: Some(file),
+            tls: None,
         })
     }
 }

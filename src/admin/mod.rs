@@ -1,8 +1,8 @@
 //! The operator's door: metrics, health and the API of the inbox, on a listener of its own that is never a public one.
 //!
 //! `app` binds it, tells it when the gate is ready, and gives it what it reaches of the rest (`Controls`): by itself it
-//! changes nothing. A browser cannot be tricked into using it: `Host` has to be loopback or an address, so that a name
-//! which an attacker rebinds to loopback is refused, and pages of other origins may change nothing. Each connection
+//! changes nothing. A browser cannot be tricked into using it: `Host` has to be loopback, an address or a name of ours, so
+//! that a name which an attacker rebinds to it is refused, and pages of other origins may change nothing. Each connection
 //! serves one request under one deadline; a live tail moves its own as long as it is read.
 
 pub mod access;
@@ -32,11 +32,13 @@ mod stream;
 mod tail;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 mod verdicts;
 pub mod wire;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -65,10 +67,12 @@ pub use crate::admin::api::{Api, is_foreign};
 use crate::admin::audit::Audit;
 pub use crate::admin::controls::Controls;
 use crate::admin::facts::Facts;
+use crate::admin::listener::Wire;
 pub use crate::admin::listener::{AdminError, AdminListener, SocketFile, default_listen};
 use crate::admin::patience::Patience;
 use crate::admin::problem::Problem;
 pub use crate::admin::replaying::run_replays;
+use crate::admin::tls::AdminTls;
 use crate::config::model::AdminToken;
 use crate::model::clock::Now;
 use crate::net::answer::{Answer, AnswerBody};
@@ -112,6 +116,8 @@ pub struct AdminState {
     facts: ArcSwap<Facts>,
     /// Why the last reload was refused; none where it was not.
     refused_reload: ArcSwapOption<String>,
+    /// Names under which it may be asked, in lower case.
+    hosts: ArcSwap<Vec<String>>,
     is_ready: AtomicBool,
     controls: Controls,
     started_ms: i64,
@@ -128,6 +134,8 @@ pub struct Visit {
     stop: CancellationToken,
     /// Who is at its other end.
     origin: Origin,
+    /// Its certificate.
+    tls: Option<Arc<AdminTls>>,
     /// What the audit log shall say beside what the request itself says.
     remark: Arc<OnceLock<String>>,
 }
@@ -156,6 +164,7 @@ impl AdminState {
             access: Access::new(tokens),
             facts: ArcSwap::default(),
             refused_reload: ArcSwapOption::empty(),
+            hosts: ArcSwap::default(),
             is_ready: AtomicBool::new(false),
             controls,
             started_ms: Now::read().unix_ms,
@@ -178,6 +187,11 @@ impl AdminState {
     /// Tells of another config from now on.
     pub fn set_facts(&self, facts: Facts) {
         self.facts.store(Arc::new(facts));
+    }
+
+    /// Takes the names of a new config under which it may be asked.
+    pub fn set_hosts(&self, hosts: Vec<String>) {
+        self.hosts.store(Arc::new(hosts));
     }
 
     /// What came of the last reload: why it was refused, or none.
@@ -268,6 +282,7 @@ pub async fn serve(
                 patience: Arc::new(Patience::new(CONNECTION_TIMEOUT)),
                 stop: stop.clone(),
                 origin,
+                tls: listener.tls().cloned(),
                 remark: Arc::default(),
             };
             let patience = Arc::clone(&visit.patience);
@@ -275,7 +290,7 @@ pub async fn serve(
             connections.spawn(async move {
                 let _slot = slot;
                 tokio::select! {
-                    () = converse(stream, state, routers, visit) => {}
+                    () = greet(stream, state, routers, visit) => {}
                     () = patience.is_over() => {}
                 }
             });
@@ -284,6 +299,18 @@ pub async fn serve(
     drop(listener);
     let all = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(END_TIMEOUT, all).await;
+}
+
+/// The handshake, where there is one.
+async fn greet(stream: Pin<Box<dyn Wire>>, state: Arc<AdminState>, routers: Routers, visit: Visit) {
+    let Some(acceptor) = visit.tls.as_ref().map(|tls| tls.acceptor()) else {
+        return converse(stream, state, routers, visit).await;
+    };
+    let shaken = tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await;
+    // Whoever does not speak TLS has no answer.
+    if let Ok(Ok(stream)) = shaken {
+        converse(stream, state, routers, visit).await;
+    }
 }
 
 /// One request, one answer.
@@ -313,7 +340,7 @@ async fn answer(
     routers: Routers,
     visit: Visit,
 ) -> Answer {
-    let is_ours = is_host_allowed(request.headers());
+    let is_ours = is_host_allowed(request.headers(), &state, visit.tls.as_deref());
     let (path, recorder) = (request.uri().path().to_owned(), Arc::clone(&state.recorder));
     let console = routers.console.filter(|_| is_console(&path));
     let mut answer = match console {
@@ -392,8 +419,8 @@ async fn metrics(headers: &HeaderMap, state: Arc<AdminState>, origin: Origin) ->
     }
 }
 
-/// Whether exactly one `Host` says loopback or an address. Names of others are what DNS rebinding needs.
-fn is_host_allowed(headers: &HeaderMap) -> bool {
+/// Whether exactly one `Host` says loopback, an address, or a name of ours. Names of others are what DNS rebinding needs.
+fn is_host_allowed(headers: &HeaderMap, state: &AdminState, tls: Option<&AdminTls>) -> bool {
     let mut values = headers.get_all(header::HOST).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return false;
@@ -406,7 +433,11 @@ fn is_host_allowed(headers: &HeaderMap) -> bool {
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
         .unwrap_or(host);
-    host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
+    let name = host.to_ascii_lowercase();
+    name == "localhost"
+        || address.parse::<IpAddr>().is_ok()
+        || state.hosts.load().contains(&name)
+        || tls.is_some_and(|tls| tls.covers(&name))
 }
 
 fn stream(response: Response) -> Answer {

@@ -32,6 +32,7 @@ use tracing::Level;
 
 use crate::admin::controls::{GateNow, GateSource, ReloadAsk};
 use crate::admin::facts::Facts;
+use crate::admin::tls::AdminTls;
 use crate::admin::{self, AdminError, AdminListener, AdminState, Api, Controls};
 use crate::app::generation::Destinations;
 use crate::app::keeping::Keeping;
@@ -131,6 +132,7 @@ pub struct App {
     recorder: Arc<Recorder>,
     logger: Arc<Logger>,
     admin: Arc<AdminState>,
+    admin_tls: Option<Arc<AdminTls>>,
     /// Operators who want a reload; taken by whoever can do one.
     reload_asks: Mutex<Option<mpsc::Receiver<ReloadAsk>>>,
     client: Client,
@@ -149,7 +151,7 @@ pub struct App {
 #[derive(PartialEq)]
 struct Fixed {
     listen: Vec<SocketAddr>,
-    admin: Option<AdminListen>,
+    admin: Option<(AdminListen, Option<(PathBuf, PathBuf)>)>,
     store: Option<FixedStore>,
     telemetry: Option<Telemetry>,
     sockets: Vec<PathBuf>,
@@ -168,7 +170,11 @@ impl Fixed {
     fn of(config: &Config) -> Self {
         Self {
             listen: config.server.listen.clone(),
-            admin: config.admin.as_ref().map(|admin| admin.listen.clone()),
+            admin: config.admin.as_ref().map(|admin| {
+                let tls = admin.tls.as_ref();
+                let files = tls.map(|files| (files.cert.clone(), files.key.clone()));
+                (admin.listen.clone(), files)
+            }),
             store: config.store.as_ref().map(|store| FixedStore {
                 path: store.path.clone(),
                 keep_body: store.keep_body,
@@ -210,6 +216,8 @@ impl App {
         let listen = admin_listen(&config);
         let admin_listener = listen.as_ref().map(AdminListener::bind).transpose();
         let admin_listener = admin_listener.map_err(StartError::Admin)?;
+        let admin_tls = admin_tls(&config).map_err(StartError::Admin)?;
+        let admin_listener = admin_listener.map(|listener| listener.with_tls(admin_tls.clone()));
 
         let sockets = local::bind(&config)?;
 
@@ -229,7 +237,7 @@ impl App {
         let state = state?;
         let refresher = Refresher::new(&config, &state);
         let tokens = admin_tokens(&config);
-        let facts = Facts::of(&config);
+        let (facts, hosts) = (Facts::of(&config), admin_hosts(&config));
         let shutdown_timeout = Mutex::new(config.server.shutdown_timeout);
         let fixed = Fixed::of(&config);
         let destinations = match &keeping {
@@ -252,15 +260,17 @@ impl App {
             .map(|keeping| (keeping.inbox(), Arc::clone(&keeping.deliverer)));
         let edge = Edge::new(settings, Arc::new(move |event| observer.edge_event(&event)));
         let pipeline = Pipeline::new(Arc::clone(&recorder), seed(), kept);
-        controls.gate = gate_now(&edge, &pipeline);
+        controls.gate = gate_now(&edge, &pipeline, admin_tls.clone());
         let admin = AdminState::new(Arc::clone(&recorder), &tokens, controls.clone());
         admin.set_facts(facts);
+        admin.set_hosts(hosts);
         let mut app = Self {
             edge,
             generation,
             pipeline,
             keeping,
             admin,
+            admin_tls,
             reload_asks: Mutex::new(Some(reload_asks)),
             recorder,
             logger,
@@ -455,7 +465,11 @@ fn admin_listen(config: &Config) -> Option<AdminListen> {
 }
 
 /// How the public side does, for the admin door.
-fn gate_now(edge: &Arc<Edge>, pipeline: &Arc<Pipeline>) -> GateSource {
+fn gate_now(
+    edge: &Arc<Edge>,
+    pipeline: &Arc<Pipeline>,
+    admin_tls: Option<Arc<AdminTls>>,
+) -> GateSource {
     let (edge, pipeline) = (Arc::clone(edge), Arc::clone(pipeline));
     Arc::new(move || GateNow {
         in_flight: pipeline.in_flight() as u64,
@@ -463,9 +477,21 @@ fn gate_now(edge: &Arc<Edge>, pipeline: &Arc<Pipeline>) -> GateSource {
         certificates: edge
             .certificates()
             .into_iter()
+            .chain(admin_tls.as_ref().map(|tls| tls.info()))
             .map(|info| (info.names, info.not_after))
             .collect(),
     })
+}
+
+fn admin_tls(config: &Config) -> Result<Option<Arc<AdminTls>>, AdminError> {
+    let files = config.admin.as_ref().and_then(|admin| admin.tls.clone());
+    let tls = files.map(AdminTls::load).transpose()?;
+    Ok(tls.map(Arc::new))
+}
+
+fn admin_hosts(config: &Config) -> Vec<String> {
+    let admin = config.admin.as_ref();
+    admin.map_or_else(Vec::new, |admin| admin.hosts.clone())
 }
 
 fn admin_tokens(config: &Config) -> Vec<AdminToken> {

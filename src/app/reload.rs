@@ -13,10 +13,11 @@ use crate::admin::facts::Facts;
 use crate::app::generation::Destinations;
 use crate::app::keeping::Keeping;
 use crate::app::ranges::Refresher;
-use crate::app::{App, Fixed, StartError, admin_tokens, generation};
+use crate::app::{App, Fixed, StartError, admin_hosts, admin_tokens, generation};
 use crate::config::model::Mode;
 use crate::config::{self, Loaded};
 use crate::document::report::{Report, Style};
+use crate::edge::EdgeError;
 use crate::edge::settings::Settings;
 use crate::model::error::chain;
 
@@ -55,8 +56,13 @@ impl App {
 
     /// Takes over certificates whose files changed; the old ones stay where the new cannot be used.
     pub(super) async fn renew_certificates(&self) {
-        let edge = Arc::clone(&self.edge);
-        let renewed = tokio::task::spawn_blocking(move || edge.reload_certificates()).await;
+        let (edge, own) = (Arc::clone(&self.edge), self.admin_tls.clone());
+        let renew = move || {
+            let public = edge.reload_certificates()?;
+            let own = own.map(|tls| tls.renew()).transpose()?;
+            Ok::<_, EdgeError>(public || own == Some(true))
+        };
+        let renewed = tokio::task::spawn_blocking(renew).await;
         match renewed {
             Ok(Ok(true)) => self.tell(Level::INFO, "certificates reloaded", |_| {}),
             Ok(Err(error)) => self.tell(Level::ERROR, "certificates refused", |line| {
@@ -92,7 +98,7 @@ impl App {
             (config.server.keep_verdicts, config.server.keep_rejected);
         let (level, accepted) = (config.log.level, config.log.accepted);
         let tokens = admin_tokens(&config);
-        let facts = Facts::of(&config);
+        let (facts, hosts) = (Facts::of(&config), admin_hosts(&config));
 
         let destinations = match &self.keeping {
             Some(keeping) => keeping.destinations(&config).await,
@@ -141,6 +147,7 @@ impl App {
         self.recorder.set_log(level, accepted);
         self.admin.access().set(&tokens);
         self.admin.set_facts(facts);
+        self.admin.set_hosts(hosts);
         let mut timeout = self.shutdown_timeout.lock();
         **timeout.as_mut().unwrap_or_else(|poison| poison.get_mut()) = shutdown_timeout;
         Ok(routes)

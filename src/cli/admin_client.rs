@@ -1,9 +1,10 @@
-//! A small HTTP client for the admin API, over a Unix socket or TCP to loopback. One connection for each request, as the
-//! admin listener has it.
+//! A small HTTP client for the admin API, over a Unix socket, TCP to loopback, or TLS. One connection for each request, as
+//! the admin listener has it.
 
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,11 +14,14 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use url::form_urlencoded;
 
 use crate::admin::wire::ProblemDocument;
@@ -46,36 +50,43 @@ const MAX_LINE: usize = 1 << 20;
 pub(super) enum Address {
     Unix(PathBuf),
     Tcp(Authority),
+    /// Where it is, and the name that its certificate has to be for.
+    Tls(Authority, String),
 }
 
 impl Address {
-    /// Reads `unix:/path`, `http://127.0.0.1:9180` or `127.0.0.1:9180`.
+    /// Reads `unix:/path`, `https://gate.example.com:9180`, `http://127.0.0.1:9180` or `127.0.0.1:9180`.
     pub(super) fn parse(text: &str) -> Result<Self, Failure> {
         if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
             return Ok(Self::Unix(path.into()));
         }
-        let authority = text.strip_prefix("http://").unwrap_or(text);
-        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let (is_tls, rest) = match text.strip_prefix("https://") {
+            Some(rest) => (true, rest),
+            None => (false, text.strip_prefix("http://").unwrap_or(text)),
+        };
         let wrong = || {
             Failure::usage(format!("`{text}` is not where an admin listener can be"))
-                .help("for example `unix:/run/hookgate/admin.sock` or `http://127.0.0.1:9180`")
+                .help("for example `unix:/run/hookgate/admin.sock`, `http://127.0.0.1:9180` or `https://gate.example.com:9180`")
         };
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
         let authority: Authority = authority.parse().map_err(|_| wrong())?;
-        let host = authority.host();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let is_loopback = match bare.parse::<std::net::IpAddr>() {
-            Ok(address) => address.to_canonical().is_loopback(),
-            Err(_) => host.eq_ignore_ascii_case("localhost"),
-        };
         if authority.port_u16().is_none() || authority.as_str().contains('@') {
             return Err(wrong());
         }
+        let host = bare(&authority).to_owned();
+        if is_tls {
+            return Ok(Self::Tls(authority, host));
+        }
+        let is_loopback = match host.parse::<std::net::IpAddr>() {
+            Ok(address) => address.to_canonical().is_loopback(),
+            Err(_) => host.eq_ignore_ascii_case("localhost"),
+        };
         if !is_loopback {
             return Err(Failure::usage(format!(
                 "`{text}` is another machine, and the token would go there in clear"
             ))
             .help(format!(
-                "run this there, or through a tunnel: `ssh -L 9180:127.0.0.1:9180 {bare}`, then `--admin http://127.0.0.1:9180`"
+                "`https://`, where its `[admin.tls]` has a certificate; or through a tunnel: `ssh -L 9180:127.0.0.1:9180 {host}`, then `--admin http://127.0.0.1:9180`"
             )));
         }
         Ok(Self::Tcp(authority))
@@ -87,14 +98,25 @@ impl std::fmt::Display for Address {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Tcp(authority) => write!(f, "http://{authority}"),
+            Self::Tls(authority, _) => write!(f, "https://{authority}"),
         }
     }
+}
+
+/// The host without the brackets of IPv6.
+fn bare(authority: &Authority) -> &str {
+    authority
+        .host()
+        .trim_start_matches('[')
+        .trim_end_matches(']')
 }
 
 /// Asks one gate.
 pub(super) struct AdminClient {
     address: Address,
     token: Option<Secret>,
+    /// Whom to believe, for an address with TLS.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 trait Wire: AsyncRead + AsyncWrite + Send {}
@@ -103,7 +125,17 @@ impl<T: AsyncRead + AsyncWrite + Send> Wire for T {}
 
 impl AdminClient {
     pub(super) fn new(address: Address, token: Option<Secret>) -> Self {
-        Self { address, token }
+        Self {
+            address,
+            token,
+            tls: None,
+        }
+    }
+
+    /// Believes what this vouches for.
+    pub(super) fn trusting(mut self, tls: Option<Arc<ClientConfig>>) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// Gets a JSON document. `doing` says for what.
@@ -217,6 +249,8 @@ impl AdminClient {
         let host = match &self.address {
             Address::Unix(_) => "localhost",
             Address::Tcp(authority) => authority.as_str(),
+            Address::Tls(_, name) if name.contains(':') => "localhost",
+            Address::Tls(_, name) => name,
         };
         let mut request = Request::builder()
             .method(method)
@@ -243,6 +277,14 @@ impl AdminClient {
         match &self.address {
             Address::Unix(path) => Ok(Box::pin(UnixStream::connect(path).await?)),
             Address::Tcp(authority) => Ok(Box::pin(TcpStream::connect(authority.as_str()).await?)),
+            Address::Tls(authority, name) => {
+                let stream = TcpStream::connect(authority.as_str()).await?;
+                let tls = self.tls.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+                let name = ServerName::try_from(name.clone());
+                let name = name.map_err(|_| io::ErrorKind::InvalidInput)?;
+                let connector = TlsConnector::from(Arc::clone(tls));
+                Ok(Box::pin(connector.connect(name, stream).await?))
+            }
         }
     }
 
@@ -257,6 +299,12 @@ impl AdminClient {
             io::ErrorKind::PermissionDenied => {
                 Failure::new(format!("you have no right to use `{address}`"))
                     .help("run this as the user of the gate, or as root with `sudo`")
+            }
+            // What rustls refuses comes as this.
+            io::ErrorKind::InvalidData => {
+                Failure::new(format!("no trusted TLS with `{address}`: {err}")).help(
+                    "ask it by a name that its certificate is for; `--admin-ca FILE` says which authority vouches for it, else the system's do",
+                )
             }
             _ => Failure::new(format!("cannot connect to `{address}`: {err}")),
         }
@@ -383,13 +431,18 @@ mod tests {
             ("http://127.0.0.1:9180", "http://127.0.0.1:9180"),
             ("http://localhost:9180/", "http://localhost:9180"),
             ("[::1]:9180", "http://[::1]:9180"),
+            (
+                "https://gate.example.com:9180/",
+                "https://gate.example.com:9180",
+            ),
+            ("https://[2001:db8::1]:9180", "https://[2001:db8::1]:9180"),
         ] {
             assert_eq!(Address::parse(text).unwrap().to_string(), expected);
         }
         for (text, part) in [
             ("unix:", "not where an admin listener can be"),
             ("http://127.0.0.1", "not where an admin listener can be"),
-            ("https://127.0.0.1:1", "not where an admin listener can be"),
+            ("https://127.0.0.1", "not where an admin listener can be"),
             ("http://a@127.0.0.1:1", "not where an admin listener can be"),
             (
                 "http://10.0.0.1:9180",

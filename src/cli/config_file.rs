@@ -58,6 +58,19 @@ impl ConfigFile {
         self.value(section, key)?.as_str()
     }
 
+    /// A text, or the first of several.
+    pub(super) fn first_text(&self, section: &str, key: &str) -> Option<&str> {
+        match self.value(section, key)? {
+            Value::Array(values) => values.first()?.as_str(),
+            value => value.as_str(),
+        }
+    }
+
+    /// Whether a section has this table.
+    pub(super) fn has_table(&self, section: &str, key: &str) -> bool {
+        self.value(section, key).is_some_and(Value::is_table)
+    }
+
     /// A path as the config has it: relative to the config's folder.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
         self.path.parent().unwrap_or(Path::new("")).join(path)

@@ -1,14 +1,19 @@
 //! Where the gate of a command is, and the token for it: from the command line, the environment, or the gate's config.
 
 use std::env;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
+use rustls::ClientConfig;
 
 use crate::cli::admin_client::{Address, AdminClient};
 use crate::cli::config_file::{self, ConfigFile};
 use crate::cli::failure::Failure;
+use crate::model::error::chain;
 use crate::model::secret::Secret;
+use crate::net::client::{Client, OwnTls};
 
 /// Where the unit has it.
 const DEFAULT: &str = "unix:/run/hookgate/admin.sock";
@@ -20,7 +25,8 @@ const TOKEN: &str = "HOOKGATE_ADMIN_TOKEN";
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "The gate")]
 pub(super) struct Door {
-    /// Where its admin listener is: `unix:/run/hookgate/admin.sock` (what the unit has), or `http://127.0.0.1:9180`
+    /// Where its admin listener is: `unix:/run/hookgate/admin.sock` (what the unit has), `http://127.0.0.1:9180`, or
+    /// `https://gate.example.com:9180`
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -28,6 +34,14 @@ pub(super) struct Door {
         hide_env_values = true
     )]
     admin: Option<String>,
+    /// PEM file of the authorities that vouch for an `https` address; else the system's count
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HOOKGATE_ADMIN_CA",
+        hide_env_values = true
+    )]
+    admin_ca: Option<PathBuf>,
     /// Its config file, whose `[admin]` says where it listens and what the token is
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -51,7 +65,20 @@ impl Door {
             (None, None) => Address::parse(DEFAULT)?,
         };
         let token = self.token(config.as_ref())?;
-        Ok(AdminClient::new(address, token))
+        let tls = match &address {
+            Address::Tls(..) => Some(self.trust()?),
+            Address::Unix(_) | Address::Tcp(_) => None,
+        };
+        Ok(AdminClient::new(address, token).trusting(tls))
+    }
+
+    /// Whom to believe at an address with TLS.
+    fn trust(&self) -> Result<Arc<ClientConfig>, Failure> {
+        let tls = OwnTls::read(&Client::new(), self.admin_ca.as_deref(), None);
+        let tls = tls.map_err(|err| {
+            Failure::usage(chain(&err)).doing("reading whom to believe at the admin listener")
+        })?;
+        Ok(tls.config())
     }
 
     fn token(&self, config: Option<&ConfigFile>) -> Result<Option<Secret>, Failure> {
@@ -76,10 +103,32 @@ fn listener(config: &ConfigFile) -> Result<Address, Failure> {
     match config.text("admin", "listen") {
         Some(listen) => match listen.strip_prefix("unix:") {
             Some(path) => Ok(Address::Unix(config.resolve(path))),
+            None if config.has_table("admin", "tls") => {
+                let address = Address::parse(&format!("https://{}", reachable(listen)))?;
+                Ok(match (address, config.first_text("admin", "host")) {
+                    (Address::Tls(authority, _), Some(name)) => {
+                        Address::Tls(authority, name.to_owned())
+                    }
+                    (address, _) => address,
+                })
+            }
             None => Address::parse(listen),
         },
         None => Address::parse(DEFAULT),
     }
+}
+
+/// Where what listens on all addresses is reached from here.
+fn reachable(listen: &str) -> String {
+    let Ok(mut address) = listen.parse::<SocketAddr>() else {
+        return listen.to_owned();
+    };
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address.to_string()
 }
 
 #[cfg(test)]
@@ -106,6 +155,15 @@ mod tests {
         assert_eq!(
             listener(&config).unwrap().to_string(),
             "http://127.0.0.1:9180"
+        );
+        let tls =
+            "[admin]\nlisten = \"0.0.0.0:9180\"\nhost = [\"gate.example.com\"]\n[admin.tls]\n";
+        std::fs::write(&path, tls).unwrap();
+        let config = ConfigFile::load(&path).unwrap();
+        let authority = "127.0.0.1:9180".parse().unwrap();
+        assert_eq!(
+            listener(&config).unwrap(),
+            Address::Tls(authority, "gate.example.com".to_owned())
         );
         let text = "[[admin.tokens]]\nrole = \"viewer\"\ntoken = \"look\"\n[[admin.tokens]]\nrole = \"operator\"\n\
             token = \"act\"\n";

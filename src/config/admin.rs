@@ -1,11 +1,12 @@
 //! `[admin]`: metrics and health for operators, apart from the listeners for strangers.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::Context;
 use crate::config::model::{Admin, AdminListen, AdminToken, Role};
-use crate::config::secrets;
+use crate::config::{secrets, tls};
 use crate::document::Span;
 use crate::document::key::{Key, Kind, Section};
 use crate::document::table::{Fault, Table, Value};
@@ -28,18 +29,34 @@ pub(super) struct ReadAdmin {
 pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<ReadAdmin> {
     let listen = table.require(&LISTEN, |value| listen(value, context));
     let tokens = tokens(&mut table, context);
-    table.refuse("tls", |_| {
-        Fault::new(
-            "`[admin.tls]` is not supported by this version",
-            "remove it: the admin listener listens on loopback or a Unix socket",
-        )
-    });
+    let tls = table.table(&TLS).and_then(|table| tls::one(table, context));
+    let hosts = table.one_or_more(&HOST, value::host).unwrap_or_default();
+    let hosts = hosts.into_iter().map(|host| host.value).collect();
     table.deny_unknown();
     let listen = listen?;
+    let is_tls_wanted = table.has(&TLS);
+    let has_tokens = !tokens.is_empty() || table.has(&TOKEN) || table.has(&TOKENS);
+    match &listen.value {
+        AdminListen::Tcp(address) if !address.ip().to_canonical().is_loopback() => {
+            if let Some(fault) = exposed(*address, is_tls_wanted, has_tokens) {
+                table.error(listen.span, fault.label("not loopback"));
+            }
+        }
+        AdminListen::Unix(_) if is_tls_wanted => {
+            let fault = "a Unix socket has no use for `[admin.tls]`: it is for its owner only";
+            table.error(
+                listen.span,
+                Fault::new(fault, "remove the table, or listen on an address"),
+            );
+        }
+        AdminListen::Tcp(_) | AdminListen::Unix(_) => {}
+    }
     Some(ReadAdmin {
         admin: Admin {
             listen: listen.value,
             tokens,
+            tls,
+            hosts,
         },
         listen_span: listen.span,
     })
@@ -113,24 +130,57 @@ fn listen(value: &Value<'_>, context: &Context) -> Result<AdminListen, Fault> {
             Ok(AdminListen::Unix(context.folder.join(PathBuf::from(path))))
         };
     }
-    let address = value::socket_address(value)?;
-    if address.ip().to_canonical().is_loopback() {
-        return Ok(AdminListen::Tcp(address));
-    }
-    Err(Fault::new(
-        format!("the admin listener on `{address}` could be reached from other machines"),
-        "listen on loopback, `\"127.0.0.1:9180\"`, or on `\"unix:/run/hookgate/admin.sock\"`, and put a tunnel or proxy before it",
-    )
-    .label("not loopback"))
+    Ok(AdminListen::Tcp(value::socket_address(value)?))
+}
+
+/// What an address that others can reach lacks.
+fn exposed(address: SocketAddr, has_tls: bool, has_tokens: bool) -> Option<Fault> {
+    let lacks = match (has_tls, has_tokens) {
+        (true, true) => return None,
+        (true, false) => "a token",
+        (false, true) => "TLS",
+        (false, false) => "TLS and a token",
+    };
+    Some(Fault::new(
+        format!(
+            "the admin listener on `{address}` could be reached from other machines, and lacks {lacks}"
+        ),
+        "add `[admin.tls]` with `cert` and `key`, and `token`; or listen on loopback, `\"127.0.0.1:9180\"`, or on `\"unix:/run/hookgate/admin.sock\"`",
+    ))
 }
 
 /// `[admin]`.
 pub(super) static SECTION: Section = Section {
     path: "admin",
     doc: "Metrics, health, and the API of the inbox, for operators. Without this section there is no admin listener, but for a Unix socket in the service's runtime folder where there is a `[store]`.",
-    keys: &[&LISTEN, &TOKEN, &TOKENS],
+    keys: &[&LISTEN, &TOKEN, &TOKENS, &TLS, &HOST],
     required: &["listen"],
     one_of: &[],
+};
+
+/// `[admin.tls]`.
+pub(super) static TLS_SECTION: Section = Section {
+    path: "admin.tls",
+    doc: "The certificate of the admin listener, which any address but loopback needs. Loaded again when its files change.",
+    keys: &[&tls::CERT, &tls::KEY],
+    required: &["cert", "key"],
+    one_of: &[],
+};
+
+static TLS: Key = Key {
+    name: "tls",
+    kind: Kind::Table(&TLS_SECTION),
+    default: None,
+    example: "{ cert = \"/etc/hookgate/tls/admin.pem\", key = \"/etc/hookgate/tls/admin.key\" }",
+    doc: "Its certificate.",
+};
+
+static HOST: Key = Key {
+    name: "host",
+    kind: Kind::OneOrMore(&Kind::Text),
+    default: None,
+    example: "\"gate.example.com\"",
+    doc: "Names under which it may be asked, beside `localhost`, addresses and the names of its certificate. Others are refused, since a page of a stranger can give its own name this address.",
 };
 
 /// `[[admin.tokens]]`.
@@ -147,7 +197,7 @@ static LISTEN: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"127.0.0.1:9180\"",
-    doc: "A loopback address and port, or `unix:/path`.",
+    doc: "An address and port, or `unix:/path`. One that is not loopback needs `[admin.tls]` and a token.",
 };
 
 static TOKEN: Key = Key {

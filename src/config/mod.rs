@@ -112,9 +112,10 @@ pub fn examine(path: &Path) -> Examined {
         client_ca,
         ..
     } = config.tls.unwrap_or_else(Tls::none);
+    let own = config.admin.and_then(|admin| admin.tls);
     Examined {
         report,
-        certificates,
+        certificates: certificates.into_iter().chain(own).collect(),
         client_ca,
         upstreams: config
             .routes

@@ -128,6 +128,10 @@ pub struct Admin {
     pub listen: AdminListen,
     /// `token` and `[[admin.tokens]]`: one of them is needed as `Authorization: Bearer TOKEN`, where there is any.
     pub tokens: Vec<AdminToken>,
+    /// `[admin.tls]`; there where `listen` is not loopback.
+    pub tls: Option<CertificateFiles>,
+    /// `host`: names under which browsers may ask, beside loopback, addresses and those of the certificate.
+    pub hosts: Vec<String>,
 }
 
 /// Who may use the admin listener.
@@ -164,7 +168,7 @@ impl Role {
 /// Where the admin listener listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminListen {
-    /// A TCP address; only loopback is allowed.
+    /// A TCP address; one that is not loopback has TLS and a token.
     Tcp(SocketAddr),
     /// A Unix socket.
     Unix(PathBuf),

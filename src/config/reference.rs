@@ -22,12 +22,13 @@ static ROOT: Section = Section {
 };
 
 /// The sections of the reference, in its order.
-static SECTIONS: [&Section; 18] = [
+static SECTIONS: [&Section; 19] = [
     &server::SECTION,
     &tls::SECTION,
     &tls::CERTIFICATE_SECTION,
     &admin::SECTION,
     &admin::TOKENS_SECTION,
+    &admin::TLS_SECTION,
     &store::SECTION,
     &store::RETENTION_SECTION,
     &log::SECTION,
@@ -466,6 +467,9 @@ mod tests {
             "tls.certificates" => {
                 format!("{route}[[tls.certificates]]\ncert = \"a\"\nkey = \"b\"\n")
             }
+            "admin.tls" => format!(
+                "{route}[admin]\nlisten = \"127.0.0.1:9180\"\n[admin.tls]\ncert = \"a\"\nkey = \"b\"\n"
+            ),
             "admin.tokens" => {
                 let entry = "name = \"a\"\nrole = \"viewer\"\ntoken = \"correct-horse\"\n";
                 format!("{route}[admin]\nlisten = \"127.0.0.1:9180\"\n[[admin.tokens]]\n{entry}")

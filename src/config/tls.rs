@@ -57,6 +57,13 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> Tls {
     tls
 }
 
+/// A table with one certificate.
+pub(super) fn one(mut table: Table<'_>, context: &Context) -> Option<CertificateFiles> {
+    let files = certificate(&mut table, context);
+    table.deny_unknown();
+    files
+}
+
 fn certificate(table: &mut Table<'_>, context: &Context) -> Option<CertificateFiles> {
     let cert = table.require(&CERT, value::path);
     let key = table.require(&KEY, value::path);
@@ -99,7 +106,7 @@ pub(super) static CERTIFICATE_SECTION: Section = Section {
     one_of: &[],
 };
 
-static CERT: Key = Key {
+pub(super) static CERT: Key = Key {
     name: "cert",
     kind: Kind::Path,
     default: None,
@@ -107,7 +114,7 @@ static CERT: Key = Key {
     doc: "PEM file with the certificate chain, leaf first. Loaded again when it changes.",
 };
 
-static KEY: Key = Key {
+pub(super) static KEY: Key = Key {
     name: "key",
     kind: Kind::Path,
     default: None,

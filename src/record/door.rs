@@ -11,13 +11,14 @@ use crate::record::Recorder;
 use crate::record::metrics::counter;
 
 /// What can be asked for: the first part of a path, below `/api/v1/` where it begins so. All else is `other`.
-const RESOURCES: [&str; 25] = [
+const RESOURCES: [&str; 26] = [
     "metrics",
     "healthz",
     "readyz",
     "console",
     "verdicts",
     "rejections",
+    "requests",
     "attempts",
     "certificates",
     "providers",

@@ -490,3 +490,76 @@ async fn verdicts_are_listed_and_followed() {
     let list = document(&get(&gate, Some(BOARD), "/api/v1/verdicts").await);
     assert_eq!(list["verdicts"], json!([]));
 }
+
+/// Fails when the listener speaks in clear, when a name that is not its own is answered, or when another certificate is not
+/// taken up.
+#[tokio::test]
+async fn the_admin_listener_speaks_tls_under_its_own_names() {
+    let app = App::start(ok());
+    let tls = "[admin.tls]\ncert = \"cert.pem\"\nkey = \"cert.key\"\n";
+    let text = config(&app).replace(
+        "listen = \"127.0.0.1:0\"",
+        "listen = \"0.0.0.0:0\"\nhost = \"gate.example.com\"",
+    );
+    let gate = Gate::start(&format!("{text}{tls}")).await;
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], gate.admin_address().port()));
+    let trusted = gate.authority().client_config(&["http/1.1"]);
+    let client = Client::new(address, Some(trusted));
+    let ask = |host: &str| {
+        let hook = Hook::bare("GET", "/api/v1/status", b"").at_host(host);
+        with_token(hook, Some(ADMIN))
+    };
+    for (host, status) in [
+        ("localhost", 200),
+        ("127.0.0.1:9180", 200),
+        ("hooks.example.com", 200),
+        ("gate.example.com:9180", 200),
+        ("GATE.example.com", 200),
+        ("evil.example", 421),
+        ("gate.example.com.evil.example", 421),
+    ] {
+        assert_eq!(client.send(&ask(host)).await.status, status, "{host}");
+    }
+    assert!(
+        Client::new(address, None)
+            .try_send(&ask("localhost"))
+            .await
+            .is_err()
+    );
+    let certificates = Hook::bare("GET", "/api/v1/certificates", b"");
+    let shown = document(&client.send(&with_token(certificates, Some(BOARD))).await);
+    assert_eq!(shown["certificates"].as_array().unwrap().len(), 2);
+
+    let authority = gate.folder().join("authority.pem");
+    std::fs::write(&authority, gate.authority().pem()).unwrap();
+    let command = |authority: Option<&std::path::Path>| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_hookgate"));
+        command.args(["events", "list", "--json", "--admin"]);
+        command.arg(format!("https://localhost:{}", address.port()));
+        if let Some(authority) = authority {
+            command.arg("--admin-ca").arg(authority);
+        }
+        command.env("HOOKGATE_ADMIN_TOKEN", BOARD);
+        async move {
+            let run = tokio::task::spawn_blocking(move || command.output().unwrap());
+            run.await.unwrap()
+        }
+    };
+    let listed = command(Some(&authority)).await;
+    assert!(listed.status.success(), "{listed:?}");
+    // The system knows nothing of that authority.
+    let refused = command(None).await;
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success(), "{text}");
+    assert!(
+        text.contains("admin-ca") || text.contains("authorit"),
+        "{text}"
+    );
+
+    gate.authority()
+        .issue(gate.folder(), "cert", &["localhost", "new.example.com"]);
+    assert!(gate.reload_as_it_is().await);
+    gate.wait_for_line(&["certificates reloaded"]).await;
+    assert_eq!(client.send(&ask("new.example.com")).await.status, 200);
+    assert_eq!(client.send(&ask("hooks.example.com")).await.status, 421);
+}

@@ -96,6 +96,8 @@ fn admin(admin: &Admin) -> Value {
             AdminListen::Unix(socket) => format!("unix:{}", socket.display()),
         },
         "tokens": tokens,
+        "tls": admin.tls.as_ref().map(|files| json!({ "cert": path(&files.cert), "key": path(&files.key) })),
+        "host": admin.hosts,
     })
 }
 

@@ -73,7 +73,9 @@ impl OwnTls {
         })
     }
 
-    pub(super) fn config(&self) -> Arc<ClientConfig> {
+    /// What is made of it.
+    #[must_use]
+    pub fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.config)
     }
 }

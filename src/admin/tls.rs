@@ -1,0 +1,102 @@
+//! TLS on the admin listener: one certificate, loaded again when its files change. Connections carry one request, so
+//! nothing is kept to take them up again.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::server::{NoServerSessionStorage, ServerConnection};
+use rustls::sign::SingleCertAndKey;
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::model::CertificateFiles;
+use crate::edge::certificates::{self, CertificateError, CertificateInfo, Pair};
+
+/// The certificate in use.
+pub struct AdminTls {
+    files: CertificateFiles,
+    current: ArcSwap<Current>,
+}
+
+struct Current {
+    pair: Pair,
+    config: Arc<ServerConfig>,
+}
+
+impl fmt::Debug for AdminTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminTls").finish_non_exhaustive()
+    }
+}
+
+impl AdminTls {
+    /// Reads the files. Blocks.
+    ///
+    /// # Errors
+    /// Files that cannot be used, or a certificate past its end.
+    pub fn load(files: CertificateFiles) -> Result<Self, CertificateError> {
+        let current = ArcSwap::from_pointee(Current::load(&files)?);
+        Ok(Self { files, current })
+    }
+
+    /// Reads the files again; whether there was another certificate. On any fault the one in use stays. Blocks.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn renew(&self) -> Result<bool, CertificateError> {
+        let next = Current::load(&self.files)?;
+        if next.pair.key.cert == self.current.load().pair.key.cert {
+            return Ok(false);
+        }
+        self.current.store(Arc::new(next));
+        Ok(true)
+    }
+
+    /// Names and end of the certificate.
+    #[must_use]
+    pub fn info(&self) -> CertificateInfo {
+        self.current.load().pair.info.clone()
+    }
+
+    /// Whether the certificate is for this name, which is in lower case. A wildcard stands for one label.
+    pub(super) fn covers(&self, host: &str) -> bool {
+        let parent = host.split_once('.').map(|(_, parent)| parent);
+        let current = self.current.load();
+        let mut names = current.pair.info.names.iter();
+        names.any(|name| match name.strip_prefix("*.") {
+            Some(suffix) => parent == Some(suffix),
+            None => name == host,
+        })
+    }
+
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.current.load().config))
+    }
+}
+
+impl Current {
+    fn load(files: &CertificateFiles) -> Result<Self, CertificateError> {
+        let pair = certificates::load_pair(&files.cert, &files.key)?;
+        let unfit = |source| CertificateError::Key {
+            path: files.key.clone(),
+            source,
+        };
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider);
+        let builder = builder
+            .with_safe_default_protocol_versions()
+            .map_err(unfit)?;
+        let resolver = Arc::new(SingleCertAndKey::from(Arc::clone(&pair.key)));
+        let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.max_early_data_size = 0;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        let config = Arc::new(config);
+        // What cannot begin a handshake is told now, and not by the first connection.
+        ServerConnection::new(Arc::clone(&config)).map_err(unfit)?;
+        Ok(Self { pair, config })
+    }
+}
