@@ -2,6 +2,8 @@
 
 use std::io::{IsTerminal, Write};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::cli::failure::Failure;
 
 /// Runs a command that waits for a gate.
@@ -13,6 +15,16 @@ pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
         Ok(runtime) => runtime.block_on(work),
         Err(err) => Err(Failure::new(format!("cannot set up the runtime: {err}"))),
     }
+}
+
+/// Ends with the first Ctrl-C from now on: one that comes before anybody waits for it counts as well.
+pub(super) fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
+    let signals = signal(SignalKind::interrupt());
+    let mut signals =
+        signals.map_err(|err| Failure::new(format!("cannot wait for Ctrl-C: {err}")))?;
+    Ok(async move {
+        let _ = signals.recv().await;
+    })
 }
 
 /// Whether the person at the terminal agrees; `--yes` has agreed already.

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 
 use crate::admin::wire::{Counts, Event, EventDetail, Events};
 use crate::cli::admin_client::{AdminClient, segment, with_query};
-use crate::cli::ask::block_on;
+use crate::cli::ask::{block_on, interrupted};
 use crate::cli::deliveries;
 use crate::cli::door::Door;
 use crate::cli::failure::{self, Failure};
@@ -261,10 +261,10 @@ async fn tail(client: &AdminClient, arguments: &Tail) -> Result<(), Failure> {
     let doing = "following events";
     let path = with_query("/api/v1/events/tail", &arguments.filters.pairs());
     let mut tail = client.lines(doing, &path).await?;
+    let mut ended = pin!(interrupted()?);
     if !arguments.json {
         anstream::eprintln!("{}", styled(FAINT, "waiting for events; Ctrl-C ends it"));
     }
-    let mut ended = pin!(tokio::signal::ctrl_c());
     loop {
         let line = tokio::select! {
             line = tail.next() => line.map_err(|failure| failure.doing(doing))?,

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::ask::block_on;
+use crate::cli::ask::{block_on, interrupted};
 use crate::cli::exchange::{request_text, secret_place};
 use crate::cli::failure::{self, Failure};
 use crate::cli::output::{BAD, GOOD, STRONG, print, styled};
@@ -61,7 +61,7 @@ fn listen(arguments: &Arguments) -> Result<(), Failure> {
     }
     block_on(async {
         // Before it is told that it listens: who was told may end it.
-        let mut ended = pin!(tokio::signal::ctrl_c());
+        let mut ended = pin!(interrupted()?);
         let receiver = Receiver::with(arguments.listen, arguments.respond.clone()).await;
         let receiver = receiver.map_err(|error| {
             signer::failure(&error).help("another address with `--listen`, port 0 for a free one")

@@ -145,7 +145,7 @@ async fn follow(
     let bar = bar(&replay);
     let path = format!("/api/v1/replays/{id}");
     // One for all looks: a signal between two of them is not lost.
-    let mut ended = pin!(tokio::signal::ctrl_c());
+    let mut ended = pin!(ask::interrupted()?);
     while replay.state == ReplayState::Running && !is_detached {
         let look = async {
             tokio::time::sleep(PACE).await;

@@ -1,6 +1,6 @@
 //! `hookgate send`: what it makes is taken by a real gate, and what it makes wrong is refused for the reason that it says.
 
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -8,6 +8,7 @@ use crate::harness::app::{App, ok};
 use crate::harness::gate::Gate;
 use crate::harness::listener::{Listener, hookgate, told};
 use crate::harness::sender::Provider;
+use crate::harness::signal;
 
 /// Sends to the gate's route of the provider.
 async fn send(gate: &Gate, provider: &str, secret: &str, more: &[&str]) -> Output {
@@ -270,4 +271,36 @@ fn no_more_events_go_out_than_the_rate_says() {
     // The last one goes out eight twentieths of a second after the first.
     let seconds = summary["seconds"].as_f64().unwrap();
     assert!(seconds >= 0.4, "{summary}");
+}
+
+/// Fails when Ctrl-C loses the summary of what was sent until then.
+#[test]
+fn ctrl_c_ends_many_events_with_their_summary() {
+    let mut listener = Listener::of_stripe(&[]);
+    let child = Command::new(env!("CARGO_BIN_EXE_hookgate"))
+        .args([
+            "send",
+            &listener.url("/in"),
+            "--provider",
+            "stripe",
+            "--secret",
+        ])
+        .args([
+            "whsec_test",
+            "--count",
+            "1000000",
+            "--rate",
+            "100",
+            "--json",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    listener.next();
+    signal(child.id(), "INT");
+    let sent = child.wait_with_output().unwrap();
+    assert!(sent.status.success(), "{sent:?}");
+    let summary: Value = serde_json::from_slice(&sent.stdout).unwrap();
+    let answers = summary["answers"].as_u64().unwrap();
+    assert!((1..1_000_000).contains(&answers), "{summary}");
 }

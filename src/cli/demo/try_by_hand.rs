@@ -1,5 +1,7 @@
 //! After the table: curl commands that sign in the shell, and a live view of what gate and app make of them.
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::cli::demo::stage::Stage;
 use crate::cli::output::{BAD, FAINT, GOOD, STRONG, styled};
 use crate::gate::reject::Reason;
@@ -7,6 +9,8 @@ use crate::gate::reject::Reason;
 /// Prints the commands, then shows what happens until Ctrl-C.
 pub(super) async fn stay(stage: &Stage) -> anyhow::Result<()> {
     anstream::println!("\n{}\n", styled(STRONG, "Try it by hand"));
+    // From here on: what is printed may take a while, and a Ctrl-C meanwhile counts.
+    let mut interrupts = signal(SignalKind::interrupt())?;
     for (comment, command) in commands(stage) {
         anstream::println!("{}\n{command}\n", styled(FAINT, &format!("# {comment}")));
     }
@@ -14,7 +18,7 @@ pub(super) async fn stay(stage: &Stage) -> anyhow::Result<()> {
     let (mut told, mut seen) = (stage.told.count(), stage.receiver.count());
     loop {
         tokio::select! {
-            ended = tokio::signal::ctrl_c() => return Ok(ended?),
+            _ = interrupts.recv() => return Ok(()),
             () = stage.told.wait_for_more(told) => {}
         }
         for event in stage.receiver.since(seen) {

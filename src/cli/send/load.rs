@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use crate::cli::ask::interrupted;
 use crate::cli::exchange::{millis, took};
 use crate::cli::failure::Failure;
 use crate::cli::output::{BAD, GOOD, print, print_json, styled};
@@ -39,6 +40,7 @@ struct Summary {
 impl Load {
     /// Sends them all, or those until Ctrl-C.
     pub(super) async fn run(self, recipe: Recipe, target: Target) -> Result<(), Failure> {
+        let mut stopped = pin!(interrupted()?);
         let bar = bar(self.count);
         let started = instant();
         let shared = Arc::new((recipe, target, AtomicU32::new(0), bar.clone()));
@@ -71,7 +73,7 @@ impl Load {
             });
         }
         let mut summary = Summary::default();
-        let mut stopped = pin!(tokio::signal::ctrl_c());
+        let mut is_stopped = false;
         loop {
             tokio::select! {
                 ended = workers.join_next() => match ended {
@@ -80,7 +82,10 @@ impl Load {
                     None => break,
                 },
                 // Those in flight are still waited for.
-                _ = &mut stopped => { shared.2.store(self.count, Ordering::Relaxed); }
+                () = &mut stopped, if !is_stopped => {
+                    is_stopped = true;
+                    shared.2.store(self.count, Ordering::Relaxed);
+                }
             }
         }
         bar.finish_and_clear();
