@@ -1,0 +1,198 @@
+"""Starts the gate with a store, sends it events, and has schemathesis ask its admin API.
+
+It asks twice: with the names and ids of what is there, which are answered, and with whatever else comes to its mind. The
+seed is fixed, so that a run can be repeated; tails are left out, since they do not end.
+"""
+
+import hashlib
+import hmac
+import http.server
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+SECRET = "s3cret-of-a-test-0123456789abcdef"
+TOKEN = "zQ4v9Jm2Lr7Xw1Bt"
+CONFIG = """
+[server]
+listen = ["127.0.0.1:0"]
+[admin]
+listen = "127.0.0.1:0"
+token = "{token}"
+[store]
+url = "sqlite:hookgate.db"
+min_free = "1MiB"
+[log]
+format = "json"
+[routes.hook]
+path = "/hook"
+provider = "github"
+secret = "{secret}"
+mode = "queue"
+upstream = "http://127.0.0.1:{app}/in"
+[routes.hook.destinations.upstream]
+retry = {{ schedule = ["50ms"], max_attempts = 2, jitter = 0 }}
+breaker = false
+"""
+
+
+class App(http.server.BaseHTTPRequestHandler):
+    """Takes all events but those of the type `issues`, which become dead letters."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.send_response(500 if self.headers.get("x-github-event") == "issues" else 200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def start_app():
+    app = http.server.ThreadingHTTPServer(("127.0.0.1", 0), App)
+    threading.Thread(target=app.serve_forever, daemon=True).start()
+    return app.server_address[1]
+
+
+def addresses(gate):
+    """Where the gate listens, and its admin door, as its log says."""
+    found = {}
+    for line in gate.stderr:
+        told = json.loads(line)
+        if told.get("message") in ("listening", "admin listening"):
+            found[told["message"]] = told["address"]
+        if len(found) == 2:
+            # What follows is read too, so that the gate never waits for its log.
+            threading.Thread(target=gate.stderr.read, daemon=True).start()
+            return found["listening"], found["admin listening"]
+    sys.exit("the gate did not start")
+
+
+def send(address, number):
+    body = json.dumps({"number": number}).encode()
+    signature = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+    headers = {
+        "content-type": "application/json",
+        "x-hub-signature-256": f"sha256={signature if number else 64 * '0'}",
+        "x-github-delivery": f"delivery-{number}",
+        "x-github-event": "issues" if number % 3 == 0 else "push",
+    }
+    request = urllib.request.Request(f"http://{address}/hook", body, headers)
+    try:
+        urllib.request.urlopen(request, timeout=10).close()
+    except urllib.error.HTTPError as refused:
+        # The first one has a wrong signature.
+        assert (number, refused.code) == (0, 401), refused
+
+
+def ask(admin, path, document=None):
+    headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
+    body = document and json.dumps(document).encode()
+    request = urllib.request.Request(f"http://{admin}/api/v1/{path}", body, headers)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+def names(admin):
+    """Waits for the dead letters, and says in schemathesis' own words how paths name something that is there."""
+    for _ in range(200):
+        dead = ask(admin, "deliveries?state=dead")["deliveries"]
+        if len(dead) >= 3:
+            break
+        time.sleep(0.05)
+    else:
+        sys.exit("no dead letters came")
+    refused = ask(admin, "verdicts?verdict=refused")["verdicts"]
+    assert len(refused) == 1, refused
+    replay = ask(admin, "replays", {"search": {"route": "hook"}})["replay"]["id"]
+    return f"""
+[parameters]
+"path.uid" = "{dead[0]["event"]}"
+"path.request_id" = "{refused[0]["request_id"]}"
+"path.route" = "hook"
+"path.name" = "upstream"
+[[operations]]
+include-path-regex = "^/api/v1/deliveries/"
+parameters = {{ "path.id" = {dead[0]["id"]} }}
+[[operations]]
+include-path-regex = "^/api/v1/replays/"
+parameters = {{ "path.id" = {replay} }}
+[[operations]]
+include-path-regex = "^/api/v1/providers/"
+parameters = {{ "path.id" = "github" }}
+"""
+
+
+def refuse_strangers(admin):
+    """Each operation without a token, and with a wrong one: schemathesis guesses so often that the gate has it wait."""
+    paths = ask(admin, "openapi.json")["paths"]
+    for path, methods in paths.items():
+        for method in methods:
+            for headers in ({}, {"authorization": "Bearer wrong-wrong-wrong"}):
+                path = path.replace("{", "").replace("}", "")
+                request = urllib.request.Request(
+                    f"http://{admin}{path}", method=method.upper(), headers=headers
+                )
+                try:
+                    urllib.request.urlopen(request, timeout=10).close()
+                    sys.exit(f"{method} {path} is answered without a token")
+                except urllib.error.HTTPError as refused:
+                    wanted = (401, 429) if headers else (401,)
+                    assert refused.code in wanted, (method, path, refused.code)
+
+
+def does_hold(schemathesis, admin, config, more):
+    """Whether all answers are what the document says."""
+    command = [schemathesis, "--config-file", str(config)]
+    command += ["run", f"http://{admin}/api/v1/openapi.json"]
+    command += ["--header", f"Authorization: Bearer {TOKEN}"]
+    command += ["--checks", "all", "--exclude-checks", "ignored_auth"]
+    command += ["--exclude-operation-id", "tail_events", "--exclude-operation-id", "tail_verdicts"]
+    command += ["--seed", "1", "--workers", "2", "--request-timeout", "20", "--no-color", *more]
+    return subprocess.run(command, check=False, cwd=config.parent).returncode == 0
+
+
+def main():
+    program, schemathesis = sys.argv[1:3]
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "hookgate.toml"
+        config.write_text(CONFIG.format(token=TOKEN, secret=SECRET, app=start_app()))
+        gate = subprocess.Popen(
+            [program, "run", "--config", str(config)], stderr=subprocess.PIPE, text=True
+        )
+        try:
+            public, admin = addresses(gate)
+            for number in range(12):
+                send(public, number)
+            settings = Path(__file__).with_name("schemathesis.toml").read_text()
+            named = Path(folder) / "named.toml"
+            named.write_text(settings + names(admin))
+            free = Path(folder) / "free.toml"
+            free.write_text(settings)
+            failed = [
+                config.name
+                for config, more in [
+                    (named, ["--phases", "fuzzing", "--max-examples", "10"]),
+                    (free, ["--max-examples", "25"]),
+                ]
+                if not does_hold(schemathesis, admin, config, more)
+            ]
+            alive = gate.poll() is None
+            if alive:
+                refuse_strangers(admin)
+        finally:
+            gate.kill()
+            gate.wait()
+    if not alive:
+        sys.exit("the gate died")
+    if failed:
+        sys.exit(f"not as the document says: {', '.join(failed)}")
+
+
+main()
