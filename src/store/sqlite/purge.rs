@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::model::clock;
 use crate::model::delivery::DeliveryState;
@@ -14,7 +14,7 @@ use crate::store::sqlite::filter::Line;
 use crate::store::sqlite::limits::pages;
 use crate::store::sqlite::readers::Look;
 use crate::store::sqlite::work::{Failure, Work};
-use crate::store::sqlite::{reference, span};
+use crate::store::sqlite::{order, reference, span};
 use crate::store::{Purged, Retention};
 
 /// What one round deletes at most.
@@ -52,6 +52,27 @@ struct Sweep {
     key: Vec<u8>,
     /// Not before this time.
     resume_ms: i64,
+}
+
+/// A delivery that is deleted with its event.
+struct Gone {
+    id: i64,
+    lane: i64,
+    state: i64,
+    destination: i64,
+    order_key: Option<i64>,
+}
+
+impl Gone {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            lane: row.get(1)?,
+            state: row.get(2)?,
+            destination: row.get(3)?,
+            order_key: row.get(4)?,
+        })
+    }
 }
 
 impl Sweep {
@@ -340,20 +361,25 @@ impl Work {
 
     /// An event with all that hangs on it, but its claims, which have a time of their own.
     pub(super) fn delete_event(&mut self, event: i64) -> rusqlite::Result<()> {
-        let sql = "SELECT id, lane, state FROM delivery INDEXED BY delivery_event WHERE event = ?1";
+        let sql = "SELECT id, lane, state, destination, order_key
+            FROM delivery INDEXED BY delivery_event WHERE event = ?1";
         let mut stmt = self.conn.prepare_cached(sql)?;
-        let rows = stmt.query_map([event], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-        let deliveries: Vec<(i64, i64, i64)> = rows.collect::<rusqlite::Result<_>>()?;
+        let rows = stmt.query_map([event], Gone::read)?;
+        let deliveries: Vec<Gone> = rows.collect::<rusqlite::Result<_>>()?;
         drop(stmt);
-        for (id, lane, state) in deliveries {
+        for one in deliveries {
             for sql in [
                 "DELETE FROM attempt WHERE delivery = ?1",
                 "DELETE FROM delivery WHERE id = ?1",
             ] {
-                self.conn.prepare_cached(sql)?.execute([id])?;
+                self.conn.prepare_cached(sql)?.execute([one.id])?;
             }
-            if let Some(state) = DeliveryState::from_code(state) {
-                self.count(lane, state, -1);
+            if let Some(state) = DeliveryState::from_code(one.state) {
+                self.count(one.lane, state, -1);
+                // One that had not ended may have kept others behind it.
+                if let Some(key) = one.order_key.filter(|_| state.is_open()) {
+                    order::settle(&self.conn, one.destination, key)?;
+                }
             }
         }
         if let Some(line) = Line::read(&self.conn, event)? {
