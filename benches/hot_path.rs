@@ -10,6 +10,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hookgate::config::model::SecretEntry;
 use hookgate::document::Span;
+use hookgate::gate::dedup::{Asked, Claims, Key, Keys as EventKeys, Limits};
 use hookgate::gate::identity::IdentityRules;
 use hookgate::gate::signature::Keys;
 use hookgate::model::clock::Now;
@@ -18,7 +19,7 @@ use hookgate::providers;
 use hookgate::scheme::remote::RemoteKeys;
 use hookgate::scheme::spec::Spec;
 use hookgate::scheme::{Head, ToSign};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
 const UNIX_SECONDS: i64 = 1_700_000_000;
 
@@ -403,5 +404,32 @@ fn identity(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(hot_path, verification, families, material, identity);
+/// A new event by its id and its bytes: claimed, and spent. The table is full from the start, as after some days.
+fn dedup(criterion: &mut Criterion) {
+    let claims = Claims::new(Limits {
+        window: Duration::from_secs(7 * 86_400),
+        entries: 200_000,
+        lease: Duration::from_secs(60),
+    });
+    let mut number = 0_u64;
+    let mut event = || {
+        number += 1;
+        let mut digest = [0; 32];
+        for (at, byte) in digest.iter_mut().enumerate() {
+            *byte = (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (at % 8 * 8)).to_le_bytes()[0];
+        }
+        let keys = EventKeys {
+            id: Some(Key::of_id(&number.to_string())),
+            body: Some(Key::of_digest(&digest)),
+        };
+        let Asked::Claimed(claim) = claims.ask(keys) else {
+            return;
+        };
+        claim.spend(StatusCode::OK);
+    };
+    (0..400_000).for_each(|_| event());
+    criterion.bench_function("dedup", |bencher| bencher.iter(&mut event));
+}
+
+criterion_group!(hot_path, verification, families, material, identity, dedup);
 criterion_main!(hot_path);

@@ -80,9 +80,8 @@ impl HmacScheme {
 
     /// See [`crate::scheme::Scheme::material`].
     pub(super) fn material<'h>(&self, head: &Head<'h>) -> Result<Material<'h>, MaterialFault> {
-        let name = self.place.name();
         let value = material::read(head, &self.place)?;
-        let malformed = |fault| MaterialFault::malformed(&name, fault);
+        let malformed = |fault| self.place.malformed(fault);
         let (signatures, listed) = match &self.list {
             None => {
                 let first = self.written.parse(&value).map_err(malformed)?;
@@ -236,24 +235,32 @@ impl HmacVerifier<'_> {
             return None;
         };
         let mut found = None;
-        for (secret_index, mac) in self.first.into_iter().chain(self.rest) {
-            let digest = mac.finish()?;
-            let mut is_equal = signatures.first.ct_eq(&digest);
-            for signature in &signatures.rest {
-                is_equal |= signature.ct_eq(&digest);
-            }
+        // Not one chain: its items, as large as a keyed state, would be moved once more for each adapter.
+        if let Some((index, mac)) = self.first {
+            found = compare(signatures, index, mac)?;
+        }
+        for (index, mac) in self.rest {
+            let matched = compare(signatures, index, mac)?;
             // Which secret it was is no secret: the verdict says so.
-            if bool::from(is_equal) && found.is_none() {
-                found = Some(Match {
-                    secret_index,
-                    digest: digest.first_32(),
-                    signed_time: None,
-                    validity: None,
-                });
-            }
+            found = found.or(matched);
         }
         found
     }
+}
+
+/// Holds every signature against one MAC, without an early end. The outer none: there is no such digest.
+fn compare(signatures: &Signatures, secret_index: usize, mac: Mac) -> Option<Option<Match>> {
+    let digest = mac.finish()?;
+    let mut is_equal = signatures.first.ct_eq(&digest);
+    for signature in &signatures.rest {
+        is_equal |= signature.ct_eq(&digest);
+    }
+    Some(bool::from(is_equal).then(|| Match {
+        secret_index,
+        digest: digest.first_32(),
+        signed_time: None,
+        validity: None,
+    }))
 }
 
 /// The timestamp from its entry in the list, or from its own place.
@@ -262,8 +269,7 @@ fn read_timestamp(
     spec: &TimestampSpec,
     listed: Option<&[u8]>,
 ) -> Result<Timestamp, MaterialFault> {
-    let name = spec.place.name();
-    let malformed = |fault| MaterialFault::malformed(&name, fault);
+    let malformed = |fault| spec.place.malformed(fault);
     match &spec.key {
         Some(_) => {
             let text = listed.ok_or_else(|| malformed("holds no timestamp"))?;
