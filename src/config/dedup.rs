@@ -204,5 +204,5 @@ static MAX_ENTRIES: Key = Key {
     kind: Kind::Count,
     default: Some("1000000"),
     example: "100000",
-    doc: "Keys remembered at most, some 250 bytes each: one for each event, or two where its id is not signed. Beyond it the oldest are forgotten, which the metrics count.",
+    doc: "Keys remembered at least, and twice as many at most, for some 50 bytes each: one for each event, or two where its id is not signed. Beyond it the oldest are forgotten, which the metrics count.",
 };

@@ -118,6 +118,7 @@ fn of_upstream(upstream: &Upstream, basis: &Basis<'_>, table: &Table<'_>) -> Des
         resign: basis.resigns,
         tls: None,
         external: false,
+        repr_digest: false,
         breaker: Some(DEFAULT_BREAKER),
     }
 }
@@ -149,6 +150,7 @@ fn read(
     }
     let tls = table.table(&TLS).map(|tls| read_tls(tls, context));
     let external = table.read(&EXTERNAL, value::boolean).unwrap_or(false);
+    let repr_digest = table.read(&REPR_DIGEST, value::boolean);
     let breaker = table.read(&BREAKER, |value| value::false_or(value, value::count));
     if basis.mode != Mode::Queue {
         refuse_in_hybrid(table);
@@ -191,6 +193,7 @@ fn read(
         resign: basis.resigns,
         tls,
         external,
+        repr_digest: repr_digest.unwrap_or(false),
         breaker: breaker
             .unwrap_or(Some(u64::from(DEFAULT_BREAKER)))
             .map(|count| u32::try_from(count).unwrap_or(u32::MAX)),
@@ -208,6 +211,7 @@ fn refuse_in_hybrid(table: &Table<'_>) {
         &SECRET,
         &TLS,
         &EXTERNAL,
+        &REPR_DIGEST,
     ] {
         if let Some(span) = table.name_span_of(key) {
             let fault = Fault::new(
@@ -364,6 +368,7 @@ pub(super) static SECTION: Section = Section {
         &SECRET,
         &TLS,
         &EXTERNAL,
+        &REPR_DIGEST,
         &BREAKER,
     ],
     required: &[],
@@ -449,6 +454,14 @@ static EXTERNAL: Key = Key {
     default: Some("false"),
     example: "true",
     doc: "For endpoints on the internet that others may name: `https` only, and no address of this machine, of a private network or of a cloud's metadata is ever connected to, whatever its name resolves to.",
+};
+
+static REPR_DIGEST: Key = Key {
+    name: "repr_digest",
+    kind: Kind::Bool,
+    default: Some("false"),
+    example: "true",
+    doc: "Adds `Repr-Digest` (RFC 9530), the SHA-256 of the body that was taken when the event was accepted, for apps that check it by themselves. `Hookgate-Body-Digest` says the same and is always there.",
 };
 
 static BREAKER: Key = Key {

@@ -377,6 +377,8 @@ pub struct Destination {
     pub tls: Option<DestinationTls>,
     /// Whether it is out on the internet: https only, and no special address.
     pub external: bool,
+    /// Whether attempts carry `Repr-Digest`.
+    pub repr_digest: bool,
     /// After how many failures in a row attempts pause; none: never.
     pub breaker: Option<u32>,
 }

@@ -28,13 +28,15 @@ use crate::store::KEPT_ANSWER;
 use crate::store::rows::{AttemptRecord, Due, StoredEvent};
 
 const BODY_DIGEST: HeaderName = HeaderName::from_static("hookgate-body-digest");
+/// RFC 9530 section 3.
+const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 const REPLAY: HeaderName = HeaderName::from_static("hookgate-replay");
 
 /// Bytes of an answer that are read so that its connection can be used again. More costs more than a new connection.
 const READ_ANSWER: usize = 64 * 1024;
 
 /// Headers that are added at most: room is made once.
-const ADDED: usize = 18;
+const ADDED: usize = 19;
 
 /// An attempt that ended.
 pub(super) struct Ended {
@@ -173,6 +175,9 @@ fn tell(headers: &mut HeaderMap, to: &To, event: &StoredEvent) {
     // As RFC 9530 writes it.
     let digest = format!("sha-256=:{}:", BASE64.encode(&event.digest));
     if let Ok(digest) = HeaderValue::from_str(&digest) {
+        if to.tells_digest {
+            headers.insert(REPR_DIGEST, digest.clone());
+        }
         headers.insert(BODY_DIGEST, digest);
     }
 }

@@ -47,6 +47,8 @@ pub(super) struct To {
     /// Headers that stay here: what a sender has shown of itself is for the gate.
     pub(super) withheld: Vec<HeaderName>,
     pub(super) is_external: bool,
+    /// Whether the digest of the body is told under its standard name too.
+    pub(super) tells_digest: bool,
     /// Headers of the config.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) signing: Signing,
@@ -119,6 +121,7 @@ impl Plan {
                 protected: route.scheme.headers(),
                 withheld: withheld(route, destination),
                 is_external: destination.external,
+                tells_digest: destination.repr_digest,
                 headers: headers.filter(|each| is_free(&each.0)).cloned().collect(),
                 signing: Signing::new(route, destination)?,
             },

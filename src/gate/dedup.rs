@@ -3,9 +3,9 @@
 //! The last check of the gate, after the signature: an id that nobody signed never gets here. A claim becomes `spent` when
 //! the app took the event, and is released when it did not: a released id may come again (the provider's retry).
 //!
-//! Claims in flight stand in a small sharded table, bounded by the requests in flight; spent ids stand in a cache that is
-//! bounded by entries and time and drops the oldest first. An event may go by two keys, its id and the digest of its
-//! signed bytes; it is a duplicate where either is taken. Both clocks here are monotonic.
+//! Claims in flight stand in a small sharded table, bounded by the requests in flight; spent ids stand in
+//! [`spent`](super::spent), bounded by entries and time, where the oldest are dropped first. An event may go by two keys,
+//! its id and the digest of its signed bytes; it is a duplicate where either is taken. Both clocks here are monotonic.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -14,11 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
+use super::spent::Spent;
 use crate::model::clock::instant;
 
 /// Shards of the table of claims in flight: enough that the workers of one machine seldom meet.
@@ -34,14 +33,14 @@ pub struct Key(u128);
 /// Keys are digests, so that every bit of them is as good as that of a hash. The seed is for the ids: their digests are
 /// known to who sends them.
 #[derive(Clone)]
-struct KeyHashes {
+pub(super) struct KeyHashes {
     seed: u64,
 }
 
-struct KeyHash(u64);
+pub(super) struct KeyHash(u64);
 
 impl KeyHashes {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let seed = RandomState::new().hash_one(0_u64);
         Self { seed }
     }
@@ -91,11 +90,10 @@ pub type Outcome = StatusCode;
 
 /// The claims of one route. Outlives reloads.
 pub struct Claims {
-    spent: Cache<Key, u16, KeyHashes>,
+    spent: Spent,
     shards: [Mutex<Shard>; SHARDS],
     limits: Limits,
     next_owner: AtomicU64,
-    evicted: AtomicU64,
     hits: AtomicU64,
     /// The claims that took over when a reload changed the limits: what is spent here is spent there too.
     successor: OnceLock<Arc<Self>>,
@@ -108,7 +106,7 @@ pub struct Claims {
 pub struct Limits {
     /// How long a spent id is remembered.
     pub window: Duration,
-    /// How many spent ids are remembered.
+    /// How many spent ids are remembered at least.
     pub entries: u64,
     /// How long a claim stands whose owner does not end it; longer than any exchange with the app.
     pub lease: Duration,
@@ -202,26 +200,17 @@ impl Claims {
         let heir = Self::after(limits, Arc::downgrade(self));
         // First the link, then the copy: what is spent in between is in both.
         let heir = Arc::clone(self.successor.get_or_init(|| heir));
-        for (key, status) in &self.spent {
-            heir.spent.insert(*key, status);
-        }
+        heir.recall(self.spent.all());
         heir
     }
 
     fn after(limits: Limits, predecessor: Weak<Self>) -> Arc<Self> {
         let hashes = KeyHashes::new();
-        // The default policy keeps what was asked for often and so forgets new ids when the table is full.
-        let spent = Cache::builder()
-            .max_capacity(limits.entries)
-            .time_to_live(limits.window)
-            .eviction_policy(EvictionPolicy::lru())
-            .build_with_hasher(hashes.clone());
         Arc::new(Self {
-            spent,
+            spent: Spent::new(limits.entries, limits.window, hashes.clone()),
             shards: std::array::from_fn(|_| Mutex::new(Shard::with_hasher(hashes.clone()))),
             limits,
             next_owner: AtomicU64::new(0),
-            evicted: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             successor: OnceLock::new(),
             predecessor,
@@ -231,8 +220,9 @@ impl Claims {
     /// Knows events again that an earlier process spent. Their windows begin anew, which keeps them longer and never
     /// shorter than promised.
     pub fn recall(&self, spent: impl IntoIterator<Item = (Key, u16)>) {
+        let now = instant();
         for (key, status) in spent {
-            self.spent.insert(key, status);
+            self.spent.insert(key, status, now);
         }
     }
 
@@ -246,13 +236,14 @@ impl Claims {
             is_forwarding: false,
             is_ended: false,
         };
+        let now = instant();
         // A claim that gets only one of its two keys is dropped here, which gives that one back.
         for (key, place) in [
             (keys.body, &mut claim.keys.body),
             (keys.id, &mut claim.keys.id),
         ] {
             let Some(key) = key else { continue };
-            if let Some(taken) = self.take(key, claim.owner) {
+            if let Some(taken) = self.take(key, claim.owner, now) {
                 self.hits.fetch_add(1, Ordering::Relaxed);
                 return taken;
             }
@@ -264,13 +255,13 @@ impl Claims {
     /// Ids that are spent now, roughly.
     #[must_use]
     pub fn entries(&self) -> u64 {
-        self.spent.entry_count()
+        self.spent.held()
     }
 
     /// Spent ids that were dropped before their window was over because the table was full.
     #[must_use]
     pub fn evicted(&self) -> u64 {
-        self.evicted.load(Ordering::Relaxed)
+        self.spent.evicted()
     }
 
     /// Copies that were not handed to the app, or had to wait.
@@ -280,21 +271,17 @@ impl Claims {
     }
 
     /// None: the key now belongs to `owner`.
-    fn take(&self, key: Key, owner: u64) -> Option<Asked> {
+    fn take(&self, key: Key, owner: u64, now: Instant) -> Option<Asked> {
         if let Some(before) = self.predecessor.upgrade()
-            && let Some(told) = before.wait_for(key)
+            && let Some(told) = before.wait_for(key, now)
         {
             return Some(Asked::InFlight(told));
         }
         let mut shard = self.shard(key);
         // Looked up under the lock under which a claim is ended, so that nothing falls between the two tables.
-        // `contains_key` first: a `get` of what is not there leaves notes for policies that are not in use.
-        if self.spent.contains_key(&key)
-            && let Some(status) = self.spent.get(&key)
-        {
+        if let Some(status) = self.spent.get(key, now) {
             return Some(Asked::Spent(status_of(status)));
         }
-        let now = instant();
         if let Some(told) = wait_in(&mut shard, key, now) {
             return Some(Asked::InFlight(told));
         }
@@ -307,25 +294,21 @@ impl Claims {
         None
     }
 
-    fn wait_for(&self, key: Key) -> Option<oneshot::Receiver<Outcome>> {
-        wait_in(&mut self.shard(key), key, instant())
+    fn wait_for(&self, key: Key, now: Instant) -> Option<oneshot::Receiver<Outcome>> {
+        wait_in(&mut self.shard(key), key, now)
     }
 
-    fn spend(&self, key: Key, status: StatusCode) {
-        // Counted here, since a listener would make the cache lock each key that is inserted.
-        if self.spent.entry_count() >= self.limits.entries {
-            self.evicted.fetch_add(1, Ordering::Relaxed);
-        }
-        self.spent.insert(key, status.as_u16());
+    fn spend(&self, key: Key, status: StatusCode, now: Instant) {
+        self.spent.insert(key, status.as_u16(), now);
         if let Some(heir) = self.successor.get() {
-            heir.spend(key, status);
+            heir.spend(key, status, now);
         }
     }
 
-    fn end(&self, key: Key, owner: u64, status: StatusCode, is_spent: bool) {
+    fn end(&self, key: Key, owner: u64, status: StatusCode, spent_at: Option<Instant>) {
         let mut shard = self.shard(key);
-        if is_spent {
-            self.spend(key, status);
+        if let Some(now) = spent_at {
+            self.spend(key, status, now);
         }
         let is_own = shard.get(&key).is_some_and(|claim| claim.owner == owner);
         let ended = if is_own { shard.remove(&key) } else { None };
@@ -373,8 +356,9 @@ impl Claim {
 
     fn end(&mut self, status: StatusCode, is_spent: bool) {
         self.is_ended = true;
+        let spent_at = is_spent.then(instant);
         for key in self.keys.iter() {
-            self.claims.end(key, self.owner, status, is_spent);
+            self.claims.end(key, self.owner, status, spent_at);
         }
     }
 }
@@ -506,18 +490,5 @@ mod tests {
         assert_eq!(told.await.unwrap(), StatusCode::OK);
         drop(before);
         assert!(is_spent(&after.ask(id("flying"))));
-    }
-
-    /// Fails without `EvictionPolicy::lru()`: the default policy keeps none of the new ids.
-    #[test]
-    fn a_full_table_keeps_the_newest_ids_and_counts_what_it_drops() {
-        let claims = claims(1000);
-        for number in 0..2000 {
-            claimed(claims.ask(id(&number.to_string()))).spend(StatusCode::OK);
-            claims.spent.run_pending_tasks();
-        }
-        let kept = (1000..2000).filter(|number| is_spent(&claims.ask(id(&number.to_string()))));
-        assert_eq!(kept.count(), 1000);
-        assert_eq!(claims.evicted(), 1000);
     }
 }

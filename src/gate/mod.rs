@@ -17,6 +17,7 @@ pub mod route;
 pub mod rules;
 mod schema;
 pub mod signature;
+mod spent;
 mod url_check;
 pub mod verdict;
 

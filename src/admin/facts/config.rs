@@ -215,6 +215,7 @@ fn destination(destination: &Destination) -> Value {
         "is_signed": !destination.secrets.is_empty(),
         "resign": destination.resign,
         "external": destination.external,
+        "repr_digest": destination.repr_digest,
         "breaker": destination.breaker,
     })
 }

@@ -65,10 +65,26 @@ async fn the_request_says_what_proxy_mode_says_and_which_attempt_it_is() {
     }
     let uid = event(BODY).uid.to_string();
     assert_eq!(header(request, "hookgate-request-id"), Some(&*uid));
-    for absent in ["connection", "webhook-signature", "webhook-timestamp"] {
+    for absent in [
+        "connection",
+        "webhook-signature",
+        "webhook-timestamp",
+        "repr-digest",
+    ] {
         assert_eq!(header(request, absent), None, "{absent}");
     }
     assert!(request.as_bytes().ends_with(BODY));
+}
+
+#[tokio::test]
+async fn the_digest_stands_under_its_standard_name_where_it_is_asked_for() {
+    let host = Host::answering(vec![answer(200)]).await;
+    let plan = plan(&host.url(), "repr_digest = true");
+    attempt(&plan.to, due(event(BODY))).await;
+    let request = &host.requests()[0];
+    let digest = format!("sha-256=:{}:", BASE64.encode(&Sha256::digest(BODY)));
+    assert_eq!(header(request, "repr-digest"), Some(&*digest));
+    assert_eq!(header(request, "hookgate-body-digest"), Some(&*digest));
 }
 
 #[tokio::test]
