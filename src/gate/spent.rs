@@ -265,11 +265,18 @@ mod tests {
     }
 
     #[test]
-    fn what_a_table_held_is_not_counted_after_it_was_dropped() {
-        let spent = filled(10, 0..7);
-        assert_eq!(spent.all().len(), 7);
-        let counts = Arc::clone(&spent.counts);
-        drop(spent);
+    fn what_stood_on_a_shelf_is_not_counted_once_it_is_gone() {
+        let counts = Arc::new(Counts::default());
+        let shelf = Shelf::new(2, &counts);
+        let id = Id {
+            key: [0; 16],
+            ends: 1,
+            status: 200,
+        };
+        let place = Place { shelf: 0, pack: 1 };
+        shelf.pack(place).unwrap().push(id);
+        counts.held.fetch_add(1, Ordering::Relaxed);
+        drop(shelf);
         assert_eq!(counts.held.load(Ordering::Relaxed), 0);
     }
 }
