@@ -18,7 +18,6 @@ use crate::net::client::{
 use crate::net::outgoing::set_length;
 use crate::net::request_file::{RequestFile, is_framing};
 use crate::testing::TestingError;
-use crate::testing::sender::split;
 
 /// Bytes of an answer that are kept, and that are read.
 const KEPT_ANSWER: usize = 64 * 1024;
@@ -146,6 +145,29 @@ impl Target {
         *request.headers_mut() = headers;
         Ok(request)
     }
+}
+
+/// The origin of a URL, and its path and query.
+pub(super) fn split(url: &str) -> Result<(String, String), TestingError> {
+    let wrong = || TestingError::Url(url.to_owned());
+    let parsed: Uri = url.parse().map_err(|_| wrong())?;
+    let scheme = parsed
+        .scheme_str()
+        .filter(|scheme| ["http", "https"].contains(scheme));
+    let (Some(scheme), Some(authority)) = (scheme, parsed.authority()) else {
+        return Err(wrong());
+    };
+    if authority.as_str().contains('@') {
+        return Err(wrong());
+    }
+    let target = parsed
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+    let slash = if target.starts_with('/') { "" } else { "/" };
+    Ok((
+        format!("{scheme}://{authority}"),
+        format!("{slash}{target}"),
+    ))
 }
 
 async fn read(response: Response<Incoming>, lease: Lease, started: Instant) -> Answer {

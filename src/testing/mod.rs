@@ -38,6 +38,7 @@
 //! # }
 //! ```
 
+mod edit;
 mod exchange;
 mod fill;
 mod folder;
@@ -48,11 +49,12 @@ mod sender;
 mod shape;
 
 pub use crate::net::request_file::RequestFile;
+pub use crate::testing::edit::set;
 pub use crate::testing::exchange::{Answer, Target, Trust};
 pub use crate::testing::folder::Folder;
 pub use crate::testing::gate::Gate;
 pub use crate::testing::receiver::{Received, Receiver, Respond};
-pub use crate::testing::sender::{Sender, can_send, new_secret, set};
+pub use crate::testing::sender::{Sender, can_send, new_secret};
 
 use crate::config;
 use crate::document::report::{Report, Style};

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use data_encoding::{BASE64, HEXLOWER};
 use http::{HeaderName, Method, Uri};
-use serde_json::Value;
 
 use crate::model::clock::Now;
 use crate::model::secret::Secret;
@@ -13,6 +12,7 @@ use crate::net::request_file::RequestFile;
 use crate::providers::{self, Provider};
 use crate::scheme::spec::{Family, Place, SecretEncoding, Spec, TokenPlace};
 use crate::scheme::{Head, Scheme, ToSign, with_query};
+use crate::testing::exchange::split;
 use crate::testing::{TestingError, fill, payloads, shape};
 
 /// Signs events of one provider for one URL.
@@ -265,30 +265,6 @@ impl Sender {
     }
 }
 
-/// Writes a value into an event's JSON body, at a JSON pointer or a path with dots.
-///
-/// # Errors
-/// The body is no JSON, or the path leads through a value that holds no others.
-pub fn set(event: &mut RequestFile, path: &str, value: &str) -> Result<(), TestingError> {
-    let mut document: Value = serde_json::from_slice(&event.body)
-        .map_err(|_| TestingError::Set(format!("`{path}` cannot be set: the body is no JSON")))?;
-    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
-    let pointer: Vec<String> = match path.strip_prefix('/') {
-        Some(pointer) => pointer
-            .split('/')
-            .map(|part| part.replace("~1", "/").replace("~0", "~"))
-            .collect(),
-        None => path.split('.').map(str::to_owned).collect(),
-    };
-    if !shape::put(&mut document, &pointer, value) {
-        let fault =
-            format!("`{path}` cannot be set: it leads through a value that holds no others");
-        return Err(TestingError::Set(fault));
-    }
-    event.body = document.to_string().into();
-    Ok(())
-}
-
 /// A provider by its id.
 pub(super) fn known(provider: &str) -> Result<Arc<Provider>, TestingError> {
     let found = providers::find(provider);
@@ -311,29 +287,6 @@ fn check_signable(spec: &Spec, provider: &str) -> Result<(), TestingError> {
         }
     };
     Err(TestingError::NotSignable(provider.to_owned(), why))
-}
-
-/// The origin of a URL, and its path and query.
-pub(super) fn split(url: &str) -> Result<(String, String), TestingError> {
-    let wrong = || TestingError::Url(url.to_owned());
-    let parsed: Uri = url.parse().map_err(|_| wrong())?;
-    let scheme = parsed
-        .scheme_str()
-        .filter(|scheme| ["http", "https"].contains(scheme));
-    let (Some(scheme), Some(authority)) = (scheme, parsed.authority()) else {
-        return Err(wrong());
-    };
-    if authority.as_str().contains('@') {
-        return Err(wrong());
-    }
-    let target = parsed
-        .path_and_query()
-        .map_or("/", |target| target.as_str());
-    let slash = if target.starts_with('/') { "" } else { "/" };
-    Ok((
-        format!("{scheme}://{authority}"),
-        format!("{slash}{target}"),
-    ))
 }
 
 #[cfg(test)]
@@ -396,23 +349,6 @@ mod tests {
             }
         }
         assert!(failed.is_empty(), "{failed:#?}");
-    }
-
-    #[test]
-    fn values_are_set_by_path_and_by_pointer() {
-        let mut event = RequestFile::new(
-            Method::POST,
-            "/",
-            r#"{"data":{"object":{"amount":1}},"list":[1]}"#.into(),
-        );
-        set(&mut event, "data.object.amount", "500").unwrap();
-        set(&mut event, "/data/a~1b", "x").unwrap();
-        set(&mut event, "list.0", "null").unwrap();
-        let found: Value = serde_json::from_slice(&event.body).unwrap();
-        let wanted =
-            serde_json::json!({"data": {"object": {"amount": 500}, "a/b": "x"}, "list": [null]});
-        assert_eq!(found, wanted);
-        assert!(set(&mut event, "data.object.amount.cents", "1").is_err());
     }
 
     #[test]

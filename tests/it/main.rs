@@ -46,6 +46,7 @@ mod signature;
 mod smoke;
 mod store_cli;
 mod systemd;
+mod testing;
 mod tokens;
 mod traces;
 mod watching;

@@ -75,6 +75,28 @@ impl Received {
 }
 
 /// A running receiver; it ends when it is dropped.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use hookgate::testing::{Receiver, RequestFile, Respond, Target, Trust};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let app = Receiver::start().await?;
+/// app.respond(Respond::Sequence(vec![Respond::Status(503), Respond::Status(200)]));
+///
+/// let client = Target::new(&app.url(""), Trust::System, Duration::from_secs(10))?;
+/// let request = RequestFile::parse(b"POST /in HTTP/1.1\nX-Own: 1\n\nhello")?;
+/// assert_eq!(client.send(&request).await?.status, 503);
+/// assert_eq!(client.send(&request).await?.status, 200);
+///
+/// let first = app.next().await;
+/// assert_eq!((first.request.header("x-own"), &first.answer[..]), (Some("1"), "503"));
+/// assert_eq!(app.received().len(), 2);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Receiver {
     address: SocketAddr,
     shared: Arc<Shared>,
