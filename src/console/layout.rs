@@ -59,8 +59,11 @@ impl Layout {
         }
     }
 
-    pub(super) fn sections(&self) -> &'static [(&'static str, &'static str)] {
-        &SECTIONS
+    /// Where the visitor may go.
+    pub(super) fn sections(&self) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+        let is_operator = self.is_operator;
+        let sections = SECTIONS.iter();
+        sections.filter(move |(path, _)| is_operator || *path != "audit")
     }
 
     pub(super) fn is_here(&self, path: &str) -> bool {

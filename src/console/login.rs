@@ -90,12 +90,32 @@ fn place(next: &str) -> String {
 
 fn set_cookie(headers: &HeaderMap, id: &str, seconds: u64) -> String {
     let name = visitor::cookie_name(headers);
-    format!("{name}={id}; Path=/console; Max-Age={seconds}; HttpOnly; SameSite=Strict")
+    // The browser's own word, since whatever stands in front may speak TLS; who says it wrongly harms nobody else.
+    let origin = headers.get(header::ORIGIN);
+    let is_tls = origin.is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
+    let secure = if is_tls { "; Secure" } else { "" };
+    format!("{name}={id}; Path=/console; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // Fails when a browser that logs in over TLS would send the cookie in clear later.
+    #[test]
+    fn a_cookie_of_tls_stays_with_tls() {
+        let mut headers = HeaderMap::new();
+        let secure = |headers: &HeaderMap| set_cookie(headers, "a", 60).contains("; Secure");
+        headers.insert("host", HeaderValue::from_static("gate.example:9180"));
+        assert!(!secure(&headers));
+        headers.insert("origin", HeaderValue::from_static("http://127.0.0.1:9180"));
+        assert!(!secure(&headers));
+        headers.insert(
+            "origin",
+            HeaderValue::from_static("https://gate.example:9180"),
+        );
+        assert!(secure(&headers));
+    }
 
     // Fails when a link can send whoever logs in to a page of somebody else.
     #[test]

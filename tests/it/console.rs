@@ -197,6 +197,26 @@ async fn forms_of_others_are_refused() {
     assert_eq!(get(&gate, &cookie, "/console/events").await.status, 303);
 }
 
+/// Fails when a gate that keeps no events answers with an error instead of saying so, and how to change it.
+#[tokio::test]
+async fn without_a_store_pages_say_how_to_have_one() {
+    let app = App::start(ok());
+    let route = Provider::Github.route("hook", &app.url("/in"), "");
+    let config = format!("[admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"\n{route}");
+    let gate = Gate::start(&config).await;
+    let cookie = log_in(&gate, TOKEN).await;
+    for path in ["events", "deliveries?state=dead", "destinations", "replays"] {
+        let reply = get(&gate, &cookie, &format!("/console/{path}")).await;
+        let page = reply.text();
+        assert_eq!(reply.status, 200, "{path}: {page}");
+        assert!(page.contains("This gate keeps no events"), "{path}: {page}");
+    }
+    for path in ["", "rejections", "config", "audit"] {
+        let reply = get(&gate, &cookie, &format!("/console/{path}")).await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+    }
+}
+
 /// Where the first button of the destinations leads.
 async fn destination(gate: &Gate, cookie: &str) -> Option<String> {
     let page = get(gate, cookie, "/console/destinations").await.text();
