@@ -8,7 +8,7 @@ import { join } from "node:path";
 
 import { chromium } from "playwright-core";
 
-import { send, startWorld, TOKEN, VIEWER } from "./world.mjs";
+import { BROWSER, send, startWorld, TOKEN, VIEWER } from "./world.mjs";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const EVIL = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>";
@@ -17,6 +17,12 @@ const LIMIT = 60_000;
 
 const [program, ...rest] = process.argv.slice(2);
 const shots = rest[0] === "--shots" ? rest[1] : null;
+
+// A run that hangs is a run that failed.
+setTimeout(() => {
+    console.log("test result: FAILED. 0 passed; 1 failed; it took longer than 15 minutes");
+    process.exit(1);
+}, 15 * 60_000).unref();
 
 let passed = 0;
 const failures = [];
@@ -46,7 +52,7 @@ async function until(text, ask) {
 }
 
 const world = await startWorld(program);
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+const browser = await chromium.launch(BROWSER);
 const faults = [];
 
 // A browser of its own, all whose requests and complaints are looked at.

@@ -6,7 +6,7 @@ import { join } from "node:path";
 
 import { chromium } from "playwright-core";
 
-import { send, startWorld, TOKEN } from "./world.mjs";
+import { BROWSER, send, startWorld, TOKEN } from "./world.mjs";
 
 const [program, folder] = process.argv.slice(2);
 
@@ -33,7 +33,7 @@ async function until(ask) {
 }
 
 const world = await startWorld(program);
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+const browser = await chromium.launch(BROWSER);
 const viewport = { width: 1040, height: 600 };
 
 async function visitor(colorScheme) {

@@ -8,6 +8,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
+// How the browser is started; signals are for this process.
+export const BROWSER = {
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: ["--no-sandbox"],
+    handleSIGHUP: false,
+    handleSIGINT: false,
+    handleSIGTERM: false,
+};
+
 export const TOKEN = "correct-horse-battery-staple";
 export const VIEWER = "a-board-that-only-looks-at-it";
 const SECRET = "it-is-a-secret-to-everybody";
@@ -85,6 +94,9 @@ export async function startWorld(program) {
         HOOKS_STRIPE: "whsec_5WbX5kEWLlfzsGNjH64I8lOOqUB6e8FH",
     };
     const child = spawn(program, ["run", "--config", path], { env, stdio: ["ignore", "pipe", "pipe"] });
+    // Whatever ends this process ends the gate, and the browser with it.
+    process.on("exit", () => child.kill("SIGKILL"));
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(1));
     const log = [];
     const places = await new Promise((ready, failed) => {
         const found = {};
@@ -101,9 +113,10 @@ export async function startWorld(program) {
     });
     const stop = async () => {
         child.removeAllListeners("exit");
+        const isRunning = child.exitCode === null && child.signalCode === null;
         const ended = new Promise((over) => child.on("exit", over));
         child.kill("SIGKILL");
-        await ended;
+        if (isRunning) await ended;
         app.stop();
         rmSync(folder, { recursive: true, force: true });
     };
