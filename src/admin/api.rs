@@ -104,6 +104,8 @@ fn build(state: Arc<AdminState>) -> (Router, Operations) {
         .routes(routes!(providers::list))
         .routes(routes!(providers::show))
         .routes(routes!(deliveries::attempts))
+        .routes(routes!(rejections::list))
+        .routes(routes!(rejections::show))
         .routes(routes!(rejections::explanation))
         .routes(routes!(requests::capture))
         .split_for_parts();

@@ -723,6 +723,8 @@ async fn the_document_names_every_resource() {
         "get /events/{uid}/body",
         "get /providers",
         "get /providers/{id}",
+        "get /rejections",
+        "get /rejections/{request_id}",
         "get /rejections/{request_id}/explanation",
         "get /replays",
         "get /replays/{id}",

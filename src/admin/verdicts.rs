@@ -20,7 +20,7 @@ use crate::admin::wire::{
 };
 use crate::admin::{AdminState, Visit};
 use crate::document::suggest;
-use crate::gate::reject::Reason;
+use crate::gate::reject::{Reason, Reject};
 use crate::gate::verdict::Decision;
 use crate::record::recent::{KeptVerdict, Wanted};
 
@@ -52,19 +52,32 @@ impl VerdictFilter {
                 "`verdict` is `{word}`, and verdicts are {words}"
             )));
         }
-        let reason = self.reason.map(|code| {
-            Reason::find(&code).ok_or_else(|| {
-                let codes = Reason::ALL.iter().map(|reason| reason.explanation().code);
-                let near = suggest::nearest(&code, codes);
-                let near = near.map_or(String::new(), |near| format!(": did you mean `{near}`?"));
-                Problem::bad(format!("no reason is called `{code}`{near}"))
-            })
-        });
+        let reason = self.reason.as_deref().map(reason_named);
         Ok(Wanted {
             route: self.route,
             verdict: self.verdict,
             reason: reason.transpose()?,
         })
+    }
+}
+
+/// The reason of this code.
+pub(super) fn reason_named(code: &str) -> Result<Reason, Problem> {
+    Reason::find(code).ok_or_else(|| {
+        let codes = Reason::ALL.iter().map(|reason| reason.explanation().code);
+        let near = suggest::nearest(code, codes);
+        let near = near.map_or(String::new(), |near| format!(": did you mean `{near}`?"));
+        Problem::bad(format!("no reason is called `{code}`{near}"))
+    })
+}
+
+/// What a refusal means.
+pub(super) fn meaning(reject: &Reject) -> Explanation {
+    let told = reject.explanation();
+    Explanation {
+        means: told.means.to_owned(),
+        usually: told.usually.to_owned(),
+        look_at: told.look_at.to_owned(),
     }
 }
 
@@ -251,14 +264,7 @@ fn detail(kept: &KeptVerdict) -> VerdictDetail {
         took_us: micros(took),
     });
     let reject = kept.verdict.decision.reject();
-    let explanation = reject.map(|reject| {
-        let told = reject.explanation();
-        Explanation {
-            means: told.means.to_owned(),
-            usually: told.usually.to_owned(),
-            look_at: told.look_at.to_owned(),
-        }
-    });
+    let explanation = reject.map(meaning);
     let error = kept.exchange.forward_error.as_ref();
     VerdictDetail {
         verdict: verdict(kept),

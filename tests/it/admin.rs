@@ -467,6 +467,30 @@ async fn verdicts_are_listed_and_followed() {
     let wrong = get(&gate, Some(BOARD), "/api/v1/verdicts?reason=bad-signatur").await;
     assert!(wrong.status == 400 && wrong.text().contains("did you mean `bad-signature`?"));
 
+    let kept = document(&get(&gate, Some(BOARD), "/api/v1/rejections?route=hook").await);
+    let rejection = &kept["rejections"][0];
+    assert_eq!(rejection["request_id"], id);
+    assert_eq!(rejection["reason"], "bad-signature");
+    assert_eq!(kept["rejections"].as_array().unwrap().len(), 1);
+    assert_eq!(kept["groups"][0]["count"], 1);
+    let none = "/api/v1/rejections?reason=stale-timestamp";
+    let wrong = get(&gate, Some(BOARD), "/api/v1/rejections?reason=bad-signatur").await;
+    assert!(wrong.status == 400 && wrong.text().contains("did you mean `bad-signature`?"));
+    let none = document(&get(&gate, Some(BOARD), none).await);
+    assert_eq!(none["rejections"], json!([]));
+    let path = format!("/api/v1/rejections/{id}");
+    let shown = document(&get(&gate, Some(BOARD), &path).await);
+    assert_eq!(shown["rejection"], *rejection);
+    let headers = shown["headers"].to_string();
+    assert!(headers.contains("x-hub-signature-256"), "{headers}");
+    assert!(shown["explanation"]["means"].is_string());
+    let unknown = "/api/v1/rejections/0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12";
+    assert_eq!(get(&gate, Some(BOARD), unknown).await.status, 404);
+    assert_eq!(get(&gate, None, &path).await.status, 401);
+    let explanation = format!("{path}/explanation");
+    assert_eq!(get(&gate, Some(BOARD), &explanation).await.status, 403);
+    assert_eq!(get(&gate, Some(ANN), &explanation).await.status, 200);
+
     let stream = "Accept: text/event-stream\r\n";
     let path = "/api/v1/verdicts/tail";
     // An id of another process: everything that is remembered comes, and the gap is told.
