@@ -144,7 +144,8 @@ const HEADER: [&str; 9] = [
     "LAST FAILURE",
 ];
 
-fn table(destinations: &[Destination]) -> String {
+/// A line for each.
+pub(super) fn table(destinations: &[Destination]) -> String {
     if destinations.is_empty() {
         return "there is no destination\n".to_owned();
     }

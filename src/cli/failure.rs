@@ -48,7 +48,7 @@ impl Failure {
     }
 
     /// The lines for people, coloured.
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let mut text = format!("{}: {}\n", styled(BAD, "error"), self.error);
         if let Some(help) = &self.help {
             text.push_str(&format!("{}: {help}\n", styled(STRONG, "help")));

@@ -26,6 +26,7 @@ mod replay_file;
 mod run;
 mod send;
 mod signer;
+mod status;
 mod store;
 #[cfg(test)]
 mod testing;
@@ -153,6 +154,18 @@ enum Command {
         #[command(subcommand)]
         command: Option<ProvidersCommand>,
     },
+    /// Show how a running gate does, in one screen
+    #[command(
+        long_about = "Show how a running gate does, in one screen: what needs a person, every route with its last hour, \
+            destinations with what waits there, certificates with their ends.\n\n\
+            The last hour is counted from the verdicts that the gate remembers (`keep_verdicts`), 2000 of them at most.",
+        after_help = "Examples:\n  \
+            hookgate status                         once\n  \
+            hookgate status --watch                 again every two seconds; Ctrl-C ends it\n  \
+            hookgate status --json | jq .status.needs\n\n\
+            Exit codes: 0 all is well, 1 something needs a person or the gate does not answer, 2 wrong usage."
+    )]
+    Status(status::Arguments),
     /// Look at the events in the inbox of a running gate
     Events {
         #[command(subcommand)]
@@ -307,6 +320,7 @@ pub fn main() -> ExitCode {
         },
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Capture(arguments) => capture::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
         Command::Events { command } => events::run(command),
         Command::Deliveries { command } => deliveries::run(command),
         Command::Replay { begin, command } => replay::run(&begin, command),

@@ -44,6 +44,7 @@ mod send;
 mod shutdown;
 mod signature;
 mod smoke;
+mod status;
 mod store_cli;
 mod systemd;
 mod testing;

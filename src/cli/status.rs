@@ -1,0 +1,343 @@
+//! `hookgate status`: how a running gate does, in one screen; with `--watch` again and again.
+//!
+//! Asks the admin API what the console's overview asks.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use comfy_table::{Cell, Color};
+use serde::Serialize;
+
+use crate::admin::wire::{
+    Certificate, Certificates, Destination, Destinations, Moment, Route, Routes, Status, Verdict,
+    Verdicts,
+};
+use crate::cli::admin_client::{AdminClient, with_query};
+use crate::cli::ask::{block_on, interrupted};
+use crate::cli::destinations;
+use crate::cli::door::Door;
+use crate::cli::exchange;
+use crate::cli::failure::{self, Failure};
+use crate::cli::output::{BAD, FAINT, GOOD, STRONG, clean, lines, list, print, print_json, styled};
+use crate::cli::times;
+use crate::model::clock::Now;
+
+/// Columns of the chart, and what each of them stands for: an hour in all.
+const COLUMNS: usize = 20;
+const COLUMN_MS: i64 = 3 * 60_000;
+
+/// Verdicts that are looked at, in parts.
+const PARTS: usize = 4;
+const PART: &str = "500";
+
+/// A certificate that ends within so many days stands in red.
+const FEW_DAYS: i64 = 14;
+
+/// Clears a terminal and goes to its upper left corner.
+const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// Ask again and again, until Ctrl-C
+    #[arg(long, conflicts_with = "json")]
+    watch: bool,
+    /// With `--watch`: how long to wait in between
+    #[arg(long, value_name = "TIME", default_value = "2s", requires = "watch", value_parser = exchange::time)]
+    every: Duration,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    door: Door,
+}
+
+/// All that one screen shows.
+#[derive(Serialize)]
+struct Screen {
+    status: Status,
+    routes: Vec<RouteNow>,
+    destinations: Vec<Destination>,
+    certificates: Vec<Certificate>,
+}
+
+/// A route and what came to it in the last hour, as far as it is remembered.
+#[derive(Serialize)]
+struct RouteNow {
+    route: Route,
+    passed: u64,
+    refused: u64,
+    /// Requests in each part of the hour, the oldest first.
+    columns: [u64; COLUMNS],
+    last: Option<Moment>,
+}
+
+/// Looks, once or again and again.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let looked = arguments.door.client().and_then(|client| {
+        block_on(async {
+            match arguments.watch {
+                true => watch(&client, arguments.every).await.map(|()| true),
+                false => once(&client, arguments.json).await,
+            }
+        })
+    });
+    match looked {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(failure) => failure::end(Err(failure)),
+    }
+}
+
+async fn once(client: &AdminClient, json: bool) -> Result<bool, Failure> {
+    let screen = ask(client).await?;
+    match json {
+        true => print_json(&screen),
+        false => {
+            print(&text(&screen));
+        }
+    }
+    Ok(screen.is_well())
+}
+
+async fn watch(client: &AdminClient, every: Duration) -> Result<(), Failure> {
+    let mut interrupted = std::pin::pin!(interrupted()?);
+    let is_terminal = std::io::stdout().is_terminal();
+    loop {
+        let shown = match ask(client).await {
+            Ok(screen) => text(&screen),
+            // A gate that is being restarted is there again soon.
+            Err(failure) => failure.text(),
+        };
+        let shown = match is_terminal {
+            true => format!("{CLEAR}{shown}"),
+            false => format!("{shown}\n"),
+        };
+        if !print(&shown) {
+            return Ok(());
+        }
+        tokio::select! {
+            () = &mut interrupted => return Ok(()),
+            () = tokio::time::sleep(every) => {}
+        }
+    }
+}
+
+async fn ask(client: &AdminClient) -> Result<Screen, Failure> {
+    let doing = "asking how the gate does";
+    let status: Status = client.get(doing, "/api/v1/status").await?;
+    let Routes { routes } = client.get(doing, "/api/v1/routes").await?;
+    let Certificates { certificates } = client.get(doing, "/api/v1/certificates").await?;
+    let destinations = match status.has_store {
+        true => {
+            let found: Destinations = client.get(doing, "/api/v1/destinations").await?;
+            found.destinations
+        }
+        false => Vec::new(),
+    };
+    let now_ms = Now::read().unix_ms;
+    let mut by_route: HashMap<String, Vec<Verdict>> = HashMap::new();
+    for verdict in verdicts(client).await? {
+        if let Some(route) = &verdict.route {
+            by_route.entry(route.clone()).or_default().push(verdict);
+        }
+    }
+    let routes = routes.into_iter().map(|route| {
+        let verdicts = by_route.remove(&route.name).unwrap_or_default();
+        RouteNow::of(route, &verdicts, now_ms)
+    });
+    Ok(Screen {
+        status,
+        routes: routes.collect(),
+        destinations,
+        certificates,
+    })
+}
+
+/// The last verdicts, the newest first.
+async fn verdicts(client: &AdminClient) -> Result<Vec<Verdict>, Failure> {
+    let mut all = Vec::new();
+    let mut pairs = vec![("limit", PART.to_owned())];
+    for _ in 0..PARTS {
+        let path = with_query("/api/v1/verdicts", &pairs);
+        let part: Verdicts = client.get("asking for the last requests", &path).await?;
+        all.extend(part.verdicts);
+        let Some(next) = part.next else { break };
+        pairs.truncate(1);
+        pairs.push(("cursor", next));
+    }
+    Ok(all)
+}
+
+impl Screen {
+    fn is_well(&self) -> bool {
+        self.status.ready && self.status.needs.is_empty()
+    }
+}
+
+impl RouteNow {
+    fn of(route: Route, verdicts: &[Verdict], now_ms: i64) -> Self {
+        let mut found = Self {
+            route,
+            passed: 0,
+            refused: 0,
+            columns: [0; COLUMNS],
+            last: verdicts.first().map(|verdict| verdict.at),
+        };
+        for verdict in verdicts {
+            let ago = now_ms.saturating_sub(verdict.at.0).max(0) / COLUMN_MS;
+            let column = usize::try_from(ago).ok();
+            let column = column.and_then(|ago| (COLUMNS - 1).checked_sub(ago));
+            let Some(column) = column.and_then(|column| found.columns.get_mut(column)) else {
+                continue;
+            };
+            *column += 1;
+            match &*verdict.verdict {
+                "refused" | "monitored" => found.refused += 1,
+                _ => found.passed += 1,
+            }
+        }
+        found
+    }
+}
+
+fn text(screen: &Screen) -> String {
+    let mut text = String::new();
+    head(&mut text, &screen.status);
+    if !screen.status.needs.is_empty() {
+        let _ = writeln!(text, "\n{}", styled(STRONG, "Needs a person"));
+    }
+    for need in &screen.status.needs {
+        let _ = writeln!(text, "  {} {}", styled(BAD, "!"), clean(&need.text));
+    }
+    let _ = write!(text, "\n{}", routes(&screen.routes));
+    if !screen.destinations.is_empty() {
+        let _ = write!(text, "\n{}", destinations::table(&screen.destinations));
+    }
+    if !screen.certificates.is_empty() {
+        let _ = write!(text, "\n{}", certificates(&screen.certificates));
+    }
+    text
+}
+
+fn head(text: &mut String, status: &Status) {
+    let state = match (status.ready, status.store_healthy) {
+        (true, Some(false)) => styled(BAD, "ready, but its store cannot be written"),
+        (true, _) => styled(GOOD, "ready"),
+        (false, _) => styled(BAD, "not ready: it starts or drains"),
+    };
+    let since = times::relative(status.started);
+    let _ = writeln!(
+        text,
+        "{} {state}, started {since}, {} open, {} worked on",
+        styled(STRONG, &format!("hookgate {}", clean(&status.version))),
+        counted(status.connections, "connection"),
+        counted(status.in_flight, "request"),
+    );
+    if status.has_store {
+        let waiting = match status.oldest_waiting {
+            Some(oldest) => format!(", the oldest since {}", times::relative(oldest)),
+            None => String::new(),
+        };
+        let backlog = counted_in(status.backlog, "delivery", "deliveries");
+        let _ = writeln!(
+            text,
+            "{}",
+            styled(FAINT, &format!("{backlog} waiting{waiting}"))
+        );
+    }
+}
+
+fn counted(count: u64, word: &str) -> String {
+    counted_in(count, word, &format!("{word}s"))
+}
+
+fn counted_in(count: u64, one: &str, many: &str) -> String {
+    let word = if count == 1 { one } else { many };
+    format!("{count} {word}")
+}
+
+fn routes(routes: &[RouteNow]) -> String {
+    let mut table = list(&[
+        "ROUTE",
+        "PROVIDER",
+        "MODE",
+        "LAST HOUR",
+        "PASSED",
+        "REFUSED",
+        "LAST",
+        "OPEN",
+        "DEAD",
+    ]);
+    for now in routes {
+        let mode = match now.route.enforced {
+            true => now.route.mode.clone(),
+            false => format!("{}, monitor", now.route.mode),
+        };
+        let refused = Cell::new(now.refused);
+        let backlog = now.route.backlog;
+        table.add_row(vec![
+            Cell::new(clean(&now.route.name)),
+            Cell::new(clean(&now.route.provider)),
+            Cell::new(mode),
+            Cell::new(chart(&now.columns)),
+            Cell::new(now.passed),
+            match now.refused {
+                0 => refused,
+                _ => refused.fg(Color::Yellow),
+            },
+            Cell::new(times::relative_or_dash(now.last)),
+            Cell::new(backlog.map_or_else(|| "-".to_owned(), |all| all.open().to_string())),
+            Cell::new(backlog.map_or_else(|| "-".to_owned(), |all| all.dead.to_string())),
+        ]);
+    }
+    lines(table)
+}
+
+/// A bar for each part of the hour, relative to the fullest one; what is there is seen, however little it is.
+fn chart(columns: &[u64; COLUMNS]) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let highest = columns.iter().copied().max().unwrap_or(0).max(1);
+    let bar = |count: u64| match count {
+        0 => '·',
+        _ => {
+            let step = count.saturating_mul(8).div_ceil(highest).saturating_sub(1);
+            let bar = usize::try_from(step).ok().and_then(|step| BARS.get(step));
+            bar.copied().unwrap_or('█')
+        }
+    };
+    columns.iter().map(|count| bar(*count)).collect()
+}
+
+fn certificates(certificates: &[Certificate]) -> String {
+    let mut table = list(&["CERTIFICATE", "ENDS"]);
+    for one in certificates {
+        let end = Cell::new(times::both(one.not_after));
+        table.add_row(vec![
+            Cell::new(clean(&one.names.join(", "))),
+            match one.days_left < FEW_DAYS {
+                true => end.fg(Color::Red),
+                false => end,
+            },
+        ]);
+    }
+    lines(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chart_shows_what_came_however_little_it_was() {
+        let mut columns = [0; COLUMNS];
+        columns[0] = 1;
+        columns[1] = 500;
+        columns[2] = 1000;
+        assert_eq!(chart(&columns), format!("▁▄█{}", "·".repeat(17)));
+        assert_eq!(chart(&[0; COLUMNS]), "·".repeat(COLUMNS));
+    }
+}

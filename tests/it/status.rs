@@ -1,0 +1,119 @@
+//! `hookgate status`: one screen over the real admin listener, its exit codes, and the same again and again.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::harness::app::{App, ok};
+use crate::harness::gate::Gate;
+use crate::harness::sender::{Provider, Sender};
+
+const TOKEN: &str = "zQ4v9Jm2Lr7Xw1Bt";
+
+async fn gate(more: &str, to: &str) -> Gate {
+    let routes = Provider::Stripe.route("hook", to, more);
+    Gate::start(&format!(
+        "[admin]\nlisten = \"127.0.0.1:0\"\n\
+         [[admin.tokens]]\nname = \"ann\"\nrole = \"operator\"\ntoken = \"{TOKEN}\"\n\
+         [store]\nurl = \"sqlite:hookgate.db\"\nmin_free = \"1MiB\"\n{routes}"
+    ))
+    .await
+}
+
+fn command(gate: &Gate, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hookgate"));
+    command
+        .args(arguments)
+        .env("NO_COLOR", "1")
+        .env("HOOKGATE_ADMIN", format!("http://{}", gate.admin_address()))
+        .env("HOOKGATE_ADMIN_TOKEN", TOKEN);
+    command
+}
+
+async fn hookgate(gate: &Gate, arguments: &[&str]) -> Output {
+    let mut command = command(gate, arguments);
+    tokio::task::spawn_blocking(move || command.output())
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Fails when a refusal is counted with those that passed, when what needs a person is left out, or ends with 0.
+#[tokio::test]
+async fn one_screen_tells_how_the_gate_does() {
+    let app = App::start(ok());
+    let gate = gate("mode = \"queue\"\n", &app.url("/in")).await;
+    let right = Sender::new(Provider::Stripe).sign("/hook", "evt_1", b"{\"id\":\"evt_1\"}");
+    assert_eq!(gate.send(&right).await.status, 200);
+    let wrong = right.flip_body_byte();
+    for _ in 0..2 {
+        assert_eq!(gate.send(&wrong).await.status, 401);
+    }
+    app.wait_for_requests(1).await;
+    let shown = hookgate(&gate, &["status"]).await;
+    let text = out(&shown);
+    let line = |start: &str| {
+        let found = text.lines().find(|line| line.starts_with(start));
+        found.unwrap_or_else(|| panic!("{start} is not in\n{text}"))
+    };
+    assert!(line("hookgate ").contains(" ready, started "), "{text}");
+    let words: Vec<&str> = line("hook ").split_whitespace().collect();
+    assert_eq!(words[..3], ["hook", "stripe", "queue"], "{text}");
+    assert_eq!(words[3].chars().count(), 20, "{text}");
+    assert_eq!(words[4..6], ["1", "2"], "{text}");
+    assert!(line("hook/upstream ").contains("active"), "{text}");
+    assert!(line("CERTIFICATE").contains("ENDS"), "{text}");
+
+    let paused = hookgate(&gate, &["destinations", "pause", "hook/upstream"]).await;
+    assert!(paused.status.success());
+    let shown = hookgate(&gate, &["status"]).await;
+    assert_eq!(shown.status.code(), Some(1), "{}", out(&shown));
+    assert!(out(&shown).contains("hook/upstream is paused"));
+    let told = hookgate(&gate, &["status", "--json"]).await;
+    assert_eq!(told.status.code(), Some(1));
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!(told["routes"][0]["refused"], 2, "{told}");
+    let needs = told["status"]["needs"].as_array().unwrap();
+    assert!(needs.iter().any(|need| need["what"] == "paused"), "{told}");
+}
+
+/// Fails when a screen is shown once only, or when Ctrl-C ends it with a failure.
+#[tokio::test]
+async fn the_screen_is_shown_again_until_it_is_interrupted() {
+    let app = App::start(ok());
+    let gate = gate("", &app.url("/in")).await;
+    let mut command = command(&gate, &["status", "--watch", "--every", "50ms"]);
+    let ended = tokio::task::spawn_blocking(move || {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        for _ in 0..3 {
+            let mut lines = lines.by_ref().map(Result::unwrap);
+            assert!(lines.any(|line| line.starts_with("hookgate ")));
+        }
+        let pid = child.id().to_string();
+        let kill = Command::new("kill").args(["-INT", &pid]).status();
+        assert!(kill.unwrap().success());
+        // Its pipe must not fill up while it is waited for.
+        lines.for_each(drop);
+        child.wait().unwrap()
+    });
+    assert_eq!(ended.await.unwrap().code(), Some(0));
+}
+
+/// Fails when somebody who asks in a script takes silence for health.
+#[tokio::test]
+async fn a_gate_that_does_not_answer_is_not_well() {
+    let app = App::start(ok());
+    let mut gate = gate("", &app.url("/in")).await;
+    let mut command = command(&gate, &["status"]);
+    assert!(gate.stop().await.success());
+    let shown = tokio::task::spawn_blocking(move || command.output());
+    let shown = shown.await.unwrap().unwrap();
+    assert_eq!(shown.status.code(), Some(1));
+    assert!(!shown.stderr.is_empty());
+}
