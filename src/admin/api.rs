@@ -26,7 +26,7 @@ use crate::admin::operations::{Asked, Operations};
 use crate::admin::problem::Problem;
 use crate::admin::{
     AdminState, Visit, audit, deliveries, destinations, events, gate, providers, rejections,
-    replays, requests, status, tail, verdicts,
+    replays, requests, status, tail, test_event, verdicts,
 };
 
 /// Below this everything belongs to the API.
@@ -84,6 +84,7 @@ fn build(state: Arc<AdminState>) -> (Router, Operations) {
         .routes(routes!(destinations::list))
         .routes(routes!(destinations::pause))
         .routes(routes!(destinations::resume))
+        .routes(routes!(test_event::send))
         .routes(routes!(destinations::pause_route))
         .routes(routes!(destinations::resume_route))
         .routes(routes!(replays::list, replays::begin))

@@ -744,6 +744,7 @@ async fn the_document_names_every_resource() {
         "post /deliveries/{id}/retry",
         "post /destinations/{route}/{name}/pause",
         "post /destinations/{route}/{name}/resume",
+        "post /destinations/{route}/{name}/test",
         "post /reload",
         "post /replays",
         "post /replays/{id}/pause",

@@ -122,7 +122,7 @@ async fn set(
 }
 
 /// Says that there is no such name, and which one may be meant.
-async fn unknown(
+pub(super) async fn unknown(
     store: &Store,
     route: &RouteName,
     name: Option<&DestinationName>,

@@ -30,6 +30,7 @@ mod requests;
 mod status;
 mod stream;
 mod tail;
+mod test_event;
 #[cfg(test)]
 mod tests;
 pub mod tls;

@@ -587,3 +587,59 @@ async fn the_admin_listener_speaks_tls_under_its_own_names() {
     assert_eq!(client.send(&ask("new.example.com")).await.status, 200);
     assert_eq!(client.send(&ask("hooks.example.com")).await.status, 421);
 }
+
+/// Fails when a test event does not arrive, does not say what it is, or is a viewer's to send.
+#[tokio::test]
+async fn a_test_event_arrives_and_says_that_it_is_one() {
+    let app = App::start(ok());
+    let gate = Gate::start(&config(&app)).await;
+    let listed = document(&get(&gate, Some(BOARD), "/api/v1/destinations").await);
+    let name = listed["destinations"][0]["name"].as_str().unwrap();
+    let path = format!("/api/v1/destinations/hook/{name}/test");
+    assert_eq!(
+        post(&gate, Some(BOARD), &path, &Value::Null).await.status,
+        403
+    );
+    let wrong = post(
+        &gate,
+        Some(ANN),
+        "/api/v1/destinations/hook/nobody/test",
+        &Value::Null,
+    );
+    assert_eq!(wrong.await.status, 404);
+    let sent = post(&gate, Some(ANN), &path, &Value::Null).await;
+    assert_eq!(sent.status, 201, "{}", sent.text());
+    let sent = document(&sent);
+    app.wait_for_requests(1).await;
+    let request = app.only_request();
+    for (field, value) in [
+        ("hookgate-provider", "hookgate"),
+        ("hookgate-event-type", "hookgate.test"),
+        ("hookgate-request-id", sent["event"].as_str().unwrap()),
+    ] {
+        assert_eq!(request.header(field).as_deref(), Some(value));
+    }
+    let body: Value = serde_json::from_slice(&request.body).unwrap();
+    assert_eq!(
+        (&body["test"], &body["route"]),
+        (&json!(true), &json!("hook"))
+    );
+    let audit = document(&get(&gate, Some(ADMIN), "/api/v1/audit").await).to_string();
+    for part in [
+        "test_destination",
+        "ann",
+        "board",
+        sent["event"].as_str().unwrap(),
+    ] {
+        assert!(audit.contains(part), "{part}: {audit}");
+    }
+    let pause = format!("/api/v1/destinations/hook/{name}/pause");
+    assert_eq!(
+        post(&gate, Some(ANN), &pause, &Value::Null).await.status,
+        200
+    );
+    assert_eq!(
+        post(&gate, Some(ANN), &path, &Value::Null).await.status,
+        409
+    );
+}

@@ -45,3 +45,12 @@ pub struct Destinations {
     /// The destinations.
     pub destinations: Vec<Destination>,
 }
+
+/// A test event that was sent.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TestEvent {
+    /// Its id in the inbox.
+    pub event: String,
+    /// The number of its delivery, which says what becomes of it.
+    pub delivery: i64,
+}

@@ -22,7 +22,7 @@ pub use crate::admin::wire::audit::{AuditEntries, AuditEntry};
 pub use crate::admin::wire::deliveries::{
     Attempt, Attempts, Changed, Deliveries, Delivery, DeliveryDetail,
 };
-pub use crate::admin::wire::destinations::{Destination, Destinations, Health};
+pub use crate::admin::wire::destinations::{Destination, Destinations, Health, TestEvent};
 pub use crate::admin::wire::events::{Body, Event, EventDetail, Events, Header};
 pub use crate::admin::wire::facts::{
     Certificate, Certificates, CheckedSecret, Provider, ProviderDetail, Providers, Reloaded, Route,
