@@ -25,8 +25,8 @@ use crate::admin::audit::Ended;
 use crate::admin::operations::{Asked, Operations};
 use crate::admin::problem::Problem;
 use crate::admin::{
-    AdminState, Visit, audit, deliveries, destinations, events, gate, providers, rejections,
-    replays, requests, status, tail, test_event, verdicts,
+    AdminState, Visit, audit, deliveries, destinations, events, gate, history, providers,
+    rejections, replays, requests, status, tail, test_event, verdicts,
 };
 
 /// Below this everything belongs to the API.
@@ -99,6 +99,9 @@ fn build(state: Arc<AdminState>) -> (Router, Operations) {
         .routes(routes!(verdicts::show))
         .routes(routes!(gate::routes))
         .routes(routes!(gate::route))
+        .routes(routes!(history::show))
+        .routes(routes!(history::promotion))
+        .routes(routes!(history::secrets))
         .routes(routes!(gate::certificates))
         .routes(routes!(gate::config))
         .routes(routes!(gate::reload))

@@ -17,6 +17,7 @@ mod events;
 pub mod facts;
 mod gate;
 mod hide;
+mod history;
 pub mod input;
 mod listener;
 mod operations;

@@ -206,7 +206,8 @@ async fn follow(
     }
 }
 
-fn verdict(kept: &KeptVerdict) -> Verdict {
+/// As the API shows it.
+pub(super) fn verdict(kept: &KeptVerdict) -> Verdict {
     let (verdict, exchange) = (&kept.verdict, &kept.exchange);
     let reason = match &verdict.decision {
         Decision::Filtered(by) => Some(by.code()),

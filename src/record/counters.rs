@@ -12,6 +12,7 @@ use crate::gate::reject::Reason;
 use crate::gate::verdict::{Decision, Verdict};
 use crate::record::Exchange;
 use crate::record::histogram::Histogram;
+use crate::record::history::History;
 
 /// The stages of a request whose time is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,6 +71,7 @@ pub struct RouteCounters {
     upstream: Histogram,
     commit: Histogram,
     total: Histogram,
+    history: History,
 }
 
 /// One count for each reason.
@@ -115,7 +117,13 @@ impl ByKind {
 }
 
 impl RouteCounters {
-    /// Counts one request: some 16 additions.
+    /// What came lately.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Counts one request: some 20 additions.
     pub(super) fn add(&self, verdict: &Verdict, exchange: &Exchange) {
         match &verdict.decision {
             Decision::Accepted => count(&self.accepted),
@@ -141,6 +149,7 @@ impl RouteCounters {
         if let Some((kind, _)) = &exchange.forward_error {
             self.forward_errors.add(kind);
         }
+        self.history.add(verdict);
         self.head.observe(verdict.head_time);
         self.total.observe(exchange.total);
         let stages = [

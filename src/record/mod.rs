@@ -10,6 +10,7 @@ pub mod counters;
 pub mod deliveries;
 mod door;
 pub mod histogram;
+pub mod history;
 pub mod line;
 pub mod log;
 mod metrics;
@@ -160,6 +161,13 @@ impl Recorder {
     pub fn route_counters(&self, name: &RouteName) -> Arc<RouteCounters> {
         let mut routes = lock(&self.routes);
         Arc::clone(routes.entry(name.clone()).or_default())
+    }
+
+    /// The counters of a route that is known; none where this process never had it.
+    #[must_use]
+    pub fn find_route(&self, name: &str) -> Option<Arc<RouteCounters>> {
+        let routes = lock(&self.routes);
+        routes.get(&RouteName::new(name)).cloned()
     }
 
     /// Counts one request and writes its line. `route` is none where no route was found.

@@ -9,6 +9,7 @@ mod destinations;
 mod events;
 mod facts;
 mod gate;
+mod history;
 mod rejections;
 mod replays;
 mod verdicts;
@@ -29,6 +30,7 @@ pub use crate::admin::wire::facts::{
     RouteDestination, Routes, VerdictCounts,
 };
 pub use crate::admin::wire::gate::{Need, Status, StoreStats};
+pub use crate::admin::wire::history::{History, Promotion, ReasonCount, SecretUse, Secrets, Tally};
 pub use crate::admin::wire::rejections::{Rejection, RejectionDetail, RejectionGroup, Rejections};
 pub use crate::admin::wire::replays::{Replay, ReplayAsked, ReplayState, Replays};
 pub use crate::admin::wire::verdicts::{

@@ -1,0 +1,158 @@
+//! `/routes/{route}/history`, `/routes/{route}/promotion` and `/secrets`: what the gate counted lately.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+
+use crate::admin::AdminState;
+use crate::admin::input::Named;
+use crate::admin::problem::Problem;
+use crate::admin::verdicts;
+use crate::admin::wire::{
+    History, Moment, ProblemDocument, Promotion, ReasonCount, Route, SecretUse, Secrets, Tally,
+};
+use crate::document::suggest;
+use crate::gate::reject::Reason;
+use crate::model::clock::Now;
+use crate::record::history;
+use crate::record::recent::Wanted;
+
+/// Verdicts that a promotion shows.
+const EXAMPLES: usize = 50;
+
+/// What came on a route lately, by minute and by hour
+///
+/// Counts live in memory: they outlive a reload, not a restart.
+#[utoipa::path(
+    get, path = "/api/v1/routes/{route}/history", tag = "config", operation_id = "show_route_history",
+    params(("route" = String, Path, description = "Its name")),
+    responses(
+        (status = 200, body = History),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn show(
+    State(state): State<Arc<AdminState>>,
+    Named(name): Named<String>,
+) -> Result<Json<History>, Problem> {
+    let route = find(&state, &name)?;
+    let now = Now::read().unix_ms;
+    let counters = state.recorder.find_route(&route.name);
+    let (minutes, hours) = counters.map_or_else(Default::default, |counters| {
+        let history = counters.history();
+        (history.minutes(now), history.hours(now))
+    });
+    Ok(Json(History {
+        route: route.name,
+        counted_since: Moment(state.started_ms),
+        minutes: minutes.into_iter().map(tally).collect(),
+        hours: hours.into_iter().map(tally).collect(),
+    }))
+}
+
+/// What a route in monitor mode would have refused in the last 24 hours
+///
+/// The way out of monitor mode: which requests `enforce = "block"` would have kept from the app. It changes nothing.
+#[utoipa::path(
+    get, path = "/api/v1/routes/{route}/promotion", tag = "config", operation_id = "show_route_promotion",
+    params(("route" = String, Path, description = "Its name")),
+    responses(
+        (status = 200, body = Promotion),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn promotion(
+    State(state): State<Arc<AdminState>>,
+    Named(name): Named<String>,
+) -> Result<Json<Promotion>, Problem> {
+    let route = find(&state, &name)?;
+    let now = Now::read().unix_ms;
+    let counters = state.recorder.find_route(&route.name);
+    let day = counters.map_or_else(Default::default, |counters| counters.history().day(now));
+    let mut reasons = counted(&day.would_refuse);
+    reasons.sort_by_key(|each| std::cmp::Reverse(each.count));
+    let wanted = Wanted {
+        route: Some(route.name.clone()),
+        verdict: Some("monitored".to_owned()),
+        reason: None,
+    };
+    let examples = state.recorder.recent().newest(None, &wanted, EXAMPLES);
+    Ok(Json(Promotion {
+        route: route.name,
+        enforced: route.enforced,
+        since: Moment(day.start_ms.max(state.started_ms)),
+        requests: day.total(),
+        would_refuse: reasons.iter().map(|each| each.count).sum(),
+        reasons,
+        examples: examples
+            .iter()
+            .map(|kept| verdicts::verdict(kept))
+            .collect(),
+    }))
+}
+
+/// The secrets of all routes: when they end, and when they last matched
+///
+/// No text of a secret, and nothing made from one. After a rotation the old one can go once only the new one matches.
+#[utoipa::path(
+    get, path = "/api/v1/secrets", tag = "config", operation_id = "list_secrets",
+    responses(
+        (status = 200, body = Secrets),
+        (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn secrets(State(state): State<Arc<AdminState>>) -> Json<Secrets> {
+    let facts = state.facts.load();
+    let mut secrets = Vec::new();
+    for route in &facts.routes {
+        let counters = state.recorder.find_route(&route.name);
+        let used = counters.map_or_else(Vec::new, |counters| counters.history().secrets());
+        secrets.extend(route.secrets.iter().map(|secret| {
+            let found = used.iter().find(|used| *used.label == *secret.name);
+            SecretUse {
+                route: route.name.clone(),
+                name: secret.name.clone(),
+                not_before: secret.not_before,
+                until: secret.until,
+                matches: found.map_or(0, |used| used.matches),
+                last_match: found.map(|used| Moment(used.last_ms)),
+            }
+        }));
+    }
+    Json(Secrets {
+        counted_since: Moment(state.started_ms),
+        secrets,
+    })
+}
+
+/// The route of the running config with this name.
+fn find(state: &AdminState, name: &str) -> Result<Route, Problem> {
+    let facts = state.facts.load();
+    let found = facts.routes.iter().find(|route| route.name == name);
+    found.cloned().ok_or_else(|| {
+        let near = suggest::nearest(name, facts.routes.iter().map(|route| route.name.as_str()));
+        let near = near.map_or(String::new(), |near| format!(": did you mean `{near}`?"));
+        Problem::missing(format!("the config has no route `{name}`{near}"))
+    })
+}
+
+fn tally(tally: history::Tally) -> Tally {
+    Tally {
+        start: Moment(tally.start_ms),
+        accepted: tally.accepted,
+        duplicate: tally.duplicate,
+        challenge: tally.challenge,
+        filtered: tally.filtered,
+        refused: counted(&tally.refused),
+        would_refuse: counted(&tally.would_refuse),
+    }
+}
+
+fn counted(counts: &[(Reason, u64)]) -> Vec<ReasonCount> {
+    let each = counts.iter().map(|(reason, count)| ReasonCount {
+        reason: reason.explanation().code.to_owned(),
+        count: *count,
+    });
+    each.collect()
+}
