@@ -46,8 +46,8 @@ pub(super) async fn show(
     Ok(Json(History {
         route: route.name,
         counted_since: Moment(state.started_ms),
-        minutes: minutes.into_iter().map(tally).collect(),
-        hours: hours.into_iter().map(tally).collect(),
+        minutes: minutes.iter().map(tally).collect(),
+        hours: hours.iter().map(tally).collect(),
     }))
 }
 
@@ -137,7 +137,7 @@ fn find(state: &AdminState, name: &str) -> Result<Route, Problem> {
     })
 }
 
-fn tally(tally: history::Tally) -> Tally {
+fn tally(tally: &history::Tally) -> Tally {
     Tally {
         start: Moment(tally.start_ms),
         accepted: tally.accepted,

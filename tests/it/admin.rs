@@ -515,6 +515,77 @@ async fn verdicts_are_listed_and_followed() {
     assert_eq!(list["verdicts"], json!([]));
 }
 
+/// Fails when a request is counted wrongly, when a reload loses what was counted, or when a secret's text is told.
+#[tokio::test]
+async fn a_route_in_monitor_mode_says_what_it_would_refuse() {
+    let app = App::start(ok());
+    let secret = Provider::Github.secret();
+    let files = [secret, "kT5p8WqZ1xV4cR7m"].map(|text| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    });
+    let [new, old] = files
+        .each_ref()
+        .map(|file| file.path().display().to_string());
+    let more = format!(
+        "enforce = \"monitor\"\nsecret = [{{ file = \"{new}\", name = \"new\" }}, \
+         {{ file = \"{old}\", name = \"old\", until = 2099-01-01 }}]\n"
+    );
+    let route = Provider::Github.route_with("watched", &app.url("/in"), &more);
+    let config = format!("{}{route}", tokens());
+    let gate = Gate::start(&config).await;
+    let sender = Sender::new(Provider::Github);
+    let good = sender.event("/watched");
+    let bad = gate.send(&good.clone().flip_body_byte()).await;
+    assert_eq!((gate.send(&good).await.status, bad.status), (200, 200));
+    assert!(gate.reload(&config).await);
+
+    let path = "/api/v1/routes/watched/promotion";
+    let told = document(&get(&gate, Some(BOARD), path).await);
+    assert_eq!(
+        (&told["requests"], &told["would_refuse"]),
+        (&2.into(), &1.into())
+    );
+    assert_eq!(told["enforced"], false);
+    assert_eq!(
+        told["reasons"],
+        json!([{"reason": "bad-signature", "count": 1}])
+    );
+    let id = bad.header("hookgate-request-id");
+    assert_eq!(told["examples"][0]["request_id"].as_str(), id);
+    assert_eq!(told["examples"].as_array().unwrap().len(), 1);
+
+    let history = document(&get(&gate, Some(BOARD), "/api/v1/routes/watched/history").await);
+    for row in ["minutes", "hours"] {
+        // The two may fall on both sides of a turn.
+        let counts = history[row].as_array().unwrap().iter();
+        let accepted = counts
+            .clone()
+            .map(|each| each["accepted"].as_u64().unwrap());
+        assert_eq!(accepted.sum::<u64>(), 1, "{history}");
+        let would = counts.filter(|each| each["would_refuse"][0]["reason"] == "bad-signature");
+        assert_eq!(would.count(), 1, "{history}");
+    }
+    let wrong = get(&gate, Some(BOARD), "/api/v1/routes/watcht/history").await;
+    assert!(wrong.status == 404 && wrong.text().contains("did you mean `watched`?"));
+
+    let reply = get(&gate, Some(BOARD), "/api/v1/secrets").await;
+    assert!(!reply.text().contains(secret), "{}", reply.text());
+    let list = document(&reply)["secrets"].clone();
+    assert_eq!(
+        (&list[0]["name"], &list[0]["matches"]),
+        (&"new".into(), &1.into())
+    );
+    assert!(list[0]["last_match"].is_string());
+    assert_eq!(
+        (&list[1]["name"], &list[1]["matches"]),
+        (&"old".into(), &0.into())
+    );
+    assert_eq!(list[1]["last_match"], Value::Null);
+    assert_eq!(list[1]["until"], "2099-01-01T00:00:00.000Z");
+}
+
 /// Fails when the listener speaks in clear, when a name that is not its own is answered, or when another certificate is not
 /// taken up.
 #[tokio::test]
