@@ -49,7 +49,7 @@ pub(super) async fn send(
 ) -> Result<(StatusCode, Json<TestEvent>), Problem> {
     let to = destination(&state, &route, &name).await?;
     let now = Now::read();
-    let event = event(&to, &visit, now)?;
+    let event = event(&to, target(&state, &route), &visit, now)?;
     let uid = event.uid;
     let committed = state.store()?.commit(NewEvent {
         event,
@@ -105,7 +105,19 @@ async fn destination(
     Ok(row)
 }
 
-fn event(to: &DestinationRow, visit: &Visit, now: Now) -> Result<StoredEvent, Problem> {
+/// What the route's senders ask for, so that what stands behind a prefix is nothing here.
+fn target(state: &AdminState, route: &str) -> String {
+    let facts = state.facts.load();
+    let found = facts.routes.iter().find(|known| known.name == route);
+    found.map_or_else(|| "/".to_owned(), |route| route.path.clone())
+}
+
+fn event(
+    to: &DestinationRow,
+    target: String,
+    visit: &Visit,
+    now: Now,
+) -> Result<StoredEvent, Problem> {
     let mut random = [0; 10];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| deliveries::broken())?;
     let uid = RequestId::new(now.unix_ms, random);
@@ -136,7 +148,7 @@ fn event(to: &DestinationRow, visit: &Visit, now: Now) -> Result<StoredEvent, Pr
         },
         is_tls: visit.tls.is_some(),
         method: Method::POST,
-        target: "/".to_owned(),
+        target,
         host: None,
         headers,
         digest: Sha256::digest(&body).into(),

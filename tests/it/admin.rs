@@ -714,3 +714,17 @@ async fn a_test_event_arrives_and_says_that_it_is_one() {
         409
     );
 }
+
+/// Fails when a test event asks for less than the prefix of its route: there would be no rest to append.
+#[tokio::test]
+async fn a_test_event_arrives_behind_a_prefix() {
+    let app = App::start(ok());
+    let config = config(&app).replace("path = \"/hook\"", "prefix = \"/hook\"");
+    assert!(config.contains("prefix = "), "{config}");
+    let gate = Gate::start(&config).await;
+    let path = "/api/v1/destinations/hook/upstream/test";
+    let sent = post(&gate, Some(ANN), path, &Value::Null).await;
+    assert_eq!(sent.status, 201, "{}", sent.text());
+    app.wait_for_requests(1).await;
+    assert_eq!(app.only_request().target(), "/in");
+}
