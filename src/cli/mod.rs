@@ -157,8 +157,7 @@ enum Command {
     /// Show how a running gate does, in one screen
     #[command(
         long_about = "Show how a running gate does, in one screen: what needs a person, every route with its last hour, \
-            destinations with what waits there, certificates with their ends.\n\n\
-            The last hour is counted from the verdicts that the gate remembers (`keep_verdicts`), 2000 of them at most.",
+            destinations with what waits there, certificates with their ends.",
         after_help = "Examples:\n  \
             hookgate status                         once\n  \
             hookgate status --watch                 again every two seconds; Ctrl-C ends it\n  \

@@ -13,10 +13,10 @@ use comfy_table::{Cell, Color};
 use serde::Serialize;
 
 use crate::admin::wire::{
-    Certificate, Certificates, Destination, Destinations, Moment, Route, Routes, Status, Verdict,
+    Certificate, Certificates, Destination, Destinations, History, Moment, Route, Routes, Status,
     Verdicts,
 };
-use crate::cli::admin_client::{AdminClient, with_query};
+use crate::cli::admin_client::{AdminClient, segment, with_query};
 use crate::cli::ask::{block_on, interrupted};
 use crate::cli::destinations;
 use crate::cli::door::Door;
@@ -30,9 +30,8 @@ use crate::model::clock::Now;
 const COLUMNS: usize = 20;
 const COLUMN_MS: i64 = 3 * 60_000;
 
-/// Verdicts that are looked at, in parts.
-const PARTS: usize = 4;
-const PART: &str = "500";
+/// Verdicts that are looked at, for the last one of each route.
+const VERDICTS: &str = "500";
 
 /// A certificate that ends within so many days stands in red.
 const FEW_DAYS: i64 = 14;
@@ -64,7 +63,7 @@ struct Screen {
     certificates: Vec<Certificate>,
 }
 
-/// A route and what came to it in the last hour, as far as it is remembered.
+/// A route and what came to it in the last hour.
 #[derive(Serialize)]
 struct RouteNow {
     route: Route,
@@ -139,37 +138,33 @@ async fn ask(client: &AdminClient) -> Result<Screen, Failure> {
         false => Vec::new(),
     };
     let now_ms = Now::read().unix_ms;
-    let mut by_route: HashMap<String, Vec<Verdict>> = HashMap::new();
-    for verdict in verdicts(client).await? {
-        if let Some(route) = &verdict.route {
-            by_route.entry(route.clone()).or_default().push(verdict);
-        }
+    let mut last = last(client).await?;
+    let mut shown = Vec::with_capacity(routes.len());
+    for route in routes {
+        let path = format!("/api/v1/routes/{}/history", segment(&route.name));
+        let history: History = client.get(doing, &path).await?;
+        let last = last.remove(&route.name);
+        shown.push(RouteNow::of(route, &history, last, now_ms));
     }
-    let routes = routes.into_iter().map(|route| {
-        let verdicts = by_route.remove(&route.name).unwrap_or_default();
-        RouteNow::of(route, &verdicts, now_ms)
-    });
     Ok(Screen {
         status,
-        routes: routes.collect(),
+        routes: shown,
         destinations,
         certificates,
     })
 }
 
-/// The last verdicts, the newest first.
-async fn verdicts(client: &AdminClient) -> Result<Vec<Verdict>, Failure> {
-    let mut all = Vec::new();
-    let mut pairs = vec![("limit", PART.to_owned())];
-    for _ in 0..PARTS {
-        let path = with_query("/api/v1/verdicts", &pairs);
-        let part: Verdicts = client.get("asking for the last requests", &path).await?;
-        all.extend(part.verdicts);
-        let Some(next) = part.next else { break };
-        pairs.truncate(1);
-        pairs.push(("cursor", next));
+/// When the last request came, by route, as far as the gate remembers it.
+async fn last(client: &AdminClient) -> Result<HashMap<String, Moment>, Failure> {
+    let path = with_query("/api/v1/verdicts", &[("limit", VERDICTS.to_owned())]);
+    let found: Verdicts = client.get("asking for the last requests", &path).await?;
+    let mut last = HashMap::new();
+    for verdict in found.verdicts {
+        if let Some(route) = verdict.route {
+            last.entry(route).or_insert(verdict.at);
+        }
     }
-    Ok(all)
+    Ok(last)
 }
 
 impl Screen {
@@ -179,26 +174,29 @@ impl Screen {
 }
 
 impl RouteNow {
-    fn of(route: Route, verdicts: &[Verdict], now_ms: i64) -> Self {
+    fn of(route: Route, history: &History, last: Option<Moment>, now_ms: i64) -> Self {
+        // What came longer ago than the verdicts that are remembered is known to the minute, or to the hour.
+        let counted = history.minutes.last().or(history.hours.last());
         let mut found = Self {
             route,
             passed: 0,
             refused: 0,
             columns: [0; COLUMNS],
-            last: verdicts.first().map(|verdict| verdict.at),
+            last: last.or(counted.map(|tally| tally.start)),
         };
-        for verdict in verdicts {
-            let ago = now_ms.saturating_sub(verdict.at.0).max(0) / COLUMN_MS;
+        for tally in &history.minutes {
+            let ago = now_ms.saturating_sub(tally.start.0).max(0) / COLUMN_MS;
             let column = usize::try_from(ago).ok();
             let column = column.and_then(|ago| (COLUMNS - 1).checked_sub(ago));
             let Some(column) = column.and_then(|column| found.columns.get_mut(column)) else {
                 continue;
             };
-            *column += 1;
-            match &*verdict.verdict {
-                "refused" | "monitored" => found.refused += 1,
-                _ => found.passed += 1,
-            }
+            let passed = tally.accepted + tally.duplicate + tally.challenge + tally.filtered;
+            let refused = tally.refused.iter().chain(&tally.would_refuse);
+            let refused: u64 = refused.map(|each| each.count).sum();
+            *column += passed + refused;
+            found.passed += passed;
+            found.refused += refused;
         }
         found
     }
