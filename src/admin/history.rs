@@ -103,6 +103,14 @@ pub(super) async fn promotion(
     ),
 )]
 pub(super) async fn secrets(State(state): State<Arc<AdminState>>) -> Json<Secrets> {
+    Json(Secrets {
+        counted_since: Moment(state.started_ms),
+        secrets: secrets_now(&state),
+    })
+}
+
+/// The secrets of the running config, with what they matched.
+pub(super) fn secrets_now(state: &AdminState) -> Vec<SecretUse> {
     let facts = state.facts.load();
     let mut secrets = Vec::new();
     for route in &facts.routes {
@@ -120,10 +128,7 @@ pub(super) async fn secrets(State(state): State<Arc<AdminState>>) -> Json<Secret
             }
         }));
     }
-    Json(Secrets {
-        counted_since: Moment(state.started_ms),
-        secrets,
-    })
+    secrets
 }
 
 /// The route of the running config with this name.

@@ -28,6 +28,7 @@ mod rejections;
 mod replaying;
 mod replays;
 mod requests;
+mod rotation;
 mod status;
 mod stream;
 mod tail;
@@ -74,6 +75,7 @@ pub use crate::admin::listener::{AdminError, AdminListener, SocketFile, default_
 use crate::admin::patience::Patience;
 use crate::admin::problem::Problem;
 pub use crate::admin::replaying::run_replays;
+pub use crate::admin::rotation::watch_secrets;
 use crate::admin::tls::AdminTls;
 use crate::config::model::AdminToken;
 use crate::model::clock::Now;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use crate::admin::AdminState;
 use crate::admin::controls::GateNow;
 use crate::admin::problem::Problem;
 use crate::admin::wire::{Counts, Moment, Need, ProblemDocument, Status, StoreStats};
+use crate::admin::{AdminState, rotation};
 use crate::model::clock::Now;
 use crate::store::Store;
 use crate::store::rows::DestinationRow;
@@ -118,6 +118,9 @@ fn needs(state: &AdminState, rows: &[DestinationRow], gate: &GateNow, now: Now) 
                 format!("the certificate for {names} ends in {days} days"),
             );
         }
+    }
+    for need in rotation::needs(state, now) {
+        tell(&need.what, need.text);
     }
     for row in rows {
         let place = format!("{}/{}", row.route, row.name);

@@ -293,6 +293,12 @@ impl App {
         if let Some(listener) = admin_listener {
             app.serve_admin(listener);
         }
+        let (watched, drain) = (Arc::clone(&app.admin), app.drain.clone());
+        tokio::spawn(async move {
+            drain
+                .run_until_cancelled(admin::watch_secrets(watched))
+                .await
+        });
         let (refresher, drain) = (Arc::clone(&app.refresher), app.drain.clone());
         tokio::spawn(async move { drain.run_until_cancelled(refresher.run()).await });
         if let Some(keeping) = &app.keeping {

@@ -20,10 +20,12 @@ mod failure;
 mod filters;
 mod listen;
 pub mod output;
+mod promote;
 mod providers;
 mod replay;
 mod replay_file;
 mod run;
+mod secrets;
 mod send;
 mod signer;
 mod status;
@@ -200,6 +202,23 @@ enum Command {
         #[command(subcommand)]
         command: destinations::DestinationsCommand,
     },
+    /// Look at the secrets of a running gate: when they end, and which still match
+    Secrets {
+        #[command(subcommand)]
+        command: secrets::SecretsCommand,
+    },
+    /// Say what a route in monitor mode would have refused, and which line of the config to change
+    #[command(
+        long_about = "Say what a route in monitor mode would have refused in the last 24 hours, the last of these requests, and \
+            which line of the config to change. It changes nothing.\n\n\
+            Counts live in the gate's memory: they outlive a reload, not a restart.",
+        after_help = "Examples:\n  \
+            hookgate promote stripe\n  \
+            hookgate promote stripe --config hookgate.toml    the line of this file\n  \
+            hookgate promote stripe --json | jq .would_refuse\n\n\
+            Exit codes: 0 done, 1 failed, 2 wrong usage."
+    )]
+    Promote(promote::Arguments),
     /// Check, copy or export the file of a store, beside a running gate or without one
     Store {
         #[command(subcommand)]
@@ -324,6 +343,8 @@ pub fn main() -> ExitCode {
         Command::Deliveries { command } => deliveries::run(command),
         Command::Replay { begin, command } => replay::run(&begin, command),
         Command::Destinations { command } => destinations::run(command),
+        Command::Secrets { command } => secrets::run(command),
+        Command::Promote(arguments) => promote::run(&arguments),
         Command::Store { command } => store::run(command),
         Command::Send(arguments) => send::run(&arguments),
         Command::Listen(arguments) => listen::run(&arguments),

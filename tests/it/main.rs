@@ -32,6 +32,7 @@ mod inbox_cli;
 mod limits;
 mod listen;
 mod monitor;
+mod promote;
 mod record;
 mod reload;
 mod rig;

@@ -1,0 +1,218 @@
+//! Rotation of secrets: what an operator is told before one ends, and when an old one may go.
+//!
+//! Told twice: among what needs a person, for as long as it holds, and in the log, once.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::admin::AdminState;
+use crate::admin::history;
+use crate::admin::wire::{Need, SecretUse};
+use crate::model::clock::Now;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// How long before its end a secret is told of, and once more on its last day.
+const SOON_DAYS: i64 = 7;
+
+/// How long a secret has to match nothing before it is told of.
+const IDLE_MS: i64 = 7 * DAY_MS;
+
+/// How often the log looks.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// Something to say of one secret.
+struct Finding<'a> {
+    secret: &'a SecretUse,
+    what: &'static str,
+    text: String,
+    /// Of another weight than before, so that it is worth another line.
+    is_urgent: bool,
+}
+
+/// Tells the log of secrets; ends with the future that it is.
+pub async fn watch_secrets(state: Arc<AdminState>) {
+    let mut told = HashSet::new();
+    let mut ticks = tokio::time::interval(PERIOD);
+    loop {
+        ticks.tick().await;
+        let secrets = history::secrets_now(&state);
+        let found = findings(&secrets, state.started_ms, Now::read().unix_ms);
+        let mut holding = HashSet::new();
+        for finding in found {
+            let secret = finding.secret;
+            let key = (
+                secret.route.clone(),
+                secret.name.clone(),
+                finding.what,
+                finding.is_urgent,
+            );
+            if !told.contains(&key) {
+                tracing::warn!(
+                    route = secret.route,
+                    secret = secret.name,
+                    "{}",
+                    finding.text
+                );
+            }
+            holding.insert(key);
+        }
+        // What no longer holds is told again when it comes again, and the set does not grow.
+        told = holding;
+    }
+}
+
+/// What a person should look at.
+pub(super) fn needs(state: &AdminState, now: Now) -> Vec<Need> {
+    let secrets = history::secrets_now(state);
+    let found = findings(&secrets, state.started_ms, now.unix_ms).into_iter();
+    found
+        .map(|finding| Need {
+            what: finding.what.to_owned(),
+            text: finding.text,
+        })
+        .collect()
+}
+
+fn findings(secrets: &[SecretUse], started_ms: i64, now_ms: i64) -> Vec<Finding<'_>> {
+    secrets
+        .iter()
+        .filter_map(|secret| {
+            ends_soon(secret, now_ms).or_else(|| is_idle(secret, secrets, started_ms, now_ms))
+        })
+        .collect()
+}
+
+fn ends_soon(secret: &SecretUse, now_ms: i64) -> Option<Finding<'_>> {
+    let left_ms = secret.until?.0.saturating_sub(now_ms);
+    if !(1..=SOON_DAYS * DAY_MS).contains(&left_ms) {
+        return None;
+    }
+    let left = match left_ms / DAY_MS {
+        0 => "in less than a day".to_owned(),
+        1 => "in 1 day".to_owned(),
+        days => format!("in {days} days"),
+    };
+    Some(Finding {
+        secret,
+        what: "secret_ends",
+        text: format!(
+            "the secret `{}` of route `{}` ends {left}: what is signed with it is refused then",
+            secret.name, secret.route
+        ),
+        is_urgent: left_ms < DAY_MS,
+    })
+}
+
+/// An old secret of a rotation: it matches nothing, while another one of the route does.
+fn is_idle<'a>(
+    secret: &'a SecretUse,
+    all: &[SecretUse],
+    started_ms: i64,
+    now_ms: i64,
+) -> Option<Finding<'a>> {
+    let is_used = |other: &&SecretUse| {
+        let last = other.last_match.map_or(i64::MIN, |moment| moment.0);
+        other.route == secret.route
+            && other.name != secret.name
+            && now_ms.saturating_sub(last) < IDLE_MS
+    };
+    let used = all.iter().find(is_used)?;
+    // Counts begin with the process: it has to have seen a whole week.
+    let since = [secret.last_match, secret.not_before].into_iter().flatten();
+    let since = since.map(|moment| moment.0).fold(started_ms, i64::max);
+    let is_over = secret.until.is_some_and(|until| until.0 <= now_ms);
+    if is_over || now_ms.saturating_sub(since) < IDLE_MS {
+        return None;
+    }
+    Some(Finding {
+        secret,
+        what: "secret_idle",
+        text: format!(
+            "the secret `{}` of route `{}` has matched nothing for a week, while `{}` has: it may be removed, unless the \
+             sender is still to sign with it",
+            secret.name, secret.route, used.name
+        ),
+        is_urgent: false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::wire::Moment;
+
+    const NOW: i64 = 1_764_000_000_000;
+
+    fn secret(name: &str) -> SecretUse {
+        SecretUse {
+            route: "shop".to_owned(),
+            name: name.to_owned(),
+            not_before: None,
+            until: None,
+            matches: 0,
+            last_match: None,
+        }
+    }
+
+    fn found(secrets: &[SecretUse], started_ms: i64) -> Vec<(String, &'static str, bool)> {
+        let found = findings(secrets, started_ms, NOW).into_iter();
+        found
+            .map(|each| (each.secret.name.clone(), each.what, each.is_urgent))
+            .collect()
+    }
+
+    #[test]
+    fn a_secret_is_told_of_a_week_before_its_end_and_on_its_last_day() {
+        let ends_in = |ms| SecretUse {
+            until: Some(Moment(NOW + ms)),
+            ..secret("old")
+        };
+        for (ms, expected) in [
+            (7 * DAY_MS + 1, None),
+            (7 * DAY_MS, Some(false)),
+            (DAY_MS, Some(false)),
+            (DAY_MS - 1, Some(true)),
+            (1, Some(true)),
+            (0, None),
+            (-1, None),
+        ] {
+            let found = found(&[ends_in(ms)], NOW);
+            let expected = expected.map(|urgent| ("old".to_owned(), "secret_ends", urgent));
+            assert_eq!(found, Vec::from_iter(expected), "{ms}");
+        }
+    }
+
+    #[test]
+    fn an_old_secret_may_go_after_a_week_in_which_only_another_matched() {
+        let matched = |name, ms| SecretUse {
+            matches: 1,
+            last_match: Some(Moment(NOW - ms)),
+            ..secret(name)
+        };
+        let idle = vec![("old".to_owned(), "secret_idle", false)];
+        let month = NOW - 30 * DAY_MS;
+        let new = matched("new", 1000);
+        assert_eq!(found(&[new.clone(), matched("old", IDLE_MS)], month), idle);
+        assert_eq!(found(&[new.clone(), secret("old")], month), idle);
+        assert_eq!(
+            found(&[new.clone(), matched("old", IDLE_MS - 1)], month),
+            []
+        );
+        // The process has not seen a week, or the secret has not counted for one.
+        assert_eq!(found(&[new.clone(), secret("old")], NOW - IDLE_MS + 1), []);
+        let young = SecretUse {
+            not_before: Some(Moment(NOW - DAY_MS)),
+            ..secret("old")
+        };
+        assert_eq!(found(&[new.clone(), young], month), []);
+        // A route where nothing comes says nothing of its secrets.
+        assert_eq!(found(&[matched("new", IDLE_MS), secret("old")], month), []);
+        let other = SecretUse {
+            route: "other".to_owned(),
+            ..new
+        };
+        assert_eq!(found(&[other, secret("old")], month), []);
+    }
+}

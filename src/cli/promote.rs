@@ -1,0 +1,169 @@
+//! `hookgate promote ROUTE`: what a route in monitor mode would have refused, and which line to change. It changes nothing.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use comfy_table::Cell;
+use serde::Serialize;
+use toml::de::{DeTable, DeValue};
+
+use crate::admin::wire::Promotion;
+use crate::cli::admin_client::segment;
+use crate::cli::ask::block_on;
+use crate::cli::door::Door;
+use crate::cli::failure::{self, Failure};
+use crate::cli::output::{STRONG, clean, clean_or_dash, lines, list, print, print_json, styled};
+use crate::cli::times;
+
+/// Where the unit has it.
+const DEFAULT: &str = "/etc/hookgate/hookgate.toml";
+
+/// Requests that are shown.
+const SHOWN: usize = 10;
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The route, by its name in the config
+    #[arg(value_name = "ROUTE")]
+    route: String,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    door: Door,
+}
+
+/// What is told.
+#[derive(Serialize)]
+struct Told {
+    #[serde(flatten)]
+    promotion: Promotion,
+    /// The line of the config that keeps the route in monitor mode; none where the file could not be looked at.
+    place: Option<Place>,
+}
+
+/// A line of the config.
+#[derive(Serialize)]
+struct Place {
+    file: PathBuf,
+    /// From 1.
+    line: usize,
+}
+
+/// Tells it.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    failure::end(tell(arguments))
+}
+
+fn tell(arguments: &Arguments) -> Result<(), Failure> {
+    let client = arguments.door.client()?;
+    let path = format!("/api/v1/routes/{}/promotion", segment(&arguments.route));
+    let promotion: Promotion = block_on(client.get("asking what would be refused", &path))?;
+    let file = arguments.door.config().unwrap_or(Path::new(DEFAULT));
+    let told = Told {
+        place: place(file, &arguments.route),
+        promotion,
+    };
+    match arguments.json {
+        true => print_json(&told),
+        false => {
+            print(&text(&told));
+        }
+    }
+    Ok(())
+}
+
+fn text(told: &Told) -> String {
+    let promotion = &told.promotion;
+    let route = clean(&promotion.route);
+    let mut text = String::new();
+    if promotion.enforced {
+        return format!("route `{route}` refuses already what fails a check: nothing to change\n");
+    }
+    let since = times::both(promotion.since);
+    let reasons = promotion.reasons.iter();
+    let reasons: Vec<String> = reasons
+        .map(|each| format!("{} {}", each.count, clean(&each.reason)))
+        .collect();
+    let reasons = match reasons.is_empty() {
+        true => String::new(),
+        false => format!(": {}", reasons.join(", ")),
+    };
+    let _ = writeln!(
+        text,
+        "since {since} route `{route}` would have refused {} of {} requests{reasons}",
+        styled(STRONG, &promotion.would_refuse.to_string()),
+        promotion.requests,
+    );
+    if !promotion.examples.is_empty() {
+        let mut table = list(&["WHEN", "REASON", "SOURCE", "EVENT", "REQUEST"]);
+        for each in promotion.examples.iter().take(SHOWN) {
+            table.add_row(vec![
+                Cell::new(times::both(each.at)),
+                Cell::new(clean_or_dash(each.reason.as_deref())),
+                Cell::new(clean(&each.source)),
+                Cell::new(clean_or_dash(each.event_type.as_deref())),
+                Cell::new(clean(&each.request_id)),
+            ]);
+        }
+        let _ = write!(text, "\n{}", lines(table));
+        let _ = writeln!(
+            text,
+            "\n`hookgate explain REQUEST` says what is behind one."
+        );
+    }
+    let line = match &told.place {
+        Some(place) => format!("remove line {} of {}", place.line, place.file.display()),
+        None => format!("remove `enforce = \"monitor\"` from `[routes.{route}]` in the config"),
+    };
+    let _ = writeln!(
+        text,
+        "\nTo refuse them from now on, {line} (`enforce = \"monitor\"`), and reload: `systemctl reload hookgate`.\n\
+         Requests like those above then get an error and do not reach the app; all others go on as before. Putting the line \
+         back undoes it."
+    );
+    text
+}
+
+/// Where the route is put into monitor mode; none where the file cannot be read, or has no such line.
+fn place(file: &Path, route: &str) -> Option<Place> {
+    let text = fs::read_to_string(file).ok()?;
+    let root = DeTable::parse(&text).ok()?;
+    let routes = table(root.get_ref(), "routes")?;
+    let keys = table(routes, route)?;
+    let (name, value) = keys.iter().find(|(name, _)| name.get_ref() == "enforce")?;
+    if !matches!(value.get_ref(), DeValue::String(word) if word == "monitor") {
+        return None;
+    }
+    let before = text.get(..name.span().start)?;
+    Some(Place {
+        file: file.to_owned(),
+        line: before.matches('\n').count() + 1,
+    })
+}
+
+fn table<'a, 'i>(of: &'a DeTable<'i>, key: &str) -> Option<&'a DeTable<'i>> {
+    match of.get(key)?.get_ref() {
+        DeValue::Table(table) => Some(table),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_is_that_of_the_route() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.toml");
+        let text = "[routes.a]\nenforce = \"monitor\"\n\n[routes.\"b.c\"]\nprovider = \"x\"\n# enforce = \"monitor\"\n  enforce = \"monitor\"\n[routes.d]\nenforce = \"block\"\n";
+        fs::write(&file, text).unwrap();
+        let line = |route| place(&file, route).map(|place| place.line);
+        assert_eq!((line("a"), line("b.c")), (Some(2), Some(7)));
+        assert_eq!((line("d"), line("e")), (None, None));
+    }
+}

@@ -1,0 +1,88 @@
+//! `hookgate secrets`: which secrets a running gate knows, and which of them still match; so that a rotation can be ended.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use comfy_table::Cell;
+
+use crate::admin::wire::{SecretUse, Secrets};
+use crate::cli::admin_client::AdminClient;
+use crate::cli::ask::block_on;
+use crate::cli::door::Door;
+use crate::cli::failure::{self, Failure};
+use crate::cli::output::{clean, lines, list, print, print_json};
+use crate::cli::times;
+
+/// What can be asked of secrets.
+#[derive(Subcommand)]
+pub(super) enum SecretsCommand {
+    /// List the secrets of all routes: when they end, and when they last matched; never their text
+    #[command(after_help = "Examples:\n  \
+            hookgate secrets list\n  \
+            hookgate secrets list --route github\n  \
+            hookgate secrets list --json | jq '.secrets[] | select(.matches == 0)'\n\n\
+            Matches are counted since the gate started, and over reloads.\n\n\
+            Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+    List(List),
+}
+
+#[derive(Args)]
+pub(super) struct List {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    /// Only those of this route
+    #[arg(long, value_name = "ROUTE")]
+    route: Option<String>,
+    #[command(flatten)]
+    door: Door,
+}
+
+/// Runs one of them.
+pub(super) fn run(command: SecretsCommand) -> ExitCode {
+    let SecretsCommand::List(arguments) = command;
+    let client = arguments.door.client();
+    failure::end(client.and_then(|client| block_on(show(&client, &arguments))))
+}
+
+async fn show(client: &AdminClient, arguments: &List) -> Result<(), Failure> {
+    let mut found: Secrets = client.get("listing secrets", "/api/v1/secrets").await?;
+    if let Some(route) = &arguments.route {
+        found.secrets.retain(|secret| secret.route == *route);
+    }
+    match arguments.json {
+        true => print_json(&found),
+        false => {
+            print(&text(&found));
+        }
+    }
+    Ok(())
+}
+
+fn text(found: &Secrets) -> String {
+    if found.secrets.is_empty() {
+        return "there is no secret\n".to_owned();
+    }
+    let mut table = list(&["ROUTE", "SECRET", "FROM", "UNTIL", "MATCHES", "LAST MATCH"]);
+    for SecretUse {
+        route,
+        name,
+        not_before,
+        until,
+        matches,
+        last_match,
+    } in &found.secrets
+    {
+        let or_dash = |moment: &Option<_>| moment.map_or_else(|| "-".to_owned(), times::both);
+        table.add_row(vec![
+            Cell::new(clean(route)),
+            Cell::new(clean(name)),
+            Cell::new(or_dash(not_before)),
+            Cell::new(or_dash(until)),
+            Cell::new(matches),
+            Cell::new(times::relative_or_dash(*last_match)),
+        ]);
+    }
+    let since = times::both(found.counted_since);
+    format!("{}\ncounted since {since}\n", lines(table))
+}

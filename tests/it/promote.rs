@@ -1,0 +1,133 @@
+//! `hookgate promote` and `hookgate secrets` over the real admin listener: the way out of monitor mode, and the end of a
+//! rotation.
+
+use std::process::{Command, Output};
+
+use jiff::{Timestamp, ToSpan};
+
+use crate::harness::app::{App, ok};
+use crate::harness::gate::{Gate, Options};
+use crate::harness::sender::{Provider, Sender};
+
+const TOKEN: &str = "kP8s3Hn6Yd0Gf5Vc";
+
+fn options(route: &str) -> Options {
+    Gate::options(&format!(
+        "[admin]\nlisten = \"127.0.0.1:0\"\n\
+         [[admin.tokens]]\nname = \"board\"\nrole = \"viewer\"\ntoken = \"{TOKEN}\"\n{route}"
+    ))
+}
+
+async fn hookgate(gate: &Gate, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hookgate"));
+    command
+        .args(arguments)
+        .current_dir(gate.folder())
+        .env("NO_COLOR", "1")
+        .env("HOOKGATE_ADMIN", format!("http://{}", gate.admin_address()))
+        .env("HOOKGATE_ADMIN_TOKEN", TOKEN);
+    tokio::task::spawn_blocking(move || command.output())
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+fn out(output: &Output) -> String {
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Fails when a request that passed is counted with those that would be refused, when the line is another one, or when the
+/// file is changed.
+#[tokio::test]
+async fn a_route_in_monitor_mode_tells_what_it_would_have_refused_and_which_line_to_change() {
+    let app = App::start(ok());
+    let route = Provider::Stripe.route("hook", &app.url("/in"), "enforce = \"monitor\"\n");
+    let gate = options(&route).start().await;
+    let before = std::fs::read_to_string(gate.config_path()).unwrap();
+    let right = Sender::new(Provider::Stripe);
+    assert_eq!(
+        gate.send(&right.event_of("/hook", "evt_1")).await.status,
+        200
+    );
+    let stale = right.clone().shifted(-4000).event_of("/hook", "evt_2");
+    let reply = gate.send(&stale).await;
+    assert_eq!(reply.status, 200);
+    let flipped = right.event_of("/hook", "evt_3").flip_body_byte();
+    assert_eq!(gate.send(&flipped).await.status, 200);
+
+    let arguments = ["promote", "hook", "--config", "hookgate.toml"];
+    let text = out(&hookgate(&gate, &arguments).await);
+    assert!(
+        text.contains("would have refused 2 of 3 requests: "),
+        "{text}"
+    );
+    for part in ["1 stale-timestamp", "1 bad-signature"] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    assert!(text.contains(reply.header("hookgate-request-id").unwrap()));
+    let is_it = |line: &str| line.trim() == "enforce = \"monitor\"";
+    let line = before.lines().position(is_it).unwrap() + 1;
+    assert!(
+        text.contains(&format!("remove line {line} of hookgate.toml")),
+        "{text}"
+    );
+    assert_eq!(std::fs::read_to_string(gate.config_path()).unwrap(), before);
+
+    // With that line removed there is nothing to tell any more.
+    assert!(
+        gate.reload(&before.replace("enforce = \"monitor\"\n", ""))
+            .await
+    );
+    let text = out(&hookgate(&gate, &["promote", "hook"]).await);
+    assert!(text.contains("refuses already"), "{text}");
+    let unknown = hookgate(&gate, &["promote", "hok"]).await;
+    assert_eq!(unknown.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(told.contains("did you mean `hook`?"), "{told}");
+}
+
+/// Fails when matches are counted for the wrong secret, when its text is shown, or when nobody is told before one ends.
+#[tokio::test]
+async fn a_rotation_shows_which_secret_still_matches_and_which_ends_soon() {
+    let app = App::start(ok());
+    let (new, old) = (Provider::Stripe.secret(), Provider::Stripe.other_secret());
+    let until = Timestamp::now() + 60.hours();
+    let route = format!(
+        "[routes.hook]\npath = \"/hook\"\nprovider = \"stripe\"\nupstream = \"{}\"\n\
+         secret = [{{ env = \"NEW\", name = \"new\" }}, {{ env = \"OLD\", name = \"old\", until = {} }}]\n",
+        app.url("/in"),
+        until.strftime("%FT%TZ"),
+    );
+    let options = options(&route).env("NEW", new).env("OLD", old);
+    let gate = options.start().await;
+    let line = gate.wait_for_line(&["ends in 2 days"]).await;
+    assert!(
+        line.contains("\"secret\":\"old\"") && line.contains("WARN"),
+        "{line}"
+    );
+    for id in ["evt_1", "evt_2"] {
+        let event = Sender::new(Provider::Stripe).event_of("/hook", id);
+        assert_eq!(gate.send(&event).await.status, 200);
+    }
+    let text = out(&hookgate(&gate, &["secrets", "list"]).await);
+    assert!(!text.contains(new) && !text.contains(old), "{text}");
+    let words = |name: &str| -> Vec<String> {
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(&format!("hook   {name}")));
+        let line = line.unwrap_or_else(|| panic!("{name} is not in\n{text}"));
+        line.split_whitespace().map(str::to_owned).collect()
+    };
+    let (used, unused) = (words("new"), words("old"));
+    assert_eq!(used[2..5], ["-", "-", "2"], "{text}");
+    assert_eq!(unused[unused.len() - 2..], ["0", "-"], "{text}");
+    let status = hookgate(&gate, &["status"]).await;
+    assert_eq!(status.status.code(), Some(1));
+    let shown = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(
+        shown.contains("`old` of route `hook` ends in 2 days"),
+        "{shown}"
+    );
+}
