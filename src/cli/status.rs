@@ -191,12 +191,9 @@ impl RouteNow {
             let Some(column) = column.and_then(|column| found.columns.get_mut(column)) else {
                 continue;
             };
-            let passed = tally.accepted + tally.duplicate + tally.challenge + tally.filtered;
-            let refused = tally.refused.iter().chain(&tally.would_refuse);
-            let refused: u64 = refused.map(|each| each.count).sum();
-            *column += passed + refused;
-            found.passed += passed;
-            found.refused += refused;
+            *column += tally.passed() + tally.failed();
+            found.passed += tally.passed();
+            found.refused += tally.failed();
         }
         found
     }

@@ -1,6 +1,6 @@
 //! Small charts, drawn here as SVG: no script, and no style but that of the page.
 
-use crate::admin::wire::{Moment, Verdict};
+use crate::admin::wire::{Moment, Tally, Verdict};
 
 /// A chart is so wide and high, in units of its own.
 pub(super) const WIDTH: u32 = 240;
@@ -64,27 +64,18 @@ impl Chart {
     }
 
     /// Requests that passed and that were refused, minute by minute over the last hour.
-    pub(super) fn of_hour<'a>(verdicts: impl Iterator<Item = &'a Verdict>, now_ms: i64) -> Self {
+    pub(super) fn of_hour(minutes: &[Tally], now_ms: i64) -> Self {
         let mut columns = vec![vec![("pass", 0), ("refuse", 0)]; COLUMNS];
-        let (mut passed, mut refused) = (0_u64, 0_u64);
-        for verdict in verdicts {
-            let minutes = now_ms.saturating_sub(verdict.at.0).max(0) / 60_000;
-            let column = usize::try_from(minutes).ok();
-            let column = column.and_then(|minutes| (COLUMNS - 1).checked_sub(minutes));
-            let Some(parts) = column.and_then(|column| columns.get_mut(column)) else {
-                continue;
-            };
-            let is_refused = is_refused(verdict);
-            let counter = if is_refused {
-                &mut refused
-            } else {
-                &mut passed
-            };
-            *counter += 1;
-            if let Some((_, number)) = parts.get_mut(usize::from(is_refused)) {
-                *number += 1;
+        for minute in minutes {
+            let ago = now_ms.saturating_sub(minute.start.0).max(0) / 60_000;
+            let column = usize::try_from(ago).ok();
+            let column = column.and_then(|ago| (COLUMNS - 1).checked_sub(ago));
+            if let Some(parts) = column.and_then(|column| columns.get_mut(column)) {
+                *parts = vec![("pass", minute.passed()), ("refuse", minute.failed())];
             }
         }
+        let passed: u64 = minutes.iter().map(Tally::passed).sum();
+        let refused: u64 = minutes.iter().map(Tally::failed).sum();
         let title = format!("In the last hour {passed} passed and {refused} were refused");
         Self::draw(&columns, title)
     }

@@ -7,18 +7,18 @@ use axum::response::Response;
 use http::StatusCode;
 
 use crate::admin::wire::{
-    Certificates, Destination, Destinations, Moment, Need, Route, Routes, Status, Verdict, Verdicts,
+    Certificates, Destination, Destinations, History, Moment, Need, Route, Routes, Status, Tally,
+    Verdict, Verdicts,
 };
 use crate::console::chart::Chart;
 use crate::console::client::{Client, Refused};
 use crate::console::layout::{self, Layout};
-use crate::console::query::Query;
+use crate::console::query::{Query, segment};
 use crate::console::visitor::Visitor;
 use crate::console::{destinations, show};
 use crate::model::clock::Now;
 
-/// Verdicts that are looked at, in parts.
-const PARTS: usize = 4;
+/// Verdicts that are looked at together.
 const PART: &str = "500";
 
 #[derive(Template)]
@@ -42,7 +42,6 @@ struct RouteLine {
 pub(super) async fn show(visitor: Visitor) -> Result<Response, Refused> {
     let client = &visitor.client;
     let Routes { routes } = client.get("/routes").await?;
-    let verdicts = verdicts(client, &Query::default(), PARTS).await?;
     let certificates = client.get("/certificates").await?;
     let destinations = match client.get::<Destinations>("/destinations").await {
         Ok(found) => found.destinations,
@@ -51,28 +50,30 @@ pub(super) async fn show(visitor: Visitor) -> Result<Response, Refused> {
         Err(refused) => return Err(refused),
     };
     let now_ms = Now::read().unix_ms;
-    let mut by_route: HashMap<&str, Vec<&Verdict>> = HashMap::new();
-    for verdict in &verdicts {
-        if let Some(route) = &verdict.route {
-            by_route.entry(route).or_default().push(verdict);
+    let mut last = HashMap::new();
+    for verdict in verdicts(client, &Query::default(), 1).await? {
+        if let Some(route) = verdict.route {
+            last.entry(route).or_insert(verdict.at);
         }
     }
-    let lines = routes.into_iter().map(|route| {
-        let verdicts = by_route.remove(route.name.as_str()).unwrap_or_default();
-        let counts = route.requests.unwrap_or_default();
-        RouteLine {
-            chart: Chart::of_hour(verdicts.iter().copied(), now_ms),
-            last: verdicts.first().map(|verdict| verdict.at),
-            passed: counts.accepted + counts.challenge + counts.duplicate + counts.filtered,
-            refused: counts.refused + counts.monitored,
+    let mut lines = Vec::with_capacity(routes.len());
+    for route in routes {
+        let history = format!("/routes/{}/history", segment(&route.name));
+        let History { minutes, hours, .. } = client.get(&history).await?;
+        // What came before the verdicts that are remembered is known to the minute, or to the hour.
+        let counted = minutes.last().or(hours.last()).map(|tally| tally.start);
+        lines.push(RouteLine {
+            chart: Chart::of_hour(&minutes, now_ms),
+            last: last.remove(&route.name).or(counted),
+            passed: minutes.iter().map(Tally::passed).sum(),
+            refused: minutes.iter().map(Tally::failed).sum(),
             route,
-        }
-    });
-    let routes = lines.collect();
+        });
+    }
     Ok(layout::page(&OverviewPage {
         layout: Layout::new(&visitor, "", "Overview"),
         status: visitor.status,
-        routes,
+        routes: lines,
         destinations,
         certificates,
     }))
@@ -99,8 +100,7 @@ pub(super) async fn verdicts(
 fn page_of(need: &Need) -> &'static str {
     match need.what.as_str() {
         "dead_letters" => "/console/deliveries?state=dead",
-        what if what.contains("config") || what.contains("reload") => "/console/config",
-        what if what.contains("refus") || what.contains("secret") => "/console/rejections",
+        "config" | "certificate" | "secret_ends" | "secret_idle" => "/console/config",
         _ => "/console/destinations",
     }
 }

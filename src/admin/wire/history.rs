@@ -33,6 +33,21 @@ pub struct Tally {
     pub would_refuse: Vec<ReasonCount>,
 }
 
+impl Tally {
+    /// Requests that the gate took, or answered itself.
+    #[must_use]
+    pub fn passed(&self) -> u64 {
+        self.accepted + self.duplicate + self.challenge + self.filtered
+    }
+
+    /// Requests that the gate kept from the app, or would have.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        let each = self.refused.iter().chain(&self.would_refuse);
+        each.map(|each| each.count).sum()
+    }
+}
+
 /// What came on a route lately. Stretches in which nothing came are not there.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct History {
