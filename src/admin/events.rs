@@ -96,25 +96,26 @@ pub(super) async fn body(
             "the body of event `{uid}` was not kept after its deliveries (`keep_body = false` in `[store]`)"
         )));
     };
-    let mut answer = body.into_response();
-    let fields: [(HeaderName, String); 3] = [
-        // Whatever a sender wrote is never shown by a browser as if it were a page of the gate.
-        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
-        (
-            header::CONTENT_DISPOSITION,
-            format!("attachment; filename=\"{uid}.bin\""),
-        ),
-        (
-            HeaderName::from_static("repr-digest"),
-            format!("sha-256=:{}:", BASE64.encode(&event.digest)),
-        ),
-    ];
-    for (name, value) in fields {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            answer.headers_mut().insert(name, value);
-        }
+    let mut answer = download(body, &format!("{uid}.bin"));
+    let digest = format!("sha-256=:{}:", BASE64.encode(&event.digest));
+    if let Ok(digest) = HeaderValue::try_from(digest) {
+        let name = HeaderName::from_static("repr-digest");
+        answer.headers_mut().insert(name, digest);
     }
     Ok(answer)
+}
+
+/// Bytes as a file. Whatever a sender wrote is never shown by a browser as if it were a page of the gate.
+pub(super) fn download(bytes: impl IntoResponse, name: &str) -> Response {
+    let kind = HeaderValue::from_static("application/octet-stream");
+    let mut answer = bytes.into_response();
+    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+    let disposition = format!("attachment; filename=\"{name}\"");
+    if let Ok(disposition) = HeaderValue::try_from(disposition) {
+        let name = header::CONTENT_DISPOSITION;
+        answer.headers_mut().insert(name, disposition);
+    }
+    answer
 }
 
 async fn find(state: &AdminState, uid: RequestId) -> Result<StoredEvent, Problem> {

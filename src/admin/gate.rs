@@ -14,7 +14,6 @@ use crate::admin::wire::{
     VerdictCounts,
 };
 use crate::admin::{AdminState, Visit, deliveries};
-use crate::document::suggest;
 use crate::model::clock::Now;
 use crate::record::recent::Wanted;
 use crate::store::rows::DestinationRow;
@@ -30,9 +29,9 @@ const DAY: i64 = 86_400;
     ),
 )]
 pub(super) async fn routes(State(state): State<Arc<AdminState>>) -> Result<Json<Routes>, Problem> {
-    Ok(Json(Routes {
-        routes: counted(&state).await?,
-    }))
+    let mut routes = state.facts.load().routes.clone();
+    count(&state, &mut routes).await?;
+    Ok(Json(Routes { routes }))
 }
 
 /// One route of the running config
@@ -48,25 +47,20 @@ pub(super) async fn route(
     State(state): State<Arc<AdminState>>,
     Named(name): Named<String>,
 ) -> Result<Json<Route>, Problem> {
-    let routes = counted(&state).await?;
-    let near = suggest::nearest(&name, routes.iter().map(|route| route.name.as_str()));
-    let near = near.map_or(String::new(), |near| format!(": did you mean `{near}`?"));
-    let mut found = routes.into_iter().filter(|route| route.name == name);
-    let found = found
-        .next()
-        .ok_or_else(|| Problem::missing(format!("the config has no route `{name}`{near}")))?;
-    Ok(Json(found))
+    let mut route = state.facts.load().route(&name)?.clone();
+    count(&state, std::slice::from_mut(&mut route)).await?;
+    Ok(Json(route))
 }
 
-async fn counted(state: &AdminState) -> Result<Vec<Route>, Problem> {
-    let mut routes = state.facts.load().routes.clone();
+/// Adds what came and what waits.
+async fn count(state: &AdminState, routes: &mut [Route]) -> Result<(), Problem> {
     let recent = state.recorder.recent();
     let kept = recent.newest(None, &Wanted::default(), usize::MAX);
     let rows = match &state.controls.store {
         Some(store) => Some(store.destinations().await?),
         None => None,
     };
-    for route in &mut routes {
+    for route in routes {
         let of_route = kept.iter().map(|kept| &kept.verdict);
         let of_route = of_route.filter(|verdict| {
             let found = verdict.route.as_ref();
@@ -75,7 +69,7 @@ async fn counted(state: &AdminState) -> Result<Vec<Route>, Problem> {
         route.requests = Some(tallied(of_route.map(|verdict| verdict.decision.word())));
         route.backlog = rows.as_ref().map(|rows| waiting(rows, &route.name));
     }
-    Ok(routes)
+    Ok(())
 }
 
 fn tallied(words: impl Iterator<Item = &'static str>) -> VerdictCounts {
@@ -113,16 +107,20 @@ fn waiting(rows: &[DestinationRow], route: &str) -> Counts {
     ),
 )]
 pub(super) async fn certificates(State(state): State<Arc<AdminState>>) -> Json<Certificates> {
-    let now = Now::read().unix_seconds();
-    let certificates = (state.controls.gate)().certificates.into_iter();
-    let certificates = certificates.map(|(names, not_after)| Certificate {
+    let certificates = (state.controls.gate)().certificates;
+    Json(Certificates {
+        certificates: certificates_of(certificates, Now::read()),
+    })
+}
+
+/// Certificates as the API shows them.
+pub(super) fn certificates_of(ends: Vec<(Vec<String>, i64)>, now: Now) -> Vec<Certificate> {
+    let each = ends.into_iter().map(|(names, not_after)| Certificate {
         names,
         not_after: Moment(not_after.saturating_mul(1000)),
-        days_left: not_after.saturating_sub(now).div_euclid(DAY),
+        days_left: not_after.saturating_sub(now.unix_seconds()).div_euclid(DAY),
     });
-    Json(Certificates {
-        certificates: certificates.collect(),
-    })
+    each.collect()
 }
 
 /// The running config, with what holds by default

@@ -10,9 +10,8 @@ use crate::admin::input::Named;
 use crate::admin::problem::Problem;
 use crate::admin::verdicts;
 use crate::admin::wire::{
-    History, Moment, ProblemDocument, Promotion, ReasonCount, Route, SecretUse, Secrets, Tally,
+    History, Moment, ProblemDocument, Promotion, ReasonCount, SecretUse, Secrets, Tally,
 };
-use crate::document::suggest;
 use crate::gate::reject::Reason;
 use crate::model::clock::Now;
 use crate::record::history;
@@ -36,7 +35,7 @@ pub(super) async fn show(
     State(state): State<Arc<AdminState>>,
     Named(name): Named<String>,
 ) -> Result<Json<History>, Problem> {
-    let route = find(&state, &name)?;
+    let route = state.facts.load().route(&name)?.clone();
     let now = Now::read().unix_ms;
     let counters = state.recorder.find_route(&route.name);
     let (minutes, hours) = counters.map_or_else(Default::default, |counters| {
@@ -66,7 +65,7 @@ pub(super) async fn promotion(
     State(state): State<Arc<AdminState>>,
     Named(name): Named<String>,
 ) -> Result<Json<Promotion>, Problem> {
-    let route = find(&state, &name)?;
+    let route = state.facts.load().route(&name)?.clone();
     let now = Now::read().unix_ms;
     let counters = state.recorder.find_route(&route.name);
     let day = counters.map_or_else(Default::default, |counters| counters.history().day(now));
@@ -129,17 +128,6 @@ pub(super) fn secrets_now(state: &AdminState) -> Vec<SecretUse> {
         }));
     }
     secrets
-}
-
-/// The route of the running config with this name.
-fn find(state: &AdminState, name: &str) -> Result<Route, Problem> {
-    let facts = state.facts.load();
-    let found = facts.routes.iter().find(|route| route.name == name);
-    found.cloned().ok_or_else(|| {
-        let near = suggest::nearest(name, facts.routes.iter().map(|route| route.name.as_str()));
-        let near = near.map_or(String::new(), |near| format!(": did you mean `{near}`?"));
-        Problem::missing(format!("the config has no route `{name}`{near}"))
-    })
 }
 
 fn tally(tally: &history::Tally) -> Tally {

@@ -21,6 +21,7 @@ mod history;
 pub mod input;
 mod listener;
 mod operations;
+pub mod path;
 mod patience;
 mod problem;
 mod providers;

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderName, StatusCode, header};
+use http::StatusCode;
 
 use crate::admin::access::Who;
 use crate::admin::input::Named;
 use crate::admin::problem::Problem;
 use crate::admin::wire::ProblemDocument;
-use crate::admin::{AdminState, api};
+use crate::admin::{AdminState, api, events};
 use crate::model::ids::RequestId;
 use crate::net::hide::{self, MASK};
 use crate::net::request_file::{RECEIVED, REQUEST_ID, ROUTE, RequestFile, SOURCE};
@@ -46,21 +46,7 @@ pub(super) async fn capture(
         let detail = format!("the request `{id}` cannot be written as a file: {error}");
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     })?;
-    let mut answer = bytes.into_response();
-    let fields: [(HeaderName, String); 2] = [
-        // Whatever a sender wrote is never shown by a browser as if it were a page of the gate.
-        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
-        (
-            header::CONTENT_DISPOSITION,
-            format!("attachment; filename=\"{id}.http\""),
-        ),
-    ];
-    for (name, value) in fields {
-        if let Ok(value) = value.try_into() {
-            answer.headers_mut().insert(name, value);
-        }
-    }
-    Ok(answer)
+    Ok(events::download(bytes, &format!("{id}.http")))
 }
 
 /// From the inbox, which has all of the body, else from the refused requests.

@@ -8,13 +8,10 @@ use axum::extract::State;
 use crate::admin::controls::GateNow;
 use crate::admin::problem::Problem;
 use crate::admin::wire::{Counts, Moment, Need, ProblemDocument, Status, StoreStats};
-use crate::admin::{AdminState, rotation};
+use crate::admin::{AdminState, gate, rotation};
 use crate::model::clock::Now;
 use crate::store::Store;
 use crate::store::rows::DestinationRow;
-
-/// A certificate that ends within so many days should have been renewed: most are a month before.
-const FEW_DAYS: i64 = 14;
 
 /// What is in the store
 #[utoipa::path(
@@ -107,12 +104,10 @@ fn needs(state: &AdminState, rows: &[DestinationRow], gate: &GateNow, now: Now) 
             format!("the last reload was refused, the old config goes on: {first}"),
         );
     }
-    for (names, not_after) in &gate.certificates {
-        let days = not_after
-            .saturating_sub(now.unix_seconds())
-            .div_euclid(86_400);
-        if days < FEW_DAYS {
-            let names = names.join(", ");
+    for certificate in gate::certificates_of(gate.certificates.clone(), now) {
+        if certificate.ends_soon() {
+            let names = certificate.names.join(", ");
+            let days = certificate.days_left;
             tell(
                 "certificate",
                 format!("the certificate for {names} ends in {days} days"),

@@ -108,8 +108,8 @@ async fn destination(
 /// What the route's senders ask for, so that what stands behind a prefix is nothing here.
 fn target(state: &AdminState, route: &str) -> String {
     let facts = state.facts.load();
-    let found = facts.routes.iter().find(|known| known.name == route);
-    found.map_or_else(|| "/".to_owned(), |route| route.path.clone())
+    let found = facts.route(route);
+    found.map_or_else(|_| "/".to_owned(), |route| route.path.clone())
 }
 
 fn event(

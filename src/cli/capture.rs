@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use bytes::Bytes;
 use clap::Args;
 
-use crate::cli::admin_client::segment;
+use crate::admin::path::segment;
 use crate::cli::ask::block_on;
 use crate::cli::door::Door;
 use crate::cli::failure::{self, Failure};

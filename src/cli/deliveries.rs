@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use comfy_table::{Cell, Color};
 
+use crate::admin::path::with_query;
 use crate::admin::wire::{Action, Changed, Deliveries, Delivery, DeliveryDetail, State};
-use crate::cli::admin_client::{AdminClient, with_query};
+use crate::cli::admin_client::AdminClient;
 use crate::cli::ask::{self, block_on, confirm};
 use crate::cli::door::Door;
 use crate::cli::failure::{self, Failure};

@@ -5,11 +5,13 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use comfy_table::{Cell, Color};
 
+use crate::admin::path::segment;
 use crate::admin::wire::{Destination, Destinations};
-use crate::cli::admin_client::{AdminClient, segment};
+use crate::cli::admin_client::AdminClient;
 use crate::cli::ask::block_on;
 use crate::cli::door::Door;
 use crate::cli::failure::{self, Failure};
+use crate::cli::filters::ByRoute;
 use crate::cli::output::{clean, lines, list, print, print_json};
 use crate::cli::times;
 
@@ -21,7 +23,7 @@ pub(super) enum DestinationsCommand {
             hookgate destinations list\n  \
             hookgate destinations list --json | jq '.destinations[] | select(.deliveries.dead > 0)'\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
-    List(List),
+    List(ByRoute),
     /// Attempt nothing there; events are accepted and wait
     #[command(after_help = "Examples:\n  \
             hookgate destinations pause github/ci                      one\n  \
@@ -35,18 +37,6 @@ pub(super) enum DestinationsCommand {
             hookgate destinations resume --route github                the route; those paused by name stay so\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
     Resume(Set),
-}
-
-#[derive(Args)]
-pub(super) struct List {
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
-    /// Only those of this route
-    #[arg(long, value_name = "ROUTE")]
-    route: Option<String>,
-    #[command(flatten)]
-    door: Door,
 }
 
 #[derive(Args)]
@@ -77,7 +67,7 @@ pub(super) fn run(command: DestinationsCommand) -> ExitCode {
     })
 }
 
-async fn list_all(client: &AdminClient, arguments: &List) -> Result<(), Failure> {
+async fn list_all(client: &AdminClient, arguments: &ByRoute) -> Result<(), Failure> {
     let path = "/api/v1/destinations";
     let mut answer: Destinations = client.get("listing destinations", path).await?;
     if let Some(route) = &arguments.route {

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 
+use crate::admin::path::{segment, with_query};
 use crate::admin::wire::{Counts, Event, EventDetail, Events};
-use crate::cli::admin_client::{AdminClient, segment, with_query};
+use crate::cli::admin_client::AdminClient;
 use crate::cli::ask::{block_on, interrupted};
 use crate::cli::deliveries;
 use crate::cli::door::Door;

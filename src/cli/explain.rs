@@ -8,8 +8,8 @@ use std::sync::Arc;
 use clap::Args;
 use http::Version;
 
+use crate::admin::path::segment;
 use crate::cli::EXIT_USAGE;
-use crate::cli::admin_client::segment;
 use crate::cli::ask::block_on;
 use crate::cli::door::Door;
 use crate::cli::failure::Failure;

@@ -4,6 +4,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde_json::{Map, Value};
 
+use crate::cli::door::Door;
 use crate::model::delivery::DeliveryState;
 
 /// What `--since` and `--before` take.
@@ -11,6 +12,19 @@ const TIMES: &str = "2h, 7d, 2026-11-25, 2026-11-25T08:30:00Z, or seconds since 
 
 fn states() -> PossibleValuesParser {
     PossibleValuesParser::new(DeliveryState::ALL.map(DeliveryState::word))
+}
+
+/// What lists of the parts of routes take.
+#[derive(Args)]
+pub(super) struct ByRoute {
+    /// Print one JSON document
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Only those of this route
+    #[arg(long, value_name = "ROUTE")]
+    pub(super) route: Option<String>,
+    #[command(flatten)]
+    pub(super) door: Door,
 }
 
 /// Which events.

@@ -10,8 +10,8 @@ use comfy_table::Cell;
 use serde::Serialize;
 use toml::de::{DeTable, DeValue};
 
+use crate::admin::path::segment;
 use crate::admin::wire::Promotion;
-use crate::cli::admin_client::segment;
 use crate::cli::ask::block_on;
 use crate::cli::door::Door;
 use crate::cli::failure::{self, Failure};

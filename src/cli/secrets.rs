@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use comfy_table::Cell;
 
 use crate::admin::wire::{SecretUse, Secrets};
 use crate::cli::admin_client::AdminClient;
 use crate::cli::ask::block_on;
-use crate::cli::door::Door;
 use crate::cli::failure::{self, Failure};
+use crate::cli::filters::ByRoute;
 use crate::cli::output::{clean, lines, list, print, print_json};
 use crate::cli::times;
 
@@ -23,19 +23,7 @@ pub(super) enum SecretsCommand {
             hookgate secrets list --json | jq '.secrets[] | select(.matches == 0)'\n\n\
             Matches are counted since the gate started, and over reloads.\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
-    List(List),
-}
-
-#[derive(Args)]
-pub(super) struct List {
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
-    /// Only those of this route
-    #[arg(long, value_name = "ROUTE")]
-    route: Option<String>,
-    #[command(flatten)]
-    door: Door,
+    List(ByRoute),
 }
 
 /// Runs one of them.
@@ -45,7 +33,7 @@ pub(super) fn run(command: SecretsCommand) -> ExitCode {
     failure::end(client.and_then(|client| block_on(show(&client, &arguments))))
 }
 
-async fn show(client: &AdminClient, arguments: &List) -> Result<(), Failure> {
+async fn show(client: &AdminClient, arguments: &ByRoute) -> Result<(), Failure> {
     let mut found: Secrets = client.get("listing secrets", "/api/v1/secrets").await?;
     if let Some(route) = &arguments.route {
         found.secrets.retain(|secret| secret.route == *route);

@@ -12,12 +12,13 @@ use clap::Args;
 use comfy_table::{Cell, Color};
 use serde::Serialize;
 
+use crate::admin::path::{segment, with_query};
 use crate::admin::wire::{
     Certificate, Certificates, Destination, Destinations, History, Moment, Route, Routes, Status,
     Verdicts,
 };
-use crate::cli::admin_client::{AdminClient, segment, with_query};
-use crate::cli::ask::{block_on, interrupted};
+use crate::cli::admin_client::AdminClient;
+use crate::cli::ask::{block_on, deliveries, interrupted};
 use crate::cli::destinations;
 use crate::cli::door::Door;
 use crate::cli::exchange;
@@ -32,9 +33,6 @@ const COLUMN_MS: i64 = 3 * 60_000;
 
 /// Verdicts that are looked at, for the last one of each route.
 const VERDICTS: &str = "500";
-
-/// A certificate that ends within so many days stands in red.
-const FEW_DAYS: i64 = 14;
 
 /// Clears a terminal and goes to its upper left corner.
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
@@ -158,13 +156,7 @@ async fn ask(client: &AdminClient) -> Result<Screen, Failure> {
 async fn last(client: &AdminClient) -> Result<HashMap<String, Moment>, Failure> {
     let path = with_query("/api/v1/verdicts", &[("limit", VERDICTS.to_owned())]);
     let found: Verdicts = client.get("asking for the last requests", &path).await?;
-    let mut last = HashMap::new();
-    for verdict in found.verdicts {
-        if let Some(route) = verdict.route {
-            last.entry(route).or_insert(verdict.at);
-        }
-    }
-    Ok(last)
+    Ok(found.last_by_route())
 }
 
 impl Screen {
@@ -175,25 +167,21 @@ impl Screen {
 
 impl RouteNow {
     fn of(route: Route, history: &History, last: Option<Moment>, now_ms: i64) -> Self {
-        // What came longer ago than the verdicts that are remembered is known to the minute, or to the hour.
-        let counted = history.minutes.last().or(history.hours.last());
         let mut found = Self {
             route,
-            passed: 0,
-            refused: 0,
+            passed: history.passed(),
+            refused: history.failed(),
             columns: [0; COLUMNS],
-            last: last.or(counted.map(|tally| tally.start)),
+            // What came longer ago than the verdicts that are remembered is known to the minute, or to the hour.
+            last: last.or(history.last()),
         };
         for tally in &history.minutes {
             let ago = now_ms.saturating_sub(tally.start.0).max(0) / COLUMN_MS;
             let column = usize::try_from(ago).ok();
             let column = column.and_then(|ago| (COLUMNS - 1).checked_sub(ago));
-            let Some(column) = column.and_then(|column| found.columns.get_mut(column)) else {
-                continue;
-            };
-            *column += tally.passed() + tally.failed();
-            found.passed += tally.passed();
-            found.refused += tally.failed();
+            if let Some(column) = column.and_then(|column| found.columns.get_mut(column)) {
+                *column += tally.passed() + tally.failed();
+            }
         }
         found
     }
@@ -237,7 +225,7 @@ fn head(text: &mut String, status: &Status) {
             Some(oldest) => format!(", the oldest since {}", times::relative(oldest)),
             None => String::new(),
         };
-        let backlog = counted_in(status.backlog, "delivery", "deliveries");
+        let backlog = deliveries(status.backlog);
         let _ = writeln!(
             text,
             "{}",
@@ -247,12 +235,8 @@ fn head(text: &mut String, status: &Status) {
 }
 
 fn counted(count: u64, word: &str) -> String {
-    counted_in(count, word, &format!("{word}s"))
-}
-
-fn counted_in(count: u64, one: &str, many: &str) -> String {
-    let word = if count == 1 { one } else { many };
-    format!("{count} {word}")
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {word}{plural}")
 }
 
 fn routes(routes: &[RouteNow]) -> String {
@@ -313,7 +297,7 @@ fn certificates(certificates: &[Certificate]) -> String {
         let end = Cell::new(times::both(one.not_after));
         table.add_row(vec![
             Cell::new(clean(&one.names.join(", "))),
-            match one.days_left < FEW_DAYS {
+            match one.ends_soon() {
                 true => end.fg(Color::Red),
                 false => end,
             },

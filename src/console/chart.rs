@@ -1,6 +1,6 @@
 //! Small charts, drawn here as SVG: no script, and no style but that of the page.
 
-use crate::admin::wire::{Moment, Tally, Verdict};
+use crate::admin::wire::{History, Moment, Verdict};
 
 /// A chart is so wide and high, in units of its own.
 pub(super) const WIDTH: u32 = 240;
@@ -64,9 +64,9 @@ impl Chart {
     }
 
     /// Requests that passed and that were refused, minute by minute over the last hour.
-    pub(super) fn of_hour(minutes: &[Tally], now_ms: i64) -> Self {
+    pub(super) fn of_hour(history: &History, now_ms: i64) -> Self {
         let mut columns = vec![vec![("pass", 0), ("refuse", 0)]; COLUMNS];
-        for minute in minutes {
+        for minute in &history.minutes {
             let ago = now_ms.saturating_sub(minute.start.0).max(0) / 60_000;
             let column = usize::try_from(ago).ok();
             let column = column.and_then(|ago| (COLUMNS - 1).checked_sub(ago));
@@ -74,8 +74,7 @@ impl Chart {
                 *parts = vec![("pass", minute.passed()), ("refuse", minute.failed())];
             }
         }
-        let passed: u64 = minutes.iter().map(Tally::passed).sum();
-        let refused: u64 = minutes.iter().map(Tally::failed).sum();
+        let (passed, refused) = (history.passed(), history.failed());
         let title = format!("In the last hour {passed} passed and {refused} were refused");
         Self::draw(&columns, title)
     }

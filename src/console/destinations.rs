@@ -6,11 +6,12 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::{StatusCode, Uri};
 use serde_json::Value;
 
+use crate::admin::path::segment;
 use crate::admin::wire::{Attempt, Attempts, Deliveries, Destination, Destinations, Moment, Route};
 use crate::console::chart::Chart;
 use crate::console::client::Refused;
 use crate::console::layout::{self, Layout};
-use crate::console::query::{Query, segment};
+use crate::console::query::Query;
 use crate::console::show::{self, Chip};
 use crate::console::visitor::{Posted, Visitor};
 

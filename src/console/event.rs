@@ -5,11 +5,12 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{StatusCode, Uri};
 
+use crate::admin::path::segment;
 use crate::admin::wire::{Delivery, DeliveryDetail, EventDetail, VerdictDetail};
 use crate::console::body::{self, Shown, View};
 use crate::console::client::{Refused, whole};
 use crate::console::layout::{self, Layout};
-use crate::console::query::{Query, segment};
+use crate::console::query::Query;
 use crate::console::visitor::{Posted, Visitor};
 use crate::console::{curl, show};
 

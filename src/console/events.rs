@@ -4,10 +4,11 @@ use askama::Template;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::Uri;
 
+use crate::admin::path::segment;
 use crate::admin::wire::{Destinations, Event, Events};
 use crate::console::client::Refused;
 use crate::console::layout::{self, Layout};
-use crate::console::query::{Query, segment};
+use crate::console::query::Query;
 use crate::console::show;
 use crate::console::visitor::Visitor;
 use crate::model::ids::RequestId;

@@ -1,25 +1,22 @@
 //! Where one begins: what needs a person, and how every route does.
 
-use std::collections::HashMap;
-
 use askama::Template;
 use axum::response::Response;
 use http::StatusCode;
 
+use crate::admin::path::{segment, with_query};
 use crate::admin::wire::{
-    Certificates, Destination, Destinations, History, Moment, Need, Route, Routes, Status, Tally,
-    Verdict, Verdicts,
+    Certificates, Destination, Destinations, History, Moment, Need, Route, Routes, Status, Verdicts,
 };
 use crate::console::chart::Chart;
-use crate::console::client::{Client, Refused};
+use crate::console::client::Refused;
 use crate::console::layout::{self, Layout};
-use crate::console::query::{Query, segment};
 use crate::console::visitor::Visitor;
 use crate::console::{destinations, show};
 use crate::model::clock::Now;
 
-/// Verdicts that are looked at together.
-const PART: &str = "500";
+/// Verdicts that are looked at, for the last one of each route.
+const VERDICTS: &str = "500";
 
 #[derive(Template)]
 #[template(path = "overview.html", config = "src/console/askama.toml")]
@@ -50,23 +47,20 @@ pub(super) async fn show(visitor: Visitor) -> Result<Response, Refused> {
         Err(refused) => return Err(refused),
     };
     let now_ms = Now::read().unix_ms;
-    let mut last = HashMap::new();
-    for verdict in verdicts(client, &Query::default(), 1).await? {
-        if let Some(route) = verdict.route {
-            last.entry(route).or_insert(verdict.at);
-        }
-    }
+    let newest: Verdicts = client
+        .get(&with_query("/verdicts", &[("limit", VERDICTS)]))
+        .await?;
+    let mut last = newest.last_by_route();
     let mut lines = Vec::with_capacity(routes.len());
     for route in routes {
         let history = format!("/routes/{}/history", segment(&route.name));
-        let History { minutes, hours, .. } = client.get(&history).await?;
-        // What came before the verdicts that are remembered is known to the minute, or to the hour.
-        let counted = minutes.last().or(hours.last()).map(|tally| tally.start);
+        let history: History = client.get(&history).await?;
         lines.push(RouteLine {
-            chart: Chart::of_hour(&minutes, now_ms),
-            last: last.remove(&route.name).or(counted),
-            passed: minutes.iter().map(Tally::passed).sum(),
-            refused: minutes.iter().map(Tally::failed).sum(),
+            chart: Chart::of_hour(&history, now_ms),
+            // What came before the verdicts that are remembered is known to the minute, or to the hour.
+            last: last.remove(&route.name).or(history.last()),
+            passed: history.passed(),
+            refused: history.failed(),
             route,
         });
     }
@@ -77,23 +71,6 @@ pub(super) async fn show(visitor: Visitor) -> Result<Response, Refused> {
         destinations,
         certificates,
     }))
-}
-
-/// The last verdicts that match, the newest first.
-pub(super) async fn verdicts(
-    client: &Client,
-    query: &Query,
-    parts: usize,
-) -> Result<Vec<Verdict>, Refused> {
-    let mut query = query.with("limit", PART);
-    let mut all = Vec::new();
-    for _ in 0..parts {
-        let part: Verdicts = client.get(&query.after("/verdicts")).await?;
-        all.extend(part.verdicts);
-        let Some(next) = part.next else { break };
-        query = query.with("cursor", &next);
-    }
-    Ok(all)
 }
 
 /// The page that a need is seen to on.

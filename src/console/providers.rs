@@ -5,10 +5,11 @@ use axum::extract::Path;
 use axum::response::Response;
 use http::Uri;
 
+use crate::admin::path::segment;
 use crate::admin::wire::{Provider, ProviderDetail, Providers};
 use crate::console::client::Refused;
 use crate::console::layout::{self, Layout};
-use crate::console::query::{Query, segment};
+use crate::console::query::Query;
 use crate::console::show;
 use crate::console::visitor::Visitor;
 

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 
 use url::form_urlencoded;
 
+use crate::admin::path::with_query;
+
 /// Names with values; empty values say nothing and are left out.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
 pub(super) struct Query {
@@ -71,19 +73,8 @@ impl Query {
 
     /// A path with this query.
     pub(super) fn after(&self, path: &str) -> String {
-        if self.is_empty() {
-            return path.to_owned();
-        }
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(&self.pairs);
-        format!("{path}?{}", query.finish())
+        with_query(path, &self.pairs)
     }
-}
-
-/// A name as a part of a path.
-pub(super) fn segment(name: &str) -> String {
-    let encoded: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
-    encoded.replace('+', "%20")
 }
 
 #[cfg(test)]
@@ -99,6 +90,5 @@ mod tests {
         assert_eq!(first.after("/e"), "/e?type=push.*&id=a%26b");
         assert_eq!(query.only(&["id"]).after("/e"), "/e?id=a%26b");
         assert_eq!(Query::default().after("/e"), "/e");
-        assert_eq!(segment("a b/c+d"), "a%20b%2Fc%2Bd");
     }
 }

@@ -5,19 +5,20 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{StatusCode, Uri};
 
-use crate::admin::wire::{Routes, Verdict, VerdictDetail};
+use crate::admin::path::segment;
+use crate::admin::wire::{Routes, Verdict, VerdictDetail, Verdicts};
 use crate::console::chart::is_refused;
-use crate::console::client::Refused;
+use crate::console::client::{Client, Refused};
 use crate::console::events::Choice;
 use crate::console::layout::{self, Layout};
-use crate::console::overview::verdicts;
-use crate::console::query::{Query, segment};
+use crate::console::query::Query;
 use crate::console::show;
 use crate::console::visitor::Visitor;
 use crate::explain::Explanation;
 
 /// Parts of the refused verdicts, and of those that monitor mode let through.
 const PARTS: usize = 4;
+const PART: &str = "500";
 
 /// Groups on a page, and requests of each.
 const MAX_GROUPS: usize = 50;
@@ -66,7 +67,7 @@ pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused
     let mut found = Vec::new();
     for word in ["refused", "monitored"] {
         let query = asked.only(&["route"]).with("verdict", word);
-        found.extend(verdicts(&visitor.client, &query, PARTS).await?);
+        found.extend(verdicts(&visitor.client, &query).await?);
     }
     let looked_at = found.len();
     let mut groups = group(found);
@@ -88,6 +89,19 @@ pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused
         is_filtered: !route.is_empty(),
         request,
     }))
+}
+
+/// The last verdicts that match, the newest first.
+async fn verdicts(client: &Client, query: &Query) -> Result<Vec<Verdict>, Refused> {
+    let mut query = query.with("limit", PART);
+    let mut all = Vec::new();
+    for _ in 0..PARTS {
+        let part: Verdicts = client.get(&query.after("/verdicts")).await?;
+        all.extend(part.verdicts);
+        let Some(next) = part.next else { break };
+        query = query.with("cursor", &next);
+    }
+    Ok(all)
 }
 
 /// The newest group first.

@@ -5,10 +5,11 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{StatusCode, Uri};
 
+use crate::admin::path::segment;
 use crate::admin::wire::{Replay, ReplayState, Replays};
 use crate::console::client::Refused;
 use crate::console::layout::{self, Layout};
-use crate::console::query::{Query, segment};
+use crate::console::query::Query;
 use crate::console::show::{self, Chip};
 use crate::console::visitor::{Posted, Visitor};
 

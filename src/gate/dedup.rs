@@ -8,16 +8,16 @@
 //! its id and the digest of its signed bytes; it is a duplicate where either is taken. Both clocks here are monotonic.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
-use super::spent::Spent;
+pub use crate::gate::key::Key;
+use crate::gate::key::KeyHashes;
+use crate::gate::spent::Spent;
 use crate::model::clock::instant;
 
 /// Shards of the table of claims in flight: enough that the workers of one machine seldom meet.
@@ -25,56 +25,6 @@ const SHARDS: usize = 16;
 
 /// How long a duplicate waits for the first one at most, whatever the upstream's deadline: a sender's patience is short.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(25);
-
-/// What names an event: the first half of a SHA-256, or of the MAC over the signed bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Key(u128);
-
-/// Keys are digests, so that every bit of them is as good as that of a hash. The seed is for the ids: their digests are
-/// known to who sends them.
-#[derive(Clone)]
-pub(super) struct KeyHashes {
-    seed: u64,
-}
-
-pub(super) struct KeyHash(u64);
-
-impl KeyHashes {
-    pub(super) fn new() -> Self {
-        let seed = RandomState::new().hash_one(0_u64);
-        Self { seed }
-    }
-}
-
-impl BuildHasher for KeyHashes {
-    type Hasher = KeyHash;
-
-    fn build_hasher(&self) -> KeyHash {
-        KeyHash(self.seed)
-    }
-}
-
-impl Hasher for KeyHash {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u128(u128::from(*byte));
-        }
-    }
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "both halves are taken, one after the other"
-    )]
-    fn write_u128(&mut self, digest: u128) {
-        let folded = digest as u64 ^ (digest >> 64) as u64;
-        self.0 = (self.0 ^ folded).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        // The product is best in its upper half; tables look at the lower one too.
-        self.0.rotate_left(32)
-    }
-}
 
 /// One or two keys of one event.
 #[derive(Clone, Copy, Debug, Default)]
@@ -143,38 +93,6 @@ pub enum Asked {
     Spent(StatusCode),
     /// Another copy is in flight; its outcome will be told, or the sender dropped.
     InFlight(oneshot::Receiver<Outcome>),
-}
-
-impl Key {
-    /// The key of an event id.
-    #[must_use]
-    pub fn of_id(id: &str) -> Self {
-        let mut hash = Sha256::new_with_prefix(b"id\0");
-        hash.update(id.as_bytes());
-        Self::of_digest(&hash.finalize().into())
-    }
-
-    /// The key of a digest that already depends on every signed byte.
-    #[must_use]
-    pub fn of_digest(digest: &[u8; 32]) -> Self {
-        let mut half = [0; 16];
-        for (to, from) in half.iter_mut().zip(digest) {
-            *to = *from;
-        }
-        Self(u128::from_le_bytes(half))
-    }
-
-    /// As a store keeps it.
-    #[must_use]
-    pub fn to_bytes(self) -> [u8; 16] {
-        self.0.to_le_bytes()
-    }
-
-    /// What [`Self::to_bytes`] gave.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(u128::from_le_bytes(bytes))
-    }
 }
 
 impl Keys {
@@ -324,9 +242,8 @@ impl Claims {
         reason = "the remainder by SHARDS is below SHARDS"
     )]
     fn shard(&self, key: Key) -> MutexGuard<'_, Shard> {
-        let index = usize::try_from(key.0 % SHARDS as u128).unwrap_or(0);
         // Each change under the lock is a single insert or remove, so a panic leaves nothing half done.
-        self.shards[index]
+        self.shards[key.shard(SHARDS)]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,6 +10,7 @@ pub mod event;
 pub mod filter;
 mod framing;
 pub mod identity;
+mod key;
 mod peer;
 pub mod rate_limit;
 pub mod reject;

@@ -401,6 +401,12 @@ impl Reason {
         Self::Internal,
     ];
 
+    /// Its place in [`Self::ALL`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
     /// The reason with this code.
     #[must_use]
     pub fn find(code: &str) -> Option<Self> {
@@ -671,7 +677,7 @@ mod tests {
     #[test]
     fn all_lists_each_reason_at_its_own_index() {
         for (index, reason) in Reason::ALL.into_iter().enumerate() {
-            assert_eq!(reason as usize, index);
+            assert_eq!(reason.index(), index);
             assert_eq!(Reason::find(reason.explanation().code), Some(reason));
         }
         assert_eq!(Reason::find("no-such-reason"), None);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-use super::dedup::{Key, KeyHashes};
+use crate::gate::key::{Key, KeyHashes};
 use crate::model::clock::instant;
 
 /// Ids in a pack, at most.

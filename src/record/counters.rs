@@ -80,8 +80,7 @@ pub(super) struct ByReason([AtomicU64; Reason::ALL.len()]);
 
 impl ByReason {
     fn add(&self, reason: Reason) {
-        let index = Reason::ALL.iter().position(|each| *each == reason);
-        if let Some(count) = index.and_then(|index| self.0.get(index)) {
+        if let Some(count) = self.0.get(reason.index()) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }

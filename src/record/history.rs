@@ -261,15 +261,9 @@ fn place(decision: &Decision) -> usize {
         Decision::Duplicate => 1,
         Decision::Challenge => 2,
         Decision::Filtered(_) => 3,
-        Decision::Refused(reject) => PLAIN + index(reject.reason()),
-        Decision::Monitored(reject) => PLAIN + REASONS + index(reject.reason()),
+        Decision::Refused(reject) => PLAIN + reject.reason().index(),
+        Decision::Monitored(reject) => PLAIN + REASONS + reject.reason().index(),
     }
-}
-
-/// The place of a reason among all of them.
-fn index(reason: Reason) -> usize {
-    let found = Reason::ALL.iter().position(|each| *each == reason);
-    found.unwrap_or(0)
 }
 
 fn join(sum: &mut Vec<(Reason, u64)>, more: Vec<(Reason, u64)>) {

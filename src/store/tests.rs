@@ -232,6 +232,19 @@ pub(super) fn pending(destination: DestinationId) -> NewDelivery {
     }
 }
 
+/// One that may be taken, and one in flight with the same order key.
+pub(super) fn in_order(destination: DestinationId) -> (NewDelivery, NewDelivery) {
+    let waiting = NewDelivery {
+        order_key: Some(1),
+        ..pending(destination)
+    };
+    let going = NewDelivery {
+        is_in_flight: true,
+        ..waiting.clone()
+    };
+    (waiting, going)
+}
+
 pub(super) fn finished(due: &Due, next: Next) -> Finished {
     let (status, error) = match next {
         Next::Delivered => (Some(204), None),

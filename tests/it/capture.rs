@@ -1,7 +1,7 @@
 //! `hookgate capture`: the real binary saves what the real gate knows, and the file is sent again and explained.
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use crate::harness::app::{App, ok};
 use crate::harness::gate::Gate;
@@ -20,21 +20,9 @@ fn config(routes: &str) -> String {
     )
 }
 
-/// Runs the binary in the gate's folder, with this token for its admin listener.
-async fn hookgate(gate: &Gate, token: &str, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hookgate"));
-    command
-        .args(arguments)
-        .current_dir(gate.folder())
-        .env("NO_COLOR", "1")
-        .env("HOOKGATE_ADMIN", format!("http://{}", gate.admin_address()))
-        .env("HOOKGATE_ADMIN_TOKEN", token);
-    let output = tokio::task::spawn_blocking(move || command.output());
-    output.await.unwrap().unwrap()
-}
-
 async fn capture(gate: &Gate, id: &str, more: &[&str]) -> Output {
-    hookgate(gate, OPERATOR, &[&["capture", id], more].concat()).await
+    gate.hookgate(OPERATOR, &[&["capture", id], more].concat())
+        .await
 }
 
 fn told(output: &Output) -> String {
@@ -107,8 +95,7 @@ async fn an_event_of_the_inbox_is_saved_and_sent_again_as_it_came() {
     assert!(again.status.success(), "{}", told(&again));
     let shown = String::from_utf8_lossy(&again.stdout).into_owned();
     assert!(shown.contains("hookgate-duplicate: true"), "{shown}");
-    let explained = hookgate(
-        &gate,
+    let explained = gate.hookgate(
         OPERATOR,
         &["explain", "--config", "hookgate.toml", "event.http"],
     );
@@ -117,12 +104,8 @@ async fn an_event_of_the_inbox_is_saved_and_sent_again_as_it_came() {
 }
 
 async fn replay(gate: &Gate, file: &str, to: &str, more: &[&str]) -> Output {
-    hookgate(
-        gate,
-        "",
-        &[&["replay-file", file, "--to", to], more].concat(),
-    )
-    .await
+    gate.hookgate("", &[&["replay-file", file, "--to", to], more].concat())
+        .await
 }
 
 /// Fails when what is not in the file is not told, or a token can be read in it.
@@ -173,7 +156,7 @@ async fn a_refused_request_is_saved_with_its_tokens_masked() {
     assert_eq!(told(&again), warnings);
     assert!(again.status.success(), "{again:?}");
     let explain = ["explain", "--config", "hookgate.toml", "refused.http"];
-    let explained = hookgate(&gate, "", &explain).await;
+    let explained = gate.hookgate("", &explain).await;
     let shown = String::from_utf8_lossy(&explained.stdout).into_owned();
     assert!(
         shown.contains("note      masked when it was kept: x-gitlab-token"),
@@ -198,7 +181,7 @@ async fn what_cannot_be_captured_is_told() {
     let route = Provider::Stripe.route("stripe", "http://127.0.0.1:1/", "");
     let gate = Gate::start(&config(&route)).await;
     let id = sent(&gate, &Hook::bare("POST", "/stripe", b"{}"), 401).await;
-    let viewed = hookgate(&gate, VIEWER, &["capture", &id]).await;
+    let viewed = gate.hookgate(VIEWER, &["capture", &id]).await;
     assert_eq!(viewed.status.code(), Some(1));
     assert!(
         told(&viewed).contains("viewer's token"),

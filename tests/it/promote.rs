@@ -1,7 +1,7 @@
 //! `hookgate promote` and `hookgate secrets` over the real admin listener: the way out of monitor mode, and the end of a
 //! rotation.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use jiff::{Timestamp, ToSpan};
 
@@ -16,20 +16,6 @@ fn options(route: &str) -> Options {
         "[admin]\nlisten = \"127.0.0.1:0\"\n\
          [[admin.tokens]]\nname = \"board\"\nrole = \"viewer\"\ntoken = \"{TOKEN}\"\n{route}"
     ))
-}
-
-async fn hookgate(gate: &Gate, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hookgate"));
-    command
-        .args(arguments)
-        .current_dir(gate.folder())
-        .env("NO_COLOR", "1")
-        .env("HOOKGATE_ADMIN", format!("http://{}", gate.admin_address()))
-        .env("HOOKGATE_ADMIN_TOKEN", TOKEN);
-    tokio::task::spawn_blocking(move || command.output())
-        .await
-        .unwrap()
-        .unwrap()
 }
 
 fn out(output: &Output) -> String {
@@ -58,7 +44,7 @@ async fn a_route_in_monitor_mode_tells_what_it_would_have_refused_and_which_line
     assert_eq!(gate.send(&flipped).await.status, 200);
 
     let arguments = ["promote", "hook", "--config", "hookgate.toml"];
-    let text = out(&hookgate(&gate, &arguments).await);
+    let text = out(&gate.hookgate(TOKEN, &arguments).await);
     assert!(
         text.contains("would have refused 2 of 3 requests: "),
         "{text}"
@@ -80,9 +66,9 @@ async fn a_route_in_monitor_mode_tells_what_it_would_have_refused_and_which_line
         gate.reload(&before.replace("enforce = \"monitor\"\n", ""))
             .await
     );
-    let text = out(&hookgate(&gate, &["promote", "hook"]).await);
+    let text = out(&gate.hookgate(TOKEN, &["promote", "hook"]).await);
     assert!(text.contains("refuses already"), "{text}");
-    let unknown = hookgate(&gate, &["promote", "hok"]).await;
+    let unknown = gate.hookgate(TOKEN, &["promote", "hok"]).await;
     assert_eq!(unknown.status.code(), Some(1));
     let told = String::from_utf8_lossy(&unknown.stderr).into_owned();
     assert!(told.contains("did you mean `hook`?"), "{told}");
@@ -111,7 +97,7 @@ async fn a_rotation_shows_which_secret_still_matches_and_which_ends_soon() {
         let event = Sender::new(Provider::Stripe).event_of("/hook", id);
         assert_eq!(gate.send(&event).await.status, 200);
     }
-    let text = out(&hookgate(&gate, &["secrets", "list"]).await);
+    let text = out(&gate.hookgate(TOKEN, &["secrets", "list"]).await);
     assert!(!text.contains(new) && !text.contains(old), "{text}");
     let words = |name: &str| -> Vec<String> {
         let line = text
@@ -123,7 +109,7 @@ async fn a_rotation_shows_which_secret_still_matches_and_which_ends_soon() {
     let (used, unused) = (words("new"), words("old"));
     assert_eq!(used[2..5], ["-", "-", "2"], "{text}");
     assert_eq!(unused[unused.len() - 2..], ["0", "-"], "{text}");
-    let status = hookgate(&gate, &["status"]).await;
+    let status = gate.hookgate(TOKEN, &["status"]).await;
     assert_eq!(status.status.code(), Some(1));
     let shown = String::from_utf8_lossy(&status.stdout).into_owned();
     assert!(

@@ -21,24 +21,6 @@ async fn gate(more: &str, to: &str) -> Gate {
     .await
 }
 
-fn command(gate: &Gate, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hookgate"));
-    command
-        .args(arguments)
-        .env("NO_COLOR", "1")
-        .env("HOOKGATE_ADMIN", format!("http://{}", gate.admin_address()))
-        .env("HOOKGATE_ADMIN_TOKEN", TOKEN);
-    command
-}
-
-async fn hookgate(gate: &Gate, arguments: &[&str]) -> Output {
-    let mut command = command(gate, arguments);
-    tokio::task::spawn_blocking(move || command.output())
-        .await
-        .unwrap()
-        .unwrap()
-}
-
 fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
@@ -55,7 +37,7 @@ async fn one_screen_tells_how_the_gate_does() {
         assert_eq!(gate.send(&wrong).await.status, 401);
     }
     app.wait_for_requests(1).await;
-    let shown = hookgate(&gate, &["status"]).await;
+    let shown = gate.hookgate(TOKEN, &["status"]).await;
     let text = out(&shown);
     let line = |start: &str| {
         let found = text.lines().find(|line| line.starts_with(start));
@@ -69,12 +51,14 @@ async fn one_screen_tells_how_the_gate_does() {
     assert!(line("hook/upstream ").contains("active"), "{text}");
     assert!(line("CERTIFICATE").contains("ENDS"), "{text}");
 
-    let paused = hookgate(&gate, &["destinations", "pause", "hook/upstream"]).await;
+    let paused = gate
+        .hookgate(TOKEN, &["destinations", "pause", "hook/upstream"])
+        .await;
     assert!(paused.status.success());
-    let shown = hookgate(&gate, &["status"]).await;
+    let shown = gate.hookgate(TOKEN, &["status"]).await;
     assert_eq!(shown.status.code(), Some(1), "{}", out(&shown));
     assert!(out(&shown).contains("hook/upstream is paused"));
-    let told = hookgate(&gate, &["status", "--json"]).await;
+    let told = gate.hookgate(TOKEN, &["status", "--json"]).await;
     assert_eq!(told.status.code(), Some(1));
     let told: Value = serde_json::from_slice(&told.stdout).unwrap();
     assert_eq!(told["routes"][0]["refused"], 2, "{told}");
@@ -87,7 +71,7 @@ async fn one_screen_tells_how_the_gate_does() {
 async fn the_screen_is_shown_again_until_it_is_interrupted() {
     let app = App::start(ok());
     let gate = gate("", &app.url("/in")).await;
-    let mut command = command(&gate, &["status", "--watch", "--every", "50ms"]);
+    let mut command = gate.command(TOKEN, &["status", "--watch", "--every", "50ms"]);
     let ended = tokio::task::spawn_blocking(move || {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -110,7 +94,7 @@ async fn the_screen_is_shown_again_until_it_is_interrupted() {
 async fn a_gate_that_does_not_answer_is_not_well() {
     let app = App::start(ok());
     let mut gate = gate("", &app.url("/in")).await;
-    let mut command = command(&gate, &["status"]);
+    let mut command = gate.command(TOKEN, &["status"]);
     assert!(gate.stop().await.success());
     let shown = tokio::task::spawn_blocking(move || command.output());
     let shown = shown.await.unwrap().unwrap();

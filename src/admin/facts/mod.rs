@@ -4,8 +4,10 @@ mod config;
 
 use serde_json::Value;
 
+use crate::admin::problem::Problem;
 use crate::admin::wire::{CheckedSecret, Route, RouteDestination};
 use crate::config::model::{self, Config, Enforce, Mode, PathRule};
+use crate::document::suggest;
 
 /// One config, as it is told.
 #[derive(Debug, Default)]
@@ -24,6 +26,17 @@ impl Facts {
             config: config::effective(config),
             routes: config.routes.iter().map(route).collect(),
         }
+    }
+
+    /// The route with this name.
+    pub(super) fn route(&self, name: &str) -> Result<&Route, Problem> {
+        let found = self.routes.iter().find(|route| route.name == name);
+        found.ok_or_else(|| {
+            let names = self.routes.iter().map(|route| route.name.as_str());
+            let near = suggest::nearest(name, names);
+            let near = near.map_or(String::new(), |near| format!(": did you mean `{near}`?"));
+            Problem::missing(format!("the config has no route `{name}`{near}"))
+        })
     }
 }
 

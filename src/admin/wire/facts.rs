@@ -88,6 +88,17 @@ pub struct Certificate {
     pub days_left: i64,
 }
 
+impl Certificate {
+    /// One that ends within so many days should have been renewed: most are a month before.
+    const FEW_DAYS: i64 = 14;
+
+    /// Whether it should have been renewed.
+    #[must_use]
+    pub fn ends_soon(&self) -> bool {
+        self.days_left < Self::FEW_DAYS
+    }
+}
+
 /// The certificates in use.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Certificates {

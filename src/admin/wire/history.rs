@@ -61,6 +61,27 @@ pub struct History {
     pub hours: Vec<Tally>,
 }
 
+impl History {
+    /// When the last stretch began in which something came.
+    #[must_use]
+    pub fn last(&self) -> Option<Moment> {
+        let last = self.minutes.last().or(self.hours.last());
+        last.map(|tally| tally.start)
+    }
+
+    /// Requests of the last hour that the gate took, or answered itself.
+    #[must_use]
+    pub fn passed(&self) -> u64 {
+        self.minutes.iter().map(Tally::passed).sum()
+    }
+
+    /// Requests of the last hour that the gate kept from the app, or would have.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.minutes.iter().map(Tally::failed).sum()
+    }
+}
+
 /// What would change if a route in monitor mode refused what fails a check.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Promotion {

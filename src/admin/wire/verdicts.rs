@@ -1,5 +1,7 @@
 //! Verdicts: what the gate decided about single requests.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -99,4 +101,18 @@ pub struct Verdicts {
     pub verdicts: Vec<Verdict>,
     /// Where there are more: the `cursor` of the next part.
     pub next: Option<String>,
+}
+
+impl Verdicts {
+    /// When the last one of each route came, for the routes among them.
+    #[must_use]
+    pub fn last_by_route(self) -> HashMap<String, Moment> {
+        let mut last = HashMap::new();
+        for verdict in self.verdicts {
+            if let Some(route) = verdict.route {
+                last.entry(route).or_insert(verdict.at);
+            }
+        }
+        last
+    }
 }

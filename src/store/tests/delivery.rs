@@ -176,14 +176,7 @@ async fn of_one_order_key_only_the_oldest_open_one_goes() {
 async fn a_delivery_may_begin_in_flight() {
     let rig = Rig::new();
     let app = rig.destination("app").await;
-    let waiting = NewDelivery {
-        order_key: Some(1),
-        ..pending(app)
-    };
-    let going = NewDelivery {
-        is_in_flight: true,
-        ..waiting.clone()
-    };
+    let (waiting, going) = in_order(app);
     let waiting = rig.commit(event(1).to(waiting).0).await[0];
     let going = rig.commit(event(2).to(going).0).await[0];
     assert_eq!(rig.state(going).await, DeliveryState::InFlight);

@@ -67,24 +67,14 @@ async fn what_was_told_as_failed_is_not_there_afterwards() {
 async fn what_was_told_as_failed_keeps_nothing_waiting_behind_it() {
     let rig = Rig::new();
     let app = rig.destination("app").await;
-    let waiting = NewDelivery {
-        order_key: Some(1),
-        ..pending(app)
-    };
-    let going = NewDelivery {
-        is_in_flight: true,
-        ..waiting.clone()
-    };
+    let (waiting, going) = in_order(app);
     let waiting = rig.commit(event(1).to(waiting).0).await[0];
     let faults = &rig.store.inner.shared.faults;
     faults.after_commit.store(true, Ordering::SeqCst);
     assert!(is_write(&rig.store.commit(event(2).to(going).0).await));
     wait_until_healthy(&rig.store).await;
     let due = rig.begin(app).await;
-    assert_eq!(
-        due.iter().map(|one| one.delivery).collect::<Vec<_>>(),
-        [waiting]
-    );
+    assert_eq!(ids(&due), [waiting]);
     rig.assert_sound();
 }
 

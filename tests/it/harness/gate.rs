@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -197,6 +197,25 @@ impl Gate {
 
     pub fn authority(&self) -> &Authority {
         &self.authority
+    }
+
+    /// A command of the binary, in the gate's folder, that asks its admin listener with this token.
+    pub fn command(&self, token: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hookgate"));
+        command
+            .args(arguments)
+            .current_dir(self.folder())
+            .env("NO_COLOR", "1")
+            .env("HOOKGATE_ADMIN", format!("http://{}", self.admin_address()))
+            .env("HOOKGATE_ADMIN_TOKEN", token);
+        command
+    }
+
+    /// Runs such a command to its end.
+    pub async fn hookgate(&self, token: &str, arguments: &[&str]) -> Output {
+        let mut command = self.command(token, arguments);
+        let output = tokio::task::spawn_blocking(move || command.output());
+        output.await.unwrap().unwrap()
     }
 
     /// HTTP/1.1 clients of the first listener.

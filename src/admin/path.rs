@@ -1,0 +1,42 @@
+//! How clients of the API write what they ask for: parts of paths, and queries.
+
+use url::form_urlencoded;
+
+/// A text as one part of a path, with what has a meaning there escaped.
+#[must_use]
+pub fn segment(text: &str) -> String {
+    let encoded: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+    // A plus is a space in queries only.
+    encoded.replace('+', "%20")
+}
+
+/// A path with a query.
+#[must_use]
+pub fn with_query<N, V>(path: &str, pairs: &[(N, V)]) -> String
+where
+    N: AsRef<str>,
+    V: AsRef<str>,
+{
+    if pairs.is_empty() {
+        return path.to_owned();
+    }
+    let pairs = pairs
+        .iter()
+        .map(|(name, value)| (name.as_ref(), value.as_ref()));
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(pairs);
+    format!("{path}?{}", query.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_a_meaning_is_escaped() {
+        assert_eq!(segment("a b/c+d"), "a%20b%2Fc%2Bd");
+        assert_eq!(with_query("/e", &[("id", "a&b c")]), "/e?id=a%26b+c");
+        let none: [(&str, &str); 0] = [];
+        assert_eq!(with_query("/e", &none), "/e");
+    }
+}

@@ -1,0 +1,96 @@
+//! What names an event for [`dedup`](super::dedup), and how it is hashed.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use sha2::{Digest, Sha256};
+
+/// What names an event: the first half of a SHA-256, or of the MAC over the signed bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Key(u128);
+
+/// Keys are digests, so that every bit of them is as good as that of a hash. The seed is for the ids: their digests are
+/// known to who sends them.
+#[derive(Clone)]
+pub(super) struct KeyHashes {
+    seed: u64,
+}
+
+pub(super) struct KeyHash(u64);
+
+impl KeyHashes {
+    pub(super) fn new() -> Self {
+        let seed = RandomState::new().hash_one(0_u64);
+        Self { seed }
+    }
+}
+
+impl BuildHasher for KeyHashes {
+    type Hasher = KeyHash;
+
+    fn build_hasher(&self) -> KeyHash {
+        KeyHash(self.seed)
+    }
+}
+
+impl Hasher for KeyHash {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u128(u128::from(*byte));
+        }
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "both halves are taken, one after the other"
+    )]
+    fn write_u128(&mut self, digest: u128) {
+        let folded = digest as u64 ^ (digest >> 64) as u64;
+        self.0 = (self.0 ^ folded).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.write_u128(u128::from(number));
+    }
+
+    fn finish(&self) -> u64 {
+        // The product is best in its upper half; tables look at the lower one too.
+        self.0.rotate_left(32)
+    }
+}
+
+impl Key {
+    /// The key of an event id.
+    #[must_use]
+    pub fn of_id(id: &str) -> Self {
+        let mut hash = Sha256::new_with_prefix(b"id\0");
+        hash.update(id.as_bytes());
+        Self::of_digest(&hash.finalize().into())
+    }
+
+    /// The key of a digest that already depends on every signed byte.
+    #[must_use]
+    pub fn of_digest(digest: &[u8; 32]) -> Self {
+        let mut half = [0; 16];
+        for (to, from) in half.iter_mut().zip(digest) {
+            *to = *from;
+        }
+        Self(u128::from_le_bytes(half))
+    }
+
+    /// The number of a shard, out of so many.
+    pub(super) fn shard(self, shards: usize) -> usize {
+        usize::try_from(self.0 % shards.max(1) as u128).unwrap_or(0)
+    }
+
+    /// As a store keeps it.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_le_bytes()
+    }
+
+    /// What [`Self::to_bytes`] gave.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(u128::from_le_bytes(bytes))
+    }
+}
