@@ -174,7 +174,7 @@ impl Pipeline {
             };
             let admitting = generation
                 .gate
-                .admit_user(index, user, request, now, &mut verdict);
+                .admit_user(index, user, request, &mut verdict);
             let admission = Box::pin(admitting).await;
             self.go_on(generation, verdict, place, admission).await
         });

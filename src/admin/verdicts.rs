@@ -222,7 +222,7 @@ pub(super) fn verdict(kept: &KeptVerdict) -> Verdict {
         provider: verdict.provider.as_deref().map(str::to_owned),
         verdict: verdict.decision.word().to_owned(),
         reason: reason.map(str::to_owned),
-        check: verdict.last_check.name().to_owned(),
+        check: verdict.last_check().name().to_owned(),
         secret: verdict.secret.as_deref().map(str::to_owned),
         event_id: verdict.event_id.as_ref().map(ToString::to_string),
         event_type: verdict.event_type.as_deref().map(str::to_owned),
@@ -249,15 +249,16 @@ fn detail(kept: &KeptVerdict) -> VerdictDetail {
         .map(|(check, outcome)| CheckOutcome {
             check: check.name().to_owned(),
             outcome: outcome.word().to_owned(),
+            took_ns: u64::try_from(kept.verdict.took(check).as_nanos()).unwrap_or(u64::MAX),
         });
     let (times, exchange) = (&kept.verdict, &kept.exchange);
     let stages = [
-        ("head", times.head_time),
-        ("body", times.body_time),
-        ("verify", times.verify_time),
+        ("head", times.head_time()),
+        ("body", times.body_time()),
+        ("verify", times.verify_time()),
         ("wait", times.wait_time),
         ("upstream", exchange.upstream_time),
-        ("commit", times.commit_time),
+        ("commit", times.commit_time()),
     ];
     let stages = stages.into_iter().filter(|(_, took)| !took.is_zero());
     let stages = stages.map(|(stage, took)| Stage {

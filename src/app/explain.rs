@@ -78,7 +78,7 @@ fn seen(request: &RejectedRequest) -> Option<Seen> {
         source: Some(request.verdict.source.ip),
         recorded: Some(Recorded {
             reason: request.reason()?,
-            check: request.verdict.last_check,
+            check: request.verdict.last_check(),
         }),
         others: Vec::new(),
     })

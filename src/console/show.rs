@@ -95,6 +95,14 @@ pub(super) fn micros(micros: &u64) -> String {
     }
 }
 
+/// Nanoseconds as a person reads them.
+pub(super) fn nanos(nanos: &u64) -> String {
+    match *nanos {
+        nanos @ 0..10_000 => format!("{}.{} µs", nanos / 1000, nanos % 1000 / 100),
+        nanos => micros(&(nanos / 1000)),
+    }
+}
+
 /// A text of our own, cut at its backticks: whether a part is code, and the part.
 pub(super) fn prose(text: &str) -> impl Iterator<Item = (bool, &str)> {
     let parts = text.split('`').enumerate();

@@ -176,7 +176,7 @@ impl Explainer {
         let reject = place::kept_back(&verdict.decision);
         let is_elsewhere = led_to != Some(index);
         if is_elsewhere && reject.is_none() {
-            verdict.last_check = Check::Route;
+            verdict.begin(Check::Route);
             return self.no_route(&seen);
         }
         if is_elsewhere {
@@ -188,7 +188,7 @@ impl Explainer {
         let mut explanation = match (&reject, seen.recorded) {
             (Some(reject), _) => self.refused(rules, reject, &seen, &verdict),
             (None, Some(recorded)) if depends_on_state(recorded.reason) => of_state(recorded),
-            (None, _) => passed(verdict.last_check),
+            (None, _) => passed(verdict.last_check()),
         };
         if let Some(recorded) = seen.recorded {
             let code = recorded.reason.explanation().code;
@@ -210,15 +210,15 @@ impl Explainer {
         let rules = verdict.route.as_ref();
         let rules = rules.and_then(|name| self.gate.rules(self.gate.index_of(name)?));
         let mut explanation = match (place::kept_back(&verdict.decision), rules) {
-            (None, _) => passed(verdict.last_check),
+            (None, _) => passed(verdict.last_check()),
             (Some(reject), Some(rules)) => {
                 let said = said::of_route(&reject, rules, &seen);
                 let cause = place::evident(&reject, &seen);
-                explained(verdict.last_check, &reject, said, cause)
+                explained(verdict.last_check(), &reject, said, cause)
             }
             (Some(reject), None) => {
                 let said = said::of_no_route(self, &reject);
-                explained(verdict.last_check, &reject, said, None)
+                explained(verdict.last_check(), &reject, said, None)
             }
         };
         explanation.route = verdict.route.as_ref().map(ToString::to_string);
@@ -308,7 +308,7 @@ impl Explainer {
             }
             reject => place::evident(reject, seen),
         };
-        let mut explanation = explained(verdict.last_check, reject, said, cause);
+        let mut explanation = explained(verdict.last_check(), reject, said, cause);
         explanation.tries = hunt.tries();
         if explanation.cause.is_none() && hunt.is_spent() {
             let note = "the body is too large for all hypotheses to be tried in time";

@@ -11,6 +11,7 @@ pub mod filter;
 mod framing;
 pub mod identity;
 mod key;
+mod laps;
 mod peer;
 pub mod rate_limit;
 pub mod reject;
@@ -160,7 +161,9 @@ impl Gate {
     {
         let (parts, body) = request.into_parts();
         let mut held = Some(parts);
-        match self.checks(None, (&mut held, body), now, verdict).await {
+        let checked = self.checks(None, (&mut held, body), now, verdict).await;
+        verdict.end();
+        match checked {
             Ok(admission) => admission,
             Err(stop) => stopped(stop, held, verdict),
         }
@@ -179,10 +182,10 @@ impl Gate {
     {
         let (parts, body) = request.into_parts();
         let mut held = Some(parts);
-        match self
-            .checks(Some(index), (&mut held, body), now, verdict)
-            .await
-        {
+        let checks = self.checks(Some(index), (&mut held, body), now, verdict);
+        let checked = checks.await;
+        verdict.end();
+        match checked {
             Ok(admission) => admission,
             Err(stop) => stopped(stop, held, verdict),
         }
@@ -206,26 +209,24 @@ impl Gate {
             // Boxed, as all rare ways are, to keep the future of a request small.
             return Box::pin(self.asked_in_head(asked, rules, (held, body), verdict)).await;
         }
-        verdict.last_check = Check::Framing;
+        verdict.begin(Check::Framing);
         let declared = framing::check(&rules.route, parts)?;
 
-        verdict.last_check = Check::SourceIp;
+        verdict.begin(Check::SourceIp);
         let from_there = check_source_ip(rules, verdict);
         if !rules.is_monitored() {
             from_there.clone()?;
         }
 
-        verdict.last_check = Check::SourceRate;
+        verdict.begin(Check::SourceRate);
         self.check_source_rate(verdict)?;
 
-        verdict.last_check = Check::Material;
+        verdict.begin(Check::Material);
         let failed_in_head = match &from_there {
             Ok(()) => Check::Material,
             Err(_) => Check::SourceIp,
         };
         let mut pending = from_there.and_then(|()| rules.keys.open(head(parts), &now));
-        let head_end = instant();
-        verdict.head_time = head_end.saturating_duration_since(now.mono);
         if let Err(reject) = &pending {
             if rules.may_be_asked_in_body(reject) {
                 let reject = reject.clone();
@@ -237,7 +238,7 @@ impl Gate {
             }
         }
 
-        verdict.last_check = Check::Body;
+        verdict.begin(Check::Body);
         let body_head = BodyHead {
             declared,
             version: parts.version,
@@ -252,27 +253,22 @@ impl Gate {
             }
         });
         let body = read.await.map_err(|fault| body_reject(fault, limits.max))?;
-        let body_end = instant();
-        verdict.body_time = body_end.saturating_duration_since(head_end);
         verdict.body_bytes = body.len() as u64;
 
-        verdict.last_check = Check::Signature;
+        verdict.begin(Check::Signature);
         if pending.is_err() {
             // Monitor mode read on; what it tells is the check that failed.
-            verdict.last_check = failed_in_head;
+            verdict.failed_at(failed_in_head);
         }
         let signed = self.verify(pending, &body).await;
         let request = read_request(held, body, verdict)?;
         match signed {
             Ok(signed) => {
                 verdict.secret = Some(Arc::clone(&signed.label));
-                let admission = match rules.asked_and_signed(&request, &signed.label) {
+                match rules.asked_and_signed(&request, &signed.label) {
                     Some(asked) => Box::pin(self.answer_signed(asked, verdict)).await,
                     None => after_signature(rules, request, &signed, verdict).await,
-                };
-                let spent = instant().saturating_duration_since(body_end);
-                verdict.verify_time = spent.saturating_sub(verdict.wait_time);
-                admission
+                }
             }
             Err(reject) => Err(Stop {
                 reject,
@@ -415,7 +411,7 @@ async fn claim(
     digest: &[u8; 32],
     verdict: &mut Verdict,
 ) -> Result<Claimed, Reject> {
-    verdict.last_check = Check::Identity;
+    verdict.begin(Check::Identity);
     let identity = rules
         .identity
         .read(&request.head(), &request.body, rules.needs_id())?;
@@ -423,7 +419,7 @@ async fn claim(
     verdict.event_type = identity.event_type;
     verdict.event_version = identity.version;
 
-    verdict.last_check = Check::Filter;
+    verdict.begin(Check::Filter);
     if let Some(by) = rules.filter.find(verdict)? {
         return Ok(Claimed::Filtered(by));
     }
@@ -432,18 +428,18 @@ async fn claim(
         return Ok(Claimed::Filtered(Sieve::When));
     }
 
-    verdict.last_check = Check::Schema;
+    verdict.begin(Check::Schema);
     rules
         .schemas
         .check(verdict.event_type.as_deref(), &request.body)?;
 
-    verdict.last_check = Check::RouteRate;
+    verdict.begin(Check::RouteRate);
     if let Some(limiter) = &rules.limiter {
         let checked = limiter.check();
         checked.map_err(|retry_after| Reject::RouteRate { retry_after })?;
     }
 
-    verdict.last_check = Check::Dedup;
+    verdict.begin(Check::Dedup);
     let keys = rules.dedup_keys(verdict.event_id.as_ref(), digest)?;
     let (Some(claims), Some(keys)) = (&rules.claims, keys) else {
         return Ok(Claimed::New(None));

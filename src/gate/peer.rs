@@ -15,7 +15,6 @@ use crate::gate::verdict::{Check, Verdict};
 use crate::gate::{
     Admission, Gate, Stop, after_signature, body_reject, framing, read_request, stopped,
 };
-use crate::model::clock::{Now, instant};
 use crate::net::read_body::{BodyHead, BodyLimits, read_body};
 
 impl Gate {
@@ -25,7 +24,6 @@ impl Gate {
         index: usize,
         user: u32,
         request: Request<B>,
-        now: Now,
         verdict: &mut Verdict,
     ) -> Admission
     where
@@ -33,8 +31,10 @@ impl Gate {
     {
         let (parts, body) = request.into_parts();
         let mut head = Some(parts);
-        let checked = self.user_checks((index, user), &mut head, body, now, verdict);
-        match checked.await {
+        let checked = self.user_checks((index, user), &mut head, body, verdict);
+        let checked = checked.await;
+        verdict.end();
+        match checked {
             Ok(admission) => admission,
             Err(stop) => stopped(stop, head, verdict),
         }
@@ -45,7 +45,6 @@ impl Gate {
         (index, user): (usize, u32),
         held: &mut Option<Parts>,
         body: B,
-        now: Now,
         verdict: &mut Verdict,
     ) -> Result<Admission, Stop>
     where
@@ -60,17 +59,15 @@ impl Gate {
         verdict.route_index = Some(index);
         verdict.provider = Some(Arc::clone(&rules.provider));
 
-        verdict.last_check = Check::Framing;
+        verdict.begin(Check::Framing);
         let declared = framing::check(&rules.route, parts)?;
 
-        verdict.last_check = Check::Signature;
+        verdict.begin(Check::Signature);
         if !rules.admits_user(user) {
             return Err(Reject::BadSignature.into());
         }
-        let head_end = instant();
-        verdict.head_time = head_end.saturating_duration_since(now.mono);
 
-        verdict.last_check = Check::Body;
+        verdict.begin(Check::Body);
         let head = BodyHead {
             declared,
             version: parts.version,
@@ -81,8 +78,6 @@ impl Gate {
         };
         let read = read_body(body, head, limits, |_| {}).await;
         let body = read.map_err(|fault| body_reject(fault, limits.max))?;
-        let body_end = instant();
-        verdict.body_time = body_end.saturating_duration_since(head_end);
         verdict.body_bytes = body.len() as u64;
 
         let signed = Signed {
@@ -91,8 +86,6 @@ impl Gate {
         };
         verdict.secret = Some(Arc::clone(&signed.label));
         let request = read_request(held, body, verdict)?;
-        let admission = after_signature(rules, request, &signed, verdict).await;
-        verdict.verify_time = instant().saturating_duration_since(body_end);
-        admission
+        after_signature(rules, request, &signed, verdict).await
     }
 }

@@ -100,7 +100,7 @@ impl Gate {
     where
         B: Body<Data = Bytes>,
     {
-        verdict.last_check = Check::Challenge;
+        verdict.begin(Check::Challenge);
         let parts = held.as_ref().ok_or(Reject::Internal)?;
         framing::check_head(parts)?;
         check_source_ip(rules, verdict)?;
@@ -129,7 +129,9 @@ impl Gate {
             false => MAX_BODY.min(rules.route.max_body),
         };
         let parts = held.as_ref().ok_or(Reject::Internal)?;
+        verdict.lap(Check::Material);
         let body = self.small_body(parts, body, max).await;
+        verdict.lap(Check::Body);
         let body = match body {
             Err(Reject::BodyTooLarge { .. }) if !rules.is_monitored() => return Err(reject.into()),
             body => body?,
@@ -163,7 +165,7 @@ impl Gate {
         asked: Result<SignedCheck, Reject>,
         verdict: &mut Verdict,
     ) -> Result<Admission, Stop> {
-        verdict.last_check = Check::Challenge;
+        verdict.begin(Check::Challenge);
         let answer = match asked? {
             SignedCheck::Answered(answer) => answer,
             SignedCheck::Confirm(url) => {
@@ -195,13 +197,13 @@ impl Gate {
 }
 
 fn answered(answer: Answer, verdict: &mut Verdict) -> Admission {
-    verdict.last_check = Check::Challenge;
+    verdict.begin(Check::Challenge);
     verdict.decision = Decision::Challenge;
     Admission::Answered(answer)
 }
 
 fn unverified(request: Box<EventParts>, verdict: &mut Verdict) -> Admission {
-    verdict.last_check = Check::Challenge;
+    verdict.begin(Check::Challenge);
     verdict.decision = Decision::Challenge;
     Admission::Unverified(Unverified { parts: request })
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 
 use crate::gate::filter::Sieve;
+use crate::gate::laps::Laps;
 use crate::gate::reject::Reject;
 use crate::model::clock::Now;
 use crate::model::ids::{EventId, RequestId, RouteName};
@@ -94,8 +95,8 @@ pub struct Verdict {
     pub route_index: Option<usize>,
     /// The provider's id, or `custom`.
     pub provider: Option<Arc<str>>,
-    /// The last check that was begun.
-    pub last_check: Check,
+    last_check: Check,
+    laps: Laps,
     /// What was decided.
     pub decision: Decision,
     /// Which secret matched, by label.
@@ -112,16 +113,8 @@ pub struct Verdict {
     pub body_bytes: u64,
     /// When the request began.
     pub began: Instant,
-    /// Time to the end of the checks of the head.
-    pub head_time: Duration,
-    /// Time spent reading the body (the MAC is fed meanwhile).
-    pub body_time: Duration,
-    /// Time spent on signature, identity and limits after the body.
-    pub verify_time: Duration,
-    /// Time spent waiting for the first copy of the same event.
+    /// Time spent waiting for the first copy of the same event, a part of the time of [`Check::Dedup`].
     pub wait_time: Duration,
-    /// Time until the store had the event on the disk, or did not take it.
-    pub commit_time: Duration,
 }
 
 impl Check {
@@ -225,6 +218,7 @@ impl Verdict {
             route_index: None,
             provider: None,
             last_check: Check::Route,
+            laps: Laps::start(),
             decision: Decision::Accepted,
             secret: None,
             event_id: None,
@@ -233,16 +227,83 @@ impl Verdict {
             shown: None,
             body_bytes: 0,
             began: now.mono,
-            head_time: Duration::ZERO,
-            body_time: Duration::ZERO,
-            verify_time: Duration::ZERO,
             wait_time: Duration::ZERO,
-            commit_time: Duration::ZERO,
         }
     }
 
-    /// What came of each check. Their time is measured by stage: `head_time` is that of the checks up to the material,
-    /// `verify_time` that of the signature and what comes after it.
+    /// The last check that was begun, which is the one that failed where one has.
+    #[must_use]
+    pub fn last_check(&self) -> Check {
+        self.last_check
+    }
+
+    /// A check begins, and the one before it ends.
+    pub(crate) fn begin(&mut self, check: Check) {
+        self.laps.end(self.last_check);
+        self.last_check = check;
+    }
+
+    /// A check begins after something else than a check.
+    pub(crate) fn begin_after(&mut self, check: Check) {
+        self.laps.skip();
+        self.last_check = check;
+    }
+
+    /// The check that runs ends, and none begins.
+    pub(crate) fn end(&mut self) {
+        self.laps.end(self.last_check);
+    }
+
+    /// What was done since the last check began belongs to another one.
+    pub(super) fn lap(&mut self, check: Check) {
+        self.laps.end(check);
+    }
+
+    /// What is told is an earlier check, which failed before monitor mode went on.
+    pub(super) fn failed_at(&mut self, check: Check) {
+        self.last_check = check;
+    }
+
+    /// How long a check took; zero where it did not come to it.
+    #[must_use]
+    pub fn took(&self, check: Check) -> Duration {
+        self.laps.of(check)
+    }
+
+    /// Time to the end of the checks of the head.
+    #[must_use]
+    pub fn head_time(&self) -> Duration {
+        self.laps.of_all(Check::Route, Check::Material)
+    }
+
+    /// Time spent reading the body (the MAC is fed meanwhile).
+    #[must_use]
+    pub fn body_time(&self) -> Duration {
+        self.took(Check::Body)
+    }
+
+    /// Time spent on signature, identity and limits after the body, without the wait for the first copy.
+    #[must_use]
+    pub fn verify_time(&self) -> Duration {
+        let all = self.laps.of_all(Check::Signature, Check::Dedup);
+        all.saturating_sub(self.wait_time)
+    }
+
+    /// Time until the store had the event on the disk, or did not take it.
+    #[must_use]
+    pub fn commit_time(&self) -> Duration {
+        self.took(Check::Commit)
+    }
+
+    /// With these times of `head`, `body` and `verify`.
+    #[cfg(test)]
+    pub(crate) fn set_times(&mut self, head: Duration, body: Duration, verify: Duration) {
+        self.laps.set(Check::Route, head);
+        self.laps.set(Check::Body, body);
+        self.laps.set(Check::Signature, verify);
+    }
+
+    /// What came of each check.
     pub fn outcomes(&self) -> impl Iterator<Item = (Check, Outcome)> {
         Check::ALL
             .map(|check| (check, self.outcome(check)))

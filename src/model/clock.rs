@@ -9,6 +9,7 @@
     reason = "this is the one place that reads the clocks"
 )]
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// One reading of both clocks.
@@ -50,6 +51,41 @@ impl Now {
 #[must_use]
 pub fn instant() -> Instant {
     Instant::now()
+}
+
+/// A reading of the processor's counter, for many short durations of one request.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticks(u64);
+
+static COUNTER: LazyLock<quanta::Clock> = LazyLock::new(quanta::Clock::new);
+
+impl Ticks {
+    /// Reads the counter. The first call in a process compares it with the clock, which takes some milliseconds.
+    #[must_use]
+    pub fn read() -> Self {
+        Self(COUNTER.raw())
+    }
+
+    /// Ticks since an earlier reading.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// How long so many ticks are.
+    #[must_use]
+    pub fn duration(ticks: u64) -> Duration {
+        Duration::from_nanos(COUNTER.delta_as_nanos(0, ticks))
+    }
+
+    /// How many ticks a time is, or a little more.
+    #[cfg(test)]
+    #[must_use]
+    pub fn of(time: Duration) -> u64 {
+        let nanos = u64::try_from(time.as_nanos()).unwrap();
+        let per_million = COUNTER.delta_as_nanos(0, 1_000_000).max(1);
+        (nanos * 1_000_000).div_ceil(per_million) + 1
+    }
 }
 
 /// The day of a moment, `YYYY-MM-DD` in UTC.

@@ -21,7 +21,7 @@ use crate::gate::reject::Reject;
 use crate::gate::verdict::{Check, Decision, Verdict};
 use crate::inbox::outlets::Outlets;
 use crate::inbox::{Accepted, Inbox, Terms};
-use crate::model::clock::{Now, instant};
+use crate::model::clock::Now;
 use crate::model::delivery::DeliveryId;
 use crate::model::error;
 use crate::net::answer::{Answer, AnswerBody};
@@ -149,13 +149,12 @@ impl Forwarding {
         keys: Option<Keys>,
         terms: Terms,
     ) -> Result<Accepted, Reject> {
-        self.verdict.last_check = Check::Commit;
-        let began = instant();
+        self.verdict.begin_after(Check::Commit);
         let accepting = keeping
             .inbox
             .accept(parts, &self.verdict, keys, outlets, terms);
         let accepted = accepting.await;
-        self.verdict.commit_time = instant().saturating_duration_since(began);
+        self.verdict.end();
         accepted
     }
 

@@ -149,14 +149,14 @@ impl RouteCounters {
             self.forward_errors.add(kind);
         }
         self.history.add(verdict);
-        self.head.observe(verdict.head_time);
+        self.head.observe(verdict.head_time());
         self.total.observe(exchange.total);
         let stages = [
-            (&self.body, verdict.body_time),
-            (&self.verify, verdict.verify_time),
+            (&self.body, verdict.body_time()),
+            (&self.verify, verdict.verify_time()),
             (&self.wait, verdict.wait_time),
             (&self.upstream, exchange.upstream_time),
-            (&self.commit, verdict.commit_time),
+            (&self.commit, verdict.commit_time()),
         ];
         // A stage that the request did not reach has no time.
         for (histogram, time) in stages {

@@ -58,7 +58,7 @@ pub(super) fn write(logger: &Logger, verdict: &Verdict, exchange: &Exchange, wit
     line.text("verdict", &verdict.decision.word());
     if let Decision::Refused(reject) | Decision::Monitored(reject) = &verdict.decision {
         line.text("reason", &reject.code());
-        line.text("check", &verdict.last_check.name());
+        line.text("check", &verdict.last_check().name());
         evidence(&mut line, reject);
     }
     if let Decision::Filtered(by) | Decision::Monitored(Reject::Filtered { by }) = &verdict.decision
@@ -98,13 +98,13 @@ fn outcome(line: &mut Line, verdict: &Verdict, exchange: &Exchange) {
         line.text("forward_error", kind);
         line.message("error", error);
     }
-    line.count("head_us", micros(verdict.head_time));
+    line.count("head_us", micros(verdict.head_time()));
     let stages = [
-        ("body_us", verdict.body_time),
-        ("verify_us", verdict.verify_time),
+        ("body_us", verdict.body_time()),
+        ("verify_us", verdict.verify_time()),
         ("wait_us", verdict.wait_time),
         ("upstream_us", exchange.upstream_time),
-        ("commit_us", verdict.commit_time),
+        ("commit_us", verdict.commit_time()),
     ];
     for (name, time) in stages {
         if time > Duration::ZERO {

@@ -12,7 +12,7 @@ use crate::criteria::schema::Misfit;
 use crate::gate::filter::Sieve;
 use crate::gate::reject::{FramingFault, Reason, Reject};
 use crate::gate::verdict::{Check, Decision, Verdict};
-use crate::model::clock::{Now, instant};
+use crate::model::clock::Now;
 use crate::model::ids::{EventId, RequestId, RouteName};
 use crate::model::source::Source;
 use crate::record::line::Encoding;
@@ -55,33 +55,22 @@ impl Fixture {
 
 fn verdict(ip: &str, decision: Decision) -> Verdict {
     let ip: IpAddr = ip.parse().unwrap();
-    Verdict {
-        request_id: RequestId::new(Now::at_unix_seconds(0).unix_ms, [7; 10]),
-        source: Source {
-            ip,
-            peer: SocketAddr::new(ip, 4711),
-            is_tls: true,
-        },
-        method: None,
-        trace: None,
-        route: Some(RouteName::new("stripe")),
-        route_index: Some(0),
-        provider: Some("stripe".into()),
-        last_check: Check::Signature,
-        decision,
-        secret: None,
-        event_id: None,
-        event_type: None,
-        event_version: None,
-        shown: None,
-        body_bytes: 12,
-        began: instant(),
-        head_time: Duration::from_micros(30),
-        body_time: Duration::from_micros(200),
-        verify_time: Duration::from_micros(5),
-        wait_time: Duration::ZERO,
-        commit_time: Duration::ZERO,
-    }
+    let source = Source {
+        ip,
+        peer: SocketAddr::new(ip, 4711),
+        is_tls: true,
+    };
+    let now = Now::at_unix_seconds(0);
+    let mut verdict = Verdict::new(RequestId::new(now.unix_ms, [7; 10]), source, now);
+    verdict.route = Some(RouteName::new("stripe"));
+    verdict.route_index = Some(0);
+    verdict.provider = Some("stripe".into());
+    verdict.begin(Check::Signature);
+    verdict.decision = decision;
+    verdict.body_bytes = 12;
+    let us = Duration::from_micros;
+    verdict.set_times(us(30), us(200), us(5));
+    verdict
 }
 
 fn exchange(status: u16) -> Exchange {

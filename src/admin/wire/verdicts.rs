@@ -56,6 +56,8 @@ pub struct CheckOutcome {
     pub check: String,
     /// `passed`, `failed`, `answered` or `not-reached`.
     pub outcome: String,
+    /// How long it took, in nanoseconds; 0 where it was not reached.
+    pub took_ns: u64,
 }
 
 /// How long a part of the way took.

@@ -88,12 +88,12 @@ pub(super) fn of_request(trace: &Trace, verdict: &Verdict, exchange: &Exchange) 
 /// The stages follow one another, so each begins where the one before it ended.
 fn stages(trace: &Trace, verdict: &Verdict, exchange: &Exchange, start_ns: u64) -> Vec<Span> {
     let stages = [
-        ("head", Kind::Internal, verdict.head_time),
-        ("body", Kind::Internal, verdict.body_time),
-        ("verify", Kind::Internal, verdict.verify_time),
+        ("head", Kind::Internal, verdict.head_time()),
+        ("body", Kind::Internal, verdict.body_time()),
+        ("verify", Kind::Internal, verdict.verify_time()),
         ("wait", Kind::Internal, verdict.wait_time),
         ("upstream", Kind::Client, exchange.upstream_time),
-        ("commit", Kind::Internal, verdict.commit_time),
+        ("commit", Kind::Internal, verdict.commit_time()),
     ];
     let mut begins_ns = start_ns;
     let mut spans = Vec::with_capacity(stages.len());
