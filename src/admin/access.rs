@@ -12,12 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
 use crate::config::model::AdminToken;
 pub use crate::config::model::Role;
 use crate::model::clock;
+use crate::model::secret::TokenDigest;
 use crate::model::source::SourceKey;
 
 /// Wrong tokens that a source may show at once.
@@ -88,7 +87,7 @@ pub struct Access {
 struct Entry {
     name: Arc<str>,
     role: Role,
-    digest: [u8; 32],
+    digest: TokenDigest,
 }
 
 /// Wrong tokens that a source has left.
@@ -129,7 +128,7 @@ impl Access {
     ///
     /// # Errors
     /// Why not.
-    pub fn identify(&self, token: Option<&[u8]>, source: Origin) -> Result<Who, Refused> {
+    pub fn identify(&self, token: Option<TokenDigest>, source: Origin) -> Result<Who, Refused> {
         let tokens = self.tokens.load();
         if tokens.is_empty() {
             return match source {
@@ -146,10 +145,9 @@ impl Access {
         if let Some(wait) = self.wait(source, now) {
             return Err(Refused::TooMany(wait));
         }
-        let digest = digest(token);
         let mut found = None;
         for entry in tokens.iter() {
-            if bool::from(entry.digest.ct_eq(&digest)) {
+            if bool::from(entry.digest.is_same(&token)) {
                 found = Some(entry);
             }
         }
@@ -216,14 +214,9 @@ fn entries(tokens: &[AdminToken]) -> Vec<Entry> {
     let entry = |token: &AdminToken| Entry {
         name: Arc::clone(&token.name),
         role: token.role,
-        digest: digest(token.secret.expose()),
+        digest: TokenDigest::of(token.secret.expose()),
     };
     tokens.iter().map(entry).collect()
-}
-
-/// Of one length, whatever is compared.
-fn digest(token: &[u8]) -> [u8; 32] {
-    Sha256::digest(token).into()
 }
 
 /// A token for tests.
@@ -243,6 +236,10 @@ mod tests {
 
     const LOOPBACK: Origin = Origin::Ip(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
 
+    fn shown(token: &str) -> Option<TokenDigest> {
+        Some(TokenDigest::of(token.as_bytes()))
+    }
+
     fn access() -> Access {
         Access::new(&[
             token("ann", Role::Operator, "correct-horse"),
@@ -253,12 +250,12 @@ mod tests {
     #[test]
     fn each_token_has_its_name_and_role() {
         let access = access();
-        let ann = access.identify(Some(b"correct-horse"), LOOPBACK).unwrap();
+        let ann = access.identify(shown("correct-horse"), LOOPBACK).unwrap();
         assert_eq!((&*ann.name, ann.role), ("ann", Role::Operator));
-        let board = access.identify(Some(b"battery-staple"), LOOPBACK).unwrap();
+        let board = access.identify(shown("battery-staple"), LOOPBACK).unwrap();
         assert_eq!((&*board.name, board.is_operator()), ("board", false));
         for wrong in ["", "correct-hors", "correct-horsee", "battery"] {
-            let refused = access.identify(Some(wrong.as_bytes()), Origin::User(0));
+            let refused = access.identify(shown(wrong), Origin::User(0));
             assert_eq!(refused, Err(Refused::Unknown), "{wrong}");
         }
         assert_eq!(access.identify(None, LOOPBACK), Err(Refused::Missing));
@@ -273,7 +270,7 @@ mod tests {
         let access = Access::new(&[]);
         let who = access.identify(None, Origin::User(1000)).unwrap();
         assert_eq!((&*who.name, who.role), ("uid:1000", Role::Operator));
-        let refused = access.identify(Some(b"correct-horse"), LOOPBACK);
+        let refused = access.identify(shown("correct-horse"), LOOPBACK);
         assert_eq!(refused, Err(Refused::Open));
         access.set(&[token("ann", Role::Operator, "correct-horse")]);
         let refused = access.identify(None, Origin::User(1000));
@@ -285,25 +282,25 @@ mod tests {
     fn a_source_that_guesses_has_to_wait() {
         let access = access();
         for _ in 0..BURST {
-            let refused = access.identify(Some(b"guess"), LOOPBACK);
+            let refused = access.identify(shown("guess"), LOOPBACK);
             assert_eq!(refused, Err(Refused::Unknown));
         }
-        let refused = access.identify(Some(b"correct-horse"), LOOPBACK);
+        let refused = access.identify(shown("correct-horse"), LOOPBACK);
         let Err(Refused::TooMany(wait)) = refused else {
             panic!("{refused:?}");
         };
         assert!(wait > Duration::ZERO && wait <= REFILL);
         let other = Origin::Ip("192.0.2.1".parse().unwrap());
-        assert!(access.identify(Some(b"correct-horse"), other).is_ok());
+        assert!(access.identify(shown("correct-horse"), other).is_ok());
         let socket = Origin::User(0);
-        assert!(access.identify(Some(b"correct-horse"), socket).is_ok());
+        assert!(access.identify(shown("correct-horse"), socket).is_ok());
     }
 
     #[test]
     fn the_wait_ends_and_right_tokens_cost_nothing() {
         let access = access();
         for _ in 0..BURST * 3 {
-            assert!(access.identify(Some(b"correct-horse"), LOOPBACK).is_ok());
+            assert!(access.identify(shown("correct-horse"), LOOPBACK).is_ok());
         }
         let now = clock::instant();
         for _ in 0..BURST {

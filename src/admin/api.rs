@@ -28,6 +28,7 @@ use crate::admin::{
     AdminState, Visit, audit, deliveries, destinations, events, gate, history, providers,
     rejections, replays, requests, status, tail, test_event, verdicts,
 };
+use crate::model::secret::TokenDigest;
 
 /// Below this everything belongs to the API.
 pub(super) const PREFIX: &str = "/api/";
@@ -258,14 +259,15 @@ pub(super) fn need_operator(who: &Who) -> Result<(), Problem> {
 }
 
 /// The token that a request shows.
-pub(super) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<TokenDigest> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return None;
     };
     let scheme = b"Bearer ";
     let (given, token) = value.as_bytes().split_at_checked(scheme.len())?;
-    given.eq_ignore_ascii_case(scheme).then_some(token)
+    let is_bearer = given.eq_ignore_ascii_case(scheme);
+    is_bearer.then(|| TokenDigest::of(token))
 }
 
 /// Whether a browser says that a page of another origin asks. Other programs say neither.

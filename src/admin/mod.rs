@@ -80,6 +80,7 @@ pub use crate::admin::rotation::watch_secrets;
 use crate::admin::tls::AdminTls;
 use crate::config::model::AdminToken;
 use crate::model::clock::Now;
+use crate::model::secret::TokenDigest;
 use crate::net::answer::{Answer, AnswerBody};
 use crate::net::problem as generic;
 use crate::record::Recorder;
@@ -214,7 +215,7 @@ impl AdminState {
     ///
     /// # Errors
     /// Why they may not ask.
-    pub fn identify(&self, token: Option<&[u8]>, source: Origin) -> Result<Who, Refused> {
+    pub fn identify(&self, token: Option<TokenDigest>, source: Origin) -> Result<Who, Refused> {
         let identified = self.access.identify(token, source);
         if identified == Err(Refused::Unknown) {
             self.recorder.audit_refused(&source.to_string());

@@ -1,10 +1,17 @@
 //! Secret bytes: wiped on drop, compared in constant time, and without `Debug`, `Display`, `Clone` or `PartialEq`, so
 //! that they cannot get into a log line by accident.
 
-use subtle::ConstantTimeEq;
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
 /// What a provider gives to verify with. Only `config` makes one from outside text.
+///
+/// ```compile_fail,E0369
+/// use hookgate::model::secret::Secret;
+/// let kept = Secret::new(b"kept".to_vec());
+/// let _ = kept == Secret::new(b"shown".to_vec());
+/// ```
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
@@ -24,5 +31,29 @@ impl Secret {
     #[must_use]
     pub fn is_equal(&self, other: &[u8]) -> bool {
         self.0.ct_eq(other).into()
+    }
+}
+
+/// The digest of a token that is kept or shown: of one length whatever the token is, never given out, and compared in
+/// constant time only.
+///
+/// ```compile_fail,E0369
+/// use hookgate::model::secret::TokenDigest;
+/// let kept = TokenDigest::of(b"kept");
+/// let _ = kept == TokenDigest::of(b"shown");
+/// ```
+pub struct TokenDigest([u8; 32]);
+
+impl TokenDigest {
+    /// Of these bytes.
+    #[must_use]
+    pub fn of(token: &[u8]) -> Self {
+        Self(Sha256::digest(token).into())
+    }
+
+    /// Whether both are of the same token.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> Choice {
+        self.0.ct_eq(&other.0)
     }
 }

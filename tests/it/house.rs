@@ -221,6 +221,60 @@ fn rooms_keep_their_doors_shut() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// What holds or makes a secret's bytes: none of these stands in a line that compares in variable time.
+const GUARDED: [&str; 6] = [
+    ".expose()",
+    "form_token",
+    "prove(",
+    ".finish()",
+    "signature",
+    "expected.as_bytes()",
+];
+
+/// Lines that compare guarded bytes, not their lengths, with an operator or by parts.
+fn early_ends(code: &str) -> Vec<&str> {
+    let is_guarded = |line: &str| GUARDED.iter().any(|word| line.contains(word));
+    let compares = |line: &str| {
+        let signs = [" == ", " != ", ".eq(", ".ne(", ".cmp(", "starts_with("];
+        signs.iter().any(|sign| line.contains(sign))
+    };
+    let is_public = |line: &str| {
+        let words = ["len()", "position(", "as_os_str", ".place", "name"];
+        words.iter().any(|word| line.contains(word))
+    };
+    let lines = code.lines();
+    let wrong = lines.filter(|line| is_guarded(line) && compares(line) && !is_public(line));
+    wrong.collect()
+}
+
+/// An early end tells a stranger how much of a guess was right. Whatever is compared goes through `subtle`.
+#[test]
+fn secrets_are_compared_in_constant_time_only() {
+    let mut wrong = Vec::new();
+    for file in files() {
+        let room = room(&file.name);
+        if ["scheme", "gate", "admin", "console", "model", "inbox"].contains(&room) {
+            let lines = early_ends(&file.code).into_iter();
+            wrong.extend(lines.map(|line| format!("{}: {}", file.name, line.trim())));
+        }
+        if ["model/secret.rs", "scheme/mac.rs"].contains(&&*file.name) {
+            for word in ["PartialEq", "Deref", "AsRef", "Borrow", " == "] {
+                if file.code.contains(word) {
+                    wrong.push(format!("{}: {word} lets `==` in", file.name));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_check_sees_a_comparison_that_ends_early() {
+    let code =
+        "a.expose() == b\n  if given != visitor.form_token.as_bytes() {\na.expose().len() == 3\n";
+    assert_eq!(early_ends(code).len(), 2);
+}
+
 #[test]
 fn the_map_names_every_room() {
     let map = Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md");
