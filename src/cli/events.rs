@@ -28,6 +28,7 @@ pub(super) enum EventsCommand {
             hookgate events list                                       the newest 50\n  \
             hookgate events list --route stripe --since 2h             of the last two hours\n  \
             hookgate events list --state dead --all                    all that have a dead letter\n  \
+            hookgate events list --text 'order 4711' --since 7d        by what the bodies hold\n  \
             hookgate events list --type 'invoice.*' --json             for a program\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
     List(List),
@@ -56,6 +57,9 @@ pub(super) struct List {
     json: bool,
     #[command(flatten)]
     filters: EventFilters,
+    /// With this text in body, type, ids or target, in whatever case; bodies are looked through one by one
+    #[arg(long, value_name = "TEXT", help_heading = filters::EVENTS)]
+    text: Option<String>,
     #[command(flatten)]
     door: Door,
 }
@@ -109,18 +113,24 @@ async fn list_events(client: &AdminClient, arguments: &List) -> Result<(), Failu
     let mut whole = Vec::new();
     let mut is_first = true;
     loop {
-        let pairs = filters::part(arguments.filters.pairs(), left, cursor);
+        let mut pairs = arguments.filters.pairs();
+        pairs.extend(arguments.text.clone().map(|text| ("text", text)));
+        let pairs = filters::part(pairs, left, cursor);
         let path = with_query("/api/v1/events", &pairs);
         let Events { events, next } = client.get("listing events", &path).await?;
         left = left.saturating_sub(events.len() as u64);
         cursor = next;
         let is_last = cursor.is_none() || left == 0;
+        // A part of a search for text may hold none, though later ones do.
+        let is_empty = events.is_empty() && !is_last;
         if arguments.json {
             whole.extend(events);
-        } else if !print(&table(&events, is_first)) {
-            return Ok(());
+        } else if !is_empty {
+            if !print(&table(&events, is_first)) {
+                return Ok(());
+            }
+            is_first = false;
         }
-        is_first = false;
         if is_last {
             break;
         }
@@ -131,10 +141,14 @@ async fn list_events(client: &AdminClient, arguments: &List) -> Result<(), Failu
             next: cursor,
         });
     } else if cursor.is_some() {
-        print(&styled(
-            FAINT,
-            "\nthere are more: `--all` or `--limit` shows them\n",
-        ));
+        // Whether the text is in one that was not looked at, nobody knows.
+        let verb = if arguments.text.is_some() {
+            "may be"
+        } else {
+            "are"
+        };
+        let more = format!("\nthere {verb} more: `--all` or `--limit` shows them\n");
+        print(&styled(FAINT, &more));
     }
     Ok(())
 }

@@ -27,9 +27,12 @@ pub(super) struct ByRoute {
     pub(super) door: Door,
 }
 
+/// Above the filters of events in a help.
+pub(super) const EVENTS: &str = "Which events (all that is said has to hold)";
+
 /// Which events.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Which events (all that is said has to hold)")]
+#[command(next_help_heading = EVENTS)]
 pub(super) struct EventFilters {
     /// Of this route
     #[arg(long, value_name = "ROUTE")]

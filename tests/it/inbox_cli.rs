@@ -294,6 +294,17 @@ async fn events_are_listed_shown_and_printed_byte_for_byte() {
     let (code, out, _) = inbox.run(&["events", "list", "--type", "issues.*"]).await;
     assert_eq!((code, &*out), (0, "no event matches\n"));
 
+    // Looked for in the bodies, and in what else a sender said.
+    for (text, expected) in [("{\"a\"", 3), ("ID-1", 1), ("nowhere", 0)] {
+        let found = inbox.json(&["events", "list", "--text", text]).await;
+        let found = found["events"].as_array().unwrap();
+        assert_eq!(found.len(), expected, "{text}: {found:?}");
+    }
+    let (code, out, _) = inbox.run(&["events", "list", "--text", "nowhere"]).await;
+    assert_eq!((code, &*out), (0, "no event matches\n"));
+    let (code, _, _) = inbox.run(&["events", "tail", "--text", "x"]).await;
+    assert_eq!(code, 2, "a tail looks into no body");
+
     let uid = whole["events"][0]["uid"].as_str().unwrap();
     let (_, out, _) = inbox.run(&["events", "show", uid]).await;
     for part in [
