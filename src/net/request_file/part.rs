@@ -1,0 +1,40 @@
+//! What a target and a header may be, for reading as for writing.
+
+use http::{HeaderName, HeaderValue, Uri};
+
+/// The target as hyper would read it.
+pub(super) fn target_of(target: &str) -> Result<Uri, String> {
+    const RIGHT: &str = "it should be a path, with a query or without: `/path?a=1`";
+    if !target.starts_with('/') {
+        return Err(format!("the target does not begin with `/`; {RIGHT}"));
+    }
+    if target.contains('#') {
+        return Err(format!(
+            "the target has a fragment, which is never sent; {RIGHT}"
+        ));
+    }
+    let is_plain = |byte: u8| byte > b' ' && byte != 0x7f;
+    match target.bytes().all(is_plain) {
+        true => target
+            .parse()
+            .map_err(|_| format!("the target is none; {RIGHT}")),
+        false => Err(format!(
+            "the target holds a space or a control character; {RIGHT}"
+        )),
+    }
+}
+
+pub(super) fn header_of(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), String> {
+    let shown: String = name.escape_debug().take(64).collect();
+    let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+        format!("`{shown}` is no name of a header; names are letters, digits and hyphens")
+    })?;
+    if value.trim_ascii().len() != value.len() {
+        return Err(format!(
+            "the value of `{shown}` begins or ends with white space"
+        ));
+    }
+    let value = HeaderValue::from_bytes(value)
+        .map_err(|_| format!("the value of `{shown}` holds a control character"))?;
+    Ok((parsed, value))
+}
