@@ -7,9 +7,10 @@ use data_encoding::BASE64;
 use flate2::read::{GzDecoder, ZlibDecoder};
 use http::header;
 
+use crate::explain::case::Case;
 use crate::explain::cause::{Cause, Finding};
+use crate::explain::json;
 use crate::explain::trial::Hunt;
-use crate::explain::{Case, json};
 use crate::scheme::form;
 
 /// Bytes that a compressed body may grow to.

@@ -3,9 +3,10 @@
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use http::{HeaderName, HeaderValue};
 
+use crate::explain::case::Case;
 use crate::explain::cause::{Cause, Finding};
+use crate::explain::time;
 use crate::explain::trial::{Hunt, Trial};
-use crate::explain::{Case, time};
 use crate::gate::reject::Reject;
 use crate::scheme::spec::{
     Algorithm, Encoding, Family, Place, SignMethod, SignatureSpec, Spec, TokenPlace,

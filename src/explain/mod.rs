@@ -8,6 +8,7 @@
 //! of here holds a secret or a right signature.
 
 mod body;
+mod case;
 pub mod cause;
 mod head;
 mod json;
@@ -22,7 +23,6 @@ mod time;
 mod trial;
 mod url;
 
-use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
@@ -32,10 +32,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::config::model::Route;
+use crate::explain::case::{Case, received, trial};
 use crate::explain::cause::Finding;
 use crate::explain::said::Said;
 pub use crate::explain::time::OtherAge;
-use crate::explain::trial::{Hunt, Trial, timeless};
+use crate::explain::trial::Hunt;
 use crate::gate::Gate;
 use crate::gate::reject::{Reason, Reject};
 use crate::gate::rules::Rules;
@@ -44,8 +45,6 @@ use crate::model::clock::Now;
 use crate::model::ids::{RequestId, RouteName};
 use crate::model::source::Source;
 use crate::scheme::SchemeError;
-use crate::scheme::material::read_query;
-use crate::scheme::spec::Place;
 
 /// A signed time earlier than that (September 2001) is one in another unit.
 const PLAUSIBLE: i64 = 1_000_000_000;
@@ -117,16 +116,6 @@ pub struct Explanation {
 /// Explains requests under the rules of one config.
 pub struct Explainer {
     gate: Gate,
-}
-
-/// One refusal under investigation.
-struct Case<'c> {
-    explainer: &'c Explainer,
-    route: &'c Route,
-    reject: &'c Reject,
-    seen: &'c Seen,
-    /// The request as the route would verify it, whichever of its secrets counted.
-    base: Trial<'c>,
 }
 
 impl Seen {
@@ -315,102 +304,6 @@ impl Explainer {
             explanation.notes.push(note.to_owned());
         }
         explanation
-    }
-}
-
-impl<'c> Case<'c> {
-    /// Tries one hypothesis after the other; then says what it looks like.
-    fn investigate(&self, hunt: &mut Hunt) -> Option<Finding> {
-        type Find = fn(&Case<'_>, &mut Hunt) -> Option<Finding>;
-        type Guess = fn(&Case<'_>) -> Option<Finding>;
-        let finds: [Find; 7] = [
-            time::find,
-            secret::find,
-            head::find,
-            url::find,
-            body::find,
-            text::find,
-            sender::find,
-        ];
-        let guesses: [Guess; 4] = [sender::guess, time::guess, head::guess, body::guess];
-        let is_whole = !self.seen.is_cut || !self.route.scheme.signs_body();
-        let found = is_whole.then(|| finds.iter().find_map(|find| find(self, hunt)));
-        found
-            .flatten()
-            .or_else(|| guesses.iter().find_map(|guess| guess(self)))
-    }
-
-    /// Every other route.
-    fn others(&self) -> impl Iterator<Item = &'c Route> {
-        let own = &self.route.name;
-        let all = self.explainer.gate.all_rules().iter();
-        all.map(|rules| &**rules.route())
-            .filter(move |other| other.name != *own)
-    }
-
-    /// The one text in a place of the head.
-    fn value(&self, place: &Place) -> Option<String> {
-        match place {
-            Place::Header(name) => {
-                let value = self.base.headers.get(name)?;
-                value.to_str().ok().map(str::to_owned)
-            }
-            Place::Query(name) => {
-                let head = self.base.head();
-                let value = read_query(&head, name).ok()?;
-                String::from_utf8(value.into_owned()).ok()
-            }
-            Place::Form(_) | Place::Json(_) => None,
-        }
-    }
-
-    /// What shows that a proxy stands in front.
-    fn came_through(&self) -> Option<&'static str> {
-        let traces = [
-            "via",
-            "x-forwarded-for",
-            "forwarded",
-            "x-real-ip",
-            "cf-ray",
-            "x-amzn-trace-id",
-        ];
-        traces
-            .into_iter()
-            .find(|name| self.base.headers.contains_key(*name))
-    }
-
-    /// Other senders whose time was off by about as much.
-    fn others_off_by(&self, age_seconds: i64, close: i64) -> usize {
-        let others = self.seen.others.iter().filter(|other| {
-            other.route != self.route.name.as_str()
-                && other.age_seconds.saturating_sub(age_seconds).abs() <= close
-        });
-        others.count()
-    }
-}
-
-/// A request as a route would verify it at a time.
-fn trial<'t>(route: &'t Route, seen: &'t Seen, now: Now) -> Trial<'t> {
-    let trial = Trial {
-        spec: Cow::Borrowed(&route.scheme),
-        secrets: timeless(&[]),
-        public_url: None,
-        tolerance: route.tolerance,
-        method: &seen.method,
-        uri: Cow::Borrowed(&seen.uri),
-        headers: Cow::Borrowed(&seen.headers),
-        body: Cow::Borrowed(&seen.body),
-        now,
-    };
-    trial.of_route(route)
-}
-
-/// When it came, on both clocks.
-fn received(seen: &Seen) -> Now {
-    let now = Now::read();
-    Now {
-        unix_ms: seen.received_ms.unwrap_or(now.unix_ms),
-        ..now
     }
 }
 

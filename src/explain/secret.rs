@@ -8,7 +8,7 @@ use data_encoding::{
 use zeroize::Zeroizing;
 
 use crate::config::model::SecretEntry;
-use crate::explain::Case;
+use crate::explain::case::Case;
 use crate::explain::cause::{Cause, Finding};
 use crate::explain::trial::{Hunt, Trial, timeless};
 use crate::scheme::spec::{Family, SecretEncoding, SecretForm, Spec};

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::explain::Case;
+use crate::explain::case::Case;
 use crate::explain::cause::{Cause, Finding};
 use crate::explain::head;
 use crate::explain::trial::Hunt;

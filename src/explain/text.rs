@@ -1,6 +1,6 @@
 //! What goes wrong where the sender signs another text than the scheme says.
 
-use crate::explain::Case;
+use crate::explain::case::Case;
 use crate::explain::cause::{Cause, Finding};
 use crate::explain::trial::Hunt;
 use crate::scheme::spec::{Family, Part, Spec, Template};

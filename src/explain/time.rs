@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::header;
 
-use crate::explain::Case;
+use crate::explain::case::Case;
 use crate::explain::cause::{Cause, Finding};
 use crate::explain::trial::Hunt;
 use crate::gate::reject::Reject;

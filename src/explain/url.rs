@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, Uri};
 
-use crate::explain::Case;
+use crate::explain::case::Case;
 use crate::explain::cause::{Cause, Finding};
 use crate::explain::trial::Hunt;
 use crate::scheme::spec::{Audience, Family, Part, Spec};
