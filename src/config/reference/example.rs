@@ -1,0 +1,157 @@
+//! `config.example.toml`: every key with what it means, most of them as comments.
+
+use std::fmt::Write;
+
+use crate::config::{admin, destination, log, route, server, store, telemetry, tls};
+use crate::document::key::{Kind, Section};
+
+/// The lines of the example that are not commented out.
+const ACTIVE: [(&str, &str, &str); 13] = [
+    ("server", "listen", "[\"0.0.0.0:443\", \"[::]:443\"]"),
+    ("tls", "cert", "\"/etc/hookgate/tls/fullchain.pem\""),
+    ("tls", "key", "\"/etc/hookgate/tls/privkey.pem\""),
+    ("admin", "listen", "\"127.0.0.1:9180\""),
+    ("routes.stripe", "path", "\"/stripe\""),
+    ("routes.stripe", "provider", "\"stripe\""),
+    ("routes.stripe", "secret", "{ env = \"STRIPE_SECRET\" }"),
+    (
+        "routes.stripe",
+        "upstream",
+        "\"http://127.0.0.1:8080/webhooks/stripe\"",
+    ),
+    ("routes.github", "path", "\"/github\""),
+    ("routes.github", "provider", "\"github\""),
+    ("routes.github", "secret", "{ env = \"GITHUB_SECRET\" }"),
+    ("routes.github", "max_body", "\"25MiB\""),
+    (
+        "routes.github",
+        "upstream",
+        "\"http://127.0.0.1:8080/webhooks/github\"",
+    ),
+];
+
+/// A complete commented config: two routes that work once their secrets are set, and every key with its default.
+#[must_use]
+pub fn example() -> String {
+    let mut out = "\
+# An example of /etc/hookgate/hookgate.toml with every key. Lines that begin with `#` and a key show what could stand
+# there; the default holds as long as they are comments. `hookgate check --config FILE` says what is wrong with a file.
+# Made from the definitions of the keys in the code.
+#
+# Durations are \"500ms\", \"30s\", \"5m\", \"1h30m\", \"7d\"; sizes \"64KiB\", \"1MiB\"; rates \"100/s\", \"600/m\" or
+# { per_second = 50, burst = 100 }. Relative paths are relative to this file.
+"
+    .to_owned();
+    for section in [
+        &server::SECTION,
+        &tls::SECTION,
+        &admin::SECTION,
+        &log::SECTION,
+    ] {
+        out.push_str(&example_section(section, section.path));
+    }
+    out.push_str(&example_section(&route::SECTION, "routes.stripe"));
+    out.push_str("\n# A minimal route. GitHub sends bodies of up to 25 MiB, more than the default takes.\n[routes.github]\n");
+    for (_, key, value) in ACTIVE
+        .iter()
+        .filter(|(path, _, _)| *path == "routes.github")
+    {
+        let _ = writeln!(out, "{key} = {value}");
+    }
+    out.push_str(LEGACY);
+    out.push_str(QUEUE);
+    for (section, path) in [
+        (&telemetry::SECTION, "telemetry"),
+        (&store::SECTION, "store"),
+        (&store::RETENTION_SECTION, "store.retention"),
+        (&destination::SECTION, "routes.orders.destinations.ci"),
+    ] {
+        out.push_str(&commented(&example_section(section, path)));
+    }
+    out
+}
+
+/// The same with no line that counts.
+fn commented(text: &str) -> String {
+    let line = |line: &str| match line.is_empty() || line.starts_with('#') {
+        true => format!("{line}\n"),
+        false => format!("# {line}\n"),
+    };
+    text.lines().map(line).collect()
+}
+
+fn example_section(section: &Section, path: &str) -> String {
+    let mut out = format!("\n# {}\n[{path}]\n", section.doc);
+    for key in section.keys {
+        // A table of its own has its example at the end of the file, an array of tables in the reference.
+        if matches!(key.kind, Kind::Table(_)) {
+            continue;
+        }
+        out.push_str(&wrapped(key.doc));
+        let active = ACTIVE
+            .iter()
+            .find(|(active_path, name, _)| *active_path == path && *name == key.name);
+        match (active, key.default) {
+            (Some((_, name, value)), _) => {
+                let _ = writeln!(out, "{name} = {value}");
+            }
+            (None, Some(default)) => {
+                let _ = writeln!(
+                    out,
+                    "# Default: {default}.\n# {} = {}",
+                    key.name, key.example
+                );
+            }
+            (None, None) => {
+                let _ = writeln!(out, "# {} = {}", key.name, key.example);
+            }
+        }
+        out.push('\n');
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}
+
+/// A sentence as comment lines of at most 120 characters.
+fn wrapped(text: &str) -> String {
+    let mut out = String::new();
+    let mut line = "#".to_owned();
+    for word in text.split(' ') {
+        if line.chars().count() + 1 + word.chars().count() > 120 {
+            out.push_str(&line);
+            out.push('\n');
+            line = "#".to_owned();
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    out + &line + "\n"
+}
+
+const LEGACY: &str = r#"
+# A sender with a scheme of its own, and a secret that is being rotated.
+# [routes.legacy]
+# path = "/legacy"
+# upstream = "http://127.0.0.1:8081/in"
+# secret = [{ credential = "legacy-new" }, { credential = "legacy-old", until = 2027-01-31 }]
+# [routes.legacy.scheme]
+# type = "hmac"
+# algorithm = "sha256"
+# encoding = "hex"
+# signature = { header = "X-Webhook-Signature", prefix = "sha256=" }
+# signed = "{timestamp}.{body}"
+# timestamp = { header = "X-Webhook-Timestamp", unit = "ms" }
+# event_id = { header = "X-Webhook-ID" }
+# event_type = { json = "/type" }
+"#;
+
+const QUEUE: &str = r#"
+# A route whose events are stored, answered at once, and delivered with retries; it needs `[store]`.
+# [routes.orders]
+# path = "/orders"
+# provider = "shopify"
+# secret = { credential = "shopify" }
+# mode = "queue"
+# upstream = "http://127.0.0.1:8080/orders"
+"#;

@@ -1,0 +1,208 @@
+//! The files are what is made of the rows, and each row is read as it says.
+
+use super::*;
+use crate::config::load_text;
+use crate::document::report::Style;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// Compares a file with what it should hold, or writes it.
+fn compare(path: &Path, expected: &str) {
+    if env::var_os("UPDATE").is_some() {
+        fs::write(path, expected).unwrap();
+    }
+    let found = fs::read_to_string(path).unwrap_or_default();
+    let is_same = found == expected;
+    assert!(
+        is_same,
+        "{} is not up to date: UPDATE=1 cargo test",
+        path.display()
+    );
+}
+
+fn with_literal_secrets(text: &str) -> String {
+    text.replace("{ env = \"STRIPE_SECRET\" }", "\"whsec_8fJq2LxW0aZ1\"")
+        .replace("{ env = \"GITHUB_SECRET\" }", "\"0aZ18fJq2LxW0aZ1\"")
+}
+
+fn load_errors(text: &str) -> String {
+    load_text("a.toml", text).map_or_else(|report| report.render(Style::Plain), |_| String::new())
+}
+
+#[test]
+fn the_example_is_up_to_date_and_loads() {
+    compare(&file("config.example.toml"), &example());
+    let loaded = load_text("a.toml", with_literal_secrets(&example()));
+    let loaded = loaded.unwrap_or_else(|report| panic!("{}", report.render(Style::Plain)));
+    assert_eq!(loaded.config.routes.len(), 2);
+    // Nothing but the literal secrets that were put in here.
+    assert_eq!(loaded.report.summary(), "0 errors, 2 warnings");
+}
+
+#[test]
+fn the_readme_holds_the_reference() {
+    let path = file("README.md");
+    let Ok(text) = fs::read_to_string(&path) else {
+        return;
+    };
+    let (begin, end) = ("<!-- reference:begin -->\n", "<!-- reference:end -->");
+    let (before, rest) = text.split_once(begin).expect("README.md has a begin mark");
+    let (_, after) = rest.split_once(end).expect("README.md has an end mark");
+    compare(
+        &path,
+        &format!("{before}{begin}\n{}{end}{after}", markdown()),
+    );
+}
+
+#[test]
+fn the_schema_takes_the_example_and_no_unknown_key() {
+    let validator = jsonschema::draft202012::new(&schema()).unwrap();
+    let json = |text: &str| -> Json {
+        serde_json::to_value(toml::from_str::<toml::Table>(text).unwrap()).unwrap()
+    };
+    let good = json(&example());
+    if let Err(err) = validator.validate(&good) {
+        panic!("{err} at {}", err.instance_path());
+    }
+    for (from, to) in [
+        ("provider = \"stripe\"", "provder = \"stripe\""),
+        ("path = \"/stripe\"", "path = \"/stripe\"\nprefix = \"/a\""),
+        ("upstream = \"http:", "upstream = \"ftp:"),
+        ("\nmax_body = \"25MiB\"", "\nmax_body = \"25MB\""),
+    ] {
+        let text = example().replacen(from, to, 1);
+        assert!(!validator.is_valid(&json(&text)), "{to}");
+    }
+}
+
+/// A config with one more line in a section.
+fn with_line(path: &str, line: &str) -> String {
+    let route = "[routes.a]\npath = \"/a\"\nprovider = \"stripe\"\nsecret = \"whsec_8fJq2LxW0aZ1\"\nupstream = \"http://127.0.0.1/\"\n";
+    let own = "[routes.a]\npath = \"/a\"\nsecret = \"whsec_8fJq2LxW0aZ1\"\nupstream = \"http://127.0.0.1/\"\n[routes.a.scheme]\n";
+    let hmac = "type = \"hmac\"\nalgorithm = \"sha256\"\nencoding = \"hex\"\nsignature = { header = \"X\" }\nsigned = \"{body}\"\n";
+    let name = line.split_once(' ').map_or("", |(name, _)| name);
+    let base = match path {
+        "routes.NAME" => route.to_owned(),
+        "routes.NAME.dedup" => format!("{route}[routes.a.dedup]\n"),
+        "routes.NAME.secret" => {
+            route.replace("secret = \"whsec_8fJq2LxW0aZ1\"", "") + "[routes.a.secret]\n"
+        }
+        "routes.NAME.scheme" if name == "token" || line == "type = \"token\"" => {
+            format!("{own}type = \"token\"\n")
+        }
+        "routes.NAME.scheme" if name == "public_key" => {
+            let rsa = hmac.replace("\"hmac\"", "\"rsa\"");
+            format!("{own}{rsa}")
+        }
+        "routes.NAME.scheme" => format!("{own}{hmac}"),
+        "tls.certificates" => {
+            format!("{route}[[tls.certificates]]\ncert = \"a\"\nkey = \"b\"\n")
+        }
+        "admin.tls" => format!(
+            "{route}[admin]\nlisten = \"127.0.0.1:9180\"\n[admin.tls]\ncert = \"a\"\nkey = \"b\"\n"
+        ),
+        "admin.tokens" => {
+            let entry = "name = \"a\"\nrole = \"viewer\"\ntoken = \"correct-horse\"\n";
+            format!("{route}[admin]\nlisten = \"127.0.0.1:9180\"\n[[admin.tokens]]\n{entry}")
+        }
+        "routes.NAME.destinations.NAME" => {
+            let queue = route.replace("upstream = ", "mode = \"queue\"\nupstream = ");
+            let url = "url = \"http://127.0.0.1/\"\n";
+            format!("{queue}[store]\nurl = \"sqlite:x\"\n[routes.a.destinations.b]\n{url}")
+        }
+        "routes.NAME.destinations.NAME.retry" | "routes.NAME.destinations.NAME.tls" => {
+            let queue = route.replace("upstream = ", "mode = \"queue\"\nupstream = ");
+            let last = path.rsplit('.').next().unwrap_or_default();
+            format!(
+                "{queue}[store]\nurl = \"sqlite:x\"\n[routes.a.destinations.b]\nurl = \"http://127.0.0.1/\"\n[routes.a.destinations.b.{last}]\n"
+            )
+        }
+        "routes.NAME.socket" => {
+            let queue = route.replace("upstream = ", "mode = \"queue\"\nupstream = ");
+            format!(
+                "{queue}[store]\nurl = \"sqlite:x\"\n[routes.a.socket]\npath = \"s\"\nusers = [0]\n"
+            )
+        }
+        "store" => format!("{route}[store]\nurl = \"sqlite:x\"\n"),
+        "store.retention" => {
+            format!("{route}[store]\nurl = \"sqlite:x\"\n[store.retention]\n")
+        }
+        "routes.NAME.upstreams" => {
+            let row = "url = \"http://127.0.0.1/\"\nevents = [\"*\"]\n";
+            format!("{route}[[routes.a.upstreams]]\n{row}")
+        }
+        "tls" => format!("{route}[tls]\ncert = \"a\"\nkey = \"b\"\n"),
+        "admin" => format!("{route}[admin]\nlisten = \"127.0.0.1:9180\"\n"),
+        _ => format!("{route}[{path}]\n"),
+    };
+    // A key must not stand there twice.
+    let start = format!("{name} = ");
+    let last = base.rfind("\n[").unwrap_or(0);
+    let (head, tail) = base.split_at(last);
+    let kept: String = tail
+        .split_inclusive('\n')
+        .filter(|line| !line.starts_with(&start))
+        .collect();
+    format!("{head}{kept}{line}\n")
+}
+
+#[test]
+fn every_example_is_a_value_of_its_key() {
+    for section in SECTIONS {
+        for key in section.keys {
+            let line = format!("{} = {}", key.name, key.example);
+            let shown = load_errors(&with_line(section.path, &line));
+            for sign in [
+                "this is not TOML",
+                "unknown key",
+                "expected",
+                " is not a",
+                "choices",
+            ] {
+                assert!(!shown.contains(sign), "{line}\n{shown}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_rows_are_the_keys_that_are_read() {
+    for section in SECTIONS {
+        let shown = load_errors(&with_line(section.path, "qqqqqqqqqqqq = 1"));
+        let (_, list) = shown
+            .split_once("the keys here are ")
+            .unwrap_or_else(|| panic!("{shown}"));
+        let list = list.lines().next().unwrap();
+        let read: BTreeSet<&str> = list
+            .split(['`', ',', ' '])
+            .filter(|name| !name.is_empty())
+            .collect();
+        let mut rows: BTreeSet<&str> = section.keys.iter().map(|key| key.name).collect();
+        if section.path == "routes.NAME.scheme" {
+            // Refused in this family.
+            for name in [
+                "token",
+                "public_key",
+                "algorithms",
+                "keys",
+                "jwks",
+                "issuer",
+                "audience",
+                "tolerance_claim",
+                "body_claim",
+                "url_claim",
+                "claims",
+                "route_claims",
+                "hosts",
+            ] {
+                rows.remove(name);
+            }
+        }
+        assert_eq!(read, rows, "[{}]", section.path);
+    }
+}
