@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::config::model::{Destination, DestinationTls, Mode, Order, Upstream};
+use crate::config::model::{Destination, Mode, Order, Upstream};
 use crate::config::verification::Origin;
-use crate::config::{Context, filter, retry, sign_upstream, upstream};
+use crate::config::{Context, destination_tls, filter, retry, sign_upstream, upstream};
 use crate::document::key::{Key, Kind, Section};
 use crate::document::table::{Fault, Placed, Table, Value};
 use crate::document::value;
@@ -148,7 +148,9 @@ fn read(
     if is_upstream && secrets.is_empty() {
         secrets = basis.keys.to_vec();
     }
-    let tls = table.table(&TLS).map(|tls| read_tls(tls, context));
+    let tls = table
+        .table(&TLS)
+        .map(|tls| destination_tls::read(tls, context));
     let external = table.read(&EXTERNAL, value::boolean).unwrap_or(false);
     let repr_digest = table.read(&REPR_DIGEST, value::boolean);
     let breaker = table.read(&BREAKER, |value| value::false_or(value, value::count));
@@ -309,31 +311,6 @@ fn header(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), Fault> {
     Ok((parsed, value))
 }
 
-fn read_tls(mut table: Table<'_>, context: &Context) -> DestinationTls {
-    let mut path = |key: &Key| {
-        let read = table.read_placed(key, value::path);
-        read.map(|placed| (context.folder.join(placed.value), placed.span))
-    };
-    let (ca, cert, key) = (path(&CA), path(&CERT), path(&KEY));
-    table.deny_unknown();
-    let client = match (cert, key) {
-        (Some((cert, _)), Some((key, _))) => Some((cert, key)),
-        (Some((_, span)), None) | (None, Some((_, span))) => {
-            let fault = Fault::new(
-                "a client certificate is a chain and its key",
-                "add both `cert` and `key`",
-            );
-            table.error(span, fault);
-            None
-        }
-        (None, None) => None,
-    };
-    DestinationTls {
-        ca: ca.map(|(path, _)| path),
-        client,
-    }
-}
-
 // What an app nearby answers side by side without trouble; a slow one is held back by its own answers.
 const DEFAULT_CONCURRENCY: usize = 16;
 
@@ -442,7 +419,7 @@ static SECRET: Key = Key {
 
 static TLS: Key = Key {
     name: "tls",
-    kind: Kind::Table(&TLS_SECTION),
+    kind: Kind::Table(&destination_tls::SECTION),
     default: None,
     example: "{ ca = \"partner-ca.pem\" }",
     doc: "Authorities and client certificate of its own.",
@@ -470,37 +447,4 @@ static BREAKER: Key = Key {
     default: Some("10"),
     example: "5",
     doc: "After so many failures in a row attempts pause, and single ones find out when it is back; `false`: never.",
-};
-
-/// `[routes.NAME.destinations.NAME.tls]`.
-pub(super) static TLS_SECTION: Section = Section {
-    path: "routes.NAME.destinations.NAME.tls",
-    doc: "TLS towards one destination.",
-    keys: &[&CA, &CERT, &KEY],
-    required: &[],
-    one_of: &[],
-};
-
-static CA: Key = Key {
-    name: "ca",
-    kind: Kind::Path,
-    default: Some("the system's authorities"),
-    example: "\"partner-ca.pem\"",
-    doc: "PEM file of the authorities that its certificate must come from.",
-};
-
-static CERT: Key = Key {
-    name: "cert",
-    kind: Kind::Path,
-    default: None,
-    example: "\"client.pem\"",
-    doc: "PEM file of the certificate chain to show.",
-};
-
-static KEY: Key = Key {
-    name: "key",
-    kind: Kind::Path,
-    default: None,
-    example: "\"client.key\"",
-    doc: "PEM file of its private key.",
 };

@@ -10,6 +10,7 @@ mod admin;
 mod crosscheck;
 mod dedup;
 mod destination;
+mod destination_tls;
 mod file;
 mod filter;
 mod log;

@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 pub use crate::config::reference::example::example;
 pub use crate::config::reference::json_schema::schema;
 use crate::config::{
-    ADMIN, LOG, ROUTES, SERVER, STORE, TELEMETRY, TLS, admin, dedup, destination,
+    ADMIN, LOG, ROUTES, SERVER, STORE, TELEMETRY, TLS, admin, dedup, destination, destination_tls,
     log, retry, route, secrets, server, socket, store, telemetry, tls, upstreams,
 };
 use crate::document::key::{Key, Section};
@@ -45,7 +45,7 @@ static SECTIONS: [&Section; 19] = [
     &destination::SECTION,
     &retry::SECTION,
     &socket::SECTION,
-    &destination::TLS_SECTION,
+    &destination_tls::SECTION,
     &secrets::SECTION,
     &dedup::SECTION,
     &parse::keys::SECTION,
