@@ -18,6 +18,7 @@ mod mode;
 mod retry;
 mod route;
 mod schemas;
+mod secret_strength;
 mod secrets;
 mod server;
 mod sign_upstream;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::config::model::SecretEntry;
+use crate::config::secret_strength::weakness;
 use crate::config::{Context, file};
 use crate::document::key::{Key, Kind, Section};
 use crate::document::mask::looks_like_variable;
@@ -19,46 +20,8 @@ use crate::model::secret::Secret;
 use crate::scheme::spec::{Family, Spec, TokenPlace};
 use crate::scheme::{MAX_SECRETS, Scheme};
 
-/// Shorter than this a key can be found by trying.
-const MIN_BYTES: usize = 8;
-
-/// Shorter than this it is below what the digests are made for (RFC 2104 asks for their length).
-const GOOD_BYTES: usize = 16;
-
 /// No provider's secret is anywhere near; a larger file is another file by mistake.
 const MAX_BYTES: u64 = 64 << 10;
-
-/// What people write to try things out, and what documentation shows.
-const PLACEHOLDERS: [&str; 28] = [
-    "1234567890",
-    "change-me",
-    "change_me",
-    "changeit",
-    "changeme",
-    "dummy",
-    "example",
-    "foobar",
-    "hookgate",
-    "hunter2",
-    "letmein",
-    "mysecret",
-    "my-secret",
-    "my_secret",
-    "password",
-    "placeholder",
-    "replace-me",
-    "replaceme",
-    "secret",
-    "secretsecret",
-    "supersecret",
-    "test-secret",
-    "testsecret",
-    "webhook-secret",
-    "webhook_secret",
-    "webhooksecret",
-    "your-secret",
-    "your_secret",
-];
 
 /// What the verdict says where the sender's well-known public key matched.
 const KNOWN_KEY: &str = "known-key";
@@ -184,35 +147,6 @@ fn check_strength(value: &Value<'_>, key: &[u8]) {
             value.warning(fault);
         }
     }
-}
-
-/// What is weak about a key, and whether that is an error.
-fn weakness(key: &[u8]) -> Option<(bool, Fault)> {
-    const HELP: &str =
-        "for example the output of `openssl rand -base64 32`, set at the provider too";
-    let lower = Zeroizing::new(key.to_ascii_lowercase());
-    let is_known = PLACEHOLDERS
-        .iter()
-        .any(|word| word.as_bytes() == lower.as_slice());
-    let is_run = lower.windows(2).all(|pair| {
-        pair.first()
-            .zip(pair.last())
-            .is_some_and(|(left, right)| left == right || left.wrapping_add(1) == *right)
-    });
-    let fault = |message: &str| Fault::new(message, HELP);
-    if key.is_empty() {
-        return Some((true, fault("the secret is empty")));
-    }
-    if is_known || is_run {
-        return Some((
-            true,
-            fault("the secret is a placeholder that anybody would try first"),
-        ));
-    }
-    if key.len() < MIN_BYTES {
-        return Some((true, fault("the secret is shorter than 8 bytes")));
-    }
-    (key.len() < GOOD_BYTES).then(|| (false, fault("the secret is shorter than 16 bytes")))
 }
 
 fn entry(value: &Value<'_>, index: usize, context: &Context) -> Option<SecretEntry> {
