@@ -1,0 +1,259 @@
+//! What others ask about a scheme as a whole: what it signs, what it reads, what its secret is.
+
+use crate::scheme::spec::{
+    CertificateKind, Family, Field, JwtKeys, JwtPlace, Part, Place, SecretForm, SignMethod, Spec,
+    Template, TextSpec, TokenPlace, TokenSpec,
+};
+
+impl Spec {
+    /// Whether the signature covers the body.
+    #[must_use]
+    pub fn signs_body(&self) -> bool {
+        match &self.family {
+            Family::Jwt(family) => family.body_claim.is_some() || family.place == JwtPlace::Body,
+            _ => self.template().is_some_and(Template::signs_body),
+        }
+    }
+
+    /// Whether the signature covers a field, so that nobody but the sender can change it.
+    #[must_use]
+    pub fn signs_field(&self, field: &Field) -> bool {
+        match &self.family {
+            Family::Jwt(family) => return family.signs_field(field),
+            Family::Certificate(family) => return family.signs_field(field),
+            _ => {}
+        }
+        let Some(template) = self.template() else {
+            return false;
+        };
+        match field {
+            Field::Json(pointer) => {
+                template.signs_body() || template.holds(&Part::Json(pointer.clone()))
+            }
+            Field::Form(name) => template.signs_body() || template.holds(&Part::Form(name.clone())),
+            Field::Query(name) => {
+                template.holds(&Part::PathQuery)
+                    || template.holds(&Part::Url)
+                    || template.holds(&Part::Query(name.clone()))
+            }
+            Field::Header(name) => {
+                template.holds(&Part::Header(name.clone()))
+                    || template.holds(&Part::LowerHeader(name.clone()))
+                    || (template.holds(&Part::Id) && self.id_header() == Some(name))
+            }
+            Field::Claim(_) => false,
+        }
+    }
+
+    /// Whether the signature covers the event id wherever it may stand.
+    #[must_use]
+    pub fn signs_event_id(&self) -> bool {
+        !self.event_id.is_empty() && self.event_id.iter().all(|field| self.signs_field(field))
+    }
+
+    /// The header that `{id}` stands for: the first one among the places of the event id.
+    #[must_use]
+    pub fn id_header(&self) -> Option<&http::HeaderName> {
+        self.event_id.iter().find_map(|field| match field {
+            Field::Header(name) => Some(name),
+            _ => None,
+        })
+    }
+
+    /// The headers that verification reads, and those of ids, types and versions, each once.
+    #[must_use]
+    pub fn headers(&self) -> Vec<http::HeaderName> {
+        let mut names: Vec<http::HeaderName> = Vec::new();
+        let mut add = |name: &http::HeaderName| {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        };
+        for place in self.places() {
+            if let Place::Header(name) = place {
+                add(name);
+            }
+        }
+        if let Family::Token(token) = &self.family {
+            match &token.place {
+                TokenPlace::Header { name, .. } => add(name),
+                TokenPlace::Basic => add(&http::header::AUTHORIZATION),
+                _ => {}
+            }
+        }
+        if let Family::Certificate(family) = &self.family {
+            family.kind.headers().iter().for_each(&mut add);
+        }
+        if let Some(template) = self.template() {
+            template.visit(&mut |part| match part {
+                Part::Header(name) | Part::LowerHeader(name) | Part::ListedHeaders(name) => {
+                    add(name);
+                }
+                _ => {}
+            });
+        }
+        let fields = self.event_id.iter().chain(&self.event_type);
+        for field in fields.chain(&self.version) {
+            if let Field::Header(name) = field {
+                add(name);
+            }
+        }
+        names
+    }
+
+    /// Where signatures, timestamp and required values stand.
+    fn places(&self) -> Vec<&Place> {
+        match &self.family {
+            Family::Hmac(family) => {
+                let timestamp = family.timestamp.iter().map(|one| &one.place);
+                let mut places = vec![&family.signature.place];
+                places.extend(timestamp);
+                places
+            }
+            Family::Text(family) => {
+                let timestamp = family.timestamp.iter().map(|one| &one.place);
+                let signatures = family.signatures.iter().map(|one| &one.place);
+                let required = family.require.iter().map(|one| &one.place);
+                signatures.chain(timestamp).chain(required).collect()
+            }
+            Family::Jwt(family) => match &family.place {
+                JwtPlace::In(place, _) => vec![place],
+                JwtPlace::Body => Vec::new(),
+            },
+            Family::Token(_) | Family::Certificate(_) => Vec::new(),
+        }
+    }
+
+    /// The JSON pointers that verification reads, sorted.
+    #[must_use]
+    pub fn pointers(&self) -> Vec<Vec<String>> {
+        let mut found: Vec<Vec<String>> = Vec::new();
+        for place in self.places() {
+            if let Place::Json(pointer) = place {
+                found.push(pointer.clone());
+            }
+        }
+        if let Some(template) = self.template() {
+            template.visit(&mut |part| {
+                if let Part::Json(pointer) = part {
+                    found.push(pointer.clone());
+                }
+            });
+        }
+        if let Family::Token(TokenSpec {
+            place: TokenPlace::Json(pointer) | TokenPlace::FormJson(_, pointer),
+        }) = &self.family
+        {
+            found.push(pointer.clone());
+        }
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    /// The text that is signed; none where nothing is.
+    #[must_use]
+    pub fn template(&self) -> Option<&Template> {
+        match &self.family {
+            Family::Hmac(family) => Some(&family.signed),
+            Family::Text(family) => Some(&family.signed),
+            Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) => None,
+        }
+    }
+
+    /// Whether the sender signs the time, so that an old capture is told by its age.
+    #[must_use]
+    pub fn is_dated(&self) -> bool {
+        match &self.family {
+            Family::Hmac(family) => family.timestamp.is_some(),
+            Family::Text(family) => family.timestamp.is_some(),
+            Family::Jwt(family) => family.times.needs_iat,
+            Family::Token(_) | Family::Certificate(_) => false,
+        }
+    }
+
+    /// Whether an old request stops being good by itself.
+    #[must_use]
+    pub fn tells_age(&self) -> bool {
+        let expires = matches!(&self.family, Family::Jwt(family) if family.times.needs_exp);
+        expires || self.is_dated()
+    }
+
+    /// Whether there is nothing to keep secret: the keys are fetched, or stand in a file.
+    #[must_use]
+    pub fn has_own_keys(&self) -> bool {
+        match &self.family {
+            Family::Jwt(family) => {
+                matches!(family.keys, JwtKeys::Published(_) | JwtKeys::File(_))
+            }
+            Family::Certificate(family) => family.kind == CertificateKind::Sns,
+            _ => false,
+        }
+    }
+
+    /// Whether a public key takes the secret's place: nothing that has to be kept.
+    #[must_use]
+    pub fn is_public_key(&self) -> bool {
+        match &self.family {
+            Family::Text(family) => matches!(family.method, SignMethod::PublicKey { .. }),
+            Family::Jwt(family) => {
+                let mut algorithms = family.algorithms.iter();
+                matches!(family.keys, JwtKeys::Secret)
+                    && algorithms.all(|algorithm| algorithm.hmac().is_none())
+            }
+            Family::Hmac(_) | Family::Token(_) | Family::Certificate(_) => false,
+        }
+    }
+
+    /// Whether everybody may see what the route has in place of a secret: a public key, or the id of a webhook.
+    #[must_use]
+    pub fn is_secret_public(&self) -> bool {
+        self.is_public_key() || matches!(self.family, Family::Certificate(_))
+    }
+
+    /// The sender's one well-known public key, where the scheme has it.
+    #[must_use]
+    pub fn known_key(&self) -> Option<&str> {
+        match &self.family {
+            Family::Text(TextSpec {
+                method: SignMethod::PublicKey { key, .. },
+                ..
+            }) => key.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether who has the secret can sign as the sender does: not with public keys, and not into a body, whose bytes stay.
+    #[must_use]
+    pub fn can_be_signed(&self) -> bool {
+        match &self.family {
+            Family::Hmac(_) => true,
+            Family::Token(family) => !matches!(
+                family.place,
+                TokenPlace::Form(_) | TokenPlace::Json(_) | TokenPlace::FormJson(..)
+            ),
+            Family::Text(family) => {
+                let [signature] = family.signatures.as_slice() else {
+                    return false;
+                };
+                let time = family.timestamp.as_ref();
+                !matches!(family.method, SignMethod::PublicKey { .. })
+                    && signature.place.is_in_head()
+                    && signature.list.is_none()
+                    && time.is_none_or(|time| time.key.is_none())
+            }
+            Family::Jwt(_) | Family::Certificate(_) => false,
+        }
+    }
+
+    /// How the text of a secret becomes the key.
+    #[must_use]
+    pub fn secret_form(&self) -> SecretForm {
+        match &self.family {
+            Family::Hmac(family) => family.secret.clone(),
+            Family::Text(family) => family.secret.clone(),
+            Family::Jwt(family) => family.secret.clone(),
+            Family::Token(_) | Family::Certificate(_) => SecretForm::default(),
+        }
+    }
+}
