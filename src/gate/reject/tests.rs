@@ -1,0 +1,68 @@
+//! The table of reasons as a whole: codes, statuses, and what strangers are told.
+
+use std::collections::HashSet;
+
+use super::*;
+
+#[test]
+fn codes_are_unique_and_kebab_case() {
+    let codes: HashSet<_> = Reason::ALL.map(|reason| reason.explanation().code).into();
+    assert_eq!(codes.len(), Reason::ALL.len());
+    for code in codes {
+        let parts = code.split('-');
+        for part in parts {
+            assert!(!part.is_empty(), "{code}");
+            assert!(part.bytes().all(|byte| byte.is_ascii_lowercase()), "{code}");
+        }
+    }
+}
+
+#[test]
+fn all_lists_each_reason_at_its_own_index() {
+    for (index, reason) in Reason::ALL.into_iter().enumerate() {
+        assert_eq!(reason.index(), index);
+        assert_eq!(Reason::find(reason.explanation().code), Some(reason));
+    }
+    assert_eq!(Reason::find("no-such-reason"), None);
+}
+
+#[test]
+fn every_status_is_an_error() {
+    for reason in Reason::ALL {
+        let status = reason.explanation().status;
+        assert!(status.is_client_error() || status.is_server_error());
+    }
+    let odd = Reject::FirstFailed {
+        status: StatusCode::OK,
+    };
+    assert_eq!(odd.status(), StatusCode::BAD_GATEWAY);
+}
+
+#[test]
+fn nothing_tells_a_stranger_which_part_of_the_authentication_failed() {
+    let rejects = [
+        Reject::MissingMaterial { name: "x".into() },
+        Reject::MalformedMaterial {
+            name: "x".into(),
+            fault: "twice",
+        },
+        Reject::StaleTimestamp {
+            age_seconds: 4,
+            tolerance: Duration::from_secs(3),
+        },
+        Reject::BadSignature,
+        Reject::NoCurrentSecret,
+    ];
+    for reject in rejects {
+        assert_eq!(reject.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(reject.retry_after(), None);
+    }
+}
+
+#[test]
+fn evidence_of_strangers_is_bounded() {
+    let Reject::NoRoute { host, path } = Reject::no_route("a", &"\u{e9}".repeat(9000)) else {
+        panic!("another reject");
+    };
+    assert_eq!((&*host, path.chars().count()), ("a", EVIDENCE_LIMIT));
+}
