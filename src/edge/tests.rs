@@ -168,7 +168,7 @@ async fn check_cut(rig: &Rig, bytes: &[u8], limit: Duration, event: &str) {
     rig.check_alive().await;
 }
 
-// Mutation: the deadline of the phase in question -> `Duration::from_secs(3600)`.
+// Mutation: the deadline of the phase in question -> `Duration::from_secs(3600)`, or each byte moves it in `Watch::set`.
 #[tokio::test]
 async fn a_silent_peer_is_cut_in_each_phase_of_h1() {
     let rig = Rig::tls(server()).await;
@@ -179,19 +179,20 @@ async fn a_silent_peer_is_cut_in_each_phase_of_h1() {
     check_cut(&rig, POST, idle, "").await;
     assert!(rig.edge.counters().idle_closed.read() >= 2);
     // Dripping does not move the deadline.
-    let start = Instant::now();
     let mut wire = rig.connect(b"http/1.1").await;
+    let mut is_cut = false;
     for byte in b"POST / HTTP/1.1\r\nHost: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" {
-        if wire.write_all(&[*byte]).await.is_err() {
+        is_cut = wire.write_all(&[*byte]).await.is_err();
+        if is_cut {
             break;
         }
         tokio::time::sleep(Duration::from_millis(40)).await;
     }
-    read_all(&mut wire).await;
-    assert!(start.elapsed() < Duration::from_millis(3500));
+    assert!(is_cut, "whoever drips may go on");
     assert_eq!(rig.edge.counters().heads_timed_out.read(), 3);
 }
 
+// Mutation: the timer of `connection::open` is not asked.
 #[tokio::test]
 async fn a_silent_peer_is_cut_in_the_handshake() {
     let rig = Rig::tls(server()).await;
@@ -230,6 +231,7 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+// Mutation: `Sight::Partial` does not call `begin_head` in `http2`.
 #[tokio::test]
 async fn a_silent_peer_is_cut_in_each_phase_of_h2() {
     let rig = Rig::tls(server()).await;
@@ -514,6 +516,7 @@ async fn the_oldest_version_of_tls_is_the_configs() {
     }
 }
 
+// Mutation: `is_proxy: true` in `connection::serve` and no `is_trusted(peer)` in `source::sender`; each alone is enough.
 #[tokio::test]
 async fn forwarders_are_believed_from_trusted_peers_only() {
     let mut behind = server();
@@ -527,6 +530,7 @@ async fn forwarders_are_believed_from_trusted_peers_only() {
     }
 }
 
+// Mutation: the timer of `connection::open` is not asked.
 #[tokio::test]
 async fn a_proxy_header_that_does_not_come_is_waited_for_within_the_handshake() {
     let mut required = server();

@@ -116,7 +116,7 @@ fn a_dripping_peer_is_cut_all_the_same() {
     rig.check_honest();
 }
 
-// Mutation: the arms of `http2::Lookout` and `frame_watch::Sight::Partial`.
+// Mutation: `Sight::Partial` does not call `begin_head`, or an hour for `idle_timeout`, in edge::http2.
 #[test]
 fn a_silent_peer_is_cut_in_each_phase_of_http_2() {
     let rig = Rig::start_with_deadlines();
@@ -166,9 +166,11 @@ fn a_silent_peer_is_cut_in_each_phase_of_http_2() {
         wire.send(&bytes).unwrap();
         check_cut(&rig, name, &mut wire, limit);
     }
+    // Those within something: being idle would have ended them a little later.
+    assert_eq!(rig.cut_for("head-timeout"), 4.0);
 }
 
-// Mutation: no `self.writes.note(..)` in edge::head_guard.
+// Mutation: no `self.writes.note(..)` in the three places of edge::head_guard.
 #[test]
 fn a_peer_that_does_not_read_its_answers_is_cut() {
     let rig = Rig::start_with_deadlines();

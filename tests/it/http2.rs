@@ -166,6 +166,7 @@ fn heads_with_two_meanings_are_refused() {
     }
 }
 
+// Mutation: no `return Sight::BadTrailers` in edge::frame_watch (h2 refuses the rest by itself).
 #[test]
 fn odd_sequences_of_frames_are_refused() {
     let rig = Rig::start();
@@ -357,7 +358,7 @@ fn floods_of_control_frames_are_cut() {
     );
 }
 
-// Mutation: as above, or `max_local_error_reset_streams(None)` in edge::http2.
+// Mutation: as above, and no bound on pending and on own resets in edge::http2. Each of the two alone is enough.
 #[test]
 fn rapid_and_provoked_resets_are_cut() {
     let head = block(&honest());

@@ -290,7 +290,7 @@ mod rates {
         assert_eq!(app.count(), taken);
     }
 
-    /// Fails when the claim is made before the route's rate is asked: the retry would be a duplicate of nothing.
+    /// Fails when what was limited is spent all the same: the retry would be a duplicate of nothing.
     #[tokio::test]
     async fn an_event_that_was_limited_may_come_again() {
         let app = App::start(ok());

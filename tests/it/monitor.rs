@@ -52,6 +52,8 @@ async fn what_was_not_verified_spends_no_id_and_carries_no_word_of_the_gate() {
         (genuine.status, genuine.header("hookgate-duplicate")),
         (200, None)
     );
+    // Monitor mode forwards copies too; the log says what it took the event for.
+    gate.wait_for_line(&["\"accepted\"", "evt_1"]).await;
     let requests = app.requests();
     assert_eq!(requests.len(), 3);
     assert_eq!(requests[0].header("hookgate-event-id"), None);

@@ -14,7 +14,7 @@ use crate::rude::{Wire, signature};
 pub struct Rig {
     gate: Gate,
     app: App,
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 impl Rig {
@@ -37,11 +37,7 @@ impl Rig {
         let text = format!("[server]\nper_source_rate_limit = false\n{server}\n{route}");
         let runtime = Runtime::new().unwrap();
         let gate = runtime.block_on(Gate::start(&text));
-        Self {
-            gate,
-            app,
-            _runtime: runtime,
-        }
+        Self { gate, app, runtime }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -51,6 +47,14 @@ impl Rig {
     /// Requests that reached the app.
     pub fn upstream_count(&self) -> usize {
         self.app.count()
+    }
+
+    /// Connections that were cut, by the reason that the metrics give.
+    pub fn cut_for(&self, reason: &str) -> f64 {
+        let label = format!("reason=\"{reason}\"");
+        let labels = [label.as_str()];
+        let metric = self.gate.metric("hookgate_connections_cut_total", &labels);
+        self.runtime.block_on(metric)
     }
 
     pub fn resident_kib(&self) -> u64 {

@@ -63,10 +63,13 @@ impl Wire {
         Self { stream }
     }
 
-    /// Sends bytes; an error is a peer that has closed, which some tests want.
+    /// Sends bytes; an error is a peer that has closed, which some tests want. One that neither reads nor closes is none.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)?;
-        self.stream.flush()
+        let sent = self.stream.write_all(bytes);
+        let sent = sent.and_then(|()| self.stream.flush());
+        let is_stuck = sent.as_ref().is_err_and(is_timeout);
+        assert!(!is_stuck, "the peer neither reads nor closes");
+        sent
     }
 
     /// Reads until the peer closes, or until the limit.
