@@ -10,11 +10,12 @@ use http::{HeaderName, HeaderValue};
 
 use crate::config::model::{Destination, Mode, Order, Upstream};
 use crate::config::verification::Origin;
-use crate::config::{Context, destination_tls, filter, retry, sign_upstream, upstream};
+use crate::config::{Context, destination_tls, filter, retry, secrets, sign_upstream, upstream};
 use crate::document::key::{Key, Kind, Section};
 use crate::document::table::{Fault, Placed, Table, Value};
 use crate::document::value;
 use crate::model::ids::DestinationName;
+use crate::model::secret::Secret;
 use crate::scheme::standard::SigningKey;
 
 /// The name of the destination that the route's `upstream` is.
@@ -143,7 +144,7 @@ fn read(
     let rate_limit = table.read(&RATE_LIMIT, value::rate);
     let retry = retry::read(table);
     let order = table.read(&ORDER, order);
-    let headers = headers(table);
+    let headers = headers(table, context);
     let mut secrets = sign_upstream::read_keys(table, &SECRET, basis.origin, context);
     if is_upstream && secrets.is_empty() {
         secrets = basis.keys.to_vec();
@@ -274,19 +275,19 @@ fn order(value: &Value<'_>) -> Result<Order, Fault> {
     }
 }
 
-fn headers(table: &mut Table<'_>) -> Vec<(HeaderName, HeaderValue)> {
+fn headers(table: &mut Table<'_>, context: &Context) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers = Vec::new();
     for (name, value) in table.named_values(&HEADERS) {
-        let checked = value.check(|value| {
-            let text = value::any_text(value)?;
-            header(name, &text)
-        });
+        let Some(secret) = secrets::read_header(name, &value, context) else {
+            continue;
+        };
+        let checked = value.check(|_| header(name, &secret));
         headers.extend(checked.map(|placed| placed.value));
     }
     headers
 }
 
-fn header(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), Fault> {
+fn header(name: &str, secret: &Secret) -> Result<(HeaderName, HeaderValue), Fault> {
     let help = "a header of the app's own, such as `Authorization = \"Bearer ...\"`";
     let wrong = |what: &str| Fault::new(format!("`{name}` {what}"), help);
     let parsed: HeaderName = name.parse().map_err(|_| wrong("is not a header's name"))?;
@@ -305,8 +306,8 @@ fn header(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), Fault> {
     if is_ours {
         return Err(wrong("is set by hookgate itself"));
     }
-    let mut value =
-        HeaderValue::from_str(text).map_err(|_| wrong("has a value that no header can have"))?;
+    let value = HeaderValue::from_bytes(secret.expose());
+    let mut value = value.map_err(|_| wrong("has a value that no header can have"))?;
     value.set_sensitive(true);
     Ok((parsed, value))
 }
@@ -403,10 +404,10 @@ static ORDER: Key = Key {
 
 static HEADERS: Key = Key {
     name: "headers",
-    kind: Kind::Map(&Kind::Text),
+    kind: Kind::Map(&secrets::HEADER_VALUE),
     default: None,
-    example: "{ Authorization = \"Bearer abc\" }",
-    doc: "Headers that each attempt has, instead of those of the same name.",
+    example: "{ Authorization = { credential = \"app\" } }",
+    doc: "Headers that each attempt has, instead of those of the same name: each a text, or where it stands, as for a secret.",
 };
 
 static SECRET: Key = Key {

@@ -180,7 +180,8 @@ fn sections(root: &mut Table<'_>, context: &Context) -> Config {
         .and_then(|table| admin::read(table, context));
     let log = log::read(root.table(&LOG));
     let routes = route::read_all(root, &ROUTES, context);
-    let telemetry = root.table(&TELEMETRY).and_then(telemetry::read);
+    let telemetry = root.table(&TELEMETRY);
+    let telemetry = telemetry.and_then(|table| telemetry::read(table, context));
     let store = root
         .table(&STORE)
         .and_then(|table| store::read(table, context));

@@ -17,6 +17,7 @@ use crate::document::mask::looks_like_variable;
 use crate::document::table::{Fault, Table, Value};
 use crate::document::value;
 use crate::model::secret::Secret;
+use crate::net::hide;
 use crate::scheme::spec::{Family, Spec, TokenPlace};
 use crate::scheme::{MAX_SECRETS, Scheme};
 
@@ -107,6 +108,33 @@ pub(super) fn read_token(value: &Value<'_>, context: &Context) -> Option<Secret>
     Some(entry.secret)
 }
 
+/// Reads the value of a header that goes to others, and that may be their key: the text itself, or where it stands.
+pub(super) fn read_header(name: &str, value: &Value<'_>, context: &Context) -> Option<Secret> {
+    if let Some(mut table) = value.table(value.span(), "secret".to_owned()) {
+        let secret = source(value, &mut table, context);
+        table.deny_unknown();
+        return secret;
+    }
+    let Some(text) = value.text() else {
+        value.fault(value.unexpected("a string or a secret's table", "{ env = \"API_KEY\" }"));
+        return None;
+    };
+    if hide::is_secret(&name.to_ascii_lowercase()) {
+        value.warning(plain_text());
+    }
+    Some(Secret::new(text.as_bytes().to_vec()))
+}
+
+/// What a value may be that [`read_header`] reads.
+pub(super) static HEADER_VALUE: Kind = Kind::Either(&Kind::Text, &Kind::Table(&SECTION));
+
+fn plain_text() -> Fault {
+    Fault::new(
+        "the secret stands in the config file, where backups and colleagues see it",
+        "use `{ credential = \"NAME\" }`, `{ env = \"NAME\" }` or `{ file = \"PATH\" }`",
+    )
+}
+
 /// Checks that a scheme can use a secret, and that it is not too easy to guess.
 pub(super) fn check_use(
     table: &Table<'_>,
@@ -152,10 +180,7 @@ fn check_strength(value: &Value<'_>, key: &[u8]) {
 fn entry(value: &Value<'_>, index: usize, context: &Context) -> Option<SecretEntry> {
     let label: Arc<str> = (index + 1).to_string().into();
     if let Some(text) = value.text() {
-        value.warning(Fault::new(
-            "the secret stands in the config file, where backups and colleagues see it",
-            "use `{ credential = \"NAME\" }`, `{ env = \"NAME\" }` or `{ file = \"PATH\" }`",
-        ));
+        value.warning(plain_text());
         let secret = usable_text(value, text.as_bytes(), None)?;
         return Some(SecretEntry {
             label,

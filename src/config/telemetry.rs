@@ -3,18 +3,23 @@
 use http::{HeaderName, HeaderValue, Uri};
 
 use crate::config::model::Telemetry;
+use crate::config::{Context, secrets};
 use crate::document::key::{Key, Kind, Section};
 use crate::document::table::{Fault, Table};
 use crate::document::value;
+use crate::model::secret::Secret;
 
 /// Reads the section; none where it is wrong.
-pub(super) fn read(mut table: Table<'_>) -> Option<Telemetry> {
+pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<Telemetry> {
     let otlp = table.require(&OTLP, value::http_url);
     let sample = table.read(&SAMPLE, |value| value::number(value, 0.0, 1.0));
     let service = table.read(&SERVICE, value::text);
     let mut headers = Vec::new();
     for (name, value) in table.named_values(&HEADERS) {
-        let checked = value.check(|value| header(name, &value::any_text(value)?));
+        let Some(secret) = secrets::read_header(name, &value, context) else {
+            continue;
+        };
+        let checked = value.check(|_| header(name, &secret));
         headers.extend(checked.map(|placed| placed.value));
     }
     table.deny_unknown();
@@ -34,7 +39,7 @@ fn traces(base: &Uri) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-fn header(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), Fault> {
+fn header(name: &str, secret: &Secret) -> Result<(HeaderName, HeaderValue), Fault> {
     let wrong = |what: &str| Fault::new(format!("`{name}` {what}"), HEADERS.example);
     let name: HeaderName = name.parse().map_err(|_| wrong("is not a header's name"))?;
     let is_ours = [
@@ -47,7 +52,9 @@ fn header(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), Fault> {
     if is_ours.contains(&name.as_str()) {
         return Err(wrong("is set by hookgate itself"));
     }
-    let value = HeaderValue::from_str(text).map_err(|_| wrong("cannot have this value"))?;
+    let value = HeaderValue::from_bytes(secret.expose());
+    let mut value = value.map_err(|_| wrong("cannot have this value"))?;
+    value.set_sensitive(true);
     Ok((name, value))
 }
 
@@ -86,8 +93,8 @@ static SERVICE: Key = Key {
 
 static HEADERS: Key = Key {
     name: "headers",
-    kind: Kind::Map(&Kind::Text),
+    kind: Kind::Map(&secrets::HEADER_VALUE),
     default: None,
-    example: "{ Authorization = \"Bearer abc\" }",
-    doc: "Headers for the collector.",
+    example: "{ x-api-key = { credential = \"collector\" } }",
+    doc: "Headers for the collector: each a text, or where it stands, as for a secret.",
 };

@@ -12,6 +12,9 @@ use crate::document::suggest;
 /// What a key has in its name where its value may be a secret, rightly or by mistake.
 const SECRET_WORDS: [&str; 5] = ["secret", "token", "passw", "_key", "sign_upstream"];
 
+/// Headers for others: any of them may be what opens the other side.
+const HEADERS: &str = "headers";
+
 /// Keys below a secret's table whose text says where the secret stands, not what it is.
 const PLACES: [&str; 12] = [
     "env",
@@ -36,7 +39,7 @@ pub fn hide_secrets(root: &DeTable<'_>, report: &mut Report) {
 }
 
 fn hide_below(key: &str, value: &Spanned<DeValue<'_>>, inherited: bool, report: &mut Report) {
-    let is_secret = inherited || may_hold_secret(key);
+    let is_secret = inherited || may_hold_secret(key) || key == HEADERS;
     match value.get_ref() {
         DeValue::Table(table) => {
             for (key, value) in table {

@@ -93,8 +93,12 @@ fn told(request: &Recorded) -> (String, String, String) {
 async fn a_request_has_a_trace_of_its_own_and_the_app_is_told_of_it() {
     let (collector, app) = (App::start(ok()), App::start(ok()));
     let route = Provider::Github.route("hook", &app.url("/in"), "");
-    let more = "service_name = \"edge\"\nheaders = { X-Key = \"k\" }\n";
-    let gate = Gate::start(&format!("{}{route}", telemetry(&collector.url(""), more))).await;
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, "k").unwrap();
+    let key = key.display();
+    let more = format!("service_name = \"edge\"\nheaders = {{ X-Key = {{ file = \"{key}\" }} }}\n");
+    let gate = Gate::start(&format!("{}{route}", telemetry(&collector.url(""), &more))).await;
     let hook = Sender::new(Provider::Github)
         .event("/hook")
         .with("traceparent", &traceparent())
