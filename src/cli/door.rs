@@ -8,7 +8,8 @@ use std::sync::Arc;
 use clap::Args;
 use rustls::ClientConfig;
 
-use crate::cli::admin_client::{Address, AdminClient};
+use crate::cli::admin_address::Address;
+use crate::cli::admin_client::AdminClient;
 use crate::cli::config_file::{self, ConfigFile};
 use crate::cli::failure::Failure;
 use crate::model::error::chain;

@@ -14,9 +14,10 @@ use crate::cli::ask::{block_on, interrupted};
 use crate::cli::deliveries;
 use crate::cli::door::Door;
 use crate::cli::failure::{self, Failure};
-use crate::cli::filters::{self, EventFilters, Paging};
+use crate::cli::filters::{self, EventFilters};
+use crate::cli::listing::{Listing, Paging};
 use crate::cli::output::{
-    FAINT, STRONG, clean, clean_or_dash, lines, list, print, print_json, styled,
+    FAINT, STRONG, clean, clean_or_dash, facts, lines, list, print, print_json, styled,
 };
 use crate::cli::times;
 
@@ -52,9 +53,6 @@ pub(super) enum EventsCommand {
 pub(super) struct List {
     #[command(flatten)]
     paging: Paging,
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     filters: EventFilters,
     /// With this text in body, type, ids or target, in whatever case; bodies are looked through one by one
@@ -107,50 +105,18 @@ pub(super) fn run(command: EventsCommand) -> ExitCode {
     })
 }
 
+const LISTING: Listing<Events, Event> = Listing {
+    doing: "listing events",
+    path: "/api/v1/events",
+    open: |part| (part.events, part.next),
+    close: |events, next| Events { events, next },
+    table,
+};
+
 async fn list_events(client: &AdminClient, arguments: &List) -> Result<(), Failure> {
-    let mut left = arguments.paging.wanted();
-    let mut cursor = None;
-    let mut whole = Vec::new();
-    let mut is_first = true;
-    loop {
-        let mut pairs = arguments.filters.pairs();
-        pairs.extend(arguments.text.clone().map(|text| ("text", text)));
-        let pairs = filters::part(pairs, left, cursor);
-        let path = with_query("/api/v1/events", &pairs);
-        let Events { events, next } = client.get("listing events", &path).await?;
-        left = left.saturating_sub(events.len() as u64);
-        cursor = next;
-        let is_last = cursor.is_none() || left == 0;
-        // A part of a search for text may hold none, though later ones do.
-        let is_empty = events.is_empty() && !is_last;
-        if arguments.json {
-            whole.extend(events);
-        } else if !is_empty {
-            if !print(&table(&events, is_first)) {
-                return Ok(());
-            }
-            is_first = false;
-        }
-        if is_last {
-            break;
-        }
-    }
-    if arguments.json {
-        print_json(&Events {
-            events: whole,
-            next: cursor,
-        });
-    } else if cursor.is_some() {
-        // Whether the text is in one that was not looked at, nobody knows.
-        let verb = if arguments.text.is_some() {
-            "may be"
-        } else {
-            "are"
-        };
-        let more = format!("\nthere {verb} more: `--all` or `--limit` shows them\n");
-        print(&styled(FAINT, &more));
-    }
-    Ok(())
+    let mut pairs = arguments.filters.pairs();
+    pairs.extend(arguments.text.clone().map(|text| ("text", text)));
+    LISTING.print(client, pairs, &arguments.paging).await
 }
 
 const HEADER: [&str; 7] = [
@@ -241,7 +207,7 @@ fn text(event: &EventDetail) -> String {
     };
     let over = if event.tls { "over TLS" } else { "without TLS" };
     let host = clean_or_dash(event.host.as_deref());
-    let facts = [
+    let rows = [
         ("event", event.uid.clone()),
         ("route", clean(&event.route)),
         ("provider", clean(&event.provider)),
@@ -258,7 +224,7 @@ fn text(event: &EventDetail) -> String {
         ("body", body),
         ("sha-256", event.body.sha256.clone()),
     ];
-    let mut out = deliveries::facts(&facts);
+    let mut out = facts(&rows);
     out.push_str(&format!("\n{}\n", styled(STRONG, "Headers")));
     for header in &event.headers {
         let value = match &header.value {

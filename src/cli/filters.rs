@@ -155,39 +155,6 @@ impl DeliveryFilters {
     }
 }
 
-/// How much of a list.
-#[derive(Args, Clone, Copy, Debug)]
-pub(super) struct Paging {
-    /// Rows at most
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(super) limit: u64,
-    /// All rows
-    #[arg(long, conflicts_with = "limit")]
-    pub(super) all: bool,
-}
-
-/// Rows that are asked for at once: what the API gives at most.
-pub(super) const PART: u64 = 500;
-
-impl Paging {
-    /// Rows wanted in all.
-    pub(super) fn wanted(&self) -> u64 {
-        match self.all {
-            true => u64::MAX,
-            false => self.limit,
-        }
-    }
-}
-
-/// The query of the next part: the filters, how many rows, where to go on.
-pub(super) fn part(mut pairs: Pairs, left: u64, cursor: Option<String>) -> Pairs {
-    pairs.push(("limit", left.min(PART).to_string()));
-    if let Some(cursor) = cursor {
-        pairs.push(("cursor", cursor));
-    }
-    pairs
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,7 @@
 //!
 //! Commands talk to the person at the terminal; what they do is done by the rooms below.
 
+mod admin_address;
 mod admin_client;
 mod ask;
 mod capture;
@@ -19,6 +20,7 @@ mod explain;
 mod failure;
 mod filters;
 mod listen;
+mod listing;
 pub mod output;
 mod promote;
 mod providers;

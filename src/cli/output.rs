@@ -79,6 +79,17 @@ pub fn lines(mut table: Table) -> String {
     text
 }
 
+/// Names and values, one a line.
+pub(super) fn facts(facts: &[(&str, String)]) -> String {
+    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut out = String::new();
+    for (name, value) in facts {
+        let name = styled(STRONG, &format!("{name:width$}"));
+        out.push_str(&format!("{name}  {value}\n"));
+    }
+    out
+}
+
 /// Whether standard output takes colours.
 fn has_colour() -> bool {
     let choice = anstream::AutoStream::choice(&std::io::stdout());

@@ -1,0 +1,149 @@
+//! `retry`, `cancel` and `discard`: these deliveries, or all that filters find.
+
+use clap::Args;
+
+use crate::admin::wire::{Action, Changed, Deliveries, Delivery};
+use crate::cli::admin_client::AdminClient;
+use crate::cli::ask::{self, block_on, confirm};
+use crate::cli::deliveries::text::table;
+use crate::cli::door::Door;
+use crate::cli::failure::Failure;
+use crate::cli::filters::DeliveryFilters;
+use crate::cli::output::{print, print_json};
+
+#[derive(Args)]
+pub(in crate::cli) struct Change {
+    /// Numbers of deliveries, as the list has them; else filters say which
+    #[arg(value_name = "ID")]
+    ids: Vec<i64>,
+    /// All deliveries, without a filter
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+    /// Only count them
+    #[arg(long, conflicts_with = "ids")]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    filters: DeliveryFilters,
+    #[command(flatten)]
+    door: Door,
+}
+
+fn done(action: Action) -> &'static str {
+    match action {
+        Action::Retry => "are attempted now",
+        Action::Cancel => "were cancelled",
+        Action::Discard => "were discarded",
+    }
+}
+
+/// Does it with those that are meant.
+pub(super) fn change(arguments: &Change, action: Action) -> Result<(), Failure> {
+    let has_filters = !arguments.filters.pairs().is_empty();
+    if !arguments.ids.is_empty() && has_filters {
+        return Err(Failure::usage("numbers and filters cannot be combined")
+            .help("the numbers say already which deliveries are meant"));
+    }
+    if arguments.ids.is_empty() && !has_filters && !arguments.all {
+        return Err(Failure::usage("which deliveries are meant?").help(format!(
+            "name numbers, filters, or `--all`; `hookgate deliveries {} --help` has examples",
+            action.word()
+        )));
+    }
+    let client = arguments.door.client()?;
+    match arguments.ids.is_empty() {
+        true => block_on(change_many(&client, arguments, action)),
+        false => block_on(change_these(&client, arguments, action)),
+    }
+}
+
+/// Each by itself: those that cannot be changed are told, the others are changed.
+async fn change_these(
+    client: &AdminClient,
+    arguments: &Change,
+    action: Action,
+) -> Result<(), Failure> {
+    let word = action.word();
+    let mut changed = Vec::new();
+    let mut failed = 0_usize;
+    for id in &arguments.ids {
+        let doing = format!("asking for `{word}` of delivery {id}");
+        let path = format!("/api/v1/deliveries/{id}/{word}");
+        match client.post::<Delivery>(&doing, &path).await {
+            Ok(delivery) => changed.push(delivery),
+            Err(failure) => {
+                failure.tell();
+                failed = failed.saturating_add(1);
+            }
+        }
+    }
+    if arguments.json {
+        print_json(&Deliveries {
+            deliveries: changed,
+            next: None,
+        });
+    } else if !changed.is_empty() {
+        print(&table(&changed, true));
+    }
+    match failed {
+        0 => Ok(()),
+        _ => Err(Failure::new(format!(
+            "{failed} of {} could not be changed",
+            arguments.ids.len()
+        ))),
+    }
+}
+
+async fn change_many(
+    client: &AdminClient,
+    arguments: &Change,
+    action: Action,
+) -> Result<(), Failure> {
+    let word = action.word();
+    let path = format!("/api/v1/deliveries/{word}");
+    let asked = arguments.filters.many(arguments.all, true);
+    let doing = format!("counting the deliveries that can take `{word}`");
+    let found: Changed = client.post_many(&doing, &path, &asked).await?;
+    if arguments.dry_run || found.count == 0 {
+        match arguments.json {
+            true => print_json(&found),
+            false => {
+                print(&format!("{} can take `{word}`\n", counted(&found)));
+            }
+        }
+        return Ok(());
+    }
+    let question = format!("{} of {}", capital(word), counted(&found));
+    if !confirm(&question, arguments.yes)? {
+        return Err(Failure::new("nothing was changed"));
+    }
+    let asked = arguments.filters.many(arguments.all, false);
+    let doing = format!("asking for `{word}` of {}", counted(&found));
+    let changed: Changed = client.post_many(&doing, &path, &asked).await?;
+    match arguments.json {
+        true => print_json(&changed),
+        false => {
+            print(&format!("{} {}\n", counted(&changed), done(action)));
+        }
+    }
+    Ok(())
+}
+
+fn counted(changed: &Changed) -> String {
+    match changed.is_more {
+        true => format!("more than {}", ask::deliveries(changed.count)),
+        false => ask::deliveries(changed.count),
+    }
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
+}

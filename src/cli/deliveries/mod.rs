@@ -1,0 +1,121 @@
+//! `hookgate deliveries`: one event for one destination; list, show, retry, cancel, discard.
+
+mod change;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use crate::admin::wire::{Action, Deliveries, Delivery, DeliveryDetail};
+use crate::cli::admin_client::AdminClient;
+use crate::cli::ask::block_on;
+use crate::cli::deliveries::change::{Change, change};
+pub(super) use crate::cli::deliveries::text::table;
+use crate::cli::deliveries::text::text;
+use crate::cli::door::Door;
+use crate::cli::failure::{self, Failure};
+use crate::cli::filters::DeliveryFilters;
+use crate::cli::listing::{Listing, Paging};
+use crate::cli::output::{print, print_json};
+
+/// What can be done with deliveries.
+#[derive(Subcommand)]
+pub(super) enum DeliveriesCommand {
+    /// List deliveries, the newest first
+    #[command(after_help = "Examples:\n  \
+            hookgate deliveries list --state dead                      the dead letters\n  \
+            hookgate deliveries list --destination github/ci           for one destination\n  \
+            hookgate deliveries list --since 1d --all --json           for a program\n\n\
+            Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+    List(List),
+    /// Show one delivery with each attempt
+    #[command(after_help = "Examples:\n  \
+            hookgate deliveries show 4711\n\n\
+            Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+    Show(Show),
+    /// Attempt deliveries now: those that wait, and dead letters
+    #[command(after_help = "Examples:\n  \
+            hookgate deliveries retry 4711 4712                        these\n  \
+            hookgate deliveries retry --state dead --destination github/ci\n  \
+            hookgate deliveries retry --state dead --since 1d --dry-run   only count\n\n\
+            What was delivered or cancelled is sent again by `hookgate replay`.\n\n\
+            Exit codes: 0 done, 1 some could not be changed, or failed, 2 wrong usage.")]
+    Retry(Change),
+    /// End deliveries that have not been made
+    #[command(after_help = "Examples:\n  \
+            hookgate deliveries cancel 4711\n  \
+            hookgate deliveries cancel --destination github/ci --before 1d\n\n\
+            Exit codes: 0 done, 1 some could not be changed, or failed, 2 wrong usage.")]
+    Cancel(Change),
+    /// Be done with dead letters
+    #[command(after_help = "Examples:\n  \
+            hookgate deliveries discard 4711\n  \
+            hookgate deliveries discard --route github --type 'check_run.*'\n\n\
+            Exit codes: 0 done, 1 some could not be changed, or failed, 2 wrong usage.")]
+    Discard(Change),
+}
+
+#[derive(Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    paging: Paging,
+    #[command(flatten)]
+    filters: DeliveryFilters,
+    #[command(flatten)]
+    door: Door,
+}
+
+#[derive(Args)]
+pub(super) struct Show {
+    /// Its number, as the list has it
+    id: i64,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    door: Door,
+}
+
+const LISTING: Listing<Deliveries, Delivery> = Listing {
+    doing: "listing deliveries",
+    path: "/api/v1/deliveries",
+    open: |part| (part.deliveries, part.next),
+    close: |deliveries, next| Deliveries { deliveries, next },
+    table,
+};
+
+/// Runs one of them.
+pub(super) fn run(command: DeliveriesCommand) -> ExitCode {
+    let with = |door: &Door| door.client();
+    failure::end(match command {
+        DeliveriesCommand::List(arguments) => {
+            with(&arguments.door).and_then(|client| block_on(list(&client, &arguments)))
+        }
+        DeliveriesCommand::Show(arguments) => {
+            with(&arguments.door).and_then(|client| block_on(show(&client, &arguments)))
+        }
+        DeliveriesCommand::Retry(arguments) => change(&arguments, Action::Retry),
+        DeliveriesCommand::Cancel(arguments) => change(&arguments, Action::Cancel),
+        DeliveriesCommand::Discard(arguments) => change(&arguments, Action::Discard),
+    })
+}
+
+async fn list(client: &AdminClient, arguments: &List) -> Result<(), Failure> {
+    let filters = arguments.filters.pairs();
+    LISTING.print(client, filters, &arguments.paging).await
+}
+
+async fn show(client: &AdminClient, arguments: &Show) -> Result<(), Failure> {
+    let doing = format!("showing delivery {}", arguments.id);
+    let path = format!("/api/v1/deliveries/{}", arguments.id);
+    let detail: DeliveryDetail = client.get(&doing, &path).await?;
+    if arguments.json {
+        print_json(&detail);
+    } else {
+        print(&text(&detail));
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! Deliveries as a person reads them: a line each, or one with its attempts.
+
+use comfy_table::{Cell, Color};
+
+use crate::admin::wire::{Delivery, DeliveryDetail, State};
+use crate::cli::output::{BAD, GOOD, STRONG, clean, clean_or_dash, facts, lines, list, styled};
+use crate::cli::times;
+use crate::model::delivery::DeliveryState;
+
+const HEADER: [&str; 8] = [
+    "ID",
+    "CREATED",
+    "AGE",
+    "DESTINATION",
+    "TYPE",
+    "STATE",
+    "ATTEMPTS",
+    "LAST ATTEMPT",
+];
+
+/// A list of deliveries.
+pub(in crate::cli) fn table(deliveries: &[Delivery], is_first: bool) -> String {
+    if deliveries.is_empty() && is_first {
+        return "no delivery matches\n".to_owned();
+    }
+    let mut table = list(match is_first {
+        true => &HEADER,
+        false => &[],
+    });
+    for delivery in deliveries {
+        table.add_row(vec![
+            Cell::new(delivery.id),
+            Cell::new(times::exact(delivery.created)),
+            Cell::new(times::relative(delivery.created)),
+            Cell::new(destination(delivery)),
+            Cell::new(clean_or_dash(delivery.event_type.as_deref())),
+            state_cell(delivery),
+            Cell::new(delivery.attempts),
+            Cell::new(last(delivery)),
+        ]);
+    }
+    lines(table)
+}
+
+fn destination(delivery: &Delivery) -> String {
+    clean(&format!("{}/{}", delivery.route, delivery.destination))
+}
+
+/// The state, and when the next attempt is due.
+fn state(delivery: &Delivery) -> String {
+    let word = DeliveryState::from(delivery.state).word().replace('_', " ");
+    let word = match delivery.replay {
+        true => format!("{word} (replay)"),
+        false => word,
+    };
+    match (delivery.state, delivery.due) {
+        (State::Waiting, Some(due)) => format!("{word}, next {}", times::relative(due)),
+        _ => word,
+    }
+}
+
+fn state_cell(delivery: &Delivery) -> Cell {
+    let cell = Cell::new(state(delivery));
+    match delivery.state {
+        State::Delivered => cell.fg(Color::Green),
+        State::Dead => cell.fg(Color::Red),
+        State::Waiting => cell.fg(Color::Yellow),
+        _ => cell,
+    }
+}
+
+fn last(delivery: &Delivery) -> String {
+    match (delivery.last_status, delivery.last_error.as_deref()) {
+        (Some(status), Some(error)) => format!("{status} {}", clean(error)),
+        (Some(status), None) => status.to_string(),
+        (None, error) => clean_or_dash(error),
+    }
+}
+
+/// One delivery with each attempt.
+pub(super) fn text(detail: &DeliveryDetail) -> String {
+    let delivery = &detail.delivery;
+    let ended = delivery.ended.map_or_else(|| "-".to_owned(), times::both);
+    let mut out = facts(&[
+        ("delivery", delivery.id.to_string()),
+        ("event", delivery.event.clone()),
+        ("destination", destination(delivery)),
+        ("type", clean_or_dash(delivery.event_type.as_deref())),
+        ("provider's id", clean_or_dash(delivery.event_id.as_deref())),
+        ("state", state(delivery)),
+        ("created", times::both(delivery.created)),
+        ("ended", ended),
+    ]);
+    out.push_str(&format!("\n{}\n", styled(STRONG, "Attempts")));
+    if detail.attempts.is_empty() {
+        out.push_str("none yet\n");
+    }
+    for attempt in &detail.attempts {
+        let is_good = attempt.error.is_none();
+        let what = match (attempt.status, attempt.error.as_deref()) {
+            (Some(status), Some(error)) => format!("{status}, {}", clean(error)),
+            (Some(status), None) => status.to_string(),
+            (None, error) => clean_or_dash(error),
+        };
+        let style = if is_good { GOOD } else { BAD };
+        out.push_str(&format!(
+            "{:>3}  {}  {:>6}  {}\n",
+            attempt.number,
+            times::exact(attempt.started),
+            times::took(attempt.duration_ms),
+            styled(style, &what),
+        ));
+        if let Some(error) = attempt
+            .error_detail
+            .as_deref()
+            .filter(|error| !error.is_empty())
+        {
+            out.push_str(&format!("     error: {}\n", clean(error)));
+        }
+        if !attempt.answer.is_empty() {
+            out.push_str(&format!("     answer: {}\n", clean(&attempt.answer)));
+        }
+    }
+    out
+}
