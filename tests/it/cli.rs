@@ -3,15 +3,12 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 
+use crate::harness::command::{command, outcome};
 use crate::harness::signal;
 
 fn hookgate(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hookgate"));
-    command
-        .args(arguments)
-        .env("NO_COLOR", "1")
-        .env("COLUMNS", "100");
-    command.output().unwrap()
+    let mut command = command(arguments);
+    command.env("COLUMNS", "100").output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -19,13 +16,8 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn check(arguments: &[&str], code: i32) -> (String, String) {
-    let output = hookgate(arguments);
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(
-        output.status.code(),
-        Some(code),
-        "{arguments:?}\n{out}\n{err}"
-    );
+    let (found, out, err) = outcome(hookgate(arguments));
+    assert_eq!(found, code, "{arguments:?}\n{out}\n{err}");
     (out, err)
 }
 

@@ -1,10 +1,10 @@
 //! `hookgate explain`: the real binary over request files, and over what a running gate has refused.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
 
+use crate::harness::command::{command, outcome};
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, Provider, Sender};
 
@@ -13,22 +13,16 @@ const OTHER: &str = "mB6yQ1uE8oK3sV7xC2zL5aF9dG4hJ0rT";
 
 /// Runs `explain` over a file; gives its exit code and what it printed.
 fn explain(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_hookgate"))
-        .arg("explain")
-        .args(arguments)
-        .current_dir(folder)
-        .env_remove("HOOKGATE_ADMIN")
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    let (out, err) = (text(output.stdout), text(output.stderr));
+    let mut command = command(&[&["explain"], arguments].concat());
+    let output = command.current_dir(folder).output().unwrap();
+    let (code, out, err) = outcome(output);
     for secret in [RIGHT, OTHER] {
         assert!(
             !out.contains(&secret[4..12]) && !err.contains(&secret[4..12]),
             "{out}{err}"
         );
     }
-    (output.status.code().unwrap(), out, err)
+    (code, out, err)
 }
 
 /// A folder with a config of two routes.
@@ -201,20 +195,7 @@ const VIEWER: &str = "kP8s3Hn6Yd0Gf5Vc";
 
 /// Asks a running gate why it refused a request.
 async fn ask(gate: &Gate, id: &str, token: &str) -> (i32, String, String) {
-    let address = format!("http://{}", gate.admin_address());
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hookgate"));
-    command
-        .args(["explain", "--admin", &address, id])
-        .env("HOOKGATE_ADMIN_TOKEN", token)
-        .env("NO_COLOR", "1");
-    let output = tokio::task::spawn_blocking(move || command.output());
-    let output = output.await.unwrap().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (
-        output.status.code().unwrap(),
-        text(output.stdout),
-        text(output.stderr),
-    )
+    outcome(gate.hookgate(token, &["explain", id]).await)
 }
 
 #[tokio::test]

@@ -568,12 +568,7 @@ async fn a_refused_connection_is_tried_again_within_the_grace() {
 
 /// Runs a command against the gate's admin listener: exit code and both outputs.
 fn command(gate: &Gate, arguments: &[&str]) -> (i32, String) {
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_hookgate"))
-        .args(arguments)
-        .env("HOOKGATE_ADMIN", format!("http://{}", gate.admin_address()))
-        .env("HOOKGATE_ADMIN_TOKEN", ADMIN_TOKEN)
-        .output()
-        .unwrap();
+    let output = gate.command(ADMIN_TOKEN, arguments).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (
         output.status.code().unwrap(),

@@ -1,7 +1,6 @@
 //! Commands over the inbox: the real binary asks the real gate, over its admin listener.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Output};
 
 use bytes::Bytes;
 use hookgate::admin::{self, AdminListener, AdminState, Controls};
@@ -16,6 +15,7 @@ use hookgate::store::{Options, Store};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::harness::command::{command, end, outcome};
 use crate::harness::gate::Gate;
 use crate::harness::{LIMIT, signal};
 
@@ -32,24 +32,11 @@ fn config() -> String {
 
 /// Runs a command; the environment has the token where there is one.
 async fn run(arguments: &[&str], token: Option<&str>) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hookgate"));
-    command
-        .args(arguments)
-        .env("NO_COLOR", "1")
-        .env_remove("HOOKGATE_ADMIN")
-        .env_remove("HOOKGATE_ADMIN_TOKEN")
-        .stdin(std::process::Stdio::null());
+    let mut command = command(arguments);
     if let Some(token) = token {
         command.env("HOOKGATE_ADMIN_TOKEN", token);
     }
-    let output = tokio::task::spawn_blocking(move || command.output());
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = output.await.unwrap().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap(), text(stdout), text(stderr))
+    outcome(end(command).await)
 }
 
 #[tokio::test]
@@ -316,15 +303,8 @@ async fn events_are_listed_shown_and_printed_byte_for_byte() {
     ] {
         assert!(out.contains(part), "{part} is not in\n{out}");
     }
-    let address = inbox.address.clone();
-    let uid = uid.to_owned();
-    let body = tokio::task::spawn_blocking(move || {
-        Command::new(env!("CARGO_BIN_EXE_hookgate"))
-            .args(["events", "show", &uid, "--body", "--admin", &address])
-            .output()
-            .unwrap()
-    });
-    assert_eq!(body.await.unwrap().stdout, b"{\"a\":\xff}\n");
+    let show = ["events", "show", uid, "--body", "--admin", &inbox.address];
+    assert_eq!(end(command(&show)).await.stdout, b"{\"a\":\xff}\n");
 
     let (code, _, err) = inbox.run(&["events", "show", "id-2"]).await;
     assert_eq!(code, 2);
@@ -451,16 +431,8 @@ async fn a_replay_is_counted_begun_and_watched() {
 async fn a_tail_prints_a_document_a_line_until_it_is_ended() {
     let inbox = Inbox::open().await;
     inbox.accept(0, "push").await;
-    let mut tail = Command::new(env!("CARGO_BIN_EXE_hookgate"))
-        .args([
-            "events",
-            "tail",
-            "--json",
-            "--since",
-            "0",
-            "--admin",
-            &inbox.address,
-        ])
+    let arguments = ["events", "tail", "--json", "--since", "0"];
+    let mut tail = command(&[&arguments[..], &["--admin", &inbox.address]].concat())
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();

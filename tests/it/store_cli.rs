@@ -1,25 +1,14 @@
 //! `hookgate store`: the file of a store, beside whoever has it open.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::harness::command::{command, outcome};
 use crate::inbox_cli::Inbox;
 
 fn run(arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_hookgate"))
-        .args(arguments)
-        .env("NO_COLOR", "1")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (
-        output.status.code().unwrap(),
-        text(output.stdout),
-        text(output.stderr),
-    )
+    outcome(command(arguments).output().unwrap())
 }
 
 fn text(path: &Path) -> &str {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::client::{Client, Reply};
+use super::command::{command, end};
 use super::raw::Raw;
 use super::sender::Hook;
 use super::tls::Authority;
@@ -201,11 +202,9 @@ impl Gate {
 
     /// A command of the binary, in the gate's folder, that asks its admin listener with this token.
     pub fn command(&self, token: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hookgate"));
+        let mut command = command(arguments);
         command
-            .args(arguments)
             .current_dir(self.folder())
-            .env("NO_COLOR", "1")
             .env("HOOKGATE_ADMIN", format!("http://{}", self.admin_address()))
             .env("HOOKGATE_ADMIN_TOKEN", token);
         command
@@ -213,9 +212,7 @@ impl Gate {
 
     /// Runs such a command to its end.
     pub async fn hookgate(&self, token: &str, arguments: &[&str]) -> Output {
-        let mut command = self.command(token, arguments);
-        let output = tokio::task::spawn_blocking(move || command.output());
-        output.await.unwrap().unwrap()
+        end(self.command(token, arguments)).await
     }
 
     /// HTTP/1.1 clients of the first listener.

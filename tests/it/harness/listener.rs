@@ -7,12 +7,11 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use serde_json::Value;
 
 use crate::harness::LIMIT;
+use crate::harness::command::command;
 
 /// Runs the binary.
 pub fn hookgate(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hookgate"));
-    command.args(arguments).stdin(Stdio::null());
-    command.output().unwrap()
+    command(arguments).output().unwrap()
 }
 
 /// What stands on standard error.

@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod client;
+pub mod command;
 pub mod gate;
 pub mod listener;
 pub mod raw;
