@@ -1,9 +1,11 @@
 //! The promises of the store, each with the one-line change that breaks its test.
 
 mod change;
+mod counting;
 mod delivery;
 mod failure;
 mod files;
+mod million;
 mod purge;
 mod sealing;
 mod searching;

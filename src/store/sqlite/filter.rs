@@ -93,11 +93,11 @@ impl<'a> Filter<'a> {
         self.wants_kind(line.kind) && is_since && is_before && is_type && is_named
     }
 
-    /// Whether the runs alone decide, so that no row has to be looked at.
-    pub(super) fn is_exact(&self) -> bool {
+    /// Whether kinds and times alone decide, so that what matches can be counted in indexes.
+    pub(super) fn is_countable(&self) -> bool {
         let search = self.search;
         let has_rest =
             search.event_type.is_some() && self.names.kinds.values().any(|kind| kind.is_rest);
-        search.since_ms.is_none() && search.before_ms.is_none() && search.id.is_none() && !has_rest
+        search.id.is_none() && !has_rest
     }
 }

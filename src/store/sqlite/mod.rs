@@ -12,6 +12,7 @@ pub(super) mod check;
 mod commit;
 mod connect;
 pub(super) mod copy;
+mod count;
 mod event;
 pub(super) mod export;
 mod filter;

@@ -10,12 +10,13 @@ use crate::model::delivery::DeliveryState;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::store::search::{DeliverySearch, EventSearch, ReplayRow};
 use crate::store::sqlite::commit::Row;
+use crate::store::sqlite::count;
 use crate::store::sqlite::filter::{Filter, Line};
 use crate::store::sqlite::merge::Order;
 use crate::store::sqlite::names::{Lane, Names};
 use crate::store::sqlite::read::each_delivery;
 use crate::store::sqlite::readers::Look;
-use crate::store::sqlite::search::{Bounds, count_at_once, event_candidates};
+use crate::store::sqlite::search::{Bounds, event_candidates};
 use crate::store::sqlite::work::{Failure, Work};
 
 /// What is live goes first.
@@ -53,6 +54,13 @@ fn each(
     let mut events = search.event.clone();
     events.state = None;
     let filter = Filter::new(&events, &look.names);
+    let bounds = match search.uid {
+        None => bounds,
+        Some(uid) => match just(look.conn, uid, bounds)? {
+            None => return Ok(()),
+            Some(bounds) => bounds,
+        },
+    };
     let mut candidates = event_candidates(look, &filter, bounds)?;
     while let Some(event) = candidates.next(look.conn)? {
         let Some(line) = Line::read(look.conn, event)? else {
@@ -65,6 +73,19 @@ fn each(
         }
     }
     Ok(())
+}
+
+/// What is left of bounds, oldest first, where it is one event that is wanted.
+fn just(conn: &Connection, uid: RequestId, bounds: Bounds) -> rusqlite::Result<Option<Bounds>> {
+    let mut stmt = conn.prepare_cached("SELECT id FROM event WHERE uid = ?1")?;
+    let found = stmt.query_row([&uid.as_bytes()[..]], |row| row.get(0));
+    let found: Option<i64> = found.optional()?;
+    let found = found.filter(|event| *event > bounds.from && *event <= bounds.to);
+    Ok(found.map(|event| Bounds {
+        from: event - 1,
+        to: event,
+        ..bounds
+    }))
 }
 
 /// The destination of this name that events of a kind may go to.
@@ -80,11 +101,8 @@ pub(super) fn measure(look: &Look<'_>, search: &DeliverySearch) -> rusqlite::Res
     };
     let sql = format!("SELECT {column} FROM total");
     let last = look.conn.query_row(&sql, [], |row| row.get(0))?;
-    if !is_by_event(search) {
-        let filter = Filter::new(&search.event, &look.names);
-        if let Some(total) = count_at_once(look, search, &filter)? {
-            return Ok(Extent { last, total });
-        }
+    if let Some(total) = count_at_once(look, search)? {
+        return Ok(Extent { last, total });
     }
     let mut total = 0;
     let bounds = Bounds {
@@ -97,6 +115,15 @@ pub(super) fn measure(look: &Look<'_>, search: &DeliverySearch) -> rusqlite::Res
         Ok(true)
     })?;
     Ok(Extent { last, total })
+}
+
+fn count_at_once(look: &Look<'_>, search: &DeliverySearch) -> rusqlite::Result<Option<i64>> {
+    let filter = Filter::new(&search.event, &look.names);
+    match &search.destination {
+        Some(_) if is_by_event(search) && search.uid.is_some() => Ok(None),
+        Some(name) if is_by_event(search) => count::events(look, &filter, name),
+        _ => count::deliveries(look, search, &filter),
+    }
 }
 
 const COLUMNS: &str = "id, created_ms, total, done, skipped, is_paused, is_ended";

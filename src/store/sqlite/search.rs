@@ -184,7 +184,7 @@ fn of_state(
         parts.push(Part {
             run: counted.run(),
             from: seek(look.conn, counted, from)?,
-            to: 0,
+            to: seek(look.conn, counted, to)?,
         });
     }
     let mut replayed = BTreeSet::new();
@@ -278,7 +278,7 @@ impl Counted {
     }
 }
 
-fn wanted_runs(
+pub(super) fn wanted_runs(
     look: &Look<'_>,
     search: &DeliverySearch,
     filter: &Filter<'_>,
@@ -307,21 +307,11 @@ pub(super) fn wants_lane(
     destination && is_replay && filter.wants_kind(lane.kind)
 }
 
-/// How many deliveries match, where that can be told without looking at them.
-pub(super) fn count_at_once(
-    look: &Look<'_>,
-    search: &DeliverySearch,
-    filter: &Filter<'_>,
-) -> rusqlite::Result<Option<i64>> {
-    if search.uid.is_some() || !filter.is_exact() {
-        return Ok(None);
-    }
-    let runs = wanted_runs(look, search, filter)?;
-    Ok(Some(runs.iter().map(|counted| counted.count).sum()))
-}
-
 /// The first number in a run of originals whose event is not before this one.
 fn seek(conn: &Connection, counted: &Counted, event: i64) -> rusqlite::Result<i64> {
+    if event <= Range::ALL.first {
+        return Ok(0);
+    }
     let sql = "SELECT id, event FROM delivery INDEXED BY delivery_lane
         WHERE lane = ?1 AND state = ?2 AND id >= ?3 ORDER BY id LIMIT 1";
     let mut stmt = conn.prepare_cached(sql)?;

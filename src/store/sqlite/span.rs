@@ -75,6 +75,45 @@ pub(super) fn range(
     }))
 }
 
+/// Events in a row.
+pub(super) struct Stretch {
+    pub(super) range: Range,
+    /// All of them were received within the times; else some may have been.
+    pub(super) is_within: bool,
+}
+
+/// The same in stretches, in their order. A clock that steps makes more of them, nothing else does.
+pub(super) fn stretches(
+    conn: &Connection,
+    since_ms: Option<i64>,
+    before_ms: Option<i64>,
+) -> rusqlite::Result<Vec<Stretch>> {
+    if since_ms.is_none() && before_ms.is_none() {
+        let (range, is_within) = (Range::ALL, true);
+        return Ok(vec![Stretch { range, is_within }]);
+    }
+    let (since, before) = (since_ms.unwrap_or(i64::MIN), before_ms.unwrap_or(i64::MAX));
+    let sql = "SELECT block, low_ms >= ?1 AND high_ms < ?2 FROM span
+        WHERE high_ms >= ?1 AND low_ms < ?2 ORDER BY block";
+    let mut stmt = conn.prepare_cached(sql)?;
+    let mut rows = stmt.query([since, before])?;
+    let mut stretches: Vec<Stretch> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (block, is_within): (i64, bool) = (row.get(0)?, row.get(1)?);
+        let range = Range {
+            first: block << BLOCK_BITS,
+            last: ((block + 1) << BLOCK_BITS) - 1,
+        };
+        match stretches.last_mut() {
+            Some(last) if last.is_within == is_within && last.range.last + 1 == range.first => {
+                last.range.last = range.last;
+            }
+            _ => stretches.push(Stretch { range, is_within }),
+        }
+    }
+    Ok(stretches)
+}
+
 /// Forgets the blocks before an event.
 pub(super) fn forget_before(conn: &Connection, event: i64) -> rusqlite::Result<()> {
     conn.prepare_cached("DELETE FROM span WHERE block < ?1")?

@@ -1,0 +1,160 @@
+//! How many deliveries, or events, match, without going through them: each stretch of events that was received within
+//! the times that are asked for is counted in the indexes, and only the blocks at its edges are looked at row by row.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::model::delivery::DeliveryState;
+use crate::model::ids::DestinationName;
+use crate::store::search::DeliverySearch;
+use crate::store::sqlite::filter::{Filter, Line};
+use crate::store::sqlite::names::Names;
+use crate::store::sqlite::readers::Look;
+use crate::store::sqlite::search::{Counted, wanted_runs, wants_lane};
+use crate::store::sqlite::span::{self, Range, Stretch};
+
+/// The deliveries that match; none where that cannot be told without going through them.
+pub(super) fn deliveries(
+    look: &Look<'_>,
+    search: &DeliverySearch,
+    filter: &Filter<'_>,
+) -> rusqlite::Result<Option<i64>> {
+    if search.uid.is_some() || !filter.is_countable() {
+        return Ok(None);
+    }
+    let (conn, runs) = (look.conn, wanted_runs(look, search, filter)?);
+    let event = &search.event;
+    if event.since_ms.is_none() && event.before_ms.is_none() {
+        return Ok(Some(runs.iter().map(|run| run.count).sum()));
+    }
+    let mut total = 0;
+    for stretch in span::stretches(conn, event.since_ms, event.before_ms)? {
+        total += match stretch.is_within {
+            true => in_runs(conn, &runs, stretch.range)?,
+            false => at_edge(look, search, filter, stretch.range)?,
+        };
+    }
+    Ok(Some(total))
+}
+
+/// The deliveries of these runs whose events stand in a range.
+fn in_runs(conn: &Connection, runs: &[Counted], range: Range) -> rusqlite::Result<i64> {
+    let (first, next) = (
+        first_delivery(conn, range.first)?,
+        first_delivery(conn, range.last + 1)?,
+    );
+    let mut total = 0;
+    for run in runs {
+        // Originals were made in the order of their events; replays may be of any.
+        let (sql, low, high) = match run.lane.is_replay {
+            false => (
+                "SELECT count(*) FROM delivery INDEXED BY delivery_lane
+                WHERE lane = ?1 AND state = ?2 AND id >= ?3 AND id <= ?4",
+                first,
+                next - 1,
+            ),
+            true => (
+                "SELECT count(*) FROM delivery INDEXED BY delivery_lane
+                WHERE lane = ?1 AND state = ?2 AND event >= ?3 AND event <= ?4",
+                range.first,
+                range.last,
+            ),
+        };
+        let values = [run.id, run.state.code(), low, high];
+        let mut stmt = conn.prepare_cached(sql)?;
+        total += stmt.query_row(values, |row| row.get::<_, i64>(0))?;
+    }
+    Ok(total)
+}
+
+/// The first delivery, replays left out, whose event is not before this one.
+fn first_delivery(conn: &Connection, event: i64) -> rusqlite::Result<i64> {
+    let sql = "SELECT delivery.id FROM delivery INDEXED BY delivery_event
+        CROSS JOIN lane ON lane.id = delivery.lane
+        WHERE event >= ?1 AND is_replay = 0 ORDER BY event, delivery.id LIMIT 1";
+    let mut stmt = conn.prepare_cached(sql)?;
+    let found: Option<i64> = stmt.query_row([event], |row| row.get(0)).optional()?;
+    Ok(found.unwrap_or(i64::MAX))
+}
+
+/// The same, each event being looked at.
+fn at_edge(
+    look: &Look<'_>,
+    search: &DeliverySearch,
+    filter: &Filter<'_>,
+    range: Range,
+) -> rusqlite::Result<i64> {
+    let sql = "SELECT lane, state FROM delivery INDEXED BY delivery_event WHERE event = ?1";
+    let mut stmt = look.conn.prepare_cached(sql)?;
+    let mut total = 0;
+    each_event(look.conn, filter, range, &mut |line| {
+        let mut rows = stmt.query([line.id])?;
+        while let Some(row) = rows.next()? {
+            let state = DeliveryState::from_code(row.get(1)?);
+            let lane = look.names.lanes.get(&row.get(0)?);
+            let is_wanted = lane.is_some_and(|lane| wants_lane(&look.names, search, filter, lane))
+                && search.state.is_none_or(|wanted| Some(wanted) == state);
+            total += i64::from(is_wanted);
+        }
+        Ok(())
+    })?;
+    Ok(total)
+}
+
+fn each_event(
+    conn: &Connection,
+    filter: &Filter<'_>,
+    range: Range,
+    each: &mut dyn FnMut(&Line) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let sql = format!(
+        "SELECT {} FROM event WHERE id >= ?1 AND id <= ?2",
+        Line::COLUMNS
+    );
+    let mut stmt = conn.prepare_cached(&sql)?;
+    let mut rows = stmt.query([range.first, range.last])?;
+    while let Some(row) = rows.next()? {
+        let line = Line::of(row)?;
+        if filter.wants(&line) {
+            each(&line)?;
+        }
+    }
+    Ok(())
+}
+
+/// The events that match and may go to the destination of this name; none where that cannot be told without going
+/// through them.
+pub(super) fn events(
+    look: &Look<'_>,
+    filter: &Filter<'_>,
+    name: &DestinationName,
+) -> rusqlite::Result<Option<i64>> {
+    if !filter.is_countable() {
+        return Ok(None);
+    }
+    let (conn, search) = (look.conn, filter.search);
+    let reaches = |kind: i64| filter.wants_kind(kind) && reaches(&look.names, kind, name);
+    let mut total = 0;
+    for Stretch { range, is_within } in span::stretches(conn, search.since_ms, search.before_ms)? {
+        if is_within {
+            for kind in look.names.kinds.keys().filter(|kind| reaches(**kind)) {
+                let sql = "SELECT count(*) FROM event INDEXED BY event_kind
+                    WHERE kind = ?1 AND id >= ?2 AND id <= ?3";
+                let values = [*kind, range.first, range.last];
+                let mut stmt = conn.prepare_cached(sql)?;
+                total += stmt.query_row(values, |row| row.get::<_, i64>(0))?;
+            }
+        } else {
+            each_event(conn, filter, range, &mut |line| {
+                total += i64::from(reaches(line.kind));
+                Ok(())
+            })?;
+        }
+    }
+    Ok(Some(total))
+}
+
+/// Whether events of a kind may go to the destination of this name.
+fn reaches(names: &Names, kind: i64, name: &DestinationName) -> bool {
+    let kind = names.kinds.get(&kind);
+    kind.is_some_and(|kind| names.destination(kind.route, name).is_some())
+}
