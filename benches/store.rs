@@ -644,6 +644,7 @@ fn purge(rig: &Rig) {
         dead_ms: Some(DAY),
         attempts_ms: Some(DAY),
         size: None,
+        claims_ms: None,
     };
     let (began, mut rounds, mut longest) = (instant(), 0_u32, Duration::ZERO);
     let mut events = 0;

@@ -51,7 +51,7 @@ impl Keeping {
             .map_err(StartError::Store)?;
         Ok(Some(Self {
             deliverer: Deliverer::new(store.clone(), client.clone(), Arc::clone(recorder)),
-            retention: Arc::new(ArcSwap::from_pointee(Self::retained(wanted))),
+            retention: Arc::new(ArcSwap::from_pointee(Self::retained(config, wanted))),
             removed: Arc::default(),
             bounds: Bounds {
                 min_free: wanted.min_free,
@@ -119,15 +119,21 @@ impl Keeping {
     }
 
     /// How long what has ended is kept.
-    pub(super) fn retained(wanted: &model::Store) -> Retention {
+    pub(super) fn retained(config: &Config, wanted: &model::Store) -> Retention {
         let millis = |age: Option<Duration>| {
             age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
         };
+        let dedup = config
+            .routes
+            .iter()
+            .filter_map(|route| route.dedup.as_ref());
+        let windows = dedup.map(|dedup| dedup.window);
         Retention {
             delivered_ms: millis(wanted.retention.delivered),
             dead_ms: millis(wanted.retention.dead),
             attempts_ms: millis(wanted.retention.attempts),
             size: wanted.retention.size,
+            claims_ms: millis(windows.min()),
         }
     }
 

@@ -110,7 +110,10 @@ impl App {
         let destinations = destinations.map_err(ReloadError::Build)?;
         let plans = Keeping::plans(&config, &destinations, &self.client);
         let plans = plans.map_err(ReloadError::Build)?;
-        let retention = config.store.as_ref().map(Keeping::retained);
+        let retention = config
+            .store
+            .as_ref()
+            .map(|wanted| Keeping::retained(&config, wanted));
 
         // Claims of a route that is new are read from the store, which may take a while.
         let before = {

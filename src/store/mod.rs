@@ -60,6 +60,8 @@ pub struct Retention {
     pub attempts_ms: Option<i64>,
     /// Bytes of the file above which the oldest ended events go, whatever their age.
     pub size: Option<u64>,
+    /// The shortest time for which a claim counts. It goes then in any case: this says how soon it is looked for.
+    pub claims_ms: Option<i64>,
 }
 
 /// What a round of retention did.

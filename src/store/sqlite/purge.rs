@@ -32,6 +32,9 @@ const GIVEN_BACK: u64 = 256;
 /// A sweep that has seen all begins anew after this; or earlier, where something is kept for less than 16 times as long.
 const REST_MS: i64 = 10 * 60 * 1000;
 
+/// The sweep of claims looks at all of them, so it rests for this long at least.
+const CLAIMS_REST_MS: i64 = 5 * 1000;
+
 /// What a row takes beside its body, roughly.
 const OVERHEAD: u64 = 1024;
 
@@ -116,7 +119,7 @@ pub(super) fn look_for(
         now_ms,
         &mut found,
     )?;
-    look_for_claims(look.conn, &mut sweeps.claims, now_ms, &mut found)?;
+    look_for_claims(look.conn, &mut sweeps.claims, retention, now_ms, &mut found)?;
     Ok(found)
 }
 
@@ -275,6 +278,7 @@ fn look_for_attempts(
 fn look_for_claims(
     conn: &Connection,
     sweep: &mut Sweep,
+    retention: &Retention,
     now_ms: i64,
     found: &mut Found,
 ) -> rusqlite::Result<()> {
@@ -298,7 +302,8 @@ fn look_for_claims(
             return Ok(());
         }
     }
-    sweep.end(now_ms, i64::MAX);
+    let kept_ms = retention.claims_ms.unwrap_or(i64::MAX);
+    sweep.end(now_ms, kept_ms.max(CLAIMS_REST_MS * 16));
     Ok(())
 }
 

@@ -10,6 +10,7 @@ const NOTHING: Retention = Retention {
     dead_ms: None,
     attempts_ms: None,
     size: None,
+    claims_ms: None,
 };
 
 async fn purge(rig: &Rig, retention: &Retention, now_ms: i64) -> Purged {
@@ -154,4 +155,32 @@ async fn attempts_and_claims_go_by_themselves() {
     let outcome = rig.store.commit(again.0).await.unwrap();
     assert_eq!(outcome, Committed::Duplicate(202));
     rig.assert_sound();
+}
+
+// Fails when the sweep of claims rests as long whatever their window is, or not at all.
+#[tokio::test]
+async fn claims_with_a_short_window_are_looked_for_soon_again() {
+    for (window, early, late) in [
+        (120_000, 7_000, 8_000),
+        (10_000, 4_000, 6_000),
+        (9 * DAY, 500_000, 700_000),
+    ] {
+        let rig = Rig::new();
+        let retention = Retention {
+            claims_ms: Some(window),
+            ..NOTHING
+        };
+        assert_eq!(purge(&rig, &retention, NOW).await.claims, 0);
+        rig.commit(event(1).claim(1, NOW + 1).0).await;
+        assert_eq!(
+            purge(&rig, &retention, NOW + early).await.claims,
+            0,
+            "{window}"
+        );
+        assert_eq!(
+            purge(&rig, &retention, NOW + late).await.claims,
+            1,
+            "{window}"
+        );
+    }
 }
