@@ -1,5 +1,6 @@
 //! `/routes`, `/certificates`, `/config`: what the running config says; and `/reload`, which reads it again.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -60,32 +61,30 @@ async fn count(state: &AdminState, routes: &mut [Route]) -> Result<(), Problem> 
         Some(store) => Some(store.destinations().await?),
         None => None,
     };
+    let mut requests = HashMap::<&str, VerdictCounts>::new();
+    for kept in &kept {
+        if let Some(name) = &kept.verdict.route {
+            let counts = requests.entry(name.as_str()).or_default();
+            tally(counts, kept.verdict.decision.word());
+        }
+    }
     for route in routes {
-        let of_route = kept.iter().map(|kept| &kept.verdict);
-        let of_route = of_route.filter(|verdict| {
-            let found = verdict.route.as_ref();
-            found.is_some_and(|found| found.as_str() == route.name)
-        });
-        route.requests = Some(tallied(of_route.map(|verdict| verdict.decision.word())));
+        route.requests = Some(requests.remove(&*route.name).unwrap_or_default());
         route.backlog = rows.as_ref().map(|rows| waiting(rows, &route.name));
     }
     Ok(())
 }
 
-fn tallied(words: impl Iterator<Item = &'static str>) -> VerdictCounts {
-    let mut counts = VerdictCounts::default();
-    for word in words {
-        let count = match word {
-            "accepted" => &mut counts.accepted,
-            "challenge" => &mut counts.challenge,
-            "duplicate" => &mut counts.duplicate,
-            "filtered" => &mut counts.filtered,
-            "refused" => &mut counts.refused,
-            _ => &mut counts.monitored,
-        };
-        *count = count.saturating_add(1);
-    }
-    counts
+fn tally(counts: &mut VerdictCounts, word: &str) {
+    let count = match word {
+        "accepted" => &mut counts.accepted,
+        "challenge" => &mut counts.challenge,
+        "duplicate" => &mut counts.duplicate,
+        "filtered" => &mut counts.filtered,
+        "refused" => &mut counts.refused,
+        _ => &mut counts.monitored,
+    };
+    *count = count.saturating_add(1);
 }
 
 fn waiting(rows: &[DestinationRow], route: &str) -> Counts {
