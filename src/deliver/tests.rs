@@ -642,3 +642,41 @@ async fn a_damaged_event_is_a_dead_letter_at_once() {
     assert_eq!(host.connections(), 0);
     rig.stop().await;
 }
+
+/// Fails where an answer is lost with the connection that it came on, or an outcome does not end its delivery.
+#[tokio::test]
+async fn what_was_taken_does_not_come_again_from_a_host_that_fails_and_closes_connections() {
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&taken);
+    let host = Host::start(move |number, request| {
+        if number % 3 == 1 {
+            return answer(500);
+        }
+        let name = header(request, "webhook-id").unwrap().to_owned();
+        noted.lock().unwrap().push(name);
+        match number % 4 {
+            0 => Reply::Close(
+                b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok".to_vec(),
+            ),
+            // Without a word: the next request meets a connection that is gone.
+            1 => Reply::Close(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec()),
+            _ => answer(200),
+        }
+    })
+    .await;
+    let rig = Rig::new().await;
+    let retry = ["\"10ms\""; 12].join(", ");
+    let extra = format!("concurrency = 8\nretry = [{retry}]");
+    let ids = rig.follow(&[("app", host.url(), &extra)]).await;
+    for number in 0..300 {
+        rig.commit(number, &ids).await;
+    }
+    wait_until("300 events", || taken.lock().unwrap().len() >= 300).await;
+    for row in rig.rows().await {
+        rig.wait_for(row.id, DeliveryState::Delivered).await;
+    }
+    rig.stop().await;
+    let taken = taken.lock().unwrap();
+    let names: HashSet<_> = taken.iter().collect();
+    assert_eq!((taken.len(), names.len()), (300, 300));
+}
