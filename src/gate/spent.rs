@@ -22,6 +22,9 @@ const ROOM: u64 = 64;
 /// Ids in a pack, on average, when as many are remembered as were asked for.
 const MEAN: u64 = ROOM / 2;
 
+/// A pack grows by so many places. Doubled, each pack that was once above its mean would keep twice the room for good.
+const GROWTH: usize = 8;
+
 /// Packs on a shelf, at most: so many that the cache is small, and its shelves stay in the processor's.
 const SHELF: u64 = 64;
 
@@ -121,6 +124,9 @@ impl Spent {
         if ids.len() >= self.room {
             ids.remove(0);
             self.counts.evicted.fetch_add(1, Ordering::Relaxed);
+        }
+        if ids.len() == ids.capacity() {
+            ids.reserve_exact(GROWTH);
         }
         ids.push(Id {
             key: bytes,
@@ -229,6 +235,15 @@ mod tests {
         assert!((30_000..40_000).all(|number| spent.get(key(number), instant()) == Some(200)));
         assert!(spent.held() <= 20_032);
         assert_eq!(spent.held() + spent.evicted(), 40_000);
+    }
+
+    #[test]
+    fn a_pack_takes_little_more_room_than_its_ids() {
+        let spent = filled(20, 0..20);
+        let place = spent.place_of(key(0));
+        let shelf = spent.shelves.get(&place.shelf).unwrap();
+        let pack = shelf.pack(place).unwrap();
+        assert_eq!((pack.len(), pack.capacity()), (20, 24));
     }
 
     #[test]
