@@ -104,6 +104,7 @@ async fn other_paths_and_methods_are_problems() {
     assert!(answer.contains("allow: GET, HEAD"));
 }
 
+// Mutation: `is_host_allowed` -> `true`.
 #[tokio::test]
 async fn a_name_that_was_rebound_to_loopback_is_refused() {
     let door = open(&loopback(), None);
@@ -128,6 +129,7 @@ async fn a_name_that_was_rebound_to_loopback_is_refused() {
     assert_eq!(status(&door.send(two).await), "421");
 }
 
+// Mutation: any `Err(_)` passes in `metrics`.
 #[tokio::test]
 async fn metrics_need_the_token_where_there_is_one() {
     let door = open(&loopback(), Some(TOKEN));
@@ -191,6 +193,7 @@ async fn a_head_that_does_not_come_is_cut() {
     assert!(cut.is_ok());
 }
 
+// Mutation: another mode than `0o600` in `bind_unix`.
 #[tokio::test]
 async fn the_unix_socket_is_for_its_owner_and_goes_with_the_door() {
     let folder = tempfile::tempdir().unwrap();

@@ -25,6 +25,7 @@ mod tests {
 
     use super::*;
 
+    // Mutation: `deny_dumps` returns at once.
     #[test]
     fn the_process_cannot_be_dumped() {
         deny_dumps().unwrap();

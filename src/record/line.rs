@@ -291,6 +291,7 @@ mod tests {
         assert!(line(Encoding::Text, "x bytes=9\n").contains(r#" name="x bytes=9\n" bytes=7"#));
     }
 
+    // Mutation: no arm for `"`, or `is_misleading` never asked, in `Escaper`.
     #[test]
     fn json_is_one_object() {
         assert_eq!(
@@ -316,6 +317,7 @@ mod tests {
     }
 
     proptest! {
+        // Mutation: as above, or a line end passes.
         #[test]
         fn no_value_breaks_its_line(value in any::<String>(), letter in any::<char>(), count in 0usize..600) {
             let value = value + &letter.to_string().repeat(count);

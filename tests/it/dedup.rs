@@ -249,6 +249,7 @@ async fn spent_ids_survive_a_reload() {
     app.only_request();
 }
 
+/// Fails when a route without `dedup` has claims.
 #[tokio::test]
 async fn without_dedup_every_copy_is_forwarded() {
     let app = App::start(ok());
@@ -260,6 +261,7 @@ async fn without_dedup_every_copy_is_forwarded() {
     assert_eq!(app.count(), 3);
 }
 
+/// Fails when `missing_id` is not asked: an arm of `by_body` that answers as another does.
 #[tokio::test]
 async fn what_a_missing_id_means_is_the_routes_choice() {
     let hook = Sender::new(Provider::XWebhook)

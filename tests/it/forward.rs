@@ -61,7 +61,7 @@ async fn an_app_that_hangs_is_504() {
     check(Behaviour::Hang, 504).await;
 }
 
-// Mutation: send again in `retry::send` on `ExchangeError::Closed`.
+// Mutation: send again in `retry::send_fresh` on `ExchangeError::Closed`.
 #[tokio::test]
 async fn an_app_that_closes_or_resets_is_502() {
     check(Behaviour::CloseBeforeReading, 502).await;
@@ -129,7 +129,7 @@ async fn an_app_that_is_not_there_is_502() {
     }
 }
 
-// Mutation: leave out `probe.arm()` and put every connection back in `Lease::finish`.
+// hyper itself ends a connection on which bytes lie that nobody asked for: fails with a client that does not.
 #[tokio::test]
 async fn a_second_answer_is_never_given_to_another_request() {
     let both = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirstHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
@@ -356,6 +356,7 @@ async fn the_target_comes_from_the_config_and_the_query_as_sent() {
     }
 }
 
+// Mutation: no `is_plain`, or `is_below` without the slash, in gate::route.
 #[tokio::test]
 async fn the_rest_behind_a_prefix_is_appended() {
     let app = App::start(ok());

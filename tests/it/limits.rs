@@ -170,7 +170,7 @@ mod trusted_proxies {
         }
     }
 
-    /// Fails when what the client sent is appended to instead of replaced.
+    /// Fails when `tell_origin` appends and nothing was removed before; each of the two alone is enough.
     #[tokio::test]
     async fn the_app_gets_only_what_the_gate_knows() {
         let app = App::start(ok());

@@ -32,7 +32,7 @@ async fn what_fails_a_check_is_forwarded_and_told() {
     assert_eq!(app.count(), 1);
 }
 
-/// Fails when an unverified request is claimed, or told to the app as one that the gate vouches for.
+/// Fails when an unverified request is claimed and its claim spent, or told to the app as one that the gate vouches for.
 #[tokio::test]
 async fn what_was_not_verified_spends_no_id_and_carries_no_word_of_the_gate() {
     let app = App::start(ok());

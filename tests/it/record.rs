@@ -172,6 +172,7 @@ async fn no_secret_and_no_signature_is_ever_told() {
     }
 }
 
+/// Fails when `Withholder::note` always tells.
 #[tokio::test]
 async fn a_flood_of_forgeries_makes_few_lines_and_is_counted_in_full() {
     let app = App::start(ok());
@@ -201,10 +202,16 @@ async fn a_flood_of_forgeries_makes_few_lines_and_is_counted_in_full() {
     assert_eq!(told + u64::try_from(lines.len()).unwrap(), 60);
 }
 
+/// Fails when `record::line::Escaper` lets a quote through.
 #[tokio::test]
 async fn what_a_stranger_writes_stays_in_its_field() {
     let app = App::start(ok());
-    let gate = Gate::start(&Provider::Github.route("hook", &app.url("/in"), "")).await;
+    let more = "content_types = [\"application/json\"]";
+    let gate = Gate::start(&Provider::Github.route("hook", &app.url("/in"), more)).await;
+    // Heads take no quotes in targets, but in values.
+    let odd = "text/x\",\"verdict\":\"accepted\",\"y\":\"\\";
+    let hook = Sender::new(Provider::Github).event("/hook");
+    assert_eq!(gate.send(&hook.set("Content-Type", odd)).await.status, 415);
     let target = "/x\",\"verdict\":\"accepted\",\"y\":\"";
     let _ = gate
         .client()
@@ -214,7 +221,8 @@ async fn what_a_stranger_writes_stays_in_its_field() {
     let head = format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
     raw.send(head.as_bytes()).await;
     raw.read_answer(LIMIT).await;
-    let lines = request_lines(&gate, 1).await;
+    let lines = request_lines(&gate, 2).await;
+    assert_eq!(lines[0]["found"], odd);
     for line in gate.log_lines() {
         assert!(line.bytes().all(|byte| byte >= b' '), "{line}");
         assert!(serde_json::from_str::<Value>(&line).is_ok(), "{line}");
@@ -318,12 +326,18 @@ async fn readiness_ends_with_the_drain_and_health_does_not() {
     assert!(gate.wait().await.success());
 }
 
+/// Fails when `deny_dumps` sets no limit. The gate begins with the highest that the system grants.
 #[tokio::test]
 async fn secrets_cannot_get_into_a_core_file() {
     let app = App::start(ok());
-    let gate = Gate::start(&Provider::Github.route("hook", &app.url("/in"), "")).await;
+    let raise = "ulimit -S -c \"$(ulimit -H -c)\"; exec \"$0\" \"$@\"";
+    let gate = Gate::options(&Provider::Github.route("hook", &app.url("/in"), ""))
+        .under(&["sh", "-c", raise])
+        .start()
+        .await;
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", gate.pid())).unwrap();
     let mut lines = limits.lines();
     let core = lines.find(|line| line.starts_with("Max core file size"));
-    assert_eq!(core.unwrap().split_whitespace().nth(4), Some("0"));
+    let core: Vec<_> = core.unwrap().split_whitespace().collect();
+    assert_eq!(core[4..6], ["0", "0"]);
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::hmac::{Algorithm, HMAC_SHA256, HMAC_SHA384, HMAC_SHA512, Key, sign};
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::Value;
 
@@ -60,7 +61,7 @@ fn encoded(object: &serde_json::Map<String, Value>) -> String {
     BASE64URL_NOPAD.encode(&serde_json::to_vec(object).unwrap())
 }
 
-// Fails when the algorithm is taken from the token: `Keyring::find` without the comparison with `token.algorithm`.
+// Fails when a token's own words are believed: `LocalKey::verifies` that is always true.
 #[test]
 fn a_token_does_not_choose_its_algorithm() {
     each(|provider, vector| {
@@ -84,6 +85,42 @@ fn a_token_does_not_choose_its_algorithm() {
     });
 }
 
+// Fails when the algorithm is taken from the token: `Keyring::find` without the comparison with `token.algorithm`, and
+// `JwtScheme::read` without that with the scheme's; each of the two alone is enough.
+#[test]
+fn the_right_secret_under_another_algorithm_opens_nothing() {
+    let tried = std::cell::Cell::new(0);
+    each(|provider, vector| {
+        let Some(spec) = jwt(&provider.scheme) else {
+            return;
+        };
+        let whole = minimal(provider, vector);
+        let (prefix, mut parts) = token(spec, &whole);
+        let is_known = signed(HMAC_SHA256, &whole.secret, &parts) == parts[2];
+        if !is_known || spec.algorithms.len() > 1 {
+            return;
+        }
+        let mut header = decoded(&parts[0]);
+        for (name, named) in [("HS384", HMAC_SHA384), ("HS512", HMAC_SHA512)] {
+            header.insert("alg".to_owned(), name.into());
+            parts[0] = encoded(&header);
+            for algorithm in [named, HMAC_SHA256] {
+                parts[2] = signed(algorithm, &whole.secret, &parts);
+                let damaged = with_token(spec, &whole, &prefix, &parts);
+                refused(provider, vector, &whole, &damaged, name);
+                tried.set(tried.get() + 1);
+            }
+        }
+    });
+    assert!(tried.get() > 0);
+}
+
+fn signed(algorithm: Algorithm, secret: &[u8], parts: &[String; 3]) -> String {
+    let text = format!("{}.{}", parts[0], parts[1]);
+    let mac = sign(&Key::new(algorithm, secret), text.as_bytes());
+    BASE64URL_NOPAD.encode(mac.as_ref())
+}
+
 // Fails when a public key may be the secret of an HMAC: let `check` in `scheme/jwt` take mixed algorithms.
 #[test]
 fn a_public_key_is_no_shared_secret() {
@@ -103,9 +140,9 @@ fn a_public_key_is_no_shared_secret() {
             &whole.secret,
             whole.fetched.clone().unwrap_or_default().as_bytes(),
         ] {
-            let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, key);
+            let key = Key::new(HMAC_SHA256, key);
             let text = format!("{}.{}", parts[0], parts[1]);
-            let made = aws_lc_rs::hmac::sign(&key, text.as_bytes());
+            let made = sign(&key, text.as_bytes());
             parts[2] = BASE64URL_NOPAD.encode(made.as_ref());
             let damaged = with_token(spec, &whole, &prefix, &parts);
             refused(
