@@ -11,7 +11,7 @@ use crate::record::Recorder;
 use crate::record::metrics::counter;
 
 /// What can be asked for: the first part of a path, below `/api/v1/` where it begins so. All else is `other`.
-const RESOURCES: [&str; 26] = [
+const RESOURCES: [&str; 23] = [
     "metrics",
     "healthz",
     "readyz",
@@ -30,11 +30,8 @@ const RESOURCES: [&str; 26] = [
     "replays",
     "store",
     "status",
-    "rejected",
-    "recent",
     "secrets",
     "audit",
-    "tokens",
     "config",
     "openapi.json",
     "other",
