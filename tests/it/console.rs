@@ -265,3 +265,47 @@ async fn what_a_sender_wrote_is_escaped() {
     );
     assert_eq!(file.text(), body);
 }
+
+/// Fails when the cookie of a session goes over plain HTTP too, or when console and `capture` cannot do over TLS what they
+/// can without.
+#[tokio::test]
+async fn over_tls_the_cookie_stays_there_and_a_request_is_captured() {
+    let app = App::start(ok());
+    let route = Provider::Github.route("hook", &app.url("/in"), "");
+    let config = format!(
+        "[admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"\n\
+         [admin.tls]\ncert = \"cert.pem\"\nkey = \"cert.key\"\n{route}"
+    );
+    let gate = Gate::start(&config).await;
+    let trusted = gate.authority().client_config(&["http/1.1"]);
+    let client = Client::new(gate.admin_address(), Some(trusted));
+    let entry = form("/console/login", "a=b", &format!("token={TOKEN}"));
+    // As a browser says it.
+    let entry = entry.with("Origin", "https://localhost");
+    let reply = client.send(&entry.at_host("localhost")).await;
+    assert_eq!(reply.status, 303, "{}", reply.text());
+    let cookie = reply.header("set-cookie").unwrap();
+    assert!(cookie.contains("; Secure"), "{cookie}");
+    let cookie = cookie.split(';').next().unwrap();
+    let page = Hook::bare("GET", "/console/rejections", b"").with("Cookie", cookie);
+    let page = client.send(&page.at_host("localhost")).await;
+    assert_eq!(page.status, 200);
+
+    let bad = Sender::new(Provider::Github).event("/hook");
+    let refused = gate.send(&bad.clone().flip_body_byte()).await;
+    assert_eq!(refused.status, 401);
+    let id = refused.header("hookgate-request-id").unwrap().to_owned();
+    let authority = gate.folder().join("authority.pem");
+    std::fs::write(&authority, gate.authority().pem()).unwrap();
+    let (file, port) = (gate.folder().join("kept.http"), gate.admin_address().port());
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_hookgate"));
+    command.args(["capture", &id, "--admin-ca"]).arg(&authority);
+    command.args(["--admin", &format!("https://localhost:{port}"), "--out"]);
+    command.arg(&file).env("HOOKGATE_ADMIN_TOKEN", TOKEN);
+    let run = tokio::task::spawn_blocking(move || command.output().unwrap());
+    let output = run.await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let kept = std::fs::read(&file).unwrap();
+    let body = bad.flip_body_byte().body;
+    assert!(kept.ends_with(&body), "{}", String::from_utf8_lossy(&kept));
+}
