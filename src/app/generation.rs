@@ -1,12 +1,12 @@
 //! What one config makes: the gate with its rules, and where each route forwards to. Built whole before it is swapped in,
 //! so that a config that cannot be built changes nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::app::StartError;
 use crate::app::state::State;
-use crate::config::model::{Config, Mode};
+use crate::config::model::{Config, Mode, SecretEntry};
 use crate::forward::Targets;
 use crate::gate::Gate;
 use crate::gate::route::RouteTable;
@@ -15,6 +15,7 @@ use crate::inbox::outlets::Outlets;
 use crate::model::ids::RouteName;
 use crate::net::client::Client;
 use crate::pipeline::{Generation, RouteWork};
+use crate::record::history::SecretName;
 use crate::record::{Recorder, SecretEnd};
 use crate::store::rows::DestinationId;
 
@@ -84,4 +85,29 @@ pub(super) fn build(
         health: config.server.health,
         max_in_flight: config.server.max_in_flight,
     })
+}
+
+/// Has the counts follow the routes and secrets of the generation that begins, and forgets those that are gone.
+pub(super) fn follow(recorder: &Recorder, old: Option<&Generation>, new: &Generation) {
+    let old = old.map_or(&[][..], |old| old.gate.all_rules());
+    let old = old.iter().map(|rules| (&rules.route().name, rules));
+    let old: HashMap<&RouteName, &Rules> = old.collect();
+    let mut names = HashSet::new();
+    for (work, rules) in new.routes.iter().zip(new.gate.all_rules()) {
+        let route = rules.route();
+        names.insert(&route.name);
+        let known = old.get(&route.name).map(|rules| &*rules.route().secrets);
+        let known = known.unwrap_or_default();
+        let name = |entry: &SecretEntry| {
+            let mut known = known.iter();
+            let before = known.find(|known| known.secret.is_same(&entry.secret));
+            SecretName {
+                label: Arc::clone(&entry.label),
+                before: before.map(|before| Arc::clone(&before.label)),
+            }
+        };
+        let secrets = route.secrets.iter().map(name).collect();
+        work.counters.history().set_secrets(secrets);
+    }
+    recorder.keep_routes(|name| names.contains(name));
 }

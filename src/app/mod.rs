@@ -247,6 +247,7 @@ impl App {
         let plans = Keeping::plans(&config, &destinations, &client)?;
         recorder.set_secret_ends(generation::secret_ends(&config));
         let generation = generation::build(config, &client, &recorder, &state, &destinations)?;
+        generation::follow(&recorder, None, &generation);
         let observer = Arc::clone(&recorder);
         let generation = Arc::new(ArcSwap::from_pointee(generation));
         let mut controls = keeping

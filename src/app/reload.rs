@@ -140,6 +140,7 @@ impl App {
             self.refresher.follow(plan);
             self.recorder.set_secret_ends(ends);
             self.edge.replace(settings);
+            generation::follow(&self.recorder, Some(&self.generation.load()), &generation);
             self.generation.store(Arc::new(generation));
             routes
         };

@@ -32,6 +32,12 @@ impl Secret {
     pub fn is_equal(&self, other: &[u8]) -> bool {
         self.0.ct_eq(other).into()
     }
+
+    /// Whether another one has the same bytes.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.is_equal(&other.0)
+    }
 }
 
 /// The digest of a token that is kept or shown: of one length whatever the token is, never given out, and compared in

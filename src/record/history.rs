@@ -2,14 +2,19 @@
 //! matched.
 //!
 //! `RouteCounters` holds one per route, so that it outlives reloads and its memory is bounded by the routes of the config:
-//! about 31 KiB each. A request pays two loads and two additions, four with a secret, on atomics of its own route. There
-//! is no lock but at the turn of a minute or an hour, and no allocation but for the first match of a secret.
+//! about 31 KiB each, freed when a reload has removed the route. A request pays a few loads and two additions, four with a
+//! secret, on atomics of its own route. There is no lock but at the turn of a minute or an hour, and no allocation.
 //!
-//! Slots are found by the time at which the request began. One that is still counted while its slot is turned, an hour or
-//! two days later, may be counted in the new one: deadlines end a request long before that.
+//! Slots are found by the time at which the request began. One that is counted in the moment in which its slot is turned may
+//! be lost, or counted in the new one: that needs a request of an hour ago, or a clock that was set.
+//!
+//! Counts of secrets follow the secret, not its position: a reload says which old name a new one had. A request that began
+//! before the reload may be counted under the name that its secret had then.
 
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
 
 use crate::gate::reject::Reason;
 use crate::gate::verdict::{Decision, Verdict};
@@ -23,9 +28,6 @@ const MINUTES: usize = 60;
 const HOURS: usize = 48;
 /// Hours of a day.
 const DAY: i64 = 24;
-
-/// Secrets of one route that are counted; the first ones that matched.
-const SECRETS: usize = 64;
 
 /// Decisions without a reason.
 const PLAIN: usize = 4;
@@ -66,7 +68,7 @@ pub struct SecretUse {
 pub struct History {
     minutes: Row,
     hours: Row,
-    secrets: [SecretSlot; SECRETS],
+    secrets: ArcSwap<Vec<SecretSlot>>,
 }
 
 /// Stretches of one length, in a ring.
@@ -86,11 +88,26 @@ struct Slot {
     counts: [AtomicU32; PLAIN + 2 * REASONS],
 }
 
-#[derive(Debug, Default)]
+/// A secret of the route.
+#[derive(Debug)]
 struct SecretSlot {
-    label: OnceLock<Arc<str>>,
+    label: Arc<str>,
+    counts: Arc<SecretCounts>,
+}
+
+#[derive(Debug, Default)]
+struct SecretCounts {
     matches: AtomicU64,
     last_ms: AtomicI64,
+}
+
+/// A secret of a config that begins.
+#[derive(Debug)]
+pub struct SecretName {
+    /// What verdicts call it.
+    pub label: Arc<str>,
+    /// What the config before called it; none where it is new.
+    pub before: Option<Arc<str>>,
 }
 
 impl Default for History {
@@ -98,7 +115,7 @@ impl Default for History {
         Self {
             minutes: Row::new(MINUTE_MS, MINUTES),
             hours: Row::new(HOUR_MS, HOURS),
-            secrets: std::array::from_fn(|_| SecretSlot::default()),
+            secrets: ArcSwap::default(),
         }
     }
 }
@@ -148,22 +165,36 @@ impl History {
     /// The secrets that matched.
     #[must_use]
     pub fn secrets(&self) -> Vec<SecretUse> {
-        let known = self.secrets.iter().filter_map(|slot| {
-            Some(SecretUse {
-                label: Arc::clone(slot.label.get()?),
-                matches: slot.matches.load(Ordering::Relaxed),
-                last_ms: slot.last_ms.load(Ordering::Relaxed),
-            })
+        let slots = self.secrets.load();
+        let used = slots.iter().map(|slot| SecretUse {
+            label: Arc::clone(&slot.label),
+            matches: slot.counts.matches.load(Ordering::Relaxed),
+            last_ms: slot.counts.last_ms.load(Ordering::Relaxed),
         });
-        known.collect()
+        used.filter(|used| used.matches > 0).collect()
     }
 
-    fn matched(&self, label: &Arc<str>, at_ms: i64) {
-        let mut slots = self.secrets.iter();
-        let slot = slots.find(|slot| slot.label.get_or_init(|| Arc::clone(label)) == label);
-        if let Some(slot) = slot {
-            slot.matches.fetch_add(1, Ordering::Relaxed);
-            slot.last_ms.fetch_max(at_ms, Ordering::Relaxed);
+    /// Counts these secrets from now on. The counts of one that was there before go on, also under another name.
+    pub fn set_secrets(&self, names: Vec<SecretName>) {
+        let known = self.secrets.load();
+        let slots = names.into_iter().map(|name| {
+            let before = name.before;
+            let slot = known
+                .iter()
+                .find(|slot| before.as_ref() == Some(&slot.label));
+            SecretSlot {
+                label: name.label,
+                counts: slot.map_or_else(Arc::default, |slot| Arc::clone(&slot.counts)),
+            }
+        });
+        self.secrets.store(Arc::new(slots.collect()));
+    }
+
+    fn matched(&self, label: &str, at_ms: i64) {
+        let slots = self.secrets.load();
+        if let Some(slot) = slots.iter().find(|slot| &*slot.label == label) {
+            slot.counts.matches.fetch_add(1, Ordering::Relaxed);
+            slot.counts.last_ms.fetch_max(at_ms, Ordering::Relaxed);
         }
     }
 }
@@ -341,25 +372,39 @@ mod tests {
         assert_eq!(day.total(), 4);
     }
 
+    fn named(names: &[(&str, Option<&str>)]) -> Vec<SecretName> {
+        let each = names.iter().map(|(label, before)| SecretName {
+            label: Arc::from(*label),
+            before: before.map(Arc::from),
+        });
+        each.collect()
+    }
+
+    /// Fails when counts stay with the position after the first of two secrets was removed, or what is gone is kept.
     #[test]
-    fn secrets_are_counted_by_label_within_bounds() {
+    fn counts_follow_a_secret_and_end_with_it() {
         let history = History::default();
-        history.add(&verdict(START + 5, Decision::Accepted, Some("new")));
-        history.add(&verdict(START, Decision::Duplicate, Some("new")));
-        for number in 0..1000 {
-            let label = number.to_string();
-            history.add(&verdict(START, Decision::Accepted, Some(&label)));
-        }
+        history.set_secrets(named(&[("1", None), ("2", None)]));
+        history.add(&verdict(START + 5, Decision::Accepted, Some("2")));
+        history.add(&verdict(START, Decision::Duplicate, Some("2")));
+        history.add(&verdict(START, Decision::Accepted, Some("1")));
+        history.add(&verdict(START, Decision::Accepted, Some("nobody's")));
+        assert_eq!(history.secrets().len(), 2);
+        history.set_secrets(named(&[("1", Some("2")), ("3", None)]));
         let secrets = history.secrets();
-        assert_eq!(secrets.len(), SECRETS);
-        assert_eq!(&*secrets[0].label, "new");
+        assert_eq!(secrets.len(), 1);
+        assert_eq!(&*secrets[0].label, "1");
         assert_eq!((secrets[0].matches, secrets[0].last_ms), (2, START + 5));
+        // Another secret under the same name is another one.
+        history.set_secrets(named(&[("1", None)]));
+        assert_eq!(history.secrets(), []);
     }
 
     /// Fails when the turn of a stretch loses or doubles what several threads count.
     #[test]
     fn threads_meet_at_the_turn_of_a_minute() {
         let history = History::default();
+        history.set_secrets(named(&[("1", None)]));
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {

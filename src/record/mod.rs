@@ -163,6 +163,11 @@ impl Recorder {
         Arc::clone(routes.entry(name.clone()).or_default())
     }
 
+    /// Forgets what was counted on other routes than these: a reload has removed them.
+    pub fn keep_routes(&self, is_there: impl Fn(&RouteName) -> bool) {
+        lock(&self.routes).retain(|name, _| is_there(name));
+    }
+
     /// The counters of a route that is known; none where this process never had it.
     #[must_use]
     pub fn find_route(&self, name: &str) -> Option<Arc<RouteCounters>> {

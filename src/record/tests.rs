@@ -353,4 +353,10 @@ fn counters_go_on_after_a_reload() {
     let before = fixture.recorder.route_counters(&name);
     let after = fixture.recorder.route_counters(&RouteName::new("stripe"));
     assert!(Arc::ptr_eq(&before, &after));
+    // Fails when a route that is gone keeps its memory.
+    let gone = Arc::downgrade(&fixture.recorder.route_counters(&RouteName::new("gone")));
+    fixture.recorder.keep_routes(|known| *known == name);
+    assert!(gone.upgrade().is_none());
+    let after = fixture.recorder.route_counters(&name);
+    assert!(Arc::ptr_eq(&before, &after));
 }
