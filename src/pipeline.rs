@@ -362,20 +362,20 @@ impl Forwarding {
                 let targets = route.targets.as_ref()?;
                 let version = self.verdict.event_version.as_deref();
                 let target = targets.of(event.parts().event_type.as_deref(), version);
-                // The requests that are ready are all checked before the first of them is written to its app: the code of
-                // one stage stays in the processor's cache, and an app is woken once for several.
-                tokio::task::yield_now().await;
                 let forwarding = pin!(forward(event, target, id));
                 let taken = |claim: &Claim, status| self.remember(claim, status);
                 Some(settle(claim, forwarding, taken).await)
             });
             contain(exchange).await
         };
-        match ended {
+        let answer = match ended {
             Ok(Some(result)) => self.finish(result),
             // The claim was dropped on the way: released, or left to expire where the app may have seen the request.
             Ok(None) | Err(Panicked) => self.give_up(),
-        }
+        };
+        // As before the app: all answers that are there are read before the first of them is written to its sender.
+        tokio::task::yield_now().await;
+        answer
     }
 
     async fn run_unverified(mut self, request: Unverified) -> Answer {

@@ -46,8 +46,7 @@ pub fn run(path: &Path) -> ExitCode {
 fn serve(loaded: Loaded, path: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let handed = systemd::listeners()?;
     let logger = log::init(&loaded.config.log, systemd::stderr()).map_err(StartError::Log)?;
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.enable_all().build()?;
+    let runtime = runtime()?;
     // Spawned, so that the work is done by the workers and not by this thread beside them.
     let path = path.to_owned();
     let main = runtime.spawn(async move {
@@ -61,6 +60,16 @@ fn serve(loaded: Loaded, path: &Path) -> Result<(), Box<dyn std::error::Error + 
     let ended = runtime.block_on(main)?;
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
+}
+
+/// With one processor all is done by one thread: sharing tasks costs each request something, and nobody is there to share.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let is_alone = std::thread::available_parallelism().is_ok_and(|count| count.get() == 1);
+    let mut builder = match is_alone {
+        true => tokio::runtime::Builder::new_current_thread(),
+        false => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
 }
 
 /// One that comes while the gate starts is acted on as soon as it has started.
