@@ -9,8 +9,9 @@ use crate::store::search::DeliverySearch;
 use crate::store::sqlite::filter::{Filter, Line};
 use crate::store::sqlite::names::Names;
 use crate::store::sqlite::readers::Look;
-use crate::store::sqlite::search::{Counted, wanted_runs, wants_lane};
+use crate::store::sqlite::search::{wanted_runs, wants_lane};
 use crate::store::sqlite::span::{self, Range, Stretch};
+use crate::store::sqlite::tally::Counted;
 
 /// The deliveries that match; none where that cannot be told without going through them.
 pub(super) fn deliveries(

@@ -7,6 +7,8 @@ use std::collections::BinaryHeap;
 
 use rusqlite::Connection;
 
+use crate::store::sqlite::span::Range;
+
 /// Rows that are read at first, and at most, at once.
 const FIRST: i64 = 8;
 const MOST: i64 = 512;
@@ -18,12 +20,23 @@ pub(super) enum Order {
 }
 
 /// One run of an index.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Run {
     AllEvents,
-    EventsOf { kind: i64 },
+    EventsOf {
+        kind: i64,
+    },
     AllDeliveries,
-    DeliveriesIn { lane: i64, state: i64 },
+    DeliveriesIn {
+        lane: i64,
+        state: i64,
+    },
+    /// Those whose events stand in a range.
+    ReplaysIn {
+        lane: i64,
+        state: i64,
+        of: Range,
+    },
 }
 
 /// A part of a run: beyond `from`, this one not included, up to `to`, this one included, in the order that is asked for.
@@ -116,6 +129,9 @@ impl Reading {
             Run::AllEvents | Run::AllDeliveries => stmt.query([from, to, count])?,
             Run::EventsOf { kind } => stmt.query([from, to, count, kind])?,
             Run::DeliveriesIn { lane, state } => stmt.query([from, to, count, lane, state])?,
+            Run::ReplaysIn { lane, state, of } => {
+                stmt.query([from, to, count, lane, state, of.first, of.last])?
+            }
         };
         while let Some(row) = rows.next()? {
             self.ready.push(row.get(0)?);
@@ -161,6 +177,16 @@ fn sql(run: Run, order: Order) -> &'static str {
         (Run::DeliveriesIn { .. }, OldestFirst) => {
             "SELECT id FROM delivery INDEXED BY delivery_lane
             WHERE lane = ?4 AND state = ?5 AND id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3"
+        }
+        (Run::ReplaysIn { .. }, NewestFirst) => {
+            "SELECT id FROM delivery INDEXED BY delivery_lane
+            WHERE lane = ?4 AND state = ?5 AND id < ?1 AND id >= ?2 AND event BETWEEN ?6 AND ?7
+            ORDER BY id DESC LIMIT ?3"
+        }
+        (Run::ReplaysIn { .. }, OldestFirst) => {
+            "SELECT id FROM delivery INDEXED BY delivery_lane
+            WHERE lane = ?4 AND state = ?5 AND id > ?1 AND id <= ?2 AND event BETWEEN ?6 AND ?7
+            ORDER BY id LIMIT ?3"
         }
     }
 }

@@ -35,6 +35,7 @@ mod seal;
 mod search;
 mod span;
 pub(super) mod stats;
+mod tally;
 #[cfg(test)]
 mod testing;
 mod text;

@@ -16,9 +16,8 @@ use crate::store::sqlite::filter::{Filter, Line};
 use crate::store::sqlite::names::Names;
 use crate::store::sqlite::readers::Look;
 use crate::store::sqlite::seal::{Part, Sealer};
-use crate::store::sqlite::search::{
-    Bounds, Tally, delivery_candidates, event_candidates, wants_lane,
-};
+use crate::store::sqlite::search::{Bounds, delivery_candidates, event_candidates, wants_lane};
+use crate::store::sqlite::tally::Tally;
 
 /// Rows of a page at most.
 const MAX_PAGE: u32 = 1000;

@@ -3,9 +3,6 @@
 //! Lists are ordered by numbers, which are given in the order of commits; a page begins behind a number, so rows that
 //! arrive meanwhile neither shift nor repeat anything.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
-
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::model::delivery::DeliveryState;
@@ -16,13 +13,17 @@ use crate::store::sqlite::merge::{Merged, Order, Part, Run};
 use crate::store::sqlite::names::{Lane, Names};
 use crate::store::sqlite::readers::Look;
 use crate::store::sqlite::span::{self, Range};
+use crate::store::sqlite::tally::{Counted, Tally};
 use crate::store::sqlite::{numbers, reference};
 
 /// Events that an id may name; more come from collisions only.
 const MAX_NAMED: usize = 10_000;
 
 /// Replays in a state up to which their events are collected; beyond it all events are looked at.
-const MAX_COLLECTED: i64 = 50_000;
+const MAX_COLLECTED: i64 = 200_000;
+
+/// Events whose deliveries are collected at most.
+const MAX_NARROW: i64 = 100_000;
 
 /// Numbers to look at, in order.
 pub(super) enum Candidates {
@@ -32,7 +33,8 @@ pub(super) enum Candidates {
     OfState {
         originals: Merged,
         waiting: Option<i64>,
-        replayed: BTreeSet<i64>,
+        /// The newest last.
+        replayed: Vec<i64>,
     },
 }
 
@@ -65,9 +67,7 @@ impl Candidates {
                     *waiting = Some(event_of(conn, delivery)?);
                 }
                 let newest = (*waiting).max(replayed.last().copied());
-                if let Some(event) = newest {
-                    replayed.remove(&event);
-                }
+                replayed.pop_if(|event| Some(*event) == newest);
                 // Deliveries of one event stand together.
                 while newest.is_some() && *waiting == newest {
                     let next = originals.next(conn)?;
@@ -187,17 +187,15 @@ fn of_state(
             to: seek(look.conn, counted, to)?,
         });
     }
-    let mut replayed = BTreeSet::new();
+    let mut replayed = Vec::new();
     for counted in &replays {
-        let sql =
-            "SELECT event FROM delivery INDEXED BY delivery_lane WHERE lane = ?1 AND state = ?2";
-        let events = numbers(look.conn, sql, [counted.id, state.code()])?;
-        replayed.extend(
-            events
-                .into_iter()
-                .filter(|event| *event < from && *event >= to),
-        );
+        let sql = "SELECT event FROM delivery INDEXED BY delivery_lane
+            WHERE lane = ?1 AND state = ?2 AND event < ?3 AND event >= ?4";
+        let values = [counted.id, state.code(), from, to];
+        replayed.extend(numbers(look.conn, sql, values)?);
     }
+    replayed.sort_unstable();
+    replayed.dedup();
     Ok(Some(Candidates::OfState {
         originals: Merged::new(look.conn, &parts, bounds.order)?,
         waiting: None,
@@ -246,36 +244,42 @@ pub(super) fn delivery_candidates(
         let parts = [bounds.part(Run::AllDeliveries, Range::ALL)];
         return Merged::new(conn, &parts, bounds.order).map(Candidates::Merged);
     }
+    let runs = wanted_runs(look, search, filter)?;
+    if is_narrow(range, &runs) {
+        let sql = "SELECT id FROM delivery INDEXED BY delivery_event WHERE event BETWEEN ?1 AND ?2";
+        let found = numbers(conn, sql, [range.first, range.last])?;
+        return Ok(Candidates::listed(
+            found,
+            bounds.order,
+            bounds.from,
+            bounds.to,
+        ));
+    }
     let mut parts = Vec::new();
-    for counted in wanted_runs(look, search, filter)? {
-        // Originals were made in the order of their events; replays may be of any.
-        let numbers = match range == Range::ALL || counted.lane.is_replay {
-            true => Range::ALL,
-            false => Range {
-                first: seek(conn, &counted, range.first)?,
-                last: seek(conn, &counted, range.last + 1)? - 1,
-            },
+    for counted in runs {
+        let part = match (range == Range::ALL, counted.lane.is_replay) {
+            (true, _) => bounds.part(counted.run(), Range::ALL),
+            (false, true) => bounds.part(counted.replays_of(range), Range::ALL),
+            // Originals were made in the order of their events; replays may be of any.
+            (false, false) => {
+                let numbers = Range {
+                    first: seek(conn, &counted, range.first)?,
+                    last: seek(conn, &counted, range.last + 1)? - 1,
+                };
+                bounds.part(counted.run(), numbers)
+            }
         };
-        parts.push(bounds.part(counted.run(), numbers));
+        parts.push(part);
     }
     Merged::new(conn, &parts, bounds.order).map(Candidates::Merged)
 }
 
-/// A lane and a state with the number of deliveries there.
-pub(super) struct Counted {
-    pub(super) id: i64,
-    pub(super) lane: Lane,
-    pub(super) state: DeliveryState,
-    pub(super) count: i64,
-}
-
-impl Counted {
-    fn run(&self) -> Run {
-        Run::DeliveriesIn {
-            lane: self.id,
-            state: self.state.code(),
-        }
-    }
+/// Whether so few events are in a range that it is better to look at all their deliveries than at all replays.
+fn is_narrow(range: Range, runs: &[Counted]) -> bool {
+    let replays = runs.iter().filter(|counted| counted.lane.is_replay);
+    let count: i64 = replays.map(|counted| counted.count).sum();
+    let events = range.last - range.first;
+    events <= MAX_NARROW && events < count / 2
 }
 
 pub(super) fn wanted_runs(
@@ -330,51 +334,4 @@ fn seek(conn: &Connection, counted: &Counted, event: i64) -> rusqlite::Result<i6
         }
     }
     Ok(low)
-}
-
-/// How many deliveries each lane has in each state.
-pub(super) struct Tally(HashMap<i64, [i64; 6]>);
-
-impl Tally {
-    pub(super) fn load(conn: &Connection) -> rusqlite::Result<Self> {
-        let mut tally = HashMap::<i64, [i64; 6]>::new();
-        let mut stmt =
-            conn.prepare_cached("SELECT lane, state, count FROM tally WHERE count > 0")?;
-        let mut rows = stmt.query([])?;
-        while let Some(row) = rows.next()? {
-            let state: usize = row.get::<_, u8>(1)?.into();
-            if let Some(count) = tally.entry(row.get(0)?).or_default().get_mut(state) {
-                *count = row.get(2)?;
-            }
-        }
-        Ok(Self(tally))
-    }
-
-    pub(super) fn lanes(&self) -> impl Iterator<Item = (&i64, &[i64; 6])> {
-        self.0.iter()
-    }
-
-    pub(super) fn runs(
-        &self,
-        names: &Arc<Names>,
-        is_wanted: impl Fn(&Lane, DeliveryState) -> bool,
-    ) -> Vec<Counted> {
-        let mut runs = Vec::new();
-        for (id, counts) in self.lanes() {
-            let Some(lane) = names.lanes.get(id) else {
-                continue;
-            };
-            for (state, count) in DeliveryState::ALL.into_iter().zip(counts) {
-                if *count > 0 && is_wanted(lane, state) {
-                    runs.push(Counted {
-                        id: *id,
-                        lane: *lane,
-                        state,
-                        count: *count,
-                    });
-                }
-            }
-        }
-        runs
-    }
 }

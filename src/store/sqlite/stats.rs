@@ -8,7 +8,7 @@ use crate::store::sqlite::limits::{disk_free, log_size, pages, size};
 use crate::store::sqlite::names::Names;
 use crate::store::sqlite::read::oldest;
 use crate::store::sqlite::readers::Look;
-use crate::store::sqlite::search::Tally;
+use crate::store::sqlite::tally::Tally;
 use crate::store::{Stats, StoreError};
 
 pub(super) fn stats(look: &Look<'_>, path: &Path) -> rusqlite::Result<Stats> {

@@ -21,16 +21,16 @@ const PATIENCE: Duration = match cfg!(debug_assertions) {
 /// Between two events.
 const STEP_MS: i64 = 100;
 
+/// One event of so many was replayed.
+const STEP_REPLAYED: i64 = 10;
+
 /// Written as SQL: through the store it would take minutes.
-fn fill(rig: Rig, with_replays: bool) -> Rig {
+fn fill(rig: Rig) -> Rig {
     let path = rig.path();
     let Rig { store, folder } = rig;
     store.close();
     let conn = rusqlite::Connection::open(&path).unwrap();
-    let replays = match with_replays {
-        true => EVENTS / 20,
-        false => 0,
-    };
+    let replays = EVENTS / STEP_REPLAYED;
     let sql = format!(
         "BEGIN;
         CREATE TEMP TABLE n (n INTEGER PRIMARY KEY, state INTEGER);
@@ -55,8 +55,9 @@ fn fill(rig: Rig, with_replays: bool) -> Rig {
             {NOW} + n * {STEP_MS}, 1, 1, {NOW} + n * {STEP_MS}, {NOW} + n * {STEP_MS}, {NOW} + n * {STEP_MS} FROM n;
         INSERT INTO delivery (id, event, lane, destination, state, is_behind, priority, due_ms, attempts, round,
             round_began_ms, created_ms, ended_ms)
-            SELECT {EVENTS} + id, id, lane + 100, destination, 3, 0, 0, due_ms, 1, 1, due_ms, due_ms, due_ms
-            FROM delivery WHERE id <= {replays};
+            SELECT {EVENTS} + id / {STEP_REPLAYED}, id, lane + 100, destination, 3 + (id / {STEP_REPLAYED}) % 2,
+            0, 0, due_ms, 1, 1, due_ms, due_ms, due_ms
+            FROM delivery WHERE id % {STEP_REPLAYED} = 0;
         INSERT INTO tally SELECT lane, state, count(*) FROM delivery GROUP BY lane, state;
         INSERT INTO span SELECT id >> 10, min(received_ms), max(received_ms) FROM event GROUP BY id >> 10;
         INSERT INTO claim (route, key, expires_ms, status)
@@ -147,6 +148,14 @@ fn searches() -> Vec<(&'static str, EventSearch)> {
             },
         ),
         (
+            "a tenth within",
+            EventSearch {
+                since_ms: Some(at(20)),
+                before_ms: Some(at(30)),
+                ..all()
+            },
+        ),
+        (
             "later than all",
             EventSearch {
                 since_ms: Some(at(101)),
@@ -186,7 +195,7 @@ async fn each_answer_with_a_million_events_comes_at_once() {
         rig.store.destination(&of, &name("app")).await.unwrap();
     }
     let began = instant();
-    let rig = fill(rig, true);
+    let rig = fill(rig);
     let mut told = String::new();
     writeln!(told, "filled in {:?}", began.elapsed()).unwrap();
     let page = Page {
