@@ -292,7 +292,7 @@ impl Cause {
             Self::BodyNotKept => &Row {
                 slug: "body-not-kept",
                 says: "Only the start of the body was kept, so that its signature cannot be tried again.",
-                fix: "Raise `keep_rejected` in `[server]`, or capture the request to a file and explain that.",
+                fix: "Save such a request whole where it is sent, or in front of the gate, and explain that file.",
             },
             Self::PublicUrl => &Row {
                 slug: "public-url",

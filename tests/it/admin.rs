@@ -7,7 +7,7 @@ use crate::harness::app::{App, ok};
 use crate::harness::client::{Client, Reply};
 
 use crate::harness::gate::Gate;
-use crate::harness::sender::{Hook, Provider, Sender};
+use crate::harness::sender::{Hook, Provider, Sender, mac};
 
 const ADMIN: &str = "zQ4v9Jm2Lr7Xw1Bt";
 const ANN: &str = "b7Hc2Vt9Ks4Yd8Nf";
@@ -728,4 +728,29 @@ async fn a_test_event_arrives_behind_a_prefix() {
     assert_eq!(sent.status, 201, "{}", sent.text());
     app.wait_for_requests(1).await;
     assert_eq!(app.only_request().target(), "/in");
+}
+
+/// Fails when a test event reaches an app that verifies the provider's signature without one.
+#[tokio::test]
+async fn a_test_event_is_signed_where_the_destination_is_signed_for() {
+    let app = App::start(ok());
+    let more = "mode = \"queue\"\nresign = \"provider\"\n";
+    let route = Provider::Stripe.route("hook", &app.url("/in"), more);
+    let store = "[store]\nurl = \"sqlite:hookgate.db\"\nmin_free = \"1MiB\"\n";
+    let gate = Gate::start(&format!("{}{store}{route}", tokens())).await;
+    let path = "/api/v1/destinations/hook/upstream/test";
+    let sent = post(&gate, Some(ANN), path, &Value::Null).await;
+    assert_eq!(sent.status, 201, "{}", sent.text());
+    app.wait_for_requests(1).await;
+    let request = app.only_request();
+    let signature = request.header("stripe-signature").unwrap();
+    let (time, v1) = signature.split_once(",v1=").unwrap();
+    let time = time.strip_prefix("t=").unwrap();
+    let age = crate::harness::unix_now() - time.parse::<i64>().unwrap();
+    assert!((0..30).contains(&age), "{age}");
+    let secret = Provider::Stripe.secret().as_bytes();
+    let expected = mac(secret, &[time.as_bytes(), b".", &request.body]);
+    assert_eq!(v1, data_encoding::HEXLOWER.encode(&expected));
+    let body: Value = serde_json::from_slice(&request.body).unwrap();
+    assert_eq!(body["test"], json!(true));
 }

@@ -2,7 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
+use std::time::Instant;
 
+use crate::harness::LIMIT;
 use crate::harness::app::{App, ok};
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, Provider, Sender};
@@ -218,4 +220,32 @@ async fn what_cannot_be_captured_is_told() {
     // Each look at somebody's data is noted, with who looked.
     let line = gate.wait_for_line(&["capture_request", "ann"]).await;
     assert!(line.contains(unknown) || line.contains(&id), "{line}");
+}
+
+/// Fails when a file without the event's body is given as if it were the event, or nobody says why there is none.
+#[tokio::test]
+async fn an_event_whose_body_was_let_go_is_not_saved() {
+    let app = App::start(ok());
+    let route = Provider::Stripe.route("hook", &app.url("/in"), "mode = \"queue\"\n");
+    let text = config(&route).replace("[store]\n", "[store]\nkeep_body = false\n");
+    let gate = Gate::start(&text).await;
+    let id = sent(&gate, &Sender::new(Provider::Stripe).event("/hook"), 200).await;
+    app.wait_for_requests(1).await;
+    let gone = format!("the body of event `{id}` was not kept");
+    let deadline = Instant::now() + LIMIT;
+    // The outcome of the delivery is noted after the app has answered.
+    let output = loop {
+        let output = capture(&gate, &id, &["--out", "gone.http"]).await;
+        if !output.status.success() || Instant::now() > deadline {
+            break output;
+        }
+        std::fs::remove_file(gate.folder().join("gone.http")).unwrap();
+    };
+    let err = told(&output);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(
+        err.contains(&gone) && err.contains("keep_body = false"),
+        "{err}"
+    );
+    assert!(output.stdout.is_empty() && !gate.folder().join("gone.http").exists());
 }
