@@ -9,7 +9,7 @@ use axum::{Extension, Json};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri};
 
-use crate::admin::input::{self, DeliveryFilter, MAX_ROWS, Many, Named, Paging};
+use crate::admin::input::{self, DeliveryFilter, Many, Named, Paging};
 use crate::admin::problem::Problem;
 use crate::admin::wire::{
     Action, Attempt, Attempts, Changed, Deliveries, Delivery, DeliveryDetail, Moment,
@@ -19,13 +19,12 @@ use crate::admin::{AdminState, Visit};
 use crate::model::clock::Now;
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::store::Store;
-use crate::store::search::{AttemptRow, DeliveryRow, DeliverySearch, Page, Selection, Which};
+use crate::store::search::{
+    AttemptRow, DeliveryRow, DeliverySearch, Page, Replay, Selection, Which,
+};
 
 /// For a change of many, which goes on in bounded groups.
 pub(super) const LONG: Duration = Duration::from_secs(600);
-
-/// A dry run counts no further: it looks at each.
-const MAX_COUNT: u64 = 100_000;
 
 /// Deliveries, the newest first
 ///
@@ -268,12 +267,12 @@ async fn change_many(
     visit.patience.extend(LONG);
     let wanted = many.words();
     if many.dry_run {
-        let (count, is_more) = count(&store, search, action).await?;
+        let count = count(&store, &search, action).await?;
         visit.remark(format!("{wanted}: {count} counted"));
         return Ok(Json(Changed {
             dry_run: true,
             count,
-            is_more,
+            is_more: false,
         }));
     }
     let selection = Selection {
@@ -296,38 +295,22 @@ async fn change_many(
     }))
 }
 
-/// How many the step could be taken with, and whether there are more than were looked at.
-async fn count(
-    store: &Store,
-    search: DeliverySearch,
-    action: Action,
-) -> Result<(u64, bool), Problem> {
+/// How many the step could be taken with.
+async fn count(store: &Store, search: &DeliverySearch, action: Action) -> Result<u64, Problem> {
     let mut count = 0_u64;
     let states = DeliveryState::ALL.into_iter();
     let states = states.filter(|state| state.after(action.step()).is_some());
     let states = states.filter(|state| search.state.is_none_or(|wanted| wanted == *state));
     for state in states {
-        let mut page = Page {
-            after: None,
-            limit: MAX_ROWS,
+        let search = DeliverySearch {
+            state: Some(state),
+            ..search.clone()
         };
-        loop {
-            let search = DeliverySearch {
-                state: Some(state),
-                ..search.clone()
-            };
-            let rows = store.deliveries(search, page).await?;
-            count = count.saturating_add(rows.len() as u64);
-            if count >= MAX_COUNT {
-                return Ok((count, true));
-            }
-            let Some(last) = rows.last().filter(|_| rows.len() >= MAX_ROWS as usize) else {
-                break;
-            };
-            page.after = Some(last.id.0);
-        }
+        // With a state it is of deliveries, as a step is.
+        let found = store.count_replay(&Replay { search }).await?;
+        count = count.saturating_add(found);
     }
-    Ok((count, false))
+    Ok(count)
 }
 
 async fn wake_all(
