@@ -53,6 +53,7 @@ pub enum Cause {
     ClockOfSender,
     ClockHere,
     SignatureOld,
+    OffUnread,
     PathDiffers,
     HostDiffers,
     ProxyNotTrusted,
@@ -333,6 +334,11 @@ impl Cause {
                 slug: "signature-old",
                 says: "The signature is right but was made {} before the request came: a delay on the way, a retry with the first signature, a clock that is behind, or a capture that is replayed.",
                 fix: "Compare clocks (`timedatectl`); where the sender retries with old signatures, raise the route's `tolerance`.",
+            },
+            Self::OffUnread => &Row {
+                slug: "time-off-unread",
+                says: "The signed time is {}. The request was refused before its body was read, so whether the signature is right cannot be told.",
+                fix: "Compare clocks (`timedatectl`); where the sender retries with its first signature, raise the route's `tolerance`. Old and from a stranger, it is a capture that is replayed.",
             },
             Self::PathDiffers => &Row {
                 slug: "path-differs",

@@ -62,19 +62,43 @@ pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let place = timestamp(&case.route.scheme)?.place.clone();
-    let text = case.value(&place)?;
+    let text = case.value(&place).unwrap_or_default();
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let unit = match text.len() {
-        13 => "milliseconds",
-        16 => "microseconds",
-        19 => "nanoseconds",
-        _ => return None,
+        13 => Some("milliseconds"),
+        16 => Some("microseconds"),
+        19 => Some("nanoseconds"),
+        _ => None,
     };
     let is_own = matches!(
         timestamp(&case.route.scheme)?.unit,
         TimeUnit::Millis | TimeUnit::SecondsOrMillis
     );
-    (is_number && !(is_own && text.len() == 13)).then(|| Cause::TimestampUnit.likely(unit))
+    let unit = unit.filter(|_| is_number && !(is_own && text.len() == 13));
+    let wrong_unit = unit.map(|unit| Cause::TimestampUnit.likely(unit));
+    wrong_unit.or_else(|| off_unread(case))
+}
+
+/// Nobody can say more than how far the time is off where the body, which a refusal in the head leaves unread, is missing.
+fn off_unread(case: &Case<'_>) -> Option<Finding> {
+    let Reject::StaleTimestamp { age_seconds, .. } = *case.reject else {
+        return None;
+    };
+    if !case.seen.is_cut {
+        return None;
+    }
+    let side = match age_seconds < 0 {
+        true => "in the future",
+        false => "in the past",
+    };
+    let others = match case.others_off_by(age_seconds, CLOSE) {
+        0 => "",
+        _ => {
+            ", and other senders were off by about as much at that time, which speaks for a wrong clock here"
+        }
+    };
+    let detail = format!("{} {side}{others}", words(age_seconds));
+    Some(Cause::OffUnread.likely(&detail))
 }
 
 fn timestamp(spec: &Spec) -> Option<&TimestampSpec> {

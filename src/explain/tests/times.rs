@@ -1,5 +1,7 @@
 //! Times that are off.
 
+use bytes::Bytes;
+
 use super::{
     JSON, KEY, T, TEXT, check, explain, explainer, proves, route, says, signed, spec, with_header,
 };
@@ -118,6 +120,28 @@ fn clocks_that_are_wrong() {
     proves(&config, &seen, "stale-timestamp", "clock-here");
     seen.others = vec![age("a", -700), age("b", 20)];
     proves(&config, &seen, "stale-timestamp", "clock-of-sender");
+}
+
+/// Fails when a request that was refused in its head is blamed on the body that nobody read, or called genuine.
+#[test]
+fn a_time_that_is_off_where_the_body_was_not_read() {
+    let config = route("a", "stripe", TEXT, "") + &route("b", "slack", TEXT, "");
+    let mut seen = came(&signed(&spec("stripe"), TEXT, "/a", BODY), 3600);
+    (seen.body, seen.is_cut) = (Bytes::new(), true);
+    let explanation = check(&config, &seen, "stale-timestamp", "time-off-unread");
+    assert!(
+        says(&explanation).contains("60 min in the past. "),
+        "{explanation:#?}"
+    );
+    seen.others = vec![OtherAge {
+        route: "b".to_owned(),
+        age_seconds: 3590,
+    }];
+    let explanation = check(&config, &seen, "stale-timestamp", "time-off-unread");
+    assert!(
+        says(&explanation).contains("a wrong clock here"),
+        "{explanation:#?}"
+    );
 }
 
 #[test]
