@@ -291,9 +291,6 @@ impl App {
         for listener in listeners {
             app.serve(listener);
         }
-        if let Some(listener) = admin_listener {
-            app.serve_admin(listener);
-        }
         let (watched, drain) = (Arc::clone(&app.admin), app.drain.clone());
         tokio::spawn(async move {
             drain
@@ -314,6 +311,10 @@ impl App {
             app.serving.spawn(serving);
         }
         app.admin.set_ready(true);
+        // Last, so that whoever reads in the log where to ask is told that it is ready.
+        if let Some(listener) = admin_listener {
+            app.serve_admin(listener);
+        }
         Ok(app)
     }
 
