@@ -112,6 +112,12 @@ fn fits(search: &EventSearch, event: &EventRow) -> bool {
             .is_none_or(|before| event.received_ms < before)
 }
 
+async fn assert_counted(rig: &Rig, search: DeliverySearch, wanted: usize) {
+    let replay = Replay { search };
+    let count = rig.store.count_replay(&replay).await.unwrap();
+    assert_eq!(count, wanted as u64, "{:?}", replay.search);
+}
+
 // Fails when `stretches` takes a block for one within the times that is not, `in_runs` counts replays by their own numbers,
 // or `at_edge` leaves out what a search asks for.
 #[tokio::test]
@@ -161,14 +167,7 @@ async fn what_a_replay_will_make_is_what_a_walk_finds() {
                     is_replay,
                     ..DeliverySearch::default()
                 };
-                let count = rig
-                    .store
-                    .count_replay(&Replay {
-                        search: search.clone(),
-                    })
-                    .await
-                    .unwrap();
-                assert_eq!(count, found.count() as u64, "{search:?}");
+                assert_counted(&rig, search, found.count()).await;
             }
             let reached = events
                 .values()
@@ -178,14 +177,7 @@ async fn what_a_replay_will_make_is_what_a_walk_finds() {
                 destination: Some(name("app")),
                 ..DeliverySearch::default()
             };
-            let count = rig
-                .store
-                .count_replay(&Replay {
-                    search: search.clone(),
-                })
-                .await
-                .unwrap();
-            assert_eq!(count, reached.count() as u64, "{search:?}");
+            assert_counted(&rig, search, reached.count()).await;
         }
     }
 }
