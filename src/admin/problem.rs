@@ -64,9 +64,10 @@ impl Problem {
 impl From<StoreError> for Problem {
     fn from(err: StoreError) -> Self {
         let status = match err {
-            StoreError::Full { .. } | StoreError::Busy | StoreError::Closed => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            StoreError::Full { .. }
+            | StoreError::Busy
+            | StoreError::Reopening
+            | StoreError::Closed => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, chain(&err))

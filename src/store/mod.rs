@@ -139,6 +139,9 @@ pub enum StoreError {
     /// The disk: full, read-only, failing; or locked by somebody else.
     #[error("the store could not be written")]
     Write(#[source] rusqlite::Error),
+    /// A write failed a moment ago: until the file has been opened anew and checked, nothing is taken.
+    #[error("a write failed, and the store is being opened anew")]
+    Reopening,
     /// A look at it failed.
     #[error("the store could not be read")]
     Read(#[source] rusqlite::Error),
@@ -376,6 +379,12 @@ impl Store {
         is_paused: bool,
     ) -> Result<bool, StoreError> {
         self.inner.pause(route, name, is_paused).await
+    }
+
+    /// Whether a destination or its route is paused, or it is switched off. Asks no disk.
+    #[must_use]
+    pub fn is_held(&self, destination: DestinationId) -> bool {
+        self.inner.is_held(destination)
     }
 
     /// Switches a destination off that answered 410, or on again (`reason: None`). What waits stays; nothing is attempted.

@@ -21,7 +21,7 @@ use crate::store::sqlite::finish::Ended;
 use crate::store::sqlite::merge::Order;
 use crate::store::sqlite::names::Destination;
 use crate::store::sqlite::queue::{Urgency, ask};
-use crate::store::sqlite::readers::{LONG_PATIENCE, PATIENCE, out_of_order};
+use crate::store::sqlite::readers::{LONG_PATIENCE, PATIENCE};
 use crate::store::sqlite::seal::{Part, Sealer, Unopened};
 use crate::store::sqlite::search::Bounds;
 use crate::store::sqlite::work::{Failure, Work};
@@ -44,7 +44,7 @@ impl Inner {
         F: FnOnce(&mut Work) -> Result<T, Failure> + Send + 'static,
     {
         if !self.shared.is_healthy() {
-            return Err(StoreError::Write(out_of_order()));
+            return Err(StoreError::Reopening);
         }
         let (task, answer) = ask(run);
         self.shared.queue.push(task, bytes + TASK_SIZE, urgency)?;
@@ -340,6 +340,10 @@ impl Inner {
         let (route, name) = (route.clone(), name.cloned());
         let run = move |work: &mut Work| work.pause(&route, name.as_ref(), is_paused);
         self.write(Urgency::Outcome, 0, run).await
+    }
+
+    pub(in crate::store) fn is_held(&self, destination: DestinationId) -> bool {
+        self.shared.names().is_held(destination.0)
     }
 
     pub(in crate::store) async fn disable(

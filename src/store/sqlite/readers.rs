@@ -110,7 +110,7 @@ impl Shared {
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         if *is_down {
-            return Err(StoreError::Read(out_of_order()));
+            return Err(StoreError::Reopening);
         }
         let idle = readers.idle().pop();
         let mut conn = match idle {

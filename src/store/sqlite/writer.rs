@@ -188,7 +188,7 @@ impl Writer {
                 Err(_) => self.shared.queue.pause(PAUSE),
             }
             for task in self.shared.queue.take_all() {
-                task.refuse(StoreError::Write(out_of_order()));
+                task.refuse(StoreError::Reopening);
             }
         }
         self.shared.readers.reopen();

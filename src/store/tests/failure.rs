@@ -115,9 +115,35 @@ async fn while_the_file_is_being_opened_anew_commits_fail_fast() {
     let rig = Rig::new();
     rig.store.inner.shared.set_healthy_for_test(false);
     assert!(!rig.store.is_healthy());
-    assert!(is_write(&rig.store.commit(event(1).0).await));
+    let refused = rig.store.commit(event(1).0).await;
+    assert!(matches!(refused, Err(StoreError::Reopening)));
     rig.store.inner.shared.set_healthy_for_test(true);
     rig.commit(event(1).0).await;
+}
+
+// Fails when a lock of somebody else's is waited for without end, or when the store does not come back after it.
+#[tokio::test]
+async fn a_locked_file_refuses_and_loses_nothing() {
+    let rig = Rig::new();
+    let app = rig.destination("app").await;
+    rig.deliver(1, app).await;
+    let other = rusqlite::Connection::open(rig.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let asked = rig.store.commit(event(2).to(pending(app)).0);
+    let refused = tokio::time::timeout(Duration::from_secs(10), asked).await;
+    assert!(is_write(&refused.unwrap()));
+    // What is there can be read meanwhile, or is refused at once.
+    let began = crate::model::clock::instant();
+    let _ = rig.store.event(uid(1)).await;
+    let refused = rig.store.commit(event(2).to(pending(app)).0).await;
+    assert!(matches!(refused, Err(StoreError::Reopening)));
+    assert!(began.elapsed() < Duration::from_secs(1));
+    other.execute_batch("ROLLBACK").unwrap();
+    drop(other);
+    wait_until_healthy(&rig.store).await;
+    rig.deliver(2, app).await;
+    assert_eq!(rig.uids(EventSearch::default()).await, [uid(2), uid(1)]);
+    rig.assert_sound();
 }
 
 // Fails when an error of SQLite is answered with `Ok`, or when the group before it is lost.
@@ -217,6 +243,31 @@ async fn beyond_its_bounds_the_queue_is_busy_at_once() {
         rig.store.pause(&route("none"), None, true).await.unwrap();
         rig.commit(event(99_999).0).await;
     }
+}
+
+// Fails when each commit has a transaction, and so a synchronisation to the disk, of its own.
+#[tokio::test]
+async fn all_that_wait_are_written_at_once() {
+    let rig = Rig::new();
+    rig.commit(event(99).0).await;
+    let before = rig.store.stats().await.unwrap().groups;
+    let holding = rig.store.inner.hold();
+    let waiting: Vec<_> = (0..50)
+        .map(|number| {
+            let store = rig.store.clone();
+            tokio::spawn(async move { store.commit(event(number).0).await })
+        })
+        .collect();
+    while rig.store.inner.shared.waiting_for_test() < 50 {
+        tokio::task::yield_now().await;
+    }
+    drop(holding);
+    for commit in waiting {
+        commit.await.unwrap().unwrap();
+    }
+    // That which held the writer, and all who waited behind it.
+    let groups = rig.store.stats().await.unwrap().groups - before;
+    assert!(groups <= 2, "{groups}");
 }
 
 // Fails when `close` ends the thread before the queue is empty.
