@@ -4,6 +4,8 @@
 //! `app` builds a `Generation` from each config and hands `edge` a handler that calls `serve`. Whatever happens here, a
 //! stranger gets the app's own answer, a challenge's, or a problem document, and the recorder is told once.
 
+mod batch;
+mod first;
 mod local;
 mod stored;
 
@@ -277,14 +279,13 @@ impl Pipeline {
                 note(&self.recorder, &generation, &verdict, &exchange);
                 answer
             }
-            Admission::Duplicate(status) => {
-                note(
-                    &self.recorder,
-                    &generation,
-                    &verdict,
-                    &answered(status, &verdict),
-                );
-                marked(status, DUPLICATE)
+            Admission::Duplicate(status, request) => {
+                let exchange = answered(status, &verdict);
+                note(&self.recorder, &generation, &verdict, &exchange);
+                match stored::takes_local(&generation, &verdict) {
+                    true => local::duplicate(status, &request.headers, &verdict),
+                    false => marked(status, DUPLICATE),
+                }
             }
             Admission::Filtered => {
                 let exchange = answered(StatusCode::OK, &verdict);

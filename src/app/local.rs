@@ -64,6 +64,14 @@ pub(super) fn bind(config: &Config) -> Result<Vec<LocalListener>, StartError> {
             .map_err(StartError::Admin)?
             .into_unix()
             .ok_or(StartError::NoListener)?;
+        let unknown = unmapped(&uid_map(), &socket.users);
+        if !unknown.is_empty() {
+            tracing::warn!(
+                route = %route.name,
+                users = ?unknown,
+                "users of a socket cannot be told apart in this user namespace, and may not post: `PrivateUsers=no` in the unit"
+            );
+        }
         let open = std::fs::Permissions::from_mode(0o666);
         let widened = std::fs::set_permissions(&socket.path, open);
         widened.map_err(StartError::Adopt)?;
@@ -74,6 +82,28 @@ pub(super) fn bind(config: &Config) -> Result<Vec<LocalListener>, StartError> {
         });
     }
     Ok(listeners)
+}
+
+/// The users that this process knows: `inside outside count` a line.
+fn uid_map() -> String {
+    std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default()
+}
+
+/// Those that the map leaves out; none where there is no map.
+fn unmapped(map: &str, users: &[u32]) -> Vec<u32> {
+    let rows = map.lines().filter_map(|line| {
+        let mut fields = line.split_whitespace().map(str::parse::<u64>);
+        let (inside, _, count) = (fields.next()?, fields.next()?, fields.next()?);
+        let inside = inside.ok()?;
+        Some(inside..inside.saturating_add(count.ok()?))
+    });
+    let rows: Vec<_> = rows.collect();
+    let is_mapped = |user: u32| rows.iter().any(|row| row.contains(&u64::from(user)));
+    let unmapped = users.iter().copied().filter(|user| !is_mapped(*user));
+    match rows.is_empty() {
+        true => Vec::new(),
+        false => unmapped.collect(),
+    }
 }
 
 /// Takes connections until the drain begins; requests that have begun are finished.
@@ -159,4 +189,18 @@ async fn converse(
     };
     // Whoever breaks off has no answer; that concerns nobody else.
     drop(ended);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_that_a_namespace_leaves_out_are_found() {
+        let whole = "         0          0 4294967295\n";
+        let private = "         0          0          1\n     61184      61184          1\n";
+        assert!(unmapped(whole, &[0, 1000, 61184]).is_empty());
+        assert_eq!(unmapped(private, &[0, 1000, 61184, 61185]), [1000, 61185]);
+        assert!(unmapped("", &[1000]).is_empty());
+    }
 }

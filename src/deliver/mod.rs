@@ -41,6 +41,7 @@ use crate::deliver::settle::Facts;
 use crate::deliver::worker::{News, Shared, Worker};
 use crate::model::clock::{Now, instant};
 use crate::model::delivery::DeliveryId;
+use crate::model::ids::{EventId, RequestId};
 use crate::net::client::Client;
 use crate::record::Recorder;
 use crate::store::Store;
@@ -76,12 +77,18 @@ pub struct FirstAttempt {
     pub delivery: DeliveryId,
     /// When it began.
     pub started: Now,
+    /// To the head of the app's answer, or the error.
+    pub took: Duration,
     /// What the app answered.
     pub answer: Option<StatusCode>,
+    /// The start of what it said.
+    pub answer_start: Bytes,
     /// Its `Retry-After`.
     pub retry_after: Option<HeaderValue>,
     /// Why there is no answer: a word of `forward`'s, and the error with its causes.
     pub error: Option<(&'static str, String)>,
+    /// Of which event: its id in the inbox, the provider's, and its type.
+    pub event: (RequestId, Option<EventId>, Option<Box<str>>),
 }
 
 impl Deliverer {
@@ -161,7 +168,7 @@ impl Deliverer {
     /// Judges and stores the outcome of an attempt that `forward` made, by the rules of all others.
     pub async fn finish_first(self: &Arc<Self>, attempt: FirstAttempt) {
         let now = Now::read();
-        let took = now.mono.saturating_duration_since(attempt.started.mono);
+        let took = attempt.took;
         let outcome = attempt.outcome(now.unix_ms);
         let facts = Facts {
             delivery: attempt.delivery,
@@ -172,7 +179,7 @@ impl Deliverer {
             accepted_ms: attempt.started.unix_ms,
             // The request has its span of it.
             trace: None,
-            event: None,
+            event: attempt.event.clone(),
         };
         let handle = self.workers.load().get(&attempt.destination).cloned();
         let plan = handle.as_ref().map(|handle| handle.plan.borrow().clone());
@@ -280,8 +287,7 @@ impl FirstAttempt {
             duration_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
             status: outcome.status.map(|status| status.as_u16()),
             error: outcome.fault.map(|fault| (fault.word().to_owned(), text)),
-            // It went to the sender, or nowhere.
-            answer: Bytes::new(),
+            answer: self.answer_start.clone(),
         }
     }
 }

@@ -32,7 +32,8 @@ pub(super) struct Facts {
     /// Milliseconds since the epoch.
     pub(super) accepted_ms: i64,
     pub(super) trace: Option<Trace>,
-    pub(super) event: Option<(RequestId, Option<EventId>, Option<Box<str>>)>,
+    /// Its id in the inbox, the provider's, and its type.
+    pub(super) event: (RequestId, Option<EventId>, Option<Box<str>>),
 }
 
 impl Facts {
@@ -46,7 +47,7 @@ impl Facts {
             is_replay: due.is_replay,
             accepted_ms: event.received_ms,
             trace: None,
-            event: Some((event.uid, event.event_id.clone(), event.event_type.clone())),
+            event: (event.uid, event.event_id.clone(), event.event_type.clone()),
         }
     }
 }
@@ -148,7 +149,7 @@ pub(super) fn tell(
         Next::Waiting(due_ms) => (DeliveryState::Waiting, Some(due_ms)),
         Next::Dead => (DeliveryState::Dead, None),
     };
-    let event = facts.event.as_ref();
+    let (uid, id, kind) = &facts.event;
     let error = record.error.as_ref();
     recorder.attempt(
         counters,
@@ -157,7 +158,7 @@ pub(super) fn tell(
             destination: &plan.name,
             delivery: facts.delivery,
             attempt: facts.attempt,
-            event: event.map(|(uid, id, kind)| (uid, id.as_ref(), kind.as_deref())),
+            event: (uid, id.as_ref(), kind.as_deref()),
             is_replay: facts.is_replay,
             trace: facts.trace,
             accepted_ms: facts.accepted_ms,

@@ -584,9 +584,12 @@ async fn the_first_attempt_of_another_room_is_judged_by_the_same_rules() {
         destination: ids[0],
         delivery,
         started: Now::read(),
+        took: Duration::from_millis(7),
         answer: None,
+        answer_start: Bytes::from_static(b"what it said"),
         retry_after: None,
         error: None,
+        event: (RequestId::new(1, [9; 10]), None, None),
     };
     let in_flight = |delivery: &mut NewDelivery| delivery.is_in_flight = true;
     let taken = rig.commit_with(1, &ids, in_flight).await[0];
@@ -608,6 +611,11 @@ async fn the_first_attempt_of_another_room_is_judged_by_the_same_rules() {
     assert_eq!(
         words(&attempts),
         [(None, Some("deadline")), (Some(200), None)]
+    );
+    let first = &attempts[0];
+    assert_eq!(
+        (&first.record.answer[..], first.record.duration_ms),
+        (&b"what it said"[..], 7)
     );
     assert_eq!(header(&host.requests()[0], "hookgate-attempt"), Some("2"));
     rig.stop().await;

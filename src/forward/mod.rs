@@ -23,7 +23,7 @@ pub use crate::forward::target::{Target, TargetError, Targets};
 use crate::gate::event::{Event, Unverified};
 use crate::model::clock;
 use crate::model::ids::RequestId;
-use crate::net::answer::Answer;
+use crate::net::answer::{Answer, AnswerBody};
 use crate::net::client::{ConnectError, ExchangeError};
 use crate::net::sound::AnswerFault;
 
@@ -35,6 +35,8 @@ pub struct Forwarded {
     pub status: StatusCode,
     /// From the call to the head of the app's answer.
     pub head_time: Duration,
+    /// The app's own page, where the answer does not hold it since it tells of the inside.
+    pub error_page: Option<Box<AnswerBody>>,
 }
 
 /// Why the app gave no answer that can be passed on.
@@ -108,11 +110,12 @@ async fn exchange(
         timeout: target.pool.timeout(),
         pass_error_bodies: target.pass_error_bodies,
     };
-    let answer = response::relay(response, lease, rules).await?;
+    let (answer, error_page) = response::relay(response, lease, rules).await?;
     Ok(Forwarded {
         answer,
         status,
         head_time,
+        error_page,
     })
 }
 

@@ -34,32 +34,36 @@ enum BrokenBody {
     Cut,
 }
 
-/// The answer for the sender.
+/// The answer for the sender, and the error page that it does not get.
 pub(super) async fn relay(
     response: Response<Incoming>,
     lease: Lease,
     rules: Relay,
-) -> Result<Answer, ForwardError> {
+) -> Result<(Answer, Option<Box<AnswerBody>>), ForwardError> {
     let (mut head, body) = response.into_parts();
     check_answer(&head).map_err(ForwardError::Invalid)?;
     let mut body = AppBody::new(body, lease, rules.timeout);
     let whole = body.take_if_complete().await;
     if head.status.is_server_error() && !rules.pass_error_bodies {
-        // Dropping what has not come yet closes the connection: an error page is not worth waiting for.
-        return Ok(without_inside(&head, &rules));
+        // Dropped before it has come it closes the connection: an error page is not worth waiting for.
+        let page = body_of(whole, body);
+        return Ok((without_inside(&head, &rules), Some(Box::new(page))));
     }
     vet_answer_headers(&mut head.headers);
     if head.status == StatusCode::NO_CONTENT {
         head.headers.remove(CONTENT_LENGTH);
     }
-    let body = match whole {
-        Some(bytes) => AnswerBody::whole(bytes),
-        None => AnswerBody::Stream(Box::pin(body)),
-    };
-    let mut answer = Answer::new(body);
+    let mut answer = Answer::new(body_of(whole, body));
     *answer.status_mut() = head.status;
     *answer.headers_mut() = head.headers;
-    Ok(answer)
+    Ok((answer, None))
+}
+
+fn body_of(whole: Option<Bytes>, rest: AppBody) -> AnswerBody {
+    match whole {
+        Some(bytes) => AnswerBody::whole(bytes),
+        None => AnswerBody::Stream(Box::pin(rest)),
+    }
 }
 
 /// What `relay` goes by.

@@ -69,7 +69,7 @@ pub enum Admission {
     /// A challenge: answered here.
     Answered(Answer),
     /// The app has taken this event, with this status.
-    Duplicate(StatusCode),
+    Duplicate(StatusCode, Box<EventParts>),
     /// Genuine, but not one that the app gets.
     Filtered,
     /// Refused; with the request as far as it was read, where it had a route.
@@ -380,7 +380,7 @@ async fn after_signature(
         }
         Ok(Claimed::Duplicate(status)) => {
             verdict.decision = Decision::Duplicate;
-            Ok(Admission::Duplicate(status))
+            Ok(Admission::Duplicate(status, request))
         }
         Ok(Claimed::Filtered(by)) if rules.is_monitored() => {
             verdict.decision = Decision::Monitored(Reject::Filtered { by });

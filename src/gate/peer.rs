@@ -64,7 +64,7 @@ impl Gate {
 
         verdict.begin(Check::Signature);
         if !rules.admits_user(user) {
-            return Err(Reject::BadSignature.into());
+            return Err(Reject::UserNotAllowed { user }.into());
         }
 
         verdict.begin(Check::Body);

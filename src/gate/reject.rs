@@ -89,6 +89,11 @@ pub enum Reject {
     BodyAborted,
     /// No current secret gives this signature.
     BadSignature,
+    /// A user of this machine who may not post on the route's socket.
+    UserNotAllowed {
+        /// The user's number, as the kernel says it.
+        user: u32,
+    },
     /// The key that the signature needs cannot be fetched, and none is held.
     KeyUnavailable {
         /// Why.
@@ -215,6 +220,7 @@ pub enum Reason {
     BodyTimeout,
     BodyAborted,
     BadSignature,
+    UserNotAllowed,
     KeyUnavailable,
     Unconfirmed,
     NoCurrentSecret,
@@ -286,6 +292,7 @@ impl Reject {
             Self::BodyTimeout => Reason::BodyTimeout,
             Self::BodyAborted => Reason::BodyAborted,
             Self::BadSignature => Reason::BadSignature,
+            Self::UserNotAllowed { .. } => Reason::UserNotAllowed,
             Self::KeyUnavailable { .. } => Reason::KeyUnavailable,
             Self::Unconfirmed { .. } => Reason::Unconfirmed,
             Self::NoCurrentSecret => Reason::NoCurrentSecret,
@@ -360,13 +367,14 @@ impl Reject {
                 | Reason::MalformedMaterial
                 | Reason::StaleTimestamp
                 | Reason::BadSignature
+                | Reason::UserNotAllowed
         )
     }
 }
 
 impl Reason {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::NoRoute,
         Self::Method,
         Self::ContentType,
@@ -380,6 +388,7 @@ impl Reason {
         Self::BodyTimeout,
         Self::BodyAborted,
         Self::BadSignature,
+        Self::UserNotAllowed,
         Self::KeyUnavailable,
         Self::Unconfirmed,
         Self::NoCurrentSecret,
@@ -509,6 +518,13 @@ impl Reason {
                 means: "No current secret of the route gives this signature.",
                 usually: "The wrong secret (another endpoint's, test instead of live), a proxy in front that changes the body, or a forgery.",
                 look_at: "The secret at the provider; `public_url` where the scheme signs the URL.",
+            },
+            Self::UserNotAllowed => &Explanation {
+                code: "user-not-allowed",
+                status: StatusCode::UNAUTHORIZED,
+                means: "The user who posted on the route's Unix socket is not among its `users`.",
+                usually: "An app that runs under another user, or a service with `PrivateUsers=yes`, for which most users have the number 65534.",
+                look_at: "`user` in the log line, `socket` of the route, `PrivateUsers=` of the unit.",
             },
             Self::KeyUnavailable => &Explanation {
                 code: "key-unavailable",

@@ -112,6 +112,13 @@ impl Inbox {
         }
     }
 
+    /// Whether nothing is attempted there now: an operator paused it, or the app wants no more.
+    #[must_use]
+    pub fn is_held(&self, outlets: &Outlets) -> bool {
+        let mut all = outlets.ids();
+        all.any(|id| self.store.is_held(id))
+    }
+
     /// Remembers over restarts that the app of a proxy route took an event. Does not wait: should the process die before
     /// it is written, a copy reaches the app once more.
     pub fn remember(&self, keys: Keys, outlets: &Outlets, status: u16) {

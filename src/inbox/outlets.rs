@@ -80,6 +80,11 @@ impl Outlets {
         self.window
     }
 
+    /// Its destinations.
+    pub(super) fn ids(&self) -> impl Iterator<Item = DestinationId> {
+        self.all.iter().map(|outlet| outlet.id)
+    }
+
     /// The destinations that want an event, each with the key of its order.
     pub(super) fn wanted(
         &self,

@@ -3,18 +3,16 @@
 //! A sender gets its 2xx from here only after the commit. What cannot be stored is refused in queue mode; in hybrid mode the
 //! app's own answer is then waited for as if there were no store.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::RETRY_AFTER;
-use http::{HeaderValue, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use http::StatusCode;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::config::model::Mode;
-use crate::deliver::{Deliverer, FirstAttempt};
-use crate::forward::{ForwardError, Forwarded, forward};
+use crate::deliver::Deliverer;
+use crate::forward::forward;
 use crate::gate::dedup::{Claim, Keys};
 use crate::gate::event::{Event, EventParts};
 use crate::gate::reject::Reject;
@@ -26,6 +24,7 @@ use crate::model::delivery::DeliveryId;
 use crate::model::error;
 use crate::net::answer::{Answer, AnswerBody};
 use crate::net::outlive::contain;
+use crate::pipeline::first::{Exchanged, Exchanging, First, Late};
 use crate::pipeline::{DUPLICATE, Forwarding, Generation, local, marked, tell_trace};
 use crate::store::rows::DestinationId;
 
@@ -49,12 +48,6 @@ pub(super) struct Keeping {
     /// The late exchanges, which a drain waits for.
     exchanges: TaskTracker,
 }
-
-/// The app's answer, or why there is none.
-type Exchanged = Result<Forwarded, ForwardError>;
-
-/// An exchange under way.
-type Exchanging = Pin<Box<dyn Future<Output = Option<Exchanged>> + Send>>;
 
 impl Keeping {
     /// Nothing is late yet.
@@ -89,22 +82,26 @@ impl Forwarding {
         if outlets.is_local() {
             return local::queue(self, &keeping, outlets, event, claim).await;
         }
-        let parts = event.parts();
-        let accepted = self
-            .accept(
-                &keeping,
-                outlets,
-                parts,
-                &mut claim,
-                Terms::usual(QUEUED.as_u16()),
-            )
-            .await;
-        match accepted {
+        self.store(&keeping, outlets, event.parts(), &mut claim, QUEUED)
+            .await
+    }
+
+    /// Commits, and answers with this status.
+    async fn store(
+        &mut self,
+        keeping: &Keeping,
+        outlets: &Outlets,
+        parts: &EventParts,
+        claim: &mut Option<Claim>,
+        status: StatusCode,
+    ) -> Answer {
+        let terms = Terms::usual(status.as_u16());
+        match self.accept(keeping, outlets, parts, claim, terms).await {
             Ok(Accepted::Stored(deliveries)) => {
                 keeping.wake(&deliveries);
-                self.note_stored(QUEUED, None);
+                self.note_stored(status, None);
                 let mut answer = Answer::new(AnswerBody::empty());
-                *answer.status_mut() = QUEUED;
+                *answer.status_mut() = status;
                 answer
             }
             Ok(Accepted::Duplicate(status)) => self.answer_duplicate(status),
@@ -166,10 +163,20 @@ impl Forwarding {
         answer_within: Duration,
         stores_4xx: bool,
     ) -> Answer {
-        let index = event.parts().route;
-        let Some(keeping) = self.keeping.clone() else {
+        let generation = Arc::clone(&self.generation);
+        let route = generation.routes.get(event.parts().route);
+        let (Some(keeping), Some(outlets)) = (
+            self.keeping.clone(),
+            route.and_then(|route| route.outlets.as_ref()),
+        ) else {
             return self.give_up();
         };
+        if keeping.inbox.is_held(outlets) {
+            // Whoever paused the app's deliveries wants it left alone.
+            return self
+                .store(&keeping, outlets, event.parts(), &mut claim, KEPT)
+                .await;
+        }
         if let Some(claim) = &mut claim {
             claim.begin_forwarding();
         }
@@ -186,14 +193,6 @@ impl Forwarding {
             }
             Ok(Some(result)) => Some(result),
             Err(_) => None,
-        };
-        let generation = Arc::clone(&self.generation);
-        let Some(outlets) = generation
-            .routes
-            .get(index)
-            .and_then(|route| route.outlets.as_ref())
-        else {
-            return self.give_up();
         };
         let terms = Terms {
             is_in_flight: true,
@@ -275,25 +274,31 @@ impl Forwarding {
         let Some((destination, delivery)) = first else {
             return;
         };
-        let tell = {
-            let deliverer = Arc::clone(&keeping.deliverer);
-            move |result: Option<Exchanged>| async move {
-                let attempt = first_attempt(destination, delivery, started, result.as_ref());
-                deliverer.finish_first(attempt).await;
-            }
+        let first = First {
+            destination,
+            delivery,
+            started,
+            event: (
+                self.verdict.request_id,
+                self.verdict.event_id.clone(),
+                self.verdict.event_type.clone(),
+            ),
         };
+        let deliverer = Arc::clone(&keeping.deliverer);
         match late {
             // The sender does not wait for it: the event is on the disk.
             Late::Ended(result) => {
-                keeping.exchanges.spawn(tell(Some(result)));
+                keeping.exchanges.spawn(first.tell(deliverer, Some(result)));
             }
             Late::Running(exchanging) => match Arc::clone(&keeping.late).try_acquire_owned() {
                 Ok(permit) => {
-                    keeping.exchanges.spawn(wait_late(exchanging, permit, tell));
+                    keeping
+                        .exchanges
+                        .spawn(first.wait(deliverer, exchanging, permit));
                 }
                 Err(_) => {
                     drop(exchanging);
-                    keeping.exchanges.spawn(tell(None));
+                    keeping.exchanges.spawn(first.tell(deliverer, None));
                 }
             },
         }
@@ -352,26 +357,10 @@ impl Forwarding {
     }
 }
 
-/// The first attempt, when its event is stored.
-enum Late {
-    Ended(Exchanged),
-    Running(Exchanging),
-}
-
 /// What the log says of an exchange that led to the store.
 struct Told {
     status: Option<StatusCode>,
     error: Option<(&'static str, String)>,
-}
-
-async fn wait_late<F: Future<Output = ()>>(
-    exchanging: Exchanging,
-    permit: OwnedSemaphorePermit,
-    tell: impl FnOnce(Option<Exchanged>) -> F,
-) {
-    let result = exchanging.await;
-    tell(result).await;
-    drop(permit);
 }
 
 fn told(result: &Exchanged) -> Told {
@@ -384,31 +373,6 @@ fn told(result: &Exchanged) -> Told {
             status: None,
             error: Some((err.kind(), error::chain(err))),
         },
-    }
-}
-
-fn first_attempt(
-    destination: DestinationId,
-    delivery: DeliveryId,
-    started: Now,
-    result: Option<&Exchanged>,
-) -> FirstAttempt {
-    let retry_after = |forwarded: &Forwarded| -> Option<HeaderValue> {
-        forwarded.answer.headers().get(RETRY_AFTER).cloned()
-    };
-    let error = match result {
-        Some(Err(err)) => Some((err.kind(), error::chain(err))),
-        Some(Ok(_)) => None,
-        None => Some(("abandoned", "the exchange was given up".to_owned())),
-    };
-    let forwarded = result.and_then(|result| result.as_ref().ok());
-    FirstAttempt {
-        destination,
-        delivery,
-        started,
-        answer: forwarded.map(|forwarded| forwarded.status),
-        retry_after: forwarded.and_then(retry_after),
-        error,
     }
 }
 
@@ -430,6 +394,14 @@ fn status(result: &Exchanged) -> StatusCode {
 
 fn status_of(status: u16) -> StatusCode {
     StatusCode::from_u16(status).unwrap_or(StatusCode::OK)
+}
+
+/// Whether a route takes the events of one's own apps, who are told more than strangers.
+pub(super) fn takes_local(generation: &Generation, verdict: &Verdict) -> bool {
+    let index = verdict.route_index.unwrap_or(usize::MAX);
+    let route = generation.routes.get(index);
+    let outlets = route.and_then(|route| route.outlets.as_ref());
+    mode(generation, verdict) == Mode::Queue && outlets.is_some_and(Outlets::is_local)
 }
 
 /// The mode of a route.

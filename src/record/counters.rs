@@ -75,8 +75,14 @@ pub struct RouteCounters {
 }
 
 /// One count for each reason.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ByReason([AtomicU64; Reason::ALL.len()]);
+
+impl Default for ByReason {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; Reason::ALL.len()])
+    }
+}
 
 impl ByReason {
     fn add(&self, reason: Reason) {

@@ -64,8 +64,8 @@ pub struct Attempted<'a> {
     pub delivery: DeliveryId,
     /// Its number, from 1.
     pub attempt: u32,
-    /// The event, where it is known.
-    pub event: Option<(&'a RequestId, Option<&'a EventId>, Option<&'a str>)>,
+    /// The event: its id in the inbox, the provider's, and its type.
+    pub event: (&'a RequestId, Option<&'a EventId>, Option<&'a str>),
     /// Whether the delivery is a replay.
     pub is_replay: bool,
     /// The trace of the event's request.
@@ -120,14 +120,13 @@ impl Recorder {
             .text("destination", attempted.destination)
             .number("delivery", attempted.delivery.0)
             .number("attempt", attempted.attempt);
-        if let Some((uid, event_id, event_type)) = attempted.event {
-            line.text("request_id", uid);
-            if let Some(event_id) = event_id {
-                line.text("event_id", event_id);
-            }
-            if let Some(event_type) = event_type {
-                line.text("event_type", &event_type);
-            }
+        let (uid, event_id, event_type) = attempted.event;
+        line.text("request_id", uid);
+        if let Some(event_id) = event_id {
+            line.text("event_id", event_id);
+        }
+        if let Some(event_type) = event_type {
+            line.text("event_type", &event_type);
         }
         if attempted.is_replay {
             line.flag("replay", true);
@@ -327,7 +326,7 @@ mod tests {
             destination: &destination,
             delivery: DeliveryId(7),
             attempt: 2,
-            event: Some((&uid, Some(&event_id), Some("push"))),
+            event: (&uid, Some(&event_id), Some("push")),
             is_replay: false,
             trace: None,
             accepted_ms: 0,

@@ -134,6 +134,9 @@ fn evidence(line: &mut Line, reject: &Reject) {
         Reject::SourceNotAllowed { ip } => {
             line.text("address", ip);
         }
+        Reject::UserNotAllowed { user } => {
+            line.number("user", *user);
+        }
         Reject::SourceRate { retry_after } | Reject::RouteRate { retry_after } => {
             line.count("retry_after_ms", millis(*retry_after));
         }

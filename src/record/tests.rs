@@ -185,6 +185,7 @@ fn every_reject() -> Vec<Reject> {
         Reject::BodyTimeout,
         Reject::BodyAborted,
         Reject::BadSignature,
+        Reject::UserNotAllowed { user: 1000 },
         Reject::KeyUnavailable {
             fault: "closed".into(),
         },

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
-use serde_json::Value;
 
 use crate::harness::app::{App, Behaviour, Latch, Recorded, Refusing, by, ok, respond, sequence};
 use crate::harness::client::Reply;
@@ -12,23 +11,23 @@ use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, Provider, Sender, mac};
 use crate::harness::{LIMIT, wait_for};
 
-const STORE: &str = "[store]\nurl = \"sqlite:hookgate.db\"\nmin_free = \"1MiB\"\n";
+pub(crate) const STORE: &str = "[store]\nurl = \"sqlite:hookgate.db\"\nmin_free = \"1MiB\"\n";
 
 /// Retries that a test can wait for.
-const QUICK: &str =
+pub(crate) const QUICK: &str =
     "retry = { schedule = [\"50ms\"], max_attempts = 200, jitter = 0 }\nbreaker = false\n";
 
 /// A route that keeps its events, for the app at this URL under the name `upstream`.
-fn kept(provider: Provider, mode: &str, url: &str, more: &str) -> String {
+pub(crate) fn kept(provider: Provider, mode: &str, url: &str, more: &str) -> String {
     let route = provider.route("hook", url, &format!("mode = \"{mode}\"\n{more}"));
     format!("{STORE}{route}[routes.hook.destinations.upstream]\n{QUICK}")
 }
 
-fn is_duplicate(reply: &Reply) -> bool {
+pub(crate) fn is_duplicate(reply: &Reply) -> bool {
     reply.header("hookgate-duplicate") == Some("true")
 }
 
-fn bodies(app: &App) -> Vec<Vec<u8>> {
+pub(crate) fn bodies(app: &App) -> Vec<Vec<u8>> {
     app.requests()
         .into_iter()
         .map(|request| request.body)
@@ -78,6 +77,22 @@ async fn an_event_is_answered_at_once_and_delivered_as_it_came() {
         assert_eq!(got.header("hookgate-replay"), None);
         assert_eq!(got.header("x-forwarded-for").as_deref(), Some("127.0.0.1"));
     }
+}
+
+/// Fails when a large body is cut or changed on its way through the store.
+#[tokio::test]
+async fn a_large_event_is_kept_whole() {
+    let app = App::start(ok());
+    let more = "max_body = \"10MiB\"\n";
+    let gate = Gate::start(&kept(Provider::Github, "queue", &app.url("/in"), more)).await;
+    let sender = Sender::new(Provider::Github);
+    let body: Vec<u8> = (0..9_500_000_u32)
+        .map(|number| (number % 251) as u8)
+        .collect();
+    let reply = gate.send(&sender.sign("/hook", "large", &body)).await;
+    assert_eq!(reply.status, 200);
+    app.wait_for_requests(1).await;
+    assert!(app.only_request().body == body);
 }
 
 /// Fails when a failed attempt is the last one, or when attempts of one event carry different ids.
@@ -276,93 +291,6 @@ async fn deliveries_can_be_signed_anew_as_the_sender_does() {
     }
 }
 
-/// Fails when the sender does not get the answer of an app that is in time.
-#[tokio::test]
-async fn in_hybrid_mode_an_app_in_time_answers_itself() {
-    let app = App::start(sequence([respond(201, "made"), respond(404, "not here")]));
-    let gate = Gate::start(&kept(Provider::Github, "hybrid", &app.url("/in"), "")).await;
-    for expected in [(201, "made"), (404, "not here")] {
-        let reply = gate
-            .send(&Sender::new(Provider::Github).event("/hook"))
-            .await;
-        assert_eq!((reply.status, reply.text().as_str()), expected);
-    }
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(app.count(), 2);
-    let first = &app.requests()[0];
-    assert_eq!(first.header("hookgate-attempt").as_deref(), Some("1"));
-    assert!(first.header("webhook-id").is_some());
-}
-
-/// Fails when a 5xx or no connection reaches the sender, or when the event is lost with it.
-#[tokio::test]
-async fn in_hybrid_mode_what_the_app_does_not_take_is_kept() {
-    let app = App::start(sequence([
-        respond(500, "oops"),
-        respond(404, "later"),
-        ok(),
-    ]));
-    let more = "store_on = [\"4xx\"]\n";
-    let gate = Gate::start(&kept(Provider::Github, "hybrid", &app.url("/in"), more)).await;
-    let hook = Sender::new(Provider::Github).event("/hook");
-    let reply = gate.send(&hook).await;
-    assert_eq!((reply.status, reply.text().as_str()), (202, ""));
-    app.wait_for_requests(3).await;
-    let got = app.requests();
-    let attempts: Vec<_> = got
-        .iter()
-        .map(|each| each.header("hookgate-attempt").unwrap())
-        .collect();
-    assert_eq!(attempts, ["1", "2", "3"]);
-    assert_eq!(got[0].header("webhook-id"), got[2].header("webhook-id"));
-    assert!(is_duplicate(&gate.send(&hook).await));
-
-    let down = Refusing::new();
-    let gate = Gate::start(&kept(Provider::Github, "hybrid", &down.url("/in"), "")).await;
-    let reply = gate
-        .send(&Sender::new(Provider::Github).event("/hook"))
-        .await;
-    assert_eq!(reply.status, 202);
-}
-
-/// Fails when a late 2xx is taken for a failure: the app would get the event twice.
-#[tokio::test]
-async fn in_hybrid_mode_a_late_answer_still_counts() {
-    let app = App::start(Behaviour::Slow(Duration::from_millis(800), 200));
-    let more = "answer_within = \"200ms\"\n";
-    let gate = Gate::start(&kept(Provider::Github, "hybrid", &app.url("/in"), more)).await;
-    let hook = Sender::new(Provider::Github).event("/hook");
-    let began = Instant::now();
-    assert_eq!(gate.send(&hook).await.status, 202);
-    assert!(
-        began.elapsed() < Duration::from_millis(700),
-        "{:?}",
-        began.elapsed()
-    );
-    assert!(is_duplicate(&gate.send(&hook).await));
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    app.only_request();
-}
-
-/// Fails when the outcome of an attempt that was cut off by a kill is taken for a success.
-#[tokio::test]
-async fn in_hybrid_mode_a_kill_loses_nothing() {
-    let app = App::start(Behaviour::Hang);
-    let more = "answer_within = \"100ms\"\n";
-    let text = kept(Provider::Github, "hybrid", &app.url("/in"), more);
-    let mut gate = Gate::start(&text).await;
-    let hook = Sender::new(Provider::Github).event("/hook");
-    assert_eq!(gate.send(&hook).await.status, 202);
-    app.behave(ok());
-    gate.restart("KILL").await;
-    app.wait_for_requests(2).await;
-    assert_eq!(app.requests()[1].body, hook.body);
-    assert_eq!(
-        app.requests()[1].header("hookgate-attempt").as_deref(),
-        Some("2")
-    );
-}
-
 /// Fails when more is promised than the store may hold, or when a full store stops routes that need none.
 #[tokio::test]
 async fn a_full_store_is_told_to_senders_and_stops_nothing_else() {
@@ -385,152 +313,6 @@ async fn a_full_store_is_told_to_senders_and_stops_nothing_else() {
         .await;
     let hook = Sender::new(Provider::Stripe).event("/proxy");
     assert_eq!(gate.send(&hook).await.status, 200);
-}
-
-fn local(text: &str) -> Hook {
-    Hook::bare("POST", "/emit", text.as_bytes())
-        .with("Authorization", "Bearer local-token-of-a-test-01")
-        .with("Content-Type", "application/json")
-}
-
-fn emitting(url: &str) -> String {
-    format!(
-        "{STORE}[routes.emit]\npath = \"/emit\"\nprovider = \"local\"\nsecret = \"local-token-of-a-test-01\"\nmode = \"queue\"\n[routes.emit.destinations.partner]\nurl = \"{url}\"\nconcurrency = 1\n{QUICK}"
-    )
-}
-
-/// Fails when equal bodies of an app's are taken for one event, or an idempotency key does not count.
-#[tokio::test]
-async fn an_app_of_ones_own_posts_events_and_gets_their_ids() {
-    let app = App::start(ok());
-    let gate = Gate::start(&emitting(&app.url("/in"))).await;
-    let body = r#"{"type":"order.paid","order":17}"#;
-    let mut ids = std::collections::BTreeSet::new();
-    for _ in 0..2 {
-        let reply = gate.send(&local(body)).await;
-        assert_eq!(reply.status, 200);
-        let told: Value = serde_json::from_str(&reply.text()).unwrap();
-        ids.insert(told["id"].as_str().unwrap().to_owned());
-        assert_eq!(told["deliveries"], 1);
-    }
-    assert_eq!(ids.len(), 2);
-    for expected in [None, Some(true)] {
-        let reply = gate
-            .send(&local(body).with("Idempotency-Key", "order-17"))
-            .await;
-        let told: Value = serde_json::from_str(&reply.text()).unwrap_or_default();
-        assert_eq!(
-            (
-                reply.status,
-                is_duplicate(&reply) || told["duplicate"] == true
-            ),
-            (200, expected == Some(true))
-        );
-    }
-    app.wait_for_requests(3).await;
-    let got = app.requests();
-    assert!(got.iter().all(|each| each.body == body.as_bytes()));
-    assert!(
-        got.iter()
-            .all(|each| each.header("hookgate-event-type").as_deref() == Some("order.paid"))
-    );
-    assert!(
-        got.iter()
-            .all(|each| each.header("authorization").is_none()),
-        "the token is not for others"
-    );
-}
-
-/// Posts over a Unix socket: status and body.
-fn post_on(socket: &std::path::Path, body: &str) -> (u16, String) {
-    use std::io::{Read, Write};
-    let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
-    let length = body.len();
-    let head = format!(
-        "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-    );
-    // In one piece: a refusal does not wait for the body, and closes.
-    let request = [head.as_bytes(), body.as_bytes()].concat();
-    stream.write_all(&request).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (
-        head.split(' ').nth(1).unwrap().parse().unwrap(),
-        body.to_owned(),
-    )
-}
-
-/// Fails when the user is not asked, or a user who is not named may post.
-#[tokio::test]
-async fn an_app_of_this_machine_is_known_by_its_user() {
-    let app = App::start(ok());
-    let text = emitting(&app.url("/in"));
-    let me = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap());
-    let with = |user: u32| {
-        text.replace("[routes.emit.destinations", &format!("[routes.emit.socket]\npath = \"events.sock\"\nusers = [{user}]\n[routes.emit.destinations"))
-    };
-    let gate = Gate::start(&with(me)).await;
-    let body = r#"{"type":"order.paid","order":17}"#;
-    let (status, told) = post_on(&gate.folder().join("events.sock"), body);
-    assert_eq!(status, 200, "{told}");
-    let told: Value = serde_json::from_str(&told).unwrap();
-    assert_eq!(told["deliveries"], 1);
-    app.wait_for_requests(1).await;
-    assert_eq!(app.only_request().body, body.as_bytes());
-
-    let gate = Gate::start(&with(me + 1)).await;
-    let (status, _) = post_on(&gate.folder().join("events.sock"), body);
-    assert_eq!(status, 401);
-    gate.wait_for_line(&["bad-signature"]).await;
-    app.only_request();
-}
-
-/// Fails when a batch is taken in part without being told, when `data` is written anew, or when priority does not count.
-#[tokio::test]
-async fn a_batch_is_taken_whole() {
-    let latch = Latch::default();
-    let app = App::start(Behaviour::Held(latch.clone(), 200));
-    let gate = Gate::start(&emitting(&app.url("/in"))).await;
-    let first = gate.send(&local("{\"n\":0}")).await;
-    assert_eq!(first.status, 200);
-    wait_for("the first attempt", LIMIT, || app.started() > 0).await;
-    let lines = [
-        r#"{"type":"a","data":{"n": 1 , "big":10.0}}"#,
-        r#"{"type":"b","priority":"high","id":"own-1","data":[2]}"#,
-        r#"{"type":"c","priority":"low","data":"three"}"#,
-        r#"{"delay":"300ms","data":4}"#,
-    ];
-    let mut batch = local(&lines.join("\n"));
-    batch = batch.set("Content-Type", "application/x-ndjson");
-    let reply = gate.send(&batch).await;
-    let told: Value = serde_json::from_str(&reply.text()).unwrap();
-    assert_eq!(
-        (reply.status, told["events"].as_array().map(Vec::len)),
-        (200, Some(4))
-    );
-    latch.open();
-    app.wait_for_requests(5).await;
-    let got: Vec<String> = bodies(&app)
-        .into_iter()
-        .map(|body| String::from_utf8(body).unwrap())
-        .collect();
-    assert_eq!(got[1..4], ["[2]", "{\"n\": 1 , \"big\":10.0}", "\"three\""]);
-    assert_eq!(got[4], "4");
-
-    for (line, fault) in [
-        ("{\"data\":1}\n{\"dta\":2}", "line 2"),
-        ("{\"data\":1,\"delay\":\"soon\"}", "no delay"),
-        ("", "empty"),
-    ] {
-        let mut hook = local(line);
-        hook = hook.set("Content-Type", "application/x-ndjson");
-        let reply = gate.send(&hook).await;
-        assert_eq!(reply.status, 400);
-        assert!(reply.text().contains(fault), "{}", reply.text());
-    }
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(app.count(), 5);
 }
 
 /// Fails when a restart of the app that is shorter than the grace costs the sender its event.
@@ -567,7 +349,7 @@ async fn a_refused_connection_is_tried_again_within_the_grace() {
 }
 
 /// Runs a command against the gate's admin listener: exit code and both outputs.
-fn command(gate: &Gate, arguments: &[&str]) -> (i32, String) {
+pub(crate) fn command(gate: &Gate, arguments: &[&str]) -> (i32, String) {
     let output = gate.command(ADMIN_TOKEN, arguments).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (
@@ -576,7 +358,7 @@ fn command(gate: &Gate, arguments: &[&str]) -> (i32, String) {
     )
 }
 
-const ADMIN_TOKEN: &str = "admin-token-of-a-test-0123456789";
+pub(crate) const ADMIN_TOKEN: &str = "admin-token-of-a-test-0123456789";
 
 /// Fails when a command acts on something else than the running gate, or when what it changed is not taken up at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

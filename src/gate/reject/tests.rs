@@ -51,6 +51,7 @@ fn nothing_tells_a_stranger_which_part_of_the_authentication_failed() {
             tolerance: Duration::from_secs(3),
         },
         Reject::BadSignature,
+        Reject::UserNotAllowed { user: 1000 },
         Reject::NoCurrentSecret,
     ];
     for reject in rejects {

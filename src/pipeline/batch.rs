@@ -1,0 +1,246 @@
+//! A batch of events that an app of one's own posts: one object a line, each an event of its own, all in one group of the
+//! store.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::gate::dedup::{Claim, Key, Keys};
+use crate::gate::event::{Event, EventParts};
+use crate::gate::rules::Rules;
+use crate::gate::verdict::Verdict;
+use crate::inbox::Terms;
+use crate::inbox::outlets::Outlets;
+use crate::model::clock::Now;
+use crate::model::ids::{EventId, RequestId};
+use crate::net::answer::Answer;
+use crate::pipeline::Forwarding;
+use crate::pipeline::local::{DELAY, PRIORITY, answer, terms, told};
+use crate::pipeline::stored::Keeping;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const OF_THE_BATCH: [&str; 5] = [
+    "idempotency-key",
+    "hookgate-event-type",
+    "content-digest",
+    "repr-digest",
+    "content-md5",
+];
+
+/// Events in one batch: some hundred milliseconds of work at most.
+const MAX_BATCH: usize = 1000;
+
+/// One line of a batch.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line<'a> {
+    id: Option<String>,
+    #[serde(rename = "type")]
+    event_type: Option<String>,
+    delay: Option<String>,
+    priority: Option<String>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+/// One event of a batch, ready to be stored.
+struct Item {
+    parts: EventParts,
+    verdict: Verdict,
+    keys: Option<Keys>,
+    terms: Terms,
+}
+
+/// Stores each line of a batch as an event of its own.
+pub(super) async fn store(
+    mut exchange: Forwarding,
+    keeping: &Keeping,
+    outlets: &Outlets,
+    event: Event,
+    claim: Option<Claim>,
+) -> Answer {
+    let parts = event.into_parts();
+    let items = match read_batch(&exchange, &parts) {
+        Ok(items) => items,
+        Err(fault) => return exchange.malformed(claim, &fault),
+    };
+    // All are asked for in their order, and one group of the store takes them: each on its own would wait for the disk.
+    let commits = items.iter().map(|item| async move {
+        let accepted = keeping
+            .inbox
+            .accept(&item.parts, &item.verdict, item.keys, outlets, item.terms)
+            .await;
+        accepted.map(|accepted| told(&accepted, &item.verdict, &item.parts))
+    });
+    let mut stored = Vec::with_capacity(items.len());
+    let mut failed = None;
+    for done in in_order(commits.collect()).await {
+        match done {
+            Ok(told) => stored.push(told),
+            Err(reject) => failed = Some(reject),
+        }
+    }
+    match (claim, &failed) {
+        (Some(claim), None) => {
+            exchange.remember(&claim, StatusCode::OK);
+            claim.spend(StatusCode::OK);
+        }
+        // What was stored is known by its ids when the app sends the batch again.
+        (Some(claim), Some(reject)) => claim.release(reject.status()),
+        (None, _) => {}
+    }
+    let values: Vec<&Value> = stored.iter().map(|told| &told.value).collect();
+    let Some(reject) = failed else {
+        exchange.tell(keeping, &stored);
+        return answer(StatusCode::OK, &json!({ "events": values }));
+    };
+    exchange.wake(keeping, &stored);
+    let refused = exchange.refuse(&reject);
+    let error = "some events were not stored: send the batch again";
+    let told = json!({ "error": error, "events": values });
+    let mut answer = answer(reject.status(), &told);
+    let later = refused.headers().get(header::RETRY_AFTER).cloned();
+    if let Some(later) = later {
+        answer.headers_mut().insert(header::RETRY_AFTER, later);
+    }
+    answer
+}
+
+impl Forwarding {
+    fn has_filters(&self) -> bool {
+        let index = self.verdict.route_index.unwrap_or(usize::MAX);
+        let rules = self.generation.gate.rules(index);
+        rules.is_some_and(Rules::has_filters)
+    }
+}
+
+/// Polls all of them, the first one first, until each has ended.
+async fn in_order<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut running: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
+    let mut ended: Vec<Option<F::Output>> = running.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        let mut is_pending = false;
+        for (future, place) in running.iter_mut().zip(&mut ended) {
+            if place.is_none() {
+                match future.as_mut().poll(context) {
+                    Poll::Ready(output) => *place = Some(output),
+                    Poll::Pending => is_pending = true,
+                }
+            }
+        }
+        match is_pending {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        }
+    })
+    .await;
+    ended.into_iter().flatten().collect()
+}
+
+fn read_batch(exchange: &Forwarding, parts: &EventParts) -> Result<Vec<Item>, String> {
+    if exchange.has_filters() {
+        return Err(
+            "this route filters events, which a batch would go past: post them one by one"
+                .to_owned(),
+        );
+    }
+    let mut terms = [DELAY, PRIORITY].into_iter();
+    if let Some(name) = terms.find(|name| parts.headers.contains_key(name)) {
+        return Err(format!(
+            "`{name}` does not count for a batch: say it in each line"
+        ));
+    }
+    items(parts, &exchange.verdict)
+}
+
+fn items(parts: &EventParts, verdict: &Verdict) -> Result<Vec<Item>, String> {
+    let text = std::str::from_utf8(&parts.body).map_err(|_| "the batch is not UTF-8".to_owned())?;
+    let lines = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty());
+    let mut items = Vec::new();
+    for (index, line) in lines {
+        let at = |fault: String| format!("line {}: {fault}", index.saturating_add(1));
+        if items.len() >= MAX_BATCH {
+            return Err(format!("more than {MAX_BATCH} events in one batch"));
+        }
+        items.push(item(line, parts, verdict).map_err(at)?);
+    }
+    if items.is_empty() {
+        return Err("the batch is empty".to_owned());
+    }
+    Ok(items)
+}
+
+fn item(line: &str, parts: &EventParts, verdict: &Verdict) -> Result<Item, String> {
+    let read: Line<'_> = serde_json::from_str(line).map_err(|err| place(&err))?;
+    let event_id = match &read.id {
+        Some(text) => {
+            Some(EventId::parse(text).ok_or("`id` is not 1 to 255 visible ASCII characters")?)
+        }
+        None => None,
+    };
+    let uid = RequestId::new(Now::read().unix_ms, random()?);
+    let mut parts = parts.to_kept();
+    // A slice of the batch's own bytes: `data` is delivered as it stands.
+    parts.body = parts.body.slice_ref(read.data.get().as_bytes());
+    parts.headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    // What the batch says of itself is not so of one of its events.
+    for name in OF_THE_BATCH {
+        parts.headers.remove(name);
+    }
+    if let Some(id) = &event_id {
+        let id = HeaderValue::from_str(id.as_str());
+        parts
+            .headers
+            .extend(id.ok().map(|id| (IDEMPOTENCY_KEY, id)));
+    }
+    let is_fit = |text: &String| {
+        (1..=255).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    };
+    if !read.event_type.as_ref().is_none_or(is_fit) {
+        return Err("`type` is not 1 to 255 printable ASCII characters".to_owned());
+    }
+    parts.event_type = read.event_type.map(Into::into);
+    parts.digest = Sha256::digest(uid.as_bytes()).into();
+    let keys = event_id.as_ref().map(|id| Keys {
+        id: Some(Key::of_id(id.as_str())),
+        body: None,
+    });
+    parts.event_id = event_id;
+    let mut verdict = verdict.clone();
+    verdict.request_id = uid;
+    verdict.event_id.clone_from(&parts.event_id);
+    verdict.event_type.clone_from(&parts.event_type);
+    Ok(Item {
+        terms: terms(read.delay.as_deref(), read.priority.as_deref())?,
+        parts,
+        verdict,
+        keys,
+    })
+}
+
+/// The parser knows of one line only, and not which of the batch it is.
+fn place(err: &serde_json::Error) -> String {
+    let text = err.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((what, _)) => format!("{what}, at column {}", err.column()),
+        None => text,
+    }
+}
+
+fn random() -> Result<[u8; 10], String> {
+    let mut bytes = [0; 10];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "no random numbers".to_owned())?;
+    Ok(bytes)
+}

@@ -1,0 +1,112 @@
+//! The first attempt of hybrid mode, once its event is stored: what came of it, now or when it ends, is told to the
+//! deliverer, which judges it as all others.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::RETRY_AFTER;
+use http_body_util::BodyExt as _;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::deliver::{Deliverer, FirstAttempt};
+use crate::forward::{ForwardError, Forwarded};
+use crate::model::clock::{Now, instant};
+use crate::model::delivery::DeliveryId;
+use crate::model::error;
+use crate::model::ids::{EventId, RequestId};
+use crate::net::answer::AnswerBody;
+use crate::store::KEPT_ANSWER;
+use crate::store::rows::DestinationId;
+
+/// How long the start of an answer is waited for: it is worth keeping, and not worth holding the outcome back.
+const START_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The app's answer, or why there is none.
+pub(super) type Exchanged = Result<Forwarded, ForwardError>;
+
+/// An exchange under way.
+pub(super) type Exchanging = Pin<Box<dyn Future<Output = Option<Exchanged>> + Send>>;
+
+/// Where it stands when its event is stored.
+pub(super) enum Late {
+    Ended(Exchanged),
+    Running(Exchanging),
+}
+
+/// Which attempt it is.
+pub(super) struct First {
+    pub(super) destination: DestinationId,
+    pub(super) delivery: DeliveryId,
+    pub(super) started: Now,
+    /// Its id in the inbox, the provider's, and its type.
+    pub(super) event: (RequestId, Option<EventId>, Option<Box<str>>),
+}
+
+impl First {
+    /// Tells what came of it; none: it was given up.
+    pub(super) async fn tell(self, deliverer: Arc<Deliverer>, result: Option<Exchanged>) {
+        let attempt = self.attempt(result).await;
+        deliverer.finish_first(attempt).await;
+    }
+
+    /// Waits for its end, and tells.
+    pub(super) async fn wait(
+        self,
+        deliverer: Arc<Deliverer>,
+        exchanging: Exchanging,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let result = exchanging.await;
+        self.tell(deliverer, result).await;
+        drop(permit);
+    }
+
+    async fn attempt(self, result: Option<Exchanged>) -> FirstAttempt {
+        let took = instant().saturating_duration_since(self.started.mono);
+        let mut attempt = FirstAttempt {
+            destination: self.destination,
+            delivery: self.delivery,
+            started: self.started,
+            took,
+            answer: None,
+            answer_start: Bytes::new(),
+            retry_after: None,
+            error: None,
+            event: self.event,
+        };
+        match result {
+            Some(Ok(forwarded)) => {
+                attempt.answer = Some(forwarded.status);
+                attempt.retry_after = forwarded.answer.headers().get(RETRY_AFTER).cloned();
+                let body = match forwarded.error_page {
+                    Some(page) => *page,
+                    None => forwarded.answer.into_body(),
+                };
+                attempt.answer_start = start_of(body).await;
+            }
+            Some(Err(err)) => attempt.error = Some((err.kind(), error::chain(&err))),
+            None => attempt.error = Some(("abandoned", "the exchange was given up".to_owned())),
+        }
+        attempt
+    }
+}
+
+/// As much of it as is kept, and comes soon.
+async fn start_of(mut body: AnswerBody) -> Bytes {
+    let mut start = BytesMut::new();
+    let reading = async {
+        while start.len() < KEPT_ANSWER {
+            let Some(Ok(frame)) = body.frame().await else {
+                return;
+            };
+            let data = frame.into_data().unwrap_or_default();
+            let room = KEPT_ANSWER.saturating_sub(start.len()).min(data.len());
+            start.extend_from_slice(data.get(..room).unwrap_or_default());
+        }
+    };
+    // What did not come in time is done without.
+    let _ = tokio::time::timeout(START_PATIENCE, reading).await;
+    start.freeze()
+}

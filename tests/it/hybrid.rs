@@ -1,0 +1,239 @@
+//! Hybrid mode on the real program: the app's own answer where it comes in time, the store where it does not.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::harness::app::{App, Behaviour, Recorded, Refusing, by, ok, respond, sequence};
+use crate::harness::client::Client;
+use crate::harness::gate::Gate;
+use crate::harness::sender::{Provider, Sender};
+use crate::harness::{LIMIT, wait_for};
+use crate::inbox::{ADMIN_TOKEN, command, is_duplicate, kept};
+
+/// Fails when the sender does not get the answer of an app that is in time.
+#[tokio::test]
+async fn in_hybrid_mode_an_app_in_time_answers_itself() {
+    let app = App::start(sequence([respond(201, "made"), respond(404, "not here")]));
+    let gate = Gate::start(&kept(Provider::Github, "hybrid", &app.url("/in"), "")).await;
+    for expected in [(201, "made"), (404, "not here")] {
+        let reply = gate
+            .send(&Sender::new(Provider::Github).event("/hook"))
+            .await;
+        assert_eq!((reply.status, reply.text().as_str()), expected);
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(app.count(), 2);
+    let first = &app.requests()[0];
+    assert_eq!(first.header("hookgate-attempt").as_deref(), Some("1"));
+    assert!(first.header("webhook-id").is_some());
+}
+
+/// Fails when a 5xx or no connection reaches the sender, or when the event is lost with it.
+#[tokio::test]
+async fn in_hybrid_mode_what_the_app_does_not_take_is_kept() {
+    let app = App::start(sequence([
+        respond(500, "oops"),
+        respond(404, "later"),
+        ok(),
+    ]));
+    let more = "store_on = [\"4xx\"]\n";
+    let gate = Gate::start(&kept(Provider::Github, "hybrid", &app.url("/in"), more)).await;
+    let hook = Sender::new(Provider::Github).event("/hook");
+    let reply = gate.send(&hook).await;
+    assert_eq!((reply.status, reply.text().as_str()), (202, ""));
+    app.wait_for_requests(3).await;
+    let got = app.requests();
+    let attempts: Vec<_> = got
+        .iter()
+        .map(|each| each.header("hookgate-attempt").unwrap())
+        .collect();
+    assert_eq!(attempts, ["1", "2", "3"]);
+    assert_eq!(got[0].header("webhook-id"), got[2].header("webhook-id"));
+    assert!(is_duplicate(&gate.send(&hook).await));
+
+    let down = Refusing::new();
+    let gate = Gate::start(&kept(Provider::Github, "hybrid", &down.url("/in"), "")).await;
+    let reply = gate
+        .send(&Sender::new(Provider::Github).event("/hook"))
+        .await;
+    assert_eq!(reply.status, 202);
+}
+
+/// Fails when a late 2xx is taken for a failure: the app would get the event twice.
+#[tokio::test]
+async fn in_hybrid_mode_a_late_answer_still_counts() {
+    let app = App::start(Behaviour::Slow(Duration::from_millis(800), 200));
+    let more = "answer_within = \"200ms\"\n";
+    let gate = Gate::start(&kept(Provider::Github, "hybrid", &app.url("/in"), more)).await;
+    let hook = Sender::new(Provider::Github).event("/hook");
+    let began = Instant::now();
+    assert_eq!(gate.send(&hook).await.status, 202);
+    assert!(
+        began.elapsed() < Duration::from_millis(700),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(is_duplicate(&gate.send(&hook).await));
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    app.only_request();
+}
+
+/// Fails when the outcome of an attempt that was cut off by a kill is taken for a success.
+#[tokio::test]
+async fn in_hybrid_mode_a_kill_loses_nothing() {
+    let app = App::start(Behaviour::Hang);
+    let more = "answer_within = \"100ms\"\n";
+    let text = kept(Provider::Github, "hybrid", &app.url("/in"), more);
+    let mut gate = Gate::start(&text).await;
+    let hook = Sender::new(Provider::Github).event("/hook");
+    assert_eq!(gate.send(&hook).await.status, 202);
+    app.behave(ok());
+    gate.restart("KILL").await;
+    app.wait_for_requests(2).await;
+    assert_eq!(app.requests()[1].body, hook.body);
+    assert_eq!(
+        app.requests()[1].header("hookgate-attempt").as_deref(),
+        Some("2")
+    );
+}
+
+fn operated(mode: &str, url: &str) -> String {
+    let admin = format!("[admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"{ADMIN_TOKEN}\"\n");
+    format!("{admin}{}", kept(Provider::Github, mode, url, ""))
+}
+
+/// Fails when an app whose deliveries an operator paused is called all the same, or when what came meanwhile is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_hybrid_mode_a_pause_leaves_the_app_alone() {
+    let app = App::start(ok());
+    let mut gate = Gate::start(&operated("hybrid", &app.url("/in"))).await;
+    let event = || Sender::new(Provider::Github).event("/hook");
+    for pause in [["hook/upstream", ""], ["--route", "hook"]] {
+        let names: Vec<&str> = pause.into_iter().filter(|part| !part.is_empty()).collect();
+        let before = app.count();
+        let (code, told) = command(&gate, &[&["destinations", "pause"], &names[..]].concat());
+        assert_eq!(code, 0, "{told}");
+        let hook = event();
+        let reply = gate.send(&hook).await;
+        assert_eq!((reply.status, is_duplicate(&reply)), (202, false));
+        assert!(is_duplicate(&gate.send(&hook).await));
+        gate.restart("TERM").await;
+        assert_eq!(gate.send(&event()).await.status, 202, "over a restart");
+        assert_eq!(app.count(), before, "{pause:?}");
+        let (code, told) = command(&gate, &[&["destinations", "resume"], &names[..]].concat());
+        assert_eq!(code, 0, "{told}");
+        app.wait_for_requests(before + 2).await;
+        assert_eq!(gate.send(&event()).await.status, 200);
+    }
+}
+
+/// Fails when an operator sees less of the attempt that a sender waited for than of all others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_hybrid_mode_the_first_attempt_is_told_like_all_others() {
+    let app = App::start(sequence([respond(500, "the database is away"), ok()]));
+    let gate = Gate::start(&operated("hybrid", &app.url("/in"))).await;
+    let reply = gate
+        .send(&Sender::new(Provider::Github).event("/hook"))
+        .await;
+    assert_eq!((reply.status, reply.text().as_str()), (202, ""));
+    let uid = reply.header("hookgate-request-id").unwrap();
+    gate.wait_for_line(&["delivery delayed", uid]).await;
+    app.wait_for_requests(2).await;
+    let shown = || -> Value {
+        let (_, text) = command(&gate, &["deliveries", "show", "1", "--json"]);
+        serde_json::from_str(&text).unwrap_or_default()
+    };
+    wait_for("two attempts", LIMIT, || {
+        shown()["attempts"].as_array().map(Vec::len) == Some(2)
+    })
+    .await;
+    let first = &shown()["attempts"][0];
+    assert_eq!(first["answer"], "the database is away", "{first}");
+    assert_eq!(
+        (&first["number"], &first["status"]),
+        (&1.into(), &500.into())
+    );
+}
+
+/// What an app took, and what it got once more after that.
+#[derive(Default)]
+struct Taken {
+    once: BTreeSet<Vec<u8>>,
+    again: Vec<Vec<u8>>,
+}
+
+/// An app that takes what it answers 2xx, if late; each so-many-th request it fails, takes late, or hangs up on.
+fn unsteady(taken: &Arc<Mutex<Taken>>, is_steady: &Arc<AtomicBool>) -> Behaviour {
+    let (taken, is_steady) = (Arc::clone(taken), Arc::clone(is_steady));
+    let calls = AtomicUsize::new(0);
+    by(move |request: &Recorded| {
+        let call = calls.fetch_add(1, Ordering::SeqCst) % 5;
+        let behaviour = match call {
+            _ if is_steady.load(Ordering::SeqCst) => ok(),
+            0 => respond(503, ""),
+            1 => Behaviour::CloseAfterReading,
+            2 => Behaviour::Slow(Duration::from_millis(150), 200),
+            _ => ok(),
+        };
+        let is_taken = !matches!(
+            &behaviour,
+            Behaviour::CloseAfterReading | Behaviour::Respond(503, _)
+        );
+        let mut taken = taken.lock().unwrap();
+        if taken.once.contains(&request.body) {
+            taken.again.push(request.body.clone());
+        } else if is_taken {
+            taken.once.insert(request.body.clone());
+        }
+        behaviour
+    })
+}
+
+/// Sends events, and each of them once more, until it is told to stop; gives back those that were acknowledged.
+async fn send_twice(client: Client, stop: Arc<AtomicBool>) -> BTreeSet<Vec<u8>> {
+    let mut acknowledged = BTreeSet::new();
+    while !stop.load(Ordering::SeqCst) {
+        let hook = Sender::new(Provider::Github).event("/hook");
+        let (first, copy) = tokio::join!(client.send(&hook), client.send(&hook));
+        let copies = [first, copy].into_iter().filter(|reply| reply.status < 300);
+        if copies.count() > 0 {
+            acknowledged.insert(hook.body);
+        }
+    }
+    acknowledged
+}
+
+/// Fails when something that was acknowledged does not reach an app that comes and goes, or when an id is given back while
+/// the app may yet take its event: it would get it twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_hybrid_mode_an_app_that_comes_and_goes_gets_each_event_once() {
+    let down = Refusing::new();
+    let more = "answer_within = \"60ms\"\n";
+    let gate = Gate::start(&kept(Provider::Github, "hybrid", &down.url("/in"), more)).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let senders: Vec<_> = (0..4)
+        .map(|_| tokio::spawn(send_twice(gate.client(), Arc::clone(&stop))))
+        .collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let (taken, is_steady) = (Arc::default(), Arc::default());
+    let _app = App::start_on(down, unsteady(&taken, &is_steady));
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    stop.store(true, Ordering::SeqCst);
+    let mut acknowledged = BTreeSet::new();
+    for sender in senders {
+        acknowledged.append(&mut sender.await.unwrap());
+    }
+    is_steady.store(true, Ordering::SeqCst);
+    assert!(acknowledged.len() > 20, "{}", acknowledged.len());
+    wait_for("all that was acknowledged", LIMIT, || {
+        acknowledged.is_subset(&taken.lock().unwrap().once)
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let again = taken.lock().unwrap().again.len();
+    assert_eq!(again, 0, "of {}", acknowledged.len());
+}

@@ -1,0 +1,249 @@
+//! Events of one's own apps: `provider = "local"` and `"local_hmac"` on the real program.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use data_encoding::HEXLOWER;
+use serde_json::Value;
+
+use crate::harness::app::{App, Behaviour, Latch, ok};
+use crate::harness::client::Reply;
+use crate::harness::gate::Gate;
+use crate::harness::sender::{Hook, mac};
+use crate::harness::{LIMIT, wait_for};
+use crate::inbox::{QUICK, STORE, bodies, is_duplicate};
+
+fn local(text: &str) -> Hook {
+    Hook::bare("POST", "/emit", text.as_bytes())
+        .with("Authorization", "Bearer local-token-of-a-test-01")
+        .with("Content-Type", "application/json")
+}
+
+fn emitting(url: &str) -> String {
+    format!(
+        "{STORE}[routes.emit]\npath = \"/emit\"\nprovider = \"local\"\nsecret = \"local-token-of-a-test-01\"\nmode = \"queue\"\n[routes.emit.destinations.partner]\nurl = \"{url}\"\nconcurrency = 1\n{QUICK}"
+    )
+}
+
+fn read(reply: &Reply) -> Value {
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    serde_json::from_str(&reply.text()).unwrap()
+}
+
+/// Fails when equal bodies of an app's are taken for one event, or an idempotency key does not count.
+#[tokio::test]
+async fn an_app_of_ones_own_posts_events_and_gets_their_ids() {
+    let app = App::start(ok());
+    let gate = Gate::start(&emitting(&app.url("/in"))).await;
+    let body = r#"{"type":"order.paid","order":17}"#;
+    let mut ids = BTreeSet::new();
+    for _ in 0..2 {
+        let reply = gate.send(&local(body)).await;
+        assert_eq!(reply.status, 200);
+        let told = read(&reply);
+        ids.insert(told["id"].as_str().unwrap().to_owned());
+        assert_eq!(told["deliveries"], 1);
+    }
+    assert_eq!(ids.len(), 2);
+    let keyed = local(body).with("Idempotency-Key", "order-17");
+    for is_copy in [false, true, true] {
+        let reply = gate.send(&keyed).await;
+        assert_eq!((reply.status, is_duplicate(&reply)), (200, is_copy));
+        let told = read(&reply);
+        // The id by which the destination knows it is told for a copy too.
+        assert_eq!(told["webhook_id"], "order-17", "{told}");
+        assert_eq!(told["duplicate"] == true, is_copy, "{told}");
+    }
+    app.wait_for_requests(3).await;
+    let got = app.requests();
+    assert!(got.iter().all(|each| each.body == body.as_bytes()));
+    assert!(
+        got.iter()
+            .all(|each| each.header("hookgate-event-type").as_deref() == Some("order.paid"))
+    );
+    assert!(
+        got.iter()
+            .all(|each| each.header("authorization").is_none()),
+        "the token is not for others"
+    );
+}
+
+/// Posts over a Unix socket: status and body.
+fn post_on(socket: &std::path::Path, body: &str) -> (u16, String) {
+    use std::io::{Read, Write};
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    let length = body.len();
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
+    // In one piece: a refusal does not wait for the body, and closes.
+    let request = [head.as_bytes(), body.as_bytes()].concat();
+    stream.write_all(&request).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (
+        head.split(' ').nth(1).unwrap().parse().unwrap(),
+        body.to_owned(),
+    )
+}
+
+/// Fails when the user is not asked, or a user who is not named may post.
+#[tokio::test]
+async fn an_app_of_this_machine_is_known_by_its_user() {
+    let app = App::start(ok());
+    let text = emitting(&app.url("/in"));
+    let me = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap());
+    let with = |user: u32| {
+        text.replace("[routes.emit.destinations", &format!("[routes.emit.socket]\npath = \"events.sock\"\nusers = [{user}]\n[routes.emit.destinations"))
+    };
+    let gate = Gate::start(&with(me)).await;
+    let body = r#"{"type":"order.paid","order":17}"#;
+    let (status, told) = post_on(&gate.folder().join("events.sock"), body);
+    assert_eq!(status, 200, "{told}");
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["deliveries"], 1);
+    app.wait_for_requests(1).await;
+    assert_eq!(app.only_request().body, body.as_bytes());
+
+    let gate = Gate::start(&with(me + 1)).await;
+    let (status, _) = post_on(&gate.folder().join("events.sock"), body);
+    assert_eq!(status, 401);
+    gate.wait_for_line(&["user-not-allowed", &format!("\"user\":{me}")])
+        .await;
+    app.only_request();
+}
+
+/// Fails when a batch is taken in part without being told, when `data` is written anew, or when priority does not count.
+#[tokio::test]
+async fn a_batch_is_taken_whole() {
+    let latch = Latch::default();
+    let app = App::start(Behaviour::Held(latch.clone(), 200));
+    let gate = Gate::start(&emitting(&app.url("/in"))).await;
+    let first = gate.send(&local("{\"n\":0}")).await;
+    assert_eq!(first.status, 200);
+    wait_for("the first attempt", LIMIT, || app.started() > 0).await;
+    let lines = [
+        r#"{"type":"a","data":{"n": 1 , "big":10.0}}"#,
+        r#"{"type":"b","priority":"high","id":"own-1","data":[2]}"#,
+        r#"{"type":"c","priority":"low","data":"three"}"#,
+        r#"{"delay":"300ms","data":4}"#,
+    ];
+    let mut batch = local(&lines.join("\n"));
+    batch = batch.set("Content-Type", "application/x-ndjson");
+    let reply = gate.send(&batch).await;
+    let told = read(&reply);
+    assert_eq!(
+        (reply.status, told["events"].as_array().map(Vec::len)),
+        (200, Some(4))
+    );
+    latch.open();
+    app.wait_for_requests(5).await;
+    let got: Vec<String> = bodies(&app)
+        .into_iter()
+        .map(|body| String::from_utf8(body).unwrap())
+        .collect();
+    assert_eq!(got[1..4], ["[2]", "{\"n\": 1 , \"big\":10.0}", "\"three\""]);
+    assert_eq!(got[4], "4");
+
+    for (line, fault) in [
+        (
+            "{\"data\":1}\n{\"dta\":2}",
+            "line 2: unknown field `dta`, expected one of `id`, `type`, `delay`, `priority`, `data`, at column 6",
+        ),
+        ("{\"data\":1,\"delay\":\"soon\"}", "no delay"),
+        ("", "empty"),
+    ] {
+        let mut hook = local(line);
+        hook = hook.set("Content-Type", "application/x-ndjson");
+        let reply = gate.send(&hook).await;
+        assert_eq!(reply.status, 400);
+        assert!(reply.text().contains(fault), "{}", reply.text());
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(app.count(), 5);
+}
+
+/// Fails when a batch that comes again is taken again, or when what counts for none of its events is passed over.
+#[tokio::test]
+async fn a_batch_is_known_by_its_own_key_and_by_those_of_its_events() {
+    let app = App::start(ok());
+    let gate = Gate::start(&emitting(&app.url("/in"))).await;
+    let lines = "{\"id\":\"a\",\"data\":1}\n{\"id\":\"a\",\"data\":2}\n{\"id\":\"b\",\"data\":3}";
+    let batch = |key: &str| {
+        local(lines)
+            .set("Content-Type", "application/x-ndjson")
+            .with("Idempotency-Key", key)
+    };
+    let duplicates = |told: &Value| -> Vec<bool> {
+        let events = told["events"].as_array().unwrap().iter();
+        events.map(|event| event["duplicate"] == true).collect()
+    };
+    let reply = gate.send(&batch("first")).await;
+    assert_eq!(duplicates(&read(&reply)), [false, true, false]);
+    let reply = gate.send(&batch("first")).await;
+    assert!(is_duplicate(&reply));
+    assert_eq!(read(&reply), serde_json::json!({ "duplicate": true }));
+    let reply = gate.send(&batch("second")).await;
+    assert_eq!(duplicates(&read(&reply)), [true, true, true]);
+    app.wait_for_requests(2).await;
+
+    for (hook, fault) in [
+        (batch("third").with("Hookgate-Delay", "1h"), "in each line"),
+        (local("1").with("Hookgate-Delay", "soon"), "no delay"),
+        (local("1").with("Hookgate-Delay", "400d"), "no delay"),
+        (
+            local("1")
+                .with("Hookgate-Delay", "1h")
+                .with("Hookgate-Delay", "2h"),
+            "more than once",
+        ),
+        (
+            local("1").with("Hookgate-Priority", "urgent"),
+            "no priority",
+        ),
+        (
+            local("1").with("Hookgate-Priority", "h\u{f6}ch"),
+            "plain text",
+        ),
+    ] {
+        let reply = gate.send(&hook).await;
+        let told = read(&reply);
+        let text = told["error"].as_str().unwrap();
+        assert!(reply.status == 400 && text.contains(fault), "{text}");
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(app.count(), 2);
+}
+
+/// Fails when an app that signs is let in without its signature, or when the signature goes on to others.
+#[tokio::test]
+async fn an_app_may_sign_instead_of_showing_a_token() {
+    let app = App::start(ok());
+    let text = emitting(&app.url("/in")).replace("\"local\"", "\"local_hmac\"");
+    let gate = Gate::start(&text).await;
+    let body = b"{\"type\":\"order.paid\"}";
+    let signed = HEXLOWER.encode(&mac(b"local-token-of-a-test-01", &[body]));
+    let hook = Hook::bare("POST", "/emit", body)
+        .with("Content-Type", "application/json")
+        .with("X-Webhook-Signature", &format!("sha256={signed}"))
+        .with("Idempotency-Key", "order-17");
+    let reply = gate.send(&hook).await;
+    assert_eq!(
+        (reply.status, &read(&reply)["webhook_id"]),
+        (200, &"order-17".into())
+    );
+    assert_eq!(gate.send(&hook.clone().flip_body_byte()).await.status, 401);
+    assert_eq!(
+        gate.send(&hook.without("X-Webhook-Signature")).await.status,
+        401
+    );
+    app.wait_for_requests(1).await;
+    let got = app.only_request();
+    assert_eq!(got.body, body);
+    assert_eq!(
+        got.header("hookgate-event-type").as_deref(),
+        Some("order.paid")
+    );
+    assert_eq!(got.header("x-webhook-signature"), None);
+}
