@@ -156,7 +156,7 @@ fn read(
     let repr_digest = table.read(&REPR_DIGEST, value::boolean);
     let breaker = table.read(&BREAKER, |value| value::false_or(value, value::count));
     if basis.mode != Mode::Queue {
-        refuse_in_hybrid(table);
+        refuse_in_hybrid(table, order.as_ref());
     }
     table.deny_unknown();
     let (url, appends_rest) = match (url, usual.filter(|_| is_upstream)) {
@@ -205,8 +205,10 @@ fn read(
 
 /// The first attempt of hybrid mode is made while the sender waits, by the keys of the route: what it does not know of
 /// would hold for some attempts only.
-fn refuse_in_hybrid(table: &Table<'_>) {
-    for key in [
+fn refuse_in_hybrid(table: &Table<'_>, order: Option<&Order>) {
+    let is_ordered = order.is_some_and(|order| *order != Order::None);
+    let ordered = is_ordered.then_some(&ORDER);
+    let unknown = [
         &filter::EVENTS,
         &filter::WHEN,
         &ACTIVE,
@@ -215,7 +217,8 @@ fn refuse_in_hybrid(table: &Table<'_>) {
         &TLS,
         &EXTERNAL,
         &REPR_DIGEST,
-    ] {
+    ];
+    for key in unknown.into_iter().chain(ordered) {
         if let Some(span) = table.name_span_of(key) {
             let fault = Fault::new(
                 format!(
@@ -399,7 +402,7 @@ static ORDER: Key = Key {
     kind: Kind::Text,
     default: Some("\"none\""),
     example: "\"fifo:json:/data/account\"",
-    doc: "`\"fifo\"` delivers one event after the other, in the order of acceptance: one that fails holds up those behind it until it is delivered or dead. `\"fifo:header:NAME\"` and `\"fifo:json:/pointer\"` do so where the value is the same.",
+    doc: "`\"fifo\"` delivers one event after the other, in the order of acceptance: one that waits, for another attempt or for the end of its delay, holds up those behind it until it is delivered or dead, whatever their priority. `\"fifo:header:NAME\"` and `\"fifo:json:/pointer\"` do so where the value is the same.",
 };
 
 static HEADERS: Key = Key {

@@ -1,15 +1,18 @@
 //! `[routes.NAME]`: which requests, how they are verified, and what holds for them.
 
+use std::sync::Arc;
+
 use http::Method;
 
 use crate::config::Context;
 use crate::config::destination::{self, Basis};
-use crate::config::model::{Branch, Enforce, Mode, PathRule, Route};
+use crate::config::model::{Branch, Destination, Enforce, Mode, Order, PathRule, Route};
 use crate::config::{
     dedup, filter, mode, schemas, secrets, sign_upstream, socket, trust, upstream, upstreams,
     verification,
 };
 use crate::criteria::json;
+use crate::criteria::when::When;
 use crate::document::key::{Key, Kind, Section};
 use crate::document::table::{Fault, Placed, Table, Value};
 use crate::document::{Span, value};
@@ -26,6 +29,9 @@ const DEFAULT_MAX_BODY: usize = 1 << 20;
 
 /// A body is held in memory until it is verified.
 const LARGEST_MAX_BODY: usize = 1 << 30;
+
+/// SQLite takes rows of up to a billion bytes.
+const LARGEST_STORED: usize = 512 << 20;
 
 /// Reads every route, in the order of their names.
 pub(super) fn read_all(root: &mut Table<'_>, key: &Key, context: &Context) -> Vec<PlacedRoute> {
@@ -58,8 +64,6 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
     let filter = filter::read(table, origin);
     let when = filter::when(table);
     let schemas = schemas::read(table, origin, context);
-    let is_parsed = !schemas.is_empty() || when.as_ref().is_some_and(|when| when.names("body"));
-    let max_body = check_parsed(table, max_body, is_parsed);
     let sign_upstream = sign_upstream::read(table, origin, context);
     let mode = mode::read(table);
     let upstream = upstream::read(table, mode);
@@ -72,6 +76,13 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
         keys: &sign_upstream,
     };
     let destinations = destination::read_all(table, &basis, context);
+    let names_body =
+        |when: &Option<Arc<When>>| when.as_ref().is_some_and(|when| when.names("body"));
+    let parses = |destination: &Arc<Destination>| {
+        names_body(&destination.when) || matches!(destination.order, Order::FifoByJson(_))
+    };
+    let is_parsed = !schemas.is_empty() || names_body(&when) || destinations.iter().any(parses);
+    let max_body = check_max_body(table, max_body, is_parsed, mode);
     let socket = socket::read(table, mode, origin, context);
     check_mode(table, mode, enforce, &branches);
     table.deny_unknown();
@@ -208,15 +219,27 @@ fn max_body(value: &Value<'_>) -> Result<usize, Fault> {
     Ok(size)
 }
 
-/// A body that is parsed whole has a lower bound than one that is only hashed.
-fn check_parsed(table: &Table<'_>, max_body: Option<Placed<usize>>, is_parsed: bool) -> usize {
+/// A body that is parsed whole, or stored, has a lower bound than one that is only hashed.
+fn check_max_body(
+    table: &Table<'_>,
+    max_body: Option<Placed<usize>>,
+    is_parsed: bool,
+    mode: Mode,
+) -> usize {
     let Some(max_body) = max_body else {
         return DEFAULT_MAX_BODY;
     };
     if is_parsed && max_body.value > json::MAX_BODY {
         let fault = Fault::new(
-            "a body that `schemas` or `when` look at is parsed whole: this is too much",
+            "a body that `schemas`, `when` or `order` look at is parsed whole: this is too much",
             "at most `\"4MiB\"`, or a route without them",
+        );
+        table.error(max_body.span, fault);
+    }
+    if mode != Mode::Proxy && max_body.value > LARGEST_STORED {
+        let fault = Fault::new(
+            "no row of the store holds so much",
+            "at most `\"512MiB\"`, or `mode = \"proxy\"`",
         );
         table.error(max_body.span, fault);
     }

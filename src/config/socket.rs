@@ -43,8 +43,21 @@ pub(super) fn read(
     })
 }
 
-/// A number, or a name of this machine's `/etc/passwd`.
+/// What the kernel says of every user whom a user namespace does not map.
+const NOBODY: u32 = 65534;
+
 fn user(value: &Value<'_>) -> Result<u32, Fault> {
+    match number(value)? {
+        NOBODY => Err(Fault::new(
+            format!("under the number {NOBODY} stand all users whom the gate cannot tell apart"),
+            "let the app run under a user of its own",
+        )),
+        number => Ok(number),
+    }
+}
+
+/// A number, or a name of this machine's `/etc/passwd`.
+fn number(value: &Value<'_>) -> Result<u32, Fault> {
     let Some(name) = value.text() else {
         let number = value::number(value, 0.0, f64::from(u32::MAX))?;
         #[expect(
@@ -80,7 +93,7 @@ pub(super) static SOCKET: Key = Key {
 /// `[routes.NAME.socket]`.
 pub(super) static SECTION: Section = Section {
     path: "routes.NAME.socket",
-    doc: "For `provider = \"local\"`: apps of this machine post to a Unix socket and are known by their user, which the kernel vouches for. Any path posts to this route.",
+    doc: "For `provider = \"local\"`: apps of this machine post to a Unix socket and are known by their user, which the kernel vouches for. The folder of the socket has to be one that they may enter. Any path posts to this route.",
     keys: &[&PATH, &USERS],
     required: &["path", "users"],
     one_of: &[],
@@ -99,5 +112,5 @@ static USERS: Key = Key {
     kind: Kind::List(&Kind::Either(&Kind::Text, &Kind::Count)),
     default: None,
     example: "[\"www-data\", 1000]",
-    doc: "Who may post: names, or numbers.",
+    doc: "Who may post: names, or numbers. Under systemd only users whom the service sees: `PrivateUsers=no`.",
 };
