@@ -278,7 +278,7 @@ pub(super) fn uid(text: &str) -> Result<RequestId, Problem> {
     RequestId::parse(text).ok_or_else(|| {
         Problem::bad(format!(
             "`{text}` is not the id of an event in the inbox, which looks like 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12: the \
-             provider's id is looked for with `id=`"
+             provider's id is looked for with `id`"
         ))
     })
 }
@@ -378,7 +378,7 @@ mod tests {
             assert!(fault.contains(part), "{query}: {fault}");
         }
         let filter = listed("event=evt_1").unwrap().0;
-        assert!(filter.search().unwrap_err().detail().contains("with `id=`"));
+        assert!(filter.search().unwrap_err().detail().contains("with `id`"));
         let filter = listed("since=soon").unwrap().0;
         assert!(
             filter

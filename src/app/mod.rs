@@ -447,6 +447,7 @@ impl App {
         for diagnostic in report.diagnostics() {
             self.tell(Level::WARN, "config warning", |line| {
                 line.message("warning", &diagnostic.message);
+                line.text("place", &report.place(diagnostic));
             });
         }
     }

@@ -1,11 +1,12 @@
 //! `hookgate replay`: delivers old events again, as new deliveries, and watches how far that is.
 
+use std::fmt::Write;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::admin::wire::{Replay, ReplayAsked, ReplayState, Replays};
 use crate::cli::admin_client::AdminClient;
@@ -171,9 +172,13 @@ async fn follow(
 /// Drawn on standard error, and only where that is a terminal.
 fn bar(replay: &Replay) -> ProgressBar {
     let bar = ProgressBar::new(replay.total).with_position(replay.done);
-    let style = "replay {msg} {bar:40} {pos}/{len} {per_sec}, {eta} left; Ctrl-C stops watching";
+    let style = "replay {msg} {bar:40} {pos}/{len} {rate}, {eta} left; Ctrl-C stops watching";
     if let Ok(style) = ProgressStyle::with_template(style) {
-        bar.set_style(style);
+        bar.set_style(
+            style.with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
+                let _ = write!(out, "{:.0}/s", state.per_sec());
+            }),
+        );
     }
     bar.set_message(replay.id.to_string());
     bar

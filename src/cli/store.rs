@@ -182,7 +182,9 @@ fn check(arguments: &Look) -> Result<(), Failure> {
         print_json(&json!({ "store": path, "is_whole": faults.is_empty(), "faults": faults }));
     } else {
         for fault in &faults {
-            print(&format!("{}\n", clean(fault)));
+            for line in fault.lines() {
+                print(&format!("{}\n", clean(line)));
+            }
         }
     }
     match faults.len() {
@@ -191,7 +193,8 @@ fn check(arguments: &Look) -> Result<(), Failure> {
             print(&format!("the store `{}` is whole\n", path.display()));
         }
         count => {
-            return Err(Failure::new(format!("it is damaged, in {count} places"))
+            let places = if count == 1 { "place" } else { "places" };
+            return Err(Failure::new(format!("it is damaged, in {count} {places}"))
                 .doing(&doing)
                 .help("stop the gate, keep the file, and go on with a backup; `hookgate store export` reads what can be read"));
         }

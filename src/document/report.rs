@@ -115,6 +115,19 @@ impl Report {
         &self.diagnostics
     }
 
+    /// Where a diagnostic points to: `hookgate.toml:13:10`.
+    #[must_use]
+    pub fn place(&self, diagnostic: &Diagnostic) -> String {
+        let name = &self.source.name;
+        match diagnostic.span {
+            Some(span) => {
+                let start = self.source.position(span.start);
+                format!("{name}:{}:{}", start.line, start.column)
+            }
+            None => name.to_string(),
+        }
+    }
+
     /// Whether the config cannot be used.
     #[must_use]
     pub fn has_errors(&self) -> bool {

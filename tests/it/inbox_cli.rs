@@ -358,8 +358,11 @@ async fn deliveries_are_changed_one_by_one_or_many_at_once() {
         err,
         "error: Cancel of 2 deliveries: nobody can be asked here\nhelp: look with `--dry-run`, then say `--yes`\n"
     );
-    let (code, out, _) = inbox.run(&["deliveries", "cancel", "--all", "--yes"]).await;
-    assert_eq!((code, &*out), (0, "2 deliveries were cancelled\n"));
+    for which in [&["--id", "id-2"][..], &["--all"]] {
+        let cancel = [&["deliveries", "cancel", "--yes"], which].concat();
+        let (code, out, _) = inbox.run(&cancel).await;
+        assert_eq!((code, &*out), (0, "1 delivery was cancelled\n"));
+    }
     let shown = inbox.json(&["deliveries", "show", &ids[3]]).await;
     assert_eq!(shown["delivery"]["state"], "cancelled");
     let (code, out, _) = inbox.run(&["deliveries", "list", "--state", "dead"]).await;

@@ -34,11 +34,15 @@ pub(in crate::cli) struct Change {
     door: Door,
 }
 
-fn done(action: Action) -> &'static str {
-    match action {
-        Action::Retry => "are attempted now",
-        Action::Cancel => "were cancelled",
-        Action::Discard => "were discarded",
+/// What became of so many. Due, not attempted: their destination may be paused.
+fn done(action: Action, count: u64) -> &'static str {
+    match (action, count) {
+        (Action::Retry, 1) => "is due now",
+        (Action::Retry, _) => "are due now",
+        (Action::Cancel, 1) => "was cancelled",
+        (Action::Cancel, _) => "were cancelled",
+        (Action::Discard, 1) => "was discarded",
+        (Action::Discard, _) => "were discarded",
     }
 }
 
@@ -128,7 +132,11 @@ async fn change_many(
     match arguments.json {
         true => print_json(&changed),
         false => {
-            print(&format!("{} {}\n", counted(&changed), done(action)));
+            print(&format!(
+                "{} {}\n",
+                counted(&changed),
+                done(action, changed.count)
+            ));
         }
     }
     Ok(())

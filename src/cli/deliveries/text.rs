@@ -5,6 +5,7 @@ use comfy_table::{Cell, Color};
 use crate::admin::wire::{Delivery, DeliveryDetail, State};
 use crate::cli::output::{BAD, GOOD, STRONG, clean, clean_or_dash, facts, lines, list, styled};
 use crate::cli::times;
+use crate::model::clock::Now;
 use crate::model::delivery::DeliveryState;
 
 const HEADER: [&str; 8] = [
@@ -54,7 +55,11 @@ fn state(delivery: &Delivery) -> String {
         false => word,
     };
     match (delivery.state, delivery.due) {
-        (State::Waiting, Some(due)) => format!("{word}, next {}", times::relative(due)),
+        (State::Waiting, Some(due)) => format!("{word}, due {}", times::relative(due)),
+        // Somebody asked for a delay.
+        (State::Pending, Some(due)) if due.0 > Now::read().unix_ms => {
+            format!("{word}, due {}", times::relative(due))
+        }
         _ => word,
     }
 }
@@ -117,8 +122,9 @@ pub(super) fn text(detail: &DeliveryDetail) -> String {
         {
             out.push_str(&format!("     error: {}\n", clean(error)));
         }
-        if !attempt.answer.is_empty() {
-            out.push_str(&format!("     answer: {}\n", clean(&attempt.answer)));
+        if !attempt.answer.trim_end().is_empty() {
+            let answer = clean(attempt.answer.trim_end());
+            out.push_str(&format!("     answer: {answer}\n"));
         }
     }
     out
