@@ -136,7 +136,7 @@ pub(super) static EVENTS: Key = Key {
     kind: Kind::List(&Kind::Text),
     default: Some("every event"),
     example: "[\"invoice.*\", \"!invoice.upcoming\"]",
-    doc: "Types of the events that the app gets: `*` stands for any run of characters, `!` in front excludes. Others are answered 200 and go nowhere.",
+    doc: "Types of the events that get through: `*` stands for any run of characters, `!` in front excludes. At a route, others are answered 200 and go nowhere; at one of its `upstreams` or destinations, only this one does not get them.",
 };
 
 pub(super) static WHEN: Key = Key {
@@ -144,7 +144,7 @@ pub(super) static WHEN: Key = Key {
     kind: Kind::Text,
     default: Some("true"),
     example: "\"body.amount > 100\"",
-    doc: "A condition in CEL on `method`, `path`, `query`, `headers`, `event` (`id`, `type`, `version`), `body`, `provider`, `route` and `source`. Events for which it is false are answered 200 and go nowhere; those for which it has an error, 422.",
+    doc: "A condition in CEL on `method`, `path`, `query`, `headers`, `event` (`id`, `type`, `version`), `body`, `provider`, `route` and `source`. At a route, events for which it is false are answered 200 and go nowhere; a destination does not get them. Where it has an error the sender gets 422.",
 };
 
 pub(super) static VERSIONS: Key = Key {
@@ -152,5 +152,5 @@ pub(super) static VERSIONS: Key = Key {
     kind: Kind::List(&Kind::Text),
     default: Some("every version"),
     example: "[\"2025-*\"]",
-    doc: "Versions of the payload that the app gets, as for `events`.",
+    doc: "Versions of the payload that get through, as for `events`.",
 };

@@ -56,7 +56,7 @@ pub(super) static CONNECT_TIMEOUT: Key = Key {
     kind: Kind::Duration,
     default: Some("\"5s\""),
     example: "\"2s\"",
-    doc: "From the start to an established connection to the app, TLS included; then 502.",
+    doc: "From the start to an established connection to the app, TLS included; then 502, or the attempt has failed.",
 };
 
 // Longer than the patience of most providers (Stripe 20 s, GitHub 10 s, Slack 3 s), so that the app is not the one cut off.

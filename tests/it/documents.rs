@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use hookgate::gate::reject::Reason;
 use hookgate::gate::verdict::Check;
 use hookgate::providers::{self, Provider as Known};
-use hookgate::scheme::spec::{Family, Part, SignMethod};
+use hookgate::scheme::spec::{Family, KeyAlgorithm, Part, SignMethod};
 
 use crate::watching::Busy;
 
@@ -90,7 +90,7 @@ fn signature(provider: &Known) -> (String, &'static str) {
             } else {
                 ", without the body"
             };
-            let kind = format!("JWT {}{covers}", names.join(" ").to_uppercase());
+            let kind = format!("JWT {}{covers}", names.join(", ").to_uppercase());
             let time = if provider.scheme.tells_age() {
                 "yes"
             } else {
@@ -118,11 +118,26 @@ fn signature(provider: &Known) -> (String, &'static str) {
             };
             let kind = match &text.method {
                 SignMethod::Hmac(digest) => format!("HMAC-{digest:?}").to_uppercase(),
-                SignMethod::Hash(digest) => format!("{digest:?} of text and secret").to_uppercase(),
-                SignMethod::PublicKey { algorithm, .. } => format!("{algorithm:?}"),
+                SignMethod::Hash(digest) => {
+                    let digest = format!("{digest:?}").to_uppercase();
+                    format!("{digest} over text and secret")
+                }
+                SignMethod::PublicKey { algorithm, .. } => public_key(*algorithm).to_owned(),
             };
             (kind, time)
         }
+    }
+}
+
+fn public_key(algorithm: KeyAlgorithm) -> &'static str {
+    match algorithm {
+        KeyAlgorithm::Ed25519 => "Ed25519",
+        KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP256Fixed => "ECDSA P-256",
+        KeyAlgorithm::EcdsaP384 => "ECDSA P-384",
+        KeyAlgorithm::RsaSha1 => "RSA-SHA1",
+        KeyAlgorithm::RsaSha256 => "RSA-SHA256",
+        KeyAlgorithm::RsaSha256OfDigest => "RSA-SHA256 over a SHA-256",
+        KeyAlgorithm::RsaSha512 => "RSA-SHA512",
     }
 }
 
