@@ -1,8 +1,9 @@
 //! The store against bare SQLite, and against its own size.
 //!
 //! `cargo bench --bench store -- [EVENTS [FOLDER]]` prints a table: commits a second of bare SQLite (the same rows in groups of
-//! 64) and of `Store::commit` with 64 committers, alternating on one disk; takings with their outcomes; then the cost of
-//! a commit, of a page of each usual search and of memory while the store grows to EVENTS (200,000).
+//! 64) and of `Store::commit` with 64 committers, alternating on one disk; how long a commit takes at half of that rate;
+//! commits with deliveries beside them; takings with their outcomes; then the cost of a commit, of a page of each usual
+//! search and of memory while the store grows to EVENTS (200,000).
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -267,18 +268,27 @@ impl Rig {
         }
     }
 
-    /// Commits until a time is over or a number is reached, with this many committers.
+    /// Commits as fast as it goes, until a time is over or a number is reached, with this many committers.
     fn commit(&self, committers: u64, span: Duration, until: u64) -> Run {
+        self.commit_paced(committers, span, until, Duration::ZERO)
+    }
+
+    /// Each committer asks once in such a `pause`, or at once where its last commit took longer.
+    fn commit_paced(&self, committers: u64, span: Duration, until: u64, pause: Duration) -> Run {
         let before = self.stats();
         let (began, first) = (instant(), self.next.load(Ordering::Relaxed));
         let tasks: Vec<_> = (0..committers)
-            .map(|_| {
+            .map(|committer| {
                 let (store, next) = (self.store.clone(), Arc::clone(&self.next));
                 let (body, headers) = (self.body.clone(), self.headers.clone());
+                // Not all of them at the same moment.
+                let mut due = began + pause.mul_f64(committer as f64 / committers as f64);
                 let destination = self.destination;
                 self.runtime.spawn(async move {
                     let mut took = Vec::new();
                     while began.elapsed() < span {
+                        tokio::time::sleep_until(due.into()).await;
+                        due += pause;
                         let number = next.fetch_add(1, Ordering::Relaxed);
                         if number >= until {
                             break;
@@ -324,30 +334,10 @@ impl Rig {
                 let destination = self.destination;
                 self.runtime.spawn(async move {
                     while done.load(Ordering::Relaxed) < most {
-                        let due = store.begin(destination, batch, NOW + 99 * DAY).await;
-                        let due = due.expect("it is taken");
-                        if due.is_empty() {
-                            break;
-                        }
-                        let ended = due.iter().map(|due| {
-                            store.finish(Finished {
-                                delivery: due.delivery,
-                                attempt: due.attempt,
-                                record: AttemptRecord {
-                                    started_ms: NOW,
-                                    duration_ms: 12,
-                                    status: Some(204),
-                                    error: None,
-                                    answer: Bytes::new(),
-                                },
-                                next: Next::Delivered,
-                            })
-                        });
-                        let ended: Vec<_> = ended.map(tokio_spawn).collect();
-                        for ended in ended {
-                            assert!(ended.await, "it was in flight");
-                        }
-                        done.fetch_add(due.len() as u64, Ordering::Relaxed);
+                        match deliver_some(&store, destination, batch).await {
+                            0 => break,
+                            count => done.fetch_add(count, Ordering::Relaxed),
+                        };
                     }
                 })
             })
@@ -356,6 +346,33 @@ impl Rig {
             self.runtime.block_on(task).expect("no panic");
         }
         done.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64()
+    }
+
+    /// Commits with as many committers as there are, and beside it takes and ends what was committed: events and
+    /// deliveries a second.
+    fn both(&self, workers: u64, batch: usize, span: Duration) -> (f64, f64) {
+        let done = Arc::new(AtomicU64::new(0));
+        let began = instant();
+        let tasks: Vec<_> = (0..workers)
+            .map(|_| {
+                let (store, done) = (self.store.clone(), Arc::clone(&done));
+                let destination = self.destination;
+                self.runtime.spawn(async move {
+                    while began.elapsed() < span {
+                        match deliver_some(&store, destination, batch).await {
+                            0 => tokio::time::sleep(Duration::from_millis(1)).await,
+                            count => drop(done.fetch_add(count, Ordering::Relaxed)),
+                        }
+                    }
+                })
+            })
+            .collect();
+        let run = self.commit(COMMITTERS, span, u64::MAX);
+        for task in tasks {
+            self.runtime.block_on(task).expect("no panic");
+        }
+        let delivered = done.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64();
+        (run.rate, delivered)
     }
 
     /// The median time of a page of some searches, in milliseconds.
@@ -442,6 +459,31 @@ impl Rig {
     }
 }
 
+/// Takes what is due, at most a batch, and ends it; how many.
+async fn deliver_some(store: &Store, destination: DestinationId, batch: usize) -> u64 {
+    let due = store.begin(destination, batch, NOW + 99 * DAY).await;
+    let due = due.expect("it is taken");
+    let ended = due.iter().map(|due| {
+        store.finish(Finished {
+            delivery: due.delivery,
+            attempt: due.attempt,
+            record: AttemptRecord {
+                started_ms: NOW,
+                duration_ms: 12,
+                status: Some(204),
+                error: None,
+                answer: Bytes::new(),
+            },
+            next: Next::Delivered,
+        })
+    });
+    let ended: Vec<_> = ended.map(tokio_spawn).collect();
+    for ended in ended {
+        assert!(ended.await, "it was in flight");
+    }
+    due.len() as u64
+}
+
 fn tokio_spawn(
     ended: impl Future<Output = Result<bool, hookgate::store::StoreError>>,
 ) -> impl Future<Output = bool> {
@@ -519,10 +561,8 @@ fn memory() -> f64 {
 }
 
 fn compare(folder: &Path, rounds: u32) {
-    println!(
-        "fdatasync of 64 KiB: {:.0} us (median)",
-        fsync_median(&folder.join("sync"))
-    );
+    let fsync = fsync_median(&folder.join("sync"));
+    println!("fdatasync of 64 KiB: {fsync:.0} us (median)");
     println!(
         "commits of {BODY} bytes, groups of {COMMITTERS} against {COMMITTERS} committers, 3 s each:"
     );
@@ -558,6 +598,22 @@ fn compare(folder: &Path, rounds: u32) {
             run.p99.as_secs_f64() * 1e3,
             other.rate,
             other.rate / bare,
+        );
+        let pause = Duration::from_secs_f64(COMMITTERS as f64 * 2.0 / run.rate);
+        let half = rig.commit_paced(COMMITTERS, 2 * span, u64::MAX, pause);
+        println!(
+            "  {round}: at half of that rate, {:.0}/s: groups of {:.1}, p50 {:.2} ms, p99 {:.2} ms = {:.1} times fdatasync",
+            half.rate,
+            half.group,
+            half.p50.as_secs_f64() * 1e3,
+            half.p99.as_secs_f64() * 1e3,
+            half.p99.as_secs_f64() * 1e6 / fsync,
+        );
+        let (accepted, delivered) = rig.both(8, 32, span);
+        println!(
+            "  {round}: at the same time accepted {accepted:.0}/s = {:.2} of bare, taken and ended {delivered:.0}/s = {:.2} of accepted",
+            accepted / bare,
+            delivered / accepted,
         );
     }
     let one = rig.commit(1, span, u64::MAX);
