@@ -1,28 +1,37 @@
 //! Writing the log back into the file.
 //!
-//! That takes as long as hundreds of commits, so a thread with a connection of its own does most of it beside them. What was
-//! committed meanwhile is little, and the writer itself writes it back between two groups: only when the file holds all
-//! that the log holds does the log begin anew.
+//! Thousands of pages that are made durable at once hold up whoever commits meanwhile for a tenth of a second. So a thread
+//! with a connection of its own writes back in small steps beside the commits, and makes each step durable: SQLite itself
+//! leaves that to the last step, which is the writer's own. When the log is long enough, and the file lacks only what was
+//! committed just now, the writer writes that back between two groups, and the log begins anew.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
 
+use crate::model::clock::instant;
 use crate::store::sqlite::connect;
 use crate::store::sqlite::readers::out_of_order;
 
-/// Pages in the log at which it is written back: 64 MiB. Fewer mean writing the same page more often.
+/// Pages in the log at which it is to begin anew: 64 MiB.
 const ENOUGH: i64 = 16_000;
+
+/// Pages that are written back at once, at least. Fewer mean writing the same page more often; more hold up who commits.
+const STEP: i64 = 1_000;
+
+/// From the begin of one step to the next, at least: under a load that fills the disk, larger steps write less.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What the writer itself writes back between two groups, at most: a few milliseconds.
+const REST: i64 = 500;
 
 /// Pages more before the next try, where readers keep the log from beginning anew.
 const AGAIN: i64 = 4_000;
-
-/// What the writer itself writes back between two groups, at most: a few milliseconds.
-const REST: i64 = 2_000;
 
 /// Pages at which commits and readers have to wait.
 const TOO_MANY: i64 = 64_000;
@@ -38,22 +47,41 @@ struct Written {
     back: i64,
 }
 
+/// A thread that writes back, and gives its connection back for the next step.
+type Step = JoinHandle<rusqlite::Result<(Connection, Written)>>;
+
 pub(super) struct Log {
-    /// Pages in it.
+    /// The file, to make durable what was written back. Not closed before the last connection: that would give up the
+    /// locks that SQLite has on it.
+    file: Arc<File>,
+    /// Pages in the log.
     pages: Arc<AtomicI64>,
-    /// Where it is written back next.
+    /// Those of them that the file holds.
+    back: i64,
+    /// Where the next step begins, and when at the earliest.
+    next: i64,
+    not_before: Instant,
+    /// Where the log is to begin anew.
     mark: i64,
     /// Who is writing back.
-    thread: Option<JoinHandle<rusqlite::Result<Written>>>,
+    step: Option<Step>,
+    /// The connection of the last step.
+    spare: Option<Connection>,
 }
 
 impl Log {
-    pub(super) fn new() -> Self {
-        Self {
+    pub(super) fn new(path: &Path) -> rusqlite::Result<Self> {
+        let file = File::open(path).map_err(|_| out_of_order())?;
+        Ok(Self {
+            file: Arc::new(file),
             pages: Arc::new(AtomicI64::new(0)),
+            back: 0,
+            next: STEP,
+            not_before: instant(),
             mark: ENOUGH,
-            thread: None,
-        }
+            step: None,
+            spare: None,
+        })
     }
 
     /// Counts what this connection commits.
@@ -74,33 +102,49 @@ impl Log {
         wanted: bool,
     ) -> rusqlite::Result<bool> {
         let pages = self.pages.load(Ordering::Relaxed);
-        if pages < self.mark.saturating_sub(AGAIN) {
-            self.mark = ENOUGH;
-        }
-        if pages >= TOO_MANY && pages >= self.mark {
-            self.wait()?;
-            self.mark = pages.saturating_add(AGAIN);
-            return checkpoint(conn, "TRUNCATE");
-        }
-        let mut is_whole = false;
-        if let Some(thread) = &self.thread {
-            if !thread.is_finished() {
+        if let Some(step) = &self.step {
+            if !step.is_finished() && pages < TOO_MANY {
                 return Ok(false);
             }
             let written = self.wait()?.unwrap_or(BUSY);
-            let is_rest_short = pages.saturating_sub(written.back) <= REST;
-            if is_rest_short {
-                is_whole = checkpoint(conn, "PASSIVE")?;
+            self.back = self.back.max(written.back);
+            if pages >= self.mark && written.back == written.log {
+                // Nobody is in the way: one more short step, and the rest is short enough.
+                (self.next, self.not_before) = (pages, instant());
             }
-            // Otherwise what was committed meanwhile is written back in the same way at once, unless a reader is in the way.
-            if is_rest_short || written.back < written.log {
+        }
+        if pages < self.back {
+            self.begin_anew();
+        }
+        if wanted {
+            (self.next, self.mark) = (pages, pages);
+        }
+        if pages >= self.mark {
+            let mode = match pages.saturating_sub(self.back) {
+                _ if pages >= TOO_MANY => Some("TRUNCATE"),
+                ..=REST => Some("PASSIVE"),
+                _ => None,
+            };
+            if let Some(mode) = mode {
                 self.mark = pages.saturating_add(AGAIN);
+                return checkpoint(conn, mode);
             }
         }
-        if pages >= self.mark || wanted {
-            self.thread = Some(begin(path)?);
+        let now = instant();
+        if pages >= self.next && now >= self.not_before {
+            (self.next, self.not_before) = (pages.saturating_add(STEP), now + PAUSE);
+            let spare = match self.spare.take() {
+                Some(spare) => spare,
+                None => stepper(path)?,
+            };
+            self.step = Some(begin(spare, Arc::clone(&self.file))?);
         }
-        Ok(is_whole)
+        Ok(false)
+    }
+
+    /// The next commit is the first in the log.
+    fn begin_anew(&mut self) {
+        (self.back, self.next, self.mark) = (0, STEP, ENOUGH);
     }
 
     /// While nothing is to be committed: writes all of it back. `false`: there was nothing, or a reader was in the way.
@@ -109,7 +153,7 @@ impl Log {
         if self.pages.swap(0, Ordering::Relaxed) == 0 {
             return Ok(false);
         }
-        self.mark = ENOUGH;
+        self.begin_anew();
         checkpoint(conn, "PASSIVE")
     }
 
@@ -117,25 +161,35 @@ impl Log {
     pub(super) fn forget(&mut self) {
         // Whatever came of it, the file is opened anew.
         let _ = self.wait();
-        self.mark = ENOUGH;
+        self.spare = None;
+        self.begin_anew();
         self.pages.store(0, Ordering::Relaxed);
     }
 
     fn wait(&mut self) -> rusqlite::Result<Option<Written>> {
-        let thread = self.thread.take();
-        let done = thread.map(|thread| thread.join().unwrap_or_else(|_| Err(out_of_order())));
-        done.transpose()
+        let Some(step) = self.step.take() else {
+            return Ok(None);
+        };
+        let (spare, written) = step.join().unwrap_or_else(|_| Err(out_of_order()))?;
+        self.spare = Some(spare);
+        Ok(Some(written))
     }
 }
 
-fn begin(path: &Path) -> rusqlite::Result<JoinHandle<rusqlite::Result<Written>>> {
-    let path = path.to_owned();
+/// A connection that writes back beside the writer's.
+fn stepper(path: &Path) -> rusqlite::Result<Connection> {
+    let conn = connect::writer(path)?;
+    // Only a connection that has read the file knows that there is a log.
+    conn.query_row("PRAGMA schema_version", [], |_| Ok(()))?;
+    Ok(conn)
+}
+
+fn begin(conn: Connection, file: Arc<File>) -> rusqlite::Result<Step> {
     let thread = std::thread::Builder::new().name("store-log".to_owned());
     let thread = thread.spawn(move || {
-        let conn = connect::writer(&path)?;
-        // Only a connection that has read the file knows that there is a log.
-        conn.query_row("PRAGMA schema_version", [], |_| Ok(()))?;
-        write_back(&conn, "PASSIVE")
+        let written = write_back(&conn, "PASSIVE")?;
+        file.sync_data().map_err(|_| out_of_order())?;
+        Ok((conn, written))
     });
     thread.map_err(|_| out_of_order())
 }

@@ -45,10 +45,11 @@ impl Drop for CloseOnDrop {
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, work: Work) -> rusqlite::Result<Self> {
+        let log = Log::new(&shared.path)?;
         let mut writer = Self {
             shared,
             work: None,
-            log: Log::new(),
+            log,
             last: 0,
         };
         writer.take_up(work)?;

@@ -1,6 +1,7 @@
 //! The file: who may open it, what is refused, what a killed process leaves, and looks from outside.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use super::*;
 use crate::store::audit::ActionSearch;
@@ -282,4 +283,22 @@ async fn the_log_is_written_back_and_begins_anew() {
     assert!(log < 80_000_000 && file > 60_000_000, "{log} {file}");
     rig.store.close();
     assert!(!rig.folder.path().join("inbox.db-wal").exists());
+}
+
+// Fails when a log is written back only once it is long: who commits then waits until all of it is durable.
+#[tokio::test]
+async fn a_short_log_is_written_back_beside_the_commits() {
+    let rig = Rig::new();
+    let size = || std::fs::metadata(rig.path()).unwrap().len();
+    let empty = size();
+    let large = event(0).set(|event| event.body = Some(Bytes::from(vec![b'x'; 8_000_000])));
+    rig.commit(large.0).await;
+    // Never so long without a commit that the writer would find it quiet, and far too few pages for a whole log.
+    let mut number = 1;
+    while size() < empty + 8_000_000 {
+        assert!(number < 300, "{} of {empty}", size());
+        rig.commit(event(number).0).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        number += 1;
+    }
 }
