@@ -93,6 +93,18 @@ struct RequestIds {
 /// A place among the requests in flight, given back when dropped.
 struct Place(Arc<AtomicUsize>);
 
+/// From so many requests in flight on they take turns.
+const CROWD: usize = 4;
+
+impl Place {
+    /// Whether others are likely to be ready as well. Then all of them are checked before the first is written to its app,
+    /// and all answers are read before the first is written to its sender: the code of one stage stays in the processor's
+    /// cache, and a peer that sleeps is woken once for several. Where there are few, that would only make them wait.
+    fn takes_turn(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= CROWD
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
@@ -247,7 +259,7 @@ impl Pipeline {
                     keeping: self.keeping.clone(),
                     generation,
                     verdict,
-                    _place: place,
+                    place,
                 };
                 match mode {
                     Mode::Proxy => outlive(exchange.run(event, claim), &self.exchanges).await,
@@ -269,7 +281,7 @@ impl Pipeline {
                     keeping: None,
                     generation,
                     verdict,
-                    _place: place,
+                    place,
                 };
                 // Boxed, as the rare way should not make room for itself in every request.
                 Box::pin(exchange.run_unverified(request)).await
@@ -350,7 +362,7 @@ struct Forwarding {
     keeping: Option<Keeping>,
     generation: Arc<Generation>,
     verdict: Box<Verdict>,
-    _place: Place,
+    place: Place,
 }
 
 impl Forwarding {
@@ -363,7 +375,7 @@ impl Forwarding {
                 let targets = route.targets.as_ref()?;
                 let version = self.verdict.event_version.as_deref();
                 let target = targets.of(event.parts().event_type.as_deref(), version);
-                let forwarding = pin!(forward(event, target, id));
+                let forwarding = pin!(forward(event, target, id, self.place.takes_turn()));
                 let taken = |claim: &Claim, status| self.remember(claim, status);
                 Some(settle(claim, forwarding, taken).await)
             });
@@ -374,8 +386,9 @@ impl Forwarding {
             // The claim was dropped on the way: released, or left to expire where the app may have seen the request.
             Ok(None) | Err(Panicked) => self.give_up(),
         };
-        // As before the app: all answers that are there are read before the first of them is written to its sender.
-        tokio::task::yield_now().await;
+        if self.place.takes_turn() {
+            tokio::task::yield_now().await;
+        }
         answer
     }
 

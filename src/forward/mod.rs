@@ -68,7 +68,8 @@ pub enum ForwardError {
     Invalid(AnswerFault),
 }
 
-/// Sends a verified event to the app.
+/// Sends a verified event to the app. Where it `takes_turn`, those who are ready are let by between making the request
+/// and sending it.
 ///
 /// # Errors
 ///
@@ -77,8 +78,12 @@ pub async fn forward(
     event: Event,
     target: &Target,
     request_id: RequestId,
+    takes_turn: bool,
 ) -> Result<Forwarded, ForwardError> {
     let request = request::verified(event.into_parts(), target, request_id)?;
+    if takes_turn {
+        tokio::task::yield_now().await;
+    }
     exchange(request, target, request_id).await
 }
 

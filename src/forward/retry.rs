@@ -24,9 +24,6 @@ pub(super) async fn send(
     request: Request<OutBody>,
     grace: Duration,
 ) -> Result<(Response<Incoming>, Lease), ForwardError> {
-    // The requests that are ready are all checked and made before the first of them is written to its app: the code of one
-    // stage stays in the processor's cache, and an app that sleeps is woken once for several.
-    tokio::task::yield_now().await;
     let Some(mut lease) = pool.idle() else {
         // Boxed: most requests find an idle connection, and a handshake needs much room.
         return Box::pin(send_fresh(pool, request, grace)).await;

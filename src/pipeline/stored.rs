@@ -251,12 +251,13 @@ impl Forwarding {
         tell_trace(&mut event, &self.verdict);
         let (generation, id) = (Arc::clone(&self.generation), self.verdict.request_id);
         let version = self.verdict.event_version.clone();
+        let takes_turn = self.place.takes_turn();
         Box::pin(async move {
             let mut exchange = Box::pin(async {
                 let route = generation.routes.get(event.parts().route)?;
                 let targets = route.targets.as_ref()?;
                 let target = targets.of(event.parts().event_type.as_deref(), version.as_deref());
-                Some(forward(event, target, id).await)
+                Some(forward(event, target, id, takes_turn).await)
             });
             contain(exchange.as_mut()).await.ok().flatten()
         })
