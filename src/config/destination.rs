@@ -13,9 +13,10 @@ use crate::config::verification::Origin;
 use crate::config::{Context, destination_tls, filter, retry, secrets, sign_upstream, upstream};
 use crate::document::key::{Key, Kind, Section};
 use crate::document::table::{Fault, Placed, Table, Value};
-use crate::document::value;
+use crate::document::{Span, value};
 use crate::model::ids::DestinationName;
 use crate::model::secret::Secret;
+use crate::net::special::is_public;
 use crate::scheme::standard::SigningKey;
 
 /// The name of the destination that the route's `upstream` is.
@@ -164,12 +165,8 @@ fn read(
         (None, Some(upstream)) => ((upstream.url.clone(), upstream.span), !external),
         (None, None) => return None,
     };
-    if external && url.0.scheme_str() != Some("https") {
-        let fault = Fault::new(
-            "an external destination is reached over the internet, in clear",
-            "an `https://` URL",
-        );
-        table.error(url.1, fault);
+    if external {
+        check_external(table, &url.0, url.1);
     }
     let or = |own: Option<Duration>, of: fn(&Upstream) -> Duration, default: u64| {
         let usual = usual.filter(|_| is_upstream).map(of);
@@ -201,6 +198,28 @@ fn read(
             .unwrap_or(Some(u64::from(DEFAULT_BREAKER)))
             .map(|count| u32::try_from(count).unwrap_or(u32::MAX)),
     })
+}
+
+fn check_external(table: &Table<'_>, url: &http::Uri, span: Span) {
+    if url.scheme_str() != Some("https") {
+        let fault = Fault::new(
+            "an external destination is reached over the internet, in clear",
+            "an `https://` URL",
+        );
+        table.error(span, fault);
+    }
+    let host = url.host().unwrap_or_default();
+    let literal = host.trim_start_matches('[').trim_end_matches(']').parse();
+    let is_inside = literal.map_or(host == "localhost", |ip| !is_public(ip));
+    if is_inside {
+        let fault = Fault::new(
+            format!(
+                "`{host}` is not on the internet, and an external destination is never connected to there"
+            ),
+            "remove `external` where it is one of your own",
+        );
+        table.warning(span, fault);
+    }
 }
 
 /// The first attempt of hybrid mode is made while the sender waits, by the keys of the route: what it does not know of
