@@ -21,7 +21,10 @@ pub enum ResolveError {
     /// The system's file cannot be read.
     #[error("the system's configuration of the resolver cannot be used")]
     System(#[source] Box<NetError>),
-    /// No such name, or no answer.
+    /// The answer is that there is none.
+    #[error("no such name, or one without addresses")]
+    Unknown,
+    /// No answer.
     #[error("no answer with an address")]
     Lookup(#[source] Box<NetError>),
 }
@@ -88,9 +91,10 @@ impl Resolver {
         match resolver.lookup_ip(whole).await {
             Ok(found) => Ok(found.iter().collect()),
             Err(error) => {
-                if !error.is_no_records_found() {
-                    *lock(&self.0.made) = None;
+                if error.is_no_records_found() {
+                    return Err(ResolveError::Unknown);
                 }
+                *lock(&self.0.made) = None;
                 Err(ResolveError::Lookup(Box::new(error)))
             }
         }
