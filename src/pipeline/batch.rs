@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::gate::dedup::{Claim, Key, Keys};
 use crate::gate::event::{Event, EventParts};
+use crate::gate::reject::Reject;
 use crate::gate::rules::Rules;
 use crate::gate::verdict::Verdict;
 use crate::inbox::Terms;
@@ -102,7 +103,11 @@ pub(super) async fn store(
     };
     exchange.wake(keeping, &stored);
     let refused = exchange.refuse(&reject);
-    let error = "some events were not stored: send the batch again";
+    let why = match reject {
+        Reject::NotStored { .. } => "send the batch again",
+        ref other => other.explanation().means,
+    };
+    let error = format!("some events were not stored: {why}");
     let told = json!({ "error": error, "events": values });
     let mut answer = answer(reject.status(), &told);
     let later = refused.headers().get(header::RETRY_AFTER).cloned();

@@ -247,3 +247,25 @@ async fn an_app_may_sign_instead_of_showing_a_token() {
     );
     assert_eq!(got.header("x-webhook-signature"), None);
 }
+
+/// Fails when an app is not told which events of a batch were stored, and why the others were not.
+#[tokio::test]
+async fn of_a_batch_that_is_not_stored_whole_the_reason_is_told() {
+    let app = App::start(ok());
+    let text = format!("{}when = \"body.n > 1\"\n", emitting(&app.url("/in")));
+    let gate = Gate::start(&text).await;
+    let lines = "{\"data\":{\"n\":2}}\n{\"data\":{\"m\":2}}\n{\"data\":{\"n\":1}}";
+    let batch = local(lines).set("Content-Type", "application/x-ndjson");
+    let reply = gate.send(&batch).await;
+    let told = read(&reply);
+    let events = told["events"].as_array().unwrap();
+    let deliveries: Vec<_> = events.iter().map(|event| &event["deliveries"]).collect();
+    assert_eq!(
+        (reply.status, deliveries),
+        (422, vec![&1.into(), &0.into()])
+    );
+    let why = told["error"].as_str().unwrap();
+    assert!(why.contains("neither true nor false"), "{why}");
+    app.wait_for_requests(1).await;
+    assert_eq!(app.only_request().body, b"{\"n\":2}");
+}
