@@ -315,6 +315,34 @@ async fn a_full_store_is_told_to_senders_and_stops_nothing_else() {
     assert_eq!(gate.send(&hook).await.status, 200);
 }
 
+/// Fails when a lock of somebody else's on the file stops routes that need none, or when nobody is told of it and its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_store_is_told_and_taken_up_again() {
+    let app = App::start(ok());
+    let queue = kept(Provider::Github, "queue", &app.url("/in"), "");
+    let proxy = Provider::Stripe.route("proxy", &app.url("/proxy"), "");
+    let gate = Gate::start(&format!("{queue}{proxy}")).await;
+    let event = || Sender::new(Provider::Github).event("/hook");
+    assert_eq!(gate.send(&event()).await.status, 200);
+    app.wait_for_requests(1).await;
+    let other = rusqlite::Connection::open(gate.folder().join("hookgate.db")).unwrap();
+    other
+        .busy_timeout(Duration::from_secs(5))
+        .and_then(|()| other.execute_batch("BEGIN IMMEDIATE"))
+        .unwrap();
+    let refused = event();
+    let reply = gate.send(&refused).await;
+    assert!(reply.status == 503 && reply.header("retry-after").is_some());
+    let hook = Sender::new(Provider::Stripe).event("/proxy");
+    assert_eq!(gate.send(&hook).await.status, 200);
+    gate.wait_for_line(&["the store failed", "locked"]).await;
+    other.execute_batch("ROLLBACK").unwrap();
+    gate.wait_for_line(&["takes events again"]).await;
+    let reply = gate.send(&refused).await;
+    assert_eq!((reply.status, is_duplicate(&reply)), (200, false));
+    app.wait_for_requests(3).await;
+}
+
 /// Fails when a restart of the app that is shorter than the grace costs the sender its event.
 #[tokio::test]
 async fn a_refused_connection_is_tried_again_within_the_grace() {

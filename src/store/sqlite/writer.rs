@@ -11,6 +11,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 
 use crate::model::clock::instant;
+use crate::model::error::chain;
 use crate::store::StoreError;
 use crate::store::sqlite::log::{Log, checkpoint};
 use crate::store::sqlite::queue::{Group, Next};
@@ -171,6 +172,12 @@ impl Writer {
     /// Tells all who wait, and opens the file anew, for as long as it takes.
     fn fail(&mut self, group: Group, err: &rusqlite::Error) {
         self.shared.set_healthy(false);
+        let since = instant();
+        tracing::error!(
+            path = %self.shared.path.display(),
+            error = %chain(err),
+            "the store failed; nothing is taken until it was opened anew"
+        );
         let mut ghosts = Vec::new();
         if let Some(mut work) = self.work.take() {
             let _ = work.conn.execute_batch("ROLLBACK");
@@ -194,6 +201,9 @@ impl Writer {
         }
         self.shared.readers.reopen();
         self.shared.set_healthy(true);
+        let away = instant().saturating_duration_since(since);
+        let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(away_ms, "the store was opened anew and takes events again");
     }
 
     fn reopen(&mut self, ghosts: &[Ghost]) -> rusqlite::Result<()> {
