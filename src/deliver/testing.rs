@@ -195,9 +195,9 @@ async fn read_request<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Vec<u8>> {
     }
 }
 
-/// Looks again and again, for ten seconds at most.
+/// Looks again and again, for a minute at most: how fast disks are is no matter of these tests.
 pub(super) async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    for _ in 0..2000 {
+    for _ in 0..12_000 {
         if is_so() {
             return;
         }
