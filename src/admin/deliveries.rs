@@ -272,7 +272,6 @@ async fn change_many(
         return Ok(Json(Changed {
             dry_run: true,
             count,
-            is_more: false,
         }));
     }
     let selection = Selection {
@@ -291,7 +290,6 @@ async fn change_many(
     Ok(Json(Changed {
         dry_run: false,
         count,
-        is_more: false,
     }))
 }
 

@@ -74,7 +74,6 @@ struct BulkPage {
     /// The filter as people read it.
     words: Vec<(String, String)>,
     count: u64,
-    is_more: bool,
     /// Whether nothing narrows what is meant.
     is_all: bool,
 }
@@ -89,7 +88,7 @@ pub(super) async fn ask(
     let is_all = filter.is_empty();
     let now = Now::read().unix_ms;
     // Without an end in time, most filters are counted without a look at each delivery.
-    let (count, is_more) = run(&visitor.client, action, &filter, true).await?;
+    let count = run(&visitor.client, action, &filter, true).await?;
     if filter.first("before").is_none() {
         filter.push("before", &now.to_string());
     }
@@ -99,7 +98,6 @@ pub(super) async fn ask(
         words: words(&filter),
         filter,
         count,
-        is_more,
         is_all,
     }))
 }
@@ -140,13 +138,13 @@ fn words(filter: &Query) -> Vec<(String, String)> {
     words.collect()
 }
 
-/// Does it, or only counts; how many, and whether there are more than were counted.
+/// Does it, or only counts; how many.
 async fn run(
     client: &Client,
     action: &Action,
     filter: &Query,
     is_dry: bool,
-) -> Result<(u64, bool), Refused> {
+) -> Result<u64, Refused> {
     let mut search = Map::new();
     for (name, value) in filter.pairs() {
         let value = match name.as_str() {
@@ -159,8 +157,8 @@ async fn run(
     let many = json!({ "search": search, "dry_run": is_dry, "all": is_dry });
     if action.word == "replay" {
         let asked: ReplayAsked = client.post_json(action.path, &many).await?;
-        return Ok((asked.count, false));
+        return Ok(asked.count);
     }
     let changed: Changed = client.post_json(action.path, &many).await?;
-    Ok((changed.count, changed.is_more))
+    Ok(changed.count)
 }

@@ -90,6 +90,4 @@ pub struct Changed {
     pub dry_run: bool,
     /// Deliveries that were changed, or would be. Those in whose state it cannot be done do not count.
     pub count: u64,
-    /// Whether counting was given up at this number: there are more.
-    pub is_more: bool,
 }

@@ -117,36 +117,32 @@ async fn change_many(
         match arguments.json {
             true => print_json(&found),
             false => {
-                print(&format!("{} can take `{word}`\n", counted(&found)));
+                print(&format!(
+                    "{} can take `{word}`\n",
+                    ask::deliveries(found.count)
+                ));
             }
         }
         return Ok(());
     }
-    let question = format!("{} of {}", capital(word), counted(&found));
+    let question = format!("{} of {}", capital(word), ask::deliveries(found.count));
     if !confirm(&question, arguments.yes)? {
         return Err(Failure::new("nothing was changed"));
     }
     let asked = arguments.filters.many(arguments.all, false);
-    let doing = format!("asking for `{word}` of {}", counted(&found));
+    let doing = format!("asking for `{word}` of {}", ask::deliveries(found.count));
     let changed: Changed = client.post_many(&doing, &path, &asked).await?;
     match arguments.json {
         true => print_json(&changed),
         false => {
             print(&format!(
                 "{} {}\n",
-                counted(&changed),
+                ask::deliveries(changed.count),
                 done(action, changed.count)
             ));
         }
     }
     Ok(())
-}
-
-fn counted(changed: &Changed) -> String {
-    match changed.is_more {
-        true => format!("more than {}", ask::deliveries(changed.count)),
-        false => ask::deliveries(changed.count),
-    }
 }
 
 fn capital(word: &str) -> String {
