@@ -1,6 +1,5 @@
 //! `/routes`, `/certificates`, `/config`: what the running config says; and `/reload`, which reads it again.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -12,11 +11,9 @@ use crate::admin::input::Named;
 use crate::admin::problem::Problem;
 use crate::admin::wire::{
     Certificate, Certificates, Counts, Moment, ProblemDocument, Reloaded, Route, Routes,
-    VerdictCounts,
 };
 use crate::admin::{AdminState, Visit, deliveries};
 use crate::model::clock::Now;
-use crate::record::recent::Wanted;
 use crate::store::rows::DestinationRow;
 
 const DAY: i64 = 86_400;
@@ -31,7 +28,7 @@ const DAY: i64 = 86_400;
 )]
 pub(super) async fn routes(State(state): State<Arc<AdminState>>) -> Result<Json<Routes>, Problem> {
     let mut routes = state.facts.load().routes.clone();
-    count(&state, &mut routes).await?;
+    add_backlog(&state, &mut routes).await?;
     Ok(Json(Routes { routes }))
 }
 
@@ -49,42 +46,20 @@ pub(super) async fn route(
     Named(name): Named<String>,
 ) -> Result<Json<Route>, Problem> {
     let mut route = state.facts.load().route(&name)?.clone();
-    count(&state, std::slice::from_mut(&mut route)).await?;
+    add_backlog(&state, std::slice::from_mut(&mut route)).await?;
     Ok(Json(route))
 }
 
-/// Adds what came and what waits.
-async fn count(state: &AdminState, routes: &mut [Route]) -> Result<(), Problem> {
-    let recent = state.recorder.recent();
-    let kept = recent.newest(None, &Wanted::default(), usize::MAX);
-    let rows = match &state.controls.store {
-        Some(store) => Some(store.destinations().await?),
-        None => None,
+/// Adds what waits, where there is a store.
+async fn add_backlog(state: &AdminState, routes: &mut [Route]) -> Result<(), Problem> {
+    let Some(store) = &state.controls.store else {
+        return Ok(());
     };
-    let mut requests = HashMap::<&str, VerdictCounts>::new();
-    for kept in &kept {
-        if let Some(name) = &kept.verdict.route {
-            let counts = requests.entry(name.as_str()).or_default();
-            tally(counts, kept.verdict.decision.word());
-        }
-    }
+    let rows = store.destinations().await?;
     for route in routes {
-        route.requests = Some(requests.remove(&*route.name).unwrap_or_default());
-        route.backlog = rows.as_ref().map(|rows| waiting(rows, &route.name));
+        route.backlog = Some(waiting(&rows, &route.name));
     }
     Ok(())
-}
-
-fn tally(counts: &mut VerdictCounts, word: &str) {
-    let count = match word {
-        "accepted" => &mut counts.accepted,
-        "challenge" => &mut counts.challenge,
-        "duplicate" => &mut counts.duplicate,
-        "filtered" => &mut counts.filtered,
-        "refused" => &mut counts.refused,
-        _ => &mut counts.monitored,
-    };
-    *count = count.saturating_add(1);
 }
 
 fn waiting(rows: &[DestinationRow], route: &str) -> Counts {

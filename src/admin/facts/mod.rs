@@ -72,7 +72,6 @@ fn route(route: &model::Route) -> Route {
             .iter()
             .map(|one| destination(one))
             .collect(),
-        requests: None,
         backlog: None,
     }
 }

@@ -52,22 +52,8 @@ pub struct Route {
     pub secrets: Vec<CheckedSecret>,
     /// Its destinations.
     pub destinations: Vec<RouteDestination>,
-    /// Of the verdicts that are remembered (`keep_verdicts`), how many of each kind.
-    pub requests: Option<VerdictCounts>,
     /// Deliveries by state, of all its destinations; none without a store.
     pub backlog: Option<Counts>,
-}
-
-/// How many verdicts of each kind are remembered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[expect(missing_docs, reason = "the words of verdicts")]
-pub struct VerdictCounts {
-    pub accepted: u64,
-    pub challenge: u64,
-    pub duplicate: u64,
-    pub filtered: u64,
-    pub refused: u64,
-    pub monitored: u64,
 }
 
 /// The routes, sorted by name.

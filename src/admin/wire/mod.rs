@@ -27,7 +27,7 @@ pub use crate::admin::wire::destinations::{Destination, Destinations, Health, Te
 pub use crate::admin::wire::events::{Body, Event, EventDetail, Events, Header};
 pub use crate::admin::wire::facts::{
     Certificate, Certificates, CheckedSecret, Provider, ProviderDetail, Providers, Reloaded, Route,
-    RouteDestination, Routes, VerdictCounts,
+    RouteDestination, Routes,
 };
 pub use crate::admin::wire::gate::{Need, Status, StoreStats};
 pub use crate::admin::wire::history::{History, Promotion, ReasonCount, SecretUse, Secrets, Tally};
