@@ -65,7 +65,7 @@ pub(super) async fn show(
     State(state): State<Arc<AdminState>>,
     Named(id): Named<String>,
 ) -> Result<Json<DeliveryDetail>, Problem> {
-    let id = input::delivery_id(&id)?;
+    let id = delivery_id(&id)?;
     let store = state.store()?;
     let row = find(store, id).await?;
     let attempts = store.attempts(id).await?;
@@ -88,7 +88,7 @@ pub(super) async fn attempts(
     State(state): State<Arc<AdminState>>,
     Named(id): Named<String>,
 ) -> Result<Json<Attempts>, Problem> {
-    let id = input::delivery_id(&id)?;
+    let id = delivery_id(&id)?;
     let store = state.store()?;
     find(store, id).await?;
     let attempts = store.attempts(id).await?;
@@ -208,8 +208,12 @@ pub(super) async fn discard_many(
     .await
 }
 
+fn delivery_id(text: &str) -> Result<DeliveryId, Problem> {
+    input::number(text, "a delivery").map(DeliveryId)
+}
+
 async fn change(state: &AdminState, id: &str, action: Action) -> Result<Json<Delivery>, Problem> {
-    let id = input::delivery_id(id)?;
+    let id = delivery_id(id)?;
     let store = state.store()?;
     let row = find(store, id).await?;
     if row.state.after(action.step()).is_none() {

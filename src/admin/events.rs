@@ -60,7 +60,7 @@ pub(super) async fn show(
     State(state): State<Arc<AdminState>>,
     Named(uid): Named<String>,
 ) -> Result<Json<EventDetail>, Problem> {
-    let uid = input::uid(&uid)?;
+    let uid = input::request_id(&uid, "an event")?;
     let event = find(&state, uid).await?;
     let search = DeliverySearch {
         uid: Some(uid),
@@ -89,7 +89,7 @@ pub(super) async fn body(
     State(state): State<Arc<AdminState>>,
     Named(uid): Named<String>,
 ) -> Result<Response, Problem> {
-    let uid = input::uid(&uid)?;
+    let uid = input::request_id(&uid, "an event")?;
     let event = find(&state, uid).await?;
     let Some(body) = event.body else {
         return Err(Problem::missing(format!(

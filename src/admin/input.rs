@@ -15,7 +15,6 @@ use crate::admin::problem::Problem;
 use crate::admin::wire::State;
 use crate::document::value;
 use crate::model::clock;
-use crate::model::delivery::DeliveryId;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::store::search::{DeliverySearch, EventSearch, Page};
 
@@ -150,9 +149,11 @@ impl DeliveryFilter {
             before_ms: time("before", self.before.as_deref())?,
             state: None,
         };
+        let event_id = self.event.as_deref();
+        let event_id = event_id.map(|text| request_id(text, "an event"));
         Ok(DeliverySearch {
             event,
-            uid: self.event.as_deref().map(uid).transpose()?,
+            uid: event_id.transpose()?,
             destination: self.destination.as_deref().map(DestinationName::new),
             state: self.state.map(Into::into),
             is_replay: self.replay,
@@ -273,24 +274,20 @@ pub(super) fn json<T: DeserializeOwned>(
     serde_json::from_slice(&body).map_err(|err| Problem::bad(format!("the JSON document: {err}")))
 }
 
-/// The id of an event in the inbox.
-pub(super) fn uid(text: &str) -> Result<RequestId, Problem> {
-    RequestId::parse(text).ok_or_else(|| {
-        Problem::bad(format!(
-            "`{text}` is not the id of an event in the inbox, which looks like 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12: the \
-             provider's id is looked for with `id`"
-        ))
-    })
+/// The id of an event or a request; `kind` says which is meant.
+pub(super) fn request_id(text: &str, kind: &str) -> Result<RequestId, Problem> {
+    const LOOKS: &str = "looks like 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12 and stands in `Hookgate-Request-Id` and in the log: \
+                         events are found by the provider's id with the filter `id`";
+    RequestId::parse(text).ok_or_else(|| no_id(text, kind, LOOKS))
 }
 
-/// The number of a delivery.
-pub(super) fn delivery_id(text: &str) -> Result<DeliveryId, Problem> {
-    match text.parse() {
-        Ok(id) => Ok(DeliveryId(id)),
-        Err(_) => Err(Problem::bad(format!(
-            "`{text}` is not the number of a delivery"
-        ))),
-    }
+/// The number of a delivery or a replay; `kind` says which is meant.
+pub(super) fn number(text: &str, kind: &str) -> Result<i64, Problem> {
+    text.parse().map_err(|_| no_id(text, kind, "is a number"))
+}
+
+fn no_id(text: &str, kind: &str, looks: &str) -> Problem {
+    Problem::bad(format!("`{text}` is not the id of {kind}, which {looks}"))
 }
 
 pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<i64>, Problem> {
@@ -378,7 +375,12 @@ mod tests {
             assert!(fault.contains(part), "{query}: {fault}");
         }
         let filter = listed("event=evt_1").unwrap().0;
-        assert!(filter.search().unwrap_err().detail().contains("with `id`"));
+        let fault = filter.search().unwrap_err();
+        assert!(
+            fault
+                .detail()
+                .starts_with("`evt_1` is not the id of an event, which looks like 0")
+        );
         let filter = listed("since=soon").unwrap().0;
         assert!(
             filter

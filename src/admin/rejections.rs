@@ -18,7 +18,7 @@ use crate::admin::{AdminState, api};
 use crate::explain::Explanation;
 use crate::gate::reject::Reject;
 use crate::gate::verdict::Decision;
-use crate::model::ids::{RequestId, RouteName};
+use crate::model::ids::RouteName;
 use crate::net::hide::MASK;
 use crate::record::rejected::{RejectedGroup, RejectedRequest};
 
@@ -83,7 +83,7 @@ pub(super) async fn show(
     State(state): State<Arc<AdminState>>,
     Named(text): Named<String>,
 ) -> Result<Json<RejectionDetail>, Problem> {
-    let id = request_id(&text)?;
+    let id = input::request_id(&text, "a request")?;
     let request = state.recorder.rejected().find(&id);
     let detail = request.as_ref().and_then(|request| {
         let reject = request.verdict.decision.reject()?;
@@ -120,21 +120,12 @@ pub(super) async fn explanation(
     Named(text): Named<String>,
 ) -> Result<Json<Explanation>, Problem> {
     api::need_operator(&who)?;
-    let id = request_id(&text)?;
+    let id = input::request_id(&text, "a request")?;
     let explained = (state.controls.explain)(id).await;
     explained.map(Json).ok_or_else(|| {
         Problem::missing(format!(
             "nothing is known of the request `{id}`: it is older than the last ones that `keep_verdicts` of `[server]` \
              keeps, or from before the start"
-        ))
-    })
-}
-
-fn request_id(text: &str) -> Result<RequestId, Problem> {
-    RequestId::parse(text).ok_or_else(|| {
-        Problem::bad(format!(
-            "`{text}` is not the id of a request, which looks like 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12 and stands in \
-             `Hookgate-Request-Id` and in the log"
         ))
     })
 }

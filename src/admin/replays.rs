@@ -90,7 +90,7 @@ pub(super) async fn show(
     State(state): State<Arc<AdminState>>,
     Named(id): Named<String>,
 ) -> Result<Json<Replay>, Problem> {
-    let id = number(&id)?;
+    let id = input::number(&id, "a replay")?;
     Ok(Json(replay(&find(&state, id).await?)))
 }
 
@@ -129,7 +129,7 @@ pub(super) async fn resume(
 }
 
 async fn set(state: &AdminState, id: &str, is_paused: bool) -> Result<Json<Replay>, Problem> {
-    let id = number(id)?;
+    let id = input::number(id, "a replay")?;
     if find(state, id).await?.is_ended {
         return Err(Problem::conflict(format!(
             "replay {id} is over: its deliveries were made, and `/deliveries/cancel` ends those that still wait"
@@ -149,11 +149,6 @@ async fn find(state: &AdminState, id: i64) -> Result<ReplayRow, Problem> {
 
 fn missing(id: i64) -> Problem {
     Problem::missing(format!("there is no replay {id}"))
-}
-
-fn number(text: &str) -> Result<i64, Problem> {
-    let number = text.parse();
-    number.map_err(|_| Problem::bad(format!("`{text}` is not the number of a replay")))
 }
 
 fn replay(row: &ReplayRow) -> Replay {

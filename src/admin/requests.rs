@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use crate::admin::access::Who;
-use crate::admin::input::Named;
+use crate::admin::input::{self, Named};
 use crate::admin::problem::Problem;
 use crate::admin::wire::ProblemDocument;
 use crate::admin::{AdminState, api, events};
@@ -37,11 +37,7 @@ pub(super) async fn capture(
     Named(text): Named<String>,
 ) -> Result<Response, Problem> {
     api::need_operator(&who)?;
-    let id = RequestId::parse(&text).ok_or_else(|| {
-        Problem::bad(format!(
-            "`{text}` is not the id of an event or a request, which looks like 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12"
-        ))
-    })?;
+    let id = input::request_id(&text, "an event or a request")?;
     let bytes = find(&state, id).await?.to_bytes().map_err(|error| {
         let detail = format!("the request `{id}` cannot be written as a file: {error}");
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)

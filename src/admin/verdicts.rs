@@ -122,7 +122,7 @@ pub(super) async fn show(
     State(state): State<Arc<AdminState>>,
     Named(id): Named<String>,
 ) -> Result<Json<VerdictDetail>, Problem> {
-    let id = input::uid(&id)?;
+    let id = input::request_id(&id, "a request")?;
     let kept = state.recorder.recent().find(&id).ok_or_else(|| {
         Problem::missing(format!(
             "no verdict about request `{id}` is remembered: it is older than the last ones that `keep_verdicts` of \
