@@ -20,6 +20,7 @@ use crate::document::Span;
 use crate::gate::reject::Reject;
 use crate::gate::signature::Keys;
 use crate::model::clock::Now;
+use crate::model::span;
 use crate::net::request_file::RequestFile;
 use crate::scheme::Head;
 use crate::scheme::spec::Place;
@@ -210,7 +211,10 @@ fn why(reject: &Reject) -> String {
     let more = match reject {
         Reject::MissingMaterial { name } => format!(" ({name})"),
         Reject::MalformedMaterial { name, fault } => format!(" ({name} {fault})"),
-        Reject::StaleTimestamp { age_seconds, .. } => format!(" (signed {age_seconds} s ago)"),
+        Reject::StaleTimestamp { age_seconds, .. } => {
+            let ago = span::relative(0, age_seconds.saturating_mul(1000));
+            format!(" (its time: {ago})")
+        }
         Reject::KeyUnavailable { fault } => format!(" ({fault})"),
         _ => String::new(),
     };

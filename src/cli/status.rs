@@ -222,7 +222,7 @@ fn head(text: &mut String, status: &Status) {
     );
     if status.has_store {
         let waiting = match status.oldest_waiting {
-            Some(oldest) => format!(", the oldest since {}", times::relative(oldest)),
+            Some(oldest) => format!(", the oldest from {}", times::relative(oldest)),
             None => String::new(),
         };
         let backlog = deliveries(status.backlog);

@@ -50,20 +50,18 @@ pub(super) fn plain(text: &str) -> String {
     let mut out = String::new();
     for line in text.lines() {
         let indent = line.len() - line.trim_start().len();
-        let words = line.split_whitespace().map(|word| {
-            let bare = word.trim_start_matches('(');
-            let is_age = bare.len() > 1
-                && bare.ends_with('d')
-                && bare[..bare.len() - 1]
-                    .bytes()
-                    .all(|byte| byte.is_ascii_digit());
-            match is_age {
-                true => word.replace(bare, "AGE"),
-                false => word.to_owned(),
-            }
-        });
+        let mut words: Vec<&str> = line.split_whitespace().collect();
+        while let Some(unit) = words.iter().position(|word| *word == "days") {
+            words.remove(unit);
+            let count = words[unit - 1].trim_start_matches('(');
+            assert!(count.parse::<u64>().is_ok(), "{line}");
+            words[unit - 1] = match words[unit - 1].starts_with('(') {
+                true => "(AGE",
+                false => "AGE",
+            };
+        }
         out.push_str(&" ".repeat(indent));
-        out.push_str(&words.collect::<Vec<_>>().join(" "));
+        out.push_str(&words.join(" "));
         out.push('\n');
     }
     out

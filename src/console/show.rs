@@ -7,6 +7,7 @@ use askama::filters::HtmlSafe;
 
 use crate::admin::wire::{Counts, Delivery, Moment, State};
 use crate::model::clock::Now;
+use crate::model::span;
 
 /// A moment: how long ago, and exactly.
 pub(super) struct Time {
@@ -15,7 +16,7 @@ pub(super) struct Time {
     is_exact: bool,
 }
 
-// Made of digits and words of this file alone.
+// Made of digits and words of our own alone.
 impl HtmlSafe for Time {}
 
 /// How long ago; exactly where it is pointed at.
@@ -39,7 +40,7 @@ impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let moment = Moment(self.ms);
         let exact = moment.to_string().replace('T', " ").replace('Z', " UTC");
-        let ago = distance(self.ms, self.now_ms);
+        let ago = span::relative(self.ms, self.now_ms);
         if self.is_exact {
             write!(
                 f,
@@ -54,37 +55,14 @@ impl fmt::Display for Time {
     }
 }
 
-/// From now to a moment, in words.
-fn distance(ms: i64, now_ms: i64) -> String {
-    let seconds = now_ms.saturating_sub(ms).div_euclid(1000);
-    if seconds.unsigned_abs() < 2 {
-        return "now".to_owned();
-    }
-    let span = span(seconds.unsigned_abs());
-    if seconds < 0 {
-        format!("in {span}")
-    } else {
-        format!("{span} ago")
-    }
-}
-
-/// A number of seconds in its largest unit.
+/// Seconds as a person reads them.
 pub(super) fn span(seconds: impl Borrow<u64>) -> String {
-    match *seconds.borrow() {
-        seconds @ 0..60 => format!("{seconds} s"),
-        seconds @ 60..3600 => format!("{} min", seconds / 60),
-        seconds @ 3600..172_800 => format!("{} h", seconds / 3600),
-        seconds => format!("{} d", seconds / 86_400),
-    }
+    span::words(*seconds.borrow())
 }
 
 /// Milliseconds as a person reads them.
 pub(super) fn duration(ms: &u32) -> String {
-    match *ms {
-        ms @ 0..1000 => format!("{ms} ms"),
-        ms @ 1000..60_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
-        ms => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000),
-    }
+    span::took(*ms)
 }
 
 /// Microseconds as a person reads them.
@@ -259,19 +237,6 @@ mod tests {
 
     #[test]
     fn words_for_numbers() {
-        for (seconds, text) in [
-            (0, "now"),
-            (-1, "now"),
-            (5, "5 s ago"),
-            (-90, "in 1 min"),
-            (7200, "2 h ago"),
-            (172_800, "2 d ago"),
-        ] {
-            assert_eq!(distance(0, seconds * 1000), text);
-        }
-        assert_eq!(duration(&999), "999 ms");
-        assert_eq!(duration(&1250), "1.2 s");
-        assert_eq!(duration(&61_000), "1 min 1 s");
         assert_eq!(size(&1023), "1023 B");
         assert_eq!(size(&1536), "1.5 KiB");
         assert_eq!(size(&(3 << 20)), "3.0 MiB");

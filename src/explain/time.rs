@@ -9,6 +9,7 @@ use crate::explain::cause::{Cause, Finding};
 use crate::explain::trial::Hunt;
 use crate::gate::reject::Reject;
 use crate::model::clock::Now;
+use crate::model::span;
 use crate::scheme::spec::{Family, Place, Spec, TimeUnit, TimestampSpec};
 
 /// Two clocks that are looked at by people agree that well.
@@ -224,15 +225,9 @@ fn zone_hours(age_seconds: i64) -> Option<String> {
     })
 }
 
-/// `4 min`, for people.
+/// How far a time is away, whichever way.
 pub(super) fn words(seconds: i64) -> String {
-    let seconds = seconds.unsigned_abs();
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
+    span::words(seconds.unsigned_abs())
 }
 
 /// A moment as people and programs read it.
@@ -256,5 +251,5 @@ pub(super) fn place(spec: &Spec) -> Option<&Place> {
 
 /// A tolerance for people.
 pub(super) fn tolerance(tolerance: Duration) -> String {
-    words(i64::try_from(tolerance.as_secs()).unwrap_or(i64::MAX))
+    span::words(tolerance.as_secs())
 }

@@ -1,4 +1,4 @@
-//! The nouns that every room shares: ids, secrets, the clock, the source of a request, rates.
+//! The nouns that every room shares: ids, secrets, the clock, the source of a request, rates; stretches of time in words.
 //!
 //! No I/O, no async, no logging; nothing here fails except in parsing.
 
@@ -10,4 +10,5 @@ pub mod ids;
 pub mod rate;
 pub mod secret;
 pub mod source;
+pub mod span;
 pub mod trace;

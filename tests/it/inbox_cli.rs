@@ -265,7 +265,7 @@ async fn events_are_listed_shown_and_printed_byte_for_byte() {
     let first = words(lines[1]);
     assert_eq!(first[..2], ["2025-11-24", "16:00:02Z"]);
     assert_eq!(
-        first[5..],
+        first[6..],
         ["github", "push", "id-2", "1", "pending"],
         "{out}"
     );

@@ -25,8 +25,8 @@ fn a_delivery_is_shown_with_each_attempt() {
     let expected = "delivery 2\nevent 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12\ndestination github/ci\n\
         type push\nprovider's id 72d3162e-cc78-11e3-81ab-4c9367dc0958\nstate delivered (replay)\n\
         created 2025-11-24 16:00:00Z (AGE ago)\nended 2025-11-24 16:00:00Z (AGE ago)\n\nAttempts\n  \
-        1 2025-11-24 16:00:00Z 1.2s connect\n     error: connect: refused\n     answer: busy\n  \
-        2 2025-11-24 16:00:00Z 1.2s 200\n     answer: busy\n";
+        1 2025-11-24 16:00:00Z 1.2 s connect\n     error: connect: refused\n     answer: busy\n  \
+        2 2025-11-24 16:00:00Z 1.2 s 200\n     answer: busy\n";
     assert_eq!(plain(&text(&detail)), expected);
 }
 

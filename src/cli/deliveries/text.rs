@@ -7,6 +7,7 @@ use crate::cli::output::{BAD, GOOD, STRONG, clean, clean_or_dash, facts, lines, 
 use crate::cli::times;
 use crate::model::clock::Now;
 use crate::model::delivery::DeliveryState;
+use crate::model::span;
 
 const HEADER: [&str; 8] = [
     "ID",
@@ -112,7 +113,7 @@ pub(super) fn text(detail: &DeliveryDetail) -> String {
             "{:>3}  {}  {:>6}  {}\n",
             attempt.number,
             times::exact(attempt.started),
-            times::took(attempt.duration_ms),
+            span::took(attempt.duration_ms),
             styled(style, &what),
         ));
         if let Some(error) = attempt

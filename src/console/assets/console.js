@@ -1,8 +1,9 @@
 // What makes the pages pleasant. Each of them works without it.
 "use strict";
 
-const units = [[172800, 86400, "d"], [3600, 3600, "h"], [60, 60, "min"], [0, 1, "s"]];
+const units = [[172800, 86400, "days"], [7200, 3600, "h"], [120, 60, "min"], [0, 1, "s"]];
 
+// As `model/span.rs` has it.
 function distance(moment) {
   const seconds = Math.floor((Date.now() - moment) / 1000);
   const away = Math.abs(seconds);

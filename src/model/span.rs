@@ -1,0 +1,77 @@
+//! Stretches of time in words: the same for the console, the commands and the explanations. The console's script has the
+//! form of [`relative`] once more, and keeps it true while a page is open.
+
+/// From now to a moment, both in milliseconds since the epoch.
+#[must_use]
+pub fn relative(ms: i64, now_ms: i64) -> String {
+    let seconds = now_ms.saturating_sub(ms).div_euclid(1000);
+    let away = words(seconds.unsigned_abs());
+    match seconds {
+        -1..=1 => "now".to_owned(),
+        2.. => format!("{away} ago"),
+        _ => format!("in {away}"),
+    }
+}
+
+/// Seconds, in the largest unit that fits twice.
+#[must_use]
+pub fn words(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// How many milliseconds something took.
+#[must_use]
+pub fn took(ms: u32) -> String {
+    match ms {
+        0..1000 => format!("{ms} ms"),
+        1000..60_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
+        _ => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_unit_says_how_far_away() {
+        let now = 1_764_000_000_000;
+        for (seconds_ago, expected) in [
+            (0, "now"),
+            (1, "now"),
+            (-1, "now"),
+            (2, "2 s ago"),
+            (-2, "in 2 s"),
+            (119, "119 s ago"),
+            (120, "2 min ago"),
+            (-300, "in 5 min"),
+            (7199, "119 min ago"),
+            (7200, "2 h ago"),
+            (172_799, "47 h ago"),
+            (172_800, "2 days ago"),
+        ] {
+            assert_eq!(relative(now - seconds_ago * 1000, now), expected);
+        }
+        assert_eq!(relative(now + 1, now), "now");
+        assert!(relative(i64::MIN, i64::MAX).ends_with(" days ago"));
+        assert!(relative(i64::MAX, i64::MIN).starts_with("in "));
+    }
+
+    #[test]
+    fn what_took_long_is_told_less_exactly() {
+        for (ms, expected) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1250, "1.2 s"),
+            (59_999, "59.9 s"),
+            (61_000, "1 min 1 s"),
+        ] {
+            assert_eq!(took(ms), expected);
+        }
+    }
+}
