@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use data_encoding::{BASE64, HEXLOWER};
 use http::{HeaderName, HeaderValue, Uri, header};
 
+use crate::admin::facts::Facts;
 use crate::admin::input::{self, EventFilter, MAX_ROWS, Named, Paging};
 use crate::admin::problem::Problem;
 use crate::admin::wire::{Body, Counts, Event, EventDetail, Events, Moment, ProblemDocument};
@@ -71,7 +72,7 @@ pub(super) async fn show(
         limit: MAX_ROWS,
     };
     let rows = state.store()?.deliveries(search, page).await?;
-    let mut detail = detail(&event);
+    let mut detail = detail(&event, &state.facts.load());
     detail.deliveries = rows.into_iter().map(deliveries::delivery).collect();
     Ok(Json(detail))
 }
@@ -141,7 +142,7 @@ pub(super) fn event(row: EventRow) -> Event {
     }
 }
 
-fn detail(event: &StoredEvent) -> EventDetail {
+fn detail(event: &StoredEvent, facts: &Facts) -> EventDetail {
     EventDetail {
         uid: event.uid.to_string(),
         route: event.route.to_string(),
@@ -153,9 +154,9 @@ fn detail(event: &StoredEvent) -> EventDetail {
         source: event.source.to_string(),
         tls: event.is_tls,
         method: event.method.to_string(),
-        target: crate::net::hide::target(&event.target),
+        target: hide::target(event, facts),
         host: event.host.clone(),
-        headers: hide::headers(&event.headers),
+        headers: hide::headers(event, facts),
         body: Body {
             is_kept: event.body.is_some(),
             size: event.body.as_ref().map(|body| body.len() as u64),

@@ -9,12 +9,13 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use crate::admin::access::Who;
+use crate::admin::facts::Facts;
 use crate::admin::input::{self, Named};
 use crate::admin::problem::Problem;
 use crate::admin::wire::ProblemDocument;
-use crate::admin::{AdminState, api, events};
+use crate::admin::{AdminState, api, events, hide};
 use crate::model::ids::RequestId;
-use crate::net::hide::{self, MASK};
+use crate::net::hide::MASK;
 use crate::net::request_file::{RECEIVED, REQUEST_ID, ROUTE, RequestFile, SOURCE};
 use crate::store::rows::StoredEvent;
 
@@ -57,7 +58,7 @@ async fn find(state: &AdminState, id: RequestId) -> Result<RequestFile, Problem>
                 "the body of event `{id}` was not kept after its deliveries (`keep_body = false` in `[store]`)"
             ))
         })?;
-        return Ok(file_of(&event, body));
+        return Ok(file_of(&event, body, &state.facts.load()));
     }
     let refused = state.recorder.rejected().find(&id);
     refused.map(|request| request.to_file()).ok_or_else(|| {
@@ -69,8 +70,8 @@ async fn find(state: &AdminState, id: RequestId) -> Result<RequestFile, Problem>
 }
 
 /// An event as the request that brought it.
-fn file_of(event: &StoredEvent, body: Bytes) -> RequestFile {
-    let mut file = RequestFile::new(event.method.clone(), hide::target(&event.target), body);
+fn file_of(event: &StoredEvent, body: Bytes, facts: &Facts) -> RequestFile {
+    let mut file = RequestFile::new(event.method.clone(), hide::target(event, facts), body);
     if let Ok(time) = jiff::Timestamp::from_millisecond(event.received_ms) {
         file.note(RECEIVED, &time.to_string());
     }
@@ -81,7 +82,7 @@ fn file_of(event: &StoredEvent, body: Bytes) -> RequestFile {
         file.set_header("host", host);
     }
     for (name, value) in &event.headers {
-        let value = match hide::is_secret(name.as_str()) {
+        let value = match hide::is_hidden(event, name, facts) {
             true => MASK.as_bytes(),
             // White space at the ends says nothing, and no file can keep it.
             false => value.as_bytes().trim_ascii(),

@@ -375,6 +375,45 @@ async fn the_config_is_shown_without_its_secrets() {
     );
 }
 
+/// Fails when the token by which a sender is known can be read by whoever may look at events, or found letter by letter.
+#[tokio::test]
+async fn no_event_shows_the_token_of_its_sender() {
+    const SHOWN: &str = "tOkEnOfThEsEnDeR9";
+    let app = App::start(ok());
+    let route = |name: &str, token: &str| {
+        format!(
+            "[routes.{name}]\npath = \"/{name}\"\nupstream = \"{}\"\nmode = \"queue\"\nsecret = \"{SHOWN}\"\n\
+             [routes.{name}.scheme]\ntype = \"token\"\ntoken = {token}\nevent_id = {{ header = \"X-Id\" }}\n",
+            app.url("/in")
+        )
+    };
+    let gate = Gate::start(&format!(
+        "{}{}{}",
+        config(&app),
+        route("head", "{ header = \"X-Who\" }"),
+        route("query", "{ query = \"code\" }")
+    ))
+    .await;
+    for hook in [
+        Hook::bare("POST", "/head", b"{}").with("X-Who", SHOWN),
+        Hook::bare("POST", &format!("/query?a=1&code={SHOWN}"), b"{}"),
+    ] {
+        let reply = gate.send(&hook.with("X-Id", "id-1")).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let id = reply.header("hookgate-request-id").unwrap();
+        for (token, path) in [(BOARD, "events"), (ANN, "requests")] {
+            let reply = get(&gate, Some(token), &format!("/api/v1/{path}/{id}")).await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            assert!(!reply.text().contains(SHOWN), "{}", reply.text());
+        }
+    }
+    for (text, count) in [("%2Fquery%3Fa%3D1", 1), (&SHOWN[..4], 0)] {
+        let reply = get(&gate, Some(BOARD), &format!("/api/v1/events?text={text}")).await;
+        let found = document(&reply);
+        assert_eq!(found["events"].as_array().unwrap().len(), count, "{text}");
+    }
+}
+
 /// Reads a live tail, until its text holds `wanted`.
 async fn tail_until(gate: &Gate, path: &str, headers: &str, wanted: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

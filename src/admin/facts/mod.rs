@@ -2,12 +2,16 @@
 
 mod config;
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use crate::admin::problem::Problem;
 use crate::admin::wire::{CheckedSecret, Route, RouteDestination};
 use crate::config::model::{self, Config, Enforce, Mode, PathRule};
 use crate::document::suggest;
+use crate::model::ids::RouteName;
+use crate::scheme::spec::Spec;
 
 /// One config, as it is told.
 #[derive(Debug, Default)]
@@ -16,6 +20,8 @@ pub struct Facts {
     pub(super) config: Value,
     /// Its routes, sorted by name.
     pub(super) routes: Vec<Route>,
+    /// How the senders of each route sign.
+    schemes: HashMap<String, Spec>,
 }
 
 impl Facts {
@@ -25,7 +31,13 @@ impl Facts {
         Self {
             config: config::effective(config),
             routes: config.routes.iter().map(route).collect(),
+            schemes: config.routes.iter().map(scheme).collect(),
         }
+    }
+
+    /// How the senders of a route sign; none where the config has no such route any more.
+    pub(super) fn scheme(&self, route: &RouteName) -> Option<&Spec> {
+        self.schemes.get(route.as_str())
     }
 
     /// The route with this name.
@@ -38,6 +50,10 @@ impl Facts {
             Problem::missing(format!("the config has no route `{name}`{near}"))
         })
     }
+}
+
+fn scheme(route: &model::Route) -> (String, Spec) {
+    (route.name.to_string(), route.scheme.clone())
 }
 
 fn route(route: &model::Route) -> Route {

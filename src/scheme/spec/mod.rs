@@ -2,6 +2,7 @@
 //! yet joined with secrets. `scheme::compile` turns it into the form that verifies.
 
 mod certificate;
+mod hidden;
 mod jwt;
 mod questions;
 mod template;
