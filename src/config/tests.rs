@@ -65,6 +65,12 @@ fn no_report_shows_a_secret() {
         MINIMAL
             .replace("github", "standard_webhooks")
             .replace("f3b8", "whsec_-f3b8"),
+        MINIMAL.replace("secret =", "my_secret ="),
+        MINIMAL.replace("secret =", "my_token ="),
+        MINIMAL.replace("secret =", "password ="),
+        MINIMAL.replace("secret =", "sign_upstream = 7\nsign_upstream ="),
+        MINIMAL.replace("\"f3b8c1d09e7a4b52\"", "[\"f3b8c1d09e7a4b52\", 7]"),
+        format!("{MINIMAL}headers = {{ X-A = \"f3b8c1d09e7a4b52\" }}\n"),
     ] {
         let report = load_text("hookgate.toml", text.as_str()).map(|loaded| loaded.report);
         let report = report.unwrap_or_else(|report| report);

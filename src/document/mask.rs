@@ -81,8 +81,8 @@ fn may_hold_secret(key: &str) -> bool {
 
 /// The text of a line of a broken file with everything hidden that could be a secret.
 ///
-/// Shown as it stands: table headers, comments and plain `key = value` lines whose key and value do not look like
-/// they hold one. Of every other line only the punctuation stays.
+/// Shown as it stands: table headers and plain `key = value` lines whose key and value do not look like they hold one.
+/// Of every other line only the punctuation stays.
 #[must_use]
 pub fn hide_broken_line(line: &str) -> String {
     let trimmed = line.trim_start();
@@ -138,6 +138,11 @@ mod tests {
             ("secret = \"whsec_x", "secret = \"*******"),
             ("secret = { \"ab\" ]", "secret = { \"**\" ]"),
             ("  \"hunter2ä", "  \"*********"),
+            ("\"hunter2\" = 1", "\"*******\" * *"),
+            ("[routes.\"hunter2\"", "[*******\"*******\""),
+            ("# hunter2", "* *******"),
+            ("path = \"x\" # hunter2", "path = \"*\" * *******"),
+            ("url = \"http://u:hunter2@h", "url = \"******************"),
             (
                 "a = { path = \"x\", b = \"y\" ",
                 "a = { **** * \"*\", * * \"*\" ",

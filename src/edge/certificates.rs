@@ -380,12 +380,27 @@ mod tests {
         let files = write_pair(
             folder.path(),
             "a",
-            &["Hooks.example.com", "*.example.org"],
+            &["Hooks.example.com", "*.example.org", "192.0.2.7"],
             30,
         );
         let pair = load_pair(&files.cert, &files.key).unwrap();
-        assert_eq!(pair.info.names, ["hooks.example.com", "*.example.org"]);
+        // Its common name is none of them.
+        let names = ["hooks.example.com", "*.example.org", "192.0.2.7"];
+        assert_eq!(pair.info.names, names);
         assert!(!pair.info.is_expired(Now::read()));
+        let end = pair.info.not_after;
+        assert!(!pair.info.is_expired(Now::at_unix_seconds(end)));
+        assert!(pair.info.is_expired(Now::at_unix_seconds(end + 1)));
+    }
+
+    // Mutation: leave out one of the files in `digest_of`, or the length.
+    #[test]
+    fn a_change_of_either_file_is_seen() {
+        let digest = digest_of(b"cert", b"key");
+        assert_eq!(digest, digest_of(b"cert", b"key"));
+        for (cert, key) in [("cerT", "key"), ("cert", "keY"), ("certk", "ey")] {
+            assert_ne!(digest, digest_of(cert.as_bytes(), key.as_bytes()));
+        }
     }
 
     #[test]
@@ -416,6 +431,16 @@ mod tests {
             check(&old.cert, &old.key),
             CertificateError::Expired { .. }
         ));
+        assert!(matches!(
+            load_authorities(&a.key),
+            Err(CertificateError::NoCertificate { .. })
+        ));
+        // At start, a late certificate is better than no service, and is told.
+        let store = CertificateStore::load(&[old]).unwrap();
+        assert!(matches!(
+            store.deny_expired(),
+            Err(CertificateError::Expired { .. })
+        ));
     }
 
     #[test]
@@ -425,12 +450,23 @@ mod tests {
             write_pair(folder.path(), "first", &["default.example"], 30),
             write_pair(folder.path(), "wild", &["*.example.com"], 30),
             write_pair(folder.path(), "exact", &["a.example.com"], 30),
+            write_pair(
+                folder.path(),
+                "later",
+                &["a.example.com", "*.example.com"],
+                30,
+            ),
         ];
+        let key_of = |files: &CertificateFiles| {
+            let pair = load_pair(&files.cert, &files.key).unwrap();
+            pair.key.cert[0].clone()
+        };
         let store = CertificateStore::load(&files).unwrap();
         let names = store.current.load();
         let exact = names.find("a.example.com").unwrap();
         let wild = names.find("b.example.com").unwrap();
-        assert!(!Arc::ptr_eq(&exact, &wild));
+        assert_eq!(exact.cert[0], key_of(&files[2]));
+        assert_eq!(wild.cert[0], key_of(&files[1]));
         assert!(Arc::ptr_eq(&wild, &names.find("c.example.com").unwrap()));
         assert!(names.find("x.b.example.com").is_none());
         assert!(names.find("example.com").is_none());

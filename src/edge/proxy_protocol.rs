@@ -167,6 +167,12 @@ mod tests {
             Ok(Some("2001:db8::1")),
         )
         .await;
+        // A mapped address is the IPv4 address: lists of addresses know no other form.
+        check(
+            b"PROXY TCP6 ::ffff:203.0.113.9 ::1 80 443\r\n",
+            Ok(Some("203.0.113.9")),
+        )
+        .await;
         check(b"PROXY UNKNOWN\r\n", Ok(None)).await;
         check(&v2(0x21, 0x11, &v4), Ok(Some("203.0.113.9"))).await;
         check(&v2(0x20, 0x11, &v4), Ok(None)).await;
@@ -179,6 +185,10 @@ mod tests {
         check(b"PROXY TCP4 203.0.113.9\r\n", Err(())).await;
         check(b"PROXY TCP4 203.0.113.9 10.0.0.1 80 443\n", Err(())).await;
         check(&[b"PROXY TCP4 ".as_slice(), &[b'1'; 200]].concat(), Err(())).await;
+        // Too long only: what stands behind UNKNOWN is passed over.
+        let long = [b"PROXY UNKNOWN ".as_slice(), &[b'1'; 200], b"\r\n"].concat();
+        check(&long, Err(())).await;
+        check(b"PROXY TCP4 203.0.113.9 10.0.0.1 ", Err(())).await;
         check(&v2(0x31, 0x11, &[0; 12]), Err(())).await;
         check(&v2(0x21, 0x11, &[0; 4]), Err(())).await;
         check(&v2(0x21, 0x11, &[0; 4000]), Err(())).await;

@@ -362,6 +362,36 @@ mod tests {
         assert!(is_spent(&claims.ask(both("a", 3))));
     }
 
+    // Fails when an event can be claimed between the end of its claim and the note that it is spent.
+    // Mutation: look `spent` up before the lock in `take`, or spend after it in `end`.
+    #[test]
+    fn of_many_copies_at_once_one_is_handed_out() {
+        const EVENTS: u64 = 20_000;
+        let claims = claims(2 * EVENTS);
+        let handed_out = AtomicU64::new(0);
+        let deliver = || {
+            for number in 0..EVENTS {
+                let keys = id(&number.to_string());
+                loop {
+                    match claims.ask(keys) {
+                        Asked::Claimed(claim) => {
+                            handed_out.fetch_add(1, Ordering::Relaxed);
+                            claim.spend(StatusCode::OK);
+                        }
+                        Asked::InFlight(_) => std::thread::yield_now(),
+                        Asked::Spent(_) => break,
+                    }
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(deliver);
+            }
+        });
+        assert_eq!(handed_out.into_inner(), EVENTS);
+    }
+
     #[tokio::test]
     async fn a_copy_in_flight_hears_the_outcome_of_the_first() {
         let claims = claims(100);

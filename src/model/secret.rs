@@ -12,6 +12,21 @@ use zeroize::Zeroizing;
 /// let kept = Secret::new(b"kept".to_vec());
 /// let _ = kept == Secret::new(b"shown".to_vec());
 /// ```
+///
+/// ```compile_fail,E0277
+/// use hookgate::model::secret::Secret;
+/// println!("{:?}", Secret::new(b"kept".to_vec()));
+/// ```
+///
+/// ```compile_fail,E0277
+/// use hookgate::model::secret::Secret;
+/// println!("{}", Secret::new(b"kept".to_vec()));
+/// ```
+///
+/// ```compile_fail,E0599
+/// use hookgate::model::secret::Secret;
+/// let _ = Secret::new(b"kept".to_vec()).clone();
+/// ```
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
@@ -61,5 +76,27 @@ impl TokenDigest {
     #[must_use]
     pub fn is_same(&self, other: &Self) -> Choice {
         self.0.ct_eq(&other.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Mutation: compare the lengths only, or as many bytes as both have.
+    #[test]
+    fn only_the_same_bytes_are_equal() {
+        let secret = Secret::new(b"kept".to_vec());
+        assert!(secret.is_equal(b"kept"));
+        assert!(secret.is_same(&Secret::new(b"kept".to_vec())));
+        for other in [b"kepT".as_slice(), b"Kept", b"kep", b"kept ", b""] {
+            assert!(!secret.is_equal(other), "{other:?}");
+            assert!(!secret.is_same(&Secret::new(other.to_vec())), "{other:?}");
+            let same = TokenDigest::of(b"kept").is_same(&TokenDigest::of(other));
+            assert!(!bool::from(same), "{other:?}");
+        }
+        assert!(bool::from(
+            TokenDigest::of(b"kept").is_same(&TokenDigest::of(b"kept"))
+        ));
     }
 }

@@ -379,6 +379,10 @@ mod tests {
         assert_eq!(received.buffer.capacity(), 0);
         received.push(Bytes::from_static(b"b"));
         assert!(received.buffer.capacity() <= MAX_RESERVE);
+        let mut received = Received::new(Some(1 << 40), 100);
+        received.push(Bytes::from_static(b"a"));
+        received.push(Bytes::from_static(b"b"));
+        assert!(received.buffer.capacity() <= 100);
     }
 
     // Mutation: compare with `self.declared` instead of what arrived in `Received::check`.
@@ -498,6 +502,8 @@ mod tests {
         let silent = vec![piece(), Step::Wait(Duration::from_secs(60)), piece()];
         assert_eq!(left(http2(None), silent).await, (1, true));
         assert_eq!(left(http2(Some(1 << 20)), many()).await, (100, false));
+        let empty = (0..2000).map(|_| Step::Data(Bytes::new())).collect();
+        assert_eq!(left(http2(None), empty).await, (999, false));
         let http1 = BodyHead {
             declared: None,
             version: Version::HTTP_11,
