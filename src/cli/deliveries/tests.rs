@@ -46,3 +46,16 @@ fn a_list_tells_states_and_last_attempts() {
     assert_eq!(shown, expected);
     assert_eq!(table(&[], true), "no delivery matches\n");
 }
+
+#[test]
+fn an_attempt_under_way_is_shown_without_an_outcome() {
+    let shown = |state| {
+        let detail = DeliveryDetail {
+            delivery: delivery(3, state),
+            attempts: Vec::new(),
+        };
+        plain(&text(&detail))
+    };
+    assert!(shown(State::InFlight).ends_with("\nAttempts\n  2 under way\n"));
+    assert!(shown(State::Pending).ends_with("\nAttempts\nnone yet\n"));
+}

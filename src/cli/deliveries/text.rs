@@ -2,7 +2,7 @@
 
 use comfy_table::{Cell, Color};
 
-use crate::admin::wire::{Delivery, DeliveryDetail, State};
+use crate::admin::wire::{Attempt, Delivery, DeliveryDetail, State};
 use crate::cli::output::{BAD, GOOD, STRONG, clean, clean_or_dash, facts, lines, list, styled};
 use crate::cli::times;
 use crate::model::clock::Now;
@@ -98,35 +98,46 @@ pub(super) fn text(detail: &DeliveryDetail) -> String {
         ("ended", ended),
     ]);
     out.push_str(&format!("\n{}\n", styled(STRONG, "Attempts")));
-    if detail.attempts.is_empty() {
+    let is_in_flight = delivery.state == State::InFlight;
+    if detail.attempts.is_empty() && !is_in_flight {
         out.push_str("none yet\n");
     }
-    for attempt in &detail.attempts {
-        let is_good = attempt.error.is_none();
-        let what = match (attempt.status, attempt.error.as_deref()) {
-            (Some(status), Some(error)) => format!("{status}, {}", clean(error)),
-            (Some(status), None) => status.to_string(),
-            (None, error) => clean_or_dash(error),
-        };
-        let style = if is_good { GOOD } else { BAD };
-        out.push_str(&format!(
-            "{:>3}  {}  {:>6}  {}\n",
-            attempt.number,
-            times::exact(attempt.started),
-            span::took(attempt.duration_ms),
-            styled(style, &what),
-        ));
-        if let Some(error) = attempt
-            .error_detail
-            .as_deref()
-            .filter(|error| !error.is_empty())
-        {
-            out.push_str(&format!("     error: {}\n", clean(error)));
-        }
-        if !attempt.answer.trim_end().is_empty() {
-            let answer = clean(attempt.answer.trim_end());
-            out.push_str(&format!("     answer: {answer}\n"));
-        }
+    for each in &detail.attempts {
+        out.push_str(&attempt(each));
+    }
+    if is_in_flight {
+        // Its outcome is not known yet.
+        out.push_str(&format!("{:>3}  under way\n", delivery.attempts));
+    }
+    out
+}
+
+fn attempt(attempt: &Attempt) -> String {
+    let mut out = String::new();
+    let is_good = attempt.error.is_none();
+    let what = match (attempt.status, attempt.error.as_deref()) {
+        (Some(status), Some(error)) => format!("{status}, {}", clean(error)),
+        (Some(status), None) => status.to_string(),
+        (None, error) => clean_or_dash(error),
+    };
+    let style = if is_good { GOOD } else { BAD };
+    out.push_str(&format!(
+        "{:>3}  {}  {:>6}  {}\n",
+        attempt.number,
+        times::exact(attempt.started),
+        span::took(attempt.duration_ms),
+        styled(style, &what),
+    ));
+    if let Some(error) = attempt
+        .error_detail
+        .as_deref()
+        .filter(|error| !error.is_empty())
+    {
+        out.push_str(&format!("     error: {}\n", clean(error)));
+    }
+    if !attempt.answer.trim_end().is_empty() {
+        let answer = clean(attempt.answer.trim_end());
+        out.push_str(&format!("     answer: {answer}\n"));
     }
     out
 }
