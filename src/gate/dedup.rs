@@ -377,6 +377,7 @@ mod tests {
                         Asked::Claimed(claim) => {
                             handed_out.fetch_add(1, Ordering::Relaxed);
                             claim.spend(StatusCode::OK);
+                            break;
                         }
                         Asked::InFlight(_) => std::thread::yield_now(),
                         Asked::Spent(_) => break,
