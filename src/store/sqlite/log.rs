@@ -102,11 +102,14 @@ impl Log {
         wanted: bool,
     ) -> rusqlite::Result<bool> {
         let pages = self.pages.load(Ordering::Relaxed);
-        if let Some(step) = &self.step {
-            if !step.is_finished() && pages < TOO_MANY {
-                return Ok(false);
-            }
-            let written = self.wait()?.unwrap_or(BUSY);
+        if wanted {
+            (self.next, self.mark) = (pages, pages);
+        }
+        let is_running = self.step.as_ref().is_some_and(|step| !step.is_finished());
+        if is_running && pages < TOO_MANY {
+            return Ok(false);
+        }
+        if let Some(written) = self.wait()? {
             self.back = self.back.max(written.back);
             if pages >= self.mark && written.back == written.log {
                 // Nobody is in the way: one more short step, and the rest is short enough.
@@ -115,9 +118,6 @@ impl Log {
         }
         if pages < self.back {
             self.begin_anew();
-        }
-        if wanted {
-            (self.next, self.mark) = (pages, pages);
         }
         if pages >= self.mark {
             let mode = match pages.saturating_sub(self.back) {
