@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use http::uri::Authority;
 
 use crate::cli::failure::Failure;
+use crate::net::host;
 
 /// Where the admin listener is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,7 +35,7 @@ impl Address {
         if authority.port_u16().is_none() || authority.as_str().contains('@') {
             return Err(wrong());
         }
-        let host = bare(&authority).to_owned();
+        let host = host::bare(authority.host()).to_owned();
         if is_tls {
             return Ok(Self::Tls(authority, host));
         }
@@ -62,14 +63,6 @@ impl std::fmt::Display for Address {
             Self::Tls(authority, _) => write!(f, "https://{authority}"),
         }
     }
-}
-
-/// The host without the brackets of IPv6.
-fn bare(authority: &Authority) -> &str {
-    authority
-        .host()
-        .trim_start_matches('[')
-        .trim_end_matches(']')
 }
 
 #[cfg(test)]

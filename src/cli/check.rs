@@ -19,6 +19,7 @@ use crate::document::report::{Diagnostic, Report, Severity, Style};
 use crate::edge::certificates::{self, CertificateError};
 use crate::model::clock::Now;
 use crate::model::error;
+use crate::net::host;
 
 /// 14 days: Let's Encrypt's certificates are renewed 30 days before their end, so by then two weeks of tries failed.
 const SOON_SECONDS: i64 = 14 * 24 * 3600;
@@ -170,8 +171,7 @@ fn check_names(upstreams: &[(Uri, Span)], report: &mut Report) {
 
 fn host(url: &Uri) -> Option<String> {
     let host = url.host()?;
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    Some(bare.to_owned())
+    Some(host::bare(host).to_owned())
 }
 
 #[cfg(test)]

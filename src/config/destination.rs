@@ -16,6 +16,7 @@ use crate::document::table::{Fault, Placed, Table, Value};
 use crate::document::{Span, value};
 use crate::model::ids::DestinationName;
 use crate::model::secret::Secret;
+use crate::net::host;
 use crate::net::special::is_public;
 use crate::scheme::standard::SigningKey;
 
@@ -209,7 +210,7 @@ fn check_external(table: &Table<'_>, url: &http::Uri, span: Span) {
         table.error(span, fault);
     }
     let host = url.host().unwrap_or_default();
-    let literal = host.trim_start_matches('[').trim_end_matches(']').parse();
+    let literal = host::bare(host).parse();
     let is_inside = literal.map_or(host == "localhost", |ip| !is_public(ip));
     if is_inside {
         let fault = Fault::new(

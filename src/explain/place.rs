@@ -11,6 +11,7 @@ use crate::explain::{Explainer, Seen};
 use crate::gate::reject::Reject;
 use crate::gate::rules::Rules;
 use crate::gate::verdict::Decision;
+use crate::net::host;
 
 /// Why no route was found.
 pub(super) fn no_route(explainer: &Explainer, seen: &Seen) -> Option<Finding> {
@@ -54,8 +55,7 @@ pub(super) fn source(rules: &Rules, seen: &Seen, ip: IpAddr) -> Finding {
 fn address(entry: &str) -> Option<IpAddr> {
     let text = entry.trim();
     let with_port = || Some(text.parse::<SocketAddr>().ok()?.ip());
-    let bare = text.trim_start_matches('[').trim_end_matches(']');
-    let ip = bare.parse::<IpAddr>().ok().or_else(with_port)?;
+    let ip = host::bare(text).parse::<IpAddr>().ok().or_else(with_port)?;
     Some(ip.to_canonical())
 }
 

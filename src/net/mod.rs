@@ -8,6 +8,7 @@ pub mod egress;
 pub mod fetch;
 pub mod headers;
 pub mod hide;
+pub mod host;
 pub mod outgoing;
 pub mod outlive;
 pub mod problem;

@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::net::client::wire::{Probe, Probed, Wire};
 use crate::net::egress::{ResolveError, Resolver};
+use crate::net::host;
 use crate::net::special::is_link_local;
 
 /// Why no connection could be opened. Nothing of the request was written.
@@ -83,7 +84,7 @@ impl Origin {
         reach: Reach,
     ) -> Option<Self> {
         let text = authority.host();
-        let bare = text.trim_start_matches('[').trim_end_matches(']');
+        let bare = host::bare(text);
         let host = match bare.parse() {
             Ok(address) => Host::Address(address),
             Err(_) => Host::Name(bare.to_owned()),

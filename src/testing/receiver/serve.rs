@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::model::clock::Now;
+use crate::net::host;
 use crate::net::request_file::{self, RequestFile};
 use crate::testing::fill;
 use crate::testing::receiver::{GRACE, Received, Respond, Shared};
@@ -202,8 +203,7 @@ fn is_own_name(head: &Parts) -> bool {
         return false;
     };
     let host = authority.host();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.parse::<IpAddr>().is_ok() || host.eq_ignore_ascii_case("localhost")
+    host::bare(host).parse::<IpAddr>().is_ok() || host.eq_ignore_ascii_case("localhost")
 }
 
 fn answer(status: u16, body: &str) -> Response<Full<Bytes>> {
