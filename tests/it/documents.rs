@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use hookgate::gate::reject::Reason;
 use hookgate::gate::verdict::Check;
 use hookgate::providers::{self, Provider as Known};
-use hookgate::scheme::spec::{Family, KeyAlgorithm, Part, SignMethod};
+use hookgate::scheme::spec::{Family, Part, SignMethod};
 
 use crate::watching::Busy;
 
@@ -122,22 +122,10 @@ fn signature(provider: &Known) -> (String, &'static str) {
                     let digest = format!("{digest:?}").to_uppercase();
                     format!("{digest} over text and secret")
                 }
-                SignMethod::PublicKey { algorithm, .. } => public_key(*algorithm).to_owned(),
+                SignMethod::PublicKey { algorithm, .. } => algorithm.name().to_owned(),
             };
             (kind, time)
         }
-    }
-}
-
-fn public_key(algorithm: KeyAlgorithm) -> &'static str {
-    match algorithm {
-        KeyAlgorithm::Ed25519 => "Ed25519",
-        KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP256Fixed => "ECDSA P-256",
-        KeyAlgorithm::EcdsaP384 => "ECDSA P-384",
-        KeyAlgorithm::RsaSha1 => "RSA-SHA1",
-        KeyAlgorithm::RsaSha256 => "RSA-SHA256",
-        KeyAlgorithm::RsaSha256OfDigest => "RSA-SHA256 over a SHA-256",
-        KeyAlgorithm::RsaSha512 => "RSA-SHA512",
     }
 }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::cli::providers::keyed;
 use crate::scheme::spec::{
-    Algorithm, Encoding, Family, Field, HmacSpec, KeyAlgorithm, Part, Place, Requirement, Rule,
-    SecretEncoding, SecretForm, SignMethod, SignatureSpec, Spec, Template, TextSpec, TimeUnit,
-    TimestampSpec, TokenPlace,
+    Algorithm, Encoding, Family, Field, HmacSpec, Part, Place, Requirement, Rule, SecretEncoding,
+    SecretForm, SignMethod, SignatureSpec, Spec, Template, TextSpec, TimeUnit, TimestampSpec,
+    TokenPlace,
 };
 
 /// A label and what stands behind it.
@@ -203,19 +203,7 @@ fn method(method: &SignMethod) -> String {
     match method {
         SignMethod::Hmac(digest) => format!("HMAC-{}", algorithm(*digest)),
         SignMethod::Hash(algorithm) => format!("{} over text and secret", digest(*algorithm)),
-        SignMethod::PublicKey { algorithm, .. } => key_algorithm(*algorithm).to_owned(),
-    }
-}
-
-fn key_algorithm(algorithm: KeyAlgorithm) -> &'static str {
-    match algorithm {
-        KeyAlgorithm::Ed25519 => "Ed25519",
-        KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP256Fixed => "ECDSA P-256",
-        KeyAlgorithm::EcdsaP384 => "ECDSA P-384",
-        KeyAlgorithm::RsaSha1 => "RSA-SHA1",
-        KeyAlgorithm::RsaSha256 => "RSA-SHA256",
-        KeyAlgorithm::RsaSha256OfDigest => "RSA-SHA256 over a SHA-256",
-        KeyAlgorithm::RsaSha512 => "RSA-SHA512",
+        SignMethod::PublicKey { algorithm, .. } => algorithm.name().to_owned(),
     }
 }
 

@@ -99,6 +99,22 @@ pub enum KeyAlgorithm {
     RsaSha512,
 }
 
+impl KeyAlgorithm {
+    /// What people call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ed25519 => "Ed25519",
+            Self::EcdsaP256 | Self::EcdsaP256Fixed => "ECDSA P-256",
+            Self::EcdsaP384 => "ECDSA P-384",
+            Self::RsaSha1 => "RSA-SHA1",
+            Self::RsaSha256 => "RSA-SHA256",
+            Self::RsaSha256OfDigest => "RSA-SHA256 over a SHA-256",
+            Self::RsaSha512 => "RSA-SHA512",
+        }
+    }
+}
+
 /// What must hold of a place: `{ header = "BOX-SIGNATURE-VERSION", value = "1" }`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Requirement {
