@@ -41,9 +41,9 @@ use crate::deliver::settle::Facts;
 use crate::deliver::worker::{News, Shared, Worker};
 use crate::model::clock::{Now, instant};
 use crate::model::delivery::DeliveryId;
-use crate::model::ids::{EventId, RequestId};
 use crate::net::client::Client;
 use crate::record::Recorder;
+use crate::record::deliveries::AttemptedEvent;
 use crate::store::Store;
 use crate::store::rows::{AttemptRecord, DestinationId, Finished};
 
@@ -87,8 +87,8 @@ pub struct FirstAttempt {
     pub retry_after: Option<HeaderValue>,
     /// Why there is no answer: a word of `forward`'s, and the error with its causes.
     pub error: Option<(&'static str, String)>,
-    /// Of which event: its id in the inbox, the provider's, and its type.
-    pub event: (RequestId, Option<EventId>, Option<Box<str>>),
+    /// Of which event.
+    pub event: AttemptedEvent,
 }
 
 impl Deliverer {

@@ -14,10 +14,9 @@ use crate::deliver::plan::Plan;
 use crate::deliver::schedule::{self, Failed};
 use crate::model::delivery::{DeliveryId, DeliveryState};
 use crate::model::error::chain;
-use crate::model::ids::{EventId, RequestId};
 use crate::model::trace::Trace;
 use crate::record::Recorder;
-use crate::record::deliveries::{Attempted, DestinationCounters};
+use crate::record::deliveries::{Attempted, AttemptedEvent, DestinationCounters};
 use crate::store::rows::{AttemptRecord, DestinationId, Due, Finished, Next};
 use crate::store::{Store, StoreError};
 
@@ -32,8 +31,7 @@ pub(super) struct Facts {
     /// Milliseconds since the epoch.
     pub(super) accepted_ms: i64,
     pub(super) trace: Option<Trace>,
-    /// Its id in the inbox, the provider's, and its type.
-    pub(super) event: (RequestId, Option<EventId>, Option<Box<str>>),
+    pub(super) event: AttemptedEvent,
 }
 
 impl Facts {
@@ -47,7 +45,11 @@ impl Facts {
             is_replay: due.is_replay,
             accepted_ms: event.received_ms,
             trace: None,
-            event: (event.uid, event.event_id.clone(), event.event_type.clone()),
+            event: AttemptedEvent {
+                uid: event.uid,
+                event_id: event.event_id.clone(),
+                event_type: event.event_type.clone(),
+            },
         }
     }
 }
@@ -149,7 +151,6 @@ pub(super) fn tell(
         Next::Waiting(due_ms) => (DeliveryState::Waiting, Some(due_ms)),
         Next::Dead => (DeliveryState::Dead, None),
     };
-    let (uid, id, kind) = &facts.event;
     let error = record.error.as_ref();
     recorder.attempt(
         counters,
@@ -158,7 +159,7 @@ pub(super) fn tell(
             destination: &plan.name,
             delivery: facts.delivery,
             attempt: facts.attempt,
-            event: (uid, id.as_ref(), kind.as_deref()),
+            event: &facts.event,
             is_replay: facts.is_replay,
             trace: facts.trace,
             accepted_ms: facts.accepted_ms,

@@ -589,7 +589,11 @@ async fn the_first_attempt_of_another_room_is_judged_by_the_same_rules() {
         answer_start: Bytes::from_static(b"what it said"),
         retry_after: None,
         error: None,
-        event: (RequestId::new(1, [9; 10]), None, None),
+        event: AttemptedEvent {
+            uid: RequestId::new(1, [9; 10]),
+            event_id: None,
+            event_type: None,
+        },
     };
     let in_flight = |delivery: &mut NewDelivery| delivery.is_in_flight = true;
     let taken = rig.commit_with(1, &ids, in_flight).await[0];

@@ -15,8 +15,8 @@ use crate::forward::{ForwardError, Forwarded};
 use crate::model::clock::{Now, instant};
 use crate::model::delivery::DeliveryId;
 use crate::model::error;
-use crate::model::ids::{EventId, RequestId};
 use crate::net::answer::AnswerBody;
+use crate::record::deliveries::AttemptedEvent;
 use crate::store::KEPT_ANSWER;
 use crate::store::rows::DestinationId;
 
@@ -40,8 +40,7 @@ pub(super) struct First {
     pub(super) destination: DestinationId,
     pub(super) delivery: DeliveryId,
     pub(super) started: Now,
-    /// Its id in the inbox, the provider's, and its type.
-    pub(super) event: (RequestId, Option<EventId>, Option<Box<str>>),
+    pub(super) event: AttemptedEvent,
 }
 
 impl First {

@@ -16,6 +16,7 @@ use crate::forward::forward;
 use crate::gate::dedup::{Claim, Keys};
 use crate::gate::event::{Event, EventParts};
 use crate::gate::reject::Reject;
+use crate::gate::route::RouteIndex;
 use crate::gate::verdict::{Check, Decision, Verdict};
 use crate::inbox::outlets::Outlets;
 use crate::inbox::{Accepted, Inbox, Terms};
@@ -26,6 +27,7 @@ use crate::net::answer::{Answer, AnswerBody};
 use crate::net::outlive::contain;
 use crate::pipeline::first::{Exchanged, Exchanging, First, Late};
 use crate::pipeline::{DUPLICATE, Forwarding, Generation, local, marked, tell_trace};
+use crate::record::deliveries::AttemptedEvent;
 use crate::store::rows::DestinationId;
 
 /// What the sender of a stored event gets.
@@ -72,10 +74,9 @@ impl Forwarding {
     /// Stores the event and answers.
     pub(super) async fn queue(mut self, event: Event, mut claim: Option<Claim>) -> Answer {
         let generation = Arc::clone(&self.generation);
-        let route = generation.routes.get(event.parts().route);
         let (Some(keeping), Some(outlets)) = (
             self.keeping.clone(),
-            route.and_then(|route| route.outlets.as_ref()),
+            outlets_of(&generation, event.parts().route),
         ) else {
             return self.give_up();
         };
@@ -164,10 +165,9 @@ impl Forwarding {
         stores_4xx: bool,
     ) -> Answer {
         let generation = Arc::clone(&self.generation);
-        let route = generation.routes.get(event.parts().route);
         let (Some(keeping), Some(outlets)) = (
             self.keeping.clone(),
-            route.and_then(|route| route.outlets.as_ref()),
+            outlets_of(&generation, event.parts().route),
         ) else {
             return self.give_up();
         };
@@ -279,11 +279,11 @@ impl Forwarding {
             destination,
             delivery,
             started,
-            event: (
-                self.verdict.request_id,
-                self.verdict.event_id.clone(),
-                self.verdict.event_type.clone(),
-            ),
+            event: AttemptedEvent {
+                uid: self.verdict.request_id,
+                event_id: self.verdict.event_id.clone(),
+                event_type: self.verdict.event_type.clone(),
+            },
         };
         let deliverer = Arc::clone(&keeping.deliverer);
         match late {
@@ -320,8 +320,7 @@ impl Forwarding {
     /// Where there is a store, what the app took is known again after a restart.
     pub(super) fn remember(&self, claim: &Claim, status: StatusCode) {
         let index = self.verdict.route_index.unwrap_or(usize::MAX);
-        let route = self.generation.routes.get(index);
-        let outlets = route.and_then(|route| route.outlets.as_ref());
+        let outlets = outlets_of(&self.generation, index);
         if let (Some(keeping), Some(outlets)) = (&self.keeping, outlets) {
             keeping
                 .inbox
@@ -397,11 +396,14 @@ fn status_of(status: u16) -> StatusCode {
     StatusCode::from_u16(status).unwrap_or(StatusCode::OK)
 }
 
+fn outlets_of(generation: &Generation, route: RouteIndex) -> Option<&Outlets> {
+    generation.routes.get(route)?.outlets.as_ref()
+}
+
 /// Whether a route takes the events of one's own apps, who are told more than strangers.
 pub(super) fn takes_local(generation: &Generation, verdict: &Verdict) -> bool {
     let index = verdict.route_index.unwrap_or(usize::MAX);
-    let route = generation.routes.get(index);
-    let outlets = route.and_then(|route| route.outlets.as_ref());
+    let outlets = outlets_of(generation, index);
     mode(generation, verdict) == Mode::Queue && outlets.is_some_and(Outlets::is_local)
 }
 

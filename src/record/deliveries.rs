@@ -53,6 +53,17 @@ impl Default for DestinationCounters {
 /// A destination, as labels name it.
 pub(super) type Key = (RouteName, DestinationName);
 
+/// The event of an attempt, by its names.
+#[derive(Clone, Debug)]
+pub struct AttemptedEvent {
+    /// Its id in the inbox.
+    pub uid: RequestId,
+    /// The provider's id.
+    pub event_id: Option<EventId>,
+    /// Its type.
+    pub event_type: Option<Box<str>>,
+}
+
 /// One attempt, and what it led to.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempted<'a> {
@@ -64,8 +75,8 @@ pub struct Attempted<'a> {
     pub delivery: DeliveryId,
     /// Its number, from 1.
     pub attempt: u32,
-    /// The event: its id in the inbox, the provider's, and its type.
-    pub event: (&'a RequestId, Option<&'a EventId>, Option<&'a str>),
+    /// The event.
+    pub event: &'a AttemptedEvent,
     /// Whether the delivery is a replay.
     pub is_replay: bool,
     /// The trace of the event's request.
@@ -120,13 +131,13 @@ impl Recorder {
             .text("destination", attempted.destination)
             .number("delivery", attempted.delivery.0)
             .number("attempt", attempted.attempt);
-        let (uid, event_id, event_type) = attempted.event;
-        line.text("request_id", uid);
-        if let Some(event_id) = event_id {
+        let event = attempted.event;
+        line.text("request_id", &event.uid);
+        if let Some(event_id) = &event.event_id {
             line.text("event_id", event_id);
         }
-        if let Some(event_type) = event_type {
-            line.text("event_type", &event_type);
+        if let Some(event_type) = &event.event_type {
+            line.text("event_type", event_type);
         }
         if attempted.is_replay {
             line.flag("replay", true);
@@ -319,14 +330,17 @@ mod tests {
         let recorder = Recorder::new(logger, logs_accepted);
         let (route, destination) = (RouteName::new("shop"), DestinationName::new("app"));
         let counters = recorder.destination_counters(&route, &destination);
-        let uid = RequestId::new(0, [0; 10]);
-        let event_id = EventId::parse("evt_1").unwrap();
+        let event = AttemptedEvent {
+            uid: RequestId::new(0, [0; 10]),
+            event_id: EventId::parse("evt_1"),
+            event_type: Some("push".into()),
+        };
         let delivered = Attempted {
             route: &route,
             destination: &destination,
             delivery: DeliveryId(7),
             attempt: 2,
-            event: (&uid, Some(&event_id), Some("push")),
+            event: &event,
             is_replay: false,
             trace: None,
             accepted_ms: 0,
