@@ -324,55 +324,59 @@ impl Rig {
         self.runtime.block_on(self.store.stats()).expect("stats")
     }
 
-    /// Takes and ends deliveries with this many workers; deliveries a second.
+    /// Takes and ends deliveries with this many workers until that many are done or nothing is due; deliveries a second.
     fn deliver(&self, workers: u64, batch: usize, most: u64) -> f64 {
-        let done = Arc::new(AtomicU64::new(0));
-        let began = instant();
-        let tasks: Vec<_> = (0..workers)
-            .map(|_| {
-                let (store, done) = (self.store.clone(), Arc::clone(&done));
-                let destination = self.destination;
-                self.runtime.spawn(async move {
-                    while done.load(Ordering::Relaxed) < most {
-                        match deliver_some(&store, destination, batch).await {
-                            0 => break,
-                            count => done.fetch_add(count, Ordering::Relaxed),
-                        };
-                    }
-                })
-            })
-            .collect();
-        for task in tasks {
-            self.runtime.block_on(task).expect("no panic");
-        }
+        let (began, done) = (instant(), Arc::default());
+        let tasks = self.spawn_workers(workers, batch, &done, move |found, done| {
+            found > 0 && done < most
+        });
+        self.join(tasks);
         done.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64()
     }
 
     /// Commits with as many committers as there are, and beside it takes and ends what was committed: events and
     /// deliveries a second.
     fn both(&self, workers: u64, batch: usize, span: Duration) -> (f64, f64) {
-        let done = Arc::new(AtomicU64::new(0));
-        let began = instant();
-        let tasks: Vec<_> = (0..workers)
-            .map(|_| {
-                let (store, done) = (self.store.clone(), Arc::clone(&done));
-                let destination = self.destination;
-                self.runtime.spawn(async move {
-                    while began.elapsed() < span {
-                        match deliver_some(&store, destination, batch).await {
-                            0 => tokio::time::sleep(Duration::from_millis(1)).await,
-                            count => drop(done.fetch_add(count, Ordering::Relaxed)),
-                        }
-                    }
-                })
-            })
-            .collect();
+        let (began, done) = (instant(), Arc::default());
+        let tasks = self.spawn_workers(workers, batch, &done, move |_, _| began.elapsed() < span);
         let run = self.commit(COMMITTERS, span, u64::MAX);
+        self.join(tasks);
+        let delivered = done.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64();
+        (run.rate, delivered)
+    }
+
+    /// Workers that take and end deliveries for as long as `goes_on`, which hears how many were due just now and how many
+    /// are done.
+    fn spawn_workers(
+        &self,
+        workers: u64,
+        batch: usize,
+        done: &Arc<AtomicU64>,
+        goes_on: impl Fn(u64, u64) -> bool + Copy + Send + 'static,
+    ) -> Vec<tokio::task::JoinHandle<()>> {
+        let spawn = |_| {
+            let (store, done) = (self.store.clone(), Arc::clone(done));
+            let destination = self.destination;
+            self.runtime.spawn(async move {
+                loop {
+                    let found = deliver_some(&store, destination, batch).await;
+                    let before = done.fetch_add(found, Ordering::Relaxed);
+                    if !goes_on(found, before + found) {
+                        break;
+                    }
+                    if found == 0 {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                }
+            })
+        };
+        (0..workers).map(spawn).collect()
+    }
+
+    fn join(&self, tasks: Vec<tokio::task::JoinHandle<()>>) {
         for task in tasks {
             self.runtime.block_on(task).expect("no panic");
         }
-        let delivered = done.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64();
-        (run.rate, delivered)
     }
 
     /// The median time of a page of some searches, in milliseconds.

@@ -1,6 +1,9 @@
 //! What happens when a write fails, when there is no room, and when too much is asked at once.
 
+use std::sync::mpsc::Sender;
 use std::time::Duration;
+
+use tokio::task::JoinHandle;
 
 use super::*;
 
@@ -245,22 +248,27 @@ async fn beyond_its_bounds_the_queue_is_busy_at_once() {
     }
 }
 
+/// Fifty commits that wait for the writer, and what holds it up.
+async fn fifty_waiting(rig: &Rig) -> (Sender<()>, Vec<JoinHandle<Result<Committed, StoreError>>>) {
+    let holding = rig.store.inner.hold();
+    let waiting = (0..50).map(|number| {
+        let store = rig.store.clone();
+        tokio::spawn(async move { store.commit(event(number).0).await })
+    });
+    let waiting = waiting.collect();
+    while rig.store.inner.shared.waiting_for_test() < 50 {
+        tokio::task::yield_now().await;
+    }
+    (holding, waiting)
+}
+
 // Fails when each commit has a transaction, and so a synchronisation to the disk, of its own.
 #[tokio::test]
 async fn all_that_wait_are_written_at_once() {
     let rig = Rig::new();
     rig.commit(event(99).0).await;
     let before = rig.store.stats().await.unwrap().groups;
-    let holding = rig.store.inner.hold();
-    let waiting: Vec<_> = (0..50)
-        .map(|number| {
-            let store = rig.store.clone();
-            tokio::spawn(async move { store.commit(event(number).0).await })
-        })
-        .collect();
-    while rig.store.inner.shared.waiting_for_test() < 50 {
-        tokio::task::yield_now().await;
-    }
+    let (holding, waiting) = fifty_waiting(&rig).await;
     drop(holding);
     for commit in waiting {
         commit.await.unwrap().unwrap();
@@ -274,16 +282,7 @@ async fn all_that_wait_are_written_at_once() {
 #[tokio::test]
 async fn closing_writes_what_waits() {
     let rig = Rig::new();
-    let holding = rig.store.inner.hold();
-    let waiting: Vec<_> = (0..50)
-        .map(|number| {
-            let store = rig.store.clone();
-            tokio::spawn(async move { store.commit(event(number).0).await })
-        })
-        .collect();
-    while rig.store.inner.shared.waiting_for_test() < 50 {
-        tokio::task::yield_now().await;
-    }
+    let (holding, waiting) = fifty_waiting(&rig).await;
     let other = rig.store.clone();
     drop(holding);
     let rig = rig.reopen(|_| {});
