@@ -74,6 +74,8 @@ mod tests {
     #[test]
     fn the_time_of_each_check_is_its_own() {
         let pause = Duration::from_millis(20);
+        // How fast the counter counts is measured against the clock, on a busy machine to a thousandth or so.
+        let least = pause - pause / 100;
         // Nothing can be waited for here but the time itself.
         let wait = || {
             let began = instant();
@@ -89,7 +91,7 @@ mod tests {
         laps.skip();
         laps.end(Check::Commit);
         let body = laps.of(Check::Body);
-        assert!(body >= pause && body < pause * 50, "{body:?}");
+        assert!(body >= least && body < pause * 50, "{body:?}");
         for other in [Check::Route, Check::Commit] {
             assert!(laps.of(other) < pause, "{other:?} {:?}", laps.of(other));
         }
