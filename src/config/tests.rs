@@ -80,6 +80,18 @@ fn no_report_shows_a_secret() {
     }
 }
 
+/// Fails when what says how long a secret counts is hidden like the secret.
+#[test]
+fn a_report_shows_what_stands_beside_a_secret() {
+    let text = MINIMAL.replace(
+        "\"f3b8c1d09e7a4b52\"",
+        "{ value = \"f3b8c1d09e7a4b52\", until = \"2031-05-06T00:00:00Z\", mode = 7 }",
+    );
+    let shown = fault(&text);
+    assert!(shown.contains("2031-05-06"), "{shown}");
+    assert!(!shown.contains("f3b8"), "{shown}");
+}
+
 #[test]
 fn keys_of_later_versions_are_refused() {
     let shown = fault(&format!("{MINIMAL}[tls.acme]\n"));

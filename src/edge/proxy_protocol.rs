@@ -195,6 +195,16 @@ mod tests {
         check(b"PROX", Err(())).await;
     }
 
+    /// Fails when what stands behind a header is taken for a part of it.
+    #[test]
+    fn a_header_ends_where_it_says() {
+        let line = b"PROXY TCP4 203.0.113.9 10.0.0.1 80 443\r\n".as_slice();
+        assert!(parse(line).is_ok());
+        assert!(parse(&[line, b"G"].concat()).is_err());
+        assert!(parse(&v2(0x20, 0x00, &[])).is_ok());
+        assert!(parse(&[v2(0x20, 0x00, &[]), vec![0]].concat()).is_err());
+    }
+
     proptest::proptest! {
         #[test]
         fn no_bytes_panic(bytes: Vec<u8>, rest: Vec<u8>) {

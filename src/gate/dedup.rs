@@ -347,9 +347,12 @@ mod tests {
     fn a_spent_id_stays_spent_and_a_released_one_comes_again() {
         let claims = claims(100);
         claimed(claims.ask(id("a"))).release(StatusCode::BAD_GATEWAY);
-        claimed(claims.ask(id("a"))).spend(StatusCode::OK);
-        assert!(is_spent(&claims.ask(id("a"))));
-        assert_eq!(claims.hits(), 1);
+        claimed(claims.ask(id("a"))).spend(StatusCode::ACCEPTED);
+        // Each copy is answered as the first one was.
+        let Asked::Spent(status) = claims.ask(id("a")) else {
+            panic!("it is spent");
+        };
+        assert_eq!((status, claims.hits()), (StatusCode::ACCEPTED, 1));
     }
 
     #[test]
@@ -422,6 +425,16 @@ mod tests {
         dead.release(StatusCode::BAD_GATEWAY);
         heir.spend(StatusCode::OK);
         assert!(is_spent(&claims.ask(id("a"))));
+    }
+
+    /// Fails when whoever ends a key ends the claim of its present owner.
+    #[test]
+    fn a_late_end_leaves_the_claim_of_the_next_owner() {
+        let claims = claims(100);
+        let heir = claimed(claims.ask(id("a")));
+        let dead = heir.owner + 1;
+        claims.end(Key::of_id("a"), dead, StatusCode::BAD_GATEWAY, None);
+        assert!(matches!(claims.ask(id("a")), Asked::InFlight(_)));
     }
 
     #[tokio::test]

@@ -209,7 +209,7 @@ mod tests {
     use crate::scheme::ToSign;
     use crate::scheme::spec::{
         Algorithm, Encoding, Family, HmacSpec, Part, Place, SecretForm, SignatureSpec, Template,
-        TimeUnit, TimestampSpec,
+        TimeUnit, TimestampSpec, TokenPlace, TokenSpec,
     };
 
     fn spec(unit: TimeUnit) -> Spec {
@@ -333,6 +333,44 @@ mod tests {
         assert_eq!(check(&keys, 1, t, t), Ok("new".to_owned()));
         assert_eq!(check(&keys, 1, t, t + 4999), Ok("new".to_owned()));
         assert_eq!(check(&keys, 1, t, t + 5000), Err(Reject::NoCurrentSecret));
+    }
+
+    #[test]
+    fn a_validity_has_its_first_moment_and_not_its_end() {
+        let validity = || Validity {
+            name: "the token",
+            from_ms: Some(10),
+            until_ms: Some(20),
+        };
+        for (now_ms, is_good) in [(9, false), (10, true), (19, true), (20, false)] {
+            let checked = check_validity(validity(), &at(now_ms));
+            assert_eq!(checked.is_ok(), is_good, "{now_ms}");
+        }
+    }
+
+    /// Fails when the body of a request is read although its head shows that nothing can make it right.
+    #[test]
+    fn a_wrong_token_is_refused_by_the_head() {
+        let spec = Spec {
+            family: Family::Token(TokenSpec {
+                place: TokenPlace::Header {
+                    name: HeaderName::from_static("x-token"),
+                    prefix: String::new(),
+                },
+            }),
+            ..spec(TimeUnit::Seconds)
+        };
+        let keys = Keys::new(&spec, &[entry("1", None, None)], None, Duration::MAX).unwrap();
+        let (method, uri, mut headers) = (Method::POST, Uri::from_static("/"), HeaderMap::new());
+        for (token, expected) in [("secret 1", None), ("secret 2", Some(Reject::BadSignature))] {
+            headers.insert("x-token", HeaderValue::from_static(token));
+            let head = Head {
+                method: &method,
+                uri: &uri,
+                headers: &headers,
+            };
+            assert_eq!(keys.open(head, &at(0)).err(), expected, "{token}");
+        }
     }
 
     #[test]

@@ -374,6 +374,7 @@ mod tests {
         at_ms: i64,
         reject: Reject,
         provider: &'a str,
+        is_signed: bool,
     }
 
     fn sent<'a>(route: &'a str, ip: &'a str, at_ms: i64, reject: Reject) -> Sent<'a> {
@@ -383,6 +384,7 @@ mod tests {
             at_ms,
             reject,
             provider: "github",
+            is_signed: false,
         }
     }
 
@@ -412,6 +414,7 @@ mod tests {
         let mut verdict = Verdict::new(id, source, Now::at_unix_seconds(0));
         verdict.route = Some(RouteName::new(sent.route));
         verdict.decision = Decision::Refused(sent.reject.clone());
+        verdict.secret = sent.is_signed.then(|| "1".into());
         rejected.keep(&verdict, came);
     }
 
@@ -522,7 +525,9 @@ mod tests {
             let one = sent("a", "192.0.2.1", number * 10, Reject::BadSignature);
             keep(&rejected, &one, &[], b"");
         }
-        assert_eq!(rejected.list(None, None).len(), PER_SOURCE);
+        let all = rejected.list(None, None);
+        // The next one is kept after a pause only: what a flood began with says most.
+        assert_eq!((all.len(), all[0].unix_ms()), (PER_SOURCE, START + 30));
         let later = sent("a", "192.0.2.1", 5000, Reject::BadSignature);
         keep(&rejected, &later, &[], b"");
         let all = rejected.list(None, Some(Reason::BadSignature));
@@ -531,6 +536,42 @@ mod tests {
         rejected.set_capacity(0);
         keep(&rejected, &later, &[], b"");
         assert!(rejected.list(None, None).is_empty());
+    }
+
+    /// Fails when what somebody signed has to give way as early as what anybody can send.
+    #[test]
+    fn what_is_signed_counts_as_half_of_what_it_is() {
+        let rejected = of(9);
+        for number in 0..20_u8 {
+            let is_signed = number < 5;
+            let reject = match is_signed {
+                true => Reject::MissingId,
+                false => Reject::BadSignature,
+            };
+            let ip = format!("192.0.2.{number}");
+            let sent = sent("a", &ip, i64::from(number), reject);
+            keep(&rejected, &Sent { is_signed, ..sent }, &[], b"");
+        }
+        let signed = rejected.list(None, Some(Reason::MissingId));
+        assert_eq!((signed.len(), rejected.list(None, None).len()), (5, 9));
+    }
+
+    /// Fails when the start of a body keeps all of it in memory.
+    #[test]
+    fn what_is_kept_holds_no_buffer_of_a_connection() {
+        let body = Bytes::from(vec![b'x'; 1 << 20]);
+        let came = Came {
+            method: &Method::POST,
+            uri: &Uri::from_static("/in"),
+            headers: &HeaderMap::new(),
+            body: &body,
+            scheme: &providers::find("github").unwrap().scheme,
+        };
+        let rejected = of(10);
+        let sent = sent("a", "192.0.2.1", 0, Reject::BadSignature);
+        keep_as_it_came(&rejected, &sent, &came);
+        assert_eq!(rejected.list(None, None)[0].body.len(), MAX_BODY);
+        assert!(body.is_unique());
     }
 
     #[test]
