@@ -202,6 +202,8 @@ fn reject(fault: MaterialFault) -> Reject {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
     use super::*;
@@ -258,30 +260,33 @@ mod tests {
         Now { unix_ms, ..now }
     }
 
+    /// Of a POST to `/`.
+    fn head(headers: &HeaderMap) -> Head<'_> {
+        static LINE: LazyLock<(Method, Uri)> =
+            LazyLock::new(|| (Method::POST, Uri::from_static("/")));
+        let (method, uri) = &*LINE;
+        Head {
+            method,
+            uri,
+            headers,
+        }
+    }
+
     /// Signs at one time with one of the secrets, and verifies at another.
     fn check(keys: &Keys, index: usize, signed_ms: i64, now_ms: i64) -> Result<String, Reject> {
-        let (method, uri, mut headers) = (Method::POST, Uri::from_static("/"), HeaderMap::new());
         let body = b"the body";
-        let head = Head {
-            method: &method,
-            uri: &uri,
-            headers: &HeaderMap::new(),
-        };
+        let unsigned = HeaderMap::new();
         let to_sign = ToSign {
-            head,
+            head: head(&unsigned),
             unix_ms: signed_ms,
             id: None,
             body,
         };
+        let mut headers = HeaderMap::new();
         for (name, value) in keys.scheme().sign(index, &to_sign).unwrap().headers {
             headers.insert(name, HeaderValue::from_str(&value).unwrap());
         }
-        let head = Head {
-            method: &method,
-            uri: &uri,
-            headers: &headers,
-        };
-        let mut pending = keys.open(head, &at(now_ms))?;
+        let mut pending = keys.open(head(&headers), &at(now_ms))?;
         for chunk in body.chunks(3) {
             pending.update(chunk);
         }
@@ -337,13 +342,13 @@ mod tests {
 
     #[test]
     fn a_validity_has_its_first_moment_and_not_its_end() {
-        let validity = || Validity {
+        let validity = Validity {
             name: "the token",
             from_ms: Some(10),
             until_ms: Some(20),
         };
         for (now_ms, is_good) in [(9, false), (10, true), (19, true), (20, false)] {
-            let checked = check_validity(validity(), &at(now_ms));
+            let checked = check_validity(validity, &at(now_ms));
             assert_eq!(checked.is_ok(), is_good, "{now_ms}");
         }
     }
@@ -361,15 +366,11 @@ mod tests {
             ..spec(TimeUnit::Seconds)
         };
         let keys = Keys::new(&spec, &[entry("1", None, None)], None, Duration::MAX).unwrap();
-        let (method, uri, mut headers) = (Method::POST, Uri::from_static("/"), HeaderMap::new());
+        let mut headers = HeaderMap::new();
         for (token, expected) in [("secret 1", None), ("secret 2", Some(Reject::BadSignature))] {
             headers.insert("x-token", HeaderValue::from_static(token));
-            let head = Head {
-                method: &method,
-                uri: &uri,
-                headers: &headers,
-            };
-            assert_eq!(keys.open(head, &at(0)).err(), expected, "{token}");
+            let opened = keys.open(head(&headers), &at(0));
+            assert_eq!(opened.err(), expected, "{token}");
         }
     }
 
@@ -381,15 +382,9 @@ mod tests {
             "x-signature",
             HeaderValue::from_str(&"0".repeat(64)).unwrap(),
         );
-        let (method, uri) = (Method::POST, Uri::from_static("/"));
-        let head = Head {
-            method: &method,
-            uri: &uri,
-            headers: &headers,
-        };
         let missing = Reject::MissingMaterial {
             name: "x-time".into(),
         };
-        assert_eq!(keys.open(head, &at(0)).err(), Some(missing));
+        assert_eq!(keys.open(head(&headers), &at(0)).err(), Some(missing));
     }
 }
