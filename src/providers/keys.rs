@@ -194,3 +194,83 @@ pub(super) static LINES: Key = Key {
     example: "true",
     doc: "The text at `url` has one range a line.",
 };
+
+pub(super) static IDENTITY: Key = Key {
+    name: "identity",
+    kind: Kind::Text,
+    default: None,
+    example: "{ key = { ... }, retries_resign = { ... }, response = { ... }, tenant = { ... } }",
+    doc: "Facts about the events of the sender, each with its source.",
+};
+
+pub(super) static KEY: Key = Key {
+    name: "key",
+    kind: Kind::Text,
+    default: None,
+    example: "{ header = \"X-Acme-Id\", source = \"https://example.com\" }",
+    doc: "Names one event, and is equal in its retries.",
+};
+
+pub(super) static RETRIES_RESIGN: Key = Key {
+    name: "retries_resign",
+    kind: Kind::Text,
+    default: None,
+    example: "{ value = \"yes\", source = \"https://example.com\" }",
+    doc: "Whether a retry carries a new timestamp, signature or id.",
+};
+
+pub(super) static RESPONSE: Key = Key {
+    name: "response",
+    kind: Kind::Text,
+    default: None,
+    example: "{ value = \"ignored\", source = \"https://example.com\" }",
+    doc: "Whether the sender uses the body of the response.",
+};
+
+pub(super) static TENANT: Key = Key {
+    name: "tenant",
+    kind: Kind::Text,
+    default: None,
+    example: "{ value = \"customer\", source = \"https://example.com\" }",
+    doc: "Whether the signing key belongs to one customer, or signs for all of them.",
+};
+
+pub(super) static BATCH: Key = Key {
+    name: "batch",
+    kind: Kind::Text,
+    default: None,
+    example: "{ elements = \"/events/*\", type = \"/type\", source = \"https://example.com\" }",
+    doc: "The events of a body that can hold several.",
+};
+
+pub(super) static MAX_BODY: Key = Key {
+    name: "max_body",
+    kind: Kind::Text,
+    default: None,
+    example: "{ value = \"25 MiB\", source = \"https://example.com\" }",
+    doc: "The largest body that the sender documents; the default of a route.",
+};
+
+pub(super) static VALUE: Key = Key {
+    name: "value",
+    kind: Kind::Text,
+    default: None,
+    example: "\"yes\"",
+    doc: "The fact.",
+};
+
+pub(super) static PLACE: Key = Key {
+    name: "place",
+    kind: Kind::Text,
+    default: None,
+    example: "{ header = \"X-Acme-Account\" }",
+    doc: "The signed location that names the customer.",
+};
+
+pub(super) static SAMPLES: Key = Key {
+    name: "samples",
+    kind: Kind::Text,
+    default: None,
+    example: "[[samples]]",
+    doc: "Different genuine events, without signatures; the tests sign them.",
+};

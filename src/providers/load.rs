@@ -7,6 +7,7 @@ use crate::document::report::Report;
 use crate::document::table::{Fault, Placed, Table, Value};
 use crate::document::{Document, Source, value};
 use crate::providers::challenge::Challenge;
+use crate::providers::identity::{self, RetrySigning, SenderIdentity};
 use crate::providers::{self, IpRanges, Proof, Provider, RangesFormat, Retries, keys};
 use crate::scheme::parse::{parse_overrides, parse_spec};
 use crate::scheme::spec::Spec;
@@ -46,17 +47,25 @@ fn provider(table: &mut Table<'_>) -> Option<Provider> {
     let stricter = texts(table.list(&keys::STRICTER, value::text));
     let unsigned = texts(table.list(&keys::UNSIGNED, value::text));
     let scheme = scheme(table);
+    if !table.has(&keys::IDENTITY) {
+        table.missing(&keys::IDENTITY);
+    }
+    let identity = optional(table, &keys::IDENTITY, identity::read);
     let ip_ranges = optional(table, &keys::IP_RANGES, ip_ranges);
     let sources = sources(table);
+    table.value(&keys::SAMPLES);
     table.deny_unknown();
+    let (scheme, identity) = (scheme?, identity?);
+    let tolerance = tolerance.unwrap_or(DEFAULT_TOLERANCE);
     Some(Provider {
         id: id?.value,
         name: name?.value,
         about: String::new(),
         docs: docs?.value,
         setup,
-        scheme: scheme?,
-        tolerance: tolerance.unwrap_or(DEFAULT_TOLERANCE),
+        tolerance: covering(tolerance, retry_horizon, &scheme, &identity),
+        scheme,
+        identity,
         retry_horizon,
         retries,
         challenge,
@@ -66,6 +75,18 @@ fn provider(table: &mut Table<'_>) -> Option<Provider> {
         unsigned,
         ip_ranges,
     })
+}
+
+/// Widens the tolerance where a retry repeats the first timestamp: else each retry after an outage would be stale.
+fn covering(
+    tolerance: Duration,
+    retry_horizon: Option<Duration>,
+    scheme: &Spec,
+    identity: &SenderIdentity,
+) -> Duration {
+    let repeats = identity.retries_resign.value == RetrySigning::No && scheme.is_dated();
+    let horizon = retry_horizon.filter(|_| repeats);
+    tolerance.max(horizon.unwrap_or_default())
 }
 
 fn optional<'a, T>(
@@ -229,10 +250,19 @@ mod tests {
 
     #[test]
     fn a_file_with_an_unknown_key_is_refused() {
-        let text = "id = \"a\"\nname = \"A\"\ndocs = \"x\"\nretry = 3\n[scheme]\ntype = \"token\"\ntoken = { query = \"t\" }\n";
-        assert!(parse("a.toml", text).is_err());
+        let text = format!(
+            "id = \"a\"\nname = \"A\"\ndocs = \"x\"\nretry = 3\n[scheme]\ntype = \"token\"\ntoken = {{ query = \"t\" }}\n{IDENTITY}"
+        );
+        assert!(parse("a.toml", &text).is_err());
         assert!(parse("a.toml", &text.replace("retry = 3\n", "")).is_ok());
     }
+
+    const IDENTITY: &str = "[identity]
+key = { header = \"X-Id\", source = \"s\" }
+retries_resign = { value = \"no\", source = \"s\" }
+response = { value = \"ignored\", source = \"s\" }
+tenant = { value = \"customer\", source = \"s\" }
+";
 
     const HEAD: &str =
         "# What to know,\n#  in two lines.\nid = \"a\"\nname = \"A\"\ndocs = \"x\"\n";
@@ -265,6 +295,7 @@ read = \"2026-01-01\"
 url = \"https://a.example\"
 pointer = \"/prefixes/*/cidr\"
 cidrs = [\"192.0.2.0/24\"]
+{IDENTITY}
 [[vectors]]
 source = \"here\"
 "
@@ -285,6 +316,70 @@ source = \"here\"
         let other = find("standard_webhooks").unwrap();
         assert_eq!(provider.scheme.event_id, other.scheme.event_id);
         assert_ne!(provider.scheme.event_type, other.scheme.event_type);
+    }
+
+    /// Fails when a fact of `[identity]`, or the source of one, may be left out.
+    #[test]
+    fn each_fact_of_an_identity_has_a_source() {
+        let text = |identity: &str| format!("scheme = \"svix\"\n{identity}");
+        let whole = format!("{HEAD}{}", text(IDENTITY));
+        assert!(parse("a.toml", &whole).is_ok());
+        assert!(rendered("scheme = \"svix\"").contains("needs `identity`"));
+        for line in IDENTITY.lines().skip(1) {
+            let without = IDENTITY.replace(&format!("{line}\n"), "");
+            let name = line.split_once(' ').unwrap().0;
+            assert!(rendered(&text(&without)).contains(&format!("needs `{name}`")));
+            let unsourced = line.replace(", source = \"s\"", "");
+            let unsourced = IDENTITY.replace(line, &unsourced);
+            assert!(
+                rendered(&text(&unsourced)).contains("needs `source`"),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn keys_of_several_parts() {
+        let parsed = |key: &str| {
+            let first = IDENTITY.lines().nth(1).unwrap();
+            let identity = IDENTITY.replace(first, &format!("key = {key}"));
+            parse("a.toml", &format!("{HEAD}scheme = \"svix\"\n{identity}"))
+        };
+        for (key, words) in [
+            ("{ nothing = true, source = \"s\" }", "nothing"),
+            (
+                "{ signed_bytes = true, source = \"s\" }",
+                "the digest of the signed bytes",
+            ),
+            (
+                "{ all = [{ header = \"A\" }, [{ json = \"/b\" }, { form = \"c\" }]], source = \"s\" }",
+                "the header `a` with `/b` in the body or the form field `c`",
+            ),
+        ] {
+            let provider = parsed(key).unwrap();
+            assert_eq!(provider.identity.key.value.to_string(), words);
+        }
+        for key in [
+            "{ source = \"s\" }",
+            "{ nothing = true, header = \"A\", source = \"s\" }",
+            "{ all = [], source = \"s\" }",
+            "{ all = [[{ signed_bytes = true }, { header = \"A\" }]], source = \"s\" }",
+        ] {
+            assert!(parsed(key).is_err(), "{key}");
+        }
+    }
+
+    /// Fails when a retry that repeats its first timestamp is stale for hours.
+    #[test]
+    fn the_tolerance_covers_retries_that_repeat_the_first_timestamp() {
+        let text = |value: &str| {
+            let identity = IDENTITY.replace("\"no\"", value);
+            format!("{HEAD}retry_horizon = \"3d\"\nscheme = \"svix\"\n{identity}")
+        };
+        let tolerance = |value: &str| parse("a.toml", &text(value)).unwrap().tolerance;
+        assert_eq!(tolerance("\"no\""), Duration::from_secs(3 * 24 * 3600));
+        assert_eq!(tolerance("\"yes\""), DEFAULT_TOLERANCE);
+        assert_eq!(tolerance("\"unknown\""), DEFAULT_TOLERANCE);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! first asks for it, so that a config pays for the providers that it names and not for the others.
 
 pub mod challenge;
+pub mod identity;
 mod keys;
 mod load;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::providers::challenge::Challenge;
+use crate::providers::identity::{ResponseUse, SenderIdentity};
 use crate::scheme::spec::Spec;
 
 /// The compiled-in files: name and text, sorted by name.
@@ -40,6 +42,8 @@ pub struct Provider {
     pub setup: Option<String>,
     /// How it signs.
     pub scheme: Spec,
+    /// What names one of its events, and how it treats retries and responses.
+    pub identity: SenderIdentity,
     /// Default tolerance of the signed timestamp.
     pub tolerance: Duration,
     /// How long the provider goes on retrying; the default dedup window is at least that.
@@ -65,6 +69,14 @@ impl Provider {
     #[must_use]
     pub fn is_local(&self) -> bool {
         matches!(self.id.as_str(), "local" | "local_hmac")
+    }
+}
+
+impl Provider {
+    /// Returns whether the sender uses the body of the response.
+    #[must_use]
+    pub fn uses_response(&self) -> bool {
+        self.identity.response.value == ResponseUse::Used
     }
 }
 

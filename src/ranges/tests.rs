@@ -59,7 +59,7 @@ impl Publisher {
     /// Some provider with the ranges of `KNOWN`, as of this day.
     fn provider(&self, read: &str) -> Provider {
         let mut provider = providers::parsed(
-            "id = \"a\"\nname = \"A\"\ndocs = \"x\"\n[scheme]\ntype = \"token\"\ntoken = { query = \"t\" }\n",
+            "id = \"a\"\nname = \"A\"\ndocs = \"x\"\n[scheme]\ntype = \"token\"\ntoken = { query = \"t\" }\n[identity]\nkey = { nothing = true, source = \"x\" }\nretries_resign = { value = \"unknown\", source = \"x\" }\nresponse = { value = \"ignored\", source = \"x\" }\ntenant = { value = \"customer\", source = \"x\" }\n",
         );
         provider.ip_ranges = Some(IpRanges {
             read: read.to_owned(),

@@ -2,6 +2,7 @@
 //!
 //! What contradicts itself only together with secrets or a route is found by `Scheme::check` and `Scheme::compile`.
 
+pub mod identity;
 pub mod keys;
 
 mod jwt;

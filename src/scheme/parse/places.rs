@@ -50,16 +50,19 @@ fn rule(table: &mut Table<'_>) -> Option<Rule> {
 
 /// The places of an id or a type; none where one of them is wrong.
 pub(super) fn fields(table: &mut Table<'_>, key: &Key) -> Option<Vec<Field>> {
-    each(table, key, |table| {
-        if table.has(&CLAIM) {
-            return table.read(&CLAIM, value::text).map(Field::Claim);
-        }
-        Some(match place(table)? {
-            Place::Header(name) => Field::Header(name),
-            Place::Query(name) => Field::Query(name),
-            Place::Form(name) => Field::Form(name),
-            Place::Json(pointer) => Field::Json(pointer),
-        })
+    each(table, key, field)
+}
+
+/// Reads one location of an id, a type or a part of a key.
+pub(super) fn field(table: &mut Table<'_>) -> Option<Field> {
+    if table.has(&CLAIM) {
+        return table.read(&CLAIM, value::text).map(Field::Claim);
+    }
+    Some(match place(table)? {
+        Place::Header(name) => Field::Header(name),
+        Place::Query(name) => Field::Query(name),
+        Place::Form(name) => Field::Form(name),
+        Place::Json(pointer) => Field::Json(pointer),
     })
 }
 

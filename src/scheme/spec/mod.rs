@@ -3,11 +3,13 @@
 
 mod certificate;
 mod hidden;
+mod identity;
 mod jwt;
 mod questions;
 mod template;
 
 pub use certificate::{CertificateKind, CertificateSpec};
+pub use identity::{BatchSpec, IdentityKey, KeyPart};
 pub use jwt::{
     Audience, BodyClaim, DigestClaim, FixedClaim, JwtAlgorithm, JwtKeys, JwtPlace, JwtSpec,
     Published, TokenTimes, UrlClaim,

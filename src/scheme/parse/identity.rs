@@ -1,0 +1,155 @@
+//! `[identity]` of a provider file: the dedup key and the events of a batch.
+
+use crate::document::key::{Key, Kind};
+use crate::document::table::{Fault, Table, Value};
+use crate::document::value;
+use crate::scheme::parse::keys::{CLAIM, FORM, HEADER, JSON, QUERY};
+use crate::scheme::parse::places;
+use crate::scheme::spec::{BatchSpec, Field, IdentityKey, KeyPart};
+
+/// Reads a key: one location, `all` of several parts, `signed_bytes`, or `nothing`. Leaves other keys to the caller.
+pub fn identity_key(table: &mut Table<'_>) -> Option<IdentityKey> {
+    let has_nothing = table.read(&NOTHING, value::boolean).unwrap_or(false);
+    let has_location = has_location(table);
+    let forms = [
+        has_nothing,
+        table.has(&SIGNED_BYTES),
+        table.has(&ALL),
+        has_location,
+    ];
+    if forms.into_iter().filter(|is_there| *is_there).count() != 1 {
+        table.absent(
+            format!("`{}` does not say one thing that names an event", table.path()),
+            "write one of `header`, `json`, `form`, `query`, `claim`, `all = [...]`, `signed_bytes = true` and `nothing = true`",
+        );
+        return None;
+    }
+    if has_nothing {
+        return Some(IdentityKey::default());
+    }
+    if table.has(&ALL) {
+        let parts = all(table)?;
+        return Some(IdentityKey { parts });
+    }
+    let part = part(table)?;
+    Some(IdentityKey { parts: vec![part] })
+}
+
+/// Reads `batch`: where its elements are, and where each has its type. Leaves other keys to the caller.
+pub fn batch(table: &mut Table<'_>) -> Option<BatchSpec> {
+    let elements = table.require(&ELEMENTS, pointer);
+    let event_type = table.has(&ELEMENT_TYPE);
+    let event_type = match event_type {
+        true => Some(table.read(&ELEMENT_TYPE, pointer)?),
+        false => None,
+    };
+    Some(BatchSpec {
+        elements: elements?.value,
+        event_type,
+    })
+}
+
+/// Reads `place`: one location or a list of them, of which the first that holds a value counts.
+pub fn locations(table: &mut Table<'_>, key: &Key) -> Option<Vec<Field>> {
+    places::fields(table, key)
+}
+
+fn has_location(table: &Table<'_>) -> bool {
+    let keys = [&HEADER, &JSON, &FORM, &QUERY, &CLAIM];
+    keys.into_iter().any(|key| table.has(key))
+}
+
+/// Reads each part of `all`: a table, or a list of alternatives.
+fn all(table: &mut Table<'_>) -> Option<Vec<KeyPart>> {
+    let value = table.value(&ALL)?;
+    let path = format!("{}.all", table.path());
+    let Some(items) = value.items().filter(|items| !items.is_empty()) else {
+        value.fault(value.unexpected("a list of locations", ALL.example));
+        return None;
+    };
+    let parts = items.iter().map(|item| element(item, &path));
+    parts.collect()
+}
+
+fn element(item: &Value<'_>, path: &str) -> Option<KeyPart> {
+    let alternatives = item.items().unwrap_or_else(|| vec![*item]);
+    let mut fields = Vec::new();
+    for alternative in &alternatives {
+        let Some(mut inner) = alternative.table(alternative.span(), path.to_owned()) else {
+            alternative.fault(alternative.unexpected("a table", ALL.example));
+            return None;
+        };
+        let part = part(&mut inner);
+        inner.deny_unknown();
+        match part? {
+            KeyPart::SignedBytes if alternatives.len() == 1 => return Some(KeyPart::SignedBytes),
+            KeyPart::SignedBytes => {
+                alternative.fault(Fault::new(
+                    "`signed_bytes` has no alternatives: it is always there",
+                    "give it an element of its own",
+                ));
+                return None;
+            }
+            KeyPart::Fields(found) => fields.extend(found),
+        }
+    }
+    Some(KeyPart::Fields(fields))
+}
+
+fn part(table: &mut Table<'_>) -> Option<KeyPart> {
+    if table.read(&SIGNED_BYTES, value::boolean) == Some(true) {
+        return Some(KeyPart::SignedBytes);
+    }
+    let field = places::field(table)?;
+    Some(KeyPart::Fields(vec![field]))
+}
+
+fn pointer(value: &Value<'_>) -> Result<Vec<String>, Fault> {
+    let text = value::text(value)?;
+    places::parse_pointer(&text).ok_or_else(|| {
+        Fault::new(
+            format!("`{text}` is not a JSON pointer"),
+            "for example `\"/events/*\"`, where `*` is each element",
+        )
+    })
+}
+
+static NOTHING: Key = Key {
+    name: "nothing",
+    kind: Kind::Bool,
+    default: Some("false"),
+    example: "true",
+    doc: "Nothing in a request names its event: no dedup.",
+};
+
+static SIGNED_BYTES: Key = Key {
+    name: "signed_bytes",
+    kind: Kind::Bool,
+    default: Some("false"),
+    example: "true",
+    doc: "The digest of the signed bytes: two events never have equal ones.",
+};
+
+static ALL: Key = Key {
+    name: "all",
+    kind: Kind::Text,
+    default: None,
+    example: "[{ header = \"X-Channel\" }, { header = \"X-Number\" }]",
+    doc: "Several parts that name an event together; an element may be a list of alternatives.",
+};
+
+static ELEMENTS: Key = Key {
+    name: "elements",
+    kind: Kind::Text,
+    default: None,
+    example: "\"/events/*\"",
+    doc: "The events of a body that holds several; `*` is each element of an array.",
+};
+
+static ELEMENT_TYPE: Key = Key {
+    name: "type",
+    kind: Kind::Text,
+    default: None,
+    example: "\"/type\"",
+    doc: "The type of one element, as a pointer inside it.",
+};
