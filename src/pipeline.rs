@@ -36,6 +36,7 @@ use crate::model::source::Source;
 use crate::model::trace::Part;
 use crate::net::answer::{Answer, AnswerBody};
 use crate::net::headers::{REQUEST_ID, request_id_value};
+use crate::net::outgoing::DUPLICATE;
 use crate::net::outlive::{Panicked, contain, outlive};
 use crate::net::problem;
 use crate::net::read_body::{BodyHead, discard_body};
@@ -44,7 +45,6 @@ use crate::record::counters::RouteCounters;
 use crate::record::rejected::Came;
 use crate::record::{Exchange, Recorder, otlp};
 
-const DUPLICATE: HeaderName = HeaderName::from_static("hookgate-duplicate");
 const FILTERED: HeaderName = HeaderName::from_static("hookgate-filtered");
 
 /// What one config makes. A request keeps the one with which it began until its answer.
@@ -373,8 +373,7 @@ impl Forwarding {
             let exchange = pin!(async {
                 let route = self.generation.routes.get(event.parts().route)?;
                 let targets = route.targets.as_ref()?;
-                let version = self.verdict.event_version.as_deref();
-                let target = targets.of(event.parts().event_type.as_deref(), version);
+                let target = targets.of_event(&self.verdict);
                 let forwarding = pin!(forward(event, target, id, self.place.takes_turn()));
                 let taken = |claim: &Claim, status| self.remember(claim, status);
                 Some(settle(claim, forwarding, taken).await)
@@ -399,7 +398,7 @@ impl Forwarding {
         match route.and_then(|route| route.targets.as_ref()) {
             Some(targets) => {
                 // Nobody vouches for what it says of itself.
-                let target = targets.of(None, None);
+                let target = targets.usual();
                 let result = forward_unverified(request, target, id).await;
                 self.finish(result)
             }
@@ -561,7 +560,7 @@ mod tests {
     fn ask(claims: &Arc<Claims>) -> Asked {
         claims.ask(Keys {
             id: Some(Key::of_id("evt_1")),
-            body: None,
+            ..Keys::default()
         })
     }
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use crate::config::model::{Dedup, MissingId};
+use crate::config::model::{Dedup, MissingId, ReplayRule};
+use crate::config::verification::Origin;
 use crate::document::key::{Key, Kind, Section};
-use crate::document::table::{Fault, Table};
+use crate::document::table::{Fault, Table, Value};
 use crate::document::value;
 use crate::providers::Provider;
-use crate::scheme::spec::Spec;
+use crate::scheme::spec::{IdentityKey, Spec};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -40,26 +41,44 @@ pub(super) fn read(table: &mut Table<'_>, basis: &Basis<'_>) -> Option<Dedup> {
     }
 }
 
-/// The defaults: where the id is signed it counts alone, since a sender may change other bytes between two tries; where
-/// it is not, the digest counts too, so that a captured request cannot come again under a fresh id.
+/// Returns the dedup of a route that names this provider and says nothing of `dedup`.
+#[cfg(test)]
+pub(crate) fn usual_dedup(provider: &Provider) -> Dedup {
+    defaults(&Basis {
+        spec: &provider.scheme,
+        provider: Some(provider),
+        tolerance: provider.tolerance,
+    })
+}
+
+/// Returns the defaults: dedup by the provider's key, or by `event_id` of a scheme of the operator's own. A key that the
+/// signature does not cover counts only together with the digest of the body: a captured request under a guessed id must
+/// not swallow the event of that id, and two events with equal bodies must not swallow each other.
 fn defaults(basis: &Basis<'_>) -> Dedup {
-    let has_id = !basis.spec.event_id.is_empty();
-    if basis.provider.is_some_and(Provider::is_local) {
-        // Two events of an app of one's own may have equal bodies: only what it gives an id is known again.
-        return Dedup {
-            window: DEFAULT_WINDOW,
-            by_id: true,
-            by_body: false,
-            missing_id: MissingId::Accept,
-            max_entries: DEFAULT_MAX_ENTRIES,
-        };
-    }
+    // Two events of an app of the operator's own may have equal bodies: only its key counts.
+    let is_local = basis.provider.is_some_and(Provider::is_local);
+    let key = default_key(basis);
+    let is_signed = basis.spec.signs_key(&key);
+    let is_guarded = basis.spec.signs_bytes() && !is_local && !is_signed && !key.is_signed_bytes();
     Dedup {
         window: horizon(basis).unwrap_or(DEFAULT_WINDOW),
-        by_id: has_id,
-        by_body: !basis.spec.signs_event_id(),
-        missing_id: MissingId::Body,
+        binds_body: !is_local && !key.is_nothing() && !is_signed,
+        key,
+        by_body: false,
+        missing_id: MissingId::Accept,
+        replay: if is_guarded {
+            ReplayRule::Flag
+        } else {
+            ReplayRule::Off
+        },
         max_entries: DEFAULT_MAX_ENTRIES,
+    }
+}
+
+fn default_key(basis: &Basis<'_>) -> IdentityKey {
+    match basis.provider {
+        Some(provider) => provider.identity.key.value.clone(),
+        None => IdentityKey::of_fields(&basis.spec.event_id),
     }
 }
 
@@ -75,7 +94,7 @@ fn read_table(table: &mut Table<'_>, basis: &Basis<'_>) -> Dedup {
             table.warning(window.span, fault);
         }
     }
-    read_by(table, &mut dedup, basis.spec);
+    read_by(table, &mut dedup, basis);
     let missing_id = table.read(&MISSING_ID, |value| {
         let choices = [
             ("accept", MissingId::Accept),
@@ -85,39 +104,106 @@ fn read_table(table: &mut Table<'_>, basis: &Basis<'_>) -> Dedup {
         value::choice(value, &choices)
     });
     dedup.missing_id = missing_id.unwrap_or(dedup.missing_id);
+    let replay = table.read(&REPLAY, |value| {
+        let choices = [
+            ("flag", ReplayRule::Flag),
+            ("block", ReplayRule::Block),
+            ("off", ReplayRule::Off),
+        ];
+        value::choice(value, &choices)
+    });
+    dedup.replay = replay.unwrap_or(dedup.replay);
     let max_entries = table.read(&MAX_ENTRIES, value::count);
     dedup.max_entries = max_entries.unwrap_or(dedup.max_entries);
     table.deny_unknown();
     dedup
 }
 
-fn read_by(table: &mut Table<'_>, dedup: &mut Dedup, spec: &Spec) {
+/// One word of `by`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum DedupBy {
+    Key,
+    Id,
+    Body,
+}
+
+fn read_by(table: &mut Table<'_>, dedup: &mut Dedup, basis: &Basis<'_>) {
     let Some(value) = table.value(&BY) else {
         return;
     };
     let Some(items) = value.items().filter(|items| !items.is_empty()) else {
-        value.fault(value.unexpected("a list of `\"id\"` and `\"body\"`", BY.example));
+        value.fault(value.unexpected("a list of `\"key\"`, `\"id\"` and `\"body\"`", BY.example));
         return;
     };
-    (dedup.by_id, dedup.by_body) = (false, false);
-    for item in items {
-        match item.check(|value| value::choice(value, &[("id", true), ("body", false)])) {
-            Some(placed) if placed.value => dedup.by_id = true,
-            Some(_) => dedup.by_body = true,
-            None => {}
-        }
+    let choices = [
+        ("key", DedupBy::Key),
+        ("id", DedupBy::Id),
+        ("body", DedupBy::Body),
+    ];
+    let words = items
+        .iter()
+        .filter_map(|item| item.check(|value| value::choice(value, &choices)));
+    let words: Vec<DedupBy> = words.map(|placed| placed.value).collect();
+    dedup.by_body = words.contains(&DedupBy::Body);
+    match (words.contains(&DedupBy::Key), words.contains(&DedupBy::Id)) {
+        (true, true) => value.fault(Fault::new(
+            "`\"key\"` and `\"id\"` exclude each other: both say what names an event",
+            "remove `\"id\"`: the key is what the provider's documentation gives",
+        )),
+        (true, false) => check_key(&value, dedup, basis),
+        (false, true) => by_id(&value, dedup, basis.spec),
+        (false, false) => (dedup.key, dedup.binds_body) = (IdentityKey::default(), false),
     }
-    if dedup.by_id && spec.event_id.is_empty() {
-        value.fault(Fault::new(
-            "the scheme does not say where the event id stands",
-            "write `by = [\"body\"]`, or add `event_id` to the scheme",
-        ));
+    if dedup.by_body {
+        // Equal signed bytes are duplicates now, so there is nothing left to flag.
+        dedup.replay = ReplayRule::Off;
     }
-    if dedup.by_id && !dedup.by_body && !spec.signs_event_id() {
+}
+
+fn check_key(value: &Value<'_>, dedup: &Dedup, basis: &Basis<'_>) {
+    if !dedup.key.is_nothing() {
+        return;
+    }
+    value.fault(match basis.provider {
+        Some(provider) => Fault::new(
+            format!("nothing in {}'s requests names an event", provider.name),
+            "remove `by`: without a key each request reaches the app",
+        ),
+        None => without_id(),
+    });
+}
+
+/// The event id alone, as the operator asked for.
+fn by_id(value: &Value<'_>, dedup: &mut Dedup, spec: &Spec) {
+    dedup.key = IdentityKey::of_fields(&spec.event_id);
+    dedup.binds_body = false;
+    if dedup.key.is_nothing() {
+        value.fault(without_id());
+    }
+    if !dedup.by_body && !spec.signs_event_id() {
         value.warning(Fault::new(
-            "the event id is not signed: a captured request passes again under a fresh id",
-            "write `by = [\"id\", \"body\"]`",
+            "the event id is not signed: a captured request under a guessed id swallows the event of that id",
+            "remove `by`: the id then counts together with the digest of the body",
         ));
+    }
+}
+
+fn without_id() -> Fault {
+    Fault::new(
+        "the scheme does not say where the event id stands",
+        "add `event_id` to the scheme, or remove `by`",
+    )
+}
+
+/// Says in one line what a scheme without an id of its events means.
+pub(super) fn note_no_id(table: &Table<'_>, origin: &Origin, dedup: Option<&Dedup>) {
+    let Some(dedup) = dedup else { return };
+    if origin.provider.is_none() && dedup.key.is_nothing() && !dedup.by_body {
+        let fault = Fault::new(
+            "no dedup: the scheme has no `event_id`, so a retry of an event that the app has taken reaches it again",
+            "add `event_id` where the sender has one",
+        );
+        table.note(origin.span, fault);
     }
 }
 
@@ -169,7 +255,7 @@ pub(super) static DEDUP: Key = Key {
 pub(super) static SECTION: Section = Section {
     path: "routes.NAME.dedup",
     doc: "Which events count as the same, and for how long.",
-    keys: &[&WINDOW, &BY, &MISSING_ID, &MAX_ENTRIES],
+    keys: &[&WINDOW, &BY, &MISSING_ID, &REPLAY, &MAX_ENTRIES],
     required: &[],
     one_of: &[],
 };
@@ -184,18 +270,26 @@ static WINDOW: Key = Key {
 
 static BY: Key = Key {
     name: "by",
-    kind: Kind::List(&Kind::Choice(&["id", "body"])),
-    default: Some("[\"id\"] where the id is signed, else [\"id\", \"body\"]"),
-    example: "[\"id\", \"body\"]",
-    doc: "What makes two events the same: the event id, the digest of the signed bytes, or either of them.",
+    kind: Kind::List(&Kind::Choice(&["key", "id", "body"])),
+    default: Some("[\"key\"] where the provider or the scheme has one"),
+    example: "[\"key\"]",
+    doc: "What makes two events the same. `key` is what the provider's documentation gives (`hookgate providers show`), or `event_id` of a scheme of your own; where the signature does not cover it, it counts together with the digest of the body. `id` is the event id alone, `body` the digest of the signed bytes: two events with equal bodies are then one. Of several, each counts by itself.",
 };
 
 static MISSING_ID: Key = Key {
     name: "missing_id",
     kind: Kind::Choice(&["accept", "reject", "body"]),
-    default: Some("\"body\""),
+    default: Some("\"accept\""),
     example: "\"reject\"",
-    doc: "What happens to an event without an id: forward it without dedup, refuse it, or let the digest of the signed bytes take the id's place.",
+    doc: "What happens to an event without its key: forward it without dedup, refuse it, or let the digest of the signed bytes take the key's place.",
+};
+
+static REPLAY: Key = Key {
+    name: "replay",
+    kind: Kind::Choice(&["flag", "block", "off"]),
+    default: Some("\"flag\" where the signature does not cover the key"),
+    example: "\"block\"",
+    doc: "What happens to a request whose signed bytes the app has already taken under another key: a replay by someone who has seen the first one, or a second event that looks the same. `flag` forwards it with `Hookgate-Replayed-Body: true`, logs it and counts it; `block` answers 409; `off` does not look.",
 };
 
 // About 250 MiB when full; a route that takes 1.6 events a second fills it in 7 days.
@@ -204,5 +298,5 @@ static MAX_ENTRIES: Key = Key {
     kind: Kind::Count,
     default: Some("1000000"),
     example: "100000",
-    doc: "Keys remembered at least, and twice as many at most, for some 50 bytes each: one for each event, or two where its id is not signed. Beyond it the oldest are forgotten, which the metrics count.",
+    doc: "Keys remembered at least, and twice as many at most, for some 50 bytes each: one for each event, or two where `replay` looks at its bytes too. Beyond it the oldest are forgotten, which the metrics count.",
 };

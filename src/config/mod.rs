@@ -35,6 +35,8 @@ use std::path::{Path, PathBuf};
 
 use http::Uri;
 
+#[cfg(test)]
+pub(crate) use crate::config::dedup::usual_dedup;
 use crate::config::destination::UPSTREAM_NAME;
 use crate::config::model::{CertificateFiles, Config, Tls};
 use crate::document::key::{Key, Kind};

@@ -18,7 +18,7 @@ use crate::model::rate::Rate;
 use crate::model::secret::Secret;
 use crate::providers::Provider;
 use crate::providers::challenge::OnChallenge;
-use crate::scheme::spec::Spec;
+use crate::scheme::spec::{Field, IdentityKey, Spec};
 use crate::scheme::standard::SigningKey;
 
 /// One whole config file.
@@ -249,6 +249,8 @@ pub struct Route {
     pub max_body: usize,
     /// None: `dedup = false`.
     pub dedup: Option<Dedup>,
+    /// Whose events it takes; none where the signing key belongs to one customer.
+    pub tenant: Option<TenantRule>,
     /// `enforce`.
     pub enforce: Enforce,
     /// `continue_trace`.
@@ -477,19 +479,55 @@ impl SecretEntry {
     }
 }
 
-/// `dedup = { window, by, missing_id, max_entries }`.
+/// `dedup = { window, by, missing_id, replay, max_entries }`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Dedup {
-    /// How long a spent id is remembered.
+    /// How long a spent key is remembered.
     pub window: Duration,
-    /// The event id counts.
-    pub by_id: bool,
-    /// The digest of the signed bytes counts.
+    /// The key that names an event; nothing: no request has one.
+    pub key: IdentityKey,
+    /// The key counts only together with the digest of the body, since the signature does not cover all of it.
+    pub binds_body: bool,
+    /// The digest of the signed bytes counts by itself: the operator asked for it.
     pub by_body: bool,
-    /// What happens where the id is missing.
+    /// What happens where the key is missing.
     pub missing_id: MissingId,
-    /// Ids remembered at most.
+    /// What happens to signed bytes that the app has taken, under another key or none.
+    pub replay: ReplayRule,
+    /// Keys remembered at least.
     pub max_entries: u64,
+}
+
+/// `replay`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReplayRule {
+    /// Forward, marked with `Hookgate-Replayed-Body: true`.
+    Flag,
+    /// Refuse with 409.
+    Block,
+    /// Do not look.
+    Off,
+}
+
+impl ReplayRule {
+    /// Returns the word for it in a config.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Flag => "flag",
+            Self::Block => "block",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// The customers whose events a route takes, where the sender signs for all of them with one key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TenantRule {
+    /// The signed locations that name the customer; the first that holds a value counts.
+    pub place: Vec<Field>,
+    /// The customers.
+    pub allowed: Vec<String>,
 }
 
 /// `missing_id`.

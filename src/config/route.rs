@@ -7,6 +7,7 @@ use http::Method;
 use crate::config::Context;
 use crate::config::destination::{self, Basis};
 use crate::config::model::{Branch, Destination, Enforce, Mode, Order, PathRule, Route};
+use crate::config::verification::Origin;
 use crate::config::{
     dedup, filter, mode, schemas, secrets, sign_upstream, socket, trust, upstream, upstreams,
     verification,
@@ -24,7 +25,7 @@ pub(super) struct PlacedRoute {
     pub(super) path_span: Span,
 }
 
-/// 1 MiB: Stripe, Slack and Shopify stay far below; GitHub's events may have up to 25 MiB, but rarely do.
+/// 1 MiB: most senders stay far below; a provider file names those that do not.
 const DEFAULT_MAX_BODY: usize = 1 << 20;
 
 /// A body is held in memory until it is verified.
@@ -82,7 +83,9 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
         names_body(&destination.when) || matches!(destination.order, Order::FifoByJson(_))
     };
     let is_parsed = !schemas.is_empty() || names_body(&when) || destinations.iter().any(parses);
-    let max_body = check_max_body(table, max_body, is_parsed, mode);
+    let usual_max = origin.map_or(DEFAULT_MAX_BODY, usual_max_body);
+    let max_body = check_max_body(table, max_body, usual_max, is_parsed, mode);
+    check_response(table, origin, mode);
     let socket = socket::read(table, mode, origin, context);
     check_mode(table, mode, enforce, &branches);
     table.deny_unknown();
@@ -103,6 +106,7 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
         rate_limit,
         max_body,
         dedup: verification.dedup,
+        tenant: verification.tenant,
         enforce,
         continue_trace,
         verify_token: verification.verify_token,
@@ -223,11 +227,16 @@ fn max_body(value: &Value<'_>) -> Result<usize, Fault> {
 fn check_max_body(
     table: &Table<'_>,
     max_body: Option<Placed<usize>>,
+    usual: usize,
     is_parsed: bool,
     mode: Mode,
 ) -> usize {
     let Some(max_body) = max_body else {
-        return DEFAULT_MAX_BODY;
+        // A default never makes a config wrong: what cannot be parsed or stored is refused at run time.
+        return match is_parsed {
+            true => usual.min(json::MAX_BODY),
+            false => usual.min(LARGEST_STORED),
+        };
     };
     if is_parsed && max_body.value > json::MAX_BODY {
         let fault = Fault::new(
@@ -244,6 +253,33 @@ fn check_max_body(
         table.error(max_body.span, fault);
     }
     max_body.value
+}
+
+/// Returns the largest body that the sender documents, and never less than what any sender may send.
+fn usual_max_body(origin: &Origin) -> usize {
+    let provider = origin.provider.as_ref();
+    let documented = provider.and_then(|provider| provider.identity.max_body.as_ref());
+    documented.map_or(DEFAULT_MAX_BODY, |fact| fact.value.max(DEFAULT_MAX_BODY))
+}
+
+/// Warns where a sender uses the app's response and gets one of the gate's own.
+fn check_response(table: &Table<'_>, origin: Option<&Origin>, mode: Mode) {
+    let provider = origin.and_then(|origin| origin.provider.as_deref());
+    let Some(provider) = provider.filter(|provider| provider.uses_response()) else {
+        return;
+    };
+    if mode == Mode::Queue
+        && let Some(span) = table.name_span_of(&mode::MODE)
+    {
+        let fault = Fault::new(
+            format!(
+                "{} uses the body of the response, and in queue mode it gets an empty one",
+                provider.name
+            ),
+            "`mode = \"proxy\"`, so that it gets the app's own; queue mode fits where only its notifications come here",
+        );
+        table.warning(span, fault);
+    }
 }
 
 fn enforce(table: &mut Table<'_>) -> Enforce {
@@ -390,9 +426,9 @@ static RATE_LIMIT: Key = Key {
 static MAX_BODY: Key = Key {
     name: "max_body",
     kind: Kind::Size,
-    default: Some("\"1MiB\""),
+    default: Some("the largest body that the provider documents, at least \"1MiB\""),
     example: "\"25MiB\"",
-    doc: "Bytes of the body; a longer one is answered 413. GitHub sends up to 25 MiB.",
+    doc: "Bytes of the body; a longer one is answered 413.",
 };
 
 static CONTINUE_TRACE: Key = Key {

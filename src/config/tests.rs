@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::config::model::{MissingId, Mode, Order};
+use crate::config::model::{Dedup, MissingId, Mode, Order, ReplayRule};
 use crate::config::{Loaded, load_text};
 use crate::document::report::Style;
 
@@ -31,19 +31,63 @@ fn four_lines_make_a_route() {
     assert_eq!(report.summary(), "0 errors, 1 warning");
     let route = config.routes.first().unwrap();
     assert_eq!(route.methods, [http::Method::POST]);
-    assert_eq!(route.max_body, 1 << 20);
+    assert_eq!(route.max_body, 25 << 20);
     let dedup = route.dedup.as_ref().unwrap();
-    assert!(dedup.by_id && dedup.by_body);
-    assert_eq!(dedup.missing_id, MissingId::Body);
+    assert!(!dedup.key.is_nothing() && dedup.binds_body && !dedup.by_body);
+    assert_eq!(dedup.missing_id, MissingId::Accept);
+    assert_eq!(dedup.replay, ReplayRule::Flag);
     assert_eq!(dedup.window.as_secs(), 7 * 24 * 3600);
 }
 
+fn dedup(text: &str) -> Dedup {
+    let config = loaded(text).config;
+    config.routes.first().unwrap().dedup.clone().unwrap()
+}
+
 #[test]
-fn where_the_id_is_signed_it_counts_alone() {
-    let config = loaded(&MINIMAL.replace("github", "stripe")).config;
-    let dedup = config.routes.first().unwrap().dedup.as_ref().unwrap();
-    assert!(dedup.by_id && !dedup.by_body);
+fn a_signed_key_counts_alone() {
+    let dedup = dedup(&MINIMAL.replace("github", "stripe"));
+    assert!(!dedup.key.is_nothing() && !dedup.binds_body && !dedup.by_body);
+    assert_eq!(dedup.replay, ReplayRule::Off);
     assert_eq!(dedup.window.as_secs(), 3 * 24 * 3600);
+}
+
+/// Fails when bodies decide although the operator did not ask for it: two events with equal bodies would be one.
+#[test]
+fn without_a_key_nothing_is_a_duplicate() {
+    let dropbox = dedup(&MINIMAL.replace("github", "dropbox"));
+    assert!(dropbox.key.is_nothing() && !dropbox.by_body);
+    assert_eq!(dropbox.replay, ReplayRule::Flag);
+    let own = MINIMAL.replace(
+        "provider = \"github\"",
+        "scheme = { type = \"token\", token = { header = \"X-Token\" } }",
+    );
+    let Loaded { config, report } = loaded(&own);
+    let dedup = config.routes.first().unwrap().dedup.clone().unwrap();
+    assert!(dedup.key.is_nothing() && !dedup.by_body);
+    // A shared token signs no bytes that could be replayed.
+    assert_eq!(dedup.replay, ReplayRule::Off);
+    let notes: Vec<String> = report
+        .render(Style::Plain)
+        .lines()
+        .filter(|line| line.starts_with("note: "))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(notes[0].contains("no dedup: the scheme has no `event_id`"));
+}
+
+/// Fails when a config of an earlier version changes its meaning.
+#[test]
+fn what_the_operator_asked_for_stays() {
+    let with = |by: &str| dedup(&format!("{MINIMAL}dedup = {{ by = {by} }}\n"));
+    let either = with("[\"id\", \"body\"]");
+    assert!(!either.key.is_nothing() && !either.binds_body && either.by_body);
+    let id = with("[\"id\"]");
+    assert!(!id.key.is_nothing() && !id.binds_body && !id.by_body);
+    let body = with("[\"body\"]");
+    assert!(body.key.is_nothing() && body.by_body);
+    assert_eq!(body.replay, ReplayRule::Off);
 }
 
 /// Fails without the call of `mask::hide_secrets` in `Document::parse`, and without `hide_broken_line` in `Report`.

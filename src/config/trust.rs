@@ -4,29 +4,109 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::config::model::TenantRule;
+use crate::config::verification::Origin;
 use crate::config::{Context, file};
 use crate::document::key::{Key, Kind, Section};
 use crate::document::table::{Fault, Table, Value};
 use crate::document::value;
+use crate::providers::Provider;
+use crate::providers::identity::SigningTenant;
 use crate::scheme::jwk::KeySet;
 use crate::scheme::parse::{self, fixed_claims, remote_url};
-use crate::scheme::spec::{Audience, CertificateKind, Family, JwtKeys, Published, Spec};
+use crate::scheme::spec::{Audience, CertificateKind, Family, Field, JwtKeys, Published, Spec};
 
 /// As much as is taken from a sender's own key set.
 const MAX_BYTES: u64 = 256 << 10;
 
-/// Writes into the scheme what the route says about it.
-pub(super) fn read(table: &mut Table<'_>, spec: Option<&mut Spec>, context: &Context) {
+/// Writes into the scheme what the route says about it. Returns the customers that the gate itself has to compare.
+pub(super) fn read(
+    table: &mut Table<'_>,
+    origin: Option<&mut Origin>,
+    context: &Context,
+) -> Option<TenantRule> {
     // Without a scheme there is nothing to write into; asking makes the keys known.
-    let Some(spec) = spec else {
+    let Some(origin) = origin else {
         for key in [&AUDIENCE, &CLAIMS, &JWKS] {
             table.value(key);
         }
+        return None;
+    };
+    let provider = origin.provider.clone();
+    let place = provider.as_deref().map_or(&[][..], tenant_place);
+    let tenant = match place.is_empty() || is_audience_of_scheme(&origin.spec) {
+        true => {
+            audience(table, &mut origin.spec);
+            None
+        }
+        false => Some(tenant(table, place)),
+    };
+    claims(table, &mut origin.spec);
+    jwks(table, &mut origin.spec, context);
+    if let Some(provider) = &provider {
+        check_tenant(table, origin, provider, tenant.as_ref());
+    }
+    tenant
+}
+
+/// Returns the locations that name the customer, where the sender signs for all of them with one key.
+fn tenant_place(provider: &Provider) -> &[Field] {
+    match &provider.identity.tenant.value {
+        SigningTenant::Shared { place } => place,
+        SigningTenant::Customer => &[],
+    }
+}
+
+fn is_audience_of_scheme(spec: &Spec) -> bool {
+    match &spec.family {
+        Family::Jwt(family) => matches!(family.audience, Audience::Route(_)),
+        Family::Certificate(family) => family.kind == CertificateKind::Sns,
+        _ => false,
+    }
+}
+
+fn tenant(table: &mut Table<'_>, place: &[Field]) -> TenantRule {
+    let texts = table.one_or_more(&AUDIENCE, value::text);
+    TenantRule {
+        place: place.to_vec(),
+        allowed: texts
+            .unwrap_or_default()
+            .into_iter()
+            .map(|one| one.value)
+            .collect(),
+    }
+}
+
+/// Refuses a route that would take the events of every customer of the sender.
+fn check_tenant(
+    table: &Table<'_>,
+    origin: &Origin,
+    provider: &Provider,
+    tenant: Option<&TenantRule>,
+) {
+    let SigningTenant::Shared { place } = &provider.identity.tenant.value else {
         return;
     };
-    audience(table, spec);
-    claims(table, spec);
-    jwks(table, spec, context);
+    // A scheme that cannot do without a claim has an error of its own, and one that names no customer has no remedy.
+    let has_claims = match &origin.spec.family {
+        Family::Jwt(family) => table.has(&CLAIMS) || !family.route_claims.is_empty(),
+        _ => place.is_empty(),
+    };
+    if is_audience_of_scheme(&origin.spec) || table.has(&AUDIENCE) || has_claims {
+        return;
+    }
+    let what = match (tenant, place.first()) {
+        (Some(_), Some(field)) => format!("add `audience = \"YOUR-ID\"`, as in {field}"),
+        _ => "add `claims = { name = \"NAME\", value = \"YOUR-ID\" }`, a claim that only your requests have".to_owned(),
+    };
+    let fault = Fault::new(
+        format!(
+            "{} signs for all its customers with one key: this route would take the events of any of them",
+            provider.name
+        ),
+        what,
+    );
+    table.error(origin.span, fault);
 }
 
 fn audience(table: &mut Table<'_>, spec: &mut Spec) {
@@ -150,7 +230,7 @@ pub(super) static AUDIENCE: Key = Key {
     kind: Kind::OneOrMore(&Kind::Text),
     default: None,
     example: "\"https://hooks.example.com/google\"",
-    doc: "For whom signed tokens must be (`aud`), and for Amazon SNS the topics that may send (`TopicArn`): needed where the sender signs for everybody alike.",
+    doc: "The customers whose events this route takes, where the sender signs for all its customers with one key: `aud` of signed tokens, the topics of Amazon SNS (`TopicArn`), or the location that `hookgate providers show` names. Requests of others are answered 401.",
 };
 
 pub(super) static CLAIMS: Key = Key {

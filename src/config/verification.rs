@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::Context;
 use crate::config::dedup::{self, Basis};
-use crate::config::model::{AllowIps, Dedup, SecretEntry};
+use crate::config::model::{AllowIps, Dedup, SecretEntry, TenantRule};
 use crate::config::{secrets, trust};
 use crate::document::key::{Key, Kind};
 use crate::document::table::{Fault, Placed, Table, Value};
@@ -37,16 +37,13 @@ pub(super) struct Verification {
     pub(super) verify_token: Option<Secret>,
     pub(super) on_challenge: Option<OnChallenge>,
     pub(super) dedup: Option<Dedup>,
+    pub(super) tenant: Option<TenantRule>,
 }
 
 /// Reads all that depends on the scheme; none where there is no scheme.
 pub(super) fn read(table: &mut Table<'_>, context: &Context) -> Option<Verification> {
     let mut origin = origin(table);
-    trust::read(
-        table,
-        origin.as_mut().map(|origin| &mut origin.spec),
-        context,
-    );
+    let tenant = trust::read(table, origin.as_mut(), context);
     let spec = origin.as_ref().map(|origin| &origin.spec);
     let secrets = secrets::read_all(table, context, spec);
     let tolerance = table.read_placed(&TOLERANCE, value::duration);
@@ -76,6 +73,7 @@ pub(super) fn read(table: &mut Table<'_>, context: &Context) -> Option<Verificat
         tolerance,
     };
     let dedup = dedup::read(table, &basis);
+    dedup::note_no_id(table, &origin, dedup.as_ref());
     Some(Verification {
         origin,
         secrets,
@@ -85,6 +83,7 @@ pub(super) fn read(table: &mut Table<'_>, context: &Context) -> Option<Verificat
         verify_token,
         on_challenge,
         dedup,
+        tenant,
     })
 }
 

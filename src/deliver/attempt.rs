@@ -22,7 +22,9 @@ use crate::model::clock::{Now, instant};
 use crate::model::error::chain;
 use crate::net::client::{Ending, ExchangeError, Lease, Pool};
 use crate::net::headers::{ATTEMPT, Occurrence, single, vet_request_headers};
-use crate::net::outgoing::{Origin, set_length, tell_event, tell_origin, untell_source};
+use crate::net::outgoing::{
+    Origin, set_length, set_marks, stored_marks, tell_event, tell_origin, untell_source,
+};
 use crate::net::sound::check_answer;
 use crate::store::KEPT_ANSWER;
 use crate::store::rows::{AttemptRecord, Due, StoredEvent};
@@ -36,7 +38,7 @@ const REPLAY: HeaderName = HeaderName::from_static("hookgate-replay");
 const READ_ANSWER: usize = 64 * 1024;
 
 /// Headers that are added at most: room is made once.
-const ADDED: usize = 19;
+const ADDED: usize = 21;
 
 /// An attempt that ended.
 pub(super) struct Ended {
@@ -121,6 +123,7 @@ fn build(to: &To, due: Due, now_ms: i64) -> Result<Request<Full<Bytes>>, Trouble
     let sent: http::Uri = event.target.parse().map_err(|_| target())?;
     let uri = to.path.join(sent.path(), sent.query()).ok_or_else(target)?;
     let mut headers = std::mem::take(&mut event.headers);
+    let marks = stored_marks(&headers);
     vet_request_headers(&mut headers, &to.protected);
     for name in &to.withheld {
         headers.remove(name);
@@ -134,6 +137,7 @@ fn build(to: &To, due: Due, now_ms: i64) -> Result<Request<Full<Bytes>>, Trouble
         headers.insert(name, value.clone());
     }
     tell(&mut headers, to, &event);
+    set_marks(&mut headers, marks);
     headers.insert(ATTEMPT, HeaderValue::from(due.attempt));
     if due.is_replay {
         headers.insert(REPLAY, HeaderValue::from_static("true"));

@@ -18,6 +18,8 @@ pub enum Severity {
     Error,
     /// The config is used.
     Warning,
+    /// The config is used, and something follows from it that the operator may not expect.
+    Note,
 }
 
 /// One thing that is wrong with the operator's file.
@@ -168,6 +170,10 @@ impl Report {
         let text = self.shown_text();
         let mut out = String::new();
         for diagnostic in self.diagnostics.iter().take(MAX_SHOWN) {
+            if diagnostic.severity == Severity::Note {
+                let _ = writeln!(out, "{}\n", self.note_line(diagnostic));
+                continue;
+            }
             let group = self.group(diagnostic, &text);
             let _ = writeln!(out, "{}\n", renderer.render(&[group]));
         }
@@ -175,6 +181,17 @@ impl Report {
             let _ = writeln!(out, "... and {} more\n", self.diagnostics.len() - MAX_SHOWN);
         }
         out
+    }
+
+    /// Renders a note in one line: it needs no lines of the file.
+    fn note_line(&self, diagnostic: &Diagnostic) -> String {
+        let help = diagnostic.help.as_deref();
+        let help = help.map_or(String::new(), |help| format!("; {help}"));
+        format!(
+            "note: {}: {}{help}",
+            self.place(diagnostic),
+            diagnostic.message
+        )
     }
 
     /// The same as one JSON document.
@@ -212,6 +229,7 @@ impl Report {
         let level = match diagnostic.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
+            Severity::Note => Level::NOTE,
         };
         let mut group = match diagnostic.span {
             Some(span) => {
@@ -271,6 +289,7 @@ impl Severity {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",
+            Self::Note => "note",
         }
     }
 }

@@ -325,6 +325,11 @@ impl<'a> Table<'a> {
         self.push(Severity::Warning, span, fault);
     }
 
+    /// Reports what follows from this part of the document, in one line.
+    pub fn note(&self, span: Span, fault: Fault) {
+        self.push(Severity::Note, span, fault);
+    }
+
     fn push(&self, severity: Severity, span: Span, fault: Fault) {
         self.report.borrow_mut().push(Diagnostic {
             severity,

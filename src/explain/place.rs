@@ -72,9 +72,10 @@ pub(super) fn evident(reject: &Reject, seen: &Seen) -> Option<Finding> {
         }
         Reject::BodyTooLarge { .. } => Cause::BodyLimit.proven(&needed(seen)),
         Reject::Filtered { by } => Cause::EventFiltered.proven(&format!("`{}`", by.code())),
-        Reject::Duplicate { .. } | Reject::InFlight | Reject::FirstFailed { .. } => {
-            Cause::Duplicate.proven("")
-        }
+        Reject::Duplicate { .. }
+        | Reject::Replayed
+        | Reject::InFlight
+        | Reject::FirstFailed { .. } => Cause::Duplicate.proven(""),
         _ => return None,
     })
 }

@@ -13,13 +13,13 @@ use crate::forward::target::Target;
 use crate::gate::event::EventParts;
 use crate::model::ids::{EventId, RequestId};
 use crate::net::headers::{ATTEMPT, vet_request_headers};
-use crate::net::outgoing::{Origin, set_length, tell_event, tell_origin};
+use crate::net::outgoing::{Origin, set_length, set_marks, tell_event, tell_origin};
 use crate::scheme::standard::{ID, message_id};
 
 const VERDICT: HeaderName = HeaderName::from_static("hookgate-verdict");
 
 /// How many headers the gate adds at most: room is made once.
-const ADDED: usize = 15;
+const ADDED: usize = 17;
 
 /// The body of a request to the app.
 pub(super) type OutBody = Full<bytes::Bytes>;
@@ -32,6 +32,7 @@ pub(super) fn verified(
 ) -> Result<Request<OutBody>, ForwardError> {
     let event_id = parts.event_id.take();
     let event_type = parts.event_type.take();
+    let marks = parts.marks;
     let webhook_id = target.is_first_attempt.then(|| {
         let id = event_id.as_ref().map(EventId::as_str);
         message_id(id, &parts.digest)
@@ -55,6 +56,7 @@ pub(super) fn verified(
         stamper.stamp(headers, id, &digest, &body);
     }
     tell_event(headers, event_id.as_ref(), event_type.as_deref());
+    set_marks(headers, marks);
     Ok(request)
 }
 

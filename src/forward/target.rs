@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue, Uri};
 
 use crate::config::model::{Mode, Route, Upstream};
 use crate::forward::stamp::Stamper;
+use crate::gate::verdict::Verdict;
 use crate::model::glob::Patterns;
 use crate::net::client::{Client, ClientError, Pool, PoolKey};
 use crate::net::target_path::TargetPath;
@@ -52,9 +53,27 @@ impl Targets {
         })
     }
 
-    /// The app for an event. What has no type matches no list of types.
+    /// Returns the route's own app.
     #[must_use]
-    pub fn of(&self, event_type: Option<&str>, version: Option<&str>) -> &Target {
+    pub fn usual(&self) -> &Target {
+        &self.usual
+    }
+
+    /// Returns the app for an event. A batch goes where all its events go, and to the route's own app where they would go
+    /// to several: it cannot be split without other bytes.
+    #[must_use]
+    pub fn of_event(&self, verdict: &Verdict) -> &Target {
+        let version = verdict.event_version.as_deref();
+        let mut types = verdict.types.each(verdict.event_type.as_deref());
+        let first = self.of(types.next().flatten(), version);
+        match types.all(|text| std::ptr::eq(self.of(text, version), first)) {
+            true => first,
+            false => &self.usual,
+        }
+    }
+
+    /// What has no type matches no list of types.
+    fn of(&self, event_type: Option<&str>, version: Option<&str>) -> &Target {
         let admits = |patterns: &Option<Patterns>, text: Option<&str>| match patterns {
             None => true,
             Some(patterns) => text.is_some_and(|text| patterns.admit(text)),

@@ -16,6 +16,7 @@ use crate::gate::event::EventParts;
 use crate::model::ids::{EventId, RouteName};
 use crate::model::source::Source;
 use crate::net::client::Client;
+use crate::net::outgoing::EventMarks;
 use crate::scheme::spec::{Family, Field, Spec, TokenPlace, TokenSpec};
 
 /// What the scripted upstream does on one connection.
@@ -149,6 +150,7 @@ fn route(url: &str, path: PathRule) -> Route {
         rate_limit: None,
         max_body: 1 << 20,
         dedup: None,
+        tenant: None,
         enforce: Enforce::Block,
         continue_trace: false,
         verify_token: None,
@@ -210,6 +212,7 @@ fn parts(headers: &[(&str, &str)], body: &[u8]) -> Box<EventParts> {
         event_id: EventId::parse("evt_1"),
         event_type: Some("order.paid".into()),
         digest: [0; 32],
+        marks: EventMarks::default(),
     })
 }
 

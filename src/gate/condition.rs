@@ -32,9 +32,16 @@ impl Condition {
         let Some(when) = &self.0 else {
             return Ok(true);
         };
-        let facts = facts(when, request, verdict)?;
-        when.holds(facts)
-            .map_err(|fault| Reject::Unjudged { fault })
+        let single = verdict.event_type.as_deref();
+        // The one event, or each type among those of a batch.
+        for event_type in verdict.types.each(single) {
+            let facts = facts(when, request, verdict, event_type)?;
+            let holds = when.holds(facts);
+            if holds.map_err(|fault| Reject::Unjudged { fault })? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -57,6 +64,7 @@ fn facts(
     when: &When,
     request: &EventParts,
     verdict: &Verdict,
+    event_type: Option<&str>,
 ) -> Result<Vec<(&'static str, Value)>, Reject> {
     let named = VARIABLES.into_iter().filter(|name| when.names(name));
     let values = named.map(|name| {
@@ -65,7 +73,7 @@ fn facts(
             "path" => request.uri.path().into(),
             "query" => query(request)?,
             "headers" => headers(&request.headers),
-            "event" => event(verdict),
+            "event" => event(verdict, event_type),
             "body" => body(when, &request.body)?,
             "provider" => verdict.provider.as_deref().unwrap_or_default().into(),
             "route" => verdict.route.as_ref().map_or("", RouteName::as_str).into(),
@@ -78,10 +86,10 @@ fn facts(
 }
 
 /// What is not known is not there, so that `has` can ask.
-fn event(verdict: &Verdict) -> Value {
+fn event(verdict: &Verdict, event_type: Option<&str>) -> Value {
     let known = [
         ("id", verdict.event_id.as_ref().map(EventId::as_str)),
-        ("type", verdict.event_type.as_deref()),
+        ("type", event_type),
         ("version", verdict.event_version.as_deref()),
     ];
     let known = known.into_iter();

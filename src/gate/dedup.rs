@@ -5,7 +5,8 @@
 //!
 //! Claims in flight stand in a small sharded table, bounded by the requests in flight; spent ids stand in
 //! [`spent`](super::spent), bounded by entries and time, where the oldest are dropped first. An event may go by two keys,
-//! its id and the digest of its signed bytes; it is a duplicate where either is taken. Both clocks here are monotonic.
+//! its identity and the digest of its signed bytes; it is a duplicate where either is taken. Bytes that are only watched show
+//! a replay. Both clocks here are monotonic.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,13 +27,15 @@ const SHARDS: usize = 16;
 /// How long a duplicate waits for the first one at most, whatever the upstream's deadline: a sender's patience is short.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(25);
 
-/// One or two keys of one event.
+/// The keys of one event.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Keys {
-    /// Of its id.
+    /// Its identity: an event is a duplicate where this one is taken.
     pub id: Option<Key>,
-    /// Of its signed bytes.
+    /// Its signed bytes, where the operator wants equal bytes to be duplicates.
     pub body: Option<Key>,
+    /// Its signed bytes, where they only show a replay: taken by another event, they make no duplicate.
+    pub watched: Option<Key>,
 }
 
 /// What became of the first copy of an event: the status that its sender got.
@@ -78,6 +81,7 @@ pub struct Claim {
     claims: Arc<Claims>,
     keys: Keys,
     owner: u64,
+    is_replay: bool,
     is_forwarding: bool,
     is_ended: bool,
 }
@@ -96,9 +100,20 @@ pub enum Asked {
 }
 
 impl Keys {
-    /// Those that are there.
+    /// Returns all of them.
     pub fn iter(self) -> impl Iterator<Item = Key> {
+        self.deciding().chain(self.watched)
+    }
+
+    /// Returns those that make a duplicate.
+    pub fn deciding(self) -> impl Iterator<Item = Key> {
         self.body.into_iter().chain(self.id)
+    }
+
+    /// Returns whether the event has no key at all.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.iter().next().is_none()
     }
 }
 
@@ -151,6 +166,7 @@ impl Claims {
             claims: Arc::clone(self),
             keys: Keys::default(),
             owner: self.next_owner.fetch_add(1, Ordering::Relaxed),
+            is_replay: false,
             is_forwarding: false,
             is_ended: false,
         };
@@ -166,6 +182,13 @@ impl Claims {
                 return taken;
             }
             *place = Some(key);
+        }
+        if let Some(key) = keys.watched {
+            // Last, and without a look at the outcome: bytes that another event has taken decide nothing about this one.
+            match self.take(key, claim.owner, now) {
+                None => claim.keys.watched = Some(key),
+                Some(_) => claim.is_replay = true,
+            }
         }
         Asked::Claimed(claim)
     }
@@ -256,6 +279,12 @@ impl Claim {
         self.keys
     }
 
+    /// Returns whether the app has taken, or is about to take, the same signed bytes as another event.
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        self.is_replay
+    }
+
     /// From here on the app may see the request.
     pub fn begin_forwarding(&mut self) {
         self.is_forwarding = true;
@@ -321,7 +350,15 @@ mod tests {
     fn id(text: &str) -> Keys {
         Keys {
             id: Some(Key::of_id(text)),
-            body: None,
+            ..Keys::default()
+        }
+    }
+
+    fn watched(text: &str, digest: u8) -> Keys {
+        Keys {
+            id: Some(Key::of_id(text)),
+            watched: Some(Key::of_digest(&[digest; 32])),
+            ..Keys::default()
         }
     }
 
@@ -329,6 +366,7 @@ mod tests {
         Keys {
             id: Some(Key::of_id(text)),
             body: Some(Key::of_digest(&[digest; 32])),
+            ..Keys::default()
         }
     }
 
@@ -363,6 +401,31 @@ mod tests {
         // The fresh id was not taken by the copy: the genuine event of that name goes through.
         claimed(claims.ask(both("b", 2))).spend(StatusCode::OK);
         assert!(is_spent(&claims.ask(both("a", 3))));
+    }
+
+    /// Fails when equal bytes make a duplicate, or when a replay takes the bytes from the event that has them.
+    #[test]
+    fn watched_bytes_show_a_replay_and_make_no_duplicate() {
+        let claims = claims(100);
+        let first = claimed(claims.ask(watched("a", 1)));
+        assert!(!first.is_replay());
+        let beside = claimed(claims.ask(watched("b", 1)));
+        assert!(beside.is_replay());
+        beside.release(StatusCode::BAD_GATEWAY);
+        first.spend(StatusCode::OK);
+        let after = claimed(claims.ask(watched("b", 1)));
+        assert!(after.is_replay());
+        after.spend(StatusCode::OK);
+        assert!(is_spent(&claims.ask(watched("a", 1))));
+        assert!(is_spent(&claims.ask(watched("b", 2))));
+    }
+
+    /// Fails when bytes are remembered of an event that the app did not take: its retry would look like a replay.
+    #[test]
+    fn a_retry_of_a_failed_event_is_no_replay() {
+        let claims = claims(100);
+        claimed(claims.ask(watched("a", 1))).release(StatusCode::BAD_GATEWAY);
+        assert!(!claimed(claims.ask(watched("a", 1))).is_replay());
     }
 
     // Fails when an event can be claimed between the end of its claim and the note that it is spent.

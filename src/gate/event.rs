@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, Uri};
 use crate::gate::route::RouteIndex;
 use crate::model::ids::EventId;
 use crate::model::source::Source;
+use crate::net::outgoing::EventMarks;
 use crate::scheme::Head;
 
 /// One verified webhook.
@@ -34,6 +35,8 @@ pub struct EventParts {
     pub event_type: Option<Box<str>>,
     /// Names the signed bytes; zeros where nobody signed them.
     pub digest: [u8; 32],
+    /// What dedup found out about it.
+    pub marks: EventMarks,
 }
 
 impl EventParts {
@@ -50,6 +53,7 @@ impl EventParts {
             event_id: self.event_id.clone(),
             event_type: self.event_type.clone(),
             digest: self.digest,
+            marks: self.marks,
         }
     }
 

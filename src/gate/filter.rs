@@ -1,4 +1,4 @@
-//! Which of the verified events the app gets: by event type and by version.
+//! Which of the verified events the app gets: by event type and by version. A batch is wanted if one of its events is.
 //!
 //! Runs once the signature and the identity are known, and before the route's rate and dedup: what is filtered uses up
 //! nothing and spends no id, so it may come again under another config. It is answered with a 2xx, since the sender did
@@ -53,9 +53,15 @@ impl Filter {
     /// What keeps the event from the app, if anything does.
     pub(super) fn find(&self, verdict: &Verdict) -> Result<Option<Sieve>, Reject> {
         if let Some(patterns) = &self.events {
-            let event_type = verdict.event_type.as_ref().ok_or(Reject::MissingType)?;
-            if !patterns.admit(event_type) {
-                return Ok(Some(Sieve::Events));
+            let single = verdict.event_type.as_deref();
+            let is_wanted = |text: Option<&str>| text.is_some_and(|text| patterns.admit(text));
+            if !verdict.types.any(single, is_wanted) {
+                // The one whose type is not known may be the one that the app wants.
+                let mut types = verdict.types.each(single);
+                return match types.any(|text| text.is_none()) {
+                    true => Err(Reject::MissingType),
+                    false => Ok(Some(Sieve::Events)),
+                };
             }
         }
         if let Some(patterns) = &self.versions {

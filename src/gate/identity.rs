@@ -7,23 +7,44 @@ use std::borrow::Cow;
 
 use http::HeaderName;
 
+use crate::gate::batch::{BatchReader, BatchTypes};
+use crate::gate::key::Key;
 use crate::gate::reject::Reject;
 use crate::model::ids::EventId;
+use crate::net::headers::{Occurrence, single};
 use crate::scheme::form::{self, FormField};
 use crate::scheme::jwt::claim_text;
 use crate::scheme::material::read_query;
 use crate::scheme::pick::{PickError, Picked, Picker};
-use crate::scheme::spec::{Field, Spec};
+use crate::scheme::spec::{BatchSpec, Field, IdentityKey, KeyPart, Spec};
 use crate::scheme::{Head, MaterialFault};
 
-/// Where the ids and types of one route stand.
+/// Where the ids, types and keys of one route's events are.
 pub struct IdentityRules {
     ids: Box<[Place]>,
     types: Box<[Place]>,
     versions: Box<[Place]>,
+    /// The parts of the dedup key: all of them have to be present.
+    key: Box<[Part]>,
+    /// Where the customer is named, where the sender signs for all of them.
+    tenants: Box<[Place]>,
+    batch: Option<BatchReader>,
     picker: Picker,
     /// The scheme, where claims of its tokens are read.
     claims_of: Option<Box<Spec>>,
+}
+
+/// What `IdentityRules` are compiled from.
+#[derive(Clone, Copy)]
+pub struct IdentityFacts<'s> {
+    /// The scheme, which names id, type and version.
+    pub spec: &'s Spec,
+    /// The dedup key.
+    pub key: Option<&'s IdentityKey>,
+    /// The locations that name the customer.
+    pub tenant: &'s [Field],
+    /// The events of a batch.
+    pub batch: Option<&'s BatchSpec>,
 }
 
 /// Which event this is.
@@ -35,6 +56,29 @@ pub struct Identity {
     pub event_type: Option<Box<str>>,
     /// The version of its payload, in the same form.
     pub version: Option<Box<str>>,
+    /// The types of every event of a batch.
+    pub types: BatchTypes,
+    /// The dedup key, as far as the request itself holds it.
+    pub key: KeyText,
+    /// The customer that it names.
+    pub tenant: Option<Box<str>>,
+}
+
+/// What a request says of its dedup key.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum KeyText {
+    /// A part is not there, or the route has no key.
+    #[default]
+    Absent,
+    /// The key is one text, hashed already.
+    One(Key),
+    /// The texts of several parts; none is in the place of the signed bytes.
+    Parts(Vec<Option<Box<str>>>),
+}
+
+enum Part {
+    SignedBytes,
+    Fields(Box<[Place]>),
 }
 
 enum Place {
@@ -62,42 +106,58 @@ struct Request<'a> {
 enum Found<'a> {
     Nothing,
     Text(Cow<'a, str>),
-    /// Something is there, and it is not certain what.
-    Odd(&'static str),
+    /// Something is there that names nothing: an object, a fraction, bytes that are no text.
+    Odd,
+    /// It is there more than once, so gate and app could read different values.
+    Ambiguous(&'static str),
 }
 
 impl IdentityRules {
-    /// Takes over the fields of a spec.
+    /// Takes over the fields of a scheme, and those of its sender's identity.
     #[must_use]
-    pub fn compile<'s>(spec: &'s Spec) -> Self {
-        let mut pointers: Vec<&'s [String]> = Vec::new();
-        let mut places = |fields: &'s [Field]| -> Box<[Place]> {
-            fields
-                .iter()
-                .map(|field| place(field, &mut pointers))
-                .collect()
-        };
-        let (ids, types) = (places(&spec.event_id), places(&spec.event_type));
-        let versions = places(&spec.version);
-        let has_claims = [&ids, &types, &versions]
+    pub fn compile(facts: IdentityFacts<'_>) -> Self {
+        let spec = facts.spec;
+        let mut pointers: Vec<&[String]> = Vec::new();
+        let ids = places(&spec.event_id, &mut pointers);
+        let types = places(&spec.event_type, &mut pointers);
+        let versions = places(&spec.version, &mut pointers);
+        let parts = facts.key.map_or(&[][..], |key| &key.parts);
+        let key: Box<[Part]> = parts
+            .iter()
+            .map(|part| match part {
+                KeyPart::SignedBytes => Part::SignedBytes,
+                KeyPart::Fields(fields) => Part::Fields(places(fields, &mut pointers)),
+            })
+            .collect();
+        let tenants = places(facts.tenant, &mut pointers);
+        let of_key = key.iter().filter_map(|part| match part {
+            Part::SignedBytes => None,
+            Part::Fields(places) => Some(places),
+        });
+        let has_claims = [&ids, &types, &versions, &tenants]
             .into_iter()
+            .chain(of_key)
             .flat_map(|places| places.iter())
             .any(|place| matches!(place, Place::Claim(_)));
         Self {
+            picker: Picker::new(pointers),
+            claims_of: has_claims.then(|| Box::new(spec.clone())),
+            batch: facts.batch.and_then(BatchReader::new),
             ids,
             types,
             versions,
-            picker: Picker::new(pointers),
-            claims_of: has_claims.then(|| Box::new(spec.clone())),
+            key,
+            tenants,
         }
     }
 
-    /// Reads all three. A type or version that is odd is none.
+    /// Reads all of them. A type or version that is odd is none, and so is an id or a key: what follows from that is the
+    /// route's `missing_id`.
     ///
     /// # Errors
-    /// [`Reject::Identity`] where `needs_id` and the body or header cannot be read for certain. An id that is simply not
-    /// there is no fault: what follows from it is the route's `missing_id`.
-    pub fn read(&self, head: &Head<'_>, bytes: &[u8], needs_id: bool) -> Result<Identity, Reject> {
+    /// [`Reject::Identity`] where the id, a part of the key or the customer is there twice: gate and app could read
+    /// different values.
+    pub fn read(&self, head: &Head<'_>, bytes: &[u8]) -> Result<Identity, Reject> {
         let mut request = Request {
             rules: self,
             head,
@@ -105,17 +165,48 @@ impl IdentityRules {
             picked: None,
             form: None,
         };
-        let event_id = match read_id(&self.ids, &mut request) {
-            Ok(event_id) => event_id,
-            Err(fault) if needs_id => return Err(Reject::Identity { fault }),
-            Err(_) => None,
-        };
+        let reject = |fault| Reject::Identity { fault };
+        let event_id = read_text(&self.ids, &mut request).map_err(reject)?;
+        let event_id = event_id.and_then(|text| EventId::parse(&text));
+        let tenant = read_text(&self.tenants, &mut request).map_err(reject)?;
         Ok(Identity {
             event_id,
             event_type: read_word(&self.types, &mut request),
             version: read_word(&self.versions, &mut request),
+            key: self.read_key(&mut request).map_err(reject)?,
+            tenant: tenant.map(|text| (*text).into()),
+            types: match &self.batch {
+                Some(batch) => batch.types(bytes),
+                None => BatchTypes::default(),
+            },
         })
     }
+
+    fn read_key(&self, request: &mut Request<'_>) -> Result<KeyText, &'static str> {
+        if let [Part::Fields(places)] = &*self.key {
+            let text = read_text(places, request)?;
+            return Ok(text.map_or(KeyText::Absent, |text| KeyText::One(Key::of_id(&text))));
+        }
+        let mut texts = Vec::with_capacity(self.key.len());
+        for part in &self.key {
+            let Part::Fields(places) = part else {
+                texts.push(None);
+                continue;
+            };
+            let Some(text) = read_text(places, request)? else {
+                return Ok(KeyText::Absent);
+            };
+            texts.push(Some((*text).into()));
+        }
+        Ok(match texts.is_empty() {
+            true => KeyText::Absent,
+            false => KeyText::Parts(texts),
+        })
+    }
+}
+
+fn places<'s>(fields: &'s [Field], pointers: &mut Vec<&'s [String]>) -> Box<[Place]> {
+    fields.iter().map(|field| place(field, pointers)).collect()
 }
 
 impl<'a> Request<'a> {
@@ -132,27 +223,24 @@ impl<'a> Request<'a> {
             Place::Query(name) => match read_query(self.head, name) {
                 Ok(value) => match String::from_utf8(value.into_owned()) {
                     Ok(text) => Found::Text(text.into()),
-                    Err(_) => Found::Odd("the id in the query is not text"),
+                    Err(_) => Found::Odd,
                 },
                 Err(MaterialFault::Missing { .. }) => Found::Nothing,
                 Err(MaterialFault::Malformed { .. }) => {
-                    Found::Odd("the id's parameter stands twice")
+                    Found::Ambiguous("the id's parameter is there twice")
                 }
             },
         }
     }
 
     fn header(&self, name: &HeaderName) -> Found<'a> {
-        let mut values = self.head.headers.get_all(name).iter();
-        let Some(value) = values.next() else {
-            return Found::Nothing;
-        };
-        if values.next().is_some() {
-            return Found::Odd("the id's header stands twice");
-        }
-        match value.to_str() {
-            Ok(text) => Found::Text(text.into()),
-            Err(_) => Found::Odd("the id's header holds no id"),
+        match single(self.head.headers, name) {
+            Occurrence::None => Found::Nothing,
+            Occurrence::Many => Found::Ambiguous("the id's header is there twice"),
+            Occurrence::One(value) => match std::str::from_utf8(value.as_bytes()) {
+                Ok(text) => Found::Text(text.into()),
+                Err(_) => Found::Odd,
+            },
         }
     }
 
@@ -162,16 +250,14 @@ impl<'a> Request<'a> {
         let values = match picked {
             Ok(values) => values,
             Err(PickError::NotJson) => return Found::Nothing,
-            Err(PickError::Broken) => return Found::Odd("the body is broken JSON"),
+            Err(PickError::Broken) => return Found::Odd,
         };
         match values.get(position) {
             None | Some(Picked::Absent) => Found::Nothing,
             Some(Picked::Text(text)) => Found::Text(text.clone()),
-            Some(Picked::Odd | Picked::Bool(_)) => {
-                Found::Odd("the id in the body is neither text nor integer")
-            }
+            Some(Picked::Odd | Picked::Bool(_)) => Found::Odd,
             Some(Picked::Duplicate) => {
-                Found::Odd("a key on the way to the id in the body stands twice")
+                Found::Ambiguous("a key on the way to the id in the body is there twice")
             }
         }
     }
@@ -182,8 +268,8 @@ impl<'a> Request<'a> {
         match fields.as_deref().map(|fields| form::one(fields, name)) {
             Ok(Ok(Some(text))) => Found::Text(text.to_owned().into()),
             Ok(Ok(None)) => Found::Nothing,
-            Ok(Err(_)) => Found::Odd("the id's field stands twice in the form"),
-            Err(fault) => Found::Odd(fault),
+            Ok(Err(_)) => Found::Ambiguous("the id's field is there twice in the form"),
+            Err(_) => Found::Odd,
         }
     }
 }
@@ -201,13 +287,18 @@ fn place<'s>(field: &'s Field, pointers: &mut Vec<&'s [String]>) -> Place {
     }
 }
 
-/// The first place that holds anything decides: a later one must not stand in for one that is unreadable.
-fn read_id(places: &[Place], request: &mut Request<'_>) -> Result<Option<EventId>, &'static str> {
+/// Reads the first place that holds anything: a later one must not stand in for one that is unreadable. Empty text names
+/// nothing.
+fn read_text<'a>(
+    places: &[Place],
+    request: &mut Request<'a>,
+) -> Result<Option<Cow<'a, str>>, &'static str> {
     for place in places {
         match request.find(place) {
             Found::Nothing => {}
-            Found::Text(text) => return EventId::parse(&text).map(Some).ok_or("the id is no id"),
-            Found::Odd(fault) => return Err(fault),
+            Found::Text(text) => return Ok((!text.is_empty()).then_some(text)),
+            Found::Odd => return Ok(None),
+            Found::Ambiguous(fault) => return Err(fault),
         }
     }
     Ok(None)
@@ -239,7 +330,7 @@ mod tests {
 
     fn rules() -> IdentityRules {
         let place = TokenPlace::Basic;
-        IdentityRules::compile(&Spec {
+        let spec = Spec {
             family: Family::Token(TokenSpec { place }),
             event_id: vec![
                 Field::Header(HeaderName::from_static("x-id")),
@@ -252,6 +343,13 @@ mod tests {
                 json(&["type"]),
             ],
             version: vec![],
+        };
+        let key = IdentityKey::of_fields(&spec.event_id);
+        IdentityRules::compile(IdentityFacts {
+            spec: &spec,
+            key: Some(&key),
+            tenant: &[],
+            batch: None,
         })
     }
 
@@ -266,20 +364,17 @@ mod tests {
             uri: &uri,
             headers: &map,
         };
-        let relaxed = rules().read(&head, body.as_bytes(), false).unwrap();
-        let strict = match rules().read(&head, body.as_bytes(), true) {
+        let identity = match rules().read(&head, body.as_bytes()) {
             Ok(identity) => identity,
-            Err(Reject::Identity { fault }) => {
-                assert_eq!(relaxed.event_id, None);
-                return Err(fault);
-            }
+            Err(Reject::Identity { fault }) => return Err(fault),
             Err(other) => panic!("{other:?}"),
         };
-        assert_eq!(strict, relaxed);
-        let id = strict.event_id.as_ref().map_or("-", EventId::as_str);
+        let has_key = identity.key != KeyText::Absent;
+        assert_eq!(has_key, identity.event_id.is_some());
+        let id = identity.event_id.as_ref().map_or("-", EventId::as_str);
         Ok(format!(
             "{id} {}",
-            strict.event_type.as_deref().unwrap_or("-")
+            identity.event_type.as_deref().unwrap_or("-")
         ))
     }
 
@@ -302,26 +397,54 @@ mod tests {
         assert_eq!(read(&[], ""), ok("- -"));
     }
 
+    /// Fails when gate and app could read different ids out of one request.
     #[test]
-    fn an_id_that_cannot_be_read_for_certain_is_a_fault() {
-        let long = "x".repeat(256);
+    fn an_id_that_is_there_twice_is_a_fault() {
+        let twice = [("x-id", b"a".as_slice()), ("x-id", b"a")];
+        assert!(read(&twice, "{}").is_err());
+        assert!(read(&[], r#"{"id":"a","id":"b"}"#).is_err());
+    }
+
+    /// Fails when a genuine event is refused for what its id looks like.
+    #[test]
+    fn any_text_is_an_id() {
+        let long = "x".repeat(EventId::MAX_BYTES);
+        for text in ["2026-11-29 21:00:00", "Größe-1", "a b", "a	b", &long] {
+            let body = serde_json::json!({ "id": text }).to_string();
+            assert_eq!(read(&[], &body), Ok(format!("{text} -")));
+        }
+        assert_eq!(read(&[("x-id", "Größe-1".as_bytes())], ""), ok("Größe-1 -"));
+    }
+
+    /// Fails when what names nothing is refused, or when a later place is taken instead.
+    #[test]
+    fn what_is_no_id_is_none() {
         for (headers, body) in [
-            (vec![("x-id", b"a".as_slice()), ("x-id", b"a")], "{}"),
             (vec![("x-id", b"".as_slice())], r#"{"id":"a"}"#),
-            (vec![("x-id", b"a b".as_slice())], r#"{"id":"a"}"#),
             (vec![("x-id", b"\xff".as_slice())], r#"{"id":"a"}"#),
-            (vec![("x-id", long.as_bytes())], r#"{"id":"a"}"#),
-            (vec![], r#"{"id":"a","id":"b"}"#),
             (vec![], r#"{"id":""}"#),
-            (vec![], r#"{"id":"a\nb"}"#),
-            (vec![], r#"{"id":"ä"}"#),
             (vec![], r#"{"id":1.5}"#),
             (vec![], r#"{"id":{"id":1},"event":{"id":"b"}}"#),
             (vec![], r#"{"id":"a""#),
             (vec![], r#"{"id":"a"}}"#),
         ] {
-            assert!(read(&headers, body).is_err(), "{headers:?} {body}");
+            assert_eq!(read(&headers, body), ok("- -"), "{headers:?} {body}");
         }
+    }
+
+    /// An id that is too long to be shown is still a key.
+    #[test]
+    fn a_longer_id_is_a_key_that_is_not_shown() {
+        let body = format!(r#"{{"id":"{}"}}"#, "x".repeat(EventId::MAX_BYTES + 1));
+        let uri = Uri::from_static("/");
+        let head = Head {
+            method: &Method::POST,
+            uri: &uri,
+            headers: &HeaderMap::new(),
+        };
+        let identity = rules().read(&head, body.as_bytes()).unwrap();
+        assert_eq!(identity.event_id, None);
+        assert_ne!(identity.key, KeyText::Absent);
     }
 
     #[test]

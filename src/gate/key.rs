@@ -67,6 +67,17 @@ impl Key {
         Self::of_digest(&hash.finalize().into())
     }
 
+    /// Returns the key of several parts together. Each is preceded by its length, so that no two lists have one key.
+    #[must_use]
+    pub fn of_parts<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> Self {
+        let mut hash = Sha256::new_with_prefix(b"parts\0");
+        for part in parts {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        Self::of_digest(&hash.finalize().into())
+    }
+
     /// The key of a digest that already depends on every signed byte.
     #[must_use]
     pub fn of_digest(digest: &[u8; 32]) -> Self {

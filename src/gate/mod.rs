@@ -3,6 +3,7 @@
 //! Writes no log line, no counter and no answer but a challenge's; it returns a `Verdict` beside every admission, so no
 //! path can skip it. `pipeline` calls it and does what it decided.
 
+mod batch;
 pub mod challenge;
 pub mod condition;
 pub mod dedup;
@@ -11,6 +12,7 @@ pub mod filter;
 mod framing;
 pub mod identity;
 mod key;
+mod key_rule;
 mod laps;
 mod peer;
 pub mod rate_limit;
@@ -34,6 +36,7 @@ use http::request::Parts;
 use http::{Request, StatusCode};
 use http_body::Body;
 
+use crate::config::model::ReplayRule;
 use crate::gate::dedup::{Asked, Claim};
 use crate::gate::event::{Event, EventParts, Unverified};
 use crate::gate::filter::Sieve;
@@ -48,6 +51,7 @@ use crate::model::clock::{Now, instant};
 use crate::model::ids::RouteName;
 use crate::model::source::SourceKey;
 use crate::net::answer::Answer;
+use crate::net::outgoing::EventMarks;
 use crate::net::read_body::{BodyFault, BodyHead, BodyLimits, read_body};
 use crate::scheme::{Head, SchemeError};
 
@@ -369,8 +373,15 @@ async fn after_signature(
 ) -> Result<Admission, Stop> {
     match claim(rules, &request, &signed.digest, verdict).await {
         Ok(Claimed::New(claim)) => {
+            verdict.is_replay = claim.as_ref().is_some_and(Claim::is_replay);
             let event = identified(request, signed, verdict);
             Ok(Admission::Event(event, claim))
+        }
+        Ok(Claimed::Duplicate(_)) if rules.forwards_duplicates() => {
+            // Its sender does what the response says, so it gets the app's own each time.
+            verdict.is_copy = true;
+            let event = identified(request, signed, verdict);
+            Ok(Admission::Event(event, None))
         }
         Ok(Claimed::Duplicate(status)) if rules.is_monitored() => {
             // Monitor mode changes nothing for the app, which got every copy before.
@@ -412,12 +423,12 @@ async fn claim(
     verdict: &mut Verdict,
 ) -> Result<Claimed, Reject> {
     verdict.begin(Check::Identity);
-    let identity = rules
-        .identity
-        .read(&request.head(), &request.body, rules.needs_id())?;
+    let identity = rules.identity.read(&request.head(), &request.body)?;
+    rules.check_tenant(identity.tenant.as_deref())?;
     verdict.event_id = identity.event_id;
     verdict.event_type = identity.event_type;
     verdict.event_version = identity.version;
+    verdict.types = identity.types;
 
     verdict.begin(Check::Filter);
     if let Some(by) = rules.filter.find(verdict)? {
@@ -429,9 +440,7 @@ async fn claim(
     }
 
     verdict.begin(Check::Schema);
-    rules
-        .schemas
-        .check(verdict.event_type.as_deref(), &request.body)?;
+    rules.schemas.check(verdict, &request.body)?;
 
     verdict.begin(Check::RouteRate);
     if let Some(limiter) = &rules.limiter {
@@ -440,11 +449,19 @@ async fn claim(
     }
 
     verdict.begin(Check::Dedup);
-    let keys = rules.dedup_keys(verdict.event_id.as_ref(), digest)?;
+    let Some(rule) = &rules.key else {
+        return Ok(Claimed::New(None));
+    };
+    let keys = rule.keys(&identity.key, request, digest)?;
+    verdict.dedup_key = keys.and_then(|keys| keys.id.or(keys.body));
     let (Some(claims), Some(keys)) = (&rules.claims, keys) else {
         return Ok(Claimed::New(None));
     };
     let told = match claims.ask(keys) {
+        // Dropped, which gives back what it holds.
+        Asked::Claimed(claim) if claim.is_replay() && rule.replay == ReplayRule::Block => {
+            return Err(Reject::Replayed);
+        }
         Asked::Claimed(claim) => return Ok(Claimed::New(Some(claim))),
         Asked::Spent(status) => return Ok(Claimed::Duplicate(status)),
         Asked::InFlight(told) => told,
@@ -479,12 +496,17 @@ fn read_request(
         event_id: None,
         event_type: None,
         digest: [0; 32],
+        marks: EventMarks::default(),
     }))
 }
 
 /// A request that passed every check, under the id and the type that were read from it.
 fn identified(mut parts: Box<EventParts>, signed: &Signed, verdict: &Verdict) -> Event {
     parts.digest = signed.digest;
+    parts.marks = EventMarks {
+        is_copy: verdict.is_copy,
+        is_replay: verdict.is_replay,
+    };
     parts.event_id.clone_from(&verdict.event_id);
     parts.event_type.clone_from(&verdict.event_type);
     Event { parts }

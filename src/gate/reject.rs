@@ -106,6 +106,8 @@ pub enum Reject {
     },
     /// No secret of the route is current: all are past `until` or before `not_before`.
     NoCurrentSecret,
+    /// The signature is right, and the event belongs to another customer of the sender.
+    WrongTenant,
     /// The body cannot be read for the id or type that the route needs.
     Identity {
         /// What is wrong.
@@ -147,6 +149,8 @@ pub enum Reject {
         /// The status that the first one got.
         status: StatusCode,
     },
+    /// The app has taken the same signed bytes as another event, and the route says `replay = "block"`.
+    Replayed,
     /// The same event is in flight and did not end within the waiting time.
     InFlight,
     /// The first copy of this event, for which this one waited, failed.
@@ -224,6 +228,7 @@ pub enum Reason {
     KeyUnavailable,
     Unconfirmed,
     NoCurrentSecret,
+    WrongTenant,
     Identity,
     MissingId,
     MissingType,
@@ -234,6 +239,7 @@ pub enum Reason {
     Schema,
     RouteRate,
     Duplicate,
+    Replayed,
     InFlight,
     FirstFailed,
     MalformedEvent,
@@ -296,6 +302,7 @@ impl Reject {
             Self::KeyUnavailable { .. } => Reason::KeyUnavailable,
             Self::Unconfirmed { .. } => Reason::Unconfirmed,
             Self::NoCurrentSecret => Reason::NoCurrentSecret,
+            Self::WrongTenant => Reason::WrongTenant,
             Self::Identity { .. } => Reason::Identity,
             Self::MissingId => Reason::MissingId,
             Self::MissingType => Reason::MissingType,
@@ -306,6 +313,7 @@ impl Reject {
             Self::Schema { .. } => Reason::Schema,
             Self::RouteRate { .. } => Reason::RouteRate,
             Self::Duplicate { .. } => Reason::Duplicate,
+            Self::Replayed => Reason::Replayed,
             Self::InFlight => Reason::InFlight,
             Self::FirstFailed { .. } => Reason::FirstFailed,
             Self::MalformedEvent { .. } => Reason::MalformedEvent,
@@ -368,13 +376,15 @@ impl Reject {
                 | Reason::StaleTimestamp
                 | Reason::BadSignature
                 | Reason::UserNotAllowed
+                | Reason::WrongTenant
+                | Reason::Replayed
         )
     }
 }
 
 impl Reason {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::NoRoute,
         Self::Method,
         Self::ContentType,
@@ -392,6 +402,7 @@ impl Reason {
         Self::KeyUnavailable,
         Self::Unconfirmed,
         Self::NoCurrentSecret,
+        Self::WrongTenant,
         Self::Identity,
         Self::MissingId,
         Self::MissingType,
@@ -402,6 +413,7 @@ impl Reason {
         Self::Schema,
         Self::RouteRate,
         Self::Duplicate,
+        Self::Replayed,
         Self::InFlight,
         Self::FirstFailed,
         Self::MalformedEvent,
@@ -547,6 +559,13 @@ impl Reason {
                 usually: "A rotation that was begun and not finished.",
                 look_at: "`secret` of the route; the clock of this machine.",
             },
+            Self::WrongTenant => &Explanation {
+                code: "wrong-tenant",
+                status: StatusCode::UNAUTHORIZED,
+                means: "The signature is right, but the event is one of another customer: the sender signs for all of them with one key.",
+                usually: "An `audience` that lacks one of your own accounts, or someone who has the sender call your URL.",
+                look_at: "`audience` of the route; `hookgate providers show` names the location that it is compared with.",
+            },
             Self::Identity => &Explanation {
                 code: "unreadable-event",
                 status: StatusCode::BAD_REQUEST,
@@ -557,7 +576,7 @@ impl Reason {
             Self::MissingId => &Explanation {
                 code: "missing-event-id",
                 status: StatusCode::BAD_REQUEST,
-                means: "There is no event id, and the route says `missing_id = \"reject\"`.",
+                means: "The event lacks the key that names it, and the route says `missing_id = \"reject\"`.",
                 usually: "A kind of event that has none.",
                 look_at: "`dedup.missing_id` of the route: `accept` or `body` would let it pass.",
             },
@@ -616,6 +635,13 @@ impl Reason {
                 means: "The app has taken this event already; the route is in monitor mode, so it got it again.",
                 usually: "A provider's retry whose first answer was lost, or a replay.",
                 look_at: "`event_id` in the log line; with `enforce = \"block\"` the first status is answered instead.",
+            },
+            Self::Replayed => &Explanation {
+                code: "replayed-body",
+                status: StatusCode::CONFLICT,
+                means: "The app has taken the same signed bytes as another event, and the route says `replay = \"block\"`.",
+                usually: "A captured request that is sent again under a new id, or a second event that looks the same as the first.",
+                look_at: "`event_id` and `source` in the log line; `dedup.replay` of the route: `flag` would forward it, marked.",
             },
             Self::InFlight => &Explanation {
                 code: "duplicate-in-flight",

@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::config::model::{Dedup, Enforce, MissingId, Route};
+use crate::config::model::{Enforce, Mode, Route};
 use crate::gate::challenge::unsigned::Means;
 use crate::gate::condition::Condition;
-use crate::gate::dedup::{Claims, Key, Keys as DedupKeys};
+use crate::gate::dedup::Claims;
 use crate::gate::filter::Filter;
-use crate::gate::identity::IdentityRules;
+use crate::gate::identity::{IdentityFacts, IdentityRules};
+use crate::gate::key_rule::KeyRule;
 use crate::gate::rate_limit::Limiter;
 use crate::gate::reject::Reject;
 use crate::gate::schema::Schemas;
 use crate::gate::signature::Keys;
 use crate::model::clock::Now;
-use crate::model::ids::EventId;
 use crate::model::secret::Secret;
 use crate::ranges::Live;
 use crate::scheme::SchemeError;
@@ -26,6 +26,7 @@ pub struct Rules {
     pub(super) route: Arc<Route>,
     pub(super) keys: Keys,
     pub(super) identity: IdentityRules,
+    pub(super) key: Option<KeyRule>,
     pub(super) filter: Filter,
     pub(super) condition: Condition,
     pub(super) schemas: Schemas,
@@ -50,7 +51,8 @@ impl Rules {
         let id = route.provider.as_ref().map(|provider| &*provider.id);
         Ok(Self {
             keys: Keys::compile(&route)?,
-            identity: IdentityRules::compile(&route.scheme),
+            identity: compile_identity(&route),
+            key: KeyRule::compile(&route),
             filter: Filter::compile(&route),
             condition: Condition::new(route.when.clone()),
             schemas: Schemas::compile(&route),
@@ -152,35 +154,39 @@ impl Rules {
         }
     }
 
-    /// Whether a missing or unreadable id would change what happens.
-    pub(super) fn needs_id(&self) -> bool {
-        self.route.dedup.as_ref().is_some_and(|dedup| dedup.by_id)
+    /// Returns whether a duplicate is forwarded all the same: its sender uses the body of the response.
+    pub(super) fn forwards_duplicates(&self) -> bool {
+        let provider = self.route.provider.as_ref();
+        self.route.mode != Mode::Queue && provider.is_some_and(|provider| provider.uses_response())
     }
 
-    /// The keys under which an event is claimed; none where it is to be forwarded without dedup.
-    pub(super) fn dedup_keys(
-        &self,
-        id: Option<&EventId>,
-        digest: &[u8; 32],
-    ) -> Result<Option<DedupKeys>, Reject> {
-        let Some(dedup) = &self.route.dedup else {
-            return Ok(None);
+    /// Refuses the events of other customers of a sender that signs for all of them with one key.
+    pub(super) fn check_tenant(&self, tenant: Option<&str>) -> Result<(), Reject> {
+        let Some(rule) = &self.route.tenant else {
+            return Ok(());
         };
-        let keys = DedupKeys {
-            id: id.filter(|_| dedup.by_id).map(|id| Key::of_id(id.as_str())),
-            body: by_body(dedup, id)?.then(|| Key::of_digest(digest)),
-        };
-        Ok((keys.id.is_some() || keys.body.is_some()).then_some(keys))
+        match tenant.is_some_and(|tenant| rule.allowed.iter().any(|one| one == tenant)) {
+            true => Ok(()),
+            false => Err(Reject::WrongTenant),
+        }
     }
 }
 
-fn by_body(dedup: &Dedup, id: Option<&EventId>) -> Result<bool, Reject> {
-    if id.is_some() || !dedup.by_id {
-        return Ok(dedup.by_body);
-    }
-    match dedup.missing_id {
-        MissingId::Accept => Ok(dedup.by_body),
-        MissingId::Body => Ok(true),
-        MissingId::Reject => Err(Reject::MissingId),
-    }
+fn compile_identity(route: &Route) -> IdentityRules {
+    let provider = route.provider.as_ref();
+    let batch = provider.and_then(|provider| provider.identity.batch.as_ref());
+    let chooses_by_type = route.events.is_some()
+        || !route.schemas.is_empty()
+        || route.when.is_some()
+        || !route.branches.is_empty()
+        || route
+            .destinations
+            .iter()
+            .any(|one| one.events.is_some() || one.when.is_some());
+    IdentityRules::compile(IdentityFacts {
+        spec: &route.scheme,
+        key: route.dedup.as_ref().map(|dedup| &dedup.key),
+        tenant: route.tenant.as_ref().map_or(&[], |tenant| &tenant.place),
+        batch: batch.filter(|_| chooses_by_type).map(|fact| &fact.value),
+    })
 }

@@ -1,6 +1,6 @@
 //! Whether the body of a verified event is what the route's schemas ask for.
 //!
-//! Each schema whose pattern matches the event type counts, whatever the order. The body is parsed only where one does,
+//! Each schema whose pattern matches the event type, or that of one event of a batch, counts, whatever the order. The body is parsed only where one does,
 //! and once. A body that cannot be parsed for certain does not fit.
 
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use crate::config::model::Route;
 use crate::criteria::json;
 use crate::criteria::schema::Schema;
 use crate::gate::reject::Reject;
+use crate::gate::verdict::Verdict;
 use crate::model::glob::Glob;
 
 /// The schemas of one route.
@@ -24,14 +25,17 @@ impl Schemas {
     }
 
     /// Refuses what does not fit.
-    pub(super) fn check(&self, event_type: Option<&str>, body: &[u8]) -> Result<(), Reject> {
+    pub(super) fn check(&self, verdict: &Verdict, body: &[u8]) -> Result<(), Reject> {
         let mut wanted = Vec::new();
         for (glob, schema) in &self.by_type {
-            let is_meant = match event_type {
-                Some(event_type) => glob.matches(event_type),
-                None if glob.is_any() => true,
-                None => return Err(Reject::MissingType),
-            };
+            let mut is_meant = false;
+            for event_type in verdict.types.each(verdict.event_type.as_deref()) {
+                is_meant |= match event_type {
+                    Some(event_type) => glob.matches(event_type),
+                    None if glob.is_any() => true,
+                    None => return Err(Reject::MissingType),
+                };
+            }
             if is_meant {
                 wanted.push(schema);
             }

@@ -4,6 +4,7 @@
 mod case;
 mod damage;
 mod elsewhere;
+mod identity;
 mod keys;
 mod spot;
 mod tokens;
@@ -18,7 +19,7 @@ use serde::Deserialize;
 use self::case::Case;
 use self::spot::{Spot, spots};
 use crate::gate::challenge;
-use crate::gate::identity::IdentityRules;
+use crate::gate::identity::{IdentityFacts, IdentityRules};
 use crate::gate::reject::Reject;
 use crate::model::ids::EventId;
 use crate::model::secret::Secret;
@@ -125,10 +126,15 @@ fn every_vector_is_taken() {
 fn every_vector_has_the_id_and_type_that_it_says() {
     each(|provider, vector| {
         let case = Case::new(provider, vector);
-        let rules = IdentityRules::compile(&provider.scheme);
+        let rules = IdentityRules::compile(IdentityFacts {
+            spec: &provider.scheme,
+            key: None,
+            tenant: &[],
+            batch: None,
+        });
         let uri: Uri = case.target.parse().unwrap();
         let identity = rules
-            .read(&case.head(&uri), &case.body, true)
+            .read(&case.head(&uri), &case.body)
             .unwrap_or_else(|err| panic!("{}: {err:?}", name(provider, vector)));
         let id = identity.event_id.as_ref().map(EventId::as_str);
         assert_eq!(id, vector.event_id.as_deref(), "{}", name(provider, vector));

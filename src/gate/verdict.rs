@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 
+use crate::gate::batch::BatchTypes;
+use crate::gate::dedup::Key;
 use crate::gate::filter::Sieve;
 use crate::gate::laps::Laps;
 use crate::gate::reject::Reject;
@@ -107,6 +109,14 @@ pub struct Verdict {
     pub event_type: Option<Box<str>>,
     /// The version of its payload.
     pub event_version: Option<Box<str>>,
+    /// The types of a batch's events, where the route chooses by type.
+    pub types: BatchTypes,
+    /// The key under which dedup knows the event.
+    pub dedup_key: Option<Key>,
+    /// The app has taken the event before, and gets it again since its sender uses the response.
+    pub is_copy: bool,
+    /// The app has taken the same signed bytes as another event.
+    pub is_replay: bool,
     /// The token that a URL check brought, where the route asks to see it.
     pub shown: Option<Box<str>>,
     /// Bytes of the body that were read.
@@ -224,6 +234,10 @@ impl Verdict {
             event_id: None,
             event_type: None,
             event_version: None,
+            types: BatchTypes::default(),
+            dedup_key: None,
+            is_copy: false,
+            is_replay: false,
             shown: None,
             body_bytes: 0,
             began: now.mono,

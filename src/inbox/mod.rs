@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest as _, Sha256};
 
-use crate::gate::dedup::Keys;
+use crate::gate::dedup::{Key, Keys};
 use crate::gate::event::EventParts;
 use crate::gate::reject::Reject;
 use crate::gate::verdict::Verdict;
@@ -20,6 +20,7 @@ use crate::model::clock::Now;
 use crate::model::delivery::DeliveryId;
 use crate::model::error;
 use crate::model::ids::EventId;
+use crate::net::outgoing::set_marks;
 use crate::scheme::standard::message_id;
 use crate::store::rows::{
     Claim, Committed, DestinationId, NewDelivery, NewEvent, SpentClaim, StoredEvent,
@@ -98,12 +99,17 @@ impl Inbox {
         });
         let event = NewEvent {
             event: stored(parts, verdict, outlets, now),
-            claims: claims(keys, outlets, now),
+            claims: claims(keys.unwrap_or_default().deciding(), outlets, now),
             status: terms.status,
             deliveries: deliveries.collect(),
         };
         match self.store.commit(event).await {
             Ok(Committed::New(numbers)) => {
+                // In the same transaction they could make this event a duplicate of another.
+                let watched = keys.and_then(|keys| keys.watched);
+                if watched.is_some() {
+                    self.remember(watched.into_iter(), outlets, terms.status);
+                }
                 let destinations = wanted.into_iter().map(|(destination, _)| destination);
                 Ok(Accepted::Stored(destinations.zip(numbers).collect()))
             }
@@ -121,9 +127,9 @@ impl Inbox {
 
     /// Remembers over restarts that the app of a proxy route took an event. Does not wait: should the process die before
     /// it is written, a copy reaches the app once more.
-    pub fn remember(&self, keys: Keys, outlets: &Outlets, status: u16) {
+    pub fn remember(&self, keys: impl Iterator<Item = Key>, outlets: &Outlets, status: u16) {
         let now = Now::read();
-        let spent = claims(Some(keys), outlets, now)
+        let spent = claims(keys, outlets, now)
             .into_iter()
             .map(|claim| SpentClaim {
                 route: outlets.route().clone(),
@@ -140,13 +146,12 @@ fn refusal(err: &StoreError) -> Reject {
     }
 }
 
-fn claims(keys: Option<Keys>, outlets: &Outlets, now: Now) -> Vec<Claim> {
+fn claims(keys: impl Iterator<Item = Key>, outlets: &Outlets, now: Now) -> Vec<Claim> {
     let Some(window) = outlets.window() else {
         return Vec::new();
     };
     let expires_ms = now.unix_ms.saturating_add(millis(window));
-    let keys = keys.unwrap_or_default();
-    let each = keys.iter().map(|key| Claim {
+    let each = keys.map(|key| Claim {
         key: key.to_bytes(),
         expires_ms,
     });
@@ -169,7 +174,7 @@ fn stored(parts: &EventParts, verdict: &Verdict, outlets: &Outlets, now: Now) ->
         method: parts.method.clone(),
         target: target.map_or("/", |target| target.as_str()).to_owned(),
         host: host(parts),
-        headers: without_hop(&parts.headers),
+        headers: stored_headers(parts),
         body: Some(parts.body.clone()),
         digest: Sha256::digest(&parts.body).into(),
     }
@@ -185,11 +190,12 @@ fn host(parts: &EventParts) -> Option<String> {
     authority.or_else(sent).map(str::to_owned)
 }
 
-/// Headers as they are kept: all that `deliver` may send. What belongs to the connection alone says nothing later.
-fn without_hop(headers: &HeaderMap) -> HeaderMap {
-    let mut kept = headers.clone();
-    kept.remove(header::HOST);
-    kept
+/// Headers as they are stored: all that `deliver` may send, and what dedup found out. The host has a place of its own.
+fn stored_headers(parts: &EventParts) -> HeaderMap {
+    let mut headers = parts.headers.clone();
+    headers.remove(header::HOST);
+    set_marks(&mut headers, parts.marks);
+    headers
 }
 
 fn millis(duration: Duration) -> i64 {

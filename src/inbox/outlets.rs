@@ -93,7 +93,11 @@ impl Outlets {
     ) -> Result<Vec<(DestinationId, Option<i64>)>, Reject> {
         let mut wanted = Vec::with_capacity(self.all.len());
         for outlet in &self.all {
-            if !outlet.admits(parts.event_type.as_deref()) {
+            let single = parts.event_type.as_deref();
+            if !verdict
+                .types
+                .any(single, |event_type| outlet.admits(event_type))
+            {
                 continue;
             }
             // What cannot be judged for one destination is refused for all: the sender comes again, and the log says why.

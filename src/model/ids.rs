@@ -101,17 +101,21 @@ impl fmt::Display for DestinationName {
     }
 }
 
-/// The provider's id of an event: 1 to 255 visible ASCII characters, so that it can stand in a header and a log line.
+/// The sender's id of an event: any text of 1 to 1024 bytes. Senders use times, names and URLs as ids, in any script; the
+/// places that print one escape it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct EventId(Arc<str>);
 
 impl EventId {
-    /// None where the text is empty, too long, or holds anything but visible ASCII.
+    /// Bytes of the longest id.
+    pub const MAX_BYTES: usize = 1024;
+
+    /// Wraps an id. None where the text is empty or too long.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let is_fit =
-            (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-        is_fit.then(|| Self(text.into()))
+        (1..=Self::MAX_BYTES)
+            .contains(&text.len())
+            .then(|| Self(text.into()))
     }
 
     /// The id.

@@ -19,8 +19,22 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
+/// The app, or the sender, learns that the app has taken the event before.
+pub const DUPLICATE: HeaderName = HeaderName::from_static("hookgate-duplicate");
+/// The app learns that it has taken the same signed bytes as another event.
+const REPLAYED_BODY: HeaderName = HeaderName::from_static("hookgate-replayed-body");
+
 /// A type that is longer says nothing, and a header of the length of a body would be refused by the app.
 const MAX_EVENT_TYPE: usize = 255;
+
+/// What the app learns from dedup about an event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct EventMarks {
+    /// It has taken the event before.
+    pub is_copy: bool,
+    /// It has taken the same signed bytes as another event.
+    pub is_replay: bool,
+}
 
 /// Where a request comes from.
 pub struct Origin<'a> {
@@ -66,6 +80,25 @@ pub fn tell_event(headers: &mut HeaderMap, id: Option<&EventId>, event_type: Opt
     let event_type = event_type.filter(|text| text.len() <= MAX_EVENT_TYPE);
     if let Some(text) = event_type.and_then(|text| HeaderValue::from_str(text).ok()) {
         headers.insert(EVENT_TYPE, text);
+    }
+}
+
+/// Sets the headers of these marks, and removes the others: a sender cannot set one.
+pub fn set_marks(headers: &mut HeaderMap, marks: EventMarks) {
+    for (name, is_set) in [(DUPLICATE, marks.is_copy), (REPLAYED_BODY, marks.is_replay)] {
+        match is_set {
+            true => drop(headers.insert(name, HeaderValue::from_static("true"))),
+            false => drop(headers.remove(name)),
+        }
+    }
+}
+
+/// Reads what [`set_marks`] wrote into headers that were stored.
+#[must_use]
+pub fn stored_marks(headers: &HeaderMap) -> EventMarks {
+    EventMarks {
+        is_copy: headers.contains_key(DUPLICATE),
+        is_replay: headers.contains_key(REPLAYED_BODY),
     }
 }
 

@@ -187,9 +187,7 @@ fn items(parts: &EventParts, verdict: &Verdict) -> Result<Vec<Item>, String> {
 fn item(line: &str, parts: &EventParts, verdict: &Verdict) -> Result<Item, String> {
     let read: Line<'_> = serde_json::from_str(line).map_err(|err| place(&err))?;
     let event_id = match &read.id {
-        Some(text) => {
-            Some(EventId::parse(text).ok_or("`id` is not 1 to 255 visible ASCII characters")?)
-        }
+        Some(text) => Some(EventId::parse(text).ok_or("`id` is empty or longer than 1024 bytes")?),
         None => None,
     };
     let uid = RequestId::new(Now::read().unix_ms, random()?);
@@ -220,7 +218,7 @@ fn item(line: &str, parts: &EventParts, verdict: &Verdict) -> Result<Item, Strin
     parts.digest = Sha256::digest(uid.as_bytes()).into();
     let keys = event_id.as_ref().map(|id| Keys {
         id: Some(Key::of_id(id.as_str())),
-        body: None,
+        ..Keys::default()
     });
     parts.event_id = event_id;
     let mut verdict = verdict.clone();

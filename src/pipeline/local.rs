@@ -22,8 +22,9 @@ use crate::inbox::{Accepted, Terms};
 use crate::model::ids::EventId;
 use crate::net::answer::{Answer, AnswerBody};
 use crate::net::headers::{Occurrence, single};
+use crate::net::outgoing::DUPLICATE;
 use crate::pipeline::stored::Keeping;
-use crate::pipeline::{DUPLICATE, Forwarding, batch};
+use crate::pipeline::{Forwarding, batch};
 use crate::scheme::standard::message_id;
 
 pub(super) const DELAY: HeaderName = HeaderName::from_static("hookgate-delay");

@@ -24,9 +24,10 @@ use crate::model::clock::Now;
 use crate::model::delivery::DeliveryId;
 use crate::model::error;
 use crate::net::answer::{Answer, AnswerBody};
+use crate::net::outgoing::DUPLICATE;
 use crate::net::outlive::contain;
 use crate::pipeline::first::{Exchanged, Exchanging, First, Late};
-use crate::pipeline::{DUPLICATE, Forwarding, Generation, local, marked, tell_trace};
+use crate::pipeline::{Forwarding, Generation, local, marked, tell_trace};
 use crate::record::deliveries::AttemptedEvent;
 use crate::store::rows::DestinationId;
 
@@ -250,13 +251,13 @@ impl Forwarding {
     fn exchange(&self, mut event: Event) -> Exchanging {
         tell_trace(&mut event, &self.verdict);
         let (generation, id) = (Arc::clone(&self.generation), self.verdict.request_id);
-        let version = self.verdict.event_version.clone();
+        let verdict = self.verdict.clone();
         let takes_turn = self.place.takes_turn();
         Box::pin(async move {
             let mut exchange = Box::pin(async {
                 let route = generation.routes.get(event.parts().route)?;
                 let targets = route.targets.as_ref()?;
-                let target = targets.of(event.parts().event_type.as_deref(), version.as_deref());
+                let target = targets.of_event(&verdict);
                 Some(forward(event, target, id, takes_turn).await)
             });
             contain(exchange.as_mut()).await.ok().flatten()
@@ -324,7 +325,7 @@ impl Forwarding {
         if let (Some(keeping), Some(outlets)) = (&self.keeping, outlets) {
             keeping
                 .inbox
-                .remember(claim.keys(), outlets, status.as_u16());
+                .remember(claim.keys().iter(), outlets, status.as_u16());
         }
     }
 

@@ -57,6 +57,8 @@ pub struct RouteCounters {
     pub(super) accepted: AtomicU64,
     pub(super) stored: AtomicU64,
     pub(super) duplicate: AtomicU64,
+    pub(super) copies: AtomicU64,
+    pub(super) replays: AtomicU64,
     pub(super) challenge: AtomicU64,
     pub(super) filtered: [AtomicU64; Sieve::ALL.len()],
     pub(super) refused: ByReason,
@@ -142,6 +144,12 @@ impl RouteCounters {
             }
             Decision::Refused(reject) => self.refused.add(reject.reason()),
             Decision::Monitored(reject) => self.monitored.add(reject.reason()),
+        }
+        if verdict.is_copy {
+            count(&self.copies);
+        }
+        if verdict.is_replay {
+            count(&self.replays);
         }
         if exchange.is_stored {
             count(&self.stored);

@@ -53,6 +53,7 @@ impl Collector for Scrape {
         );
         requests(&mut encoder, &rows)?;
         limits_and_dedup(&mut encoder, &rows)?;
+        replayed_bodies(&mut encoder, &rows)?;
         stages(&mut encoder, &rows)?;
         upstream(&mut encoder, &rows)?;
         deliveries::encode(&self.0, &mut encoder)?;
@@ -121,11 +122,6 @@ fn requests(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result
 }
 
 fn limits_and_dedup(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result {
-    let refused = |counters: &RouteCounters, wanted: Reason| {
-        let mut counts = counters.refused.iter();
-        let found = counts.find(|(reason, _)| *reason == wanted);
-        found.map_or(0, |(_, count)| count)
-    };
     let mut metric = encoder.encode_descriptor(
         "hookgate_limiter_drops",
         "Requests refused for coming too fast, by the limiter that refused",
@@ -147,6 +143,7 @@ fn limits_and_dedup(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt
     for (route, counters) in rows {
         let answers = [
             ("answered", read(&counters.duplicate)),
+            ("forwarded", read(&counters.copies)),
             ("timed-out", refused(counters, Reason::InFlight)),
             ("failed", refused(counters, Reason::FirstFailed)),
         ];
@@ -159,6 +156,32 @@ fn limits_and_dedup(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt
         }
     }
     Ok(())
+}
+
+fn replayed_bodies(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(
+        "hookgate_replayed_bodies",
+        "Requests whose signed bytes the app had taken as another event, by what happened to them",
+        None,
+        MetricType::Counter,
+    )?;
+    for (route, counters) in rows {
+        let blocked = refused(counters, Reason::Replayed);
+        for (outcome, count) in [("flagged", read(&counters.replays)), ("blocked", blocked)] {
+            counter(
+                &mut metric,
+                &[("route", *route), ("outcome", outcome)],
+                count,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn refused(counters: &RouteCounters, wanted: Reason) -> u64 {
+    let mut counts = counters.refused.iter();
+    let found = counts.find(|(reason, _)| *reason == wanted);
+    found.map_or(0, |(_, count)| count)
 }
 
 fn stages(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result {

@@ -346,6 +346,8 @@ impl Recorder {
         let kind = match &verdict.decision {
             Decision::Refused(reject) if reject.is_security() => Kind::Security,
             Decision::Refused(_) | Decision::Monitored(_) => Kind::Plain,
+            // One who can see genuine requests can have the same bytes forwarded as often as they like.
+            Decision::Accepted if verdict.is_replay => Kind::Security,
             Decision::Accepted
             | Decision::Challenge
             | Decision::Duplicate

@@ -18,6 +18,7 @@ use crate::record::log::Logger;
 pub(super) fn level(verdict: &Verdict, exchange: &Exchange) -> Level {
     match &verdict.decision {
         Decision::Accepted if is_failed(exchange) && !exchange.is_stored => Level::WARN,
+        Decision::Accepted if verdict.is_replay => Level::WARN,
         // Asked for, and needed once: it is told even where what is in order is not.
         Decision::Challenge if verdict.shown.is_some() => Level::WARN,
         Decision::Accepted | Decision::Challenge | Decision::Duplicate | Decision::Filtered(_) => {
@@ -42,7 +43,7 @@ pub(super) fn write(logger: &Logger, verdict: &Verdict, exchange: &Exchange, wit
     let now = crate::model::clock::Now::read();
     let level = level(verdict, exchange);
     let message = message(&verdict.decision, exchange);
-    let mut line = logger.line(now, level, target(&verdict.decision), message);
+    let mut line = logger.line(now, level, target(verdict), message);
     line.text("request_id", &verdict.request_id);
     if let Some(route) = &verdict.route {
         line.text("route", route);
@@ -79,6 +80,14 @@ pub(super) fn write(logger: &Logger, verdict: &Verdict, exchange: &Exchange, wit
     }
     if let Some(secret) = &verdict.secret {
         line.text("secret", secret);
+    }
+    for (name, is_set) in [
+        ("duplicate", verdict.is_copy),
+        ("replayed_body", verdict.is_replay),
+    ] {
+        if is_set {
+            line.flag(name, true);
+        }
     }
     line.count("bytes", verdict.body_bytes);
     line.number("status", exchange.answer_status.as_u16());
@@ -179,10 +188,12 @@ fn evidence(line: &mut Line, reject: &Reject) {
         | Reject::BodyAborted
         | Reject::BadSignature
         | Reject::NoCurrentSecret
+        | Reject::WrongTenant
         | Reject::MissingId
         | Reject::MissingType
         | Reject::MissingVersion
         | Reject::Filtered { .. }
+        | Reject::Replayed
         | Reject::InFlight
         | Reject::Overload
         | Reject::Internal => {}
@@ -203,8 +214,9 @@ fn message(decision: &Decision, exchange: &Exchange) -> &'static str {
     }
 }
 
-fn target(decision: &Decision) -> &'static str {
-    match decision {
+fn target(verdict: &Verdict) -> &'static str {
+    match &verdict.decision {
+        Decision::Accepted if verdict.is_replay => "security",
         Decision::Refused(reject) | Decision::Monitored(reject) if reject.is_security() => {
             "security"
         }

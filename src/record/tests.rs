@@ -193,6 +193,7 @@ fn every_reject() -> Vec<Reject> {
             fault: "closed".into(),
         },
         Reject::NoCurrentSecret,
+        Reject::WrongTenant,
         Reject::Identity { fault: "twice" },
         Reject::MissingId,
         Reject::MissingType,
@@ -216,6 +217,7 @@ fn every_reject() -> Vec<Reject> {
         Reject::Duplicate {
             status: StatusCode::OK,
         },
+        Reject::Replayed,
         Reject::InFlight,
         Reject::FirstFailed {
             status: StatusCode::BAD_GATEWAY,

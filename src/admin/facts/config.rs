@@ -152,6 +152,7 @@ fn route(route: &Route) -> Value {
         "allow_ips": allow_ips,
         "rate_limit": route.rate_limit.map(rate),
         "max_body": route.max_body,
+        "audience": route.tenant.as_ref().map(|tenant| &tenant.allowed),
         "dedup": route.dedup.as_ref().map(dedup),
         "enforce": match route.enforce {
             Enforce::Block => "block",
@@ -168,11 +169,14 @@ fn route(route: &Route) -> Value {
 }
 
 fn dedup(dedup: &Dedup) -> Value {
-    let by = [("id", dedup.by_id), ("body", dedup.by_body)];
+    let by = [("key", !dedup.key.is_nothing()), ("body", dedup.by_body)];
     let by: Vec<_> = by.iter().filter(|(_, counts)| *counts).collect();
     json!({
         "window": duration(dedup.window),
         "by": by.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        "key": dedup.key.to_string(),
+        "binds_body": dedup.binds_body,
+        "replay": dedup.replay.word(),
         "missing_id": match dedup.missing_id {
             MissingId::Accept => "accept",
             MissingId::Reject => "reject",

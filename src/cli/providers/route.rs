@@ -2,6 +2,7 @@
 
 use crate::providers::Provider;
 use crate::providers::challenge::Challenge;
+use crate::providers::identity::SigningTenant;
 use crate::scheme::spec::{Audience, CertificateKind, Family, JwtKeys, Published, Spec};
 use crate::scheme::{Scheme, SchemeError};
 
@@ -24,6 +25,11 @@ pub(super) fn sample(provider: &Provider) -> String {
         lines.push(format!("verify_token = {{ credential = \"{id}-verify\" }}"));
     }
     lines.extend(keyed(scheme));
+    if let SigningTenant::Shared { place } = &provider.identity.tenant.value
+        && let Some(field) = place.first()
+    {
+        lines.push(format!("audience = \"YOUR-ID\"  # {field}"));
+    }
     if needs_public_url(provider) {
         lines.push("public_url = \"https://hooks.example.com\"".to_owned());
     }

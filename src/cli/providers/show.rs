@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 use crate::cli::output::{FAINT, STRONG, styled};
 use crate::cli::providers::{proof, route, words};
 use crate::providers::challenge::Challenge;
+use crate::providers::identity::{ResponseUse, RetrySigning, SigningTenant};
 use crate::providers::{IpRanges, Proof, Provider};
 use crate::scheme::spec::Family;
 
@@ -34,6 +35,7 @@ pub(super) fn text(provider: &Provider) -> String {
     let open = words::not_signed(&provider.scheme);
     let open = open.iter().chain(&provider.unsigned);
     bullets(&mut out, "What nobody signed", open);
+    section(&mut out, "What names an event", &identity(provider));
     section(&mut out, "What it does", &behaviour(provider));
     bullets(
         &mut out,
@@ -77,6 +79,7 @@ pub(super) fn json(provider: &Provider) -> Json {
             "stops": retries.stops,
             "source": retries.source,
         })),
+        "identity": identity_json(provider),
         "challenge": provider.challenge.map(Challenge::name),
         "ip_ranges": provider.ip_ranges.as_ref().map(ranges_json),
         "stricter": provider.stricter,
@@ -93,6 +96,94 @@ fn ranges_json(ranges: &IpRanges) -> Json {
         "url": ranges.url,
         "can_be_refreshed": ranges.format.is_some(),
         "cidrs": cidrs,
+    })
+}
+
+/// Returns what names an event, and what follows from it for dedup.
+fn identity(provider: &Provider) -> Vec<(&'static str, String)> {
+    let facts = &provider.identity;
+    let key = &facts.key.value;
+    let text = match (key.is_nothing(), provider.scheme.signs_key(key)) {
+        (true, _) => "nothing: each request reaches the app, retries too".to_owned(),
+        (false, true) => format!("{key}: hookgate hands an event to the app once"),
+        (false, false) => {
+            format!("{key}, not signed: it counts together with the digest of the body")
+        }
+    };
+    let resigned = match facts.retries_resign.value {
+        RetrySigning::Yes => "signed anew",
+        RetrySigning::No => "the first request once more, with its timestamp and signature",
+        RetrySigning::Unknown => "not documented",
+    };
+    let response = match facts.response.value {
+        ResponseUse::Ignored => "only the status counts",
+        ResponseUse::Used => {
+            "the sender uses its body: a duplicate is forwarded too, with `Hookgate-Duplicate: true`"
+        }
+    };
+    let tenant = match &facts.tenant.value {
+        SigningTenant::Customer => "yours alone".to_owned(),
+        SigningTenant::Shared { place } => {
+            let places: Vec<_> = place.iter().map(ToString::to_string).collect();
+            let named = match places.is_empty() {
+                true => String::new(),
+                false => format!(", which has to be {}", places.join(" or ")),
+            };
+            format!(
+                "the sender's own, for all its customers: the route names you by `audience` or `claims`{named}"
+            )
+        }
+    };
+    let mut lines = vec![
+        ("key", sourced(text, &facts.key.source)),
+        (
+            "retries",
+            sourced(resigned.to_owned(), &facts.retries_resign.source),
+        ),
+        (
+            "response",
+            sourced(response.to_owned(), &facts.response.source),
+        ),
+        ("signing key", sourced(tenant, &facts.tenant.source)),
+    ];
+    if let Some(batch) = &facts.batch {
+        let text = format!(
+            "several events in one body, at `/{}`",
+            batch.value.elements.join("/")
+        );
+        lines.push(("batch", sourced(text, &batch.source)));
+    }
+    if let Some(max) = &facts.max_body {
+        let text = format!("up to {} MiB", max.value >> 20);
+        lines.push(("largest body", sourced(text, &max.source)));
+    }
+    lines
+}
+
+fn sourced(text: String, source: &str) -> String {
+    format!("{text} ({source})")
+}
+
+fn identity_json(provider: &Provider) -> Json {
+    let facts = &provider.identity;
+    json!({
+        "key": facts.key.value.to_string(),
+        "key_is_signed": provider.scheme.signs_key(&facts.key.value),
+        "key_source": facts.key.source,
+        "retries_resign": match facts.retries_resign.value {
+            RetrySigning::Yes => "yes",
+            RetrySigning::No => "no",
+            RetrySigning::Unknown => "unknown",
+        },
+        "retries_resign_source": facts.retries_resign.source,
+        "response": if provider.uses_response() { "used" } else { "ignored" },
+        "response_source": facts.response.source,
+        "tenant": match facts.tenant.value {
+            SigningTenant::Customer => "customer",
+            SigningTenant::Shared { .. } => "shared",
+        },
+        "tenant_source": facts.tenant.source,
+        "max_body": facts.max_body.as_ref().map(|fact| fact.value),
     })
 }
 

@@ -74,7 +74,7 @@ pub(super) fn not_signed(spec: &Spec) -> Vec<String> {
         ("event type", &spec.event_type),
     ] {
         let loose = fields.iter().filter(|field| !spec.signs_field(field));
-        out.extend(loose.map(|field| format!("the {label} ({})", place_of(field))));
+        out.extend(loose.map(|field| format!("the {label} ({})", field)));
     }
     out
 }
@@ -365,17 +365,7 @@ fn event_field(spec: &Spec, field: &Field) -> String {
         true => "signed",
         false => "not signed",
     };
-    format!("{} ({is_signed})", place_of(field))
-}
-
-fn place_of(field: &Field) -> String {
-    match field {
-        Field::Header(name) => format!("the header `{name}`"),
-        Field::Query(name) => format!("the query parameter `{name}`"),
-        Field::Claim(name) => format!("the claim `{name}`"),
-        Field::Form(name) => format!("the form field `{name}`"),
-        Field::Json(pointer) => format!("`/{}` in the body", pointer.join("/")),
-    }
+    format!("{field} ({is_signed})")
 }
 
 fn quoted(char: char) -> String {

@@ -1,0 +1,262 @@
+//! The event types of a batch: a body that holds several events is wanted if one of them is.
+//!
+//! Reads the body in one pass and keeps the distinct types only.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::scheme::spec::BatchSpec;
+
+/// Distinct types that are kept of one batch. Beyond it a batch counts as wanted by everyone: nothing is lost.
+const MAX_TYPES: usize = 64;
+
+/// The types of a batch's events.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct BatchTypes {
+    known: Vec<Box<str>>,
+    /// An element has no type that can be read.
+    has_untyped: bool,
+    /// There are more than are kept.
+    is_cut: bool,
+}
+
+/// The locations of the events of a batch and of their types.
+pub(super) struct BatchReader {
+    steps: Box<[Box<str>]>,
+    /// So many of the last steps are inside an element.
+    inner: usize,
+}
+
+impl BatchTypes {
+    /// Returns whether the body is a batch with types.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty() && !self.has_untyped && !self.is_cut
+    }
+
+    /// Returns the types of the events, each once, and the one that the request as a whole has. None: one is not known.
+    pub fn each<'t>(&'t self, single: Option<&'t str>) -> impl Iterator<Item = Option<&'t str>> {
+        let is_known = single.is_some_and(|text| self.known.iter().any(|known| **known == *text));
+        let is_needed = self.is_empty() || (single.is_some() && !is_known);
+        let alone = is_needed.then_some(single);
+        let untyped = (self.has_untyped || self.is_cut).then_some(None);
+        let known = self.known.iter().map(|text| Some(&**text));
+        known.chain(alone).chain(untyped)
+    }
+
+    /// Returns whether some event is wanted. None: its type is not known.
+    pub fn any(&self, single: Option<&str>, wants: impl Fn(Option<&str>) -> bool) -> bool {
+        self.is_cut || self.each(single).any(wants)
+    }
+
+    fn add(&mut self, text: &str) {
+        if self.known.iter().any(|known| **known == *text) {
+            return;
+        }
+        match self.known.len() < MAX_TYPES {
+            true => self.known.push(text.into()),
+            false => self.is_cut = true,
+        }
+    }
+}
+
+impl BatchReader {
+    /// None where the sender's events have no type.
+    pub(super) fn new(spec: &BatchSpec) -> Option<Self> {
+        let event_type = spec.event_type.as_ref()?;
+        let steps = spec.elements.iter().chain(event_type);
+        Some(Self {
+            steps: steps.map(|step| step.as_str().into()).collect(),
+            inner: event_type.len(),
+        })
+    }
+
+    /// Reads the types. A body that is no JSON is no batch.
+    pub(super) fn types(&self, body: &[u8]) -> BatchTypes {
+        let mut types = BatchTypes::default();
+        let Ok(text) = std::str::from_utf8(body) else {
+            return types;
+        };
+        let mut json = serde_json::Deserializer::from_str(text);
+        let walk = TypeWalk {
+            steps: &self.steps,
+            inner: self.inner,
+            types: &mut types,
+        };
+        // A body that breaks off has lost events that nothing is known of.
+        if walk.deserialize(&mut json).is_err() && !types.is_empty() {
+            types.has_untyped = true;
+        }
+        types
+    }
+}
+
+/// Reads one value on the way to the types.
+struct TypeWalk<'w> {
+    steps: &'w [Box<str>],
+    inner: usize,
+    types: &'w mut BatchTypes,
+}
+
+impl TypeWalk<'_> {
+    fn found(self, text: &str) {
+        match self.steps.is_empty() {
+            true => self.types.add(text),
+            false => self.missing(),
+        }
+    }
+
+    /// Notes that the way ends here. Outside of an element that only means that this body is no batch.
+    fn missing(self) {
+        self.types.has_untyped |= self.steps.len() <= self.inner;
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for TypeWalk<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for TypeWalk<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        self.found(text);
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
+        self.found(&number.to_string());
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<(), E> {
+        self.found(&number.to_string());
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        self.missing();
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        self.missing();
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.missing();
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        match self.steps.split_first() {
+            Some((step, rest)) if **step == *"*" => {
+                while items
+                    .next_element_seed(TypeWalk {
+                        steps: rest,
+                        inner: self.inner,
+                        types: &mut *self.types,
+                    })?
+                    .is_some()
+                {}
+            }
+            _ => {
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                self.missing();
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let wanted = self.steps.split_first();
+        let mut is_found = false;
+        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+            match wanted {
+                Some((step, rest)) if **step == *key => {
+                    is_found = true;
+                    map.next_value_seed(TypeWalk {
+                        steps: rest,
+                        inner: self.inner,
+                        types: &mut *self.types,
+                    })?;
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        if !is_found {
+            self.missing();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn types(elements: &[&str], body: &str) -> Vec<String> {
+        let steps = |steps: &[&str]| steps.iter().map(|step| (*step).to_owned()).collect();
+        let spec = BatchSpec {
+            elements: steps(elements),
+            event_type: Some(steps(&["type"])),
+        };
+        let types = BatchReader::new(&spec).unwrap().types(body.as_bytes());
+        let each = types.each(Some("alone"));
+        each.map(|text| text.unwrap_or("?").to_owned()).collect()
+    }
+
+    #[test]
+    fn each_type_of_a_batch_is_read_once() {
+        let body = r#"[{"type":"a"},{"n":1,"type":"b"},{"type":"a"}]"#;
+        assert_eq!(types(&["*"], body), ["a", "b", "alone"]);
+        let nested =
+            r#"{"entry":[{"changes":[{"type":"a"},{"type":7}]},{"changes":[{"type":"b"}]}]}"#;
+        assert_eq!(
+            types(&["entry", "*", "changes", "*"], nested),
+            ["a", "7", "b", "alone"]
+        );
+    }
+
+    /// Fails when an event whose type is not known is left out of the list.
+    #[test]
+    fn an_element_without_a_type_is_seen() {
+        for body in [
+            r#"[{"type":"a"},{}]"#,
+            r#"[{"type":"a"},{"type":null}]"#,
+            r#"[{"type":"a"},{"type":"#,
+        ] {
+            assert_eq!(types(&["*"], body), ["a", "alone", "?"], "{body}");
+        }
+        assert_eq!(types(&["*"], "[]"), ["alone"]);
+        assert_eq!(types(&["*"], "a=b"), ["alone"]);
+        assert_eq!(types(&["*"], r#"{"type":"b"}"#), ["alone"]);
+        assert_eq!(types(&["events", "*"], r#"{"type":"b"}"#), ["alone"]);
+    }
+
+    #[test]
+    fn a_batch_with_too_many_types_is_wanted() {
+        let elements: Vec<String> = (0..=MAX_TYPES)
+            .map(|n| format!(r#"{{"type":"{n}"}}"#))
+            .collect();
+        let spec = BatchSpec {
+            elements: vec!["*".to_owned()],
+            event_type: Some(vec!["type".to_owned()]),
+        };
+        let body = format!("[{}]", elements.join(","));
+        let types = BatchReader::new(&spec).unwrap().types(body.as_bytes());
+        assert!(types.any(None, |_| false));
+    }
+}

@@ -1,0 +1,128 @@
+//! The dedup keys of one request: its identity, the digests of its bytes, and which of them decide.
+
+use http::Uri;
+use sha2::{Digest as _, Sha256};
+
+use crate::config::model::{Dedup, MissingId, PathRule, ReplayRule, Route};
+use crate::gate::dedup::{Key, Keys};
+use crate::gate::event::EventParts;
+use crate::gate::identity::KeyText;
+use crate::gate::reject::Reject;
+use crate::scheme::spec::{Family, Part, Spec};
+
+/// How the keys of one route's events are made.
+pub(super) struct KeyRule {
+    binds_body: bool,
+    by_body: bool,
+    missing_id: MissingId,
+    pub(super) replay: ReplayRule,
+    has_key: bool,
+    /// Below a prefix the path tells one bot, shop or tenant from another.
+    is_prefix: bool,
+    /// The digest of the signed bytes is equal in a retry, and covers the whole body.
+    is_digest_stable: bool,
+    /// The signed text holds the URL, whose query may tell two events apart.
+    signs_url: bool,
+}
+
+impl KeyRule {
+    /// None where the route has no dedup.
+    pub(super) fn compile(route: &Route) -> Option<Self> {
+        let dedup: &Dedup = route.dedup.as_ref()?;
+        Some(Self {
+            binds_body: dedup.binds_body,
+            by_body: dedup.by_body,
+            missing_id: dedup.missing_id,
+            replay: dedup.replay,
+            has_key: !dedup.key.is_nothing(),
+            is_prefix: matches!(route.path, PathRule::Prefix(_)),
+            is_digest_stable: is_digest_stable(&route.scheme),
+            signs_url: signs_url(&route.scheme),
+        })
+    }
+
+    /// Returns the keys under which an event is claimed; none where it is forwarded without dedup. `digest` names the
+    /// signed bytes.
+    pub(super) fn keys(
+        &self,
+        text: &KeyText,
+        request: &EventParts,
+        digest: &[u8; 32],
+    ) -> Result<Option<Keys>, Reject> {
+        let id = self.identity_key(text, request, digest);
+        let is_missing = id.is_none() && self.has_key;
+        let by_body = match self.missing_id {
+            MissingId::Reject if is_missing => return Err(Reject::MissingId),
+            MissingId::Body if is_missing => true,
+            _ => self.by_body,
+        };
+        let bytes = Key::of_digest(digest);
+        let keys = Keys {
+            id,
+            body: by_body.then_some(bytes),
+            watched: (self.replay != ReplayRule::Off && !by_body).then_some(bytes),
+        };
+        Ok((!keys.is_empty()).then_some(keys))
+    }
+
+    fn identity_key(&self, text: &KeyText, request: &EventParts, digest: &[u8; 32]) -> Option<Key> {
+        let parts = match text {
+            KeyText::Absent => return None,
+            // The usual way: one signed id. Its key is the one that earlier versions have put into stores.
+            KeyText::One(key) if !self.binds_body && !self.is_prefix => return Some(*key),
+            KeyText::One(key) => vec![key.to_bytes().to_vec()],
+            KeyText::Parts(texts) => {
+                // The signed bytes with their timestamp: two events may have one body at two times.
+                let bytes = |text: &Option<Box<str>>| match text {
+                    Some(text) => text.as_bytes().to_vec(),
+                    None => digest.to_vec(),
+                };
+                texts.iter().map(bytes).collect::<Vec<Vec<u8>>>()
+            }
+        };
+        let body = self.binds_body.then(|| self.body_digest(request, digest));
+        let path = self.is_prefix.then(|| request.uri.path().as_bytes());
+        let parts = parts.iter().map(Vec::as_slice);
+        let body = body.iter().map(|digest| &digest[..]);
+        Some(Key::of_parts(parts.chain(body).chain(path)))
+    }
+
+    /// Returns a digest of the body that is equal in a retry: that of the signed bytes, or of the body alone where a
+    /// timestamp is signed with it.
+    fn body_digest(&self, request: &EventParts, digest: &[u8; 32]) -> [u8; 32] {
+        if self.is_digest_stable {
+            return *digest;
+        }
+        let mut hash = Sha256::new();
+        if self.signs_url {
+            hash.update(target(&request.uri));
+            hash.update([0]);
+        }
+        hash.update(&request.body);
+        hash.finalize().into()
+    }
+}
+
+fn target(uri: &Uri) -> &[u8] {
+    uri.path_and_query()
+        .map_or(&[], |target| target.as_str().as_bytes())
+}
+
+fn is_digest_stable(spec: &Spec) -> bool {
+    match &spec.family {
+        Family::Hmac(_) | Family::Text(_) => !spec.is_dated() && spec.signs_body(),
+        Family::Token(_) => true,
+        Family::Jwt(_) | Family::Certificate(_) => false,
+    }
+}
+
+fn signs_url(spec: &Spec) -> bool {
+    let Some(template) = spec.template() else {
+        return false;
+    };
+    let mut found = false;
+    template.visit(&mut |part| {
+        found |= matches!(part, Part::Url | Part::PathQuery | Part::Query(_));
+    });
+    found
+}

@@ -1,0 +1,308 @@
+//! Holds every provider file to its identity: different genuine events are both forwarded, and a retry reaches the app
+//! once where the file names a key. A new file is covered by being there.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use super::{Vector, path, post};
+use crate::config::model::{PathRule, ReplayRule, Route};
+use crate::config::{self, usual_dedup};
+use crate::gate::dedup::{Asked, Claims, Limits};
+use crate::gate::event::EventParts;
+use crate::gate::identity::{IdentityFacts, IdentityRules, KeyText};
+use crate::gate::key_rule::KeyRule;
+use crate::model::source::Source;
+use crate::net::outgoing::EventMarks;
+use crate::providers::identity::RetrySigning;
+use crate::providers::{self, Provider};
+use crate::scheme::spec::{Field, KeyPart};
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    vectors: Vec<Vector>,
+    #[serde(default)]
+    samples: Vec<Sample>,
+}
+
+/// A genuine event without its signature.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sample {
+    source: String,
+    #[serde(default = "post")]
+    method: String,
+    #[serde(default = "path")]
+    path: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    body: String,
+}
+
+/// The dedup of one route.
+struct Bench {
+    identity: IdentityRules,
+    key: KeyRule,
+    claims: Arc<Claims>,
+    is_dated: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Seen {
+    New,
+    Replay,
+    Duplicate,
+}
+
+impl Bench {
+    fn new(provider: &Arc<Provider>, rule: PathRule) -> Self {
+        let route = route(provider, rule);
+        Self {
+            identity: IdentityRules::compile(IdentityFacts {
+                spec: &route.scheme,
+                key: route.dedup.as_ref().map(|dedup| &dedup.key),
+                tenant: &[],
+                batch: None,
+            }),
+            key: KeyRule::compile(&route).unwrap(),
+            claims: Claims::new(Limits {
+                window: Duration::from_secs(60),
+                entries: 1000,
+                lease: Duration::from_secs(60),
+            }),
+            is_dated: provider.scheme.is_dated(),
+        }
+    }
+
+    /// Hands a request over as if its signature were right. `attempt` is what a new signature of a sender that signs the
+    /// time differs in.
+    fn send(&self, sample: &Sample, attempt: u8) -> Seen {
+        let request = request(sample);
+        let identity = self.identity.read(&request.head(), &request.body).unwrap();
+        let mut digest = Sha256::new();
+        digest.update([if self.is_dated { attempt } else { 0 }]);
+        digest.update(&sample.path);
+        digest.update(&request.body);
+        let keys = self
+            .key
+            .keys(&identity.key, &request, &digest.finalize().into());
+        let Some(keys) = keys.unwrap() else {
+            return Seen::New;
+        };
+        match self.claims.ask(keys) {
+            Asked::Claimed(claim) => {
+                let is_replay = claim.is_replay();
+                claim.spend(StatusCode::OK);
+                if is_replay { Seen::Replay } else { Seen::New }
+            }
+            Asked::Spent(_) => Seen::Duplicate,
+            Asked::InFlight(_) => panic!("nothing is in flight"),
+        }
+    }
+
+    fn has_key(&self, sample: &Sample) -> bool {
+        let request = request(sample);
+        let identity = self.identity.read(&request.head(), &request.body).unwrap();
+        identity.key != KeyText::Absent
+    }
+}
+
+fn route(provider: &Arc<Provider>, rule: PathRule) -> Route {
+    let text = "[routes.a]\npath = \"/a\"\nprovider = \"github\"\nsecret = \"f3b8c1d09e7a4b52\"\nupstream = \"http://127.0.0.1:1/\"\n";
+    let Ok(loaded) = config::load_text("hookgate.toml", text.to_owned()) else {
+        panic!("the minimal config loads");
+    };
+    let mut route = loaded.config.routes.into_iter().next().unwrap();
+    route.scheme = provider.scheme.clone();
+    route.dedup = Some(usual_dedup(provider));
+    route.provider = Some(Arc::clone(provider));
+    route.path = rule;
+    route
+}
+
+fn request(sample: &Sample) -> EventParts {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &sample.headers {
+        let name: HeaderName = name.parse().unwrap();
+        headers.append(name, HeaderValue::from_str(value).unwrap());
+    }
+    EventParts {
+        route: 0,
+        method: sample.method.parse().unwrap(),
+        uri: sample.path.parse().unwrap(),
+        headers,
+        body: Bytes::from(sample.body.clone()),
+        source: Source {
+            ip: [192, 0, 2, 1].into(),
+            peer: ([192, 0, 2, 1], 4711).into(),
+            is_tls: true,
+        },
+        event_id: None,
+        event_type: None,
+        digest: [0; 32],
+        marks: EventMarks::default(),
+    }
+}
+
+/// Runs `check` over every provider with its samples, those made of its vectors at the end.
+fn each(mut check: impl FnMut(&Arc<Provider>, &[Sample], &[Sample])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/providers");
+    for provider in providers::all() {
+        let file = folder.join(format!("{}.toml", provider.id));
+        let text = std::fs::read_to_string(&file).unwrap();
+        let file: File = toml::from_str(&text).unwrap();
+        let vectors = file
+            .vectors
+            .iter()
+            .filter(|vector| vector.challenge.is_none());
+        let of_vectors: Vec<Sample> = vectors.filter_map(of_vector).collect();
+        check(provider, &file.samples, &of_vectors);
+    }
+}
+
+fn of_vector(vector: &Vector) -> Option<Sample> {
+    Some(Sample {
+        source: vector.source.clone(),
+        method: vector.method.clone(),
+        path: vector.path.clone(),
+        headers: vector.headers.clone(),
+        body: vector.body.clone()?,
+    })
+}
+
+fn exact() -> PathRule {
+    PathRule::Exact("/webhook".to_owned())
+}
+
+/// Fails when a file names as its key what two different events of its sender share: an object's id, the first element of a
+/// batch, equal bodies.
+#[test]
+fn different_genuine_samples_are_all_forwarded() {
+    let mut lost = Vec::new();
+    each(|provider, samples, _| {
+        let bench = Bench::new(provider, exact());
+        for (index, sample) in samples.iter().enumerate() {
+            // Each is an event of its own, so a sender that signs the time has signed each at its own time.
+            let attempt = u8::try_from(index).unwrap();
+            if bench.send(sample, attempt) == Seen::Duplicate {
+                lost.push(format!(
+                    "{}: sample {}: {}",
+                    provider.id,
+                    index + 1,
+                    sample.source
+                ));
+            }
+        }
+    });
+    assert!(lost.is_empty(), "lost:\n{}", lost.join("\n"));
+}
+
+/// Fails when bodies decide where nothing names an event, and when a key that is there does not hold in a retry.
+#[test]
+fn a_retry_reaches_the_app_once_where_the_key_allows_it() {
+    each(|provider, samples, of_vectors| {
+        for sample in samples.iter().chain(of_vectors) {
+            let bench = Bench::new(provider, exact());
+            assert_eq!(bench.send(sample, 0), Seen::New, "{}", provider.id);
+            let is_resigned = provider.identity.retries_resign.value == RetrySigning::Yes;
+            let again = bench.send(sample, u8::from(is_resigned));
+            // Other signed bytes are another key.
+            let mut parts = provider.identity.key.value.parts.iter();
+            let has_bytes = parts.any(|part| *part == KeyPart::SignedBytes);
+            let is_changed = is_resigned && has_bytes && bench.is_dated;
+            let expected = bench.has_key(sample) && !is_changed;
+            assert_eq!(
+                again == Seen::Duplicate,
+                expected,
+                "{}: {}",
+                provider.id,
+                sample.source
+            );
+        }
+    });
+}
+
+/// Fails when an id swallows another event, and when equal bodies swallow an event of another id.
+#[test]
+fn an_event_of_another_key_is_forwarded() {
+    let mut count = 0;
+    each(|provider, samples, of_vectors| {
+        for sample in samples.iter().chain(of_vectors) {
+            let bench = Bench::new(provider, exact());
+            if !bench.has_key(sample) {
+                continue;
+            }
+            for part in &provider.identity.key.value.parts {
+                let Some(other) = changed(sample, part) else {
+                    continue;
+                };
+                let bench = Bench::new(provider, exact());
+                bench.send(sample, 0);
+                assert_ne!(bench.send(&other, 0), Seen::Duplicate, "{}", provider.id);
+                count += 1;
+            }
+        }
+    });
+    assert!(count > 50, "only {count} keys could be changed");
+}
+
+/// The same sample with another value in the header that a part of the key reads.
+fn changed(sample: &Sample, part: &KeyPart) -> Option<Sample> {
+    let KeyPart::Fields(fields) = part else {
+        return None;
+    };
+    let mut other = sample.clone();
+    for field in fields {
+        let Field::Header(wanted) = field else {
+            continue;
+        };
+        let mut headers = other.headers.iter_mut();
+        let (_, value) = headers.find(|(name, _)| name.eq_ignore_ascii_case(wanted.as_str()))?;
+        value.push('0');
+        return Some(other);
+    }
+    None
+}
+
+/// Fails when an id that is unique only for one bot, shop or source counts across the paths below a prefix.
+#[test]
+fn below_a_prefix_the_path_belongs_to_the_key() {
+    each(|provider, samples, of_vectors| {
+        for sample in samples.iter().chain(of_vectors) {
+            let bench = Bench::new(provider, PathRule::Prefix("/".to_owned()));
+            let other = Sample {
+                path: format!("/other{}", sample.path),
+                ..sample.clone()
+            };
+            bench.send(sample, 0);
+            assert_ne!(bench.send(&other, 0), Seen::Duplicate, "{}", provider.id);
+        }
+    });
+}
+
+/// Fails when a captured request under a guessed id swallows the genuine event of that id.
+#[test]
+fn an_unsigned_key_counts_only_with_the_body() {
+    let github = providers::find("github").unwrap();
+    assert_eq!(usual_dedup(&github).replay, ReplayRule::Flag);
+    let bench = Bench::new(&github, exact());
+    let sample = |id: &str, body: &str| Sample {
+        source: String::new(),
+        method: Method::POST.to_string(),
+        path: "/webhook".to_owned(),
+        headers: BTreeMap::from([("X-GitHub-Delivery".to_owned(), id.to_owned())]),
+        body: body.to_owned(),
+    };
+    assert_eq!(bench.send(&sample("d-1", "{}"), 0), Seen::New);
+    // A replay of the first one under the id of an event to come.
+    assert_eq!(bench.send(&sample("d-2", "{}"), 0), Seen::Replay);
+    assert_eq!(bench.send(&sample("d-2", r#"{"a":1}"#), 0), Seen::New);
+    assert_eq!(bench.send(&sample("d-1", "{}"), 0), Seen::Duplicate);
+}
