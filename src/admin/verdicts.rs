@@ -232,6 +232,8 @@ pub(super) fn verdict(kept: &KeptVerdict) -> Verdict {
             .forward_error
             .as_ref()
             .map(|(kind, _)| (*kind).to_owned()),
+        is_copy: verdict.is_copy,
+        is_replayed_body: verdict.is_replay,
         is_stored: exchange.is_stored,
         body_bytes: verdict.body_bytes,
         total_us: micros(exchange.total),

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::admin::controls::ExplainSource;
-use crate::explain::{Explainer, Explanation, Recorded, Seen};
+use crate::explain::{EarlierRequest, Explainer, Explanation, Recorded, Seen, is_repeat};
 use crate::model::ids::RequestId;
 use crate::net::hide::MASK;
 use crate::pipeline::Generation;
@@ -57,6 +57,16 @@ async fn explain(
         }
     }
     let kept = recorder.recent().find(&id)?;
+    if is_repeat(&kept.verdict) {
+        let earlier = recorder
+            .recent()
+            .earlier(&kept)
+            .map(|earlier| EarlierRequest {
+                request_id: earlier.verdict.request_id,
+                status: earlier.exchange.answer_status.as_u16(),
+            });
+        return Some(Explainer::explain_repeat(&kept.verdict, earlier));
+    }
     Some(explainer.explain_verdict(&kept.verdict))
 }
 

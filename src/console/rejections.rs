@@ -141,6 +141,12 @@ fn group(mut verdicts: Vec<Verdict>) -> Vec<Group> {
     groups
 }
 
+/// Returns whether there is more to say than what each check found.
+fn is_explained(verdict: &Verdict) -> bool {
+    let is_repeat = verdict.verdict == "duplicate" || verdict.is_copy || verdict.is_replayed_body;
+    is_refused(verdict) || is_repeat
+}
+
 /// One request: every check, and what came of it.
 pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Response, Refused> {
     let path = format!("/verdicts/{}", segment(&id));
@@ -153,7 +159,7 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Res
         ),
         _ => refused,
     })?;
-    let found = match visitor.is_operator && is_refused(&detail.verdict) {
+    let found = match visitor.is_operator && is_explained(&detail.verdict) {
         true => {
             let path = format!("/rejections/{}/explanation", segment(&id));
             visitor.client.get(&path).await.ok()

@@ -13,6 +13,7 @@ pub mod cause;
 mod head;
 mod json;
 mod place;
+mod repeat;
 mod said;
 mod secret;
 mod sender;
@@ -34,6 +35,7 @@ use utoipa::ToSchema;
 use crate::config::model::Route;
 use crate::explain::case::{Case, received, trial};
 use crate::explain::cause::Finding;
+pub use crate::explain::repeat::{EarlierRequest, is_repeat};
 use crate::explain::said::Said;
 pub use crate::explain::time::OtherAge;
 use crate::explain::trial::Hunt;
@@ -215,6 +217,12 @@ impl Explainer {
         let note = "the request itself was not kept, so that nothing could be tried";
         explanation.notes.push(note.to_owned());
         explanation
+    }
+
+    /// Explains why a request counted as a duplicate or a replay.
+    #[must_use]
+    pub fn explain_repeat(verdict: &Verdict, earlier: Option<EarlierRequest>) -> Explanation {
+        repeat::explain(verdict, earlier)
     }
 
     /// Fills in what is not known about a request, and says so.

@@ -1,5 +1,7 @@
 //! The dedup keys of one request: its identity, the digests of its bytes, and which of them decide.
 
+use std::sync::Arc;
+
 use http::Uri;
 use sha2::{Digest as _, Sha256};
 
@@ -23,6 +25,9 @@ pub(super) struct KeyRule {
     is_digest_stable: bool,
     /// The signed text holds the URL, whose query may tell two events apart.
     signs_url: bool,
+    /// The key in words.
+    words: Arc<str>,
+    body_words: Arc<str>,
 }
 
 impl KeyRule {
@@ -38,6 +43,8 @@ impl KeyRule {
             is_prefix: matches!(route.path, PathRule::Prefix(_)),
             is_digest_stable: is_digest_stable(&route.scheme),
             signs_url: signs_url(&route.scheme),
+            words: words(dedup, &route.path).into(),
+            body_words: "the digest of the signed bytes".into(),
         })
     }
 
@@ -63,6 +70,14 @@ impl KeyRule {
             watched: (self.replay != ReplayRule::Off && !by_body).then_some(bytes),
         };
         Ok((!keys.is_empty()).then_some(keys))
+    }
+
+    /// Returns what of a request the deciding key is made of, for people.
+    pub(super) fn words(&self, keys: &Keys) -> Arc<str> {
+        match keys.id {
+            Some(_) => Arc::clone(&self.words),
+            None => Arc::clone(&self.body_words),
+        }
     }
 
     fn identity_key(&self, text: &KeyText, request: &EventParts, digest: &[u8; 32]) -> Option<Key> {
@@ -101,6 +116,18 @@ impl KeyRule {
         hash.update(&request.body);
         hash.finalize().into()
     }
+}
+
+fn words(dedup: &Dedup, path: &PathRule) -> String {
+    let body = match dedup.binds_body {
+        true => " with the digest of the body",
+        false => "",
+    };
+    let path = match path {
+        PathRule::Prefix(_) => " with the path",
+        PathRule::Exact(_) => "",
+    };
+    format!("{}{body}{path}", dedup.key)
 }
 
 fn target(uri: &Uri) -> &[u8] {

@@ -453,7 +453,10 @@ async fn claim(
         return Ok(Claimed::New(None));
     };
     let keys = rule.keys(&identity.key, request, digest)?;
-    verdict.dedup_key = keys.and_then(|keys| keys.id.or(keys.body));
+    let named = keys.unwrap_or_default();
+    verdict.dedup_key = named.id.or(named.body);
+    verdict.dedup_by = verdict.dedup_key.map(|_| rule.words(&named));
+    verdict.watched_key = named.watched;
     let (Some(claims), Some(keys)) = (&rules.claims, keys) else {
         return Ok(Claimed::New(None));
     };

@@ -113,6 +113,10 @@ pub struct Verdict {
     pub types: BatchTypes,
     /// The key under which dedup knows the event.
     pub dedup_key: Option<Key>,
+    /// The same as words: what of a request is the key.
+    pub dedup_by: Option<Arc<str>>,
+    /// The key of its signed bytes, where dedup looks for replays.
+    pub watched_key: Option<Key>,
     /// The app has taken the event before, and gets it again since its sender uses the response.
     pub is_copy: bool,
     /// The app has taken the same signed bytes as another event.
@@ -236,6 +240,8 @@ impl Verdict {
             event_version: None,
             types: BatchTypes::default(),
             dedup_key: None,
+            dedup_by: None,
+            watched_key: None,
             is_copy: false,
             is_replay: false,
             shown: None,

@@ -224,6 +224,30 @@ impl Recent {
         }
     }
 
+    /// Finds the newest accepted request before this one that had the same key, or the same signed bytes where this one is
+    /// a replay.
+    #[must_use]
+    pub fn earlier(&self, repeat: &KeptVerdict) -> Option<Arc<KeptVerdict>> {
+        let key = |verdict: &Verdict| match repeat.verdict.is_replay {
+            true => verdict.watched_key,
+            false => verdict.dedup_key,
+        };
+        let wanted = key(&repeat.verdict)?;
+        let mut before = repeat.number;
+        loop {
+            let part = self.lock().before(before);
+            before = part.last()?.number;
+            let found = part.into_iter().find(|kept| {
+                kept.verdict.decision == Decision::Accepted
+                    && kept.verdict.route == repeat.verdict.route
+                    && key(&kept.verdict) == Some(wanted)
+            });
+            if found.is_some() {
+                return found;
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Rows> {
         // No step of a writer can panic between two states.
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)

@@ -73,26 +73,77 @@ async fn a_retry_with_a_fresh_signature_is_a_duplicate() {
     app.only_request();
 }
 
-/// Fails when the id alone is the key where it is not signed.
+/// Fails when equal bytes under a fresh id are answered for the app, or forwarded without a mark: two events may look alike.
 #[tokio::test]
-async fn a_captured_request_under_a_fresh_id_is_a_duplicate() {
+async fn equal_bytes_under_a_fresh_id_are_forwarded_and_marked() {
     for (provider, id) in [
         (Provider::Github, "X-GitHub-Delivery"),
         (Provider::Shopify, "X-Shopify-Webhook-Id"),
-        (Provider::XWebhook, "X-Webhook-ID"),
     ] {
         let app = App::start(ok());
         let gate = gate(provider, &app, "").await;
         let hook = Sender::new(provider).event("/hook");
         assert_eq!(gate.send(&hook).await.status, 200);
-        let replay = gate.send(&hook.set(id, "a-fresh-id")).await;
+        let replay = gate.send(&hook.clone().set(id, "a-fresh-id")).await;
+        assert_eq!((replay.status, is_duplicate(&replay)), (200, false));
+        assert!(is_duplicate(&gate.send(&hook).await), "{provider:?}");
+        let marks = marks(&app, "hookgate-replayed-body");
+        assert_eq!(marks, [None, Some("true".to_owned())], "{provider:?}");
+        let line = gate.wait_for_line(&["replayed_body"]).await;
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(
-            (replay.status, is_duplicate(&replay)),
-            (200, true),
-            "{provider:?}"
+            (&line["target"], &line["level"]),
+            (&"security".into(), &"WARN".into())
         );
-        app.only_request();
+        let flagged = ["outcome=\"flagged\""];
+        assert_eq!(
+            gate.metric("hookgate_replayed_bodies_total", &flagged)
+                .await,
+            1.0
+        );
     }
+}
+
+/// Fails when a blocked replay is answered 2xx, reaches the app, or takes the id of the event to come.
+#[tokio::test]
+async fn a_route_may_block_replayed_bytes() {
+    let app = App::start(ok());
+    let gate = gate(Provider::Github, &app, "dedup = { replay = \"block\" }\n").await;
+    let sender = Sender::new(Provider::Github);
+    let hook = sender.event_of("/hook", "d-1");
+    assert_eq!(gate.send(&hook).await.status, 200);
+    let replay = gate
+        .send(&hook.clone().set("X-GitHub-Delivery", "d-2"))
+        .await;
+    assert_eq!((replay.status, is_duplicate(&replay)), (409, false));
+    app.only_request();
+    assert_eq!(
+        gate.send(&sender.event_of("/hook", "d-2")).await.status,
+        200
+    );
+    assert_eq!(app.count(), 2);
+}
+
+/// Fails when a sender can set a mark of the gate's.
+#[tokio::test]
+async fn a_sender_sets_no_marks() {
+    let app = App::start(ok());
+    let gate = gate(Provider::Github, &app, "").await;
+    let hook = Sender::new(Provider::Github)
+        .event("/hook")
+        .with("Hookgate-Duplicate", "true")
+        .with("Hookgate-Replayed-Body", "true");
+    assert_eq!(gate.send(&hook).await.status, 200);
+    assert_eq!(marks(&app, "hookgate-replayed-body"), [None]);
+    assert_eq!(marks(&app, "hookgate-duplicate"), [None]);
+}
+
+fn marks(app: &App, name: &str) -> Vec<Option<String>> {
+    let requests = app.requests();
+    requests
+        .iter()
+        .map(|request| request.header(name))
+        .collect()
 }
 
 /// Fails when a claim becomes spent whatever the app answered.

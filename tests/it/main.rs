@@ -29,6 +29,7 @@ mod forward;
 mod house;
 mod http2;
 mod hybrid;
+mod identity;
 mod inbox;
 mod inbox_cli;
 mod limits;

@@ -41,6 +41,10 @@ pub struct Verdict {
     pub upstream_status: Option<u16>,
     /// Why forwarding failed: a word of a closed set.
     pub forward_error: Option<String>,
+    /// Whether the app has taken the event before, and got it again since its sender uses the response.
+    pub is_copy: bool,
+    /// Whether the app has taken the same signed bytes as another event.
+    pub is_replayed_body: bool,
     /// Whether the event is in the store; its id there is `request_id`.
     pub is_stored: bool,
     /// Bytes of the body that were read.

@@ -35,6 +35,8 @@ pub(super) enum Expected {
     Forwarded,
     /// The gate says yes by itself, the app gets nothing.
     Duplicate,
+    /// The app gets it, and learns that it has had the same bytes before.
+    Flagged,
     /// The gate says no for this reason, the app gets nothing.
     Refused(Reason),
 }
@@ -43,11 +45,14 @@ impl Expected {
     /// Whether the gate's log says what it should.
     pub(super) fn is_told_by(self, decision: &Decision) -> bool {
         let (verdict, reason) = match self {
-            Self::Forwarded => ("accepted", None),
+            Self::Forwarded | Self::Flagged => ("accepted", None),
             Self::Duplicate => ("duplicate", None),
             Self::Refused(reason) => ("refused", Some(reason.explanation().code)),
         };
-        decision.verdict == verdict && decision.reason.as_deref() == reason
+        let is_flagged = self == Self::Flagged;
+        decision.verdict == verdict
+            && decision.reason.as_deref() == reason
+            && decision.is_replayed_body == is_flagged
     }
 }
 
@@ -172,7 +177,7 @@ fn attacks(secrets: &Secrets) -> Vec<Act> {
             "... under a fresh delivery id",
             fresh_id,
             16,
-            Expected::Duplicate,
+            Expected::Flagged,
         ),
         act(
             "signed, but 100 KB for 64 KiB",

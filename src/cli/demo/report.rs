@@ -27,7 +27,7 @@ impl Outcome {
             return false;
         }
         match self.expected {
-            Expected::Forwarded => {
+            Expected::Forwarded | Expected::Flagged => {
                 let is_same = matches!(self.seen.as_slice(), [seen] if seen.body == self.signed);
                 self.reply.status == 200 && is_same
             }
@@ -50,6 +50,9 @@ impl Outcome {
             Some(reason) => format!("{}. {}", reason.explanation().code, plain(reason)),
             None if decision.verdict == "duplicate" => {
                 "the app has this event already, so it is not told again".to_owned()
+            }
+            None if decision.is_replayed_body => {
+                "genuine, but the app has had these bytes under another id: marked".to_owned()
             }
             None => "genuine, fresh and new".to_owned(),
         };

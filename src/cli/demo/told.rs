@@ -16,6 +16,7 @@ use crate::record::log::Logger;
 pub(super) struct Decision {
     pub(super) verdict: String,
     pub(super) reason: Option<String>,
+    pub(super) is_replayed_body: bool,
     pub(super) route: String,
     pub(super) status: u64,
 }
@@ -96,6 +97,7 @@ impl Told {
         lines.push(Decision {
             verdict,
             reason: text("reason"),
+            is_replayed_body: line.get("replayed_body") == Some(&Value::Bool(true)),
             route: text("route").unwrap_or_default(),
             status: line
                 .get("status")

@@ -21,6 +21,8 @@ use crate::cli::send::bad::Bad;
 use crate::cli::signer::{self, Known, Signer};
 use crate::model::clock::Now;
 use crate::net::request_file::RequestFile;
+use crate::providers::{self, Provider};
+use crate::scheme::spec::Spec;
 use crate::testing::{self, Answer, Sender};
 
 /// Twice what a route takes where it does not say.
@@ -83,6 +85,8 @@ struct Recipe {
     bad: Option<Bad>,
     size: usize,
     tolerance: Duration,
+    /// A copy reaches the app.
+    hands_over_copies: bool,
 }
 
 /// Runs `send`.
@@ -159,6 +163,20 @@ fn send(arguments: &Arguments) -> Result<(), Failure> {
     })
 }
 
+/// Returns whether a copy reaches the app by default: nothing names the sender's events, or it uses the response.
+fn hands_over_copies(provider: Option<&Provider>, spec: &Spec) -> bool {
+    match provider {
+        Some(provider) => provider.identity.key.value.is_nothing() || provider.uses_response(),
+        None => spec.event_id.is_empty(),
+    }
+}
+
+/// Returns the largest body that the sender documents.
+fn documented_max(provider: Option<&Provider>) -> Option<usize> {
+    let max = provider?.identity.max_body.as_ref()?;
+    Some(max.value)
+}
+
 impl Recipe {
     fn new(arguments: &Arguments, known: &Known, url: &str) -> Result<Self, Failure> {
         let Known {
@@ -171,6 +189,7 @@ impl Recipe {
         if let Some(bad) = arguments.bad {
             bad.check(spec)?;
         }
+        let found = provider.as_deref().and_then(providers::find);
         let sender = Sender::with(
             spec,
             provider.as_deref(),
@@ -203,9 +222,13 @@ impl Recipe {
             bad: arguments.bad,
             size: arguments
                 .size
-                .or(known.max_body.map(|max| max.saturating_add(1)))
+                .or(known
+                    .max_body
+                    .or(documented_max(found.as_deref()))
+                    .map(|max| max.saturating_add(1)))
                 .unwrap_or(OVERSIZE),
             tolerance: known.tolerance,
+            hands_over_copies: hands_over_copies(found.as_deref(), spec),
         };
         Ok(recipe)
     }
@@ -281,7 +304,11 @@ impl Recipe {
         let is_refused = (400..500).contains(&answer.status);
         match self.bad {
             None => is_success(answer),
-            Some(Bad::Replay) => is_refused || answer.header("hookgate-duplicate") == Some("true"),
+            Some(Bad::Replay) => {
+                is_refused
+                    || answer.header("hookgate-duplicate") == Some("true")
+                    || (self.hands_over_copies && is_success(answer))
+            }
             Some(_) => is_refused,
         }
     }
