@@ -11,6 +11,7 @@ use crate::gate::condition::Condition;
 use crate::gate::dedup::{Claims, Key, Keys as DedupKeys};
 use crate::gate::filter::Filter;
 use crate::gate::identity::IdentityRules;
+use crate::gate::once::OnceNames;
 use crate::gate::rate_limit::Limiter;
 use crate::gate::reject::Reject;
 use crate::gate::schema::Schemas;
@@ -26,6 +27,7 @@ pub struct Rules {
     pub(super) route: Arc<Route>,
     pub(super) keys: Keys,
     pub(super) identity: IdentityRules,
+    pub(super) once: OnceNames,
     pub(super) filter: Filter,
     pub(super) condition: Condition,
     pub(super) schemas: Schemas,
@@ -51,6 +53,7 @@ impl Rules {
         Ok(Self {
             keys: Keys::compile(&route)?,
             identity: IdentityRules::compile(&route.scheme),
+            once: OnceNames::compile(&route),
             filter: Filter::compile(&route),
             condition: Condition::new(route.when.clone()),
             schemas: Schemas::compile(&route),
