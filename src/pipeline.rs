@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
@@ -39,7 +40,7 @@ use crate::net::headers::{REQUEST_ID, request_id_value};
 use crate::net::outgoing::DUPLICATE;
 use crate::net::outlive::{Panicked, contain, outlive};
 use crate::net::problem;
-use crate::net::read_body::{BodyHead, discard_body};
+use crate::net::read_body::{BodyHead, TrackedBody, discard_body};
 use crate::pipeline::stored::Keeping;
 use crate::record::counters::RouteCounters;
 use crate::record::rejected::Came;
@@ -155,13 +156,18 @@ impl Pipeline {
     ) -> Answer {
         let now = Now::read();
         let id = self.ids.make(now.unix_ms);
+        let version = request.version();
         let mut answer = if is_health_check(&generation, &request) {
-            Answer::new(AnswerBody::empty())
+            let is_unread = !request.body().is_end_stream();
+            closing(Answer::new(AnswerBody::empty()), version, is_unread)
         } else {
             let deciding = pin!(self.decide(generation, request, source, now, id));
             match contain(deciding).await {
                 Ok(answer) => answer,
-                Err(Panicked) => self.gave_up(Verdict::new(id, source, now)),
+                Err(Panicked) => {
+                    let answer = self.gave_up(Verdict::new(id, source, now));
+                    closing(answer, version, true)
+                }
             }
         };
         let headers = answer.headers_mut();
@@ -179,22 +185,31 @@ impl Pipeline {
     ) -> Answer {
         let now = Now::read();
         let id = self.ids.make(now.unix_ms);
+        let version = request.version();
         let deciding = pin!(async {
             let mut verdict = Box::new(Verdict::new(id, source, now));
             let index = generation.gate.index_of(route).unwrap_or(usize::MAX);
             let Some(place) = self.find_place(generation.max_in_flight) else {
                 verdict.decision = Decision::Refused(Reject::Overload);
-                return self.refuse(&generation, &verdict, &Reject::Overload);
+                let answer = self.refuse(&generation, &verdict, &Reject::Overload);
+                return closing(answer, version, true);
             };
+            let (parts, body) = request.into_parts();
+            let mut body = TrackedBody::new(body);
+            let request = Request::from_parts(parts, &mut body);
             let admitting = generation
                 .gate
                 .admit_user(index, user, request, &mut verdict);
             let admission = Box::pin(admitting).await;
-            self.go_on(generation, verdict, place, admission).await
+            let answer = self.go_on(generation, verdict, place, admission).await;
+            closing(answer, version, !body.has_ended())
         });
         let mut answer = match contain(deciding).await {
             Ok(answer) => answer,
-            Err(Panicked) => self.gave_up(Verdict::new(id, source, now)),
+            Err(Panicked) => {
+                let answer = self.gave_up(Verdict::new(id, source, now));
+                closing(answer, version, true)
+            }
         };
         let headers = answer.headers_mut();
         headers.insert(REQUEST_ID, request_id_value(id));
@@ -209,29 +224,48 @@ impl Pipeline {
         now: Now,
         id: RequestId,
     ) -> Answer {
-        let (parts, mut body) = request.into_parts();
+        let (parts, body) = request.into_parts();
         let rest = BodyHead {
             declared: body.size_hint().exact(),
             version: parts.version,
         };
+        // To take a body in would say "continue" to a client that asks whether it may send one.
+        let may_discard =
+            rest.version == Version::HTTP_2 || !parts.headers.contains_key(header::EXPECT);
+        let mut body = TrackedBody::new(body);
         let mut verdict = Box::new(Verdict::new(id, source, now));
         verdict.method = Some(parts.method.clone());
+        let answer = self.judge(generation, parts, &mut body, now, verdict).await;
+        if body.has_ended() {
+            return answer;
+        }
+        if may_discard {
+            discard_body(&mut body, rest).await;
+        }
+        closing(answer, rest.version, !body.has_ended())
+    }
+
+    /// Has the gate decide, and does what it decided.
+    async fn judge(
+        &self,
+        generation: Arc<Generation>,
+        parts: Parts,
+        body: &mut TrackedBody<Incoming>,
+        now: Now,
+        mut verdict: Box<Verdict>,
+    ) -> Answer {
         let Some(place) = self.find_place(generation.max_in_flight) else {
             verdict.decision = Decision::Refused(Reject::Overload);
-            let answer = self.refuse(&generation, &verdict, &Reject::Overload);
-            discard_body(body, rest).await;
-            return answer;
+            return self.refuse(&generation, &verdict, &Reject::Overload);
         };
-        let request = Request::from_parts(parts, &mut body);
+        let request = Request::from_parts(parts, body);
         match generation.gate.admit(request, now, &mut verdict).await {
             Admission::Refused(reject, request) => {
                 drop(place);
                 if let Some(request) = request {
                     self.keep_refused(&generation, &verdict, &request);
                 }
-                let answer = self.refuse(&generation, &verdict, &reject);
-                discard_body(body, rest).await;
-                answer
+                self.refuse(&generation, &verdict, &reject)
             }
             admission => self.go_on(generation, verdict, place, admission).await,
         }
@@ -492,6 +526,16 @@ fn mix(number: u64) -> u64 {
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
+}
+
+/// Says that the connection is closed where the request's body was not read whole: what is left of it cannot be told from
+/// the next request. HTTP/2 ends the stream only.
+fn closing(mut answer: Answer, version: Version, is_unread: bool) -> Answer {
+    if is_unread && version != Version::HTTP_2 {
+        let close = HeaderValue::from_static("close");
+        answer.headers_mut().insert(header::CONNECTION, close);
+    }
+    answer
 }
 
 fn is_health_check(generation: &Generation, request: &Request<Incoming>) -> bool {

@@ -82,6 +82,7 @@ use crate::config::model::AdminToken;
 use crate::model::clock::Now;
 use crate::model::secret::TokenDigest;
 use crate::net::answer::{Answer, AnswerBody};
+use crate::net::host::without_root;
 use crate::net::problem as generic;
 use crate::record::Recorder;
 use crate::store::Store;
@@ -439,7 +440,7 @@ fn is_host_allowed(headers: &HeaderMap, state: &AdminState, tls: Option<&AdminTl
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
         .unwrap_or(host);
-    let name = host.to_ascii_lowercase();
+    let name = without_root(host).to_ascii_lowercase();
     name == "localhost"
         || address.parse::<IpAddr>().is_ok()
         || state.hosts.load().contains(&name)

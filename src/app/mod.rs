@@ -517,7 +517,8 @@ fn open_listeners(
     }
     if handed.is_empty() {
         let bind = |address: &SocketAddr| {
-            listener::bind(*address).map_err(|source| StartError::Listen {
+            let is_v6_only = config.server.is_v6_only(*address);
+            listener::bind(*address, is_v6_only).map_err(|source| StartError::Listen {
                 address: *address,
                 source,
             })

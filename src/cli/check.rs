@@ -1,7 +1,7 @@
 //! `hookgate check`: everything that is wrong with a config file, at once, and with what it names on this machine:
 //! certificates, secrets, upstreams.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::ToSocketAddrs;
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,10 +16,11 @@ use crate::config::model::CertificateFiles;
 use crate::config::{self, Examined};
 use crate::document::Span;
 use crate::document::report::{Diagnostic, Report, Severity, Style};
-use crate::edge::certificates::{self, CertificateError};
+use crate::edge::certificates::{self, CertificateError, Pair};
 use crate::model::clock::Now;
 use crate::model::error;
 use crate::net::host;
+use crate::net::special::is_forbidden;
 
 /// 14 days: Let's Encrypt's certificates are renewed 30 days before their end, so by then two weeks of tries failed.
 const SOON_SECONDS: i64 = 14 * 24 * 3600;
@@ -57,8 +58,9 @@ pub fn report(path: &Path) -> Report {
         client_ca,
         upstreams,
     } = config::examine(path);
+    let mut pairs = Vec::new();
     for files in &certificates {
-        check_certificate(files, &mut report);
+        check_certificate(files, &mut pairs, &mut report);
     }
     if let Some((path, span)) = client_ca
         && let Err(err) = certificates::load_authorities(&path)
@@ -70,7 +72,8 @@ pub fn report(path: &Path) -> Report {
     report
 }
 
-fn check_certificate(files: &CertificateFiles, report: &mut Report) {
+/// Checks a certificate with its key, and against those before it.
+fn check_certificate(files: &CertificateFiles, earlier: &mut Vec<Pair>, report: &mut Report) {
     match certificates::load_pair(&files.cert, &files.key) {
         Ok(pair) => {
             let left = pair.info.not_after - Now::read().unix_seconds();
@@ -89,6 +92,19 @@ fn check_certificate(files: &CertificateFiles, report: &mut Report) {
                     ),
                 });
             }
+            if pair.is_hidden_by(earlier) {
+                report.push(Diagnostic {
+                    severity: Severity::Warning,
+                    span: Some(files.cert_span),
+                    message: format!(
+                        "no client is ever shown the certificate in `{}`: those before it cover its names with the same kind of key",
+                        files.cert.display()
+                    ),
+                    label: String::new(),
+                    help: Some("remove one of them; an RSA and an ECDSA certificate may share a name".to_owned()),
+                });
+            }
+            earlier.push(pair);
         }
         Err(err) => {
             let span = match &err {
@@ -136,29 +152,46 @@ fn check_names(upstreams: &[(Uri, Span)], report: &mut Report) {
         let tx = tx.clone();
         // The system's resolver has no deadline of its own; a thread that hangs in it ends with the process.
         thread::spawn(move || {
-            let is_known = (name.as_str(), 80)
+            let found: Vec<_> = (name.as_str(), 80)
                 .to_socket_addrs()
-                .is_ok_and(|mut found| found.next().is_some());
-            if is_known {
-                let _ = tx.send(name);
+                .map_or_else(|_| Vec::new(), Iterator::collect);
+            if !found.is_empty() {
+                let is_forbidden = found.iter().all(|address| is_forbidden(address.ip()));
+                let _ = tx.send((name, is_forbidden));
             }
         });
     }
     // Once every look-up has ended there is no sender left, and the wait is over.
     drop(tx);
     let deadline = crate::model::clock::instant() + RESOLVE_TIMEOUT;
-    let mut known = BTreeSet::new();
+    let mut known = BTreeMap::new();
     while known.len() < hosts.len() {
         let left = deadline.saturating_duration_since(crate::model::clock::instant());
         match answers.recv_timeout(left) {
-            Ok(name) => known.insert(name),
+            Ok((name, is_forbidden)) => known.insert(name, is_forbidden),
             Err(_) => break,
         };
     }
     for (url, span) in upstreams {
-        let Some(host) = host(url).filter(|host| !known.contains(host)) else {
+        let Some(host) = host(url) else {
             continue;
         };
+        match known.get(&host) {
+            Some(false) => continue,
+            Some(true) => {
+                report.push(Diagnostic {
+                    severity: Severity::Error,
+                    span: Some(*span),
+                    message: format!(
+                        "the name `{host}` leads to link-local addresses or a metadata service only, which are never connected to"
+                    ),
+                    label: String::new(),
+                    help: Some("name the host on which the app listens".to_owned()),
+                });
+                continue;
+            }
+            None => {}
+        }
         report.push(Diagnostic {
             severity: Severity::Warning,
             span: Some(*span),
@@ -206,6 +239,75 @@ mod tests {
         );
         fs::write(&file, text).unwrap();
         report(&file)
+    }
+
+    /// Fails when a certificate that no client is shown is passed over, or one that some are shown is warned of.
+    #[test]
+    fn certificates_that_hide_each_other_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let write = |name: &str, names: &[&str], algorithm| {
+            let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            let params = rcgen::CertificateParams::new(names).unwrap();
+            let cert = params.self_signed(&key).unwrap();
+            fs::write(folder.join(format!("{name}.pem")), cert.pem()).unwrap();
+            fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+        };
+        let (p256, p384) = (
+            &rcgen::PKCS_ECDSA_P256_SHA256,
+            &rcgen::PKCS_ECDSA_P384_SHA384,
+        );
+        write("a", &["a.example", "b.example"], p256);
+        write("rsa", &["a.example"], &rcgen::PKCS_RSA_SHA256);
+        write("p384", &["a.example"], p384);
+        write("again", &["A.example"], p256);
+        write("more", &["a.example", "c.example"], p256);
+        write("rest", &["b.example", "c.example"], p256);
+        write("wild", &["*.example"], p256);
+        let file = folder.join("hookgate.toml");
+        let entries = ["a", "rsa", "p384", "again", "more", "rest", "wild"].map(|name| {
+            format!("[[tls.certificates]]\ncert = \"{name}.pem\"\nkey = \"{name}.key\"\n")
+        });
+        let route = "[routes.a]\npath = \"/a\"\nprovider = \"github\"\nsecret = \"f3b8c1d09e7a4b52\"\nupstream = \"http://127.0.0.1:1/\"\n";
+        fs::write(&file, format!("{}{route}", entries.concat())).unwrap();
+        let report = report(&file);
+        let text = report.render(Style::Plain);
+        assert_eq!(report.count(Severity::Error), 0, "{text}");
+        let hidden =
+            |name: &str| text.contains(&format!("{name}.pem`: those before it cover its names"));
+        for (name, is_hidden) in [
+            ("a", false),
+            ("rsa", false),
+            ("p384", false),
+            ("again", true),
+            ("more", false),
+            ("rest", true),
+            ("wild", false),
+        ] {
+            assert_eq!(hidden(name), is_hidden, "{name}: {text}");
+        }
+    }
+
+    /// Fails when the files of certificates are taken byte for byte: Windows writes a mark in front, or UTF-16.
+    #[test]
+    fn files_of_other_editors_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        certificate(folder, "plain", 90);
+        for ending in ["pem", "key"] {
+            let text = fs::read_to_string(folder.join(format!("plain.{ending}"))).unwrap();
+            let marked = format!("\u{feff}{}", text.replace('\n', "\r\n"));
+            fs::write(folder.join(format!("marked.{ending}")), &marked).unwrap();
+            let wide: Vec<u8> = marked.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            fs::write(folder.join(format!("wide.{ending}")), wide).unwrap();
+        }
+        for name in ["marked", "wide"] {
+            let report = checked(folder, &format!("{name}.pem"), &format!("{name}.key"));
+            let text = report.render(Style::Plain);
+            assert_eq!(report.count(Severity::Error), 0, "{text}");
+            assert!(certificates::load_authorities(&folder.join(format!("{name}.pem"))).is_ok());
+        }
     }
 
     #[test]

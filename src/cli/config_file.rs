@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::failure::Failure;
 use crate::model::secret::Secret;
+use crate::net::text_file;
 
 /// A config, and no other file by mistake.
 const MAX_FILE: u64 = 8 << 20;
@@ -38,7 +39,9 @@ impl ConfigFile {
         if length > MAX_FILE {
             return Err(Failure::usage("it is larger than 8 MiB").doing(&doing));
         }
-        let text = fs::read_to_string(path).map_err(failed)?;
+        let mut text = fs::read(path).map_err(failed)?;
+        text_file::normalize(&mut text);
+        let text = String::from_utf8_lossy(&text);
         let root = text.parse().map_err(|_| {
             Failure::usage("it is not TOML").doing(&doing).help(format!(
                 "`hookgate check --config {}` shows where",
@@ -115,7 +118,8 @@ impl ConfigFile {
         }
         let named = |key| value.get(key).and_then(Value::as_str);
         if let Some(name) = named("env") {
-            let text = env::var_os(name).ok_or_else(|| {
+            let text = env::var_os(name).filter(|text| !text.is_empty());
+            let text = text.ok_or_else(|| {
                 Failure::usage(format!("the environment variable `{name}` is not set here"))
             })?;
             return Ok(Secret::new(text.into_encoded_bytes()));
@@ -147,7 +151,8 @@ pub(super) fn read_secret(path: &Path) -> Result<Secret, Failure> {
         Failure::usage(format!("cannot read `{}`: {err}", path.display()))
             .help("check the path, and who may read the file")
     })?;
-    let bytes = Zeroizing::new(bytes);
+    let mut bytes = Zeroizing::new(bytes);
+    text_file::normalize(&mut bytes);
     let secret = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
     Ok(Secret::new(secret.to_vec()))

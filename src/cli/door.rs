@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use rustls::ClientConfig;
 
 use crate::cli::admin_address::Address;
@@ -40,7 +41,8 @@ pub(super) struct Door {
         long,
         value_name = "FILE",
         env = "HOOKGATE_ADMIN_CA",
-        hide_env_values = true
+        hide_env_values = true,
+        value_parser = OsStringValueParser::new().map(PathBuf::from)
     )]
     admin_ca: Option<PathBuf>,
     /// Its config file, whose `[admin]` says where it listens and what the token is
@@ -60,7 +62,9 @@ impl Door {
     /// Whom to ask.
     pub(super) fn client(&self) -> Result<AdminClient, Failure> {
         let config = self.config.as_deref().map(ConfigFile::load).transpose()?;
-        let address = match (&self.admin, &config) {
+        // A variable that is set and empty says nothing, as with other programs.
+        let named = self.admin.as_ref().filter(|address| !address.is_empty());
+        let address = match (named, &config) {
             (Some(address), _) => Address::parse(address)?,
             (None, Some(config)) => listener(config)?,
             (None, None) => Address::parse(DEFAULT)?,
@@ -75,7 +79,9 @@ impl Door {
 
     /// Whom to believe at an address with TLS.
     fn trust(&self) -> Result<Arc<ClientConfig>, Failure> {
-        let tls = OwnTls::read(&Client::new(), self.admin_ca.as_deref(), None);
+        let authority = self.admin_ca.as_deref();
+        let authority = authority.filter(|path| !path.as_os_str().is_empty());
+        let tls = OwnTls::read(&Client::new(), authority, None);
         let tls = tls.map_err(|err| {
             Failure::usage(chain(&err)).doing("reading whom to believe at the admin listener")
         })?;

@@ -137,7 +137,8 @@ impl Signer {
             return Ok(Some(Secret::new(text.clone().into_bytes())));
         }
         if let Some(name) = &self.secret_env {
-            let text = env::var_os(name).ok_or_else(|| {
+            let text = env::var_os(name).filter(|text| !text.is_empty());
+            let text = text.ok_or_else(|| {
                 Failure::usage(format!("the environment variable `{name}` is not set here"))
             })?;
             return Ok(Some(Secret::new(text.into_encoded_bytes())));

@@ -62,7 +62,9 @@ fn admin_listener(root: &Table<'_>, read: &ReadServer, admin: &ReadAdmin) {
         other.port() == address.port()
             && other.port() != 0
             && (other.ip() == address.ip()
-                || (other.ip().is_unspecified() && other.is_ipv4() == address.is_ipv4()))
+                || (other.ip().is_unspecified()
+                    && (other.is_ipv4() == address.is_ipv4()
+                        || (other.is_ipv6() && !read.server.is_v6_only(*other)))))
     };
     if let Some(other) = read.server.listen.iter().find(|other| covers(other)) {
         let fault = Fault::new(

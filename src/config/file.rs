@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// Appends what stands in a file.
+use crate::net::text_file;
+
+/// Reads the text of a file, without a byte-order mark, into an empty buffer.
 ///
 /// # Errors
 /// What the system says; `too_large` where there are more bytes than `limit`.
@@ -20,5 +22,6 @@ pub(super) fn read_into(
     if bytes.len() as u64 > limit {
         return Err(too_large.to_owned());
     }
+    text_file::normalize(bytes);
     Ok(())
 }

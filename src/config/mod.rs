@@ -19,6 +19,7 @@ mod retry;
 mod route;
 mod schemas;
 mod secret_strength;
+mod secret_text;
 mod secrets;
 mod server;
 mod sign_upstream;

@@ -81,6 +81,19 @@ pub struct Server {
     pub keep_rejected: usize,
 }
 
+impl Server {
+    /// Returns whether an IPv6 listener leaves IPv4 alone: where another one has an IPv4 address on the same port. By itself
+    /// `[::]` takes both.
+    #[must_use]
+    pub(crate) fn is_v6_only(&self, address: SocketAddr) -> bool {
+        let is_v4 = |other: &SocketAddr| other.ip().to_canonical().is_ipv4();
+        let mut others = self.listen.iter();
+        !is_v4(&address)
+            && address.port() != 0
+            && others.any(|other| is_v4(other) && other.port() == address.port())
+    }
+}
+
 /// `proxy_protocol`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ProxyProtocol {

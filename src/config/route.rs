@@ -395,7 +395,7 @@ static PREFIX: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"/hooks\"",
-    doc: "A path with everything below it; the rest is appended to the upstream's path. An exact path beats every prefix, a longer prefix a shorter one.",
+    doc: "A path with everything below it, but for what a server may read as another path: parents in any spelling, empty segments, encoded delimiters and control characters are answered 404. The rest is appended to the upstream's path. An exact path beats every prefix, a longer prefix a shorter one.",
 };
 
 // Every provider sends events by POST.

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::config::model::SecretEntry;
 use crate::config::secret_strength::weakness;
-use crate::config::{Context, file};
+use crate::config::{Context, file, secret_text};
 use crate::document::key::{Key, Kind, Section};
 use crate::document::mask::looks_like_variable;
 use crate::document::table::{Fault, Table, Value};
@@ -257,12 +257,12 @@ fn read_env(value: &Value<'_>) -> Result<Zeroizing<Vec<u8>>, Fault> {
         ));
     }
     match env::var_os(&name) {
-        Some(text) => Ok(Zeroizing::new(text.into_encoded_bytes())),
-        None => Err(Fault::new(
+        Some(text) if !text.is_empty() => Ok(Zeroizing::new(text.into_encoded_bytes())),
+        _ => Err(Fault::new(
             if looks_like_variable(&name) {
-                format!("the environment variable `{name}` is not set")
+                format!("the environment variable `{name}` is not set, or empty")
             } else {
-                "the environment variable of this name is not set".to_owned()
+                "the environment variable of this name is not set, or empty".to_owned()
             },
             "set it for the service, for example in a file that `EnvironmentFile=` of its unit names",
         )),
@@ -306,9 +306,14 @@ fn read_path(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
     Ok(bytes)
 }
 
-/// Refuses white space around a secret. Cutting a line end off silently would be a guess: a signature made with it is
+/// Refuses white space around a secret, but not around PEM, where it means nothing. Cutting a line end off silently would be a guess: a signature made with it is
 /// as good as one made without.
 fn usable_text(value: &Value<'_>, bytes: &[u8], path: Option<&Path>) -> Option<Secret> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let trimmed = bytes.trim_ascii();
+    if trimmed.starts_with(b"-----BEGIN ") && trimmed.ends_with(b"-----") {
+        return Some(Secret::new(trimmed.to_vec()));
+    }
     if bytes.ends_with(b"\n") || bytes.ends_with(b"\r") {
         let help = match path {
             Some(path) => format!(
@@ -326,6 +331,8 @@ fn usable_text(value: &Value<'_>, bytes: &[u8], path: Option<&Path>) -> Option<S
             "the secret begins or ends with white space",
             "remove it, unless the provider shows it so",
         ));
+    } else if let Some(fault) = secret_text::oddity(bytes) {
+        value.warning(fault);
     }
     Some(Secret::new(bytes.to_vec()))
 }
@@ -422,7 +429,7 @@ static FILE: Key = Key {
     kind: Kind::Path,
     default: None,
     example: "\"/etc/hookgate/secrets/stripe\"",
-    doc: "A file that holds the secret and nothing else, no line end either.",
+    doc: "A file that holds the secret and nothing else, no line end either; around PEM, white space means nothing.",
 };
 
 static CREDENTIAL: Key = Key {

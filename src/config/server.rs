@@ -21,6 +21,9 @@ pub(super) struct ReadServer {
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// The default idle timeout of AWS ALB, and nginx's `keepalive_timeout` towards upstreams. Google's is 10 minutes.
+const BALANCER_IDLE: Duration = Duration::from_secs(60);
+
 const DEFAULT_SOURCE_RATE: Option<(NonZeroU32, NonZeroU32)> =
     match (NonZeroU32::new(50), NonZeroU32::new(100)) {
         (Some(per_second), Some(burst)) => Some((per_second, burst)),
@@ -46,6 +49,7 @@ pub(super) fn read(table: Option<Table<'_>>) -> ReadServer {
         .collect();
     read_sources(&mut table, &mut server);
     read_limits(&mut table, &mut server);
+    check_idle_timeout(&table, &server);
     let health = table.read_placed(&HEALTH, raw_path);
     let health_span = health.as_ref().map(|placed| placed.span);
     server.health = health.map(|placed| placed.value);
@@ -147,6 +151,22 @@ fn read_limits(table: &mut Table<'_>, server: &mut Server) {
     server.max_header_size = size.unwrap_or(server.max_header_size);
 }
 
+/// Warns where a load balancer in front may send a request on a connection that is being closed: what keeps connections for
+/// later has to give them up first.
+fn check_idle_timeout(table: &Table<'_>, server: &Server) {
+    let Some(span) = table.name_span_of(&IDLE_TIMEOUT) else {
+        return;
+    };
+    if server.trusted_proxies.is_empty() || server.idle_timeout > BALANCER_IDLE {
+        return;
+    }
+    let fault = Fault::new(
+        "a proxy is trusted, and load balancers keep idle connections for 60 seconds (AWS ALB, nginx) or longer: what is sent on one that is just being closed is lost",
+        "longer than the balancer's own idle timeout, for example `\"75s\"`",
+    );
+    table.warning(span, fault);
+}
+
 /// Often enough to follow a sender, seldom enough not to be a burden to it.
 fn refresh_period(value: &Value<'_>) -> Result<Option<Duration>, Fault> {
     let Some(period) = value::false_or(value, value::duration)? else {
@@ -190,7 +210,7 @@ fn defaults() -> Server {
         handshake_timeout: 10 * SECOND,
         header_timeout: 10 * SECOND,
         body_timeout: 30 * SECOND,
-        idle_timeout: 60 * SECOND,
+        idle_timeout: 75 * SECOND,
         shutdown_timeout: 30 * SECOND,
         max_header_size: 16 << 10,
         health: None,
@@ -235,7 +255,7 @@ static LISTEN: Key = Key {
     kind: Kind::List(&Kind::Address),
     default: Some("only the sockets that systemd hands over"),
     example: "[\"0.0.0.0:443\", \"[::]:443\"]",
-    doc: "Addresses to listen on. Sockets handed over by systemd take their place.",
+    doc: "Addresses to listen on. `[::]` takes IPv4 too, unless an IPv4 address with the same port is listed. Sockets handed over by systemd take their place.",
 };
 
 static INSECURE_HTTP: Key = Key {
@@ -251,7 +271,7 @@ static TRUSTED_PROXIES: Key = Key {
     kind: Kind::List(&Kind::Network),
     default: Some("[]"),
     example: "[\"10.0.0.0/8\"]",
-    doc: "Peers whose `X-Forwarded-For` and PROXY protocol header are believed; everybody else's are dropped.",
+    doc: "Peers whose `X-Forwarded-For` and PROXY protocol header are believed; everybody else's are dropped. Where a PROXY header names no address, the peer is the source, and no `X-Forwarded-For` is believed.",
 };
 
 static PROXY_PROTOCOL: Key = Key {
@@ -289,13 +309,13 @@ static MAX_IN_FLIGHT: Key = Key {
     doc: "Requests that are worked on at the same time; more are answered 503 with `Retry-After`. Times the largest `max_body` it bounds the memory for bodies.",
 };
 
-// Above what providers send from one address to one customer, far below what a flood needs to hurt.
+// What verifies is given back at once, so this is room for probes and mistakes, far below what a flood needs to hurt.
 static PER_SOURCE_RATE_LIMIT: Key = Key {
     name: "per_source_rate_limit",
     kind: Kind::FalseOr(&Kind::Rate),
     default: Some("{ per_second = 50, burst = 100 }"),
     example: "\"50/s\"",
-    doc: "Requests from one source before anything of the body is read; more are answered 429. `false`: no limit.",
+    doc: "Unverified requests from one source; more are answered 429 before anything of the body is read. A request whose signature is right is given back at once. `false`: no limit.",
 };
 
 // A handshake takes three round trips and a few milliseconds; a phone on a bad line needs 2 seconds.
@@ -313,7 +333,7 @@ static HEADER_TIMEOUT: Key = Key {
     kind: Kind::Duration,
     default: Some("\"10s\""),
     example: "\"10s\"",
-    doc: "From the first byte of a head to its end.",
+    doc: "From the first byte of a head to its end; for the first head of a connection from the end of the handshake.",
 };
 
 // Providers give up on an answer after 5 to 30 seconds: a body that takes longer is nobody's.
@@ -325,13 +345,14 @@ static BODY_TIMEOUT: Key = Key {
     doc: "For the whole body, not for each piece of it.",
 };
 
-// Longer than the pause between two bursts of events, so that a sender's pool stays warm.
+// Longer than the pause between two bursts of events, so that a sender's pool stays warm, and than a load balancer keeps a
+// connection by default (60 s), so that the balancer is the one that closes it.
 static IDLE_TIMEOUT: Key = Key {
     name: "idle_timeout",
     kind: Kind::Duration,
-    default: Some("\"60s\""),
-    example: "\"60s\"",
-    doc: "How long a connection without a request is kept.",
+    default: Some("\"75s\""),
+    example: "\"75s\"",
+    doc: "How long a connection is kept after its last request. Behind a load balancer longer than the balancer's own idle timeout.",
 };
 
 // As long as the default `timeout` of a route, so that each exchange under way can end.

@@ -127,7 +127,7 @@ static CERTIFICATES: Key = Key {
     kind: Kind::Tables(&CERTIFICATE_SECTION),
     default: None,
     example: "[{ cert = \"/etc/hookgate/tls/b.pem\", key = \"/etc/hookgate/tls/b.key\" }]",
-    doc: "More certificates, chosen by the name that the client asks for; the first of all serves names that no other covers.",
+    doc: "More certificates, chosen by the name that the client asks for and by the signatures that it takes, so that an RSA and an ECDSA certificate may share a name; the first of all serves names that no other covers.",
 };
 
 static CLIENT_CA: Key = Key {

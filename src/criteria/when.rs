@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
 use cel::{Context, Env, Program, Value as CelValue};
+use http::HeaderName;
 use serde_json::Value;
 
 /// Characters of an expression.
@@ -51,6 +52,7 @@ pub struct When {
     /// The functions of the language, made once.
     env: Arc<Env>,
     variables: Vec<&'static str>,
+    headers: Vec<HeaderName>,
     has_loop: bool,
 }
 
@@ -100,6 +102,7 @@ impl When {
         }
         Ok(Self {
             variables: walk.variables,
+            headers: walk.headers,
             has_loop: walk.has_loop,
             env: Arc::new(Env::stdlib()),
             program,
@@ -110,6 +113,11 @@ impl When {
     #[must_use]
     pub fn names(&self, variable: &str) -> bool {
         self.variables.contains(&variable)
+    }
+
+    /// The headers that the expression names by a literal.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = &HeaderName> {
+        self.headers.iter()
     }
 
     /// Whether it is true of an event, of which `facts` holds every variable that the expression names.
@@ -150,6 +158,7 @@ fn count(value: &Value) -> usize {
 #[derive(Default)]
 struct Walk {
     variables: Vec<&'static str>,
+    headers: Vec<HeaderName>,
     /// The names that loops give.
     bound: Vec<String>,
     has_loop: bool,
@@ -161,7 +170,12 @@ impl Walk {
         match &expr.expr {
             Expr::Unspecified | Expr::Literal(_) => Ok(()),
             Expr::Ident(name) => self.name(name),
-            Expr::Select(select) => self.visit(&select.operand),
+            Expr::Select(select) => {
+                if is_headers(&select.operand) {
+                    self.header(&select.field);
+                }
+                self.visit(&select.operand)
+            }
             Expr::List(list) => list.elements.iter().try_for_each(|one| self.visit(one)),
             Expr::Map(map) => map.entries.iter().try_for_each(|one| self.entry(&one.expr)),
             Expr::Struct(one) => Err(WhenError::Unknown(one.type_name.clone())),
@@ -174,6 +188,14 @@ impl Walk {
                 let is_literal = matches!(pattern, Some(Expr::Literal(LiteralValue::String(_))));
                 if call.func_name == "matches" && !is_literal {
                     return Err(WhenError::Pattern);
+                }
+                // `headers["x-a"]`, and `"x-a" in headers`.
+                if call.args.iter().any(is_headers) {
+                    for arg in &call.args {
+                        if let Expr::Literal(LiteralValue::String(name)) = &arg.expr {
+                            self.header(name);
+                        }
+                    }
                 }
                 let target = call.target.iter().map(AsRef::as_ref);
                 target.chain(&call.args).try_for_each(|one| self.visit(one))
@@ -199,6 +221,11 @@ impl Walk {
         }
     }
 
+    fn header(&mut self, name: &str) {
+        // Names are compared as they are written in the map of headers, so another spelling finds nothing.
+        self.headers.extend(HeaderName::from_bytes(name.as_bytes()));
+    }
+
     fn entry(&mut self, entry: &EntryExpr) -> Result<(), WhenError> {
         match entry {
             EntryExpr::StructField(field) => self.visit(&field.value),
@@ -220,6 +247,10 @@ impl Walk {
         }
         Ok(())
     }
+}
+
+fn is_headers(expr: &IdedExpr) -> bool {
+    matches!(&expr.expr, Expr::Ident(name) if name == "headers")
 }
 
 fn cut(text: &str) -> String {

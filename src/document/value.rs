@@ -15,6 +15,8 @@ use toml::value::{Datetime, Offset as TomlOffset};
 use crate::document::suggest;
 use crate::document::table::{Fault, Value};
 use crate::model::rate::Rate;
+use crate::net::host::without_root;
+use crate::net::special::is_forbidden_host;
 
 /// Longer than this no setting makes sense; it also keeps sums of durations far from overflow.
 const MAX_DURATION: Duration = Duration::from_secs(3650 * 24 * 3600);
@@ -403,6 +405,12 @@ pub fn destination_url(value: &Value<'_>) -> Result<Uri, Fault> {
     {
         return Err(wrong("has no port from 1 to 65535"));
     }
+    if is_forbidden_host(authority.host()) {
+        return Err(Fault::new(
+            "the URL leads to a link-local address or a metadata service, where no app is: it is never connected to",
+            URL_HELP,
+        ));
+    }
     Ok(uri)
 }
 
@@ -419,13 +427,13 @@ pub fn origin(value: &Value<'_>) -> Result<String, Fault> {
     Ok(text.strip_suffix('/').unwrap_or(text).to_owned())
 }
 
-/// A host name or address as it stands in `Host`, without port, lower-cased.
+/// A host name or address as it stands in `Host`, without port and without the dot of the root, lower-cased.
 pub fn host(value: &Value<'_>) -> Result<String, Fault> {
     const HELP: &str = "a name without scheme, port and path: `\"hooks.example.com\"`";
     let text = value
         .text()
         .ok_or_else(|| value.unexpected("a host name", "\"hooks.example.com\""))?;
-    let lower = text.to_ascii_lowercase();
+    let lower = without_root(text).to_ascii_lowercase();
     let bare = lower
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));

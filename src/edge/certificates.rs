@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use rustls::SignatureScheme;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -21,6 +22,8 @@ use zeroize::Zeroizing;
 
 use crate::config::model::CertificateFiles;
 use crate::model::clock::Now;
+use crate::net::host::without_root;
+use crate::net::text_file;
 
 /// Why a certificate cannot be used.
 #[derive(Debug, Error)]
@@ -185,12 +188,13 @@ pub fn load_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, Cer
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CertificateError> {
-    std::fs::read(path)
-        .map(Zeroizing::new)
-        .map_err(|source| CertificateError::Read {
-            path: path.to_owned(),
-            source,
-        })
+    let read = std::fs::read(path).map(Zeroizing::new);
+    let mut text = read.map_err(|source| CertificateError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    text_file::normalize(&mut text);
+    Ok(text)
 }
 
 fn parse_chain(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
@@ -217,7 +221,7 @@ fn describe(leaf: &CertificateDer<'_>) -> Option<CertificateInfo> {
     if let Ok(Some(alternatives)) = parsed.subject_alternative_name() {
         for name in &alternatives.value.general_names {
             match name {
-                GeneralName::DNSName(dns) => names.push(dns.to_ascii_lowercase()),
+                GeneralName::DNSName(dns) => names.push(without_root(dns).to_ascii_lowercase()),
                 GeneralName::IPAddress(octets) => names.extend(address(octets)),
                 _ => {}
             }
@@ -255,13 +259,16 @@ pub(super) struct CertificateStore {
     reloading: Mutex<()>,
 }
 
+/// The certificates for one name, in the order of the config: more than one where their keys are of different kinds.
+type Candidates = Vec<Arc<CertifiedKey>>;
+
 /// One set of certificates, by name.
 #[derive(Debug)]
 struct Names {
-    exact: HashMap<String, Arc<CertifiedKey>>,
+    exact: HashMap<String, Candidates>,
     /// By what follows `*.`.
-    wildcard: HashMap<String, Arc<CertifiedKey>>,
-    default: Option<Arc<CertifiedKey>>,
+    wildcard: HashMap<String, Candidates>,
+    default: Candidates,
     infos: Vec<CertificateInfo>,
     digests: Vec<[u8; 32]>,
 }
@@ -331,7 +338,7 @@ impl Names {
         let mut names = Self {
             exact: HashMap::new(),
             wildcard: HashMap::new(),
-            default: pairs.first().map(|pair| Arc::clone(&pair.key)),
+            default: defaults(pairs),
             infos: pairs.iter().map(|pair| pair.info.clone()).collect(),
             digests: pairs.iter().map(|pair| pair.digest).collect(),
         };
@@ -341,31 +348,93 @@ impl Names {
                     Some(suffix) => (&mut names.wildcard, suffix),
                     None => (&mut names.exact, name.as_str()),
                 };
-                // The first in the config wins where two cover the same name.
-                map.entry(name.to_owned())
-                    .or_insert_with(|| Arc::clone(&pair.key));
+                let candidates = map.entry(name.to_owned()).or_default();
+                candidates.push(Arc::clone(&pair.key));
             }
         }
         names
     }
 
-    /// Exact before wildcard; a wildcard stands for exactly one label (RFC 9525 6.3).
-    fn find(&self, name: &str) -> Option<Arc<CertifiedKey>> {
-        if let Some(key) = self.exact.get(name) {
-            return Some(Arc::clone(key));
-        }
-        let (_, suffix) = name.split_once('.')?;
-        self.wildcard.get(suffix).map(Arc::clone)
+    /// The first certificate for a name whose key makes signatures that the client takes: exact before wildcard, which is
+    /// good for exactly one label (RFC 9525 6.3). Where the client takes none, the first one all the same.
+    fn find(&self, name: &str, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let exact = self.exact.get(name);
+        let wildcard = name
+            .split_once('.')
+            .and_then(|(_, suffix)| self.wildcard.get(suffix));
+        choose(exact.into_iter().chain(wildcard).flatten(), schemes)
+    }
+}
+
+/// The first that fits, else the first.
+fn choose<'k>(
+    mut candidates: impl Iterator<Item = &'k Arc<CertifiedKey>> + Clone,
+    schemes: &[SignatureScheme],
+) -> Option<Arc<CertifiedKey>> {
+    let mut all = candidates.clone();
+    let fitting = all.find(|key| key.key.choose_scheme(schemes).is_some());
+    fitting.or_else(|| candidates.next()).map(Arc::clone)
+}
+
+/// For clients that ask for no name, or for one that none covers: the first certificate, and those that share a name with it.
+fn defaults(pairs: &[Pair]) -> Candidates {
+    let Some(first) = pairs.first() else {
+        return Vec::new();
+    };
+    let shares = |pair: &&Pair| {
+        let mut names = pair.info.names.iter();
+        std::ptr::eq(*pair, first) || names.any(|name| first.info.names.contains(name))
+    };
+    let sharing = pairs.iter().filter(shares);
+    sharing.map(|pair| Arc::clone(&pair.key)).collect()
+}
+
+/// The schemes by which the kinds of keys are told apart.
+static SCHEMES: [SignatureScheme; 9] = [
+    SignatureScheme::RSA_PKCS1_SHA256,
+    SignatureScheme::RSA_PKCS1_SHA384,
+    SignatureScheme::RSA_PKCS1_SHA512,
+    SignatureScheme::RSA_PSS_SHA256,
+    SignatureScheme::ECDSA_NISTP256_SHA256,
+    SignatureScheme::ECDSA_NISTP384_SHA384,
+    SignatureScheme::ECDSA_NISTP521_SHA512,
+    SignatureScheme::ED25519,
+    SignatureScheme::ED448,
+];
+
+impl Pair {
+    /// Whether every client that could be shown this certificate is shown one of `earlier` instead: they cover all its names
+    /// with the same kind of key.
+    #[must_use]
+    pub fn is_hidden_by(&self, earlier: &[Self]) -> bool {
+        let signs = |pair: &Self, scheme: &SignatureScheme| {
+            pair.key
+                .key
+                .choose_scheme(std::slice::from_ref(scheme))
+                .is_some()
+        };
+        let is_alike = |other: &Self| {
+            SCHEMES
+                .iter()
+                .all(|scheme| signs(self, scheme) == signs(other, scheme))
+        };
+        let is_covered = |name: &String| {
+            let mut alike = earlier.iter().filter(|other| is_alike(other));
+            alike.any(|other| other.info.names.contains(name))
+        };
+        !self.info.names.is_empty() && self.info.names.iter().all(is_covered)
     }
 }
 
 impl ResolvesServerCert for CertificateStore {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let names = self.current.load();
-        let asked = hello.server_name().map(str::to_ascii_lowercase);
+        let asked = hello.server_name().map(without_root);
+        let asked = asked.map(str::to_ascii_lowercase);
+        let schemes = hello.signature_schemes();
         asked
-            .and_then(|name| names.find(&name))
-            .or_else(|| names.default.as_ref().map(Arc::clone))
+            .and_then(|name| names.find(&name, schemes))
+            .or_else(|| choose(names.default.iter(), schemes))
     }
 }
 
@@ -463,13 +532,14 @@ mod tests {
         };
         let store = CertificateStore::load(&files).unwrap();
         let names = store.current.load();
-        let exact = names.find("a.example.com").unwrap();
-        let wild = names.find("b.example.com").unwrap();
+        let find = |name: &str| names.find(name, &SCHEMES);
+        let exact = find("a.example.com").unwrap();
+        let wild = find("b.example.com").unwrap();
         assert_eq!(exact.cert[0], key_of(&files[2]));
         assert_eq!(wild.cert[0], key_of(&files[1]));
-        assert!(Arc::ptr_eq(&wild, &names.find("c.example.com").unwrap()));
-        assert!(names.find("x.b.example.com").is_none());
-        assert!(names.find("example.com").is_none());
+        assert!(Arc::ptr_eq(&wild, &find("c.example.com").unwrap()));
+        assert!(find("x.b.example.com").is_none());
+        assert!(find("example.com").is_none());
     }
 
     #[test]

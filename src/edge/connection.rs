@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::model::ProxyProtocol;
 use crate::edge::event::{EdgeEvent, Refusal};
 use crate::edge::head_check::HeadFault;
+use crate::edge::head_guard::Waited;
 use crate::edge::limits::SourceSlot;
 use crate::edge::settings::Settings;
 use crate::edge::source::{Peer, is_trusted, sender};
@@ -54,8 +55,16 @@ pub(super) struct Shared<H> {
 /// A connection that is ready to speak HTTP.
 struct Opened {
     transport: Transport,
-    ip: IpAddr,
+    announced: Announced,
     slot: Option<SourceSlot>,
+}
+
+/// The address behind a connection.
+#[derive(Clone, Copy)]
+struct Announced {
+    ip: IpAddr,
+    /// Its lists of forwarders count.
+    is_proxy: bool,
 }
 
 /// What ended the wait for the next request.
@@ -63,7 +72,8 @@ struct Opened {
 enum Wake {
     Bytes,
     PeerGone,
-    Idle,
+    /// The deadline is over.
+    Late,
     Stop,
 }
 
@@ -80,7 +90,7 @@ pub(super) async fn serve<H: Handler>(
     let opened = Box::pin(open(&edge, &settings, stream, socket, &stop)).await;
     let Some(Opened {
         transport,
-        ip,
+        announced: Announced { ip, is_proxy },
         slot: _slot,
     }) = opened
     else {
@@ -88,7 +98,7 @@ pub(super) async fn serve<H: Handler>(
     };
     let shared = Arc::new(Shared {
         is_tls: matches!(transport, Transport::Tls(_)),
-        is_proxy: is_trusted(ip, &settings.trusted_proxies),
+        is_proxy,
         peer: Peer { socket, ip },
         edge,
         settings,
@@ -117,12 +127,12 @@ async fn open(
     let (drain, abort) = (pin!(drain), pin!(abort));
     let mut signals = stop.signals(drain, abort);
     let mut opening = pin!(async {
-        let ip = announced(edge, settings, &mut stream, peer).await?;
-        let slot = source_slot(edge, settings, ip)?;
-        let transport = handshake(edge, settings, stream, ip).await?;
+        let announced = announced(edge, settings, &mut stream, peer).await?;
+        let slot = source_slot(edge, settings, announced)?;
+        let transport = handshake(edge, settings, stream, announced.ip).await?;
         Some(Opened {
             transport,
-            ip,
+            announced,
             slot,
         })
     });
@@ -153,14 +163,22 @@ async fn open(
 }
 
 /// The sender by the PROXY protocol where it is required, else the peer.
+///
+/// A balancer that names no address (`UNKNOWN`, `UNSPEC`, `LOCAL`) speaks for itself: its own address is the source, with the
+/// limits of any source, and no header that comes along is believed. It may have passed on a connection whose client
+/// wrote `X-Forwarded-For` itself.
 async fn announced(
     edge: &Edge,
     settings: &Settings,
     stream: &mut TcpStream,
     peer: IpAddr,
-) -> Option<IpAddr> {
+) -> Option<Announced> {
+    let forwards_of = |ip| Announced {
+        ip,
+        is_proxy: is_trusted(ip, &settings.trusted_proxies),
+    };
     if settings.proxy_protocol == ProxyProtocol::Off {
-        return Some(peer);
+        return Some(forwards_of(peer));
     }
     let refuse = |reason| {
         edge.counters().refused_proxy_header.add();
@@ -171,14 +189,22 @@ async fn announced(
         return refuse("the peer is not a trusted proxy");
     }
     match proxy_protocol::read(stream).await {
-        Ok(announced) => Some(announced.unwrap_or(peer)),
+        Ok(Some(ip)) => Some(forwards_of(ip)),
+        Ok(None) => Some(Announced {
+            ip: peer,
+            is_proxy: false,
+        }),
         Err(error) => refuse(error.reason()),
     }
 }
 
 /// A slot of the source. Trusted proxies carry many senders and are exempt. None: too many.
-fn source_slot(edge: &Edge, settings: &Settings, ip: IpAddr) -> Option<Option<SourceSlot>> {
-    if is_trusted(ip, &settings.trusted_proxies) {
+fn source_slot(
+    edge: &Edge,
+    settings: &Settings,
+    Announced { ip, is_proxy }: Announced,
+) -> Option<Option<SourceSlot>> {
+    if is_proxy {
         return Some(None);
     }
     let limit = settings.max_connections_per_source;
@@ -225,11 +251,17 @@ async fn serve_h2<H: Handler>(
     tracker: TaskTracker,
 ) {
     let ip = shared.peer.ip;
-    let idle = shared.settings.idle_timeout;
-    if wait(&mut transport, idle, NEWCOMER_GRACE, stop).await != Wake::Bytes {
-        return close(transport).await;
+    let first_head_by = Instant::now() + shared.settings.header_timeout;
+    match wait(&mut transport, first_head_by, NEWCOMER_GRACE, stop).await {
+        Wake::Bytes => {}
+        Wake::Late => {
+            shared.note_stall(Stall::Head);
+            return close(transport).await;
+        }
+        Wake::PeerGone | Wake::Stop => return close(transport).await,
     }
-    let end = Box::pin(http2::drive(transport, shared, stop, tracker)).await;
+    let drive = http2::drive(transport, shared, stop, tracker, first_head_by);
+    let end = Box::pin(drive).await;
     let counters = shared.edge.counters();
     match end {
         http2::End::Over | http2::End::Aborted => {}
@@ -243,21 +275,42 @@ async fn serve_h2<H: Handler>(
 }
 
 async fn serve_h1<H: Handler>(mut transport: Transport, shared: &Arc<Shared<H>>, stop: &Stop) {
-    let idle = shared.settings.idle_timeout;
+    // A client that connects has a request to send, so the first head has the deadline of a head, from the handshake on.
+    let mut deadline = Instant::now() + shared.settings.header_timeout;
+    let mut waited = Waited {
+        first_head_by: Some(deadline),
+        empty_lines: 0,
+    };
     let mut grace = NEWCOMER_GRACE;
     loop {
-        match wait(&mut transport, idle, grace, stop).await {
-            // Whoever has had an answer knows that an idle connection may end at any time.
-            Wake::Bytes => grace = Duration::ZERO,
-            Wake::Idle => {
-                shared.edge.counters().idle_closed.add();
+        match wait(&mut transport, deadline, grace, stop).await {
+            Wake::Bytes => {}
+            Wake::Late => {
+                match waited.first_head_by {
+                    Some(_) => shared.note_stall(Stall::Head),
+                    None => shared.edge.counters().idle_closed.add(),
+                }
                 return close(transport).await;
             }
             Wake::PeerGone | Wake::Stop => return close(transport).await,
         }
-        match Box::pin(http1::drive(transport, shared, stop)).await {
+        match Box::pin(http1::drive(transport, shared, stop, waited)).await {
             http1::End::Aborted => return,
-            http1::End::Parked(rest) => transport = rest,
+            http1::End::Parked {
+                transport: rest,
+                has_served,
+                empty_lines,
+            } => {
+                transport = rest;
+                waited.empty_lines = empty_lines;
+                // Empty lines alone move no deadline.
+                if has_served {
+                    deadline = Instant::now() + shared.settings.idle_timeout;
+                    waited.first_head_by = None;
+                    // Whoever has had an answer knows that an idle connection may end at any time.
+                    grace = Duration::ZERO;
+                }
+            }
             http1::End::Stalled(rest, stall) => {
                 shared.note_stall(stall);
                 if stall == Stall::Head {
@@ -284,12 +337,12 @@ async fn serve_h1<H: Handler>(mut transport: Transport, shared: &Arc<Shared<H>>,
 }
 
 /// Waits for the first byte of the next request, with next to no memory; from the begin of a drain for `grace` at most.
-async fn wait(transport: &mut Transport, idle: Duration, grace: Duration, stop: &Stop) -> Wake {
+async fn wait(transport: &mut Transport, deadline: Instant, grace: Duration, stop: &Stop) -> Wake {
     transport.release();
     let (drain, abort) = stop.waits();
     let (drain, abort) = (pin!(drain), pin!(abort));
     let mut signals = stop.signals(drain, abort);
-    let mut timer = pin!(tokio::time::sleep(idle));
+    let mut timer = pin!(tokio::time::sleep_until(deadline));
     let mut is_draining = false;
     std::future::poll_fn(|context| {
         let level = signals.poll_level(context);
@@ -307,7 +360,7 @@ async fn wait(transport: &mut Transport, idle: Duration, grace: Duration, stop: 
             let end = timer.deadline().min(Instant::now() + grace);
             timer.as_mut().reset(end);
         }
-        let end = if is_draining { Wake::Stop } else { Wake::Idle };
+        let end = if is_draining { Wake::Stop } else { Wake::Late };
         timer.as_mut().poll(context).map(|()| end)
     })
     .await

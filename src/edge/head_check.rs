@@ -41,7 +41,7 @@ pub enum HeadFault {
     TransferEncoding,
     /// Both framing headers.
     BothFramings,
-    /// A wish for another protocol.
+    /// A header that only a connection of HTTP/1.1 may have (`Connection`, `Transfer-Encoding`, `Upgrade`), in HTTP/2.
     Upgrade,
 }
 
@@ -218,7 +218,7 @@ impl<'a> Seen<'a> {
                 before.map_or(Ok(()), |_| Err(HeadFault::Host))?;
             }
             6 if name.eq_ignore_ascii_case(b"expect") => once(&mut self.has_expect)?,
-            7 if name.eq_ignore_ascii_case(b"upgrade") => return Err(HeadFault::Upgrade),
+            // A server may ignore `Upgrade` (RFC 9110 7.8), and this one speaks no other protocol on the same connection.
             12 if name.eq_ignore_ascii_case(b"content-type") => once(&mut self.has_content_type)?,
             13 if name.eq_ignore_ascii_case(b"authorization") => {
                 once(&mut self.has_authorization)?;

@@ -13,11 +13,16 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::time::Instant;
 
 use crate::edge::chunk_check::{ChunkFault, ChunkScanner};
 use crate::edge::head_check::{EndFinder, Framing, HeadFault, check_head};
 use crate::edge::transport::Transport;
 use crate::edge::watch::{Watch, WriteWatch};
+
+/// Empty lines before a head that are passed over, in all: RFC 9112 2.2 asks for at least one. Old clients end a body with
+/// one, and nothing sends more than a few.
+const MAX_EMPTY_LINES: u8 = 8;
 
 /// The guard of one connection.
 pub(super) struct Guard {
@@ -26,6 +31,8 @@ pub(super) struct Guard {
     writes: WriteWatch,
     max_head: usize,
     head_timeout: Duration,
+    /// The connection's first head has to be whole by then; none once it was.
+    first_head_by: Option<Instant>,
     position: Position,
     fault: Option<HeadFault>,
     is_ended: bool,
@@ -54,6 +61,18 @@ enum Position {
 struct Gathered {
     bytes: Vec<u8>,
     finder: EndFinder,
+    empty_lines: u8,
+    /// The CR of an empty line is here, and its LF is not.
+    is_within_empty_line: bool,
+}
+
+/// What a guard takes over from the time before it, in which no request was served.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Waited {
+    /// The connection's first head has to be whole by then; none where there was one.
+    pub(super) first_head_by: Option<Instant>,
+    /// Empty lines that were passed over since the last request.
+    pub(super) empty_lines: u8,
 }
 
 /// What the newest bytes made of the head.
@@ -79,6 +98,7 @@ impl Guard {
         max_head: usize,
         head_timeout: Duration,
         write_timeout: Duration,
+        waited: Waited,
     ) -> Self {
         Self {
             transport,
@@ -86,7 +106,11 @@ impl Guard {
             writes: WriteWatch::new(write_timeout),
             max_head,
             head_timeout,
-            position: Position::Head(Gathered::default()),
+            first_head_by: waited.first_head_by,
+            position: Position::Head(Gathered {
+                empty_lines: waited.empty_lines,
+                ..Gathered::default()
+            }),
             fault: None,
             is_ended: false,
             is_holding_back: false,
@@ -100,7 +124,15 @@ impl Guard {
 
     /// Whether nothing has begun that parking would lose.
     pub(super) fn is_between_messages(&self) -> bool {
-        matches!(&self.position, Position::Head(gathered) if gathered.bytes.is_empty())
+        matches!(&self.position, Position::Head(gathered) if gathered.is_fresh())
+    }
+
+    /// Empty lines that were passed over since the last request.
+    pub(super) fn empty_lines(&self) -> u8 {
+        match &self.position {
+            Position::Head(gathered) => gathered.empty_lines,
+            _ => 0,
+        }
     }
 
     /// Whatever can be handed over now; nothing is the end.
@@ -179,7 +211,22 @@ impl Guard {
         let Position::Head(gathered) = &mut self.position else {
             return Poll::Ready(Ok(true));
         };
-        match gathered.step(bytes, self.max_head, space.remaining()) {
+        let (first_head_by, head_timeout) = (self.first_head_by, self.head_timeout);
+        let until = |at: Instant| at.saturating_duration_since(Instant::now());
+        let time_left = || first_head_by.map_or(head_timeout, until);
+        let empty = gathered.skip_empty_lines(bytes);
+        if let Ok(count @ 1..) = empty {
+            self.transport.consume(count);
+            // Between requests an empty line is no head, so that an idle connection stays one; half of one is.
+            if gathered.is_within_empty_line {
+                self.watch.begin_head(time_left());
+            } else {
+                self.watch.end_head();
+            }
+            return Poll::Ready(Ok(true));
+        }
+        let step = empty.and_then(|_| gathered.step(bytes, self.max_head, space.remaining()));
+        match step {
             Err(fault) => {
                 self.fault = Some(fault);
                 self.watch.end_head();
@@ -187,10 +234,11 @@ impl Guard {
             }
             Ok((Step::Incomplete, count)) => {
                 self.transport.consume(count);
-                self.watch.begin_head(self.head_timeout);
+                self.watch.begin_head(time_left());
                 Poll::Ready(Ok(true))
             }
             Ok((Step::Whole { end, framing }, count)) => {
+                self.first_head_by = None;
                 self.watch.end_head();
                 self.watch.is_busy.store(true, Relaxed);
                 self.watch.served.fetch_add(1, Relaxed);
@@ -234,6 +282,36 @@ impl Guard {
 }
 
 impl Gathered {
+    /// Whether nothing has come but whole empty lines.
+    fn is_fresh(&self) -> bool {
+        self.bytes.is_empty() && !self.is_within_empty_line
+    }
+
+    /// Counts the bytes of empty lines before the head, which are passed over (RFC 9112 2.2): CR LF only, since a lone LF or
+    /// CR is read in different ways.
+    fn skip_empty_lines(&mut self, bytes: &[u8]) -> Result<usize, HeadFault> {
+        if !self.bytes.is_empty() {
+            return Ok(0);
+        }
+        let mut count = 0_usize;
+        for byte in bytes {
+            match (self.is_within_empty_line, byte) {
+                (true, b'\n') => self.is_within_empty_line = false,
+                (true, _) => return Err(HeadFault::LineEnd),
+                (false, b'\r') if self.empty_lines >= MAX_EMPTY_LINES => {
+                    return Err(HeadFault::RequestLine);
+                }
+                (false, b'\r') => {
+                    self.is_within_empty_line = true;
+                    self.empty_lines = self.empty_lines.saturating_add(1);
+                }
+                (false, _) => break,
+            }
+            count = count.saturating_add(1);
+        }
+        Ok(count)
+    }
+
     /// Looks at the newest bytes, and keeps them unless the head is whole among them and fits into `room`. The second
     /// number is how many of them to consume, where they were kept.
     fn step(&mut self, bytes: &[u8], max: usize, room: usize) -> Result<(Step, usize), HeadFault> {

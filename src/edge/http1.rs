@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::edge::Handler;
 use crate::edge::connection::Shared;
 use crate::edge::head_check::HeadFault;
-use crate::edge::head_guard::Guard;
+use crate::edge::head_guard::{Guard, Waited};
 use crate::edge::stop::Stop;
 use crate::edge::transport::Transport;
 use crate::edge::watch::{Stall, Watch, Watched};
@@ -34,7 +34,12 @@ const LEAST_BUFFER: usize = 64 * 1024;
 /// How the drive ended.
 pub(super) enum End {
     /// Nothing to do for now.
-    Parked(Transport),
+    Parked {
+        transport: Transport,
+        has_served: bool,
+        /// Since the last request.
+        empty_lines: u8,
+    },
     /// The last answer is out, or the peer is gone.
     Over {
         transport: Transport,
@@ -77,6 +82,7 @@ pub(super) async fn drive<H: Handler>(
     transport: Transport,
     shared: &Arc<Shared<H>>,
     stop: &Stop,
+    waited: Waited,
 ) -> End {
     let settings = &shared.settings;
     let watch = Watch::new();
@@ -86,6 +92,7 @@ pub(super) async fn drive<H: Handler>(
         settings.max_header_size,
         settings.header_timeout,
         settings.write_timeout,
+        waited,
     );
     let service = service_fn({
         let (shared, watch) = (Arc::clone(shared), Arc::clone(&watch));
@@ -129,11 +136,16 @@ pub(super) async fn drive<H: Handler>(
 
     let parts = connection.into_parts();
     let is_whole = parts.read_buf.is_empty() && parts.io.is_between_messages();
+    let empty_lines = parts.io.empty_lines();
     let (transport, fault, is_peer_gone) = parts.io.into_parts();
     match turn {
         Turn::Aborted => End::Aborted,
         Turn::Stalled(stall) => End::Stalled(transport, stall),
-        Turn::Pause if is_whole => End::Parked(transport),
+        Turn::Pause if is_whole => End::Parked {
+            transport,
+            has_served: watch.served.load(Relaxed) > 0,
+            empty_lines,
+        },
         Turn::Pause | Turn::Over => End::Over {
             transport,
             fault,

@@ -90,6 +90,7 @@ pub(super) async fn drive<H: Handler>(
     shared: &Arc<Shared<H>>,
     stop: &Stop,
     tracker: TaskTracker,
+    first_head_by: Instant,
 ) -> End {
     let settings = &shared.settings;
     let watch = Watch::new();
@@ -120,7 +121,10 @@ pub(super) async fn drive<H: Handler>(
         pin!(builder(Streams(tracker), settings.max_header_size).serve_connection(paced, service));
 
     let mut lookout = Lookout::new(&watch, settings.idle_timeout, settings.write_timeout);
-    let mut timer = pin!(sleep_until(Instant::now() + lookout.tick));
+    lookout.first_head_by = Some(first_head_by);
+    let mut timer = pin!(sleep_until(
+        first_head_by.min(Instant::now() + lookout.tick)
+    ));
     let (drain, abort) = stop.waits();
     let (drain, abort) = (pin!(drain), pin!(abort));
     let mut signals = stop.signals(drain, abort);
@@ -162,6 +166,8 @@ struct Lookout<'a> {
     write_timeout: Duration,
     armed: u64,
     served: u64,
+    /// The first request has to be there by then; none once it is.
+    first_head_by: Option<Instant>,
     idle_since: Instant,
     progress: u64,
     progress_at: Instant,
@@ -178,6 +184,7 @@ impl<'a> Lookout<'a> {
             write_timeout,
             armed: u64::MAX,
             served: 0,
+            first_head_by: None,
             idle_since: now,
             progress: 0,
             progress_at: now,
@@ -217,6 +224,9 @@ impl<'a> Lookout<'a> {
             if let Some(at) = self.watch.instant(self.watch.deadline()) {
                 next = next.min(at);
             }
+            if let Some(at) = self.first_head_by {
+                next = next.min(at);
+            }
             timer.as_mut().reset(next);
         }
         Poll::Pending
@@ -224,6 +234,12 @@ impl<'a> Lookout<'a> {
 
     fn look(&mut self, now: Instant) -> Option<End> {
         let served = self.watch.served.load(Relaxed);
+        if served > 0 {
+            self.first_head_by = None;
+        }
+        if self.first_head_by.is_some_and(|at| now >= at) {
+            return Some(End::Stalled(Stall::Head));
+        }
         if self.watch.open.load(Relaxed) > 0 || served != self.served {
             (self.served, self.idle_since) = (served, now);
         } else if now.duration_since(self.idle_since) >= self.idle_timeout {

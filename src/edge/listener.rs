@@ -15,11 +15,12 @@ const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
 const KEEPALIVE_PROBES: u32 = 4;
 
-/// Listens on an address. Needs a tokio runtime.
+/// Listens on an address. `[::]` takes IPv4 connections too, whatever the system's default is, unless `is_v6_only`. Needs a
+/// tokio runtime.
 ///
 /// # Errors
 /// Whatever the system says, such as an address in use or a port that needs privileges.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub fn bind(address: SocketAddr, is_v6_only: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -27,6 +28,12 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     )?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    if address.is_ipv6() && is_v6_only {
+        socket.set_only_v6(true)?;
+    } else if address.is_ipv6() && address.ip().is_unspecified() {
+        // A system without IPv4 may refuse that, and then there is nothing to take.
+        let _ = socket.set_only_v6(false);
+    }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())

@@ -26,7 +26,28 @@ use crate::net::answer::{Answer, AnswerBody};
 
 /// Writes a self-signed pair that is good for the names, until so many days from now.
 pub(super) fn write_pair(folder: &Path, stem: &str, names: &[&str], days: i64) -> CertificateFiles {
-    let key = rcgen::KeyPair::generate().unwrap();
+    write_pair_of(
+        &rcgen::KeyPair::generate().unwrap(),
+        folder,
+        stem,
+        names,
+        days,
+    )
+}
+
+/// The same with an RSA key.
+pub(super) fn write_rsa_pair(folder: &Path, stem: &str, names: &[&str]) -> CertificateFiles {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+    write_pair_of(&key, folder, stem, names, 30)
+}
+
+fn write_pair_of(
+    key: &rcgen::KeyPair,
+    folder: &Path,
+    stem: &str,
+    names: &[&str],
+    days: i64,
+) -> CertificateFiles {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = rcgen::CertificateParams::new(names).unwrap();
     let now = Duration::from_secs(
@@ -37,7 +58,7 @@ pub(super) fn write_pair(folder: &Path, stem: &str, names: &[&str], days: i64) -
     params.not_before = epoch + (now - 30 * day);
     let ahead = day * u32::try_from(days.abs()).unwrap();
     params.not_after = epoch + if days < 0 { now - ahead } else { now + ahead };
-    let cert = params.self_signed(&key).unwrap();
+    let cert = params.self_signed(key).unwrap();
     let files = CertificateFiles {
         cert: folder.join(format!("{stem}.pem")),
         key: folder.join(format!("{stem}.key")),
@@ -147,7 +168,7 @@ impl Rig {
         let seen = Arc::clone(&events);
         let observer = move |event| seen.lock().unwrap().push(format!("{event:?}"));
         let edge = Edge::new(settings, Arc::new(observer));
-        let listener = listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = listener::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let address = listener.local_addr().unwrap();
         let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
         let serving = Arc::clone(&edge).serve(listener, echo, drain.clone(), abort.clone());
@@ -193,6 +214,38 @@ impl Rig {
     pub(super) async fn served_certificate(&self, name: &str) -> Vec<u8> {
         let stream = self.unchecked(name, &[]).await.unwrap();
         stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    }
+
+    /// The certificate that a client is shown who speaks one version and takes signatures of one kind (`RSA`, `ECDSA`), or of
+    /// every kind; none where the handshake fails.
+    pub(super) async fn shown_certificate(
+        &self,
+        name: &str,
+        version: &'static rustls::SupportedProtocolVersion,
+        kind: &str,
+    ) -> Option<Vec<u8>> {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        let is_wanted = |scheme: &SignatureScheme| format!("{scheme:?}").starts_with(kind);
+        let algorithms = &mut provider.signature_verification_algorithms;
+        let wanted: Vec<_> = algorithms
+            .mapping
+            .iter()
+            .filter(|(scheme, _)| is_wanted(scheme))
+            .copied()
+            .collect();
+        algorithms.mapping = Vec::leak(wanted);
+        let provider = Arc::new(provider);
+        let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
+            .with_no_client_auth();
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        let name = name.to_owned().try_into().unwrap();
+        let stream = connector.connect(name, stream).await.ok()?;
+        Some(stream.get_ref().1.peer_certificates()?.first()?.to_vec())
     }
 
     /// The version that is agreed on with a client of these versions.

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use crate::config::model::{ProxyProtocol, TlsVersion};
-use crate::edge::testing::{Rig, der, read_all, read_until, server, write_pair};
+use crate::edge::testing::{Rig, der, read_all, read_until, server, write_pair, write_rsa_pair};
 
 const POST: &[u8] = b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi";
 const ECHO: &str = "POST /a 127.0.0.1 hi";
@@ -173,11 +173,11 @@ async fn check_cut(rig: &Rig, bytes: &[u8], limit: Duration, event: &str) {
 async fn a_silent_peer_is_cut_in_each_phase_of_h1() {
     let rig = Rig::tls(server()).await;
     let (head, idle) = (server().header_timeout, server().idle_timeout);
-    check_cut(&rig, b"", idle, "").await;
+    check_cut(&rig, b"", head, "HeadTimeout").await;
     check_cut(&rig, b"POST / HT", head, "HeadTimeout").await;
     check_cut(&rig, b"POST / HTTP/1.1\r\nHost: h\r\n", head, "HeadTimeout").await;
     check_cut(&rig, POST, idle, "").await;
-    assert!(rig.edge.counters().idle_closed.read() >= 2);
+    assert!(rig.edge.counters().idle_closed.read() >= 1);
     // Dripping does not move the deadline.
     let mut wire = rig.connect(b"http/1.1").await;
     let mut is_cut = false;
@@ -189,7 +189,7 @@ async fn a_silent_peer_is_cut_in_each_phase_of_h1() {
         tokio::time::sleep(Duration::from_millis(40)).await;
     }
     assert!(is_cut, "whoever drips may go on");
-    assert_eq!(rig.edge.counters().heads_timed_out.read(), 3);
+    assert_eq!(rig.edge.counters().heads_timed_out.read(), 4);
 }
 
 // Mutation: the timer of `connection::open` is not asked.
@@ -311,12 +311,63 @@ async fn the_proxy_header_counts_from_trusted_peers_only() {
     assert_eq!(rig.edge.counters().requests.read(), 0);
 }
 
+/// Fails when a balancer that names no address is taken for a proxy whose `X-Forwarded-For` counts, or is held to no limit.
+#[tokio::test]
+async fn a_proxy_header_without_an_address_makes_nobody_a_proxy() {
+    let mut behind = server();
+    behind.proxy_protocol = ProxyProtocol::Required;
+    behind.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    behind.max_connections_per_source = 1;
+    behind.header_timeout = Duration::from_secs(60);
+    let get =
+        b"GET /z HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 203.0.113.9\r\nConnection: close\r\n\r\n";
+    let v2 = |rest: &[u8]| [b"\r\n\r\n\0\r\nQUIT\n".as_slice(), rest].concat();
+    let proxied = |ip: [u8; 4]| {
+        v2(&[
+            b"\x21\x11\0\x0c".as_slice(),
+            &ip,
+            &[127, 0, 0, 1, 0, 1, 0, 2],
+        ]
+        .concat())
+    };
+    let rig = Rig::plain(behind).await;
+    for (header, expected) in [
+        (b"PROXY UNKNOWN\r\n".to_vec(), "127.0.0.1"),
+        (
+            b"PROXY UNKNOWN 203.0.113.1 127.0.0.1 1 2\r\n".to_vec(),
+            "127.0.0.1",
+        ),
+        // LOCAL, with and without an address; PROXY without one.
+        (v2(b"\x20\x00\0\0"), "127.0.0.1"),
+        (
+            v2(b"\x20\x11\0\x0c\xcb\0\x71\x01\x7f\0\0\x01\0\x01\0\x02"),
+            "127.0.0.1",
+        ),
+        (v2(b"\x21\x00\0\0"), "127.0.0.1"),
+        (proxied([203, 0, 113, 1]), "203.0.113.1"),
+        // Itself a trusted proxy, whose list counts.
+        (proxied([127, 0, 0, 7]), "203.0.113.9"),
+    ] {
+        let answer = rig.exchange(&[&header, get.as_slice()].concat()).await;
+        assert!(
+            answer.contains(&format!("GET /z {expected} ")),
+            "{header:?}: {answer}"
+        );
+        wait_for(|| rig.edge.counters().open.read() == 0).await;
+    }
+    let mut held = rig.connect(b"").await;
+    held.write_all(b"PROXY UNKNOWN\r\n").await.unwrap();
+    wait_for(|| rig.edge.counters().connections_h1.read() == 8).await;
+    assert_eq!(rig.exchange(b"PROXY UNKNOWN\r\n").await, "");
+    assert_eq!(rig.edge.counters().refused_source.read(), 1);
+}
+
 // Mutation: `enter_source(..)` -> always a slot.
 #[tokio::test]
 async fn connections_over_the_limits_are_closed_and_slots_come_back() {
     let mut narrow = server();
     narrow.max_connections_per_source = 2;
-    narrow.idle_timeout = Duration::from_secs(60);
+    narrow.header_timeout = Duration::from_secs(60);
     let rig = Rig::plain(narrow).await;
     let first = rig.connect(b"").await;
     let second = rig.connect(b"").await;
@@ -369,7 +420,9 @@ async fn a_drain_closes_idle_connections_and_finishes_requests() {
 // Mutation: let `NEWCOMER_GRACE` be zero.
 #[tokio::test]
 async fn who_connected_before_a_drain_still_gets_an_answer() {
-    let rig = Rig::tls(server()).await;
+    let mut patient = server();
+    patient.header_timeout = Duration::from_secs(60);
+    let rig = Rig::tls(patient).await;
     let unshaken = TcpStream::connect(rig.address).await.unwrap();
     let mut silent = rig.connect(b"http/1.1").await;
     let mut fresh = rig.connect(b"http/1.1").await;
@@ -475,6 +528,38 @@ async fn the_certificate_is_chosen_by_name_and_replaced_while_connections_live()
     assert_eq!(rig.served_certificate("a.example").await, der(&files[0]));
     live.write_all(POST).await.unwrap();
     read_until(&mut live, ECHO).await;
+}
+
+/// Fails when the first certificate of a name is shown to every client, whatever signatures it takes.
+#[tokio::test]
+async fn the_kind_of_the_certificate_is_chosen_by_what_the_client_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (&rustls::version::TLS12, &rustls::version::TLS13);
+    let ecdsa = write_pair(folder.path(), "ecdsa", &["a.example", "*.w.example"], 30);
+    let rsa = write_rsa_pair(folder.path(), "rsa", &["a.example", "*.w.example"]);
+    let other = write_pair(folder.path(), "other", &["other.example"], 30);
+    let files = [&ecdsa, &rsa];
+    for first in [0, 1] {
+        let order = [
+            files[first].clone(),
+            other.clone(),
+            files[1 - first].clone(),
+        ];
+        let rig = Rig::with_certificates(order.to_vec(), None).await;
+        for name in ["a.example", "A.example", "x.w.example", "unknown.example"] {
+            for version in [old, new] {
+                for (kind, files) in [("RSA", &rsa), ("ECDSA", &ecdsa)] {
+                    let shown = rig.shown_certificate(name, version, kind).await;
+                    assert_eq!(shown, Some(der(files)), "{name} {version:?} {kind}");
+                }
+                // Who takes both gets the first.
+                let shown = rig.shown_certificate(name, version, "").await;
+                assert_eq!(shown, Some(der(files[first])), "{name} {version:?}");
+            }
+        }
+        let shown = rig.shown_certificate("other.example", new, "RSA").await;
+        assert_eq!(shown, None);
+    }
 }
 
 // Mutation: `with_client_cert_verifier` -> `with_no_client_auth` in `tls`.

@@ -11,7 +11,7 @@ use crate::explain::{Explainer, Seen};
 use crate::gate::reject::Reject;
 use crate::gate::rules::Rules;
 use crate::gate::verdict::Decision;
-use crate::net::host;
+use crate::net::host::{self, without_root};
 
 /// Why no route was found.
 pub(super) fn no_route(explainer: &Explainer, seen: &Seen) -> Option<Finding> {
@@ -97,9 +97,9 @@ pub(super) fn kept_back(decision: &Decision) -> Option<Reject> {
     }
 }
 
-/// The host that a request names, without its port.
+/// The host that a request names, without its port and without the dot of the root.
 pub(super) fn host(seen: &Seen) -> &str {
     let named = seen.uri.authority().map(http::uri::Authority::as_str);
     let header = || seen.headers.get(header::HOST)?.to_str().ok();
-    without_port(named.or_else(header).unwrap_or_default())
+    without_root(without_port(named.or_else(header).unwrap_or_default()))
 }

@@ -10,6 +10,7 @@ use http::{Method, Version};
 use crate::config::model::Route;
 use crate::gate::reject::{FramingFault, Reject};
 use crate::net::headers::{Occurrence, single};
+use crate::net::host::without_root;
 
 /// Passes the head of a request for a route; gives the declared length of the body.
 ///
@@ -25,15 +26,17 @@ pub(super) fn check(route: &Route, parts: &Parts) -> Result<Option<u64>, Reject>
     declared_length(&parts.headers, route.max_body)
 }
 
-/// The host that a request asks for, without its port: `:authority` or the absolute form before `Host`.
+/// The host that a request asks for, without its port and without the dot of the root: `:authority` or the absolute form
+/// before `Host`.
 pub(super) fn host(parts: &Parts) -> &str {
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     let host = || parts.headers.get(header::HOST)?.to_str().ok();
     let text = authority.or_else(host).unwrap_or_default();
-    match text.rsplit_once(':') {
+    let host = match text.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => text,
-    }
+    };
+    without_root(host)
 }
 
 /// What a head may not say, whatever the route is.
@@ -44,7 +47,6 @@ pub(super) fn check_head(parts: &Parts) -> Result<(), Reject> {
     let fault = |fault| Err(Reject::Framing(fault));
     if parts.method == Method::CONNECT
         || parts.method == Method::TRACE
-        || parts.headers.contains_key(header::UPGRADE)
         || !parts.uri.path().starts_with('/')
     {
         return fault(FramingFault::Target);

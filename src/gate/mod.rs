@@ -14,6 +14,7 @@ pub mod identity;
 mod key;
 mod key_rule;
 mod laps;
+mod once;
 mod peer;
 pub mod rate_limit;
 pub mod reject;
@@ -40,7 +41,7 @@ use crate::config::model::ReplayRule;
 use crate::gate::dedup::{Asked, Claim};
 use crate::gate::event::{Event, EventParts, Unverified};
 use crate::gate::filter::Sieve;
-use crate::gate::rate_limit::SourceLimiters;
+use crate::gate::rate_limit::{SourceCharge, SourceLimiters};
 use crate::gate::reject::Reject;
 use crate::gate::route::{RouteIndex, RouteTable};
 use crate::gate::rules::Rules;
@@ -223,7 +224,7 @@ impl Gate {
         }
 
         verdict.begin(Check::SourceRate);
-        self.check_source_rate(verdict)?;
+        let charge = self.charge_source(verdict)?;
 
         verdict.begin(Check::Material);
         let failed_in_head = match &from_there {
@@ -268,6 +269,9 @@ impl Gate {
         let request = read_request(held, body, verdict)?;
         match signed {
             Ok(signed) => {
+                if let Some(charge) = charge {
+                    charge.refund();
+                }
                 verdict.secret = Some(Arc::clone(&signed.label));
                 match rules.asked_and_signed(&request, &signed.label) {
                     Some(asked) => Box::pin(self.answer_signed(asked, verdict)).await,
@@ -303,12 +307,16 @@ impl Gate {
         pending.finish(body, Some(&keys))
     }
 
-    fn check_source_rate(&self, verdict: &Verdict) -> Result<(), Reject> {
+    /// Charges the request to its source, which gets the charge back where the signature is right.
+    fn charge_source(&self, verdict: &Verdict) -> Result<Option<SourceCharge>, Reject> {
         let Some(limiters) = &self.source_limiters else {
-            return Ok(());
+            return Ok(None);
         };
-        let checked = limiters.check(SourceKey::of(verdict.source.ip));
-        checked.map_err(|retry_after| Reject::SourceRate { retry_after })
+        let charged = limiters.charge(SourceKey::of(verdict.source.ip));
+        match charged {
+            Ok(charge) => Ok(Some(charge)),
+            Err(retry_after) => Err(Reject::SourceRate { retry_after }),
+        }
     }
 
     fn find_rules(
@@ -423,6 +431,7 @@ async fn claim(
     verdict: &mut Verdict,
 ) -> Result<Claimed, Reject> {
     verdict.begin(Check::Identity);
+    rules.once.check(&request.head(), &request.body)?;
     let identity = rules.identity.read(&request.head(), &request.body)?;
     rules.check_tenant(identity.tenant.as_deref())?;
     verdict.event_id = identity.event_id;

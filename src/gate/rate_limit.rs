@@ -1,11 +1,15 @@
-//! Rate limits: per source before the body is read, per route after verification, so that a stranger cannot use up a
-//! provider's allowance.
+//! Rate limits: unverified requests per source, and verified events per route.
+//!
+//! A request is charged to its source before its body is read, and the charge is given back once its signature is right.
+//! So a source pays for what is refused, and for what is in flight and not verified yet, while a sender's burst of genuine
+//! events from one address costs it nothing.
 //!
 //! The table of sources is bounded; a source that falls out of it comes back with a full allowance, which costs an
-//! attacker as many addresses as the table has places. Limits use the monotonic clock.
+//! attacker as many addresses as the table has entries. Limits use the monotonic clock.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use governor::clock::Clock;
 use governor::{DefaultDirectRateLimiter, Quota};
@@ -21,10 +25,26 @@ const MAX_SOURCES: u64 = 100_000;
 /// One limit.
 pub struct Limiter(DefaultDirectRateLimiter);
 
-/// One limit per source.
+/// One allowance of unverified requests per source.
 pub struct SourceLimiters {
-    rate: Rate,
-    table: Cache<SourceKey, Arc<Limiter>>,
+    /// The time that gives back one request.
+    one: u64,
+    /// The time that gives back a whole burst.
+    burst: u64,
+    began: Instant,
+    table: Cache<SourceKey, Arc<SourceBucket>>,
+}
+
+/// The allowance of one source: the moment at which it is whole again (the "theoretical arrival time" of GCRA), in
+/// nanoseconds since the start. A moment in the past is as good as now.
+#[derive(Default)]
+struct SourceBucket(AtomicU64);
+
+/// A request that its source has paid for. Dropped, it stays paid; verified, it is refunded.
+#[must_use]
+pub(crate) struct SourceCharge {
+    bucket: Arc<SourceBucket>,
+    one: u64,
 }
 
 impl Limiter {
@@ -59,19 +79,43 @@ impl SourceLimiters {
             .time_to_idle(refill_time(rate))
             .eviction_policy(EvictionPolicy::lru())
             .build();
-        Self { rate, table }
+        let one = nanos(rate.period / rate.count.get()).max(1);
+        Self {
+            one,
+            burst: one.saturating_mul(u64::from(rate.burst.get())),
+            began: Instant::now(),
+            table,
+        }
     }
 
-    /// Takes one of this source.
+    /// Charges one unverified request to its source.
     ///
     /// # Errors
     /// Nothing is left; the time until there is.
-    pub fn check(&self, source: SourceKey) -> Result<(), Duration> {
-        let limiter = self.table.get(&source).unwrap_or_else(|| {
-            self.table
-                .get_with(source, || Arc::new(Limiter::new(self.rate)))
+    pub(crate) fn charge(&self, source: SourceKey) -> Result<SourceCharge, Duration> {
+        let bucket = self
+            .table
+            .get(&source)
+            .unwrap_or_else(|| self.table.get_with(source, Arc::default));
+        self.charge_at(bucket, nanos(self.began.elapsed()))
+    }
+
+    fn charge_at(&self, bucket: Arc<SourceBucket>, now: u64) -> Result<SourceCharge, Duration> {
+        let last = now.saturating_add(self.burst);
+        let charged = bucket.0.fetch_update(Relaxed, Relaxed, |whole_at| {
+            let whole_at = whole_at.max(now).saturating_add(self.one);
+            (whole_at <= last).then_some(whole_at)
         });
-        limiter.check()
+        match charged {
+            Ok(_) => Ok(SourceCharge {
+                bucket,
+                one: self.one,
+            }),
+            Err(whole_at) => {
+                let wait = whole_at.saturating_add(self.one).saturating_sub(last);
+                Err(Duration::from_nanos(wait))
+            }
+        }
     }
 
     /// Sources that are known now, roughly.
@@ -79,6 +123,23 @@ impl SourceLimiters {
     pub fn entries(&self) -> u64 {
         self.table.entry_count()
     }
+}
+
+impl SourceCharge {
+    /// Gives the charge back: the request is genuine. Where time has given it back already, the source gains one request,
+    /// which only a holder of the secret can bring about.
+    pub(crate) fn refund(self) {
+        let one = self.one;
+        let refunded = self.bucket.0.fetch_update(Relaxed, Relaxed, |whole_at| {
+            Some(whole_at.saturating_sub(one))
+        });
+        debug_assert!(refunded.is_ok(), "the update has no condition");
+    }
+}
+
+/// 584 years at most.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// From an empty burst to a full one, and at least a minute.
@@ -116,7 +177,7 @@ mod tests {
     #[test]
     fn sources_do_not_share_and_a_v6_network_does() {
         let limiters = SourceLimiters::new(rate(1, 1));
-        let check = |ip: &str| limiters.check(SourceKey::of(ip.parse().unwrap()));
+        let check = |ip: &str| limiters.charge(SourceKey::of(ip.parse().unwrap()));
         assert!(check("192.0.2.1").is_ok());
         assert!(check("192.0.2.1").is_err());
         assert!(check("192.0.2.2").is_ok());
@@ -125,13 +186,51 @@ mod tests {
         assert!(check("2001:db8:0:1::1").is_ok());
     }
 
+    /// Fails when a refund is missing, or gives back more than was taken.
+    #[test]
+    fn what_is_refunded_costs_nothing_and_what_is_not_stays_paid() {
+        let limiters = SourceLimiters::new(rate(1, 3));
+        let bucket = Arc::<SourceBucket>::default();
+        let now = 5_000_000_000;
+        let charge = || limiters.charge_at(Arc::clone(&bucket), now);
+        for _ in 0..100 {
+            charge().unwrap().refund();
+        }
+        // In flight they count.
+        let (first, second, third) = (charge().unwrap(), charge().unwrap(), charge().unwrap());
+        assert!(charge().is_err());
+        second.refund();
+        let fourth = charge().unwrap();
+        drop((first, third, fourth));
+        let wait = charge().err().unwrap();
+        assert_eq!(wait, Duration::from_secs(1));
+        // A second later there is one again, and not two.
+        let later =
+            |seconds: u64| limiters.charge_at(Arc::clone(&bucket), now + seconds * 1_000_000_000);
+        assert!(later(1).is_ok());
+        assert!(later(1).is_err());
+    }
+
+    /// Fails when a charge is given back after time has done so, and adds to a whole burst.
+    #[test]
+    fn a_late_refund_never_makes_a_burst_larger() {
+        let limiters = SourceLimiters::new(rate(1, 2));
+        let bucket = Arc::<SourceBucket>::default();
+        let at = |seconds: u64| limiters.charge_at(Arc::clone(&bucket), seconds * 1_000_000_000);
+        let early = at(10).unwrap();
+        at(10).unwrap().refund();
+        early.refund();
+        assert!(at(100).is_ok() && at(100).is_ok());
+        assert!(at(100).is_err());
+    }
+
     /// Fails without `max_capacity`.
     #[test]
     fn the_table_is_bounded() {
         let limiters = SourceLimiters::new(rate(1, 1));
         for number in 0..150_000_u32 {
             let ip = IpAddr::V4(Ipv4Addr::from_bits(number));
-            limiters.check(SourceKey::of(ip)).unwrap();
+            let _ = limiters.charge(SourceKey::of(ip)).unwrap();
         }
         limiters.table.run_pending_tasks();
         assert!(limiters.entries() <= MAX_SOURCES);

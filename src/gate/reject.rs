@@ -59,7 +59,7 @@ pub enum Reject {
         /// The address.
         ip: IpAddr,
     },
-    /// The source sends faster than `per_source_rate_limit`.
+    /// The source sends more unverified requests than `per_source_rate_limit` allows.
     SourceRate {
         /// When it may come again.
         retry_after: Duration,
@@ -177,7 +177,7 @@ pub enum Reject {
 /// What is wrong with a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FramingFault {
-    /// `CONNECT`, `TRACE`, `Upgrade`, or a target that is not a path.
+    /// `CONNECT`, `TRACE`, or a target that is not a path.
     Target,
     /// `Transfer-Encoding` other than `chunked`, or beside `Content-Length`.
     TransferEncoding,
@@ -485,7 +485,7 @@ impl Reason {
             Self::SourceRate => &Explanation {
                 code: "source-rate-limited",
                 status: StatusCode::TOO_MANY_REQUESTS,
-                means: "The source sends faster than `per_source_rate_limit`.",
+                means: "The source sends more unverified requests than `per_source_rate_limit` allows; verified ones do not count.",
                 usually: "A flood, a provider's burst, or a proxy in front that is not in `trusted_proxies`, so that all senders count as one.",
                 look_at: "`source` in the log line, `per_source_rate_limit`, `trusted_proxies`.",
             },

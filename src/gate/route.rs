@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::config::model::{PathRule, Route};
+use crate::net::plain_path::is_plain;
 
 /// The position of a route in its generation.
 pub type RouteIndex = usize;
@@ -70,8 +71,13 @@ impl Paths {
             .prefixes
             .iter()
             .find(|(prefix, _)| is_below(path, prefix));
+        // The rest behind a prefix goes to the app as it is.
         found
-            .filter(|(prefix, _)| is_plain(path.get(prefix.len()..).unwrap_or_default()))
+            .filter(|(prefix, _)| {
+                // The slash at the end of `/` belongs to the rest.
+                let cut = prefix.strip_suffix('/').unwrap_or(prefix).len();
+                is_plain(path.get(cut..).unwrap_or_default())
+            })
             .map(|(_, index)| *index)
     }
 }
@@ -81,19 +87,4 @@ fn is_below(path: &str, prefix: &str) -> bool {
         return false;
     };
     rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/')
-}
-
-/// The rest behind a prefix goes to the app as it is, so it holds nothing that an app may resolve into another path.
-fn is_plain(rest: &str) -> bool {
-    let lower = rest.to_ascii_lowercase();
-    let is_odd = lower.contains("//")
-        || lower.contains('\\')
-        || lower.contains("%2e")
-        || lower.contains("%2f")
-        || lower.contains("%5c")
-        || lower.contains("%00");
-    !is_odd
-        && rest
-            .split('/')
-            .all(|segment| segment != "." && segment != "..")
 }

@@ -12,6 +12,7 @@ use crate::gate::dedup::Claims;
 use crate::gate::filter::Filter;
 use crate::gate::identity::{IdentityFacts, IdentityRules};
 use crate::gate::key_rule::KeyRule;
+use crate::gate::once::OnceNames;
 use crate::gate::rate_limit::Limiter;
 use crate::gate::reject::Reject;
 use crate::gate::schema::Schemas;
@@ -27,6 +28,7 @@ pub struct Rules {
     pub(super) keys: Keys,
     pub(super) identity: IdentityRules,
     pub(super) key: Option<KeyRule>,
+    pub(super) once: OnceNames,
     pub(super) filter: Filter,
     pub(super) condition: Condition,
     pub(super) schemas: Schemas,
@@ -53,6 +55,7 @@ impl Rules {
             keys: Keys::compile(&route)?,
             identity: compile_identity(&route),
             key: KeyRule::compile(&route),
+            once: OnceNames::compile(&route),
             filter: Filter::compile(&route),
             condition: Condition::new(route.when.clone()),
             schemas: Schemas::compile(&route),

@@ -104,7 +104,8 @@ impl Gate {
         let parts = held.as_ref().ok_or(Reject::Internal)?;
         framing::check_head(parts)?;
         check_source_ip(rules, verdict)?;
-        self.check_source_rate(verdict)?;
+        // Not verified, so the source pays for it.
+        let _paid = self.charge_source(verdict)?;
         if asked.on_challenge == OnChallenge::Forward {
             let body = self.small_body(parts, body, MAX_BODY).await?;
             return Ok(unverified(read_request(held, body, verdict)?, verdict));

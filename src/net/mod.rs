@@ -11,6 +11,7 @@ pub mod hide;
 pub mod host;
 pub mod outgoing;
 pub mod outlive;
+pub mod plain_path;
 pub mod problem;
 pub mod read_body;
 pub mod remote_url;
@@ -20,3 +21,4 @@ pub mod special;
 pub mod target_path;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod text_file;

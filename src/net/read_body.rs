@@ -64,6 +64,10 @@ const MAX_RESERVE: usize = 128 * 1024;
 const DISCARD_BYTES: u64 = 64 * 1024;
 const DISCARD_TIME: Duration = Duration::from_secs(1);
 
+/// How often a body of HTTP/1 may have nothing more ready before it is given up: what is here already comes through hyper's
+/// channel one frame per turn of the connection's task.
+const DISCARD_TURNS: u32 = 8;
+
 /// HTTP/2 lets a sender send empty frames for ever.
 const MAX_EMPTY_FRAMES: u32 = 1000;
 
@@ -90,18 +94,68 @@ where
     read_at_pace(body, head, limits.max, pace, consume).await
 }
 
-/// Takes in a small body that nobody wants, before a refusal is sent over HTTP/2. An answer that overtakes the body ends
-/// in RST_STREAM(NO_ERROR), as RFC 9113 8.1 has it; curl 7.88 and others then report a broken stream instead of the
-/// answer, so that its status and `Retry-After` are lost. HTTP/1 has no such trouble, and a large body is not waited for.
+/// A request's body that knows whether it was read to its end.
+pub struct TrackedBody<B> {
+    body: B,
+    has_ended: bool,
+}
+
+impl<B: Body> TrackedBody<B> {
+    /// A body of which nothing is read.
+    pub fn new(body: B) -> Self {
+        Self {
+            body,
+            has_ended: false,
+        }
+    }
+
+    /// Whether nothing of it is left to read. A chunked body does not know that by itself.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended || self.body.is_end_stream()
+    }
+}
+
+impl<B: Body + Unpin> Body for TrackedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<B::Data>, B::Error>>> {
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.body).poll_frame(context);
+        this.has_ended |= matches!(frame, Poll::Ready(None));
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Takes in a small body that was not read, before its answer is sent.
+///
+/// Over HTTP/2 an answer that overtakes the body ends in RST_STREAM(NO_ERROR), as RFC 9113 8.1 has it; curl 7.88 and others
+/// then report a broken stream instead of the answer, so that its status and `Retry-After` are lost: the body is waited
+/// for. Over HTTP/1 a connection whose request was not read whole has to be closed: the body is taken where it is here
+/// already, and not waited for.
 pub async fn discard_body<B>(body: B, head: BodyHead)
 where
     B: Body<Data = Bytes>,
 {
     let is_small = head.declared.is_none_or(|length| length <= DISCARD_BYTES);
-    if head.version != Version::HTTP_2 || !is_small {
+    if !is_small {
         return;
     }
     let mut body = pin!(body);
+    if head.version != Version::HTTP_2 {
+        return discard_ready(body).await;
+    }
     let mut frames = 0_u32;
     let mut taken = 0_u64;
     let taking = async {
@@ -115,6 +169,34 @@ where
     };
     // A sender that is slower than that gets its answer without having been heard out.
     let _ = tokio::time::timeout(DISCARD_TIME, taking).await;
+}
+
+/// Takes the frames that are ready, within a few turns of the task.
+async fn discard_ready<B>(mut body: Pin<&mut B>)
+where
+    B: Body<Data = Bytes>,
+{
+    let mut taken = 0_u64;
+    let mut turns = 0_u32;
+    poll_fn(|context| {
+        while taken <= DISCARD_BYTES && !body.is_end_stream() {
+            match body.as_mut().poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let length = frame.data_ref().map_or(0, Bytes::len);
+                    taken = taken.saturating_add(length as u64);
+                }
+                Poll::Ready(_) => break,
+                Poll::Pending if turns < DISCARD_TURNS => {
+                    turns = turns.saturating_add(1);
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Poll::Pending => break,
+            }
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 async fn read_at_pace<B>(
@@ -508,7 +590,17 @@ mod tests {
             declared: None,
             version: Version::HTTP_11,
         };
-        assert_eq!(left(http1, many()).await, (100, false));
+        // What is here, and no more; nothing of a body that is declared to be large.
+        assert_eq!(left(http1, many()).await, (95, false));
+        let ready = vec![piece(), piece()];
+        assert_eq!(left(http1, ready).await, (0, false));
+        let silent = vec![piece(), Step::Wait(Duration::from_secs(60)), piece()];
+        assert_eq!(left(http1, silent).await, (1, false));
+        let large = BodyHead {
+            declared: Some(1 << 20),
+            ..http1
+        };
+        assert_eq!(left(large, many()).await, (100, false));
         assert_eq!(
             left(http2(None), vec![Step::Fail, piece()]).await,
             (1, false)

@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use crate::net::host::without_root;
+
 const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> Ipv4Net {
     Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix)
 }
@@ -84,6 +86,42 @@ pub fn is_link_local(ip: IpAddr) -> bool {
     }
 }
 
+/// Metadata services of clouds that are not link-local: Azure's, Alibaba's, Oracle's, and Amazon's over IPv6.
+static METADATA: [IpAddr; 4] = [
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+];
+
+/// Names by which metadata services are reached inside their clouds.
+static METADATA_NAMES: [&str; 5] = [
+    "metadata",
+    "metadata.google.internal",
+    "metadata.goog",
+    "instance-data",
+    "instance-data.ec2.internal",
+];
+
+/// Returns whether no app and no destination is at this address, also behind what wraps it: it is link-local, or a metadata
+/// service.
+#[must_use]
+pub fn is_forbidden(ip: IpAddr) -> bool {
+    is_link_local(ip) || METADATA.contains(&unwrapped(ip))
+}
+
+/// Returns whether no app and no destination is at this host of a URL: a forbidden address in any spelling that resolvers
+/// take, or the name of a metadata service.
+#[must_use]
+pub fn is_forbidden_host(host: &str) -> bool {
+    match url::Host::parse(without_root(host)) {
+        Ok(url::Host::Ipv4(ip)) => is_forbidden(ip.into()),
+        Ok(url::Host::Ipv6(ip)) => is_forbidden(ip.into()),
+        Ok(url::Host::Domain(name)) => METADATA_NAMES.contains(&name.as_str()),
+        Err(_) => false,
+    }
+}
+
 /// Whether some address in the range is special.
 #[must_use]
 pub fn overlaps(net: &IpNet) -> bool {
@@ -103,6 +141,39 @@ pub fn overlaps(net: &IpNet) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hosts_without_apps_are_found_in_every_spelling() {
+        for host in [
+            "169.254.169.254",
+            "169.254.1.1",
+            "169.254.169.254.",
+            "2852039166",
+            "0xa9fea9fe",
+            "0251.0376.0251.0376",
+            "169.254.43518",
+            "[fe80::1]",
+            "[::ffff:169.254.169.254]",
+            "[64:ff9b::a9fe:a9fe]",
+            "[fd00:ec2::254]",
+            "100.100.100.200",
+            "168.63.129.16",
+            "metadata.google.internal",
+            "METADATA.google.internal.",
+        ] {
+            assert!(is_forbidden_host(host), "{host}");
+        }
+        for host in [
+            "127.0.0.1",
+            "10.0.0.1",
+            "[::1]",
+            "[fd00::1]",
+            "app",
+            "metadata.example",
+        ] {
+            assert!(!is_forbidden_host(host), "{host}");
+        }
+    }
 
     #[test]
     fn special_and_global() {

@@ -16,6 +16,8 @@ fn check(file: &str, arguments: &[&str]) -> Output {
         .current_dir(folder())
         .env_clear()
         .env("GOOD_SECRET", "0b7f1c9e5a2d4836b1f0c7e9")
+        .env("QUOTED_SECRET", "\"0b7f1c9e5a2d4836b1f0c7e9\"")
+        .env("EMPTY_SECRET", "")
         .env("CREDENTIALS_DIRECTORY", folder().join("credentials"))
         .output()
         .unwrap()

@@ -65,7 +65,7 @@ fn a_handshake_that_stops_is_cut() {
 fn a_silent_peer_is_cut_in_each_phase_of_http_1() {
     let rig = Rig::start_with_deadlines();
     for (name, bytes, limit) in [
-        ("before the first byte", String::new(), DEADLINE * 2),
+        ("before the first byte", String::new(), DEADLINE),
         ("within the first line", "POST /ho".to_owned(), DEADLINE),
         (
             "within the head",
@@ -84,6 +84,28 @@ fn a_silent_peer_is_cut_in_each_phase_of_http_1() {
     let first = wire.read_until(SLACK, |bytes| bytes.starts_with(b"HTTP/1.1 200"));
     assert!(!first.is_closed, "{}", first.text());
     check_cut(&rig, "between requests", &mut wire, DEADLINE * 2);
+}
+
+/// Fails when the first head has its deadline from its first byte on, or `idle_timeout` before it.
+#[test]
+fn the_first_head_is_awaited_from_the_handshake_on() {
+    let rig = Rig::start_patient();
+    let first = "POST /hook HTTP/1.1\r\nHost: localhost\r\nX";
+    for (name, alpn, bytes) in [
+        ("silent", b"http/1.1".as_slice(), Vec::new()),
+        ("empty lines", b"http/1.1", b"\r\n\r\n".to_vec()),
+        ("half of one", b"http/1.1", b"\r".to_vec()),
+        ("half a head", b"http/1.1", first.as_bytes().to_vec()),
+        ("silent", b"h2", Vec::new()),
+        ("no request", b"h2", preface()),
+    ] {
+        let mut wire = Wire::connect(rig.address(), alpn);
+        wire.send(&bytes).unwrap();
+        // `idle_timeout` is a minute.
+        let ending = wire.read_to_end(Duration::from_secs(20));
+        assert!(ending.is_closed, "{name}");
+    }
+    rig.check_honest();
 }
 
 // Mutation: move the deadline with each byte: `begin_head` sets it anew in edge::watch; net::read_body's per read.
@@ -133,9 +155,9 @@ fn a_silent_peer_is_cut_in_each_phase_of_http_2() {
         ("content-length", "2"),
     ]);
     for (name, bytes, limit) in [
-        ("before the preface", Vec::new(), DEADLINE * 2),
+        ("before the preface", Vec::new(), DEADLINE),
         ("within the preface", preface()[..10].to_vec(), DEADLINE),
-        ("after the preface", preface(), DEADLINE * 4),
+        ("after the preface", preface(), DEADLINE),
         (
             "within a frame head",
             [preface(), vec![0, 0]].concat(),
@@ -166,8 +188,8 @@ fn a_silent_peer_is_cut_in_each_phase_of_http_2() {
         wire.send(&bytes).unwrap();
         check_cut(&rig, name, &mut wire, limit);
     }
-    // Those within something: being idle would have ended them a little later.
-    assert_eq!(rig.cut_for("head-timeout"), 4.0);
+    // All but those with a request: being idle would have ended them a little later.
+    assert_eq!(rig.cut_for("head-timeout"), 6.0);
 }
 
 // Mutation: no `self.writes.note(..)` in the three places of edge::head_guard.

@@ -111,6 +111,32 @@ async fn help_never_shows_the_token() {
     );
 }
 
+// Fails when a variable that is set to nothing counts as an address, a file or a token.
+#[tokio::test]
+async fn empty_variables_are_as_good_as_none() {
+    for (arguments, code, text) in [
+        (&["events", "list"][..], 1, "unix:/run/hookgate/admin.sock"),
+        // With an address that has TLS, the file of authorities counts.
+        (
+            &["events", "list", "--admin", "https://127.0.0.1:1"],
+            1,
+            "https://127.0.0.1:1",
+        ),
+    ] {
+        let mut command = command(arguments);
+        for name in [
+            "HOOKGATE_ADMIN",
+            "HOOKGATE_ADMIN_CA",
+            "HOOKGATE_ADMIN_TOKEN",
+        ] {
+            command.env(name, "");
+        }
+        let (found, _, err) = outcome(end(command).await);
+        assert_eq!(found, code, "{err}");
+        assert!(err.contains(text), "{err}");
+    }
+}
+
 #[tokio::test]
 async fn where_no_gate_is_the_next_step_is_told() {
     let folder = tempfile::tempdir().unwrap();

@@ -269,6 +269,46 @@ mod rates {
         assert_eq!(app.count(), 1);
     }
 
+    /// Fails when verified requests stay charged to their source: a push to many repositories comes from one address.
+    #[tokio::test]
+    async fn a_burst_of_genuine_events_from_one_source_passes_with_the_defaults() {
+        let app = App::start(ok());
+        let gate = Gate::start(&route(&app, "")).await;
+        let mut connection = gate.client().connect().await.unwrap();
+        for number in 0..300 {
+            let reply = connection.send(&event()).await;
+            assert_eq!(reply.status, 200, "event {number}");
+        }
+        assert_eq!(app.count(), 300);
+    }
+
+    /// Fails when a refund gives back more than was charged, or what is refused is given back: the rate is so low that
+    /// nothing comes back by itself.
+    #[tokio::test]
+    async fn only_what_is_not_verified_counts_against_a_source() {
+        let app = App::start(ok());
+        let server = "[server]\nper_source_rate_limit = \"4/h\"\n\n";
+        let gate = Gate::start(&format!("{server}{}", route(&app, ""))).await;
+        let (genuine, missing) = (event(), event().without("X-Hub-Signature-256"));
+        for (hook, status) in [
+            (&event(), 200),
+            (&event().flip_body_byte(), 401),
+            (&event(), 200),
+            (&missing, 401),
+            (&genuine, 200),
+            // A duplicate is verified, whatever is done with it.
+            (&genuine, 200),
+            (&event().flip_body_byte(), 401),
+            (&event(), 200),
+            (&missing, 401),
+            (&missing, 429),
+            // Nothing tells it from the others before it is read.
+            (&event(), 429),
+        ] {
+            assert_eq!(gate.send(hook).await.status, status);
+        }
+    }
+
     /// Fails when the route's rate stands before the signature check: strangers would use it up.
     #[tokio::test]
     async fn strangers_do_not_use_up_a_routes_rate() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
-use crate::harness::app::{App, ok};
+use crate::harness::app::{App, Recorded, ok};
 use crate::harness::gate::Gate;
 use crate::harness::sender::Provider;
 use crate::rude::{Wire, signature};
@@ -30,6 +30,11 @@ impl Rig {
         )
     }
 
+    /// A short deadline of heads beside an `idle_timeout` of a minute.
+    pub fn start_patient() -> Self {
+        Self::with("header_timeout = \"1s\"\nidle_timeout = \"60s\"\n")
+    }
+
     fn with(server: &str) -> Self {
         let app = App::start(ok());
         // Each test sends the same honest event again and again.
@@ -47,6 +52,11 @@ impl Rig {
     /// Requests that reached the app.
     pub fn upstream_count(&self) -> usize {
         self.app.count()
+    }
+
+    /// What reached the app.
+    pub fn upstream_requests(&self) -> Vec<Recorded> {
+        self.app.requests()
     }
 
     /// Connections that were cut, by the reason that the metrics give.

@@ -95,6 +95,8 @@ async fn a_prefix_passes_the_rest_on_as_it_was_sent() {
         ("/hooks/", "/app/"),
         ("/hooks/a/b?c=d", "/app/a/b?c=d"),
         ("/hooks/a%20b", "/app/a%20b"),
+        ("/hooks/Gr%C3%B6%C3%9Fe/x%40y", "/app/Gr%C3%B6%C3%9Fe/x%40y"),
+        ("/hooks/a;v=1/..b/c..", "/app/a;v=1/..b/c.."),
         ("/hooks/deepest", "/app/deepest"),
         ("/hooks/deep/x", "/deep/x"),
         ("/hooks/deep/one", "/exact"),
@@ -115,14 +117,39 @@ async fn a_prefix_passes_the_rest_on_as_it_was_sent() {
         "/hooks/a/..",
         "/hooks//x",
         "/hooks/a\\..\\b",
+        "/hooks/..;/admin",
+        "/hooks/..;a=b/admin",
+        "/hooks/.;/..;/admin",
+        "/hooks/;/admin",
+        "/hooks/.%2e/admin",
+        "/hooks/%2E./admin",
+        "/hooks/..%2fadmin",
+        "/hooks/..%5Cadmin",
+        "/hooks/..%3b/admin",
+        "/hooks/..%00/admin",
+        "/hooks/..%20/admin",
+        "/hooks/..%09/admin",
+        "/hooks/%252e%252e/admin",
+        "/hooks/a%25b",
+        "/hooks/%c0%ae%c0%ae/admin",
+        "/hooks/%e0%80%ae%e0%80%ae/admin",
+        "/hooks/%ef%bc%8e%ef%bc%8e/admin",
+        "/hooks/%u002e%u002e/admin",
+        "/hooks/a%3fb",
+        "/hooks/a%23b",
+        "/hooks/a%0d%0ab",
+        "/hooks/a%7f",
+        "/hooks/a%zz",
     ] {
-        let hook = Sender::new(Provider::Github).event(target);
-        if let Ok(reply) = gate.client().try_send(&hook).await {
-            assert!(
-                [400, 404].contains(&reply.status),
-                "{target}: {}",
-                reply.status
-            );
+        for client in [gate.client(), gate.client_h2()] {
+            let hook = Sender::new(Provider::Github).event(target);
+            if let Ok(reply) = client.try_send(&hook).await {
+                assert!(
+                    [400, 404].contains(&reply.status),
+                    "{target}: {}",
+                    reply.status
+                );
+            }
         }
     }
     assert_eq!(app.count(), before);
@@ -133,7 +160,8 @@ async fn hosts_choose_between_routes() {
     let app = App::start(ok());
     let config = [
         github("one", &app, "host = \"one.example\"\npath = \"/hook\"").replace("/app\"", "/one\""),
-        github("two", &app, "host = \"two.example\"\npath = \"/hook\"").replace("/app\"", "/two\""),
+        github("two", &app, "host = \"two.example.\"\npath = \"/hook\"")
+            .replace("/app\"", "/two\""),
     ];
     let gate = gate(&config.concat()).await;
     for client in [gate.client(), gate.client_h2()] {
@@ -141,6 +169,10 @@ async fn hosts_choose_between_routes() {
             ("one.example", Some("/one")),
             ("two.example", Some("/two")),
             ("ONE.example", Some("/one")),
+            ("one.example.", Some("/one")),
+            ("one.example.:8443", Some("/one")),
+            ("Two.Example.", Some("/two")),
+            ("one.example..", None),
             ("one.example:8443", Some("/one")),
             ("three.example", None),
             ("one.example.evil.example", None),

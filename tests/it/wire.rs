@@ -177,10 +177,134 @@ fn odd_lines_and_names_are_refused() {
         "Content-Length: 7\r\nX(y): 1\r\n",
         "Content-Length: 7\r\n\u{fc}: 1\r\n",
         "Content-Length: 7\r\nContent-Type: text/plain\r\n",
-        "Content-Length: 7\r\nUpgrade: websocket\r\nConnection: upgrade\r\n",
-        "Content-Length: 7\r\nUpgrade: h2c\r\nConnection: upgrade, http2-settings\r\nHTTP2-Settings: AAMAAABk\r\n",
     ];
     check_all(&lines.map(|line| (line, BODY)), Expect::Closed(400));
+}
+
+// Mutation: refuse the name `upgrade` in edge::head_check::Seen::note or gate::framing::check_head; `is_hop_by_hop` without it.
+#[test]
+fn a_wish_for_another_protocol_is_ignored() {
+    let rig = Rig::start();
+    let chunked = chunked();
+    let before = rig.upstream_count();
+    let mut count = 0;
+    for lines in [
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n",
+        "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+        "Connection: upgrade\r\nUpgrade: h2c\r\nUpgrade: TLS/1.2\r\n",
+        "Upgrade: h2c\r\n",
+    ] {
+        let mut wire = Wire::connect(rig.address(), b"http/1.1");
+        for (framing, body) in [
+            ("Content-Length: 7\r\n", BODY),
+            ("Transfer-Encoding: chunked\r\n", &chunked),
+        ] {
+            // Twice on one connection, which stays what it was.
+            let lines = format!("{lines}{framing}");
+            wire.send(&signed(&lines, body)).unwrap();
+            let ending = wire.read_until(LIMIT, |got| got.ends_with(b"taken"));
+            let text = ending.text().to_ascii_lowercase();
+            assert_eq!(ending.statuses(), [200], "{text}");
+            assert!(!ending.is_closed, "{text}");
+            for name in ["upgrade", "http2-settings", "switching"] {
+                assert!(!text.contains(name), "{text}");
+            }
+            count += 1;
+        }
+    }
+    assert_eq!(rig.upstream_count(), before + count);
+    for request in rig.upstream_requests() {
+        for name in ["upgrade", "http2-settings", "sec-websocket-key"] {
+            assert_eq!(request.header(name), None);
+        }
+        let connection = request.header("connection").unwrap_or_default();
+        assert!(!connection.to_ascii_lowercase().contains("upgrade"));
+    }
+    // Nor does HTTP/2 begin where the client goes on with it at once.
+    let mut wire = Wire::connect(rig.address(), b"http/1.1");
+    let lines = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\nContent-Length: 7\r\n";
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice();
+    wire.send(&[&signed(lines, BODY), preface].concat())
+        .unwrap();
+    assert_eq!(wire.read_to_end(LIMIT).statuses(), [200, 400]);
+}
+
+// Mutation: no `skip_empty_lines` in edge::head_guard.
+#[test]
+fn empty_lines_before_a_request_are_passed_over() {
+    let rig = Rig::start();
+    let last = signed("Content-Length: 7\r\nConnection: close\r\n", BODY);
+    let kept = signed("Content-Length: 7\r\n", BODY);
+    let chunks = signed("Transfer-Encoding: chunked\r\n", &chunked());
+    let line = b"\r\n".as_slice();
+    for (pieces, statuses) in [
+        (vec![line, &last], vec![200]),
+        (vec![line, line, line, &last], vec![200]),
+        (vec![&kept, line, &last], vec![200, 200]),
+        (vec![&chunks, line, line, &last], vec![200, 200]),
+        (vec![line, &kept, line, &kept, line, &last], vec![200; 3]),
+    ] {
+        let before = rig.upstream_count();
+        // At once, piece by piece, and byte by byte.
+        let whole = pieces.concat();
+        let bytes: Vec<_> = whole.chunks(1).collect();
+        for parts in [vec![whole.as_slice()], pieces.clone(), bytes] {
+            let mut wire = Wire::connect(rig.address(), b"http/1.1");
+            for part in parts {
+                wire.send(part).unwrap();
+            }
+            let ending = wire.read_to_end(LIMIT);
+            assert_eq!(ending.statuses(), statuses, "{}", ending.text());
+        }
+        assert_eq!(rig.upstream_count(), before + 3 * statuses.len());
+    }
+}
+
+/// Fails when the empty line after a body begins the next head, which then has the deadline of one.
+#[test]
+fn an_empty_line_after_a_body_leaves_the_connection_idle() {
+    let rig = Rig::start_patient();
+    let mut wire = Wire::connect(rig.address(), b"http/1.1");
+    let kept = signed("Content-Length: 7\r\n", BODY);
+    wire.send(&[&kept, b"\r\n".as_slice()].concat()).unwrap();
+    let first = wire.read_until(LIMIT, |got| got.ends_with(b"taken"));
+    assert_eq!(first.statuses(), [200]);
+    // Longer than `header_timeout`, so that the connection is parked and its deadline would be over.
+    let idle = wire.read_until(Duration::from_millis(2500), |_| false);
+    assert!(!idle.is_closed && idle.text().is_empty(), "{}", idle.text());
+    wire.send(&kept).unwrap();
+    let second = wire.read_until(LIMIT, |got| got.ends_with(b"taken"));
+    assert_eq!(second.statuses(), [200]);
+}
+
+// Mutation: `MAX_EMPTY_LINES` -> 255, or `(true, _) => Err(..)` -> `(true, _) => break` in edge::head_guard.
+#[test]
+fn other_bytes_before_a_request_are_refused() {
+    let rig = Rig::start();
+    let request = signed("Content-Length: 7\r\n", BODY);
+    let many = "\r\n".repeat(9);
+    for before in [
+        "\n",
+        "\r",
+        "\r\r\n",
+        "\r\n\n",
+        "\n\r\n",
+        " \r\n",
+        "\r\n ",
+        "\r\n\0",
+        "\r\n\r\n\r",
+        "\x0b\r\n",
+        &many,
+    ] {
+        let bytes = [before.as_bytes(), &request].concat();
+        check(&rig, &bytes, Expect::Closed(400));
+    }
+    // The bound is for each request, whether the lines come at once or not.
+    let mut wire = Wire::connect(rig.address(), b"http/1.1");
+    for _ in 0..9 {
+        wire.send(b"\r\n").unwrap();
+    }
+    assert_eq!(wire.read_to_end(LIMIT).statuses(), [400]);
 }
 
 // Mutation: answer Ok in edge::chunk_check::size_step for any byte; no MAX_EXTENSION, MAX_TRAILER or FORBIDDEN there. (hyper

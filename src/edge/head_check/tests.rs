@@ -86,7 +86,6 @@ fn each_fault_is_found() {
         ("X: a\x7fb\r\n", Control),
         ("X\0: a\r\n", Control),
         ("Host: h\r\n", Host),
-        ("Upgrade: h2c\r\n", Upgrade),
         ("Content-Type: a\r\ncontent-type: b\r\n", Duplicate),
         ("Authorization: a\r\nAuthorization: b\r\n", Duplicate),
         (

@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use crate::net::client::wire::{Probe, Probed, Wire};
 use crate::net::egress::{ResolveError, Resolver};
 use crate::net::host;
-use crate::net::special::is_link_local;
+use crate::net::special::is_forbidden;
 
 /// Why no connection could be opened. Nothing of the request was written.
 #[derive(Debug, thiserror::Error)]
@@ -154,7 +154,7 @@ impl Origin {
                 return Err(ConnectError::Special(special));
             }
         }
-        addresses.retain(|address| !is_link_local(address.ip()));
+        addresses.retain(|address| !is_forbidden(address.ip()));
         if addresses.is_empty() {
             return Err(ConnectError::Forbidden);
         }
@@ -166,7 +166,7 @@ impl Origin {
         let ip = stream.peer_addr().map_err(ConnectError::Refused)?.ip();
         match &self.reach {
             Reach::Internet(resolver) if !resolver.allows(ip) => Err(ConnectError::Special(ip)),
-            _ if is_link_local(ip) => Err(ConnectError::Forbidden),
+            _ if is_forbidden(ip) => Err(ConnectError::Forbidden),
             _ => Ok(()),
         }
     }

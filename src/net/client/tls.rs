@@ -13,6 +13,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use sha2::{Digest as _, Sha256};
 
 use crate::net::client::{Client, ClientError};
+use crate::net::text_file;
 
 /// Authorities and a client certificate, read from files. Two are equal where the files held the same bytes, so that
 /// connections are shared only by those that would have made the same ones.
@@ -181,7 +182,8 @@ fn private(path: &Path, seen: &mut Sha256) -> Result<PrivateKeyDer<'static>, Cli
 }
 
 fn read(path: &Path, seen: &mut Sha256) -> Result<Vec<u8>, ClientError> {
-    let text = fs::read(path).map_err(|source| broken(path, pem::Error::Io(source)))?;
+    let mut text = fs::read(path).map_err(|source| broken(path, pem::Error::Io(source)))?;
+    text_file::normalize(&mut text);
     // The length keeps two files apart that hold the same bytes divided otherwise.
     seen.update(text.len().to_le_bytes());
     seen.update(&text);

@@ -64,6 +64,13 @@ impl Client {
         }
     }
 
+    /// Connects to another address.
+    #[must_use]
+    pub fn at(mut self, address: SocketAddr) -> Self {
+        self.address = address;
+        self
+    }
+
     /// Speaks HTTP/2.
     #[must_use]
     pub fn h2(mut self) -> Self {

@@ -1,0 +1,90 @@
+//! Headers, parameters and form fields that the gate reads an event's identity from may occur once.
+//!
+//! The app may read the other one. So the gate would filter, deduplicate and count one event, and the app would work on
+//! another. Equal values are refused too: no sender repeats these.
+
+use http::HeaderName;
+
+use crate::config::model::Route;
+use crate::gate::reject::Reject;
+use crate::scheme::form;
+use crate::scheme::material::read_query;
+use crate::scheme::spec::Field;
+use crate::scheme::{Head, MaterialFault};
+
+/// The names of one route that may occur once.
+#[derive(Default)]
+pub(super) struct OnceNames {
+    headers: Vec<HeaderName>,
+    queries: Vec<Box<str>>,
+    forms: Vec<Box<str>>,
+}
+
+impl OnceNames {
+    /// Collects the places of ids, types and versions, and the headers that conditions name.
+    pub(super) fn compile(route: &Route) -> Self {
+        let mut names = Self::default();
+        let spec = &route.scheme;
+        for fields in [&spec.event_id, &spec.event_type, &spec.version] {
+            fields.iter().for_each(|field| names.add(field));
+        }
+        let of_key = route.dedup.iter().flat_map(|dedup| dedup.key.fields());
+        let of_tenant = route.tenant.iter().flat_map(|tenant| &tenant.place);
+        of_key.chain(of_tenant).for_each(|field| names.add(field));
+        let destinations = route.destinations.iter();
+        let conditions = destinations.filter_map(|destination| destination.when.as_ref());
+        for when in route.when.iter().chain(conditions) {
+            names.headers.extend(when.headers().cloned());
+        }
+        names
+    }
+
+    fn add(&mut self, field: &Field) {
+        match field {
+            Field::Header(name) => self.headers.push(name.clone()),
+            Field::Query(name) => self.queries.push(name.as_str().into()),
+            Field::Form(name) => self.forms.push(name.as_str().into()),
+            Field::Json(_) | Field::Claim(_) => {}
+        }
+    }
+
+    /// Refuses a request in which one of the names occurs more than once.
+    ///
+    /// # Errors
+    /// [`Reject::Identity`].
+    pub(super) fn check(&self, head: &Head<'_>, body: &[u8]) -> Result<(), Reject> {
+        let is_repeated = |name: &HeaderName| head.headers.get_all(name).iter().nth(1).is_some();
+        if self.headers.iter().any(is_repeated) {
+            return refused("a header that identifies the event occurs more than once");
+        }
+        let is_repeated = |name: &str| {
+            let found = read_query(head, name);
+            matches!(found, Err(MaterialFault::Malformed { .. }))
+        };
+        if self.queries.iter().any(|name| is_repeated(name)) {
+            return refused("a parameter that identifies the event occurs more than once");
+        }
+        if self.forms.is_empty() {
+            return Ok(());
+        }
+        // A body that is no form has no field twice.
+        let Ok(fields) = form::fields(body) else {
+            return Ok(());
+        };
+        let is_repeated = |name: &str| {
+            fields
+                .iter()
+                .filter(|(key, _)| key == name)
+                .nth(1)
+                .is_some()
+        };
+        if self.forms.iter().any(|name| is_repeated(name)) {
+            return refused("a form field that identifies the event occurs more than once");
+        }
+        Ok(())
+    }
+}
+
+fn refused(fault: &'static str) -> Result<(), Reject> {
+    Err(Reject::Identity { fault })
+}
