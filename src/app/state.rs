@@ -14,7 +14,6 @@ use crate::config::model::{Config, Dedup, Route};
 use crate::gate::dedup::{Claims, Key, Limits};
 use crate::gate::rate_limit::{Limiter, SourceLimiters};
 use crate::keys::KeyCache;
-use crate::model::clock::Now;
 use crate::model::ids::RouteName;
 use crate::model::rate::Rate;
 use crate::ranges::{Live, RangeBook};
@@ -136,7 +135,7 @@ impl State {
         }
         let claims = Claims::new(limits);
         if let Some(store) = &self.store {
-            let spent = store.claims(&route.name, Now::read().unix_ms, dedup.max_entries);
+            let spent = store.claims(&route.name, store.now().unix_ms, dedup.max_entries);
             let spent = spent.map_err(StartError::Store)?.into_iter();
             claims.recall(spent.map(|spent| (Key::from_bytes(spent.claim.key), spent.status)));
         }

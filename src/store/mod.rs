@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::model::clock::Now;
 use crate::model::delivery::DeliveryId;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::model::secret::Secret;
@@ -200,6 +201,8 @@ impl Store {
     /// Higher priority first, then what was due first. Of those with one order key only the oldest open one is taken.
     /// Nothing of a destination or route that is paused. Where the answer is not waited for, they are given back.
     ///
+    /// `now_ms` is of the store's clock.
+    ///
     /// An event whose content cannot be opened, since its key is gone, comes without its body and headers.
     ///
     /// # Errors
@@ -213,7 +216,8 @@ impl Store {
         self.inner.begin(destination, limit, now_ms).await
     }
 
-    /// When the next delivery of a destination is due that may be taken; none: there is none (or it is paused).
+    /// When the next delivery of a destination is due that may be taken, by the store's clock; none: there is none (or it is
+    /// paused).
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -235,7 +239,7 @@ impl Store {
         self.inner.spend(claims);
     }
 
-    /// The claims of a route that count at `now_ms`, the youngest `limit` of them. Blocks.
+    /// The claims of a route that count at `now_ms` of the store's clock, the youngest `limit` of them. Blocks.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -433,6 +437,20 @@ impl Store {
         page: Page,
     ) -> Result<Vec<ActionRow>, StoreError> {
         self.inner.actions(search, page).await
+    }
+
+    /// The store's clock, beside the monotonic one. Times that decide when something happens are of this clock: when a
+    /// delivery is due, when its round began, when a claim ends. Elapsed time moves it and nothing else does, so a wall clock
+    /// that is set delays nothing.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.inner.now()
+    }
+
+    /// A time of the store's clock as the wall clock shows it.
+    #[must_use]
+    pub fn to_wall_ms(&self, stored_ms: i64) -> i64 {
+        self.inner.to_wall_ms(stored_ms)
     }
 
     /// Whether a commit would be taken now: false after a failed write until the store was opened anew.

@@ -1,6 +1,7 @@
 //! The promises of the store, each with the one-line change that breaks its test.
 
 mod change;
+mod clock;
 mod counting;
 mod delivery;
 mod failure;

@@ -16,6 +16,7 @@ mod admin;
 mod capture;
 mod challenge;
 mod cli;
+mod clock_steps;
 mod config;
 mod console;
 mod crash;

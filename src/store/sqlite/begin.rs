@@ -175,7 +175,7 @@ impl Work {
         self.conn.prepare_cached(sql)?.execute(params![
             found.id,
             found.attempts,
-            found.due_ms,
+            found.due_ms.saturating_sub(self.clock.skew_ms()),
             INTERRUPTED,
             detail
         ])?;

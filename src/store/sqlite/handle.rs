@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rusqlite::params;
 use rusqlite::types::ToSql;
 
+use crate::model::clock::Now;
 use crate::model::delivery::{DeliveryId, Step};
 use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
 use crate::store::rows::{
@@ -362,12 +363,18 @@ impl Inner {
         now_ms: i64,
     ) -> Result<Purged, StoreError> {
         let (shared, wanted) = (Arc::clone(&self.shared), retention.clone());
+        let skew_ms = self.shared.clock.skew_ms();
+        // What ended is dated by the wall clock: one that runs ahead must not make it old before its time.
+        let times = purge::Times {
+            ended_ms: now_ms.saturating_add(skew_ms.min(0)),
+            claims_ms: now_ms.saturating_add(skew_ms),
+        };
         let look = self.shared.look(LONG_PATIENCE, move |look| {
             let mut sweeps = shared.sweeps();
-            purge::look_for(look, &mut sweeps, &wanted, now_ms)
+            purge::look_for(look, &mut sweeps, &wanted, times)
         });
         let (found, retention) = (look.await?, retention.clone());
-        let run = move |work: &mut Work| work.purge(&found, &retention, now_ms);
+        let run = move |work: &mut Work| work.purge(&found, &retention, times);
         self.write(Urgency::Outcome, 0, run).await
     }
 
@@ -378,6 +385,14 @@ impl Inner {
             .look(PATIENCE, move |look| stats::stats(look, &shared.path));
         let stats = look.await?;
         Ok(self.shared.with_counters(stats))
+    }
+
+    pub(in crate::store) fn now(&self) -> Now {
+        self.shared.clock.now()
+    }
+
+    pub(in crate::store) fn to_wall_ms(&self, stored_ms: i64) -> i64 {
+        stored_ms.saturating_sub(self.shared.clock.skew_ms())
     }
 
     pub(in crate::store) fn is_healthy(&self) -> bool {

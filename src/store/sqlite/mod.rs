@@ -9,6 +9,7 @@ mod audit;
 mod begin;
 mod change;
 pub(super) mod check;
+mod clock;
 mod commit;
 mod connect;
 pub(super) mod copy;
@@ -51,6 +52,8 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+use crate::model::clock::Now;
+use crate::store::sqlite::clock::{BootTime, SavedClock, StoreClock, Trust};
 use crate::store::sqlite::connect::{Lock, open_failed};
 use crate::store::sqlite::limits::Limits;
 use crate::store::sqlite::names::Names;
@@ -70,6 +73,7 @@ pub(super) struct Shared {
     readers: Readers,
     names: RwLock<Arc<Names>>,
     sealer: Arc<Sealer>,
+    clock: Arc<StoreClock>,
     sweeps: Mutex<Sweeps>,
     is_healthy: AtomicBool,
     groups: AtomicU64,
@@ -200,13 +204,25 @@ impl Inner {
         let sealer = Arc::new(Sealer::open(&conn, keys, true).map_err(failed)?);
         read::check_keys(&conn, &sealer, &path)?;
         let limits = Limits::new(&options);
-        let mut work = Work::new(conn, limits, options.keep_body).map_err(failed)?;
+        let saved = SavedClock::load(&conn).map_err(failed)?;
+        let (clock, trust) = StoreClock::resume(&saved, Now::read().unix_ms, BootTime::read());
+        let clock = Arc::new(clock);
+        let work = Work::new(conn, limits, options.keep_body, Arc::clone(&clock));
+        let mut work = work.map_err(failed)?;
         take_back(&mut work).map_err(failed)?;
+        if let Trust::Behind(behind_ms) = trust {
+            tracing::warn!(
+                behind_ms,
+                "the wall clock is behind the times in the store: deliveries that wait are attempted now"
+            );
+            work.end_pauses().map_err(failed)?;
+        }
         let shared = Arc::new(Shared {
             queue: Queue::default(),
             readers: Readers::new(path.clone()),
             names: RwLock::new(Arc::clone(&work.names)),
             sealer,
+            clock,
             sweeps: Mutex::new(Sweeps::default()),
             is_healthy: AtomicBool::new(true),
             groups: AtomicU64::new(0),

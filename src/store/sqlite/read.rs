@@ -195,7 +195,7 @@ fn delivery_row(look: &Look<'_>, id: i64) -> rusqlite::Result<Option<DeliveryRow
         attempts: row.get(3)?,
         is_replay: lane.is_replay,
         created_ms: row.get(4)?,
-        due_ms: is_due.then_some(due_ms),
+        due_ms: is_due.then_some(due_ms.saturating_sub(look.skew_ms)),
         ended_ms: row.get(6)?,
         last_status: row.get(7)?,
         last_error: row.get(8)?,

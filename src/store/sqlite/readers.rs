@@ -42,6 +42,8 @@ pub(super) struct Readers {
 pub(super) struct Look<'a> {
     pub(super) conn: &'a Connection,
     pub(super) names: Arc<Names>,
+    /// How far the store's clock is ahead of the wall clock.
+    pub(super) skew_ms: i64,
 }
 
 impl Readers {
@@ -144,6 +146,7 @@ impl Shared {
         let looked = f(&Look {
             conn,
             names: self.names(),
+            skew_ms: self.clock.skew_ms(),
         });
         conn.progress_handler(0, None::<fn() -> bool>)?;
         conn.prepare_cached("ROLLBACK")?.execute([])?;

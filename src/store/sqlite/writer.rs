@@ -220,7 +220,7 @@ impl Writer {
         affordable::check(&mut conn)?;
         let limits = limits::Limits::new(&self.shared.options);
         let keep_body = self.shared.options.keep_body;
-        let mut work = Work::new(conn, limits, keep_body)?;
+        let mut work = Work::new(conn, limits, keep_body, Arc::clone(&self.shared.clock))?;
         work.start()?;
         work.undo(ghosts)?;
         work.flush()?;

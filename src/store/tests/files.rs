@@ -37,7 +37,7 @@ async fn a_newer_form_is_refused_and_left_alone() {
             outcome,
             Err(StoreError::Newer {
                 found: 99,
-                known: 2,
+                known: 3,
                 ..
             })
         )
@@ -56,10 +56,15 @@ async fn an_older_form_is_brought_forward_with_what_it_holds() {
     let Rig { store, folder } = rig;
     let path = folder.path().join("inbox.db");
     store.close();
-    // The first form had no audit log.
+    // The first form had no audit log and no clock.
     let conn = rusqlite::Connection::open(&path).unwrap();
-    conn.execute_batch("DROP TABLE audit; PRAGMA user_version = 1")
-        .unwrap();
+    conn.execute_batch(
+        "DROP TABLE audit; ALTER TABLE total DROP COLUMN clock_ms;
+        ALTER TABLE total DROP COLUMN boot_ms; ALTER TABLE total DROP COLUMN boot_id;
+        ALTER TABLE sealing_key DROP COLUMN last_clear;
+        ALTER TABLE sealing_key DROP COLUMN last_clear_seal; PRAGMA user_version = 1",
+    )
+    .unwrap();
     conn.close().unwrap();
     assert_eq!(check(&path).unwrap(), Vec::<String>::new());
     assert_eq!(stats_of(&path).unwrap().events, 1);
@@ -70,7 +75,7 @@ async fn an_older_form_is_brought_forward_with_what_it_holds() {
     };
     assert_eq!(form(), 1);
     let store = open(&path).unwrap();
-    assert_eq!(form(), 2);
+    assert_eq!(form(), 3);
     let rig = Rig { store, folder };
     assert_eq!(rig.uids(EventSearch::default()).await, [uid(1)]);
     assert_eq!(ids(&rig.begin(app).await), [delivery]);
