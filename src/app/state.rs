@@ -17,10 +17,13 @@ use crate::keys::KeyCache;
 use crate::model::ids::RouteName;
 use crate::model::rate::Rate;
 use crate::ranges::{Live, RangeBook};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Beside the deadlines of the exchange: for the one retry, and for a busy machine.
 const LEASE_MARGIN: Duration = Duration::from_secs(60);
+
+/// Claims of a route that are read when the store is opened late.
+const MAX_RECALLED: u64 = 100_000;
 
 /// The state that generations share.
 #[derive(Clone)]
@@ -84,6 +87,19 @@ impl State {
 
     pub(super) fn claims(&self, route: &RouteName) -> Option<Arc<Claims>> {
         self.claims.get(route).cloned()
+    }
+
+    /// Reads what apps took before the restart, where the store could not be read at the start. Blocks.
+    pub(super) fn recall(&self) -> Result<(), StoreError> {
+        let Some(store) = &self.store else {
+            return Ok(());
+        };
+        for (route, claims) in &self.claims {
+            let spent = store.claims(route, store.now().unix_ms, MAX_RECALLED)?;
+            let spent = spent.into_iter();
+            claims.recall(spent.map(|spent| (Key::from_bytes(spent.claim.key), spent.status)));
+        }
+        Ok(())
     }
 
     pub(super) fn limiter(&self, route: &RouteName) -> Option<Arc<Limiter>> {

@@ -8,6 +8,7 @@
 //! anew and checked before the next group, and whoever waited is told that it failed.
 
 pub mod audit;
+pub(crate) mod partial;
 pub mod rows;
 pub mod search;
 mod sqlite;
@@ -169,6 +170,9 @@ pub struct Store {
 impl Store {
     /// Opens or makes the store, brings it to the newest form, and gives back what a dead process had in flight:
     /// `Step::Interrupt`, with an attempt of unknown outcome on record. Blocks.
+    ///
+    /// Where the disk is full or fails, the store is there all the same and takes nothing ([`StoreError::Reopening`]) until the
+    /// file can be opened, which it goes on trying.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -459,6 +463,13 @@ impl Store {
         self.inner.is_healthy()
     }
 
+    /// Whether the file was open at some time: false where its disk had no room at the start, and has none yet. Until then
+    /// nothing is known of what it holds, and destinations have numbers that only this store understands.
+    #[must_use]
+    pub fn was_opened(&self) -> bool {
+        self.inner.was_opened()
+    }
+
     /// Writes what is waiting and closes the file, for all clones. Blocks.
     pub fn close(self) {
         self.inner.close();
@@ -495,6 +506,36 @@ pub fn export(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), StoreError> {
     sqlite::export::export(path, keys, since_ms, out, progress)
+}
+
+/// What a salvage found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Salvaged {
+    /// Events that were written as they were accepted.
+    pub whole: u64,
+    /// Events of which something is missing or not as it was accepted; their lines say what (`lacks`).
+    pub in_part: u64,
+    /// Numbers of events at which nothing can be read. There need not have been an event at each of them.
+    pub unreadable: u64,
+    /// Commits of the log behind damage in it, which an ordinary start discards. They were read.
+    pub discarded_commits: u64,
+    /// Parts of the log whose checksum does not fit.
+    pub damaged_frames: u64,
+}
+
+/// Writes what can be read of a damaged store file as [`export`] does, and counts what cannot. Works on a copy in the folder
+/// `scratch`, which takes as much room as the store. Blocks.
+///
+/// # Errors
+/// See [`StoreError`]; `InUse` where a gate runs on the file.
+pub fn salvage(
+    path: &Path,
+    keys: &[Secret],
+    since_ms: Option<i64>,
+    scratch: &Path,
+    out: &mut dyn Write,
+) -> Result<Salvaged, StoreError> {
+    sqlite::salvage::salvage(path, keys, since_ms, scratch, out)
 }
 
 /// What is in a store file, beside a running gate or without one. Blocks.

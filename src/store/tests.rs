@@ -3,6 +3,7 @@
 mod change;
 mod clock;
 mod counting;
+mod damage;
 mod delivery;
 mod failure;
 mod files;

@@ -178,7 +178,7 @@ async fn kills_at_any_moment_lose_nothing_and_repeat_nothing_that_was_recorded()
     );
 }
 
-fn has(program: &str) -> bool {
+pub fn has(program: &str) -> bool {
     let asked = std::process::Command::new(program)
         .arg("--version")
         .output();

@@ -51,6 +51,7 @@ mod signature;
 mod smoke;
 mod status;
 mod store_cli;
+mod store_faults;
 mod systemd;
 mod testing;
 mod tokens;

@@ -86,9 +86,8 @@ impl SavedClock {
     }
 }
 
-#[cfg(test)]
 impl Default for StoreClock {
-    /// The wall clock's time now.
+    /// A clock that begins with the wall clock's time, before the file says more.
     fn default() -> Self {
         let clock_ms = Now::read().unix_ms;
         let boot = BootTime::read();

@@ -64,6 +64,9 @@ impl Inner {
         if let Some(id) = known {
             return Ok(DestinationId(id));
         }
+        if !self.shared.was_opened() {
+            return Ok(DestinationId(self.shared.aliases().number(route, name)));
+        }
         let (route, name) = (route.clone(), name.clone());
         self.write(Urgency::Outcome, 0, move |work| {
             work.destination(&route, name)
@@ -71,8 +74,17 @@ impl Inner {
         .await
     }
 
-    pub(in crate::store) async fn commit(&self, event: NewEvent) -> Result<Committed, StoreError> {
-        let sealed = seal(&self.shared.sealer, event).map_err(|_| seal_failed())?;
+    pub(in crate::store) async fn commit(
+        &self,
+        mut event: NewEvent,
+    ) -> Result<Committed, StoreError> {
+        if !self.shared.is_healthy() {
+            return Err(StoreError::Reopening);
+        }
+        for delivery in &mut event.deliveries {
+            delivery.destination = DestinationId(self.shared.resolve(delivery.destination));
+        }
+        let sealed = seal(&self.shared.sealer(), event).map_err(|_| seal_failed())?;
         let bytes = sealed.head.len() + sealed.body.len();
         self.write(Urgency::Commit, bytes, move |work| {
             work.commit_event(&sealed)
@@ -87,7 +99,8 @@ impl Inner {
         now_ms: i64,
     ) -> Result<Vec<Due>, StoreError> {
         let shared = Arc::clone(&self.shared);
-        let run = move |work: &mut Work| work.begin(destination.0, limit, now_ms, &shared);
+        let destination = self.shared.resolve(destination);
+        let run = move |work: &mut Work| work.begin(destination, limit, now_ms, &shared);
         let taken = self.write(Urgency::Outcome, 0, run).await?;
         Ok(taken.open(&self.shared))
     }
@@ -96,9 +109,10 @@ impl Inner {
         &self,
         destination: DestinationId,
     ) -> Result<Option<i64>, StoreError> {
+        let destination = self.shared.resolve(destination);
         let look = self
             .shared
-            .look(PATIENCE, move |look| read::next_due(look, destination.0));
+            .look(PATIENCE, move |look| read::next_due(look, destination));
         look.await
     }
 
@@ -107,7 +121,7 @@ impl Inner {
             .record
             .answer
             .slice(..finished.record.answer.len().min(KEPT_ANSWER));
-        let (sealing_key, answer) = match self.shared.sealer.is_clear() || answer.is_empty() {
+        let (sealing_key, answer) = match self.shared.sealer().is_clear() || answer.is_empty() {
             true => (0, answer.to_vec()),
             false => self.seal_answer(&finished, &answer).await?,
         };
@@ -144,7 +158,7 @@ impl Inner {
             return Ok((0, Vec::new()));
         };
         let part = Part::Answer(delivery, attempt);
-        let sealed = self.shared.sealer.seal(&uid, part, answer);
+        let sealed = self.shared.sealer().seal(&uid, part, answer);
         sealed.map_err(|_| seal_failed())
     }
 
@@ -160,6 +174,9 @@ impl Inner {
         now_ms: i64,
         limit: u64,
     ) -> Result<Vec<SpentClaim>, StoreError> {
+        if !self.shared.was_opened() {
+            return Ok(Vec::new());
+        }
         self.shared.look_blocking(LONG_PATIENCE, |look| {
             read::claims(look, route, now_ms, limit)
         })
@@ -173,7 +190,7 @@ impl Inner {
             Stored::find(look.conn, &look.names, uid)
         });
         let stored = look.await?;
-        Ok(stored.map(|stored| stored.open(&self.shared.sealer)))
+        Ok(stored.map(|stored| stored.open(&self.shared.sealer())))
     }
 
     pub(in crate::store) async fn events(
@@ -193,7 +210,7 @@ impl Inner {
         text: String,
         page: Page,
     ) -> Result<(Vec<EventRow>, Option<i64>), StoreError> {
-        let sealer = Arc::clone(&self.shared.sealer);
+        let sealer = self.shared.sealer();
         let look = self.shared.look(PATIENCE, move |look| {
             text::events(look, &sealer, (&search, &text), page)
         });
@@ -215,7 +232,7 @@ impl Inner {
         &self,
         delivery: DeliveryId,
     ) -> Result<Vec<AttemptRow>, StoreError> {
-        let sealer = Arc::clone(&self.shared.sealer);
+        let sealer = self.shared.sealer();
         let look = self.shared.look(PATIENCE, move |look| {
             read::attempts(look.conn, &sealer, delivery)
         });
@@ -344,7 +361,9 @@ impl Inner {
     }
 
     pub(in crate::store) fn is_held(&self, destination: DestinationId) -> bool {
-        self.shared.names().is_held(destination.0)
+        self.shared
+            .names()
+            .is_held(self.shared.resolve(destination))
     }
 
     pub(in crate::store) async fn disable(
@@ -353,7 +372,8 @@ impl Inner {
         reason: Option<&str>,
     ) -> Result<(), StoreError> {
         let reason = reason.map(ToOwned::to_owned);
-        let run = move |work: &mut Work| work.disable(destination.0, reason);
+        let destination = self.shared.resolve(destination);
+        let run = move |work: &mut Work| work.disable(destination, reason);
         self.write(Urgency::Outcome, 0, run).await
     }
 
@@ -363,7 +383,7 @@ impl Inner {
         now_ms: i64,
     ) -> Result<Purged, StoreError> {
         let (shared, wanted) = (Arc::clone(&self.shared), retention.clone());
-        let skew_ms = self.shared.clock.skew_ms();
+        let skew_ms = self.shared.clock().skew_ms();
         // What ended is dated by the wall clock: one that runs ahead must not make it old before its time.
         let times = purge::Times {
             ended_ms: now_ms.saturating_add(skew_ms.min(0)),
@@ -388,11 +408,15 @@ impl Inner {
     }
 
     pub(in crate::store) fn now(&self) -> Now {
-        self.shared.clock.now()
+        self.shared.clock().now()
     }
 
     pub(in crate::store) fn to_wall_ms(&self, stored_ms: i64) -> i64 {
-        stored_ms.saturating_sub(self.shared.clock.skew_ms())
+        stored_ms.saturating_sub(self.shared.clock().skew_ms())
+    }
+
+    pub(in crate::store) fn was_opened(&self) -> bool {
+        self.shared.was_opened()
     }
 
     pub(in crate::store) fn is_healthy(&self) -> bool {
@@ -401,7 +425,7 @@ impl Inner {
 }
 
 impl Work {
-    fn destination(
+    pub(super) fn destination(
         &mut self,
         route: &RouteName,
         name: DestinationName,
