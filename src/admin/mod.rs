@@ -407,8 +407,24 @@ async fn route(
     match path {
         "/metrics" => metrics(request.headers(), state, origin).await,
         "/readyz" if !state.is_ready() => refusal(StatusCode::SERVICE_UNAVAILABLE),
+        "/readyz" if is_store_failing(&state) => {
+            let mut answer = text("text/plain; charset=utf-8", STORE_FAILING.to_owned());
+            *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            answer
+        }
+        "/healthz" if is_store_failing(&state) => {
+            text("text/plain; charset=utf-8", STORE_FAILING.to_owned())
+        }
         _ => text("text/plain; charset=utf-8", "ok\n".to_owned()),
     }
+}
+
+/// What the two paths say while nothing can be stored.
+const STORE_FAILING: &str = "store failing\n";
+
+fn is_store_failing(state: &AdminState) -> bool {
+    let store = state.controls.store.as_ref();
+    store.is_some_and(|store| !store.is_healthy())
 }
 
 async fn metrics(headers: &HeaderMap, state: Arc<AdminState>, origin: Origin) -> Answer {

@@ -51,13 +51,14 @@ pub(super) async fn send(
     let now = Now::read();
     let event = event(&to, target(&state, &route), &visit, now)?;
     let uid = event.uid;
-    let committed = state.store()?.commit(NewEvent {
+    let store = state.store()?;
+    let committed = store.commit(NewEvent {
         event,
         claims: Vec::new(),
         status: StatusCode::OK.as_u16(),
         deliveries: vec![NewDelivery {
             destination: to.id,
-            due_ms: now.unix_ms,
+            due_ms: store.now().unix_ms,
             priority: 0,
             order_key: None,
             is_in_flight: false,

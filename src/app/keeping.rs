@@ -1,22 +1,25 @@
 //! The store of a running gate and those who work on it: the inbox, the deliverer, retention. Opened once; a reload changes
 //! destinations and retention, and a changed `url` takes a restart.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Controls;
-use crate::admin::controls::DestinationHealth;
+use crate::admin::controls::{DestinationHealth, ReloadAsk};
 use crate::app::StartError;
 use crate::app::generation::Destinations;
+use crate::app::state::Shared;
 use crate::config::model::{self, Config};
 use crate::deliver::health::Health;
 use crate::deliver::{Deliverer, Plan};
 use crate::inbox::retention::Removed;
 use crate::inbox::{Inbox, retention};
+use crate::model::error::chain;
 use crate::model::secret::Secret;
 use crate::net::client::Client;
 use crate::record::Recorder;
@@ -179,6 +182,33 @@ impl Keeping {
         let (retention, removed) = (Arc::clone(&self.retention), Arc::clone(&self.removed));
         let work = retention::tend(self.store.clone(), retention, removed);
         tokio::spawn(async move { stop.run_until_cancelled(work).await });
+    }
+}
+
+/// How often it is looked whether the store was opened.
+const OPENED_PERIOD: Duration = Duration::from_millis(250);
+
+/// Waits for a store that could not be opened at the start, since its disk had no room, and takes up what it holds then:
+/// the events that apps took before the restart, and the numbers of destinations, by a reload of the config.
+pub(super) async fn take_up_late(store: Store, state: Shared, reload: mpsc::Sender<ReloadAsk>) {
+    while !store.was_opened() {
+        tokio::time::sleep(OPENED_PERIOD).await;
+    }
+    let before = {
+        let state = state.lock();
+        state.unwrap_or_else(PoisonError::into_inner).clone()
+    };
+    let recalled = tokio::task::spawn_blocking(move || before.recall()).await;
+    if let Ok(Err(error)) = recalled {
+        tracing::warn!(
+            error = chain(&error),
+            "what apps took before the restart could not be read: a copy may reach an app once more"
+        );
+    }
+    let (ask, answer) = oneshot::channel();
+    // Without a config file there is nothing to be read again: numbers lead to each other in the store.
+    if reload.send(ask).await.is_ok() {
+        let _ = answer.await;
     }
 }
 

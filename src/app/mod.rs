@@ -254,6 +254,7 @@ impl App {
             .as_ref()
             .map_or_else(Controls::without_store, Keeping::controls);
         let (asks, reload_asks) = mpsc::channel(1);
+        let reload = asks.clone();
         controls.reload = Some(asks);
         controls.explain = explain::source(&generation, &recorder);
         let kept = keeping
@@ -303,6 +304,11 @@ impl App {
             keeping.deliverer.follow(plans).await;
             keeping.tend(app.drain.clone());
             tokio::spawn(admin::run_replays(controls, app.drain.clone()));
+            if !keeping.store.was_opened() {
+                let late = keeping::take_up_late(keeping.store.clone(), app.state.clone(), reload);
+                let drain = app.drain.clone();
+                tokio::spawn(async move { drain.run_until_cancelled(late).await });
+            }
         }
         for socket in sockets {
             let (generation, pipeline) = (Arc::clone(&app.generation), Arc::clone(&app.pipeline));

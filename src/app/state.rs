@@ -14,14 +14,16 @@ use crate::config::model::{Config, Dedup, Route};
 use crate::gate::dedup::{Claims, Key, Limits};
 use crate::gate::rate_limit::{Limiter, SourceLimiters};
 use crate::keys::KeyCache;
-use crate::model::clock::Now;
 use crate::model::ids::RouteName;
 use crate::model::rate::Rate;
 use crate::ranges::{Live, RangeBook};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Beside the deadlines of the exchange: for the one retry, and for a busy machine.
 const LEASE_MARGIN: Duration = Duration::from_secs(60);
+
+/// Claims of a route that are read when the store is opened late.
+const MAX_RECALLED: u64 = 100_000;
 
 /// The state that generations share.
 #[derive(Clone)]
@@ -87,6 +89,19 @@ impl State {
         self.claims.get(route).cloned()
     }
 
+    /// Reads what apps took before the restart, where the store could not be read at the start. Blocks.
+    pub(super) fn recall(&self) -> Result<(), StoreError> {
+        let Some(store) = &self.store else {
+            return Ok(());
+        };
+        for (route, claims) in &self.claims {
+            let spent = store.claims(route, store.now().unix_ms, MAX_RECALLED)?;
+            let spent = spent.into_iter();
+            claims.recall(spent.map(|spent| (Key::from_bytes(spent.claim.key), spent.status)));
+        }
+        Ok(())
+    }
+
     pub(super) fn limiter(&self, route: &RouteName) -> Option<Arc<Limiter>> {
         let (_, limiter) = self.limiters.get(route)?;
         Some(Arc::clone(limiter))
@@ -136,7 +151,7 @@ impl State {
         }
         let claims = Claims::new(limits);
         if let Some(store) = &self.store {
-            let spent = store.claims(&route.name, Now::read().unix_ms, dedup.max_entries);
+            let spent = store.claims(&route.name, store.now().unix_ms, dedup.max_entries);
             let spent = spent.map_err(StartError::Store)?.into_iter();
             claims.recall(spent.map(|spent| (Key::from_bytes(spent.claim.key), spent.status)));
         }

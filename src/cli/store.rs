@@ -1,8 +1,6 @@
 //! `hookgate store`: works on the file of a store directly, beside a running gate or without one.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,6 +19,7 @@ use crate::cli::times;
 use crate::model::clock::Now;
 use crate::model::error::chain;
 use crate::model::secret::Secret;
+use crate::store::partial::Partial;
 use crate::store::{self, StoreError};
 
 /// How often a spinner moves.
@@ -104,6 +103,9 @@ pub(super) struct Export {
     /// A file that must not be there yet, for its owner only; else standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Read what can be read of a damaged store, and say on standard error what cannot; no gate may run on it
+    #[arg(long)]
+    salvage: bool,
     /// A file with a key that the store is sealed with, as `encryption_key` in `[store]` has it; `--config` knows its own
     #[arg(long, value_name = "FILE")]
     key_file: Vec<PathBuf>,
@@ -196,7 +198,7 @@ fn check(arguments: &Look) -> Result<(), Failure> {
             let places = if count == 1 { "place" } else { "places" };
             return Err(Failure::new(format!("it is damaged, in {count} {places}"))
                 .doing(&doing)
-                .help("stop the gate, keep the file, and go on with a backup; `hookgate store export` reads what can be read"));
+                .help("stop the gate, keep the file, and go on with a backup; `hookgate store export --salvage` reads what can be read"));
         }
     }
     Ok(())
@@ -303,23 +305,40 @@ fn export(arguments: &Export) -> Result<(), Failure> {
     if let Some(config) = config.filter(|_| keys.is_empty()) {
         keys = config.secrets("store", "encryption_key")?;
     }
+    let scratch = std::env::temp_dir();
     let written = match &arguments.out {
         Some(out) => {
-            let file = create(out).map_err(|err| {
+            let failed = |err: io::Error| {
                 Failure::new(format!("cannot make `{}`: {err}", out.display())).doing(&doing)
-            })?;
+            };
+            // For its owner only: what comes out is in clear.
+            let partial = Partial::begin(out).map_err(failed)?;
+            let folder = out.parent().filter(|folder| *folder != Path::new(""));
+            let source = Source {
+                path: &path,
+                keys: &keys,
+                since_ms: since,
+                salvage: arguments
+                    .salvage
+                    .then_some(folder.unwrap_or(Path::new("."))),
+            };
             let bar = bar("exporting");
-            let written = write(&path, &keys, since, file, &bar);
+            let written = write(&source, partial.file(), &bar);
             bar.finish_and_clear();
+            if written.is_ok() {
+                partial.finish().map_err(failed)?;
+            }
             written
         }
-        None => write(
-            &path,
-            &keys,
-            since,
-            io::stdout().lock(),
-            &ProgressBar::hidden(),
-        ),
+        None => {
+            let source = Source {
+                path: &path,
+                keys: &keys,
+                since_ms: since,
+                salvage: arguments.salvage.then_some(&*scratch),
+            };
+            write(&source, io::stdout().lock(), &ProgressBar::hidden())
+        }
     };
     match written {
         // A reader that has seen enough, such as `head`, is no failure.
@@ -330,28 +349,48 @@ fn export(arguments: &Export) -> Result<(), Failure> {
     }
 }
 
-fn write(
-    path: &Path,
-    keys: &[Secret],
+/// What is exported.
+struct Source<'a> {
+    path: &'a Path,
+    keys: &'a [Secret],
     since_ms: Option<i64>,
-    out: impl Write,
-    bar: &ProgressBar,
-) -> Result<(), StoreError> {
+    /// Damage is put up with; where a copy may be made.
+    salvage: Option<&'a Path>,
+}
+
+fn write(source: &Source<'_>, out: impl Write, bar: &ProgressBar) -> Result<(), StoreError> {
     let mut out = BufWriter::new(out);
-    store::export(path, keys, since_ms, &mut out, &mut |done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
-    })?;
+    let Source {
+        path,
+        keys,
+        since_ms,
+        salvage,
+    } = *source;
+    if let Some(scratch) = salvage {
+        let found = store::salvage(path, keys, since_ms, scratch, &mut out)?;
+        eprintln!("{}", salvaged(&found));
+    } else {
+        store::export(path, keys, since_ms, &mut out, &mut |done, total| {
+            bar.set_length(total);
+            bar.set_position(done);
+        })?;
+    }
     out.flush().map_err(StoreError::Output)
 }
 
-/// For its owner only: what comes out is in clear.
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
+/// What a salvage found, in words.
+fn salvaged(found: &store::Salvaged) -> String {
+    let mut text = format!(
+        "{} events whole, {} in part, {} unreadable",
+        found.whole, found.in_part, found.unreadable
+    );
+    if found.discarded_commits > 0 || found.damaged_frames > 0 {
+        text.push_str(&format!(
+            "; of the log, {} commits behind its damage were read, {} of its pages do not fit their checksum",
+            found.discarded_commits, found.damaged_frames
+        ));
+    }
+    text
 }
 
 #[cfg(test)]

@@ -55,10 +55,10 @@ impl Job {
         shared.in_flight.fetch_sub(1, Ordering::Relaxed);
         shared.counters.in_flight.fetch_sub(1, Ordering::Relaxed);
         let outcome = &ended.outcome;
-        let now_ms = Now::read().unix_ms;
+        let (wall_ms, now_ms) = (Now::read().unix_ms, self.store.now().unix_ms);
         let verdict = outcome.verdict();
         shared.pulse.note(|noted| {
-            noted.ended(verdict == Verdict::Delivered, outcome.fault, now_ms);
+            noted.ended(verdict == Verdict::Delivered, outcome.fault, wall_ms);
             noted.took(ended.took);
         });
         // Nobody listens any more where the destination is gone or the gate stops.
@@ -71,7 +71,8 @@ impl Job {
             next,
         };
         settle::finish(&self.store, finished).await;
-        let told = (outcome, &ended.record, ended.took, next);
+        let shown = settle::shown(&self.store, next);
+        let told = (outcome, &ended.record, ended.took, shown);
         settle::tell(&self.recorder, &shared.counters, plan, &facts, told);
         if verdict == Verdict::Gone {
             settle::disable(&self.store, &self.recorder, plan).await;

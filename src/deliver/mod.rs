@@ -170,11 +170,14 @@ impl Deliverer {
         let now = Now::read();
         let took = attempt.took;
         let outcome = attempt.outcome(now.unix_ms);
+        let store_now_ms = self.store.now().unix_ms;
+        let took_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
+        let began_ms = store_now_ms.saturating_sub(took_ms);
         let facts = Facts {
             delivery: attempt.delivery,
             attempt: 1,
             round: 1,
-            round_began_ms: attempt.started.unix_ms,
+            round_began_ms: began_ms,
             is_replay: false,
             accepted_ms: attempt.started.unix_ms,
             // The request has its span of it.
@@ -186,7 +189,7 @@ impl Deliverer {
         // The destination has gone meanwhile: it is delivered when it comes back.
         let standard = schedule::standard();
         let retry = plan.as_ref().map_or(&standard, |plan| &plan.retry);
-        let next = settle::next(retry, &outcome, &facts, now.unix_ms, chance());
+        let next = settle::next(retry, &outcome, &facts, store_now_ms, chance());
         let record = attempt.record(&outcome, took);
         let finished = Finished {
             delivery: attempt.delivery,
@@ -204,7 +207,8 @@ impl Deliverer {
             noted.ended(is_success, outcome.fault, now.unix_ms);
             noted.took(took);
         });
-        let told = (&outcome, &record, took, next);
+        let shown = settle::shown(&self.store, next);
+        let told = (&outcome, &record, took, shown);
         settle::tell(&self.recorder, &shared.counters, &plan, &facts, told);
         if outcome.verdict() == Verdict::Gone {
             settle::disable(&self.store, &self.recorder, &plan).await;

@@ -1,4 +1,4 @@
-//! How fast a destination is attempted: a rate, a slow start after a long silence, and an eye on the wall clock.
+//! How fast a destination is attempted: a rate, a slow start after a long silence, and an eye on the clocks.
 //!
 //! Pure: times are handed in. One task drives each of these, so nothing here is shared.
 
@@ -92,19 +92,19 @@ impl Ramp {
     }
 }
 
-/// Notices that the wall clock was set, by holding it against the monotonic one.
+/// Notices that the store's clock went on while the monotonic one did not: the machine slept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClockWatch(Now);
 
-/// A clock that is off by less is being kept in time.
-const STEP: Duration = Duration::from_secs(60);
+/// The two clocks are read one after the other.
+const STEP: Duration = Duration::from_secs(2);
 
 impl ClockWatch {
     pub(super) fn new(now: Now) -> Self {
         Self(now)
     }
 
-    /// Whether it was set since this was last asked.
+    /// Whether it happened since this was last asked.
     pub(super) fn has_stepped(&mut self, now: Now) -> bool {
         let before = std::mem::replace(&mut self.0, now);
         let mono = now.mono.saturating_duration_since(before.mono).as_millis();
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_is_noticed() {
+    fn a_machine_that_slept_is_noticed() {
         let start = Now::read();
         let at = |mono_s: u64, wall_s: i64| Now {
             unix_ms: start.unix_ms + wall_s * 1000,
@@ -170,9 +170,9 @@ mod tests {
         };
         let mut watch = ClockWatch::new(start);
         assert!(!watch.has_stepped(at(100, 100)));
-        assert!(!watch.has_stepped(at(200, 230)));
-        assert!(watch.has_stepped(at(300, 500)));
-        assert!(!watch.has_stepped(at(400, 600)));
+        assert!(!watch.has_stepped(at(200, 201)));
+        assert!(watch.has_stepped(at(300, 501)));
+        assert!(!watch.has_stepped(at(400, 601)));
         assert!(watch.has_stepped(at(401, -90_000)));
     }
 

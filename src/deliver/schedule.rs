@@ -1,8 +1,8 @@
 //! When a failed attempt is repeated: pauses, jitter, `Retry-After`, and when there is nothing more to try.
 //!
-//! Pure: the time and the chance are handed in. Due times are of the wall clock, since they outlive the process; so what
-//! is found in the store is held against the longest pause that the schedule has, and a clock that was wrong when a due
-//! time was written wedges nothing.
+//! Pure: the time and the chance are handed in. Due times are of the store's clock, which no setting of the wall clock moves.
+//! What is found in the store is held against the longest pause that the schedule has all the same: a damaged time, or
+//! one of another schedule, wedges nothing.
 
 use std::time::Duration;
 

@@ -58,6 +58,14 @@ impl Facts {
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// The same with the time of the wall clock, for operators.
+pub(super) fn shown(store: &Store, next: Next) -> Next {
+    match next {
+        Next::Waiting(due_ms) => Next::Waiting(store.to_wall_ms(due_ms)),
+        Next::Delivered | Next::Dead => next,
+    }
+}
+
 /// What the delivery does next.
 pub(super) fn next(
     retry: &Retry,

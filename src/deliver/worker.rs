@@ -35,8 +35,7 @@ const BATCH: usize = 256;
 /// How long a few free places wait for more of them, so that the store is asked less often.
 const LINGER: Duration = Duration::from_millis(2);
 
-/// How long nothing is looked at where nothing happens: a wake that was lost, and a clock that was set, cost no more than
-/// that.
+/// How long nothing is looked at where nothing happens: a wake that was lost costs no more than that.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// Before what is due and was not given is asked for once more.
@@ -88,7 +87,7 @@ pub(super) struct Worker {
 enum Known {
     /// There may be something due.
     Ask,
-    /// Nothing is due before then. Milliseconds since the epoch.
+    /// Nothing is due before then. Milliseconds of the store's clock.
     DueAt(i64),
     /// Nothing waits.
     Nothing,
@@ -133,7 +132,7 @@ impl Worker {
     /// Runs until it is told to stop. Attempts that are under way then end by themselves.
     pub(super) async fn run(mut self) {
         let plan = Arc::clone(&self.plans.borrow_and_update());
-        let now = Now::read();
+        let now = self.store.now();
         let mut running = Running {
             breaker: Breaker::new(plan.pace.breaker),
             bucket: plan.pace.rate.map(|rate| Bucket::new(rate, now.mono)),
@@ -193,9 +192,9 @@ impl Running {
 
     /// Takes from the store what may be attempted now.
     async fn look(&mut self) -> Look {
-        let now = Now::read();
+        let now = self.worker.store.now();
         if self.clock.has_stepped(now) {
-            // Due times are of the wall clock: what is due has to be found out anew.
+            // The machine slept, and the monotonic clock with it: what is due has to be looked up again.
             self.known = Known::Ask;
             self.is_fresh = true;
         }

@@ -89,7 +89,8 @@ impl Inbox {
     ) -> Result<Accepted, Reject> {
         let now = Now::read();
         let wanted = outlets.wanted(parts, verdict)?;
-        let due_ms = now.unix_ms.saturating_add(millis(terms.delay));
+        let store_now = self.store.now();
+        let due_ms = store_now.unix_ms.saturating_add(millis(terms.delay));
         let deliveries = wanted.iter().map(|(destination, order_key)| NewDelivery {
             destination: *destination,
             due_ms,
@@ -99,7 +100,7 @@ impl Inbox {
         });
         let event = NewEvent {
             event: stored(parts, verdict, outlets, now),
-            claims: claims(keys.unwrap_or_default().deciding(), outlets, now),
+            claims: claims(keys.unwrap_or_default().deciding(), outlets, store_now),
             status: terms.status,
             deliveries: deliveries.collect(),
         };
@@ -128,8 +129,7 @@ impl Inbox {
     /// Remembers over restarts that the app of a proxy route took an event. Does not wait: should the process die before
     /// it is written, a copy reaches the app once more.
     pub fn remember(&self, keys: impl Iterator<Item = Key>, outlets: &Outlets, status: u16) {
-        let now = Now::read();
-        let spent = claims(keys, outlets, now)
+        let spent = claims(keys, outlets, self.store.now())
             .into_iter()
             .map(|claim| SpentClaim {
                 route: outlets.route().clone(),

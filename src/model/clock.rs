@@ -53,6 +53,14 @@ pub fn instant() -> Instant {
     Instant::now()
 }
 
+/// Milliseconds since the machine was booted, times in which it slept included. No setting of the wall clock moves it.
+#[must_use]
+pub fn since_boot_ms() -> i64 {
+    let elapsed = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let millis = elapsed.tv_sec.saturating_mul(1000);
+    millis.saturating_add(elapsed.tv_nsec / 1_000_000)
+}
+
 /// A reading of the processor's counter, for many short durations of one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticks(u64);

@@ -8,6 +8,7 @@
 //! anew and checked before the next group, and whoever waited is told that it failed.
 
 pub mod audit;
+pub(crate) mod partial;
 pub mod rows;
 pub mod search;
 mod sqlite;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::model::clock::Now;
 use crate::model::delivery::DeliveryId;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::model::secret::Secret;
@@ -169,6 +171,9 @@ impl Store {
     /// Opens or makes the store, brings it to the newest form, and gives back what a dead process had in flight:
     /// `Step::Interrupt`, with an attempt of unknown outcome on record. Blocks.
     ///
+    /// Where the disk is full or fails, the store is there all the same and takes nothing ([`StoreError::Reopening`]) until the
+    /// file can be opened, which it goes on trying.
+    ///
     /// # Errors
     /// See [`StoreError`].
     pub fn open(options: Options) -> Result<Self, StoreError> {
@@ -200,6 +205,8 @@ impl Store {
     /// Higher priority first, then what was due first. Of those with one order key only the oldest open one is taken.
     /// Nothing of a destination or route that is paused. Where the answer is not waited for, they are given back.
     ///
+    /// `now_ms` is of the store's clock.
+    ///
     /// An event whose content cannot be opened, since its key is gone, comes without its body and headers.
     ///
     /// # Errors
@@ -213,7 +220,8 @@ impl Store {
         self.inner.begin(destination, limit, now_ms).await
     }
 
-    /// When the next delivery of a destination is due that may be taken; none: there is none (or it is paused).
+    /// When the next delivery of a destination is due that may be taken, by the store's clock; none: there is none (or it is
+    /// paused).
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -235,7 +243,7 @@ impl Store {
         self.inner.spend(claims);
     }
 
-    /// The claims of a route that count at `now_ms`, the youngest `limit` of them. Blocks.
+    /// The claims of a route that count at `now_ms` of the store's clock, the youngest `limit` of them. Blocks.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -435,10 +443,31 @@ impl Store {
         self.inner.actions(search, page).await
     }
 
+    /// The store's clock, beside the monotonic one. Times that decide when something happens are of this clock: when a
+    /// delivery is due, when its round began, when a claim ends. Elapsed time moves it and nothing else does, so a wall clock
+    /// that is set delays nothing.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.inner.now()
+    }
+
+    /// A time of the store's clock as the wall clock shows it.
+    #[must_use]
+    pub fn to_wall_ms(&self, stored_ms: i64) -> i64 {
+        self.inner.to_wall_ms(stored_ms)
+    }
+
     /// Whether a commit would be taken now: false after a failed write until the store was opened anew.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.inner.is_healthy()
+    }
+
+    /// Whether the file was open at some time: false where its disk had no room at the start, and has none yet. Until then
+    /// nothing is known of what it holds, and destinations have numbers that only this store understands.
+    #[must_use]
+    pub fn was_opened(&self) -> bool {
+        self.inner.was_opened()
     }
 
     /// Writes what is waiting and closes the file, for all clones. Blocks.
@@ -477,6 +506,36 @@ pub fn export(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), StoreError> {
     sqlite::export::export(path, keys, since_ms, out, progress)
+}
+
+/// What a salvage found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Salvaged {
+    /// Events that were written as they were accepted.
+    pub whole: u64,
+    /// Events of which something is missing or not as it was accepted; their lines say what (`lacks`).
+    pub in_part: u64,
+    /// Numbers of events at which nothing can be read. There need not have been an event at each of them.
+    pub unreadable: u64,
+    /// Commits of the log behind damage in it, which an ordinary start discards. They were read.
+    pub discarded_commits: u64,
+    /// Parts of the log whose checksum does not fit.
+    pub damaged_frames: u64,
+}
+
+/// Writes what can be read of a damaged store file as [`export`] does, and counts what cannot. Works on a copy in the folder
+/// `scratch`, which takes as much room as the store. Blocks.
+///
+/// # Errors
+/// See [`StoreError`]; `InUse` where a gate runs on the file.
+pub fn salvage(
+    path: &Path,
+    keys: &[Secret],
+    since_ms: Option<i64>,
+    scratch: &Path,
+    out: &mut dyn Write,
+) -> Result<Salvaged, StoreError> {
+    sqlite::salvage::salvage(path, keys, since_ms, scratch, out)
 }
 
 /// What is in a store file, beside a running gate or without one. Blocks.

@@ -65,7 +65,7 @@ pub struct NewEvent {
 pub struct Claim {
     /// Of the id, or of the signed bytes; unique within its route.
     pub key: [u8; 16],
-    /// Milliseconds since the epoch.
+    /// Milliseconds of the store's clock.
     pub expires_ms: i64,
 }
 
@@ -85,7 +85,7 @@ pub struct SpentClaim {
 pub struct NewDelivery {
     /// Where to.
     pub destination: DestinationId,
-    /// Milliseconds since the epoch before which it is not attempted.
+    /// Not attempted before then: milliseconds of the store's clock.
     pub due_ms: i64,
     /// Higher goes first: -1, 0 or 1.
     pub priority: i8,
@@ -113,7 +113,7 @@ pub struct Due {
     pub attempt: u32,
     /// Attempts since it was made, or since an operator last wanted it retried; this one included. The schedule counts these.
     pub round: u32,
-    /// When it was made, or last wanted retried. Milliseconds since the epoch.
+    /// When it was made, or last wanted retried. Milliseconds of the store's clock.
     pub round_began_ms: i64,
     /// Whether it is a replay.
     pub is_replay: bool,
@@ -154,7 +154,7 @@ pub struct AttemptRecord {
 pub enum Next {
     /// `Step::Deliver`.
     Delivered,
-    /// `Step::Delay`, until then. Milliseconds since the epoch.
+    /// `Step::Delay`, until then. Milliseconds of the store's clock.
     Waiting(i64),
     /// `Step::GiveUp`.
     Dead,

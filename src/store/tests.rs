@@ -1,7 +1,9 @@
 //! The promises of the store, each with the one-line change that breaks its test.
 
 mod change;
+mod clock;
 mod counting;
+mod damage;
 mod delivery;
 mod failure;
 mod files;

@@ -83,7 +83,7 @@ fn id_of(request: &Recorded) -> String {
     body["note"].as_str().unwrap().to_owned()
 }
 
-fn count(path: &Path, query: &str) -> i64 {
+pub fn count(path: &Path, query: &str) -> i64 {
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
     let db = rusqlite::Connection::open_with_flags(path, flags).unwrap();
     db.query_row(query, [], |row| row.get(0)).unwrap()
@@ -178,7 +178,7 @@ async fn kills_at_any_moment_lose_nothing_and_repeat_nothing_that_was_recorded()
     );
 }
 
-fn has(program: &str) -> bool {
+pub fn has(program: &str) -> bool {
     let asked = std::process::Command::new(program)
         .arg("--version")
         .output();
@@ -250,14 +250,19 @@ async fn a_failing_disk_acknowledges_nothing_that_is_lost() {
     }
 }
 
-/// Fails when a delivery waits for a time that the clock had by mistake, or when a jump forward sends all at one moment.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_clock_that_jumps_neither_wedges_nor_loses() {
-    let library = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"]
+/// The library that gives a process another wall clock.
+pub fn faketime() -> String {
+    ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"]
         .map(|folder| format!("{folder}/faketime/libfaketime.so.1"))
         .into_iter()
         .find(|path| Path::new(path).exists())
-        .expect("libfaketime is needed: tests/run installs it");
+        .expect("libfaketime is needed: tests/run installs it")
+}
+
+/// Fails when a delivery waits for a time that the clock had by mistake, or when a jump forward sends all at one moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_jumps_neither_wedges_nor_loses() {
+    let library = faketime();
     let down = Refusing::new();
     let text = config(&down.url("/in"));
     for (first, second) in [("+5d", "+0"), ("+0", "+5d"), ("-30d", "+0")] {

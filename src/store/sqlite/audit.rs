@@ -56,7 +56,10 @@ impl Work {
         // Only the oldest are looked at: what came later may have an earlier time, and waits for its turn.
         let sql = "DELETE FROM audit WHERE id IN (
             SELECT id FROM (SELECT id, at_ms FROM audit ORDER BY id LIMIT 100) WHERE id <= ?1 OR at_ms < ?2)";
-        let (first, oldest) = (id - MAX_ROWS, action.at_ms.saturating_sub(MAX_AGE_MS));
+        // A wall clock that ran ahead must not push out what is young.
+        let now_ms = action.at_ms.saturating_add(self.clock.skew_ms().min(0));
+        let before_ms = now_ms.saturating_sub(MAX_AGE_MS);
+        let (first, oldest) = (id - MAX_ROWS, before_ms);
         self.conn.prepare_cached(sql)?.execute([first, oldest])?;
         Ok(id)
     }
@@ -116,7 +119,7 @@ mod tests {
             max_events: None,
             min_free: 0,
         });
-        let work = Work::new(conn, limits, true).unwrap();
+        let work = Work::new(conn, limits, true, std::sync::Arc::default()).unwrap();
         (work, Connection::open(&path).unwrap(), folder)
     }
 

@@ -38,13 +38,22 @@ impl Taken {
     /// The events are opened here, so that it does not hold up the writer.
     pub(super) fn open(mut self, shared: &Shared) -> Vec<Due> {
         let taken = std::mem::take(&mut self.taken);
-        let open = |one: TakenOne| Due {
-            delivery: one.delivery,
-            attempt: one.attempt,
-            round: one.round,
-            round_began_ms: one.round_began_ms,
-            is_replay: one.is_replay,
-            event: one.stored.open(&shared.sealer),
+        let sealer = shared.sealer();
+        let open = |one: TakenOne| {
+            if one.stored.is_forged(&sealer) {
+                tracing::error!(
+                    delivery = one.delivery.0,
+                    "an event in clear is younger than the store's first key: it is not the gate's, and is not delivered"
+                );
+            }
+            Due {
+                delivery: one.delivery,
+                attempt: one.attempt,
+                round: one.round,
+                round_began_ms: one.round_began_ms,
+                is_replay: one.is_replay,
+                event: one.stored.open(&sealer),
+            }
         };
         taken.into_iter().map(open).collect()
     }
@@ -175,7 +184,7 @@ impl Work {
         self.conn.prepare_cached(sql)?.execute(params![
             found.id,
             found.attempts,
-            found.due_ms,
+            found.due_ms.saturating_sub(self.clock.skew_ms()),
             INTERRUPTED,
             detail
         ])?;

@@ -39,9 +39,13 @@ impl Work {
         let Some(next) = self.step(&found, step) else {
             return Ok(false);
         };
+        let at_ms = match step {
+            Step::Retry => now_ms.saturating_add(self.clock.skew_ms()),
+            _ => now_ms,
+        };
         self.conn
             .prepare_cached(sql)?
-            .execute(params![id.0, now_ms, next.code()])?;
+            .execute(params![id.0, at_ms, next.code()])?;
         if let Some(key) = found.order_key {
             order::settle(&self.conn, found.destination, key)?;
         }

@@ -121,7 +121,11 @@ impl Work {
     fn spent_by(&self, route: i64, claim: &Claim, now_ms: i64) -> rusqlite::Result<Option<u16>> {
         let sql = "SELECT status FROM claim WHERE route = ?1 AND key = ?2 AND expires_ms > ?3";
         let mut stmt = self.conn.prepare_cached(sql)?;
-        let values = params![route, &claim.key[..], now_ms];
+        let values = params![
+            route,
+            &claim.key[..],
+            now_ms.saturating_add(self.clock.skew_ms())
+        ];
         stmt.query_row(values, |row| row.get(0)).optional()
     }
 
@@ -197,6 +201,7 @@ impl Work {
             due_ms: delivery.due_ms,
             order_key: delivery.order_key,
             created_ms: sealed.received_ms,
+            round_began_ms: sealed.received_ms.saturating_add(self.clock.skew_ms()),
         })
     }
 
@@ -211,7 +216,7 @@ impl Work {
         };
         let sql = "INSERT INTO delivery (id, event, lane, destination, state, is_behind, priority,
             due_ms, order_key, attempts, round, round_began_ms, created_ms)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11, ?11)";
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?12, ?11)";
         self.conn.prepare_cached(sql)?.execute(params![
             id,
             row.event,
@@ -224,6 +229,7 @@ impl Work {
             row.order_key,
             attempts,
             row.created_ms,
+            row.round_began_ms,
         ])?;
         self.add_total(|total| total.last_delivery = id);
         self.count(row.lane, row.state, 1);
@@ -278,4 +284,5 @@ pub(super) struct Row {
     pub(super) due_ms: i64,
     pub(super) order_key: Option<i64>,
     pub(super) created_ms: i64,
+    pub(super) round_began_ms: i64,
 }

@@ -1,9 +1,11 @@
 //! Connections: how the writer, a reader and a stranger's look open the file, and the lock that keeps a second gate out.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -23,34 +25,126 @@ const LOG_LIMIT: i64 = 64 * 1024 * 1024;
 /// How long a lock of somebody else is waited for, an operator's `sqlite3` say.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What keeps other processes from the file for as long as it lives.
+/// What keeps other gates from the file for as long as it lives.
+///
+/// The lock is on the file itself, by device and inode, so that no other name of it (a symbolic link, a hard link) leads
+/// past it. It is `flock`, which has nothing to do with the POSIX locks that SQLite takes on the same file; but closing any
+/// descriptor of the file gives those up for the whole process, so this one is closed after the last connection.
 pub(super) struct Lock {
-    _file: File,
+    file: Arc<File>,
+    key: FileKey,
+    /// What versions look at that lock by name.
+    _name: Option<File>,
 }
 
-impl Lock {
-    pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".lock");
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(name)
-            .map_err(|err| open_failed(path, io(&err)))?;
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::InUse {
-                path: path.to_owned(),
-            }),
-            Err(errno) => Err(open_failed(path, io(&errno.into()))),
+/// Device and inode.
+type FileKey = (u64, u64);
+
+/// The files that this process has open: even to open one a second time, and to close it again, would give up locks.
+static OPEN: Mutex<BTreeSet<FileKey>> = Mutex::new(BTreeSet::new());
+
+fn open_files() -> MutexGuard<'static, BTreeSet<FileKey>> {
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A file that is open in this process, until it is dropped.
+struct Entered(Option<FileKey>);
+
+impl Entered {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if let Some(key) = self.0 {
+            open_files().remove(&key);
         }
     }
 }
 
-fn io(err: &std::io::Error) -> rusqlite::Error {
+impl Lock {
+    /// Takes the lock on a file that is there.
+    pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
+        let failed = |err: &std::io::Error| open_failed(path, io_failed(err));
+        let found = std::fs::metadata(path).map_err(|err| failed(&err))?;
+        let key = (found.dev(), found.ino());
+        let in_use = || StoreError::InUse {
+            path: path.to_owned(),
+        };
+        if !open_files().insert(key) {
+            return Err(in_use());
+        }
+        let entered = Entered(Some(key));
+        let file = OpenOptions::new().read(true).write(true).open(path);
+        let file = file.map_err(|err| failed(&err))?;
+        if !try_flock(&file).map_err(|err| failed(&err))? {
+            return Err(in_use());
+        }
+        let mut name = path.as_os_str().to_owned();
+        name.push(".lock");
+        let named = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(name);
+        // Versions before this one know this lock alone. Where it cannot be made, the lock that counts is there.
+        let named = named.ok();
+        if let Some(named) = &named
+            && !try_flock(named).unwrap_or(true)
+        {
+            return Err(in_use());
+        }
+        if found.nlink() > 1 {
+            tracing::warn!(
+                path = %path.display(),
+                links = found.nlink(),
+                "the store has another name (a hard link); SQLite finds the log by the name: opened under the other one, commits in the log are not seen"
+            );
+        }
+        entered.keep();
+        Ok(Self {
+            file: Arc::new(file),
+            key,
+            _name: named,
+        })
+    }
+
+    /// The file, to make durable what was written into it.
+    pub(super) fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+
+    /// Whether no other process has the file open in SQLite. To be asked while this process has no connection: it gives up
+    /// whatever locks they would have.
+    pub(super) fn is_alone(file: &File) -> bool {
+        let wanted = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+        let is_alone = rustix::fs::fcntl_lock(file, wanted).is_ok();
+        let _ = rustix::fs::fcntl_lock(file, rustix::fs::FlockOperation::Unlock);
+        is_alone
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        open_files().remove(&self.key);
+    }
+}
+
+/// `false`: another process has it.
+fn try_flock(file: &File) -> std::io::Result<bool> {
+    match rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+pub(super) fn io_failed(err: &std::io::Error) -> rusqlite::Error {
     let code = match err.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ffi::SQLITE_FULL,
         ErrorKind::PermissionDenied => ffi::SQLITE_PERM,
         _ => ffi::SQLITE_CANTOPEN,
     };
@@ -84,10 +178,10 @@ pub(super) fn create(path: &Path) -> Result<(), StoreError> {
         Err(err) if err.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(err) => Err(err),
     };
-    made.map_err(|err| open_failed(path, io(&err)))
+    made.map_err(|err| open_failed(path, io_failed(&err)))
 }
 
-fn folder(path: &Path) -> &Path {
+pub(super) fn folder(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),

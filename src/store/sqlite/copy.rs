@@ -4,8 +4,10 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
+use rusqlite::config::DbConfig;
 
 use crate::store::StoreError;
+use crate::store::partial::Partial;
 use crate::store::sqlite::connect::{self, open_failed};
 
 /// Pages that are copied between two calls of the progress.
@@ -17,15 +19,17 @@ pub(in crate::store) fn copy(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), StoreError> {
     let source = connect::stranger(from)?;
-    if to.exists() {
-        let text = "there is a file already".to_owned();
-        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
-        let err = rusqlite::Error::SqliteFailure(code, Some(text));
-        return Err(open_failed(to, err));
-    }
-    connect::create(to)?;
-    let mut target = connect::writer(to).map_err(|err| open_failed(to, err))?;
-    copy_pages(&source, &mut target, progress)
+    let failed = |err: std::io::Error| open_failed(to, connect::io_failed(&err));
+    let partial = Partial::begin(to).map_err(failed)?;
+    let mut target = connect::writer(partial.path()).map_err(|err| open_failed(to, err))?;
+    copy_pages(&source, &mut target, progress)?;
+    // Nothing may be left beside the file, which is about to get another name.
+    let whole = target.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    whole.map_err(StoreError::Write)?;
+    let closed = target.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
+    closed.map_err(StoreError::Write)?;
+    target.close().map_err(|(_, err)| StoreError::Write(err))?;
+    partial.finish().map_err(failed)
 }
 
 fn copy_pages(

@@ -13,6 +13,7 @@ use crate::store::sqlite::seal::{Part, Sealer};
 
 /// An event with its content as it stands in the file.
 pub(super) struct Stored {
+    id: i64,
     pub(super) uid: [u8; 16],
     kind: i64,
     pub(super) received_ms: i64,
@@ -26,8 +27,8 @@ pub(super) struct Stored {
 }
 
 const COLUMNS: &str = "SELECT event.uid, event.kind, event.received_ms, event.event_id,
-    event.webhook_id, event.event_type, content.sealing_key, content.head, content.body
-    FROM event LEFT JOIN content ON content.event = event.id";
+    event.webhook_id, event.event_type, content.sealing_key, content.head, content.body,
+    event.id FROM event LEFT JOIN content ON content.event = event.id";
 
 impl Stored {
     /// Bytes of its content.
@@ -41,9 +42,24 @@ impl Stored {
         event: i64,
     ) -> rusqlite::Result<Option<Self>> {
         const SQL: &str = "SELECT event.uid, event.kind, event.received_ms, event.event_id,
-            event.webhook_id, event.event_type, content.sealing_key, content.head, content.body
-            FROM event LEFT JOIN content ON content.event = event.id WHERE event.id = ?1";
+            event.webhook_id, event.event_type, content.sealing_key, content.head, content.body,
+            event.id FROM event LEFT JOIN content ON content.event = event.id WHERE event.id = ?1";
         let mut stmt = conn.prepare_cached(SQL)?;
+        let mut rows = stmt.query([event])?;
+        let row = rows.next()?;
+        row.map(|row| Self::of(row, names)).transpose()
+    }
+
+    /// The event alone, whose content cannot be read.
+    pub(super) fn read_without_content(
+        conn: &Connection,
+        names: &Arc<Names>,
+        event: i64,
+    ) -> rusqlite::Result<Option<Self>> {
+        let sql =
+            "SELECT uid, kind, received_ms, event_id, webhook_id, event_type, NULL, NULL, NULL,
+            id FROM event WHERE id = ?1";
+        let mut stmt = conn.prepare_cached(sql)?;
         let mut rows = stmt.query([event])?;
         let row = rows.next()?;
         row.map(|row| Self::of(row, names)).transpose()
@@ -63,6 +79,7 @@ impl Stored {
 
     fn of(row: &rusqlite::Row<'_>, names: &Arc<Names>) -> rusqlite::Result<Self> {
         Ok(Self {
+            id: row.get(9)?,
             uid: row.get(0)?,
             kind: row.get(1)?,
             received_ms: row.get(2)?,
@@ -77,11 +94,21 @@ impl Stored {
     }
 
     /// The event. Of content that cannot be opened nothing comes out: it looks like one whose body was not kept.
-    pub(super) fn open(mut self, sealer: &Sealer) -> StoredEvent {
-        let (head, body) = self
-            .content(sealer)
-            .unwrap_or_else(|| (Head::unknown(), None));
-        self.with(head, body)
+    pub(super) fn open(self, sealer: &Sealer) -> StoredEvent {
+        self.open_or_not(sealer).0
+    }
+
+    /// The same, and whether its content could be opened.
+    pub(super) fn open_or_not(mut self, sealer: &Sealer) -> (StoredEvent, bool) {
+        match self.content(sealer) {
+            Some((head, body)) => (self.with(head, body), true),
+            None => (self.with(Head::unknown(), None), false),
+        }
+    }
+
+    /// Whether its content is in clear where the store has sealed everything: the gate did not write it.
+    pub(super) fn is_forged(&self, sealer: &Sealer) -> bool {
+        !self.head.is_empty() && sealer.is_forged(self.sealing_key, self.id)
     }
 
     /// The event; none where its content cannot be opened.
@@ -91,8 +118,8 @@ impl Stored {
     }
 
     fn content(&mut self, sealer: &Sealer) -> Option<(Head, Option<Vec<u8>>)> {
-        let (key, uid) = (self.sealing_key, self.uid);
-        let open = |part, stored| sealer.open_part(key, &uid, part, stored).ok();
+        let (key, uid, id) = (self.sealing_key, self.uid, self.id);
+        let open = |part, stored| sealer.open_part((key, id), &uid, part, stored).ok();
         let head = Head::decode(&open(Part::Head, std::mem::take(&mut self.head))?)?;
         let body = match self.body.take() {
             None => None,

@@ -65,11 +65,11 @@ pub(in crate::store) fn export(
     }
 }
 
-struct Export<'a> {
-    conn: &'a Connection,
-    sealer: &'a Sealer,
-    path: &'a Path,
-    since_ms: i64,
+pub(super) struct Export<'a> {
+    pub(super) conn: &'a Connection,
+    pub(super) sealer: &'a Sealer,
+    pub(super) path: &'a Path,
+    pub(super) since_ms: i64,
 }
 
 impl Export<'_> {
@@ -101,6 +101,13 @@ impl Export<'_> {
         let Some(stored) = stored.filter(|stored| stored.received_ms >= self.since_ms) else {
             return Ok(None);
         };
+        if stored.is_forged(self.sealer) {
+            tracing::warn!(
+                event = id,
+                "an event in clear is younger than the store's first key: left out"
+            );
+            return Ok(None);
+        }
         let opened = stored.try_open(self.sealer);
         let event = opened.ok_or_else(|| StoreError::Key {
             path: self.path.to_owned(),
@@ -111,7 +118,7 @@ impl Export<'_> {
         Ok(Some(Value::Object(line)))
     }
 
-    fn deliveries(&self, names: &Names, event: i64) -> rusqlite::Result<Vec<Value>> {
+    pub(super) fn deliveries(&self, names: &Names, event: i64) -> rusqlite::Result<Vec<Value>> {
         let sql = "SELECT id, lane, state, attempts, created_ms, ended_ms
             FROM delivery INDEXED BY delivery_event WHERE event = ?1 ORDER BY id";
         let mut stmt = self.conn.prepare_cached(sql)?;
@@ -156,7 +163,7 @@ impl Export<'_> {
     }
 }
 
-fn event_fields(event: &StoredEvent) -> Map<String, Value> {
+pub(super) fn event_fields(event: &StoredEvent) -> Map<String, Value> {
     let mut fields = Map::new();
     let mut put = |key: &str, value: Value| fields.insert(key.to_owned(), value);
     put("uid", event.uid.to_string().into());
@@ -191,7 +198,7 @@ fn event_fields(event: &StoredEvent) -> Map<String, Value> {
 }
 
 /// As text where it is text, else as `..._base64`.
-fn put_bytes(fields: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
+pub(super) fn put_bytes(fields: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
         Ok(text) => fields.insert(key.to_owned(), text.into()),
         Err(_) => fields.insert(format!("{key}_base64"), BASE64.encode(bytes).into()),

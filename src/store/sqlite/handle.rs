@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rusqlite::params;
 use rusqlite::types::ToSql;
 
+use crate::model::clock::Now;
 use crate::model::delivery::{DeliveryId, Step};
 use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
 use crate::store::rows::{
@@ -63,6 +64,9 @@ impl Inner {
         if let Some(id) = known {
             return Ok(DestinationId(id));
         }
+        if !self.shared.was_opened() {
+            return Ok(DestinationId(self.shared.aliases().number(route, name)));
+        }
         let (route, name) = (route.clone(), name.clone());
         self.write(Urgency::Outcome, 0, move |work| {
             work.destination(&route, name)
@@ -70,8 +74,17 @@ impl Inner {
         .await
     }
 
-    pub(in crate::store) async fn commit(&self, event: NewEvent) -> Result<Committed, StoreError> {
-        let sealed = seal(&self.shared.sealer, event).map_err(|_| seal_failed())?;
+    pub(in crate::store) async fn commit(
+        &self,
+        mut event: NewEvent,
+    ) -> Result<Committed, StoreError> {
+        if !self.shared.is_healthy() {
+            return Err(StoreError::Reopening);
+        }
+        for delivery in &mut event.deliveries {
+            delivery.destination = DestinationId(self.shared.resolve(delivery.destination));
+        }
+        let sealed = seal(&self.shared.sealer(), event).map_err(|_| seal_failed())?;
         let bytes = sealed.head.len() + sealed.body.len();
         self.write(Urgency::Commit, bytes, move |work| {
             work.commit_event(&sealed)
@@ -86,7 +99,8 @@ impl Inner {
         now_ms: i64,
     ) -> Result<Vec<Due>, StoreError> {
         let shared = Arc::clone(&self.shared);
-        let run = move |work: &mut Work| work.begin(destination.0, limit, now_ms, &shared);
+        let destination = self.shared.resolve(destination);
+        let run = move |work: &mut Work| work.begin(destination, limit, now_ms, &shared);
         let taken = self.write(Urgency::Outcome, 0, run).await?;
         Ok(taken.open(&self.shared))
     }
@@ -95,9 +109,10 @@ impl Inner {
         &self,
         destination: DestinationId,
     ) -> Result<Option<i64>, StoreError> {
+        let destination = self.shared.resolve(destination);
         let look = self
             .shared
-            .look(PATIENCE, move |look| read::next_due(look, destination.0));
+            .look(PATIENCE, move |look| read::next_due(look, destination));
         look.await
     }
 
@@ -106,7 +121,7 @@ impl Inner {
             .record
             .answer
             .slice(..finished.record.answer.len().min(KEPT_ANSWER));
-        let (sealing_key, answer) = match self.shared.sealer.is_clear() || answer.is_empty() {
+        let (sealing_key, answer) = match self.shared.sealer().is_clear() || answer.is_empty() {
             true => (0, answer.to_vec()),
             false => self.seal_answer(&finished, &answer).await?,
         };
@@ -143,7 +158,7 @@ impl Inner {
             return Ok((0, Vec::new()));
         };
         let part = Part::Answer(delivery, attempt);
-        let sealed = self.shared.sealer.seal(&uid, part, answer);
+        let sealed = self.shared.sealer().seal(&uid, part, answer);
         sealed.map_err(|_| seal_failed())
     }
 
@@ -159,6 +174,9 @@ impl Inner {
         now_ms: i64,
         limit: u64,
     ) -> Result<Vec<SpentClaim>, StoreError> {
+        if !self.shared.was_opened() {
+            return Ok(Vec::new());
+        }
         self.shared.look_blocking(LONG_PATIENCE, |look| {
             read::claims(look, route, now_ms, limit)
         })
@@ -172,7 +190,7 @@ impl Inner {
             Stored::find(look.conn, &look.names, uid)
         });
         let stored = look.await?;
-        Ok(stored.map(|stored| stored.open(&self.shared.sealer)))
+        Ok(stored.map(|stored| stored.open(&self.shared.sealer())))
     }
 
     pub(in crate::store) async fn events(
@@ -192,7 +210,7 @@ impl Inner {
         text: String,
         page: Page,
     ) -> Result<(Vec<EventRow>, Option<i64>), StoreError> {
-        let sealer = Arc::clone(&self.shared.sealer);
+        let sealer = self.shared.sealer();
         let look = self.shared.look(PATIENCE, move |look| {
             text::events(look, &sealer, (&search, &text), page)
         });
@@ -214,7 +232,7 @@ impl Inner {
         &self,
         delivery: DeliveryId,
     ) -> Result<Vec<AttemptRow>, StoreError> {
-        let sealer = Arc::clone(&self.shared.sealer);
+        let sealer = self.shared.sealer();
         let look = self.shared.look(PATIENCE, move |look| {
             read::attempts(look.conn, &sealer, delivery)
         });
@@ -343,7 +361,9 @@ impl Inner {
     }
 
     pub(in crate::store) fn is_held(&self, destination: DestinationId) -> bool {
-        self.shared.names().is_held(destination.0)
+        self.shared
+            .names()
+            .is_held(self.shared.resolve(destination))
     }
 
     pub(in crate::store) async fn disable(
@@ -352,7 +372,8 @@ impl Inner {
         reason: Option<&str>,
     ) -> Result<(), StoreError> {
         let reason = reason.map(ToOwned::to_owned);
-        let run = move |work: &mut Work| work.disable(destination.0, reason);
+        let destination = self.shared.resolve(destination);
+        let run = move |work: &mut Work| work.disable(destination, reason);
         self.write(Urgency::Outcome, 0, run).await
     }
 
@@ -362,12 +383,18 @@ impl Inner {
         now_ms: i64,
     ) -> Result<Purged, StoreError> {
         let (shared, wanted) = (Arc::clone(&self.shared), retention.clone());
+        let skew_ms = self.shared.clock().skew_ms();
+        // What ended is dated by the wall clock: one that runs ahead must not make it old before its time.
+        let times = purge::Times {
+            ended_ms: now_ms.saturating_add(skew_ms.min(0)),
+            claims_ms: now_ms.saturating_add(skew_ms),
+        };
         let look = self.shared.look(LONG_PATIENCE, move |look| {
             let mut sweeps = shared.sweeps();
-            purge::look_for(look, &mut sweeps, &wanted, now_ms)
+            purge::look_for(look, &mut sweeps, &wanted, times)
         });
         let (found, retention) = (look.await?, retention.clone());
-        let run = move |work: &mut Work| work.purge(&found, &retention, now_ms);
+        let run = move |work: &mut Work| work.purge(&found, &retention, times);
         self.write(Urgency::Outcome, 0, run).await
     }
 
@@ -380,13 +407,25 @@ impl Inner {
         Ok(self.shared.with_counters(stats))
     }
 
+    pub(in crate::store) fn now(&self) -> Now {
+        self.shared.clock().now()
+    }
+
+    pub(in crate::store) fn to_wall_ms(&self, stored_ms: i64) -> i64 {
+        stored_ms.saturating_sub(self.shared.clock().skew_ms())
+    }
+
+    pub(in crate::store) fn was_opened(&self) -> bool {
+        self.shared.was_opened()
+    }
+
     pub(in crate::store) fn is_healthy(&self) -> bool {
         self.shared.is_healthy() && !self.shared.queue.is_closed()
     }
 }
 
 impl Work {
-    fn destination(
+    pub(super) fn destination(
         &mut self,
         route: &RouteName,
         name: DestinationName,

@@ -30,10 +30,14 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// What the writer itself writes back between two groups, at most: a few milliseconds.
 const REST: i64 = 500;
 
-/// Pages more before the next try, where readers keep the log from beginning anew.
-const AGAIN: i64 = 4_000;
+/// Pages at which commits wait until all of the log is written back, however long the disk takes: some 72 MB, which a log
+/// exceeds by one group at most. Only a reader that stays in the log keeps it from beginning anew then.
+const BOUND: i64 = 17_500;
 
-/// Pages at which commits and readers have to wait.
+/// Pages more before the next try, where readers keep the log from beginning anew.
+const AGAIN: i64 = 1_000;
+
+/// Pages at which commits wait for readers too.
 const TOO_MANY: i64 = 64_000;
 
 /// For readers to end.
@@ -51,9 +55,8 @@ struct Written {
 type Step = JoinHandle<rusqlite::Result<(Connection, Written)>>;
 
 pub(super) struct Log {
-    /// The file, to make durable what was written back. Not closed before the last connection: that would give up the
-    /// locks that SQLite has on it.
-    file: Arc<File>,
+    /// The file, to make durable what was written back; none before it was opened.
+    file: Option<Arc<File>>,
     /// Pages in the log.
     pages: Arc<AtomicI64>,
     /// Those of them that the file holds.
@@ -70,10 +73,9 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn new(path: &Path) -> rusqlite::Result<Self> {
-        let file = File::open(path).map_err(|_| out_of_order())?;
-        Ok(Self {
-            file: Arc::new(file),
+    pub(super) fn new() -> Self {
+        Self {
+            file: None,
             pages: Arc::new(AtomicI64::new(0)),
             back: 0,
             next: STEP,
@@ -81,7 +83,14 @@ impl Log {
             mark: ENOUGH,
             step: None,
             spare: None,
-        })
+        }
+    }
+
+    /// Takes up a file that was opened, and opens the connection for the steps before it is needed: when descriptors have
+    /// run out, none can be opened.
+    pub(super) fn take_up(&mut self, file: Arc<File>, path: &Path) {
+        self.file = Some(file);
+        self.spare = stepper(path).ok();
     }
 
     /// Counts what this connection commits.
@@ -106,7 +115,7 @@ impl Log {
             (self.next, self.mark) = (pages, pages);
         }
         let is_running = self.step.as_ref().is_some_and(|step| !step.is_finished());
-        if is_running && pages < TOO_MANY {
+        if is_running && pages < BOUND {
             return Ok(false);
         }
         if let Some(written) = self.wait()? {
@@ -122,6 +131,7 @@ impl Log {
         if pages >= self.mark {
             let mode = match pages.saturating_sub(self.back) {
                 _ if pages >= TOO_MANY => Some("TRUNCATE"),
+                _ if pages >= BOUND => Some("PASSIVE"),
                 ..=REST => Some("PASSIVE"),
                 _ => None,
             };
@@ -133,11 +143,12 @@ impl Log {
         let now = instant();
         if pages >= self.next && now >= self.not_before {
             (self.next, self.not_before) = (pages.saturating_add(STEP), now + PAUSE);
-            let spare = match self.spare.take() {
-                Some(spare) => spare,
-                None => stepper(path)?,
-            };
-            self.step = Some(begin(spare, Arc::clone(&self.file))?);
+            // Without a connection or a thread for it, since descriptors have run out say, the step is made later, or by the
+            // writer where the log has reached its bound. That is no failure of the file.
+            let spare = self.spare.take().or_else(|| stepper(path).ok());
+            if let (Some(spare), Some(file)) = (spare, &self.file) {
+                self.step = begin(spare, Arc::clone(file));
+            }
         }
         Ok(false)
     }
@@ -184,14 +195,14 @@ fn stepper(path: &Path) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
-fn begin(conn: Connection, file: Arc<File>) -> rusqlite::Result<Step> {
+fn begin(conn: Connection, file: Arc<File>) -> Option<Step> {
     let thread = std::thread::Builder::new().name("store-log".to_owned());
     let thread = thread.spawn(move || {
         let written = write_back(&conn, "PASSIVE")?;
         file.sync_data().map_err(|_| out_of_order())?;
         Ok((conn, written))
     });
-    thread.map_err(|_| out_of_order())
+    thread.ok()
 }
 
 /// Writes the log back into the file; `true`: all of it. A lock of somebody else is no failure, since it is tried again.

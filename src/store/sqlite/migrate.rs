@@ -8,9 +8,10 @@ use crate::store::StoreError;
 use crate::store::sqlite::connect::{APPLICATION, open_failed};
 
 /// Each leads from the form before it; the first from an empty file.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../migrations/0001_inbox.sql"),
     include_str!("../migrations/0002_audit.sql"),
+    include_str!("../migrations/0003_clock.sql"),
 ];
 
 /// The form that this version writes.

@@ -9,6 +9,7 @@ mod audit;
 mod begin;
 mod change;
 pub(super) mod check;
+mod clock;
 mod commit;
 mod connect;
 pub(super) mod copy;
@@ -24,6 +25,7 @@ mod log;
 mod merge;
 mod migrate;
 mod names;
+mod opening;
 mod order;
 mod purge;
 mod queue;
@@ -31,6 +33,7 @@ mod read;
 mod readers;
 mod reference;
 mod replay;
+pub(super) mod salvage;
 mod seal;
 mod search;
 mod span;
@@ -40,6 +43,7 @@ mod tally;
 mod testing;
 mod text;
 mod undo;
+mod wal;
 mod work;
 mod writer;
 
@@ -49,16 +53,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use rusqlite::Connection;
 
-use crate::store::sqlite::connect::{Lock, open_failed};
-use crate::store::sqlite::limits::Limits;
+use crate::model::error;
+use crate::store::rows::DestinationId;
+use crate::store::sqlite::clock::StoreClock;
+use crate::store::sqlite::connect::open_failed;
 use crate::store::sqlite::names::Names;
+use crate::store::sqlite::opening::Aliases;
 use crate::store::sqlite::purge::Sweeps;
 use crate::store::sqlite::queue::Queue;
 use crate::store::sqlite::readers::Readers;
 use crate::store::sqlite::seal::Sealer;
-use crate::store::sqlite::work::{Failure, Work};
 use crate::store::sqlite::writer::Writer;
 use crate::store::{Options, Stats, StoreError};
 
@@ -69,9 +76,13 @@ pub(super) struct Shared {
     queue: Queue,
     readers: Readers,
     names: RwLock<Arc<Names>>,
-    sealer: Arc<Sealer>,
+    sealer: ArcSwap<Sealer>,
+    clock: ArcSwap<StoreClock>,
+    aliases: Mutex<Aliases>,
     sweeps: Mutex<Sweeps>,
     is_healthy: AtomicBool,
+    /// The file was open at some time.
+    was_opened: AtomicBool,
     groups: AtomicU64,
     grouped: AtomicU64,
     reopened: AtomicU64,
@@ -96,6 +107,30 @@ impl Shared {
 
     fn set_healthy(&self, is_healthy: bool) {
         self.is_healthy.store(is_healthy, Ordering::Release);
+    }
+
+    fn sealer(&self) -> Arc<Sealer> {
+        self.sealer.load_full()
+    }
+
+    fn clock(&self) -> Arc<StoreClock> {
+        self.clock.load_full()
+    }
+
+    fn was_opened(&self) -> bool {
+        self.was_opened.load(Ordering::Acquire)
+    }
+
+    fn aliases(&self) -> MutexGuard<'_, Aliases> {
+        self.aliases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of a destination in the file.
+    fn resolve(&self, destination: DestinationId) -> i64 {
+        match destination.0 {
+            number @ 0.. => number,
+            number => self.aliases().resolve(number),
+        }
     }
 
     fn count_group(&self, tasks: u64, took: Duration) {
@@ -183,32 +218,38 @@ impl Shared {
 /// An open store: the last handle that goes closes it.
 pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,
-    thread: Mutex<Option<(JoinHandle<()>, Lock)>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Inner {
-    pub(super) fn open(options: Options) -> Result<Self, StoreError> {
+    pub(super) fn open(mut options: Options) -> Result<Self, StoreError> {
+        options.path = opening::canonical(&options.path);
         let path = options.path.clone();
-        let lock = Lock::take(&path)?;
-        connect::create(&path)?;
-        let failed = |err| open_failed(&path, err);
-        let conn = connect::writer(&path).map_err(failed)?;
-        let found = migrate::form(&conn, &path)?;
-        connect::prepare_writer(&conn).map_err(failed)?;
-        migrate::migrate(&conn, found).map_err(failed)?;
-        let keys = &options.encryption_keys;
-        let sealer = Arc::new(Sealer::open(&conn, keys, true).map_err(failed)?);
-        read::check_keys(&conn, &sealer, &path)?;
-        let limits = Limits::new(&options);
-        let mut work = Work::new(conn, limits, options.keep_body).map_err(failed)?;
-        take_back(&mut work).map_err(failed)?;
+        let opened = match opening::open(&options) {
+            Ok(opened) => Some(opened),
+            Err(err) if opening::is_of_the_disk(&err, &path) => {
+                tracing::error!(
+                    path = %path.display(),
+                    error = %error::chain(&err),
+                    "the store could not be opened; nothing is taken into it until it can be"
+                );
+                None
+            }
+            Err(err) => return Err(err),
+        };
+        let clock = opened.as_ref().map(|opened| Arc::clone(&opened.clock));
+        let sealer = opened.as_ref().map(|opened| Arc::clone(&opened.sealer));
+        let names = opened.as_ref().map(|opened| Arc::clone(&opened.work.names));
         let shared = Arc::new(Shared {
             queue: Queue::default(),
-            readers: Readers::new(path.clone()),
-            names: RwLock::new(Arc::clone(&work.names)),
-            sealer,
+            readers: Readers::new(path.clone(), opened.is_none()),
+            names: RwLock::new(names.unwrap_or_default()),
+            sealer: ArcSwap::new(sealer.unwrap_or_default()),
+            clock: ArcSwap::new(clock.unwrap_or_default()),
+            aliases: Mutex::default(),
             sweeps: Mutex::new(Sweeps::default()),
-            is_healthy: AtomicBool::new(true),
+            is_healthy: AtomicBool::new(opened.is_some()),
+            was_opened: AtomicBool::new(opened.is_some()),
             groups: AtomicU64::new(0),
             grouped: AtomicU64::new(0),
             reopened: AtomicU64::new(0),
@@ -219,14 +260,15 @@ impl Inner {
             path: path.clone(),
             options,
         });
-        let writer = Writer::new(Arc::clone(&shared), work).map_err(failed)?;
+        let writer = Writer::new(Arc::clone(&shared), opened);
+        let writer = writer.map_err(|err| open_failed(&path, err))?;
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || writer.run())
             .map_err(|err| open_failed(&path, thread_failed(&err)))?;
         Ok(Self {
             shared,
-            thread: Mutex::new(Some((thread, lock))),
+            thread: Mutex::new(Some(thread)),
         })
     }
 
@@ -238,9 +280,8 @@ impl Inner {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some((thread, lock)) = taken {
+        if let Some(thread) = taken {
             let _ = thread.join();
-            drop(lock);
         }
     }
 }
@@ -249,19 +290,6 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-/// Gives back what a dead process had in flight, before anybody asks.
-fn take_back(work: &mut Work) -> rusqlite::Result<()> {
-    work.start()?;
-    match work.interrupt_all() {
-        Ok(()) => {}
-        Err(Failure::Sql(err)) => return Err(err),
-        // A state that cannot be is left where it is; `check` tells of it.
-        Err(Failure::Refused(_)) => {}
-    }
-    work.flush()?;
-    work.commit()
 }
 
 fn thread_failed(err: &std::io::Error) -> rusqlite::Error {

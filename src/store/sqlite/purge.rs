@@ -91,6 +91,15 @@ impl Sweep {
     }
 }
 
+/// The time by which a round judges.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    /// Of the wall clock, for what has ended.
+    pub(super) ended_ms: i64,
+    /// Of the store's clock, for claims.
+    pub(super) claims_ms: i64,
+}
+
 /// What may go.
 #[derive(Default)]
 pub(super) struct Found {
@@ -107,8 +116,9 @@ pub(super) fn look_for(
     look: &Look<'_>,
     sweeps: &mut Sweeps,
     retention: &Retention,
-    now_ms: i64,
+    times: Times,
 ) -> rusqlite::Result<Found> {
+    let now_ms = times.ended_ms;
     let mut found = Found::default();
     look_for_age(look.conn, &mut sweeps.age, retention, now_ms, &mut found)?;
     look_for_size(look.conn, &mut sweeps.size, retention, now_ms, &mut found)?;
@@ -119,6 +129,7 @@ pub(super) fn look_for(
         now_ms,
         &mut found,
     )?;
+    let now_ms = times.claims_ms;
     look_for_claims(look.conn, &mut sweeps.claims, retention, now_ms, &mut found)?;
     Ok(found)
 }
@@ -312,8 +323,9 @@ impl Work {
         &mut self,
         found: &Found,
         retention: &Retention,
-        now_ms: i64,
+        times: Times,
     ) -> Result<Purged, Failure> {
+        let now_ms = times.ended_ms;
         let mut purged = Purged {
             is_more: found.is_more,
             ..Purged::default()
@@ -340,7 +352,7 @@ impl Work {
         }
         for (route, key) in &found.claims {
             let sql = "DELETE FROM claim WHERE route = ?1 AND key = ?2 AND expires_ms <= ?3";
-            let values = params![route, key, now_ms];
+            let values = params![route, key, times.claims_ms];
             let count = self.conn.prepare_cached(sql)?.execute(values)?;
             purged.claims += u64::try_from(count).unwrap_or(0);
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use rusqlite::{Connection, ffi};
+use rusqlite::{Connection, ErrorCode, ffi};
 use tokio::sync::Semaphore;
 
 use crate::model::clock;
@@ -42,16 +42,18 @@ pub(super) struct Readers {
 pub(super) struct Look<'a> {
     pub(super) conn: &'a Connection,
     pub(super) names: Arc<Names>,
+    /// How far the store's clock is ahead of the wall clock.
+    pub(super) skew_ms: i64,
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(super) fn new(path: PathBuf, is_down: bool) -> Self {
         Self {
             path,
             permits: Semaphore::new(READERS),
             idle: Mutex::new(Vec::new()),
             is_ending: Arc::new(AtomicBool::new(false)),
-            is_down: RwLock::new(false),
+            is_down: RwLock::new(is_down),
         }
     }
 
@@ -67,7 +69,25 @@ impl Readers {
         drop(idle);
     }
 
+    /// Opens all connections before they are needed: when descriptors have run out, none can be opened.
+    pub(super) fn fill(&self) {
+        let missing = READERS.saturating_sub(self.idle().len());
+        for _ in 0..missing {
+            let opened = connect::reader(&self.path).and_then(|conn| {
+                // Only a connection that has read the file has the log open.
+                conn.query_row("SELECT one FROM total", [], |row| row.get::<_, i64>(0))?;
+                Ok(conn)
+            });
+            match opened {
+                Ok(conn) => self.idle().push(conn),
+                // The first look tells.
+                Err(_) => return,
+            }
+        }
+    }
+
     pub(super) fn reopen(&self) {
+        self.fill();
         self.is_ending.store(false, Ordering::Relaxed);
         *self.is_down.write().unwrap_or_else(PoisonError::into_inner) = false;
     }
@@ -118,8 +138,16 @@ impl Shared {
             None => connect::reader(&readers.path).map_err(StoreError::Read)?,
         };
         let looked = self.look_with(&mut conn, patience, f);
-        // One that is in doubt is not used again.
-        if looked.is_ok() && !self.queue.is_closed() {
+        // One that is in doubt is not used again; one whose look took too long is not in doubt.
+        let is_sound = match &looked {
+            Ok(_) => true,
+            Err(err) => {
+                err.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
+                    && conn.progress_handler(0, None::<fn() -> bool>).is_ok()
+                    && (conn.is_autocommit() || conn.execute_batch("ROLLBACK").is_ok())
+            }
+        };
+        if is_sound && !self.queue.is_closed() {
             readers.idle().push(conn);
         }
         drop(is_down);
@@ -144,6 +172,7 @@ impl Shared {
         let looked = f(&Look {
             conn,
             names: self.names(),
+            skew_ms: self.clock().skew_ms(),
         });
         conn.progress_handler(0, None::<fn() -> bool>)?;
         conn.prepare_cached("ROLLBACK")?.execute([])?;

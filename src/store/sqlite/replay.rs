@@ -278,15 +278,17 @@ impl Work {
             destination,
             is_replay: true,
         })?;
+        let due_ms = now_ms.saturating_add(self.clock.skew_ms());
         self.insert_delivery(&Row {
             event,
             lane,
             destination,
             state: DeliveryState::Pending,
             priority: PRIORITY,
-            due_ms: now_ms,
+            due_ms,
             order_key,
             created_ms: now_ms,
+            round_began_ms: due_ms,
         })?;
         Ok(true)
     }

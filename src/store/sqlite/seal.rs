@@ -3,10 +3,13 @@
 //! AES-256-GCM with a random nonce, under a key that is derived for each event from the master key and the event's uid: no
 //! key seals enough for two nonces to meet. What is sealed is bound to its event and its part, so that no row can be moved
 //! to another place. Beside each row stands the number of its master key; the first key of the config seals, all open.
+//!
+//! From its first key on a store seals everything. Which event was the last one before that stands beside each key, sealed
+//! with it: a later row in clear was not written by the gate, and is not opened.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::secret::Secret;
 
@@ -23,8 +26,11 @@ pub(super) enum Part {
 }
 
 /// The keys with their numbers in one store.
+#[derive(Default)]
 pub(super) struct Sealer {
     keys: Vec<(i64, hkdf::Prk)>,
+    /// The last event that may be in clear; none: without a key all may be.
+    last_clear: Option<i64>,
 }
 
 /// What could not be opened: another key, or damage.
@@ -51,6 +57,21 @@ fn derive(secret: &Secret) -> Option<(hkdf::Prk, [u8; 16])> {
     Some((key, print))
 }
 
+/// What proves that the gate wrote the number of the last event in clear.
+fn prove(key: &hkdf::Prk, last_clear: i64) -> Option<[u8; 32]> {
+    let number = last_clear.to_le_bytes();
+    let info: [&[u8]; 2] = [b"last clear", &number];
+    let mut proof = [0; 32];
+    key.expand(&info, hkdf::HKDF_SHA256)
+        .ok()?
+        .fill(&mut proof)
+        .ok()?;
+    Some(proof)
+}
+
+/// A key's number, and the last event in clear as it stands beside it.
+type KeyRow = (i64, Option<i64>, Option<Vec<u8>>);
+
 impl Sealer {
     /// Finds the numbers of the keys. Where `is_writing`, the first one gets a number if it has none.
     pub(super) fn open(
@@ -58,21 +79,74 @@ impl Sealer {
         secrets: &[Secret],
         is_writing: bool,
     ) -> rusqlite::Result<Self> {
-        let mut keys = Vec::new();
-        for (place, (key, print)) in secrets.iter().filter_map(derive).enumerate() {
-            if place == 0 && is_writing {
-                conn.execute(
-                    "INSERT INTO sealing_key (print) VALUES (?1) ON CONFLICT DO NOTHING",
-                    [&print[..]],
-                )?;
-            }
-            let mut stmt = conn.prepare("SELECT id FROM sealing_key WHERE print = ?1")?;
-            let mut rows = stmt.query([&print[..]])?;
-            if let Some(row) = rows.next()? {
-                keys.push((row.get(0)?, key));
+        let derived: Vec<_> = secrets.iter().filter_map(derive).collect();
+        // An older form, which is only looked at, does not have the columns.
+        let sql = "SELECT count(*) FROM pragma_table_info('sealing_key') WHERE name = 'last_clear'";
+        let has_columns: bool = conn.query_row(sql, [], |row| row.get(0))?;
+        let find = |print: &[u8; 16]| {
+            let sql = match has_columns {
+                true => "SELECT id, last_clear, last_clear_seal FROM sealing_key WHERE print = ?1",
+                false => "SELECT id, NULL, NULL FROM sealing_key WHERE print = ?1",
+            };
+            let row = conn.query_row(sql, [&print[..]], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            });
+            row.optional()
+        };
+        let mut sealer = Self::default();
+        for (key, print) in &derived {
+            let found: Option<KeyRow> = find(print)?;
+            if let Some((number, last_clear, proof)) = found {
+                let proven = last_clear.filter(|last| {
+                    prove(key, *last).as_ref().map(|proof| &proof[..]) == proof.as_deref()
+                });
+                let last_clear = match (last_clear, proven) {
+                    (Some(_), Some(proven)) => Some(proven),
+                    // Somebody else changed it.
+                    (Some(_), None) => Some(-1),
+                    (None, _) => None,
+                };
+                sealer.last_clear = sealer.last_clear.into_iter().chain(last_clear).min();
+                sealer.keys.push((number, key.clone()));
             }
         }
-        Ok(Self { keys })
+        if is_writing {
+            sealer.number_keys(conn, &derived)?;
+        }
+        Ok(sealer)
+    }
+
+    /// Gives the first key a number where it has none, and notes the last event in clear beside each key.
+    fn number_keys(
+        &mut self,
+        conn: &Connection,
+        derived: &[(hkdf::Prk, [u8; 16])],
+    ) -> rusqlite::Result<()> {
+        let Some((first, print)) = derived.first() else {
+            return Ok(());
+        };
+        let last_clear = match self.last_clear {
+            Some(known) => known,
+            None => last_clear(conn)?,
+        };
+        self.last_clear = Some(last_clear);
+        let sql = "INSERT INTO sealing_key (print) VALUES (?1) ON CONFLICT DO NOTHING";
+        if conn.execute(sql, [&print[..]])? > 0 {
+            self.keys
+                .insert(0, (conn.last_insert_rowid(), first.clone()));
+        }
+        for (number, key) in &self.keys {
+            let sql = "UPDATE sealing_key SET last_clear = ?2, last_clear_seal = ?3
+                WHERE id = ?1 AND last_clear IS NULL";
+            let proof = prove(key, last_clear).map(|proof| proof.to_vec());
+            conn.execute(sql, params![number, last_clear, proof])?;
+        }
+        Ok(())
+    }
+
+    /// Whether a row in clear is one that the gate cannot have written.
+    pub(super) fn is_forged(&self, number: i64, event: i64) -> bool {
+        number == CLEAR && self.last_clear.is_some_and(|last| event > last)
     }
 
     fn key(master: &hkdf::Prk, uid: &[u8; 16]) -> Option<LessSafeKey> {
@@ -119,13 +193,17 @@ impl Sealer {
 
     pub(super) fn open_part(
         &self,
-        number: i64,
+        (number, event): (i64, i64),
         uid: &[u8; 16],
         part: Part,
         stored: Vec<u8>,
     ) -> Result<Vec<u8>, Unopened> {
         if number == CLEAR {
-            return Ok(stored);
+            // An attempt without an answer has nothing to be sealed.
+            return match self.is_forged(number, event) && !stored.is_empty() {
+                true => Err(Unopened),
+                false => Ok(stored),
+            };
         }
         let known = self.keys.iter().find(|(known, _)| *known == number);
         let (_, master) = known.ok_or(Unopened)?;
@@ -140,4 +218,27 @@ impl Sealer {
         sealed.truncate(length);
         Ok(sealed)
     }
+}
+
+/// The last event before the first that is sealed: all before it are in clear, all behind it are not. Without a sealed one
+/// it is the last of all.
+fn last_clear(conn: &Connection) -> rusqlite::Result<i64> {
+    let last: i64 = conn.query_row("SELECT last_event FROM total", [], |row| row.get(0))?;
+    let sql = "SELECT event, sealing_key FROM content WHERE event > ?1 ORDER BY event LIMIT 1";
+    let mut stmt = conn.prepare(sql)?;
+    let (mut clear, mut sealed) = (0, last.saturating_add(1));
+    while sealed - clear > 1 {
+        let middle = clear + (sealed - clear) / 2;
+        let found: Option<(i64, i64)> = stmt
+            .query_row([middle - 1], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        match found {
+            Some((event, CLEAR)) => clear = event.max(middle),
+            _ => sealed = middle,
+        }
+    }
+    let any: bool = conn.query_row("SELECT EXISTS (SELECT 1 FROM sealing_key)", [], |row| {
+        row.get(0)
+    })?;
+    Ok(if any { clear } else { last })
 }

@@ -45,6 +45,7 @@ pub(in crate::store) fn stats_of(path: &Path) -> Result<Stats, StoreError> {
     let conn = connect::stranger(path)?;
     let names = Names::load(&conn).map_err(StoreError::Read)?;
     let look = Look {
+        skew_ms: 0,
         conn: &conn,
         names: Arc::new(names),
     };

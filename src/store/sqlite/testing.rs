@@ -83,6 +83,20 @@ impl Inner {
         look.await
     }
 
+    /// Has the next writing back of the log fail: the one after the group in which what was asked before stands. The writer
+    /// has to be held up meanwhile.
+    pub(in crate::store) fn fail_checkpoint(&self) {
+        let shared = std::sync::Arc::clone(&self.shared);
+        let (task, _) = ask(move |_| {
+            shared
+                .faults
+                .checkpoint
+                .store(true, std::sync::atomic::Ordering::SeqCst);
+            Ok(())
+        });
+        self.shared.queue.push(task, 0, Urgency::Outcome).unwrap();
+    }
+
     /// Holds the writer up until the sender is dropped.
     pub(in crate::store) fn hold(&self) -> std::sync::mpsc::Sender<()> {
         let (sender, receiver) = std::sync::mpsc::channel::<()>();

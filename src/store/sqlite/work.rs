@@ -9,6 +9,7 @@ use rusqlite::{Connection, params};
 use crate::model::delivery::{DeliveryId, DeliveryState, Step};
 use crate::model::ids::RouteName;
 use crate::store::StoreError;
+use crate::store::sqlite::clock::{PERIOD_MS, StoreClock};
 use crate::store::sqlite::limits::Limits;
 use crate::store::sqlite::names::{Kind, Lane, MAX_KINDS, Names};
 use crate::store::sqlite::span::Spans;
@@ -59,11 +60,19 @@ pub(super) struct Work {
     pub(super) ghosts: Vec<Ghost>,
     /// Something in the log should get into the file soon.
     pub(super) wants_checkpoint: bool,
+    pub(super) clock: Arc<StoreClock>,
+    /// When the clock was last written.
+    clock_written_ms: i64,
     tally: HashMap<(i64, DeliveryState), i64>,
 }
 
 impl Work {
-    pub(super) fn new(conn: Connection, limits: Limits, keep_body: bool) -> rusqlite::Result<Self> {
+    pub(super) fn new(
+        conn: Connection,
+        limits: Limits,
+        keep_body: bool,
+        clock: Arc<StoreClock>,
+    ) -> rusqlite::Result<Self> {
         let names = Arc::new(Names::load(&conn)?);
         let sql = "SELECT events, claims, last_event, last_delivery FROM total";
         let total = conn.query_row(sql, [], |row| {
@@ -85,6 +94,8 @@ impl Work {
             spans: Spans::default(),
             ghosts: Vec::new(),
             wants_checkpoint: false,
+            clock,
+            clock_written_ms: i64::MIN,
             tally: HashMap::new(),
         })
     }
@@ -121,7 +132,17 @@ impl Work {
                 total.last_delivery
             ])?;
         }
-        Ok(())
+        self.write_clock()
+    }
+
+    /// Not with each group: the machine's count of elapsed time makes up for the rest, unless the machine is booted.
+    fn write_clock(&mut self) -> rusqlite::Result<()> {
+        let saved = self.clock.save();
+        if saved.clock_ms.saturating_sub(self.clock_written_ms) < PERIOD_MS {
+            return Ok(());
+        }
+        self.clock_written_ms = saved.clock_ms;
+        saved.write(&self.conn)
     }
 
     pub(super) fn commit(&mut self) -> rusqlite::Result<()> {

@@ -2,10 +2,12 @@
 //! durable.
 //!
 //! After a failure nothing is known of the file: pages may be lost that the system believes to be written. So all
-//! connections are closed; the file is opened anew, what its log holds is written into it and synchronised, and it is
-//! checked. What was told as failed and stands in it after all is taken out again. Until then all is refused.
+//! connections are closed; the log is made durable, before anything is copied from it; the file is opened anew, what its
+//! log holds is written into it and synchronised, and it is checked. What was told as failed and stands in it after all is taken out again. Until then all is refused.
 
+use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -13,11 +15,13 @@ use rusqlite::config::DbConfig;
 use crate::model::clock::instant;
 use crate::model::error::chain;
 use crate::store::StoreError;
+use crate::store::sqlite::connect::{Lock, open_failed};
 use crate::store::sqlite::log::{Log, checkpoint};
+use crate::store::sqlite::opening::Opened;
 use crate::store::sqlite::queue::{Group, Next};
 use crate::store::sqlite::readers::out_of_order;
 use crate::store::sqlite::work::{Ghost, Work};
-use crate::store::sqlite::{Shared, affordable, connect, limits};
+use crate::store::sqlite::{Shared, affordable, connect, limits, opening, wal};
 
 /// After such a pause the log is written back although it is short, so that the next start is quick.
 const QUIET: Duration = Duration::from_secs(3);
@@ -25,10 +29,18 @@ const QUIET: Duration = Duration::from_secs(3);
 /// Between two tries to open the file anew.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Descriptors that opening the file takes: file and log of each connection, and the index.
+const RESERVE: usize = 16;
+
 pub(super) struct Writer {
     shared: Arc<Shared>,
     work: Option<Work>,
     log: Log,
+    lock: Option<Lock>,
+    /// A failure may have lost pages of the file itself, not of the log alone.
+    is_file_in_doubt: bool,
+    /// Descriptors that are kept free for opening the file anew.
+    reserve: Vec<File>,
     /// Tasks in the group before.
     last: usize,
 }
@@ -45,16 +57,37 @@ impl Drop for CloseOnDrop {
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, work: Work) -> rusqlite::Result<Self> {
-        let log = Log::new(&shared.path)?;
+    /// `opened`: none where there was no room for it; then it is tried again and again.
+    pub(super) fn new(shared: Arc<Shared>, opened: Option<Opened>) -> rusqlite::Result<Self> {
         let mut writer = Self {
             shared,
             work: None,
-            log,
+            log: Log::new(),
+            lock: None,
+            is_file_in_doubt: false,
+            reserve: Vec::new(),
             last: 0,
         };
-        writer.take_up(work)?;
+        if let Some(opened) = opened {
+            writer.take_over(opened)?;
+            writer.shared.readers.fill();
+        }
+        writer.set_reserve();
         Ok(writer)
+    }
+
+    fn take_over(&mut self, opened: Opened) -> rusqlite::Result<()> {
+        self.shared.sealer.store(opened.sealer);
+        self.shared.clock.store(opened.clock);
+        self.log.take_up(opened.lock.file(), &self.shared.path);
+        self.lock = Some(opened.lock);
+        self.take_up(opened.work)
+    }
+
+    fn set_reserve(&mut self) {
+        let missing = RESERVE.saturating_sub(self.reserve.len());
+        let opened = (0..missing).map_while(|_| File::open("/dev/null").ok());
+        self.reserve.extend(opened);
     }
 
     fn take_up(&mut self, mut work: Work) -> rusqlite::Result<()> {
@@ -66,6 +99,9 @@ impl Writer {
 
     pub(super) fn run(mut self) {
         let _guard = CloseOnDrop(Arc::clone(&self.shared));
+        if self.work.is_none() && !self.recover(&[]) {
+            return;
+        }
         loop {
             self.gather();
             match self.shared.queue.take(QUIET) {
@@ -117,6 +153,7 @@ impl Writer {
             task.answer();
         }
         if let Err(err) = self.checkpoint() {
+            self.is_file_in_doubt = true;
             self.fail(Group::default(), &err);
         }
     }
@@ -125,7 +162,8 @@ impl Writer {
         let work = self.work.as_mut().ok_or_else(out_of_order)?;
         work.limits.measure(&work.conn);
         if work.limits.is_log_large() {
-            checkpoint(&work.conn, "TRUNCATE")?;
+            let copied = checkpoint(&work.conn, "TRUNCATE");
+            copied.inspect_err(|_| self.is_file_in_doubt = true)?;
             work.limits.measure(&work.conn);
         }
         work.start()?;
@@ -165,7 +203,10 @@ impl Writer {
         match self.log.empty(&work.conn) {
             Ok(true) => self.shared.count_checkpoint(),
             Ok(false) => {}
-            Err(err) => self.fail(Group::default(), &err),
+            Err(err) => {
+                self.is_file_in_doubt = true;
+                self.fail(Group::default(), &err);
+            }
         }
     }
 
@@ -189,46 +230,101 @@ impl Writer {
         }
         self.shared.readers.shut();
         self.log.forget();
+        if !self.recover(&ghosts) {
+            return;
+        }
+        let away = instant().saturating_duration_since(since);
+        let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(away_ms, "the store was opened anew and takes events again");
+    }
+
+    /// Opens the file, for as long as it takes. `false`: it is to be closed.
+    fn recover(&mut self, ghosts: &[Ghost]) -> bool {
+        let mut told = String::new();
         loop {
-            match self.reopen(&ghosts) {
+            self.reserve.clear();
+            let opened = match self.lock {
+                Some(_) => self.reopen(ghosts).map_err(|err| chain(&err)),
+                None => self.open_at_last().map_err(|err| chain(&err)),
+            };
+            match opened {
                 Ok(()) => break,
-                Err(_) if self.shared.queue.is_closed() => return,
-                Err(_) => self.shared.queue.pause(PAUSE),
+                Err(_) if self.shared.queue.is_closed() => return false,
+                Err(error) => {
+                    if error != told {
+                        tracing::warn!(error, "the store cannot be opened yet, trying again");
+                        told = error;
+                    }
+                    self.shared.queue.pause(PAUSE);
+                }
             }
             for task in self.shared.queue.take_all() {
                 task.refuse(StoreError::Reopening);
             }
         }
         self.shared.readers.reopen();
+        self.set_reserve();
+        self.is_file_in_doubt = false;
+        self.shared.was_opened.store(true, Ordering::Release);
         self.shared.set_healthy(true);
-        let away = instant().saturating_duration_since(since);
-        let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(away_ms, "the store was opened anew and takes events again");
+        true
+    }
+
+    /// What could not be done at the start.
+    fn open_at_last(&mut self) -> Result<(), StoreError> {
+        let mut opened = opening::open(&self.shared.options)?;
+        let failed = |err| open_failed(&self.shared.path, err);
+        let settled = self.shared.aliases().settle(&mut opened.work);
+        settled.map_err(failed)?;
+        self.take_over(opened)
+            .map_err(|err| open_failed(&self.shared.path, err))?;
+        tracing::warn!("the store was opened and takes events");
+        Ok(())
     }
 
     fn reopen(&mut self, ghosts: &[Ghost]) -> rusqlite::Result<()> {
         self.work = None;
+        let Some(file) = self.lock.as_ref().map(Lock::file) else {
+            return Err(out_of_order());
+        };
         let path = &self.shared.path;
+        // The index of the log says how much of it the file holds, and would go on saying so where the file has lost it. It is
+        // made anew where no other process has the file open.
+        if self.is_file_in_doubt && !Lock::is_alone(&file) {
+            return Err(others_are_in_the_way());
+        }
+        // What a failed synchronisation left in the system's cache looks written and is not: nothing may be copied from it
+        // before it is.
+        wal::secure(path).map_err(|err| connect::io_failed(&err))?;
         let mut conn = connect::writer(path)?;
         connect::prepare_writer(&conn)?;
-        // What a failed synchronisation left in the system's cache looks written and is not. Copying all that the log
-        // holds into the file writes it once more, and this time the synchronisation has to succeed. Somebody else's look
-        // at the file may keep the log from being cut, which does not matter here.
-        if !checkpoint(&conn, "TRUNCATE")? && !checkpoint(&conn, "PASSIVE")? {
+        // Somebody else's look at the file may keep the log from being cut, which does not matter here.
+        let copied = match checkpoint(&conn, "TRUNCATE") {
+            Ok(false) => checkpoint(&conn, "PASSIVE"),
+            copied => copied,
+        };
+        if !copied.inspect_err(|_| self.is_file_in_doubt = true)? {
             return Err(out_of_order());
         }
         affordable::check(&mut conn)?;
         let limits = limits::Limits::new(&self.shared.options);
         let keep_body = self.shared.options.keep_body;
-        let mut work = Work::new(conn, limits, keep_body)?;
+        let mut work = Work::new(conn, limits, keep_body, self.shared.clock())?;
         work.start()?;
         work.undo(ghosts)?;
         work.flush()?;
         work.commit()?;
+        self.log.take_up(file, &self.shared.path);
         self.take_up(work)?;
         self.shared.count_reopened();
         Ok(())
     }
+}
+
+fn others_are_in_the_way() -> rusqlite::Error {
+    let text = "another process has the file open: it has to end first".to_owned();
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+    rusqlite::Error::SqliteFailure(code, Some(text))
 }
 
 fn close(work: Work) {

@@ -87,13 +87,29 @@ async fn what_was_told_as_failed_keeps_nothing_waiting_behind_it() {
 async fn what_was_told_as_done_survives_a_failed_checkpoint() {
     let rig = Rig::new();
     let app = rig.destination("app").await;
-    let faults = &rig.store.inner.shared.faults;
-    faults.checkpoint.store(true, Ordering::SeqCst);
-    let delivery = rig.deliver(1, app).await;
+    let holding = rig.store.inner.hold();
+    let store = rig.store.clone();
+    let asked = tokio::spawn(async move { store.commit(event(1).to(pending(app)).0).await });
+    while rig.store.inner.shared.waiting_for_test() < 1 {
+        tokio::task::yield_now().await;
+    }
+    rig.store.inner.fail_checkpoint();
+    drop(holding);
+    let Committed::New(numbers) = asked.await.unwrap().unwrap() else {
+        panic!("there was none before");
+    };
+    let delivery = numbers[0];
     wait_until_reopened(&rig.store, 1).await;
     assert_eq!(rig.uids(EventSearch::default()).await, [uid(1)]);
-    faults.checkpoint.store(true, Ordering::SeqCst);
-    assert_eq!(rig.store.begin(app, 9, NOW + 9).await.unwrap().len(), 1);
+    let holding = rig.store.inner.hold();
+    let store = rig.store.clone();
+    let asked = tokio::spawn(async move { store.begin(app, 9, NOW + 9).await });
+    while rig.store.inner.shared.waiting_for_test() < 1 {
+        tokio::task::yield_now().await;
+    }
+    rig.store.inner.fail_checkpoint();
+    drop(holding);
+    assert_eq!(asked.await.unwrap().unwrap().len(), 1);
     wait_until_reopened(&rig.store, 2).await;
     assert_eq!(rig.state(delivery).await, DeliveryState::InFlight);
     rig.assert_sound();

@@ -157,3 +157,105 @@ async fn a_text_is_found_in_sealed_bodies() {
     assert_eq!(find("MSG_4", None).await, (vec![uid(4)], None));
     assert_eq!(find("nothing", None).await, (vec![], None));
 }
+
+/// Writes an event by hand, as whoever can write the file would: in clear, with a delivery that is due.
+fn forge(path: &Path, id: i64) {
+    let conn = rusqlite::Connection::open(path).unwrap();
+    let uid = super::uid(u64::try_from(id).unwrap());
+    let sql =
+        "INSERT INTO event SELECT ?1, ?2, kind, received_ms, body_size, event_id, NULL, event_type
+        FROM event WHERE id = 1";
+    conn.execute(sql, rusqlite::params![id, &uid.as_bytes()[..]])
+        .unwrap();
+    let sql = "INSERT INTO content SELECT ?1, 0, head, x'7b7d' FROM clear_content";
+    conn.execute(sql, [id]).unwrap();
+    let sql =
+        "INSERT INTO delivery SELECT ?1, ?1, lane, destination, 0, 0, priority, due_ms, NULL, 0, 0,
+        round_began_ms, created_ms, NULL, NULL, NULL FROM delivery WHERE id = 1";
+    conn.execute(sql, [id]).unwrap();
+    conn.execute(
+        "UPDATE tally SET count = count + 1 WHERE state = (SELECT state FROM delivery WHERE id = ?1)",
+        [id],
+    )
+    .unwrap();
+    conn.close().unwrap();
+}
+
+// Fails when a row is opened by what stands beside it alone, when the number beside the keys is believed without its proof,
+// or when a row in clear keeps the gate from starting.
+#[tokio::test]
+async fn a_row_in_clear_that_is_younger_than_the_first_key_is_not_opened() {
+    let rig = Rig::new();
+    let app = rig.destination("app").await;
+    rig.deliver(1, app).await;
+    let Rig { store, folder } = rig;
+    let path = folder.path().join("inbox.db");
+    store.close();
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    conn.execute_batch("CREATE TABLE clear_content AS SELECT head FROM content WHERE event = 1")
+        .unwrap();
+    conn.close().unwrap();
+    let with = |keys: &[&str]| {
+        let mut options = options(&path);
+        options.encryption_keys = keys.iter().map(|text| key(text)).collect();
+        Store::open(options).unwrap()
+    };
+    let store = with(&[OLD]);
+    let sealed = event(2).to(pending(app)).0;
+    store.commit(sealed).await.unwrap();
+    // What was there before the first key stays good.
+    assert!(store.event(uid(1)).await.unwrap().unwrap().body.is_some());
+    store.close();
+    forge(&path, 50);
+    for keys in [&[OLD][..], &[NEW, OLD], &[OLD, NEW]] {
+        let store = with(keys);
+        let forged = store.event(uid(50)).await.unwrap().unwrap();
+        assert_eq!((forged.body, forged.headers.len()), (None, 0), "{keys:?}");
+        assert!(store.event(uid(1)).await.unwrap().unwrap().body.is_some());
+        store.close();
+    }
+    let store = with(&[NEW, OLD]);
+    let due = store.begin(app, 9, NOW + 1_000_000).await.unwrap();
+    let forged = due.iter().find(|due| due.event.uid == uid(50)).unwrap();
+    assert_eq!(forged.event.body, None);
+    store.close();
+    // Whoever moves the limit has no key to prove it with.
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    conn.execute("UPDATE sealing_key SET last_clear = 1000", [])
+        .unwrap();
+    conn.close().unwrap();
+    let store = with(&[NEW, OLD]);
+    assert_eq!(store.event(uid(50)).await.unwrap().unwrap().body, None);
+}
+
+// Fails when a store whose keys are of an earlier version takes everything in it for clear, or nothing.
+#[tokio::test]
+async fn where_the_first_key_came_is_found_in_a_store_of_an_earlier_version() {
+    let rig = Rig::new();
+    for number in 1..=9 {
+        rig.commit(event(number).0).await;
+    }
+    let rig = rig.reopen(|options| options.encryption_keys = vec![key(OLD)]);
+    for number in 10..=30 {
+        rig.commit(event(number).0).await;
+    }
+    let Rig { store, folder } = rig;
+    let path = folder.path().join("inbox.db");
+    store.close();
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    let noted = || -> Option<i64> {
+        let sql = "SELECT last_clear FROM sealing_key";
+        conn.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(noted(), Some(9));
+    let sql = "UPDATE sealing_key SET last_clear = NULL, last_clear_seal = NULL";
+    conn.execute(sql, []).unwrap();
+    let mut options = options(&path);
+    options.encryption_keys = vec![key(OLD)];
+    let store = Store::open(options).unwrap();
+    assert_eq!(noted(), Some(9));
+    for number in [1, 9, 10, 30] {
+        let event = store.event(uid(number)).await.unwrap().unwrap();
+        assert!(event.body.is_some(), "{number}");
+    }
+}

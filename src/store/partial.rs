@@ -1,0 +1,150 @@
+//! A file that gets its name when it is whole: written under another one, synchronised, and renamed, so that whatever ends
+//! the process on the way leaves nothing under the final name.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// A file under its temporary name, for its owner only.
+pub(crate) struct Partial {
+    to: PathBuf,
+    path: PathBuf,
+    /// Locked for as long as it is written, so that what an earlier process left can be told from what another one writes.
+    file: File,
+    is_done: bool,
+}
+
+fn with(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+fn exists(path: &Path) -> io::Error {
+    let text = format!("`{}` is there already", path.display());
+    io::Error::new(ErrorKind::AlreadyExists, text)
+}
+
+impl Partial {
+    /// Begins a file that must not be there yet. What a killed process left of one is removed.
+    pub(crate) fn begin(to: &Path) -> io::Result<Self> {
+        if to.symlink_metadata().is_ok() {
+            return Err(exists(to));
+        }
+        let path = with(to, ".partial");
+        let open = || {
+            let mut options = OpenOptions::new();
+            options.create_new(true).read(true).write(true).mode(0o600);
+            options.open(&path)
+        };
+        let file = match open() {
+            Err(err) if err.kind() == ErrorKind::AlreadyExists => {
+                let left = OpenOptions::new().write(true).open(&path)?;
+                lock(&left, &path)?;
+                remove(&path);
+                open()?
+            }
+            opened => opened?,
+        };
+        lock(&file, &path)?;
+        Ok(Self {
+            to: to.to_owned(),
+            path,
+            file,
+            is_done: false,
+        })
+    }
+
+    /// Where it is written.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file. Where SQLite has it open too, it must not be cloned: closing the clone would give up SQLite's locks.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Makes it durable, and gives it its name.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        let (from, to) = (&self.path, &self.to);
+        let cwd = rustix::fs::CWD;
+        let flags = rustix::fs::RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(cwd, from, cwd, to, flags) {
+            Ok(()) => {}
+            // A file system that cannot say so in one step.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS)
+                if to.symlink_metadata().is_err() =>
+            {
+                std::fs::rename(from, to)?;
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+        self.is_done = true;
+        let folder = self.to.parent().filter(|folder| *folder != Path::new(""));
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.is_done {
+            remove(&self.path);
+        }
+    }
+}
+
+fn lock(file: &File, path: &Path) -> io::Result<()> {
+    let wanted = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+    match rustix::fs::flock(file, wanted) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let text = format!("another process is writing `{}`", path.display());
+            Err(io::Error::new(ErrorKind::ResourceBusy, text))
+        }
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// With what SQLite may have put beside it.
+fn remove(path: &Path) {
+    for suffix in ["-journal", "-wal", "-shm", ""] {
+        let _ = std::fs::remove_file(with(path, suffix));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    // Fails when the file is written under its final name, what is there is replaced, or a leftover stays in the way.
+    #[test]
+    fn a_file_gets_its_name_when_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().join("out");
+        drop(Partial::begin(&to).unwrap());
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+        // As a killed process leaves it.
+        std::fs::write(folder.path().join("out.partial"), "half").unwrap();
+        let partial = Partial::begin(&to).unwrap();
+        assert!(Partial::begin(&to).is_err(), "two write the same file");
+        partial.file().write_all(b"whole").unwrap();
+        assert!(!to.exists());
+        partial.finish().unwrap();
+        assert_eq!(std::fs::read(&to).unwrap(), b"whole");
+        assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+        assert!(Partial::begin(&to).is_err());
+        let other = Partial::begin(&folder.path().join("other")).unwrap();
+        std::fs::write(folder.path().join("other"), "there").unwrap();
+        assert!(other.finish().is_err());
+        assert_eq!(
+            std::fs::read(folder.path().join("other")).unwrap(),
+            b"there"
+        );
+    }
+}

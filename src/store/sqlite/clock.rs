@@ -1,0 +1,235 @@
+//! The store's clock: all times that decide when something happens (due, age of a round, end of a claim) are of this clock.
+//!
+//! Those times outlive the process, and the wall clock may be set at any moment. So the clock goes on by elapsed time: in one
+//! process always, and across a restart as long as the machine was not booted meanwhile, since the kernel counts elapsed
+//! time for as long. After a boot it believes the wall clock, but never one that is behind what the store has seen.
+//!
+//! Times that people read (received, created, ended) stay of the wall clock; [`StoreClock::skew_ms`] leads from one to the
+//! other.
+
+use rusqlite::{Connection, params};
+
+use crate::model::clock::{self, Now};
+use crate::model::delivery::DeliveryState;
+use crate::store::sqlite::work::Work;
+
+/// After a boot a wall clock that is behind by no more than this is a clock that is kept in time.
+const TOLERANCE_MS: i64 = 5_000;
+
+/// A difference to the wall clock that is not worth being shown.
+const NO_SKEW_MS: i64 = 1_000;
+
+/// Deliveries that are changed in one transaction at the start.
+const AT_ONCE: i64 = 1_000;
+
+/// How often the clock is written, at most, beside the groups that are written anyway.
+pub(super) const PERIOD_MS: i64 = 1_000;
+
+/// The machine's count of elapsed time, and which boot it belongs to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct BootTime {
+    /// Empty where the kernel does not name its boots.
+    pub(super) id: String,
+    pub(super) elapsed_ms: i64,
+}
+
+/// The clock as the store was left.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct SavedClock {
+    pub(super) clock_ms: i64,
+    pub(super) boot: BootTime,
+}
+
+/// A clock that only elapsed time moves.
+#[derive(Debug)]
+pub(super) struct StoreClock {
+    from: SavedClock,
+}
+
+/// How much the clock can be relied on after a start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Trust {
+    /// Time went on, as far as the store can see.
+    Sound,
+    /// The machine was booted, and the wall clock is behind by so many milliseconds: how long the stop was is not known.
+    Behind(i64),
+}
+
+impl BootTime {
+    pub(super) fn read() -> Self {
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        Self {
+            id: id.unwrap_or_default().trim().to_owned(),
+            elapsed_ms: clock::since_boot_ms(),
+        }
+    }
+}
+
+impl SavedClock {
+    pub(super) fn load(conn: &Connection) -> rusqlite::Result<Self> {
+        let sql = "SELECT clock_ms, boot_ms, boot_id FROM total";
+        conn.query_row(sql, [], |row| {
+            Ok(Self {
+                clock_ms: row.get(0)?,
+                boot: BootTime {
+                    elapsed_ms: row.get(1)?,
+                    id: row.get(2)?,
+                },
+            })
+        })
+    }
+
+    pub(super) fn write(&self, conn: &Connection) -> rusqlite::Result<()> {
+        let sql = "UPDATE total SET clock_ms = ?1, boot_ms = ?2, boot_id = ?3";
+        let values = params![self.clock_ms, self.boot.elapsed_ms, self.boot.id];
+        conn.prepare_cached(sql)?.execute(values).map(drop)
+    }
+}
+
+impl Default for StoreClock {
+    /// A clock that begins with the wall clock's time, before the file says more.
+    fn default() -> Self {
+        let clock_ms = Now::read().unix_ms;
+        let boot = BootTime::read();
+        let from = SavedClock { clock_ms, boot };
+        Self { from }
+    }
+}
+
+impl StoreClock {
+    /// Goes on from where the store was left.
+    pub(super) fn resume(saved: &SavedClock, wall_ms: i64, boot: BootTime) -> (Self, Trust) {
+        let stopped_ms = boot.elapsed_ms.saturating_sub(saved.boot.elapsed_ms);
+        let is_same_boot = !boot.id.is_empty() && boot.id == saved.boot.id && stopped_ms >= 0;
+        let behind_ms = saved.clock_ms.saturating_sub(wall_ms);
+        let (clock_ms, trust) = match is_same_boot {
+            true => (saved.clock_ms.saturating_add(stopped_ms), Trust::Sound),
+            false if behind_ms > TOLERANCE_MS => (saved.clock_ms, Trust::Behind(behind_ms)),
+            false => (wall_ms.max(saved.clock_ms), Trust::Sound),
+        };
+        let from = SavedClock { clock_ms, boot };
+        (Self { from }, trust)
+    }
+
+    pub(super) fn now_ms(&self) -> i64 {
+        let elapsed_ms = clock::since_boot_ms().saturating_sub(self.from.boot.elapsed_ms);
+        self.from.clock_ms.saturating_add(elapsed_ms.max(0))
+    }
+
+    /// This clock's time in the place of the wall clock's.
+    pub(super) fn now(&self) -> Now {
+        Now {
+            unix_ms: self.now_ms(),
+            mono: clock::instant(),
+        }
+    }
+
+    /// How far this clock is ahead of the wall clock: what is added to a time of the wall clock to have one of this clock.
+    pub(super) fn skew_ms(&self) -> i64 {
+        let skew_ms = self.now_ms().saturating_sub(Now::read().unix_ms);
+        match skew_ms.abs() < NO_SKEW_MS {
+            true => 0,
+            false => skew_ms,
+        }
+    }
+
+    /// As it is to be written.
+    pub(super) fn save(&self) -> SavedClock {
+        let elapsed_ms = clock::since_boot_ms();
+        let more = elapsed_ms.saturating_sub(self.from.boot.elapsed_ms);
+        SavedClock {
+            clock_ms: self.from.clock_ms.saturating_add(more.max(0)),
+            boot: BootTime {
+                id: self.from.boot.id.clone(),
+                elapsed_ms,
+            },
+        }
+    }
+}
+
+impl Work {
+    /// Makes all that waits due now, in bounded transactions: nobody knows how much of its pause is over.
+    pub(super) fn end_pauses(&mut self) -> rusqlite::Result<()> {
+        let now_ms = self.clock.now_ms();
+        let lanes: Vec<i64> = self.names.lanes.keys().copied().collect();
+        for lane in lanes {
+            for state in [DeliveryState::Pending, DeliveryState::Waiting] {
+                let mut seen = Some(0);
+                while let Some(from) = seen {
+                    seen = self.end_some_pauses(lane, state, from, now_ms)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The last delivery that was changed; none where there are no more.
+    fn end_some_pauses(
+        &mut self,
+        lane: i64,
+        state: DeliveryState,
+        from: i64,
+        now_ms: i64,
+    ) -> rusqlite::Result<Option<i64>> {
+        let sql = "SELECT id FROM delivery INDEXED BY delivery_lane
+            WHERE lane = ?1 AND state = ?2 AND id > ?3 AND due_ms > ?4 ORDER BY id LIMIT ?5";
+        let values = params![lane, state.code(), from, now_ms, AT_ONCE];
+        let ids = super::numbers(&self.conn, sql, values)?;
+        let Some(last) = ids.last().copied() else {
+            return Ok(None);
+        };
+        self.start()?;
+        for id in &ids {
+            let sql = "UPDATE delivery SET due_ms = ?2 WHERE id = ?1";
+            self.conn.prepare_cached(sql)?.execute([*id, now_ms])?;
+        }
+        self.commit()?;
+        Ok(Some(last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn boot(id: &str, elapsed_ms: i64) -> BootTime {
+        let id = id.to_owned();
+        BootTime { id, elapsed_ms }
+    }
+
+    fn resume(saved: (i64, BootTime), wall_ms: i64, now: BootTime) -> (i64, Trust) {
+        let (clock_ms, boot) = saved;
+        let saved = SavedClock { clock_ms, boot };
+        let (clock, trust) = StoreClock::resume(&saved, wall_ms, now);
+        (clock.from.clock_ms, trust)
+    }
+
+    // Fails when the wall clock counts where the machine was not booted meanwhile.
+    #[test]
+    fn a_restart_goes_on_by_elapsed_time_wherever_the_wall_clock_was_set_to() {
+        for wall_ms in [0, 1_000_000, 9_000_000, i64::MAX] {
+            let resumed = resume((1_000_000, boot("a", 50_000)), wall_ms, boot("a", 57_000));
+            assert_eq!(resumed, (1_007_000, Trust::Sound));
+        }
+    }
+
+    // Fails when the clock goes back, or when a count of elapsed time of another boot is believed.
+    #[test]
+    fn after_a_boot_the_wall_clock_counts_unless_it_is_behind() {
+        let saved = || (1_000_000, boot("a", 50_000));
+        assert_eq!(
+            resume(saved(), 1_600_000, boot("b", 60_000)),
+            (1_600_000, Trust::Sound)
+        );
+        assert_eq!(
+            resume(saved(), 998_000, boot("b", 60_000)),
+            (1_000_000, Trust::Sound)
+        );
+        let behind = (1_000_000, Trust::Behind(900_000));
+        for now in [boot("b", 60_000), boot("a", 10), boot("", 60_000)] {
+            assert_eq!(resume(saved(), 100_000, now), behind);
+        }
+        let unnamed = (1_000_000, boot("", 50_000));
+        assert_eq!(resume(unnamed, 100_000, boot("", 60_000)), behind);
+    }
+}

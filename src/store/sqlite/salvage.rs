@@ -1,0 +1,295 @@
+//! An export of a damaged file: reads what can be read, event by event, and counts what cannot.
+//!
+//! It works on a copy of the file into which the log was merged, those commits too that stand behind the damage in it, which
+//! SQLite does not look at. The copy's head is written anew, so that a file that was cut, or whose head is damaged, opens.
+//! What comes out is held against the digest that was taken when the event was accepted.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::{Connection, OpenFlags};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::model::delivery::DeliveryState;
+use crate::model::secret::Secret;
+use crate::store::rows::StoredEvent;
+use crate::store::sqlite::connect::{Lock, io_failed, open_failed};
+use crate::store::sqlite::event::Stored;
+use crate::store::sqlite::export::{Export, event_fields};
+use crate::store::sqlite::head::Head;
+use crate::store::sqlite::names::Names;
+use crate::store::sqlite::seal::Sealer;
+use crate::store::sqlite::{numbers, wal};
+use crate::store::{Salvaged, StoreError};
+
+/// The size of the pages of all stores.
+const PAGE: usize = 4096;
+
+/// Events that are looked for at once.
+const AT_ONCE: i64 = 256;
+
+/// The copy, which goes with it.
+struct Copy {
+    path: PathBuf,
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+pub(in crate::store) fn salvage(
+    path: &Path,
+    keys: &[Secret],
+    since_ms: Option<i64>,
+    scratch: &Path,
+    out: &mut dyn Write,
+) -> Result<Salvaged, StoreError> {
+    // Nobody writes it meanwhile.
+    let lock = Lock::take(path)?;
+    let failed = |err: io::Error| open_failed(path, io_failed(&err));
+    let copy = Copy {
+        path: scratch.join(format!(".hookgate-salvage-{}.db", std::process::id())),
+    };
+    let extent = merge(path, &copy.path).map_err(failed)?;
+    drop(lock);
+    let conn = open(&copy.path).map_err(StoreError::Read)?;
+    let sealer = Sealer::open(&conn, keys, false).unwrap_or_default();
+    let names = Arc::new(Names::load(&conn).unwrap_or_default());
+    let mut salvage = Salvage {
+        export: Export {
+            conn: &conn,
+            sealer: &sealer,
+            path,
+            since_ms: since_ms.unwrap_or(i64::MIN),
+        },
+        names,
+        found: Salvaged {
+            discarded_commits: extent.discarded_commits,
+            damaged_frames: extent.damaged_frames,
+            ..Salvaged::default()
+        },
+    };
+    salvage.run(out)?;
+    out.flush().map_err(StoreError::Output)?;
+    Ok(salvage.found)
+}
+
+/// Copies the file, and the log into the copy.
+fn merge(from: &Path, to: &Path) -> io::Result<wal::Extent> {
+    let source = File::open(from)?;
+    let mut copy = OpenOptions::new()
+        .create_new(true)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .open(to)?;
+    io::copy(&mut &source, &mut copy)?;
+    let most = source.metadata()?.len() / 4096 + log_pages(from) + 1;
+    // Pages of a commit that has not ended yet.
+    let mut pending: Vec<(u64, Vec<u8>)> = Vec::new();
+    let extent = wal::walk(&wal::path_of(from), &mut |frame| {
+        let page = u64::from(frame.page);
+        if page == 0 || page > most || frame.data.len() != PAGE {
+            return Ok(());
+        }
+        pending.push((page - 1, frame.data.to_vec()));
+        if frame.is_commit {
+            for (page, data) in pending.drain(..) {
+                copy.write_all_at(&data, page.saturating_mul(4096))?;
+            }
+        }
+        Ok(())
+    })?;
+    set_head(&copy)?;
+    Ok(extent)
+}
+
+fn log_pages(path: &Path) -> u64 {
+    std::fs::metadata(wal::path_of(path)).map_or(0, |log| log.len() / 4096)
+}
+
+/// Writes those fields of the head that say how the file is to be read. They are the same in all stores but for the number
+/// of pages, which is what there is.
+fn set_head(copy: &File) -> io::Result<()> {
+    let pages = u32::try_from(copy.metadata()?.len() / 4096).unwrap_or(u32::MAX);
+    copy.write_all_at(b"SQLite format 3\0", 0)?;
+    // Pages of 4096 bytes, no log, nothing reserved, the fractions that are fixed.
+    copy.write_all_at(&[0x10, 0, 1, 1, 0, 64, 32, 32], 16)?;
+    copy.write_all_at(&pages.to_be_bytes(), 28)?;
+    // No list of free pages: nothing is to be written.
+    copy.write_all_at(&[0; 8], 32)?;
+    // The form of the schema, and UTF-8.
+    copy.write_all_at(&4_u32.to_be_bytes(), 44)?;
+    copy.write_all_at(&1_u32.to_be_bytes(), 56)?;
+    // The number of pages counts where these two are equal.
+    let mut counter = [0; 4];
+    copy.read_exact_at(&mut counter, 24)?;
+    copy.write_all_at(&counter, 92)
+}
+
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    // Before anything is read: with it SQLite forgives what it can.
+    conn.execute_batch("PRAGMA writable_schema = ON; PRAGMA cell_size_check = ON")?;
+    conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(conn)
+}
+
+struct Salvage<'a> {
+    export: Export<'a>,
+    names: Arc<Names>,
+    found: Salvaged,
+}
+
+impl Salvage<'_> {
+    fn run(&mut self, out: &mut dyn Write) -> Result<(), StoreError> {
+        let last = self.last();
+        let mut seen = 0;
+        while seen < last {
+            let mut next = self.after(seen, AT_ONCE);
+            if next.is_err() {
+                next = self.after(seen, 1);
+            }
+            let ids = match next {
+                Ok(ids) if ids.is_empty() => return Ok(()),
+                Ok(ids) => ids,
+                // What comes next cannot be found: each number is asked for by itself.
+                Err(_) => vec![seen + 1],
+            };
+            for id in ids {
+                seen = id;
+                if let Some(line) = self.line(id) {
+                    writeln!(out, "{line}").map_err(StoreError::Output)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn after(&self, seen: i64, count: i64) -> rusqlite::Result<Vec<i64>> {
+        let sql = "SELECT id FROM event WHERE id > ?1 ORDER BY id LIMIT ?2";
+        numbers(self.export.conn, sql, [seen, count])
+    }
+
+    /// The last number that an event can have, by whatever says so.
+    fn last(&self) -> i64 {
+        let sources = [
+            "SELECT last_event FROM total",
+            "SELECT max(id) FROM event",
+            "SELECT max(event) FROM content",
+            "SELECT max(event) FROM delivery",
+            "SELECT (max(block) + 1) << 10 FROM span",
+        ];
+        let ask = |sql: &str| {
+            let found = self.export.conn.query_row(sql, [], |row| row.get(0));
+            found.ok().flatten()
+        };
+        sources.into_iter().filter_map(ask).max().unwrap_or(0)
+    }
+
+    /// An event, whole or in part; none where nothing of it can be read, or where there is none.
+    fn line(&mut self, id: i64) -> Option<Value> {
+        let export = &self.export;
+        let (conn, names) = (export.conn, &self.names);
+        let stored = Stored::read(conn, names, id).map(|found| (found, "content"));
+        let stored = stored.or_else(|_| {
+            let found = Stored::read_without_content(conn, names, id)?;
+            Ok::<_, rusqlite::Error>((found, "content"))
+        });
+        let Ok((found, missing)) = stored else {
+            return self.content_alone(id);
+        };
+        let stored = found?;
+        if stored.received_ms < export.since_ms {
+            return None;
+        }
+        let mut lacks = Vec::new();
+        let (event, is_open) = stored.open_or_not(export.sealer);
+        if !is_open {
+            lacks.push(missing);
+        }
+        if is_open && !is_as_accepted(&event) {
+            lacks.push("digest");
+        }
+        let mut line = event_fields(&event);
+        let deliveries = export.deliveries(names, id).map(Value::from);
+        if deliveries.is_err() {
+            lacks.push("deliveries");
+        }
+        line.insert(
+            "deliveries".to_owned(),
+            deliveries.unwrap_or_else(|_| self.states(id)),
+        );
+        match lacks.is_empty() {
+            true => self.found.whole += 1,
+            false => self.found.in_part += 1,
+        }
+        line.insert("lacks".to_owned(), lacks.into());
+        Some(Value::Object(line))
+    }
+
+    /// Of deliveries whose attempts cannot be read, what stands in their own rows.
+    fn states(&self, id: i64) -> Value {
+        let sql = "SELECT id, state FROM delivery WHERE event = ?1 ORDER BY id";
+        let read = || -> rusqlite::Result<Vec<Value>> {
+            let mut stmt = self.export.conn.prepare_cached(sql)?;
+            let rows = stmt.query_map([id], |row| {
+                let state = DeliveryState::from_code(row.get(1)?).map(DeliveryState::word);
+                Ok(json!({ "id": row.get::<_, i64>(0)?, "state": state }))
+            })?;
+            rows.collect()
+        };
+        read().map_or(Value::Null, Value::from)
+    }
+
+    /// A body in clear whose event cannot be read.
+    fn content_alone(&mut self, id: i64) -> Option<Value> {
+        let sql = "SELECT sealing_key, head, body FROM content WHERE event = ?1";
+        let read = || -> rusqlite::Result<(i64, Vec<u8>, Option<Vec<u8>>)> {
+            let mut stmt = self.export.conn.prepare_cached(sql)?;
+            stmt.query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        };
+        let found = match read() {
+            // Its key is made from the uid, which is gone.
+            Ok((0, head, body)) => Head::decode(&head).map(|head| (head, body)),
+            Err(rusqlite::Error::QueryReturnedNoRows) => {
+                self.found.unreadable += 1;
+                return None;
+            }
+            _ => None,
+        };
+        let Some((head, body)) = found else {
+            self.found.unreadable += 1;
+            return None;
+        };
+        self.found.in_part += 1;
+        let is_sound = body
+            .as_deref()
+            .is_some_and(|body| Sha256::digest(body)[..] == head.digest[..]);
+        let mut line = Map::new();
+        line.insert("number".to_owned(), id.into());
+        line.insert("method".to_owned(), head.method.as_str().into());
+        line.insert("target".to_owned(), head.target.into());
+        line.insert("host".to_owned(), head.host.into());
+        crate::store::sqlite::export::put_bytes(&mut line, "body", &body.unwrap_or_default());
+        let mut lacks = vec!["event"];
+        if !is_sound {
+            lacks.push("digest");
+        }
+        line.insert("lacks".to_owned(), lacks.into());
+        Some(Value::Object(line))
+    }
+}
+
+/// Whether the body is the one that was accepted.
+fn is_as_accepted(event: &StoredEvent) -> bool {
+    let body = event.body.as_deref();
+    body.is_none_or(|body| <[u8; 32]>::from(Sha256::digest(body)) == event.digest)
+}

@@ -1,0 +1,303 @@
+//! The log as bytes: how much of it counts, how much was discarded, and making it durable before anything is copied from it.
+//!
+//! The form is SQLite's write-ahead log, version 3007000 (sqlite.org/fileformat2.html#walformat): a head, then frames of one page
+//! each. A checksum runs through all frames, so the first one that does not fit ends the log for SQLite, whatever follows.
+//! Salts name the generation: frames of an earlier one, which the log is written over, have others.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, ErrorKind, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+const HEAD: usize = 32;
+const FRAME_HEAD: usize = 24;
+
+/// Bytes that are read and written again at once.
+const CHUNK: usize = 1 << 20;
+
+/// A log, looked through.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Extent {
+    /// Bytes up to the end of the last commit that counts.
+    pub(super) valid: u64,
+    /// Commits up to there.
+    pub(super) commits: u64,
+    /// Frames of the same generation behind it, which SQLite does not look at.
+    pub(super) discarded_frames: u64,
+    /// Commits that end among these.
+    pub(super) discarded_commits: u64,
+    /// Frames that do not fit the one before them, or themselves.
+    pub(super) damaged_frames: u64,
+    /// The head does not fit itself: nothing of the log counts.
+    pub(super) is_head_damaged: bool,
+    /// Bytes of the file.
+    pub(super) size: u64,
+}
+
+/// One frame of the log.
+pub(super) struct Frame<'a> {
+    /// From 1.
+    pub(super) page: u32,
+    /// The last one of its commit.
+    pub(super) is_commit: bool,
+    pub(super) data: &'a [u8],
+}
+
+/// The log beside a file.
+pub(super) fn path_of(path: &Path) -> PathBuf {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    log.into()
+}
+
+struct Head {
+    is_big_endian: bool,
+    page_size: usize,
+    salts: [u8; 8],
+    sums: (u32, u32),
+    is_sound: bool,
+}
+
+/// Four bytes at a place as a number; 0 where there are none.
+fn number(bytes: &[u8], at: usize) -> u32 {
+    let found = bytes.get(at..).and_then(|rest| rest.first_chunk::<4>());
+    found.map_or(0, |bytes| u32::from_be_bytes(*bytes))
+}
+
+/// Goes on with the checksum over whole pairs of words.
+fn sum(is_big_endian: bool, bytes: &[u8], (mut one, mut two): (u32, u32)) -> (u32, u32) {
+    let word = |bytes: &[u8; 4]| match is_big_endian {
+        true => u32::from_be_bytes(*bytes),
+        false => u32::from_le_bytes(*bytes),
+    };
+    let (words, _) = bytes.as_chunks::<4>();
+    let (pairs, _) = words.as_chunks::<2>();
+    for [first, second] in pairs {
+        one = one.wrapping_add(word(first)).wrapping_add(two);
+        two = two.wrapping_add(word(second)).wrapping_add(one);
+    }
+    (one, two)
+}
+
+impl Head {
+    /// None where this is the head of no log.
+    fn parse(bytes: &[u8; HEAD]) -> Option<Self> {
+        let is_big_endian = match number(bytes, 0) {
+            0x377f_0682 => false,
+            0x377f_0683 => true,
+            _ => return None,
+        };
+        let page_size = usize::try_from(number(bytes, 8)).ok()?;
+        if !page_size.is_power_of_two() || !(512..=65_536).contains(&page_size) {
+            return None;
+        }
+        let summed = bytes.get(..24)?;
+        let sums = (number(bytes, 24), number(bytes, 28));
+        Some(Self {
+            is_big_endian,
+            page_size,
+            salts: *bytes.get(16..24)?.first_chunk()?,
+            is_sound: sum(is_big_endian, summed, (0, 0)) == sums,
+            sums,
+        })
+    }
+}
+
+/// Looks through a log, and hands on each frame of its generation, those behind the damage too.
+pub(super) fn walk(
+    path: &Path,
+    each: &mut dyn FnMut(&Frame<'_>) -> io::Result<()>,
+) -> io::Result<Extent> {
+    let file = match File::open(path) {
+        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(Extent::default()),
+        opened => opened?,
+    };
+    let size = file.metadata()?.len();
+    let mut extent = Extent {
+        size,
+        ..Extent::default()
+    };
+    let mut reader = BufReader::with_capacity(CHUNK, file);
+    let mut head = [0; HEAD];
+    if !fill(&mut reader, &mut head)? || head == [0; HEAD] {
+        return Ok(extent);
+    }
+    let Some(head) = Head::parse(&head) else {
+        extent.is_head_damaged = true;
+        return Ok(extent);
+    };
+    extent.is_head_damaged = !head.is_sound;
+    let mut frame = vec![0; FRAME_HEAD + head.page_size];
+    let mut sums = head.sums;
+    let mut at = u64::try_from(HEAD).unwrap_or(0);
+    let mut is_counting = head.is_sound;
+    let mut is_current = true;
+    let mut pending = (0, 0);
+    while fill(&mut reader, &mut frame)? {
+        at = at.saturating_add(u64::try_from(frame.len()).unwrap_or(0));
+        let Some((top, data)) = frame.split_at_checked(FRAME_HEAD) else {
+            break;
+        };
+        if top.get(8..16) != Some(&head.salts[..]) {
+            // The end of what this generation has written, unless the damage is in the salts themselves.
+            is_counting = false;
+            is_current = false;
+            continue;
+        }
+        let found = (number(top, 16), number(top, 20));
+        let computed = sum(head.is_big_endian, top.get(..8).unwrap_or_default(), sums);
+        let computed = sum(head.is_big_endian, data, computed);
+        let is_sound = computed == found && is_current;
+        is_current = true;
+        sums = found;
+        is_counting &= is_sound;
+        let is_commit = number(top, 4) != 0;
+        if is_counting && is_commit {
+            extent.valid = at;
+            extent.commits += 1;
+            pending = (0, 0);
+        } else {
+            pending.0 += 1;
+            pending.1 += u64::from(is_commit);
+            extent.damaged_frames += u64::from(!is_sound);
+        }
+        let page = number(top, 0);
+        each(&Frame {
+            page,
+            is_commit,
+            data,
+        })?;
+    }
+    (extent.discarded_frames, extent.discarded_commits) = pending;
+    Ok(extent)
+}
+
+/// `false`: there is less than this.
+fn fill(reader: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {
+    match reader.read_exact(bytes) {
+        Ok(()) => Ok(true),
+        Err(err) if err.kind() == ErrorKind::UnexpectedEof => Ok(false),
+        Err(err) => Err(err),
+    }
+}
+
+/// Makes the log durable as it is read now.
+///
+/// After a failed synchronisation, of this process or of one that died of it, pages of the log may be in the system's cache
+/// alone, and the system believes them to be written: synchronising once more does nothing. Were the log then copied into the
+/// file and power failed meanwhile, the file would hold pages of commits that the log has lost. So the log is written once
+/// more, with the same bytes at the same places, and synchronised, before anything reads it to copy it.
+pub(super) fn secure(path: &Path) -> io::Result<Extent> {
+    let log = path_of(path);
+    let extent = walk(&log, &mut |_| Ok(()))?;
+    if extent.valid == 0 {
+        return Ok(extent);
+    }
+    let file = OpenOptions::new().read(true).write(true).open(&log)?;
+    let mut chunk = vec![0; CHUNK];
+    let mut at = 0;
+    while at < extent.valid {
+        let left = usize::try_from(extent.valid - at).unwrap_or(CHUNK);
+        let Some(part) = chunk.get_mut(..left.min(CHUNK)) else {
+            break;
+        };
+        file.read_exact_at(part, at)?;
+        file.write_all_at(part, at)?;
+        at = at.saturating_add(u64::try_from(part.len()).unwrap_or(u64::MAX));
+    }
+    file.sync_data()?;
+    Ok(extent)
+}
+
+/// Says in the log of the gate how much of the store's log does not count, and why.
+pub(super) fn report(path: &Path, extent: &Extent) {
+    let path = path_of(path);
+    let path = path.display();
+    if extent.is_head_damaged {
+        tracing::error!(
+            %path, bytes = extent.size, frames = extent.discarded_frames, commits = extent.discarded_commits,
+            "the head of the store's log is damaged: all of the log is discarded, and commits that it alone held are lost"
+        );
+    } else if extent.discarded_commits > 1 {
+        tracing::error!(
+            %path, kept_bytes = extent.valid, kept_commits = extent.commits,
+            frames = extent.discarded_frames, commits = extent.discarded_commits,
+            "the store's log is damaged: a checksum does not fit, and all commits behind it are discarded; they were acknowledged"
+        );
+    } else if extent.discarded_commits == 1 {
+        tracing::warn!(
+            %path, kept_bytes = extent.valid, kept_commits = extent.commits,
+            frames = extent.discarded_frames, commits = 1,
+            "the last commit of the store's log is incomplete and was discarded: it was being written when the machine stopped, or it is damaged"
+        );
+    } else if extent.discarded_frames > 0 {
+        tracing::info!(
+            %path, kept_bytes = extent.valid, kept_commits = extent.commits, frames = extent.discarded_frames,
+            "the end of the store's log was discarded: a commit that was never finished"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A log of some commits, and the file that it belongs to.
+    fn log(commits: u64) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let conn = rusqlite::Connection::open(&path).unwrap();
+        conn.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (x)",
+        )
+        .unwrap();
+        for _ in 1..commits {
+            conn.execute("INSERT INTO t VALUES (randomblob(3000))", [])
+                .unwrap();
+        }
+        let bytes = std::fs::read(path_of(&path)).unwrap();
+        drop(conn);
+        let path = folder.path().join("b.db");
+        std::fs::write(path_of(&path), bytes).unwrap();
+        (folder, path)
+    }
+
+    fn flip(path: &Path, at: usize) {
+        let mut bytes = std::fs::read(path_of(path)).unwrap();
+        bytes[at] ^= 4;
+        std::fs::write(path_of(path), bytes).unwrap();
+    }
+
+    // Fails when the checksum is computed otherwise than SQLite does.
+    #[test]
+    fn a_whole_log_counts_to_its_end() {
+        let (_folder, path) = log(9);
+        let extent = secure(&path).unwrap();
+        assert_eq!((extent.valid, extent.commits), (extent.size, 9));
+        assert_eq!((extent.discarded_frames, extent.damaged_frames), (0, 0));
+        assert_eq!(secure(&path.with_extension("none")).unwrap().size, 0);
+    }
+
+    // Fails when the chain is not taken up again behind a damaged frame, or the damage is counted as kept.
+    #[test]
+    fn one_flipped_bit_discards_all_behind_it_and_is_counted() {
+        let (_folder, path) = log(9);
+        let whole = secure(&path).unwrap();
+        let frame = FRAME_HEAD + 4096;
+        let frames = (usize::try_from(whole.size).unwrap() - HEAD) / frame;
+        for place in [0, 9, 17, 2000] {
+            flip(&path, HEAD + frames / 2 * frame + place);
+            let extent = secure(&path).unwrap();
+            assert!(extent.valid < whole.size, "{extent:?}");
+            assert!(extent.discarded_frames >= 3, "{extent:?}");
+            assert!(extent.discarded_commits > 1, "{extent:?}");
+            let seen = extent.commits + extent.discarded_commits;
+            // A frame with other salts is not looked at.
+            assert!(seen == 9 || (seen == 8 && place == 9), "{extent:?}");
+            flip(&path, HEAD + frames / 2 * frame + place);
+        }
+        flip(&path, 20);
+        let extent = secure(&path).unwrap();
+        assert!(extent.is_head_damaged && extent.valid == 0, "{extent:?}");
+    }
+}

@@ -1,0 +1,519 @@
+//! Faults around the store's file: two of them at once, a second gate under another name, disks that are full from the start,
+//! descriptors that run out, and commands that are killed while they write.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::crash::{count, has};
+use crate::harness::app::{App, Recorded, by, ok, respond};
+use crate::harness::command::{command, outcome};
+use crate::harness::gate::Gate;
+use crate::harness::sender::{Hook, Provider, Sender};
+use crate::harness::{LIMIT, wait_for};
+
+fn config(app: &str) -> String {
+    let mut text = "[store]\nurl = \"sqlite:hookgate.db\"\nmin_free = \"1MiB\"\n".to_owned();
+    text.push_str(&Provider::Github.route("queue", app, "mode = \"queue\"\n"));
+    text.push_str("[routes.queue.destinations.upstream]\nbreaker = false\n");
+    text.push_str(&Provider::Github.route("proxy", app, ""));
+    text
+}
+
+fn strace(arguments: &[&str]) -> Vec<String> {
+    assert!(has("strace"), "strace is needed: tests/run installs it");
+    let fixed = ["strace", "-D", "-f", "-qq"];
+    let all = fixed.iter().chain(arguments);
+    all.map(|word| (*word).to_owned()).collect()
+}
+
+/// What was done to a file, in order.
+enum Step {
+    Write(u64, Vec<u8>),
+    Truncate(u64),
+    /// Whether it succeeded.
+    Sync(bool),
+}
+
+/// Bytes written as strace does.
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        if let (b'\\', [b'x', high, low, after @ ..]) = (first, after) {
+            let digits = [*high, *low];
+            let digits = std::str::from_utf8(&digits).unwrap();
+            bytes.push(u8::from_str_radix(digits, 16).unwrap());
+            rest = after;
+        } else {
+            bytes.push(*first);
+            rest = after;
+        }
+    }
+    bytes
+}
+
+/// The calls of a trace that concern the store's file and its log, by the end of their names.
+fn parse(trace: &str) -> Vec<(String, Step)> {
+    let mut unfinished: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut steps = Vec::new();
+    for line in trace.lines() {
+        let Some((thread, call)) = line.split_once(' ') else {
+            continue;
+        };
+        let call = call.trim_start();
+        if let Some(begun) = call.strip_suffix(" <unfinished ...>") {
+            unfinished.insert(thread, begun);
+            continue;
+        }
+        let joined;
+        let call = match call
+            .strip_prefix("<... ")
+            .and_then(|rest| rest.split_once(" resumed>"))
+        {
+            Some((_, end)) => {
+                let Some(begun) = unfinished.remove(thread) else {
+                    continue;
+                };
+                joined = format!("{begun}{end}");
+                &joined
+            }
+            None => call,
+        };
+        let Some((name, rest)) = call.split_once('(') else {
+            continue;
+        };
+        let Some((path, rest)) = rest
+            .split_once('<')
+            .and_then(|(_, rest)| rest.split_once('>'))
+        else {
+            continue;
+        };
+        let path = String::from_utf8(unescape(path)).unwrap();
+        let Some(file) = ["hookgate.db", "hookgate.db-wal"]
+            .into_iter()
+            .find(|file| path.ends_with(&format!("/{file}")))
+        else {
+            continue;
+        };
+        let (arguments, result) = rest.rsplit_once(" = ").unwrap();
+        let is_done = !result.starts_with('-');
+        let step = match name {
+            "fdatasync" | "fsync" => Step::Sync(is_done),
+            _ if !is_done => continue,
+            "pwrite64" => {
+                let (_, data) = arguments.split_once('"').unwrap();
+                let (data, rest) = data.split_once('"').unwrap();
+                assert!(!rest.starts_with("..."), "strace cut the data");
+                let at = rest.rsplit_once(", ").unwrap().1.trim_end_matches(')');
+                Step::Write(at.trim().parse().unwrap(), unescape(data))
+            }
+            "ftruncate" => {
+                let size = arguments.rsplit_once(", ").unwrap().1.trim_end_matches(')');
+                Step::Truncate(size.trim().parse().unwrap())
+            }
+            _ => continue,
+        };
+        steps.push((file.to_owned(), step));
+    }
+    steps
+}
+
+/// A disk that keeps what was synchronised, and of the rest what the test says.
+#[derive(Default)]
+struct Disk {
+    durable: BTreeMap<String, Vec<u8>>,
+    pending: Vec<(String, Change)>,
+}
+
+#[derive(Clone)]
+enum Change {
+    Write(u64, Vec<u8>),
+    Truncate(u64),
+}
+
+fn apply(files: &mut BTreeMap<String, Vec<u8>>, file: &str, change: &Change) {
+    let bytes = files.entry(file.to_owned()).or_default();
+    match change {
+        Change::Write(at, data) => {
+            let at = usize::try_from(*at).unwrap();
+            bytes.resize(bytes.len().max(at + data.len()), 0);
+            bytes[at..at + data.len()].copy_from_slice(data);
+        }
+        Change::Truncate(size) => bytes.resize(usize::try_from(*size).unwrap(), 0),
+    }
+}
+
+impl Disk {
+    fn take(&mut self, file: &str, step: &Step) {
+        let change = match step {
+            Step::Write(at, data) => Change::Write(*at, data.clone()),
+            Step::Truncate(size) => Change::Truncate(*size),
+            Step::Sync(is_done) => {
+                // What a failed synchronisation loses is lost for good: the system takes it for written.
+                let pending = std::mem::take(&mut self.pending);
+                for (other, change) in pending {
+                    if other != file {
+                        self.pending.push((other, change));
+                    } else if *is_done {
+                        apply(&mut self.durable, file, &change);
+                    }
+                }
+                return;
+            }
+        };
+        self.pending.push((file.to_owned(), change));
+    }
+
+    /// What a machine finds after its power failed now, where these of the writes that were not synchronised got through.
+    fn after_power_failed(&self, got_through: impl Fn(usize) -> bool) -> BTreeMap<String, Vec<u8>> {
+        let mut files = self.durable.clone();
+        for (place, (file, change)) in self.pending.iter().enumerate() {
+            if got_through(place) {
+                apply(&mut files, file, change);
+            }
+        }
+        files
+    }
+}
+
+/// All events that were acknowledged are there, and the file is sound.
+fn assert_whole(files: &BTreeMap<String, Vec<u8>>, acknowledged: &[String], what: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let path = folder.path().join("hookgate.db");
+    let db = rusqlite::Connection::open(&path).unwrap();
+    let sound: Result<String, _> = db.query_row("PRAGMA integrity_check", [], |row| row.get(0));
+    assert_eq!(sound.as_deref(), Ok("ok"), "{what}");
+    let mut find = db
+        .prepare("SELECT count(*) FROM event WHERE event_id = ?1")
+        .unwrap();
+    for id in acknowledged {
+        let found: i64 = find.query_row([id], |row| row.get(0)).unwrap();
+        assert_eq!(found, 1, "{what}: {id} is lost");
+    }
+}
+
+// Fails when `reopen` leaves out `secure`: pages of commits that the log has lost are copied into the file, and stand beside
+// older ones of the log when power fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_was_not_synchronised_is_never_copied_into_the_file() {
+    let app = App::start(ok());
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace");
+    let wrapper = strace(&[
+        "-y",
+        "-xx",
+        "-s",
+        "2000000",
+        "-o",
+        trace.to_str().unwrap(),
+        "-e",
+        "trace=pwrite64,fdatasync,fsync,ftruncate",
+        "-e",
+        "inject=fdatasync:error=EIO:when=40",
+    ]);
+    let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+    let mut gate = Gate::options(&config(&app.url("/in")))
+        .under(&wrapper)
+        .start()
+        .await;
+    let mut acknowledged = Vec::new();
+    let failed = loop {
+        let hook = Sender::new(Provider::Github).event("/queue");
+        let id = hook.header("x-github-delivery").to_owned();
+        if gate.send(&hook).await.status != 200 {
+            break hook;
+        }
+        acknowledged.push(id);
+        assert!(acknowledged.len() < 200, "no fault was met");
+    };
+    assert!(acknowledged.len() > 5, "{}", acknowledged.len());
+    wait_for("the store", LIMIT, || {
+        gate.log_lines()
+            .iter()
+            .any(|line| line.contains("the store was opened anew"))
+    })
+    .await;
+    assert_eq!(gate.send(&failed).await.status, 200);
+    gate.signal("KILL");
+    gate.wait().await;
+    let mut text = String::new();
+    wait_for("the end of the trace", LIMIT, || {
+        let before = text.len();
+        text = std::fs::read_to_string(&trace).unwrap_or_default();
+        text.len() == before && text.ends_with('\n')
+    })
+    .await;
+    let steps = parse(&text);
+    let mut disk = Disk::default();
+    let mut is_after = false;
+    let mut moments = 0;
+    for (number, (file, step)) in steps.iter().enumerate() {
+        disk.take(file, step);
+        is_after |= matches!(step, Step::Sync(false));
+        if !is_after {
+            continue;
+        }
+        let last = disk.pending.len();
+        let ways: [(&str, &dyn Fn(usize) -> bool); 5] = [
+            ("nothing", &|_| false),
+            ("all", &|_| true),
+            ("the last one", &|place| place + 1 == last),
+            ("each second one", &|place| place % 2 == 0),
+            ("the first half", &|place| place < last / 2),
+        ];
+        for (what, got_through) in ways {
+            let files = disk.after_power_failed(got_through);
+            assert_whole(
+                &files,
+                &acknowledged,
+                &format!("step {number}, {what} got through"),
+            );
+        }
+        moments += 1;
+    }
+    assert!(moments > 20, "{moments} moments of {} steps", steps.len());
+    println!("{} acknowledged, {moments} moments", acknowledged.len());
+}
+
+// Fails when a second gate gets at the file by another name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_gate_is_kept_out_whatever_name_it_has_for_the_file() {
+    let app = App::start(ok());
+    let gate = Gate::options(&config(&app.url("/in"))).start().await;
+    let file = gate.folder().join("hookgate.db");
+    let other = tempfile::tempdir_in(gate.folder()).unwrap();
+    std::os::unix::fs::symlink(&file, other.path().join("soft.db")).unwrap();
+    std::fs::hard_link(&file, other.path().join("hard.db")).unwrap();
+    for name in ["soft.db", "hard.db"] {
+        let path = other.path().join(name);
+        let text = config(&app.url("/in"));
+        let text = text.replace("sqlite:hookgate.db", &format!("sqlite:{}", path.display()));
+        let (status, lines) = Gate::options(&text).start_refused().await;
+        assert_eq!(status.code(), Some(1));
+        let said = lines.join("\n");
+        assert!(said.contains("in use by another process"), "{said}");
+    }
+    let hook = Sender::new(Provider::Github).event("/queue");
+    assert_eq!(gate.send(&hook).await.status, 200);
+    app.wait_for_requests(1).await;
+}
+
+/// The paths of the admin listener.
+async fn health(gate: &Gate) -> [(u16, String); 2] {
+    [gate.admin("/readyz").await, gate.admin("/healthz").await]
+}
+
+// Fails when the gate does not start without room for its store, does not begin to take events once there is room, or says
+// nothing of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_on_a_full_disk_serves_proxy_routes_and_stores_later() {
+    let app = App::start(ok());
+    // The first writes of each thread fail: one thread tries at the start, another one goes on.
+    let wrapper = strace(&[
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=pwrite64",
+        "-e",
+        "inject=pwrite64:error=ENOSPC:when=1..6",
+    ]);
+    let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+    let gate = Gate::options(&config(&app.url("/in")))
+        .under(&wrapper)
+        .start()
+        .await;
+    let [ready, alive] = health(&gate).await;
+    assert_eq!(ready, (503, "store failing\n".to_owned()));
+    assert_eq!(alive, (200, "store failing\n".to_owned()));
+    let proxied = Sender::new(Provider::Github).event("/proxy");
+    assert_eq!(gate.send(&proxied).await.status, 200);
+    let hook = Sender::new(Provider::Github).event("/queue");
+    assert_eq!(gate.send(&hook).await.status, 503);
+    gate.wait_for_line(&["the store was opened and takes events"])
+        .await;
+    wait_for("the store", LIMIT, || {
+        gate.log_lines()
+            .iter()
+            .any(|line| line.contains("config reloaded"))
+    })
+    .await;
+    assert_eq!(gate.send(&hook).await.status, 200);
+    app.wait_for_requests(2).await;
+    let [ready, alive] = health(&gate).await;
+    assert_eq!((ready.0, &*alive.1), (200, "ok\n"));
+    // It is known again, and a restart finds all of it.
+    assert_eq!(
+        gate.send(&hook).await.header("hookgate-duplicate"),
+        Some("true")
+    );
+}
+
+// Fails when the store opens connections only when it needs them: without descriptors it would fail, and fail to come back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_goes_on_where_descriptors_have_run_out() {
+    let refused = by(|_: &Recorded| respond(503, ""));
+    let app = App::start(refused);
+    let gate = Gate::options(&config(&app.url("/in")))
+        .under(&["prlimit", "--nofile=96:96"])
+        .start()
+        .await;
+    let mut connection = gate.client().connect().await.unwrap();
+    let sender = Sender::new(Provider::Github);
+    assert_eq!(connection.send(&sender.event("/queue")).await.status, 200);
+    let mut held = Vec::new();
+    for _ in 0..120 {
+        held.push(
+            tokio::net::TcpStream::connect(gate.address())
+                .await
+                .unwrap(),
+        );
+    }
+    wait_for("no descriptor to be free", LIMIT, || {
+        let folder = format!("/proc/{}/fd", gate.pid());
+        std::fs::read_dir(folder).unwrap().count() >= 95
+    })
+    .await;
+    // Enough for several steps in which the log is written back.
+    for number in 0..16 {
+        let body = format!(
+            "{{\"number\":{number},\"fill\":\"{}\"}}",
+            "x".repeat(400_000)
+        );
+        let hook = sender.sign("/queue", &format!("evt_{number}"), body.as_bytes());
+        assert_eq!(connection.send(&hook).await.status, 200, "{number}");
+    }
+    drop(held);
+    let file = gate.folder().join("hookgate.db");
+    assert_eq!(count(&file, "SELECT count(*) FROM event"), 17);
+    wait_for("descriptors", LIMIT, || {
+        let folder = format!("/proc/{}/fd", gate.pid());
+        std::fs::read_dir(folder).unwrap().count() < 90
+    })
+    .await;
+    let reopened = gate.metric("hookgate_store_reopened_total", &[]).await;
+    assert!(reopened < 1.0, "{reopened}");
+}
+
+/// Runs a command that is killed at its first call of a kind.
+fn killed_at(call: &str, arguments: &[&str]) {
+    let kill = format!("inject={call}:signal=KILL:when=1");
+    let status = std::process::Command::new("strace")
+        .args([
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            &format!("trace={call}"),
+            "-e",
+            &kill,
+        ])
+        .arg(env!("CARGO_BIN_EXE_hookgate"))
+        .args(arguments)
+        .status()
+        .unwrap();
+    assert!(!status.success(), "it was not killed at {call}");
+}
+
+// Fails when a copy or an export is written under its final name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_or_export_that_is_killed_leaves_nothing_under_its_name() {
+    assert!(has("strace"), "strace is needed: tests/run installs it");
+    let app = App::start(ok());
+    let mut gate = Gate::options(&config(&app.url("/in"))).start().await;
+    let hooks: Vec<Hook> = (0..9)
+        .map(|_| Sender::new(Provider::Github).event("/queue"))
+        .collect();
+    for hook in &hooks {
+        assert_eq!(gate.send(hook).await.status, 200);
+    }
+    app.wait_for_requests(hooks.len()).await;
+    gate.stop().await;
+    let file = gate.folder().join("hookgate.db");
+    let file = file.to_str().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("out");
+    let name = to.to_str().unwrap();
+    for (arguments, calls) in [
+        (
+            &["store", "copy", file, name][..],
+            &["pwrite64", "fdatasync", "fsync", "renameat2"][..],
+        ),
+        (
+            &["store", "export", file, "--out", name],
+            &["fsync", "renameat2"],
+        ),
+        (
+            &["store", "export", file, "--salvage", "--out", name],
+            &["fsync", "renameat2"],
+        ),
+    ] {
+        for call in calls {
+            killed_at(call, arguments);
+            // The call itself may have been made before the signal counts.
+            assert!(*call == "renameat2" || !to.exists(), "{arguments:?} {call}");
+            let _ = std::fs::remove_file(&to);
+        }
+        let (code, _, err) = outcome(command(arguments).output().unwrap());
+        assert_eq!(code, 0, "{err}");
+        assert!(is_whole(&to), "{arguments:?}");
+        // Looking at it leaves files beside it.
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(folder.path().join(format!("out{suffix}")));
+        }
+        let names = folder.path().read_dir().unwrap();
+        let left: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+fn is_whole(path: &Path) -> bool {
+    let bytes = std::fs::read(path).unwrap();
+    match bytes.starts_with(b"SQLite format 3\0") {
+        true => count(path, "SELECT count(*) FROM event") == 9,
+        false => bytes.iter().filter(|byte| **byte == b'\n').count() == 9,
+    }
+}
+
+// Fails when the start says nothing of commits that the log had, or the command does not count what it reads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_says_how_much_of_a_damaged_log_was_discarded() {
+    let app = App::start(ok());
+    let mut gate = Gate::options(&config(&app.url("/in"))).start().await;
+    for _ in 0..20 {
+        let hook = Sender::new(Provider::Github).event("/queue");
+        assert_eq!(gate.send(&hook).await.status, 200);
+    }
+    gate.signal("KILL");
+    gate.wait().await;
+    let log = gate.folder().join("hookgate.db-wal");
+    let mut bytes = std::fs::read(&log).unwrap();
+    let place = 32 + (bytes.len() / 2 / 4120) * 4120 + 1000;
+    bytes[place] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    let file = gate.folder().join("hookgate.db");
+    let (code, out, err) = outcome(
+        command(&["store", "export", file.to_str().unwrap(), "--salvage"])
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(out.lines().count(), 20, "{err}");
+    assert!(
+        err.contains("1 of its pages do not fit their checksum"),
+        "{err}"
+    );
+    let text = config(&app.url("/in"));
+    let text = text.replace("sqlite:hookgate.db", &format!("sqlite:{}", file.display()));
+    let again = Gate::options(&text).start().await;
+    let line = again.wait_for_line(&["the store's log is damaged"]).await;
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let text = line.to_string();
+    assert!(
+        text.contains("\"commits\"") && text.contains("\"kept_commits\""),
+        "{text}"
+    );
+}
