@@ -35,6 +35,7 @@ pub struct Target {
 pub struct Targets {
     usual: Target,
     branches: Vec<(Option<Patterns>, Option<Patterns>, Target)>,
+    unverified: Option<Target>,
 }
 
 impl Targets {
@@ -47,10 +48,19 @@ impl Targets {
             let target = Target::to(&branch.upstream, route, client)?;
             Ok((branch.events.clone(), branch.versions.clone(), target))
         });
+        let unverified = route.unverified_upstream.as_ref();
+        let unverified = unverified.map(|upstream| Target::to(upstream, route, client));
         Ok(Self {
+            unverified: unverified.transpose()?,
             usual: Target::build(route, client)?,
             branches: branches.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Returns the app for what failed a check in monitor mode.
+    #[must_use]
+    pub fn of_unverified(&self) -> &Target {
+        self.unverified.as_ref().unwrap_or(&self.usual)
     }
 
     /// Returns the route's own app.

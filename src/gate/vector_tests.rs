@@ -6,6 +6,8 @@ mod damage;
 mod elsewhere;
 mod identity;
 mod keys;
+mod oracle;
+mod recut;
 mod spot;
 mod tokens;
 
