@@ -125,7 +125,7 @@ fn written(spec: &mut Spec) -> Option<Written<'_>> {
                 SignMethod::PublicKey { .. } => None,
             },
         }),
-        Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) => None,
+        Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) | Family::Http(_) => None,
     }
 }
 

@@ -200,6 +200,9 @@ fn signature(spec: &Spec) -> String {
         Family::Token(_) => "the shared token".to_owned(),
         Family::Jwt(_) => "a signed token".to_owned(),
         Family::Certificate(_) => "a signature with its certificate".to_owned(),
+        Family::Http(family) => {
+            format!("an HTTP Message Signature with {}", family.algorithm.name())
+        }
     }
 }
 

@@ -98,6 +98,7 @@ fn set_form(spec: &mut Spec, form: SecretForm) {
         Family::Hmac(family) => family.secret = form,
         Family::Text(family) => family.secret = form,
         Family::Jwt(family) => family.secret = form,
+        Family::Http(family) => family.secret = form,
         Family::Token(_) | Family::Certificate(_) => {}
     }
 }

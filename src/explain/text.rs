@@ -26,7 +26,7 @@ fn set_text(spec: &mut Spec, parts: Vec<Part>) {
     match &mut spec.family {
         Family::Hmac(family) => family.signed = Template { parts },
         Family::Text(family) => family.signed = Template { parts },
-        Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) => {}
+        Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) | Family::Http(_) => {}
     }
 }
 

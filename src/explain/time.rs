@@ -106,7 +106,7 @@ fn timestamp(spec: &Spec) -> Option<&TimestampSpec> {
     match &spec.family {
         Family::Hmac(family) => family.timestamp.as_ref(),
         Family::Text(family) => family.timestamp.as_ref(),
-        Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) => None,
+        Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) | Family::Http(_) => None,
     }
 }
 
@@ -114,7 +114,7 @@ fn set_unit(spec: &mut Spec, unit: TimeUnit) {
     let timestamp = match &mut spec.family {
         Family::Hmac(family) => family.timestamp.as_mut(),
         Family::Text(family) => family.timestamp.as_mut(),
-        Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) => None,
+        Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) | Family::Http(_) => None,
     };
     if let Some(timestamp) = timestamp {
         timestamp.unit = unit;

@@ -8,7 +8,7 @@ use http::{HeaderMap, Uri};
 use crate::explain::case::Case;
 use crate::explain::cause::{Cause, Finding};
 use crate::explain::trial::Hunt;
-use crate::scheme::spec::{Audience, Family, Part, Spec};
+use crate::scheme::spec::{Audience, Component, Family, Part, Spec};
 
 /// Origins that are tried.
 const MAX_ORIGINS: usize = 64;
@@ -69,6 +69,13 @@ fn what_is_signed(spec: &Spec) -> Option<Signed> {
     if let Family::Jwt(family) = &spec.family {
         let signs = family.url_claim.is_some() || family.audience == Audience::Url;
         return signs.then_some(Signed { origin: true });
+    }
+    if let Family::Http(family) = &spec.family {
+        let signs_origin = family.components.iter().any(Component::needs_public_url);
+        let signs_target = family.components.iter().any(Component::names_target);
+        return (signs_origin || signs_target).then_some(Signed {
+            origin: signs_origin,
+        });
     }
     let template = spec.template()?;
     let origin = template.any(&|part| {

@@ -9,6 +9,7 @@ use data_encoding::{BASE64, BASE64URL, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use http::HeaderName;
 
 use crate::scheme::Head;
+use crate::scheme::http_signature::Candidate;
 use crate::scheme::jwt::token::Token;
 use crate::scheme::mac::{Digest, digest_len};
 use crate::scheme::spec::{Algorithm, Encoding, ListSpec, Place, TimeUnit};
@@ -52,6 +53,8 @@ pub(super) enum Proof<'h> {
     Token(Cow<'h, [u8]>),
     /// A signed token.
     Jwt(Box<Token>),
+    /// HTTP Message Signatures; any of them may match.
+    Http(Vec<Candidate>),
     /// Only the whole request shows it.
     Whole,
 }

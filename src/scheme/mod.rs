@@ -15,6 +15,7 @@ pub mod boundary;
 pub mod certificate;
 pub mod form;
 mod hmac;
+mod http_signature;
 pub mod jwk;
 pub mod jwt;
 mod key;
@@ -34,6 +35,7 @@ use http::{HeaderMap, HeaderName, Method, Uri};
 use crate::model::secret::Secret;
 use crate::scheme::certificate::{CertificateScheme, CertificateVerifier};
 use crate::scheme::hmac::{HmacScheme, HmacVerifier};
+use crate::scheme::http_signature::{HttpScheme, HttpVerifier};
 use crate::scheme::jwt::{JwtScheme, JwtVerifier};
 pub use crate::scheme::material::{Material, MaterialFault, SignedTime};
 use crate::scheme::remote::{KeyNeed, RemoteKeys};
@@ -68,6 +70,8 @@ pub enum Scheme {
     Jwt(Box<JwtScheme>),
     /// A signature whose key is in a certificate that the request names.
     Certificate(Box<CertificateScheme>),
+    /// An HTTP Message Signature.
+    Http(Box<HttpScheme>),
 }
 
 /// Which of a scheme's secrets count, by their position.
@@ -112,6 +116,7 @@ enum Running<'a> {
     Token(TokenVerifier<'a>),
     Jwt(JwtVerifier<'a>),
     Certificate(CertificateVerifier<'a>),
+    Http(HttpVerifier),
 }
 
 /// Why a scheme and its secrets do not go together. Never holds a secret.
@@ -262,6 +267,9 @@ impl Scheme {
             Family::Certificate(family) => CertificateScheme::compile(spec, family, secrets)
                 .map(Box::new)
                 .map(Self::Certificate),
+            Family::Http(family) => HttpScheme::compile(spec, family, secrets, public_url)
+                .map(Box::new)
+                .map(Self::Http),
         }
     }
 
@@ -276,6 +284,7 @@ impl Scheme {
             Family::Token(_) => Ok(()),
             Family::Jwt(family) => jwt::check(family, public_url),
             Family::Certificate(family) => certificate::check(family),
+            Family::Http(family) => http_signature::check(family, public_url),
         }
     }
 
@@ -298,6 +307,7 @@ impl Scheme {
             Self::Token(scheme) => scheme.material(head),
             Self::Jwt(scheme) => scheme.material(head),
             Self::Certificate(scheme) => scheme.material(head),
+            Self::Http(scheme) => scheme.material(head),
         }
     }
 
@@ -315,6 +325,7 @@ impl Scheme {
             Self::Token(scheme) => Running::Token(scheme.begin(&material, head, current)),
             Self::Jwt(scheme) => Running::Jwt(scheme.begin(material, head, current)),
             Self::Certificate(scheme) => Running::Certificate(scheme.begin(head, current)),
+            Self::Http(scheme) => Running::Http(scheme.begin(material, current)),
         })
     }
 
@@ -327,6 +338,7 @@ impl Scheme {
             Self::Token(scheme) => scheme.headers(),
             Self::Jwt(scheme) => scheme.headers(),
             Self::Certificate(scheme) => scheme.headers(),
+            Self::Http(scheme) => scheme.headers(),
         }
     }
 
@@ -339,6 +351,7 @@ impl Scheme {
             Self::Token(scheme) => scheme.secret_count(),
             Self::Jwt(scheme) => scheme.secret_count(),
             Self::Certificate(scheme) => scheme.secret_count(),
+            Self::Http(scheme) => scheme.secret_count(),
         }
     }
 
@@ -351,6 +364,7 @@ impl Scheme {
             Self::Hmac(scheme) => scheme.sign(secret_index, to_sign),
             Self::Text(scheme) => scheme.sign(secret_index, to_sign),
             Self::Token(scheme) => scheme.sign(secret_index, to_sign),
+            Self::Http(scheme) => scheme.sign(secret_index, to_sign),
             // Their senders hold keys that the gate has not.
             Self::Jwt(_) | Self::Certificate(_) => Err(SignError::NoWay),
         }
@@ -365,6 +379,7 @@ impl Verifier<'_> {
             Running::Hmac(_) | Running::Text(_) | Running::Certificate(_) => false,
             Running::Token(verifier) => verifier.is_hopeless(),
             Running::Jwt(verifier) => verifier.is_hopeless(),
+            Running::Http(verifier) => verifier.is_hopeless(),
         }
     }
 
@@ -375,6 +390,7 @@ impl Verifier<'_> {
             // They read the whole body in the end.
             Running::Text(_) | Running::Jwt(_) | Running::Certificate(_) => {}
             Running::Token(verifier) => verifier.update(chunk),
+            Running::Http(verifier) => verifier.update(chunk),
         }
     }
 
@@ -384,7 +400,7 @@ impl Verifier<'_> {
     /// Where the request does not say it, or names a place where no key of the sender's can be.
     pub fn need(&mut self, body: &[u8]) -> Result<Option<KeyNeed>, MaterialFault> {
         match &mut self.0 {
-            Running::Hmac(_) | Running::Text(_) | Running::Token(_) => Ok(None),
+            Running::Hmac(_) | Running::Text(_) | Running::Token(_) | Running::Http(_) => Ok(None),
             Running::Jwt(verifier) => verifier.need(body),
             Running::Certificate(verifier) => verifier.need(body).map(Some),
         }
@@ -406,6 +422,7 @@ impl Verifier<'_> {
             Running::Token(verifier) => verifier.finish(body),
             Running::Jwt(verifier) => verifier.finish(body, keys),
             Running::Certificate(verifier) => verifier.finish(body, keys),
+            Running::Http(verifier) => verifier.finish(),
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_ASN1, ED25519,
-    ParsedPublicKey, RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256,
-    RSA_PKCS1_2048_8192_SHA512, VerificationAlgorithm,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_ASN1,
+    ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
+    RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256,
+    RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA512, VerificationAlgorithm,
 };
 use data_encoding::{BASE64, BASE64_NOPAD, HEXLOWER_PERMISSIVE};
 use x509_parser::pem::Pem;
@@ -64,9 +65,11 @@ fn verifier(algorithm: KeyAlgorithm) -> &'static dyn VerificationAlgorithm {
         KeyAlgorithm::EcdsaP256 => &ECDSA_P256_SHA256_ASN1,
         KeyAlgorithm::EcdsaP256Fixed => &ECDSA_P256_SHA256_FIXED,
         KeyAlgorithm::EcdsaP384 => &ECDSA_P384_SHA384_ASN1,
+        KeyAlgorithm::EcdsaP384Fixed => &ECDSA_P384_SHA384_FIXED,
         KeyAlgorithm::RsaSha1 => &RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
         KeyAlgorithm::RsaSha256 | KeyAlgorithm::RsaSha256OfDigest => &RSA_PKCS1_2048_8192_SHA256,
         KeyAlgorithm::RsaSha512 => &RSA_PKCS1_2048_8192_SHA512,
+        KeyAlgorithm::RsaPssSha512 => &RSA_PSS_2048_8192_SHA512,
     }
 }
 

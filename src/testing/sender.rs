@@ -121,6 +121,7 @@ impl Sender {
                 TokenPlace::Basic => Some(Place::Header(http::header::AUTHORIZATION)),
                 _ => None,
             },
+            Family::Http(_) => Some(Place::Header(HeaderName::from_static("signature"))),
             Family::Jwt(_) | Family::Certificate(_) => None,
         }
     }
@@ -279,10 +280,10 @@ fn check_signable(spec: &Spec, provider: &str) -> Result<(), TestingError> {
         Family::Jwt(_) | Family::Certificate(_) => {
             "its sender signs with a key that nobody else has"
         }
-        Family::Text(_) if spec.is_public_key() => {
+        Family::Text(_) | Family::Http(_) if spec.is_public_key() => {
             "its sender signs with a private key that nobody else has"
         }
-        Family::Text(_) | Family::Token(_) | Family::Hmac(_) => {
+        Family::Text(_) | Family::Token(_) | Family::Hmac(_) | Family::Http(_) => {
             "the signature or the token stands in the body"
         }
     };

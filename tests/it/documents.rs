@@ -99,6 +99,14 @@ fn signature(provider: &Known) -> (String, &'static str) {
             (kind, time)
         }
         Family::Certificate(_) => ("RSA, certificate".to_owned(), "no"),
+        Family::Http(http) => {
+            let time = if provider.scheme.is_dated() {
+                "yes"
+            } else {
+                "no"
+            };
+            (format!("RFC 9421, {}", http.algorithm.name()), time)
+        }
         Family::Hmac(hmac) => {
             let is_signed = hmac.signed.parts.contains(&Part::Timestamp);
             let time = match (&hmac.timestamp, is_signed) {

@@ -1,5 +1,6 @@
 //! `hookgate providers`: who is known, and each in full.
 
+mod http_signature;
 mod keyed;
 pub(super) mod refresh;
 mod route;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cli::providers::keyed;
+use crate::cli::providers::{http_signature, keyed};
 use crate::scheme::boundary;
 use crate::scheme::spec::{
     Algorithm, Encoding, Family, Field, HmacSpec, Part, Place, Requirement, Rule, SecretEncoding,
@@ -21,6 +21,7 @@ pub(super) fn family(spec: &Spec) -> String {
         Family::Token(_) => "shared token".to_owned(),
         Family::Jwt(jwt) => format!("JWT, {}", keyed::algorithms(jwt)),
         Family::Certificate(_) => "RSA with a certificate".to_owned(),
+        Family::Http(http) => format!("HTTP Message Signatures, {}", http.algorithm.name()),
     }
 }
 
@@ -35,6 +36,7 @@ pub(super) fn describe(spec: &Spec, tolerance: Duration) -> Vec<Line> {
         ],
         Family::Jwt(jwt) => keyed::jwt(jwt, tolerance),
         Family::Certificate(certificate) => keyed::certificate(certificate),
+        Family::Http(http) => http_signature::lines(http, tolerance),
     };
     let fields = [
         ("event id", &spec.event_id),
@@ -60,6 +62,7 @@ pub(super) fn not_signed(spec: &Spec) -> Vec<String> {
     let mut out = match (&spec.family, spec.template()) {
         (Family::Jwt(jwt), _) => keyed::token_leaves_open(jwt),
         (Family::Certificate(certificate), _) => keyed::certificate_leaves_open(certificate),
+        (Family::Http(http), _) => http_signature::leaves_open(http),
         (_, Some(template)) => template_leaves_open(template),
         (_, None) => {
             return vec!["anything at all: whoever sees one request can make others".to_owned()];

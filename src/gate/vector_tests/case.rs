@@ -132,7 +132,7 @@ impl Case {
                 }
             }
             Family::Certificate(family) => family.topics.clone_from(&self.audience),
-            Family::Hmac(_) | Family::Text(_) | Family::Token(_) => {}
+            Family::Hmac(_) | Family::Text(_) | Family::Token(_) | Family::Http(_) => {}
         }
         spec
     }

@@ -151,7 +151,7 @@ fn other_specs(spec: &Spec, whole: &Case) -> Vec<(String, Spec)> {
                     claim.digest_mut().digest = other;
                 }
             }
-            Family::Token(_) | Family::Certificate(_) => {}
+            Family::Token(_) | Family::Certificate(_) | Family::Http(_) => {}
         });
     }
     for (name, other) in JwtAlgorithm::ALL {
@@ -169,7 +169,11 @@ fn other_specs(spec: &Spec, whole: &Case) -> Vec<(String, Spec)> {
                 SignMethod::PublicKey { algorithm, .. } => *algorithm = other,
                 SignMethod::Hmac(_) | SignMethod::Hash(_) => {}
             },
-            Family::Hmac(_) | Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) => {}
+            Family::Hmac(_)
+            | Family::Token(_)
+            | Family::Jwt(_)
+            | Family::Certificate(_)
+            | Family::Http(_) => {}
         });
     }
     for other in [
@@ -186,7 +190,7 @@ fn other_specs(spec: &Spec, whole: &Case) -> Vec<(String, Spec)> {
                     claim.digest_mut().encoding = other;
                 }
             }
-            Family::Token(_) | Family::Certificate(_) => {}
+            Family::Token(_) | Family::Certificate(_) | Family::Http(_) => {}
         });
     }
     others.retain(|(_, other)| {

@@ -69,6 +69,9 @@ pub(super) fn spots(spec: &Spec) -> Vec<(Spot, Role)> {
             JwtPlace::Body => vec![],
         },
         Family::Certificate(family) => certificate(family.kind),
+        Family::Http(_) => ["signature", "signature-input", "content-digest"]
+            .map(|name| (Spot::Header(HeaderName::from_static(name)), Role::Value))
+            .into(),
     };
     for part in parts(spec) {
         found.extend(part_spot(spec, &part));

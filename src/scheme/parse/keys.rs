@@ -20,6 +20,11 @@ pub static SECTION: Section = Section {
         &REQUIRE,
         &PUBLIC_KEY,
         &BODY_UNSIGNED,
+        &COMPONENTS,
+        &PARAMETERS,
+        &LABEL,
+        &TAG,
+        &KEYID,
         &TOKEN,
         &ALGORITHMS,
         &KEYS,
@@ -93,11 +98,20 @@ pub(super) static FIELD_SECTION: Section = Section {
 pub(super) static TYPE: Key = Key {
     name: "type",
     kind: Kind::Choice(&[
-        "hmac", "hash", "ed25519", "ecdsa", "rsa", "jwt", "token", "sns", "paypal",
+        "hmac",
+        "hash",
+        "ed25519",
+        "ecdsa",
+        "rsa",
+        "jwt",
+        "token",
+        "sns",
+        "paypal",
+        "http_signature",
     ]),
     default: None,
     example: "\"hmac\"",
-    doc: "An HMAC or a plain digest over a text made of the request, a public key's signature over it, a signed token (JWT), a shared token that is sent as it is, or the ways of Amazon SNS and PayPal.",
+    doc: "An HMAC or a plain digest over a text made of the request, a public key's signature over it, a signed token (JWT), a shared token that is sent as it is, the signatures of Amazon SNS and PayPal, or HTTP Message Signatures (RFC 9421).",
 };
 
 pub(super) static ALGORITHM: Key = Key {
@@ -113,10 +127,16 @@ pub(super) static ALGORITHM: Key = Key {
         "p256_sha256",
         "p256_sha256_fixed",
         "p384_sha384",
+        "hmac-sha256",
+        "ed25519",
+        "ecdsa-p256-sha256",
+        "ecdsa-p384-sha384",
+        "rsa-pss-sha512",
+        "rsa-v1_5-sha256",
     ]),
     default: None,
     example: "\"sha256\"",
-    doc: "The digest; for `ecdsa` curve and digest, where `_fixed` is a signature of two numbers side by side instead of ASN.1. `\"sha1\"`, and `\"md5\"` for an HMAC, only where the sender has nothing better; `\"keccak256\"` for a plain digest, `\"sha256_of_digest\"` for `rsa` over the SHA-256 of the text.",
+    doc: "The digest; for `ecdsa` curve and digest, where `_fixed` is a signature of two numbers side by side instead of ASN.1. `\"sha1\"`, and `\"md5\"` for an HMAC, only where the sender has nothing better; `\"keccak256\"` for a plain digest, `\"sha256_of_digest\"` for `rsa` over the SHA-256 of the text. For `http_signature` one of the six names from `\"hmac-sha256\"` on (RFC 9421).",
 };
 
 pub(super) static ENCODING: Key = Key {
@@ -205,6 +225,48 @@ pub(super) static SECRET: Key = Key {
     default: Some("{ encoding = \"utf8\" }"),
     example: "{ encoding = \"base64\", strip_prefix = \"whsec_\" }",
     doc: "How the text of the secret becomes the key: its encoding, and text before it that is no part of the key.",
+};
+
+pub(super) static COMPONENTS: Key = Key {
+    name: "components",
+    kind: Kind::List(&Kind::Text),
+    default: None,
+    example: "[\"@method\", \"@target-uri\", \"content-digest\"]",
+    doc: "The components that an HTTP Message Signature has to cover; it may cover more. Headers by their names in small letters, `@method`, `@target-uri`, `@authority`, `@scheme`, `@request-target`, `@path`, `@query`, and `@query-param;name=\"NAME\"`. `content-digest` binds the body and is one of them, unless `body_unsigned` is set.",
+};
+
+pub(super) static PARAMETERS: Key = Key {
+    name: "parameters",
+    kind: Kind::List(&Kind::Choice(&[
+        "created", "expires", "nonce", "alg", "keyid", "tag",
+    ])),
+    default: Some("[\"created\"]"),
+    example: "[\"created\", \"nonce\"]",
+    doc: "The parameters that an HTTP Message Signature has to have. `created` is held against `tolerance` and `expires` against the clock wherever they stand; `alg` has to be the scheme's `algorithm` wherever it stands.",
+};
+
+pub(super) static LABEL: Key = Key {
+    name: "label",
+    kind: Kind::Text,
+    default: Some("any label"),
+    example: "\"sig1\"",
+    doc: "The label of the signature that counts, in `Signature-Input` and `Signature`. Signatures under other labels are passed over.",
+};
+
+pub(super) static TAG: Key = Key {
+    name: "tag",
+    kind: Kind::Text,
+    default: Some("any tag, or none"),
+    example: "\"acme-webhooks\"",
+    doc: "The `tag` that an HTTP Message Signature has to have. Signatures with another one are passed over.",
+};
+
+pub(super) static KEYID: Key = Key {
+    name: "keyid",
+    kind: Kind::OneOrMore(&Kind::Text),
+    default: Some("any `keyid`, or none"),
+    example: "\"acme-2027\"",
+    doc: "Values of `keyid` that count. Signatures with another one, or without, are passed over; every secret of the route is tried for those that are left.",
 };
 
 pub(super) static TOKEN: Key = Key {

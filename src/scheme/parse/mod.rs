@@ -5,6 +5,7 @@
 pub mod identity;
 pub mod keys;
 
+mod http_signature;
 mod jwt;
 mod places;
 mod template;
@@ -15,10 +16,10 @@ use crate::document::key::Key;
 use crate::document::table::{Fault, Placed, Table};
 use crate::document::value;
 use crate::scheme::parse::keys::{
-    ALGORITHM, ALGORITHMS, AUDIENCE, BODY_CLAIM, BODY_UNSIGNED, CLAIMS, DERIVE, ENCODING, EVENT_ID,
-    EVENT_TYPE, HOSTS, ISSUER, JWKS, KEYS, PUBLIC_KEY, REQUIRE, ROUTE_CLAIMS, SECRET,
-    SECRET_ENCODING, SIGNATURE, SIGNED, STRIP_PREFIX, TIMESTAMP, TOKEN, TOLERANCE_CLAIM, TYPE,
-    URL_CLAIM, VERSION,
+    ALGORITHM, ALGORITHMS, AUDIENCE, BODY_CLAIM, BODY_UNSIGNED, CLAIMS, COMPONENTS, DERIVE,
+    ENCODING, EVENT_ID, EVENT_TYPE, HOSTS, ISSUER, JWKS, KEYID, KEYS, LABEL, PARAMETERS,
+    PUBLIC_KEY, REQUIRE, ROUTE_CLAIMS, SECRET, SECRET_ENCODING, SIGNATURE, SIGNED, STRIP_PREFIX,
+    TAG, TIMESTAMP, TOKEN, TOLERANCE_CLAIM, TYPE, URL_CLAIM, VERSION,
 };
 use crate::scheme::parse::template::template;
 use crate::scheme::spec::{
@@ -38,9 +39,10 @@ enum Kind {
     Token,
     Sns,
     PayPal,
+    Http,
 }
 
-const KINDS: [(&str, Kind); 9] = [
+const KINDS: [(&str, Kind); 10] = [
     ("hmac", Kind::Hmac),
     ("hash", Kind::Hash),
     ("ed25519", Kind::Ed25519),
@@ -50,6 +52,7 @@ const KINDS: [(&str, Kind); 9] = [
     ("token", Kind::Token),
     ("sns", Kind::Sns),
     ("paypal", Kind::PayPal),
+    ("http_signature", Kind::Http),
 ];
 
 /// Digests that stand alone where nobody may choose the text; MD5 is not one of them.
@@ -108,6 +111,9 @@ static JWT_KEYS: [&Key; 10] = [
     &ROUTE_CLAIMS,
 ];
 
+/// Keys of HTTP Message Signatures only.
+static HTTP_KEYS: [&Key; 5] = [&COMPONENTS, &PARAMETERS, &LABEL, &TAG, &KEYID];
+
 /// Reads a scheme. Each fault stands in the report; none where nothing could be made of the rest.
 pub fn parse_spec(table: &mut Table<'_>) -> Option<Spec> {
     let kind = table.require(&TYPE, |value| value::choice(value, &KINDS));
@@ -121,6 +127,9 @@ pub fn parse_spec(table: &mut Table<'_>) -> Option<Spec> {
         Kind::Jwt => jwt::jwt(table).map(Box::new).map(Family::Jwt),
         Kind::Sns => jwt::certificate(table, CertificateKind::Sns).map(Family::Certificate),
         Kind::PayPal => jwt::certificate(table, CertificateKind::PayPal).map(Family::Certificate),
+        Kind::Http => http_signature::http_signature(table)
+            .map(Box::new)
+            .map(Family::Http),
         _ => signed(table, kind),
     };
     let has_claims = [&event_id, &event_type, &version]
@@ -168,6 +177,9 @@ fn word(kind: Kind) -> &'static str {
 fn refuse_others(table: &mut Table<'_>, kind: Kind) {
     let word = word(kind);
     let refuse = |table: &mut Table<'_>, keys: &[&Key]| refuse(table, word, keys);
+    if kind != Kind::Http {
+        refuse(table, &HTTP_KEYS);
+    }
     match kind {
         Kind::Hmac | Kind::Hash | Kind::Ed25519 | Kind::Ecdsa | Kind::Rsa => {
             refuse(table, &[&TOKEN, &HOSTS]);
@@ -186,6 +198,14 @@ fn refuse_others(table: &mut Table<'_>, kind: Kind) {
             refuse(table, &TEXT_KEYS);
             refuse(table, &JWT_KEYS);
             refuse(table, &[&SECRET, &BODY_UNSIGNED, &TOKEN]);
+        }
+        Kind::Http => {
+            refuse(
+                table,
+                &[&ENCODING, &SIGNATURE, &SIGNED, &TIMESTAMP, &REQUIRE],
+            );
+            refuse(table, &JWT_KEYS);
+            refuse(table, &[&TOKEN, &HOSTS]);
         }
     }
 }

@@ -3,12 +3,16 @@
 
 mod certificate;
 mod hidden;
+mod http_signature;
 mod identity;
 mod jwt;
 mod questions;
 mod template;
 
 pub use certificate::{CertificateKind, CertificateSpec};
+pub use http_signature::{
+    CONTENT_DIGEST, Component, ComponentSource, FieldForm, HttpAlgorithm, HttpParameter, HttpSpec,
+};
 pub use identity::{BatchSpec, IdentityKey, KeyPart};
 pub use jwt::{
     Audience, BodyClaim, DigestClaim, FixedClaim, JwtAlgorithm, JwtKeys, JwtPlace, JwtSpec,
@@ -43,6 +47,8 @@ pub enum Family {
     Jwt(Box<JwtSpec>),
     /// A signature whose key is in a certificate that the request names.
     Certificate(CertificateSpec),
+    /// An HTTP Message Signature (RFC 9421).
+    Http(Box<HttpSpec>),
 }
 
 /// A signature over a text that is put together once the whole body is there.
@@ -91,6 +97,8 @@ pub enum KeyAlgorithm {
     EcdsaP256Fixed,
     /// ECDSA over P-384 with SHA-384, the signature in ASN.1 DER.
     EcdsaP384,
+    /// The same with the signature as `r` and `s`, 48 bytes each.
+    EcdsaP384Fixed,
     /// RSA PKCS#1 v1.5 with SHA-1: only where the sender has nothing better.
     RsaSha1,
     /// RSA PKCS#1 v1.5 with SHA-256.
@@ -99,6 +107,8 @@ pub enum KeyAlgorithm {
     RsaSha256OfDigest,
     /// RSA PKCS#1 v1.5 with SHA-512.
     RsaSha512,
+    /// RSASSA-PSS with SHA-512.
+    RsaPssSha512,
 }
 
 impl KeyAlgorithm {
@@ -108,11 +118,12 @@ impl KeyAlgorithm {
         match self {
             Self::Ed25519 => "Ed25519",
             Self::EcdsaP256 | Self::EcdsaP256Fixed => "ECDSA P-256",
-            Self::EcdsaP384 => "ECDSA P-384",
+            Self::EcdsaP384 | Self::EcdsaP384Fixed => "ECDSA P-384",
             Self::RsaSha1 => "RSA-SHA1",
             Self::RsaSha256 => "RSA-SHA256",
             Self::RsaSha256OfDigest => "RSA-SHA256 over a SHA-256",
             Self::RsaSha512 => "RSA-SHA512",
+            Self::RsaPssSha512 => "RSA-PSS-SHA512",
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What others ask about a scheme as a whole: what it signs, what it reads, what its secret is.
 
 use crate::scheme::spec::{
-    CertificateKind, Family, Field, JwtKeys, JwtPlace, Part, Place, SecretForm, SignMethod, Spec,
-    Template, TextSpec, TokenPlace, TokenSpec,
+    CertificateKind, Family, Field, HttpAlgorithm, HttpParameter, JwtKeys, JwtPlace, Part, Place,
+    SecretForm, SignMethod, Spec, Template, TextSpec, TokenPlace, TokenSpec,
 };
 
 impl Spec {
@@ -11,6 +11,7 @@ impl Spec {
     pub fn signs_body(&self) -> bool {
         match &self.family {
             Family::Jwt(family) => family.body_claim.is_some() || family.place == JwtPlace::Body,
+            Family::Http(family) => family.signs_body(),
             _ => self.template().is_some_and(Template::signs_body),
         }
     }
@@ -21,6 +22,7 @@ impl Spec {
         match &self.family {
             Family::Jwt(family) => return family.signs_field(field),
             Family::Certificate(family) => return family.signs_field(field),
+            Family::Http(family) => return family.signs_field(field),
             _ => {}
         }
         let Some(template) = self.template() else {
@@ -84,6 +86,9 @@ impl Spec {
         if let Family::Certificate(family) = &self.family {
             family.kind.headers().iter().for_each(&mut add);
         }
+        if let Family::Http(family) = &self.family {
+            family.headers().iter().for_each(&mut add);
+        }
         if let Some(template) = self.template() {
             template.visit(&mut |part| match part {
                 Part::Header(name) | Part::LowerHeader(name) | Part::ListedHeaders(name) => {
@@ -120,7 +125,7 @@ impl Spec {
                 JwtPlace::In(place, _) => vec![place],
                 JwtPlace::Body => Vec::new(),
             },
-            Family::Token(_) | Family::Certificate(_) => Vec::new(),
+            Family::Token(_) | Family::Certificate(_) | Family::Http(_) => Vec::new(),
         }
     }
 
@@ -157,7 +162,7 @@ impl Spec {
         match &self.family {
             Family::Hmac(family) => Some(&family.signed),
             Family::Text(family) => Some(&family.signed),
-            Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) => None,
+            Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) | Family::Http(_) => None,
         }
     }
 
@@ -168,6 +173,7 @@ impl Spec {
             Family::Hmac(family) => family.timestamp.is_some(),
             Family::Text(family) => family.timestamp.is_some(),
             Family::Jwt(family) => family.times.needs_iat,
+            Family::Http(family) => family.requires(HttpParameter::Created),
             Family::Token(_) | Family::Certificate(_) => false,
         }
     }
@@ -175,7 +181,11 @@ impl Spec {
     /// Whether an old request stops being good by itself.
     #[must_use]
     pub fn tells_age(&self) -> bool {
-        let expires = matches!(&self.family, Family::Jwt(family) if family.times.needs_exp);
+        let expires = match &self.family {
+            Family::Jwt(family) => family.times.needs_exp,
+            Family::Http(family) => family.requires(HttpParameter::Expires),
+            _ => false,
+        };
         expires || self.is_dated()
     }
 
@@ -201,6 +211,7 @@ impl Spec {
                 matches!(family.keys, JwtKeys::Secret)
                     && algorithms.all(|algorithm| algorithm.hmac().is_none())
             }
+            Family::Http(family) => family.algorithm != HttpAlgorithm::HmacSha256,
             Family::Hmac(_) | Family::Token(_) | Family::Certificate(_) => false,
         }
     }
@@ -219,6 +230,7 @@ impl Spec {
                 method: SignMethod::PublicKey { key, .. },
                 ..
             }) => key.as_deref(),
+            Family::Http(family) => family.public_key.as_deref(),
             _ => None,
         }
     }
@@ -242,6 +254,7 @@ impl Spec {
                     && signature.list.is_none()
                     && time.is_none_or(|time| time.key.is_none())
             }
+            Family::Http(family) => family.algorithm == HttpAlgorithm::HmacSha256,
             Family::Jwt(_) | Family::Certificate(_) => false,
         }
     }
@@ -253,6 +266,7 @@ impl Spec {
             Family::Hmac(family) => family.secret.clone(),
             Family::Text(family) => family.secret.clone(),
             Family::Jwt(family) => family.secret.clone(),
+            Family::Http(family) => family.secret.clone(),
             Family::Token(_) | Family::Certificate(_) => SecretForm::default(),
         }
     }

@@ -209,7 +209,7 @@ fn signatures(spec: &Spec) -> Vec<&SignatureSpec> {
     match &spec.family {
         Family::Hmac(family) => vec![&family.signature],
         Family::Text(family) => family.signatures.iter().collect(),
-        Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) => Vec::new(),
+        Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) | Family::Http(_) => Vec::new(),
     }
 }
 
@@ -217,7 +217,7 @@ fn timestamp(spec: &Spec) -> Option<&TimestampSpec> {
     match &spec.family {
         Family::Hmac(family) => family.timestamp.as_ref(),
         Family::Text(family) => family.timestamp.as_ref(),
-        Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) => None,
+        Family::Token(_) | Family::Jwt(_) | Family::Certificate(_) | Family::Http(_) => None,
     }
 }
 

@@ -1,0 +1,241 @@
+//! The signature base (RFC 9421 section 2.5): one line for each covered component, then the signature's parameters.
+//!
+//! Everything in it stands in the head. Work is linear in the head: at most [`MAX_COMPONENTS`] components, each value at
+//! most [`MAX_BASE`] bytes together, and values that are parsed are at most [`MAX_PARSED`] bytes each.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+
+use data_encoding::BASE64;
+use http::HeaderName;
+use sfv::{Dictionary, FieldType as _, InnerList, Item, List, ListEntry, Parser};
+
+use crate::scheme::Head;
+use crate::scheme::http_signature::component;
+use crate::scheme::http_signature::origin::Origin;
+use crate::scheme::material::{self, MaterialFault};
+use crate::scheme::spec::{Component, ComponentSource, FieldForm};
+
+/// Components of one signature.
+pub(super) const MAX_COMPONENTS: usize = 32;
+
+/// The signed text of one signature.
+const MAX_BASE: usize = 64 * 1024;
+
+/// A field that is parsed for one component.
+const MAX_PARSED: usize = 8 * 1024;
+
+/// Parameters of a query from which one is signed.
+const MAX_QUERY_PARAMS: usize = 512;
+
+/// Structured fields whose type has to be known for `;sf` (RFC 9421 section 2.1.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum FieldType {
+    Dictionary,
+    List,
+    Item,
+}
+
+impl FieldType {
+    /// Returns the registered type of a header.
+    pub(super) fn of(name: &HeaderName) -> Option<Self> {
+        Some(match name.as_str() {
+            "content-digest"
+            | "repr-digest"
+            | "want-content-digest"
+            | "want-repr-digest"
+            | "signature"
+            | "signature-input"
+            | "accept-signature"
+            | "priority" => Self::Dictionary,
+            "cache-status" | "proxy-status" | "client-cert-chain" | "accept-ch" => Self::List,
+            "client-cert" | "capsule-protocol" => Self::Item,
+            _ => return None,
+        })
+    }
+}
+
+/// Values of one request, each read when a component first names it.
+pub(super) struct Values<'r> {
+    head: &'r Head<'r>,
+    origin: Option<&'r Origin>,
+    query: OnceCell<Option<Vec<(String, String)>>>,
+}
+
+impl<'r> Values<'r> {
+    /// Reads nothing yet.
+    pub(super) fn new(head: &'r Head<'r>, origin: Option<&'r Origin>) -> Self {
+        Self {
+            head,
+            origin,
+            query: OnceCell::new(),
+        }
+    }
+
+    /// Builds the signed text of one signature, and reads its components.
+    pub(super) fn base(
+        &self,
+        list: &InnerList,
+    ) -> Result<(Vec<u8>, Vec<Component>), MaterialFault> {
+        let input = |fault| MaterialFault::malformed("signature-input", fault);
+        if list.items.len() > MAX_COMPONENTS {
+            return Err(input("covers too many components"));
+        }
+        let mut components: Vec<Component> = Vec::with_capacity(list.items.len());
+        let mut base = Vec::new();
+        for item in &list.items {
+            let component = component::read(item);
+            let component = component
+                .map_err(|fault| MaterialFault::malformed(&named(&item.serialize()), fault))?;
+            let is_known = |one: &Component| one.identifier == component.identifier;
+            if components.iter().any(is_known) {
+                return Err(input("names a component twice"));
+            }
+            base.extend_from_slice(component.identifier.as_bytes());
+            base.extend_from_slice(b": ");
+            base.extend_from_slice(&self.value(&component)?);
+            base.push(b'\n');
+            if base.len() > MAX_BASE {
+                return Err(input("covers too much"));
+            }
+            components.push(component);
+        }
+        base.extend_from_slice(b"\"@signature-params\": ");
+        let parameters = vec![ListEntry::InnerList(list.clone())].serialize();
+        base.extend_from_slice(parameters.unwrap_or_default().as_bytes());
+        Ok((base, components))
+    }
+
+    /// The value of a component; visible ASCII and spaces.
+    fn value(&self, component: &Component) -> Result<Cow<'_, [u8]>, MaterialFault> {
+        let malformed = |fault| MaterialFault::malformed(&named(&component.identifier), fault);
+        let value = match &component.source {
+            ComponentSource::Header(name, form) => self.field(name, form),
+            ComponentSource::Method => Ok(self.head.method.as_str().as_bytes().into()),
+            ComponentSource::TargetUri => self.origin().map(|origin| {
+                let target = material::path_query(self.head);
+                format!(
+                    "{}://{}{}{target}",
+                    origin.scheme, origin.authority, origin.path
+                )
+                .into_bytes()
+                .into()
+            }),
+            ComponentSource::Authority => self.origin().map(|one| one.authority.as_bytes().into()),
+            ComponentSource::Scheme => self.origin().map(|one| one.scheme.as_bytes().into()),
+            ComponentSource::RequestTarget => {
+                Ok(self.below_origin(&material::path_query(self.head)).into())
+            }
+            ComponentSource::Path => Ok(self.below_origin(self.head.uri.path()).into()),
+            ComponentSource::Query => {
+                let query = self.head.uri.query().unwrap_or_default();
+                Ok(format!("?{query}").into_bytes().into())
+            }
+            ComponentSource::QueryParam(name) => self.query_param(name),
+        };
+        let value = value.map_err(malformed)?;
+        // RFC 9421 section 2.5: a signature base is ASCII without line ends.
+        if !value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
+            return Err(malformed("has a value that is not plain ASCII"));
+        }
+        Ok(value)
+    }
+
+    fn origin(&self) -> Result<&'r Origin, &'static str> {
+        self.origin
+            .ok_or("names the URL that was called, and the route has no `public_url`")
+    }
+
+    fn below_origin(&self, target: &str) -> Vec<u8> {
+        let base = self.origin.map_or("", |origin| &origin.path);
+        format!("{base}{target}").into_bytes()
+    }
+
+    fn field(&self, name: &HeaderName, form: &FieldForm) -> Result<Cow<'r, [u8]>, &'static str> {
+        let mut lines = self.head.headers.get_all(name).iter();
+        let first = lines
+            .next()
+            .ok_or("is covered, and there is no such header")?;
+        let rest: Vec<&[u8]> = lines.map(|line| line.as_bytes().trim_ascii()).collect();
+        let first = first.as_bytes().trim_ascii();
+        if *form == FieldForm::Bytes {
+            let lines = std::iter::once(first).chain(rest);
+            let lines: Vec<String> = lines
+                .map(|line| format!(":{}:", BASE64.encode(line)))
+                .collect();
+            return Ok(lines.join(", ").into_bytes().into());
+        }
+        let joined = match rest.is_empty() {
+            true => Cow::Borrowed(first),
+            false => {
+                let lines: Vec<&[u8]> = std::iter::once(first).chain(rest).collect();
+                Cow::Owned(lines.join(&b", "[..]))
+            }
+        };
+        match form {
+            FieldForm::Plain | FieldForm::Bytes => Ok(joined),
+            FieldForm::Structured => structured(name, &joined).map(Cow::Owned),
+            FieldForm::Member(key) => member(&joined, key).map(Cow::Owned),
+        }
+    }
+
+    fn query_param(&self, name: &str) -> Result<Cow<'_, [u8]>, &'static str> {
+        let parse = || {
+            let query = self.head.uri.query().unwrap_or_default();
+            if memchr::memchr_iter(b'&', query.as_bytes()).count() >= MAX_QUERY_PARAMS {
+                return None;
+            }
+            let pairs = url::form_urlencoded::parse(query.as_bytes());
+            let pairs = pairs.map(|(name, value)| (escape_query(&name), escape_query(&value)));
+            Some(pairs.collect())
+        };
+        let pairs = self.query.get_or_init(parse).as_ref();
+        let pairs = pairs.ok_or("stands in a query with too many parameters")?;
+        let mut found = pairs.iter().filter(|(known, _)| known == name);
+        let (_, value) = found.next().ok_or("is not in the query")?;
+        if found.next().is_some() {
+            return Err("stands twice in the query");
+        }
+        Ok(value.as_bytes().into())
+    }
+}
+
+/// Serializes a field of a known type once more.
+fn structured(name: &HeaderName, value: &[u8]) -> Result<Vec<u8>, &'static str> {
+    if value.len() > MAX_PARSED {
+        return Err("is too long for a structured field");
+    }
+    let parser = Parser::new(value);
+    let text = match FieldType::of(name) {
+        Some(FieldType::Dictionary) => parser.parse::<Dictionary>().map(|one| one.serialize()),
+        Some(FieldType::List) => parser.parse::<List>().map(|one| one.serialize()),
+        Some(FieldType::Item) => parser.parse::<Item>().map(|one| Some(one.serialize())),
+        None => return Err("is not a structured field that is known here"),
+    };
+    let text = text.map_err(|_| "is not the structured field that it should be")?;
+    Ok(text.unwrap_or_default().into_bytes())
+}
+
+/// Serializes one member of a dictionary.
+fn member(value: &[u8], key: &str) -> Result<Vec<u8>, &'static str> {
+    if value.len() > MAX_PARSED {
+        return Err("is too long for a structured field");
+    }
+    let dictionary = Parser::new(value).parse::<Dictionary>();
+    let mut dictionary = dictionary.map_err(|_| "is not a dictionary")?;
+    let found = dictionary
+        .swap_remove(key)
+        .ok_or("is not in the dictionary")?;
+    Ok(vec![found].serialize().unwrap_or_default().into_bytes())
+}
+
+/// Escapes a text as RFC 9421 section 2.2.8 has it: the set of forms, and `%20` for a space.
+pub(in crate::scheme) fn escape_query(text: &str) -> String {
+    let escaped: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
+    escaped.replace('+', "%20")
+}
+
+/// Names a component in a message.
+fn named(identifier: &str) -> String {
+    format!("the component {identifier}")
+}

@@ -1,0 +1,132 @@
+//! Component identifiers (RFC 9421 section 2): read from a signature or from a config.
+//!
+//! A component that this verifier cannot compute for certain is refused, never skipped: the signature then covers
+//! something else than the operator believes.
+
+use sfv::{BareItem, FieldType as _, Item, Parser};
+
+use crate::scheme::spec::{Component, ComponentSource, FieldForm};
+
+/// Reads an identifier as a config writes it: `@path`, `@query-param;name="id"`, or in the RFC's own form with quotes
+/// around the name.
+pub(in crate::scheme) fn parse(text: &str) -> Result<Component, &'static str> {
+    let quoted;
+    let text = if text.starts_with('"') {
+        text
+    } else {
+        let at = text.find(';').unwrap_or(text.len());
+        let (name, parameters) = text.split_at_checked(at).unwrap_or((text, ""));
+        quoted = format!("\"{name}\"{parameters}");
+        &quoted
+    };
+    let item = Parser::new(text).parse::<Item>();
+    read(&item.map_err(|_| "is not a component identifier")?)
+}
+
+/// Reads an identifier out of a signature's list of covered components.
+pub(super) fn read(item: &Item) -> Result<Component, &'static str> {
+    let BareItem::String(name) = &item.bare_item else {
+        return Err("is not a text between quotes");
+    };
+    let parameters = Parameters::read(item)?;
+    let source = match name.as_str().strip_prefix('@') {
+        Some(name) => derived(name, parameters)?,
+        None => header(name.as_str(), parameters)?,
+    };
+    Ok(Component {
+        identifier: item.serialize(),
+        source,
+    })
+}
+
+/// The parameters that are known for requests.
+#[derive(Default)]
+struct Parameters {
+    is_structured: bool,
+    is_bytes: bool,
+    key: Option<String>,
+    name: Option<String>,
+}
+
+impl Parameters {
+    fn read(item: &Item) -> Result<Self, &'static str> {
+        let mut found = Self::default();
+        for (key, value) in &item.params {
+            match (key.as_str(), value) {
+                ("sf", BareItem::Boolean(true)) => found.is_structured = true,
+                ("bs", BareItem::Boolean(true)) => found.is_bytes = true,
+                ("key", BareItem::String(key)) => found.key = Some(key.as_str().to_owned()),
+                ("name", BareItem::String(name)) => found.name = Some(name.as_str().to_owned()),
+                ("req", _) => return Err("has `req`, which only signatures of responses have"),
+                ("tr", _) => return Err("names a trailer, which hookgate does not read"),
+                _ => return Err("has a parameter that is not known here"),
+            }
+        }
+        Ok(found)
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.is_structured && !self.is_bytes && self.key.is_none() && self.name.is_none()
+    }
+}
+
+fn derived(name: &str, parameters: Parameters) -> Result<ComponentSource, &'static str> {
+    if name == "query-param" {
+        let is_alone = !parameters.is_structured && !parameters.is_bytes;
+        return match parameters {
+            Parameters {
+                name: Some(name),
+                key: None,
+                ..
+            } if is_alone => Ok(ComponentSource::QueryParam(name)),
+            _ => Err("needs the parameter `name` and no other"),
+        };
+    }
+    let source = match name {
+        "method" => ComponentSource::Method,
+        "target-uri" => ComponentSource::TargetUri,
+        "authority" => ComponentSource::Authority,
+        "scheme" => ComponentSource::Scheme,
+        "request-target" => ComponentSource::RequestTarget,
+        "path" => ComponentSource::Path,
+        "query" => ComponentSource::Query,
+        "status" => return Err("is a component of responses"),
+        "signature-params" => return Err("is covered by itself and must not be listed"),
+        _ => return Err("is not a derived component that is known here"),
+    };
+    match parameters.is_empty() {
+        true => Ok(source),
+        false => Err("has a parameter that does not go with it"),
+    }
+}
+
+fn header(name: &str, parameters: Parameters) -> Result<ComponentSource, &'static str> {
+    // RFC 9421 section 2.1: the lowercased form and no other.
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Err("has capital letters in the name of a header");
+    }
+    let name = name.parse().map_err(|_| "is not the name of a header")?;
+    let form = match parameters {
+        Parameters { name: Some(_), .. } => return Err("has a parameter that does not go with it"),
+        Parameters {
+            is_bytes: true,
+            is_structured: false,
+            key: None,
+            ..
+        } => FieldForm::Bytes,
+        Parameters { is_bytes: true, .. } => {
+            return Err("has `bs` together with `sf` or `key`");
+        }
+        // A member is serialized strictly with or without `sf`.
+        Parameters { key: Some(key), .. } => FieldForm::Member(key),
+        Parameters {
+            is_structured: true,
+            ..
+        } => FieldForm::Structured,
+        _ => FieldForm::Plain,
+    };
+    if form == FieldForm::Structured && super::base::FieldType::of(&name).is_none() {
+        return Err("has `sf`, and the type of this structured field is not known here");
+    }
+    Ok(ComponentSource::Header(name, form))
+}

@@ -1,0 +1,90 @@
+//! `Content-Digest` (RFC 9530): what a request says of its body, compared with the body as it arrives.
+
+use aws_lc_rs::digest::{Context, SHA256, SHA512};
+use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};
+use subtle::ConstantTimeEq as _;
+
+use crate::scheme::material::MaterialFault;
+use crate::scheme::spec::{CONTENT_DIGEST, Component, ComponentSource, FieldForm};
+use crate::scheme::{Head, http_signature};
+
+/// One digest of the body, still running.
+pub(super) struct Running {
+    context: Context,
+    expected: Vec<u8>,
+}
+
+/// A digest that a request shows.
+pub(super) struct Shown {
+    is_long: bool,
+    expected: Vec<u8>,
+}
+
+/// Reads the digests that a signature with these components binds; none where it binds none.
+///
+/// Every digest of a known algorithm has to be right, since the app may look at any of them. RFC 9530 section 5 lists the
+/// others as insecure; they are passed over.
+pub(super) fn read(head: &Head<'_>, components: &[Component]) -> Result<Vec<Shown>, MaterialFault> {
+    let malformed = |fault| MaterialFault::malformed(CONTENT_DIGEST.as_str(), fault);
+    let mut bound = components.iter().filter(|one| one.binds_body()).peekable();
+    if bound.peek().is_none() {
+        return Ok(Vec::new());
+    }
+    let text = http_signature::joined(head, &CONTENT_DIGEST)?;
+    let digests = Parser::new(&text).parse::<Dictionary>();
+    let digests = digests.map_err(|_| malformed("is not a dictionary of digests (RFC 9530)"))?;
+    let known = [("sha-256", false), ("sha-512", true)];
+    let mut shown = Vec::new();
+    for (name, is_long) in known {
+        let expected = match digests.get(name) {
+            None => continue,
+            Some(ListEntry::Item(Item {
+                bare_item: BareItem::ByteSequence(bytes),
+                ..
+            })) => bytes.clone(),
+            Some(_) => return Err(malformed("holds a digest that is not a byte sequence")),
+        };
+        shown.push(Shown { is_long, expected });
+    }
+    if shown.is_empty() {
+        return Err(malformed("holds neither `sha-256` nor `sha-512`"));
+    }
+    // Where single members are covered, one of them has to be a digest that is compared.
+    let mut is_bound = false;
+    for component in bound {
+        is_bound |= match &component.source {
+            ComponentSource::Header(_, FieldForm::Member(key)) => {
+                known.iter().any(|(name, _)| name == key)
+            }
+            _ => true,
+        };
+    }
+    match is_bound {
+        true => Ok(shown),
+        false => Err(malformed("is covered in a member that is not compared")),
+    }
+}
+
+impl Running {
+    /// Starts to compare.
+    pub(super) fn new(shown: Shown) -> Self {
+        let algorithm = match shown.is_long {
+            true => &SHA512,
+            false => &SHA256,
+        };
+        Self {
+            context: Context::new(algorithm),
+            expected: shown.expected,
+        }
+    }
+
+    /// Takes the next piece of the body.
+    pub(super) fn update(&mut self, chunk: &[u8]) {
+        self.context.update(chunk);
+    }
+
+    /// Whether the digest is the body's.
+    pub(super) fn is_right(self) -> bool {
+        self.context.finish().as_ref().ct_eq(&self.expected).into()
+    }
+}

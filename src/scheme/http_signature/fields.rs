@@ -1,0 +1,196 @@
+//! `Signature-Input` and `Signature` (RFC 9421 section 4): the signatures of a request that the scheme has a use for.
+
+use sfv::visitor::{DictionaryVisitor, EntryVisitor};
+use sfv::{BareItem, Dictionary, InnerList, KeyRef, ListEntry, Parser};
+
+use crate::scheme::Head;
+use crate::scheme::http_signature::base::Values;
+use crate::scheme::http_signature::digest::{self, Shown};
+use crate::scheme::http_signature::{HttpScheme, SIGNATURE, SIGNATURE_INPUT, joined};
+use crate::scheme::material::{MaterialFault, Timestamp};
+use crate::scheme::spec::{HttpParameter, TimeUnit};
+
+/// Labels in one request, those of other applications included.
+const MAX_LABELS: usize = 16;
+
+/// Signatures that the scheme would try: each costs a signed text, and for public keys a verification with each key.
+const MAX_SIGNATURES: usize = 3;
+
+/// Parameters of one signature.
+const MAX_PARAMETERS: usize = 16;
+
+/// A signature that has all that the scheme demands, not yet verified.
+pub(in crate::scheme) struct Candidate {
+    /// The signed text.
+    pub(super) base: Vec<u8>,
+    pub(super) signature: Vec<u8>,
+    pub(super) created: Option<Timestamp>,
+    pub(super) expires: Option<i64>,
+    pub(super) digests: Vec<Shown>,
+}
+
+/// Reads the signatures that count; at least one.
+pub(super) fn read(scheme: &HttpScheme, head: &Head<'_>) -> Result<Vec<Candidate>, MaterialFault> {
+    let inputs = dictionary(head, &SIGNATURE_INPUT)?;
+    let signatures = dictionary(head, &SIGNATURE)?;
+    let input = |fault| MaterialFault::malformed(SIGNATURE_INPUT.as_str(), fault);
+    if inputs.len() > MAX_LABELS || signatures.len() > MAX_LABELS {
+        return Err(input("has too many labels"));
+    }
+    let values = Values::new(head, scheme.origin.as_ref());
+    let mut candidates = Vec::new();
+    let mut tried = 0;
+    let mut fault = None;
+    for (label, entry) in &inputs {
+        let wanted = scheme.spec.label.as_deref();
+        if wanted.is_some_and(|wanted| wanted != label.as_str()) {
+            continue;
+        }
+        let ListEntry::InnerList(list) = entry else {
+            fault.get_or_insert(input("holds a label without a list of components"));
+            continue;
+        };
+        if let Err(reason) = is_meant(scheme, list) {
+            fault.get_or_insert(input(reason));
+            continue;
+        }
+        tried += 1;
+        if tried > MAX_SIGNATURES {
+            return Err(input("has too many signatures"));
+        }
+        let signature = match signatures.get(label) {
+            Some(ListEntry::Item(item)) => item.bare_item.as_byte_sequence(),
+            _ => None,
+        };
+        let Some(signature) = signature else {
+            let missing = "has no signature for a label of `signature-input`";
+            fault.get_or_insert(MaterialFault::malformed(SIGNATURE.as_str(), missing));
+            continue;
+        };
+        match candidate(scheme, head, &values, list, signature) {
+            Ok(one) => candidates.push(one),
+            Err(one) => {
+                fault.get_or_insert(one);
+            }
+        }
+    }
+    if candidates.is_empty() {
+        return Err(fault.unwrap_or_else(|| input("has no signature under the scheme's label")));
+    }
+    Ok(candidates)
+}
+
+/// Whether a signature is one of the scheme's at all. A request may carry others, made for someone else.
+fn is_meant(scheme: &HttpScheme, list: &InnerList) -> Result<(), &'static str> {
+    if list.params.len() > MAX_PARAMETERS {
+        return Err("has too many parameters");
+    }
+    let spec = &scheme.spec;
+    if let Some(wanted) = &spec.tag
+        && text(list, "tag")? != Some(wanted)
+    {
+        return Err("has not the `tag` of this scheme");
+    }
+    let keyid = text(list, "keyid")?;
+    let is_known = |keyid: &str| spec.keyids.iter().any(|known| known == keyid);
+    if !spec.keyids.is_empty() && !keyid.is_some_and(is_known) {
+        return Err("has not a `keyid` of this scheme");
+    }
+    // RFC 9421 section 3.2: where `alg` is there, it has to be the algorithm of the key.
+    match text(list, "alg")? {
+        Some(alg) if alg != spec.algorithm.name() => Err("names another algorithm in `alg`"),
+        _ => Ok(()),
+    }
+}
+
+fn candidate(
+    scheme: &HttpScheme,
+    head: &Head<'_>,
+    values: &Values<'_>,
+    list: &InnerList,
+    signature: &[u8],
+) -> Result<Candidate, MaterialFault> {
+    let input = |fault| MaterialFault::malformed(SIGNATURE_INPUT.as_str(), fault);
+    for parameter in &scheme.spec.parameters {
+        if !list.params.contains_key(parameter.name()) {
+            let name = format!("`{}` in `signature-input`", parameter.name());
+            return Err(MaterialFault::missing(&name));
+        }
+    }
+    for name in ["nonce", "keyid", "tag", "alg"] {
+        text(list, name).map_err(input)?;
+    }
+    let created = seconds(list, HttpParameter::Created).map_err(input)?;
+    let created =
+        created.map(|time| Timestamp::parse(time.to_string().as_bytes(), TimeUnit::Seconds));
+    let created = created.transpose();
+    let (base, components) = values.base(list)?;
+    for wanted in &scheme.spec.components {
+        if !components.iter().any(|one| one.covers(wanted)) {
+            let name = format!(
+                "{} among the components of `signature-input`",
+                wanted.identifier
+            );
+            return Err(MaterialFault::missing(&name));
+        }
+    }
+    Ok(Candidate {
+        base,
+        signature: signature.to_vec(),
+        created: created.map_err(|_| input("has a `created` that is not a time"))?,
+        expires: seconds(list, HttpParameter::Expires).map_err(input)?,
+        digests: digest::read(head, &components)?,
+    })
+}
+
+/// The text of a parameter; none where it is absent.
+fn text<'l>(list: &'l InnerList, name: &str) -> Result<Option<&'l str>, &'static str> {
+    match list.params.get(name) {
+        None => Ok(None),
+        Some(BareItem::String(text)) => Ok(Some(text.as_str())),
+        Some(_) => Err("has a parameter that is not a text"),
+    }
+}
+
+/// The time in a parameter; none where it is absent.
+fn seconds(list: &InnerList, parameter: HttpParameter) -> Result<Option<i64>, &'static str> {
+    match list.params.get(parameter.name()) {
+        None => Ok(None),
+        Some(BareItem::Integer(time)) => match i64::from(*time) {
+            time @ 0..1_000_000_000_000 => Ok(Some(time)),
+            _ => Err("has a parameter that is not a time"),
+        },
+        Some(_) => Err("has a parameter that is not a time"),
+    }
+}
+
+fn dictionary(head: &Head<'_>, name: &http::HeaderName) -> Result<Dictionary, MaterialFault> {
+    let text = joined(head, name)?;
+    let parsed = Parser::new(&text).parse_dictionary_with_visitor(Unique::default());
+    let fault = "is not a dictionary with each label once (RFC 8941)";
+    parsed.map_err(|_| MaterialFault::malformed(name.as_str(), fault))
+}
+
+/// A dictionary in which no key stands twice: of two, the app might read the other one.
+#[derive(Default)]
+struct Unique(Dictionary);
+
+#[derive(Debug, thiserror::Error)]
+#[error("a key stands twice")]
+struct StandsTwice;
+
+impl<'de> DictionaryVisitor<'de> for Unique {
+    type Out = Dictionary;
+    type Error = StandsTwice;
+
+    fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Self::Error> {
+        if self.0.contains_key(key) {
+            return Err(StandsTwice);
+        }
+        DictionaryVisitor::entry(&mut self.0, key).map_err(|never| match never {})
+    }
+
+    fn finish(self) -> Result<Self::Out, Self::Error> {
+        Ok(self.0)
+    }
+}

@@ -1,0 +1,293 @@
+//! HTTP Message Signatures (RFC 9421), with `Content-Digest` (RFC 9530) for the body.
+//!
+//! The whole signed text stands in the head, so a request that no key has signed is refused before its body is read. The
+//! body is then compared with its digest as it arrives. What a signature covers is its sender's choice; what it has to
+//! cover is the operator's, and a signature that covers less is refused whatever its key.
+
+mod base;
+pub(in crate::scheme) mod component;
+mod digest;
+mod fields;
+mod origin;
+
+use data_encoding::BASE64;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sfv::{BareItem, Item, Key, ListEntry};
+use sha2::{Digest as _, Sha256};
+
+use crate::model::secret::Secret;
+use crate::scheme::http_signature::base::Values;
+pub(in crate::scheme) use crate::scheme::http_signature::base::escape_query;
+use crate::scheme::http_signature::digest::Running;
+pub(in crate::scheme) use crate::scheme::http_signature::fields::Candidate;
+use crate::scheme::http_signature::origin::Origin;
+use crate::scheme::mac::{Digest, Mac};
+use crate::scheme::material::{Material, MaterialFault, Proof, SignedTime};
+use crate::scheme::public_key::PublicKey;
+use crate::scheme::sign::{SignError, Stamp, ToSign};
+use crate::scheme::spec::{
+    Algorithm, CONTENT_DIGEST, Component, HttpAlgorithm, HttpParameter, HttpSpec, Spec,
+};
+use crate::scheme::{Head, Match, SchemeError, SecretSet, Validity, key};
+
+const SIGNATURE: HeaderName = HeaderName::from_static("signature");
+const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
+
+/// The lines of one structured field together.
+const MAX_FIELD: usize = 16 * 1024;
+
+/// A scheme of HTTP Message Signatures, with its keys.
+pub struct HttpScheme {
+    keys: Box<[HttpKey]>,
+    spec: HttpSpec,
+    origin: Option<Origin>,
+    headers: Box<[HeaderName]>,
+}
+
+/// One verification under way.
+pub(super) struct HttpVerifier {
+    /// The signature that a key made, with that key's position.
+    found: Option<(usize, Candidate)>,
+    digests: Vec<Running>,
+}
+
+enum HttpKey {
+    Hmac(Box<Mac>),
+    Public(Box<PublicKey>),
+}
+
+impl HttpKey {
+    fn new(algorithm: HttpAlgorithm, key: &Secret) -> Result<Self, SchemeError> {
+        match algorithm {
+            HttpAlgorithm::HmacSha256 => Mac::new(Algorithm::Sha256, key.expose())
+                .map(Box::new)
+                .map(Self::Hmac)
+                .ok_or(SchemeError::SecretEmpty),
+            HttpAlgorithm::PublicKey(algorithm) => PublicKey::parse(algorithm, key.expose())
+                .map(Box::new)
+                .map(Self::Public),
+        }
+    }
+
+    fn mac(&self, text: &[u8]) -> Option<Digest> {
+        let Self::Hmac(mac) = self else {
+            return None;
+        };
+        let mut mac = Mac::clone(mac);
+        mac.update(text);
+        mac.finish()
+    }
+
+    fn verifies(&self, candidate: &Candidate) -> bool {
+        if let Self::Public(key) = self {
+            return key.verifies(&candidate.base, &candidate.signature);
+        }
+        match (self.mac(&candidate.base), Digest::new(&candidate.signature)) {
+            (Some(made), Some(shown)) => made.ct_eq(&shown).into(),
+            _ => false,
+        }
+    }
+}
+
+impl HttpScheme {
+    /// Checks the spec and takes the keys.
+    pub(super) fn compile(
+        spec: &Spec,
+        family: &HttpSpec,
+        secrets: &[&Secret],
+        public_url: Option<&str>,
+    ) -> Result<Self, SchemeError> {
+        check(family, public_url)?;
+        let mut keys = Vec::with_capacity(secrets.len());
+        for secret in secrets {
+            let key = key::decode(&family.secret, secret)?;
+            keys.push(HttpKey::new(family.algorithm, &key)?);
+        }
+        Ok(Self {
+            keys: keys.into(),
+            spec: family.clone(),
+            origin: public_url.and_then(Origin::parse),
+            headers: spec.headers().into(),
+        })
+    }
+
+    /// See [`crate::scheme::Scheme::headers`].
+    pub(super) fn headers(&self) -> &[HeaderName] {
+        &self.headers
+    }
+
+    /// Returns the number of secrets.
+    pub(super) fn secret_count(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// See [`crate::scheme::Scheme::material`].
+    pub(super) fn material<'h>(&self, head: &Head<'h>) -> Result<Material<'h>, MaterialFault> {
+        let candidates = fields::read(self, head)?;
+        // With several signatures it is the one that a key made whose time counts.
+        let timestamp = match candidates.as_slice() {
+            [only] => only.created.clone(),
+            _ => None,
+        };
+        Ok(Material {
+            proof: Proof::Http(candidates),
+            timestamp,
+            id: &[],
+        })
+    }
+
+    /// See [`crate::scheme::Scheme::begin`].
+    pub(super) fn begin(&self, material: Material<'_>, current: SecretSet) -> HttpVerifier {
+        let candidates = match material.proof {
+            Proof::Http(candidates) => candidates,
+            _ => Vec::new(),
+        };
+        let mut found = candidates.into_iter().find_map(|candidate| {
+            let mut keys = self.keys.iter().enumerate();
+            let (index, _) =
+                keys.find(|(index, key)| current.contains(*index) && key.verifies(&candidate))?;
+            Some((index, candidate))
+        });
+        let digests = found
+            .as_mut()
+            .map(|(_, one)| std::mem::take(&mut one.digests));
+        let digests = digests.unwrap_or_default().into_iter().map(Running::new);
+        HttpVerifier {
+            digests: digests.collect(),
+            found,
+        }
+    }
+
+    /// See [`crate::scheme::Scheme::sign`]; a public key signs nothing.
+    pub(super) fn sign(&self, index: usize, to_sign: &ToSign<'_>) -> Result<Stamp, SignError> {
+        let key = self.keys.get(index).ok_or(SignError::NoSecret)?;
+        let mut stamp = Stamp::default();
+        let mut headers: HeaderMap = to_sign.head.headers.clone();
+        if self.spec.signs_body() {
+            let digest = BASE64.encode(&Sha256::digest(to_sign.body));
+            let digest = format!("sha-256=:{digest}:");
+            let value = HeaderValue::from_str(&digest).map_err(|_| SignError::NotText)?;
+            headers.insert(CONTENT_DIGEST, value);
+            stamp.headers.push((CONTENT_DIGEST, digest));
+        }
+        let list = self.parameters(to_sign).ok_or(SignError::Time)?;
+        let head = Head {
+            headers: &headers,
+            ..to_sign.head
+        };
+        let values = Values::new(&head, self.origin.as_ref());
+        let (base, _) = values.base(&list).map_err(|_| SignError::NoHeader)?;
+        let signature = key.mac(&base).ok_or(SignError::NoWay)?;
+        let label = self.spec.label.as_deref().unwrap_or("sig1");
+        let input = sfv::FieldType::serialize(&vec![ListEntry::InnerList(list)]);
+        let input = format!("{label}={}", input.unwrap_or_default());
+        let signature = format!("{label}=:{}:", BASE64.encode(signature.as_bytes()));
+        stamp.headers.push((SIGNATURE_INPUT, input));
+        stamp.headers.push((SIGNATURE, signature));
+        Ok(stamp)
+    }
+
+    /// The covered components and the parameters of a signature of the gate's own.
+    fn parameters(&self, to_sign: &ToSign<'_>) -> Option<sfv::InnerList> {
+        let components = self.spec.components.iter();
+        let items = components.map(|one| sfv::Parser::new(&one.identifier).parse::<Item>().ok());
+        let mut list = sfv::InnerList::new(items.collect::<Option<Vec<_>>>()?);
+        let created = to_sign.unix_ms.div_euclid(1000);
+        let mut put = |name: HttpParameter, value: BareItem| {
+            let key = Key::from_string(name.name().to_owned()).ok()?;
+            list.params.insert(key, value);
+            Some(())
+        };
+        let text = |text: &str| {
+            sfv::String::from_string(text.to_owned())
+                .ok()
+                .map(BareItem::String)
+        };
+        put(HttpParameter::Created, integer(created)?)?;
+        if self.spec.requires(HttpParameter::Expires) {
+            put(
+                HttpParameter::Expires,
+                integer(created.saturating_add(300))?,
+            )?;
+        }
+        if let Some(keyid) = self.spec.keyids.first() {
+            put(HttpParameter::KeyId, text(keyid)?)?;
+        }
+        if let Some(tag) = &self.spec.tag {
+            put(HttpParameter::Tag, text(tag)?)?;
+        }
+        if self.spec.requires(HttpParameter::Alg) {
+            put(HttpParameter::Alg, text(self.spec.algorithm.name())?)?;
+        }
+        Some(list)
+    }
+}
+
+fn integer(number: i64) -> Option<BareItem> {
+    sfv::Integer::try_from(number).ok().map(BareItem::Integer)
+}
+
+impl HttpVerifier {
+    /// Whether no key made any of the signatures.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.found.is_none()
+    }
+
+    /// See [`crate::scheme::Verifier::update`].
+    pub(super) fn update(&mut self, chunk: &[u8]) {
+        for digest in &mut self.digests {
+            digest.update(chunk);
+        }
+    }
+
+    /// See [`crate::scheme::Verifier::finish`].
+    pub(super) fn finish(self) -> Result<Option<Match>, MaterialFault> {
+        let Some((secret_index, candidate)) = self.found else {
+            return Ok(None);
+        };
+        if !self.digests.into_iter().all(Running::is_right) {
+            let fault = "is not the digest of the body";
+            return Err(MaterialFault::malformed(CONTENT_DIGEST.as_str(), fault));
+        }
+        Ok(Some(Match {
+            secret_index,
+            digest: Sha256::digest(&candidate.base).into(),
+            signed_time: candidate.created.as_ref().map(SignedTime::of),
+            validity: candidate.expires.map(|expires| Validity {
+                name: "the signature",
+                from_ms: None,
+                until_ms: Some(expires.saturating_mul(1000)),
+            }),
+        }))
+    }
+}
+
+/// Finds contradictions that do not depend on the secrets.
+pub(super) fn check(family: &HttpSpec, public_url: Option<&str>) -> Result<(), SchemeError> {
+    let needs_url = family.components.iter().any(Component::needs_public_url);
+    if needs_url && public_url.is_none() {
+        return Err(SchemeError::NeedsPublicUrl);
+    }
+    Ok(())
+}
+
+/// Joins the lines of a field as RFC 9110 section 5.2 has it.
+fn joined(head: &Head<'_>, name: &HeaderName) -> Result<Vec<u8>, MaterialFault> {
+    let mut text = Vec::new();
+    for line in head.headers.get_all(name) {
+        if !text.is_empty() {
+            text.extend_from_slice(b", ");
+        }
+        text.extend_from_slice(line.as_bytes());
+        if text.len() > MAX_FIELD {
+            return Err(MaterialFault::malformed(name.as_str(), "is too long"));
+        }
+    }
+    if text.is_empty() {
+        return Err(MaterialFault::missing(name.as_str()));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;

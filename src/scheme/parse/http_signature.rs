@@ -1,0 +1,98 @@
+//! `type = "http_signature"`: HTTP Message Signatures (RFC 9421).
+
+use crate::document::table::{Fault, Placed, Table};
+use crate::document::value;
+use crate::scheme::http_signature::component;
+use crate::scheme::parse::keys::{
+    ALGORITHM, BODY_UNSIGNED, COMPONENTS, KEYID, LABEL, PARAMETERS, PUBLIC_KEY, SECRET, TAG,
+};
+use crate::scheme::parse::{optional, secret_form};
+use crate::scheme::spec::{Component, HttpAlgorithm, HttpParameter, HttpSpec};
+
+/// Reads the keys of a scheme of HTTP Message Signatures.
+pub(super) fn http_signature(table: &mut Table<'_>) -> Option<HttpSpec> {
+    let algorithm = table.require(&ALGORITHM, |value| {
+        value::choice(value, &HttpAlgorithm::ALL)
+    });
+    let is_body_unsigned = table.read(&BODY_UNSIGNED, value::boolean).unwrap_or(false);
+    let components = components(table, is_body_unsigned);
+    let parameters = table.list(&PARAMETERS, |value| {
+        value::choice(value, &HttpParameter::ALL)
+    });
+    let parameters = parameters.map(|found| found.into_iter().map(|one| one.value).collect());
+    let label = table.read(&LABEL, |value| {
+        let text = value::text(value)?;
+        match sfv::KeyRef::from_str(&text) {
+            Ok(_) => Ok(text),
+            Err(_) => Err(Fault::new(
+                format!("`{text}` is not a label"),
+                "a label is made of small letters, digits and `_-.*`, for example `\"sig1\"`",
+            )),
+        }
+    });
+    let tag = table.read(&TAG, value::text);
+    let keyids = table.one_or_more(&KEYID, value::text).unwrap_or_default();
+    let secret = optional(table, &SECRET, secret_form);
+    let public_key = table.read_placed(&PUBLIC_KEY, value::text);
+    let algorithm = algorithm?.value;
+    if let (HttpAlgorithm::HmacSha256, Some(key)) = (algorithm, &public_key) {
+        let fault = Fault::new("an HMAC has no public key", "remove `public_key`");
+        table.error(key.span, fault);
+    }
+    Some(HttpSpec {
+        algorithm,
+        components: components?,
+        parameters: parameters.unwrap_or_else(|| vec![HttpParameter::Created]),
+        label,
+        tag,
+        keyids: keyids.into_iter().map(|one| one.value).collect(),
+        secret: secret?.unwrap_or_default(),
+        public_key: public_key.map(|key| key.value),
+    })
+}
+
+fn components(table: &mut Table<'_>, is_body_unsigned: bool) -> Option<Vec<Component>> {
+    if !table.has(&COMPONENTS) {
+        table.missing(&COMPONENTS);
+    }
+    let found = table.list(&COMPONENTS, |value| {
+        let text = value::text(value)?;
+        component::parse(&text).map_err(|fault| {
+            Fault::new(
+                format!("the component `{text}` {fault}"),
+                "for example `\"@method\"`, `\"@path\"`, `\"@query\"`, `\"content-digest\"` or `'@query-param;name=\"id\"'`",
+            )
+        })
+    })?;
+    check_body(table, &found, is_body_unsigned);
+    for (index, one) in found.iter().enumerate() {
+        let mut earlier = found.iter().take(index);
+        if earlier.any(|other| other.value.source == one.value.source) {
+            let fault = Fault::new("this component stands twice", "remove one of them");
+            table.error(one.span, fault);
+        }
+    }
+    Some(found.into_iter().map(|one| one.value).collect())
+}
+
+/// Reports a list without the digest of the body, unless the operator has said that the body is not signed.
+fn check_body(table: &Table<'_>, found: &[Placed<Component>], is_body_unsigned: bool) {
+    let bound = found.iter().find(|one| one.value.binds_body());
+    match (bound, is_body_unsigned) {
+        (None, false) => table.error(
+            table.span(),
+            Fault::new(
+                "`components` leaves out `content-digest`, so anybody could change the body",
+                "add `\"content-digest\"`; where the sender really does not sign it, add `body_unsigned = true`",
+            ),
+        ),
+        (Some(one), true) => table.error(
+            one.span,
+            Fault::new(
+                "`components` holds the digest of the body, so `body_unsigned` is wrong",
+                "remove `body_unsigned`",
+            ),
+        ),
+        _ => {}
+    }
+}
