@@ -139,7 +139,7 @@ fn is_digest_stable(spec: &Spec) -> bool {
     match &spec.family {
         Family::Hmac(_) | Family::Text(_) => !spec.is_dated() && spec.signs_body(),
         Family::Token(_) => true,
-        Family::Jwt(_) | Family::Certificate(_) => false,
+        Family::Jwt(_) | Family::Certificate(_) | Family::Http(_) => false,
     }
 }
 

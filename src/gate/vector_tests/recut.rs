@@ -9,7 +9,7 @@ use super::case::Case;
 use super::damage::minimal;
 use super::spot::Spot;
 use super::{Vector, each, name};
-use crate::gate::identity::IdentityRules;
+use crate::gate::identity::{IdentityFacts, IdentityRules};
 use crate::gate::reject::Reject;
 use crate::model::secret::Secret;
 use crate::providers::Provider;
@@ -154,9 +154,14 @@ type Identity = (Option<String>, Option<String>, Option<Vec<u8>>);
 
 /// Id, type and time as the gate would read them.
 fn identity(spec: &Spec, case: &Case) -> Option<Identity> {
-    let rules = IdentityRules::compile(spec);
+    let rules = IdentityRules::compile(IdentityFacts {
+        spec,
+        key: None,
+        tenant: &[],
+        batch: None,
+    });
     let uri = case.target.parse().ok()?;
-    let found = rules.read(&case.head(&uri), &case.body, false).ok()?;
+    let found = rules.read(&case.head(&uri), &case.body).ok()?;
     let id = found.event_id.map(|id| id.as_str().to_owned());
     let kind = found.event_type.map(String::from);
     Some((id, kind, read(spec, case, &Part::Timestamp)))

@@ -161,7 +161,7 @@ async fn a_text_is_found_in_sealed_bodies() {
 /// Writes an event by hand, as whoever can write the file would: in clear, with a delivery that is due.
 fn forge(path: &Path, id: i64) {
     let conn = rusqlite::Connection::open(path).unwrap();
-    let uid = super::uid(u64::try_from(id).unwrap());
+    let uid = uid(u64::try_from(id).unwrap());
     let sql =
         "INSERT INTO event SELECT ?1, ?2, kind, received_ms, body_size, event_id, NULL, event_type
         FROM event WHERE id = 1";
