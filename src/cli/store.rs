@@ -55,7 +55,8 @@ pub(super) enum StoreCommand {
     /// Write events with their bodies and deliveries as JSON lines
     #[command(after_help = "Examples:\n  \
             hookgate store export --config /etc/hookgate/hookgate.toml --since 1d > events.jsonl\n  \
-            hookgate store export /backup/hookgate.db --key-file /etc/hookgate/store.key --out events.jsonl\n\n\
+            hookgate store export /backup/hookgate.db --key-file /etc/hookgate/store.key --out events.jsonl\n  \
+            hookgate store export /var/lib/hookgate/hookgate.db --salvage --out events.jsonl\n\n\
             Each line is one event with its body, deliveries and attempts, the oldest first. All of it is in clear: what your \
             customers' events hold, and tokens that senders show in headers.\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage or config.")]

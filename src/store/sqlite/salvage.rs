@@ -4,10 +4,10 @@
 //! SQLite does not look at. The copy's head is written anew, so that a file that was cut, or whose head is damaged, opens.
 //! What comes out is held against the digest that was taken when the event was accepted.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OpenFlags};
@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::model::delivery::DeliveryState;
 use crate::model::secret::Secret;
+use crate::store::partial::Partial;
 use crate::store::rows::StoredEvent;
 use crate::store::sqlite::connect::{Lock, io_failed, open_failed};
 use crate::store::sqlite::event::Stored;
@@ -32,17 +33,6 @@ const PAGE: usize = 4096;
 /// Events that are looked for at once.
 const AT_ONCE: i64 = 256;
 
-/// The copy, which goes with it.
-struct Copy {
-    path: PathBuf,
-}
-
-impl Drop for Copy {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
 pub(in crate::store) fn salvage(
     path: &Path,
     keys: &[Secret],
@@ -53,12 +43,11 @@ pub(in crate::store) fn salvage(
     // Nobody writes it meanwhile.
     let lock = Lock::take(path)?;
     let failed = |err: io::Error| open_failed(path, io_failed(&err));
-    let copy = Copy {
-        path: scratch.join(format!(".hookgate-salvage-{}.db", std::process::id())),
-    };
-    let extent = merge(path, &copy.path).map_err(failed)?;
+    // Never given a name of its own, and so removed at the end. What a killed process left of one is removed too.
+    let copy = Partial::begin(&scratch.join("hookgate-salvage.db")).map_err(failed)?;
+    let extent = merge(path, copy.file()).map_err(failed)?;
     drop(lock);
-    let conn = open(&copy.path).map_err(StoreError::Read)?;
+    let conn = open(copy.path()).map_err(StoreError::Read)?;
     let sealer = Sealer::open(&conn, keys, false).unwrap_or_default();
     let names = Arc::new(Names::load(&conn).unwrap_or_default());
     let mut salvage = Salvage {
@@ -81,15 +70,9 @@ pub(in crate::store) fn salvage(
 }
 
 /// Copies the file, and the log into the copy.
-fn merge(from: &Path, to: &Path) -> io::Result<wal::Extent> {
+fn merge(from: &Path, copy: &File) -> io::Result<wal::Extent> {
     let source = File::open(from)?;
-    let mut copy = OpenOptions::new()
-        .create_new(true)
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        .open(to)?;
-    io::copy(&mut &source, &mut copy)?;
+    io::copy(&mut &source, &mut &*copy)?;
     let most = source.metadata()?.len() / 4096 + log_pages(from) + 1;
     // Pages of a commit that has not ended yet.
     let mut pending: Vec<(u64, Vec<u8>)> = Vec::new();
@@ -106,7 +89,7 @@ fn merge(from: &Path, to: &Path) -> io::Result<wal::Extent> {
         }
         Ok(())
     })?;
-    set_head(&copy)?;
+    set_head(copy)?;
     Ok(extent)
 }
 

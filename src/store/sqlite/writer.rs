@@ -235,7 +235,10 @@ impl Writer {
         }
         let away = instant().saturating_duration_since(since);
         let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(away_ms, "the store was opened anew and takes events again");
+        tracing::warn!(
+            away_ms,
+            "the file was opened again; the store takes events again"
+        );
     }
 
     /// Opens the file, for as long as it takes. `false`: it is to be closed.
