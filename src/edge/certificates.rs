@@ -363,7 +363,7 @@ impl Names {
         let wildcard = name
             .split_once('.')
             .and_then(|(_, suffix)| self.wildcard.get(suffix));
-        choose(exact.into_iter().chain(wildcard).flatten(), schemes)
+        choose(&exact.into_iter().chain(wildcard).flatten(), schemes)
     }
 }
 
@@ -403,7 +403,7 @@ fn is_pkcs1(scheme: SignatureScheme) -> bool {
 
 /// The first that fits, else the first.
 fn choose<'k>(
-    candidates: impl Iterator<Item = &'k Arc<CertifiedKey>> + Clone,
+    candidates: &(impl Iterator<Item = &'k Arc<CertifiedKey>> + Clone),
     schemes: &Schemes<'_>,
 ) -> Option<Arc<CertifiedKey>> {
     let fitting = |schemes: &[SignatureScheme]| {
@@ -474,7 +474,7 @@ impl ResolvesServerCert for CertificateStore {
         let schemes = Schemes::of(&hello);
         asked
             .and_then(|name| names.find(&name, &schemes))
-            .or_else(|| choose(names.default.iter(), &schemes))
+            .or_else(|| choose(&names.default.iter(), &schemes))
     }
 }
 
