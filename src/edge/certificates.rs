@@ -4,17 +4,18 @@
 //! A set that cannot be loaded whole never takes the place of one that works. Reading files here blocks; it happens at
 //! start, on reload and in a background check, never for a connection.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use rustls::SignatureScheme;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{CipherSuite, SignatureScheme};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -357,23 +358,62 @@ impl Names {
 
     /// The first certificate for a name whose key makes signatures that the client takes: exact before wildcard, which is
     /// good for exactly one label (RFC 9525 6.3). Where the client takes none, the first one all the same.
-    fn find(&self, name: &str, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+    fn find(&self, name: &str, schemes: &Schemes<'_>) -> Option<Arc<CertifiedKey>> {
         let exact = self.exact.get(name);
         let wildcard = name
             .split_once('.')
             .and_then(|(_, suffix)| self.wildcard.get(suffix));
-        choose(exact.into_iter().chain(wildcard).flatten(), schemes)
+        choose(&exact.into_iter().chain(wildcard).flatten(), schemes)
     }
+}
+
+/// The signature schemes that a client takes.
+struct Schemes<'a> {
+    /// In the handshake. Where that is one of TLS 1.3, PKCS#1 in the list is for the chain only (RFC 8446 4.2.3).
+    handshake: Cow<'a, [SignatureScheme]>,
+    all: &'a [SignatureScheme],
+}
+
+impl<'a> Schemes<'a> {
+    fn of(hello: &'a ClientHello<'_>) -> Self {
+        let all = hello.signature_schemes();
+        // A client that lists suites of TLS 1.3 gets it: no setting leaves it out.
+        let is_13 = |suite: &CipherSuite| (0x1301..=0x1305).contains(&u16::from(*suite));
+        let handshake = match hello.cipher_suites().iter().any(is_13) {
+            true => all
+                .iter()
+                .copied()
+                .filter(|scheme| !is_pkcs1(*scheme))
+                .collect(),
+            false => Cow::Borrowed(all),
+        };
+        Self { handshake, all }
+    }
+}
+
+fn is_pkcs1(scheme: SignatureScheme) -> bool {
+    matches!(
+        scheme,
+        SignatureScheme::RSA_PKCS1_SHA1
+            | SignatureScheme::RSA_PKCS1_SHA256
+            | SignatureScheme::RSA_PKCS1_SHA384
+            | SignatureScheme::RSA_PKCS1_SHA512
+    )
 }
 
 /// The first that fits, else the first.
 fn choose<'k>(
-    mut candidates: impl Iterator<Item = &'k Arc<CertifiedKey>> + Clone,
-    schemes: &[SignatureScheme],
+    candidates: &(impl Iterator<Item = &'k Arc<CertifiedKey>> + Clone),
+    schemes: &Schemes<'_>,
 ) -> Option<Arc<CertifiedKey>> {
-    let mut all = candidates.clone();
-    let fitting = all.find(|key| key.key.choose_scheme(schemes).is_some());
-    fitting.or_else(|| candidates.next()).map(Arc::clone)
+    let fitting = |schemes: &[SignatureScheme]| {
+        let mut all = candidates.clone();
+        all.find(|key| key.key.choose_scheme(schemes).is_some())
+    };
+    fitting(&schemes.handshake)
+        .or_else(|| fitting(schemes.all))
+        .or_else(|| candidates.clone().next())
+        .map(Arc::clone)
 }
 
 /// For clients that ask for no name, or for one that none covers: the first certificate, and those that share a name with it.
@@ -431,10 +471,10 @@ impl ResolvesServerCert for CertificateStore {
         let names = self.current.load();
         let asked = hello.server_name().map(without_root);
         let asked = asked.map(str::to_ascii_lowercase);
-        let schemes = hello.signature_schemes();
+        let schemes = Schemes::of(&hello);
         asked
-            .and_then(|name| names.find(&name, schemes))
-            .or_else(|| choose(names.default.iter(), schemes))
+            .and_then(|name| names.find(&name, &schemes))
+            .or_else(|| choose(&names.default.iter(), &schemes))
     }
 }
 
@@ -532,7 +572,11 @@ mod tests {
         };
         let store = CertificateStore::load(&files).unwrap();
         let names = store.current.load();
-        let find = |name: &str| names.find(name, &SCHEMES);
+        let schemes = Schemes {
+            handshake: Cow::Borrowed(&SCHEMES),
+            all: &SCHEMES,
+        };
+        let find = |name: &str| names.find(name, &schemes);
         let exact = find("a.example.com").unwrap();
         let wild = find("b.example.com").unwrap();
         assert_eq!(exact.cert[0], key_of(&files[2]));

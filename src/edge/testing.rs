@@ -216,8 +216,8 @@ impl Rig {
         stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
     }
 
-    /// The certificate that a client is shown who speaks one version and takes signatures of one kind (`RSA`, `ECDSA`), or of
-    /// every kind; none where the handshake fails.
+    /// The certificate that a client is shown who speaks one version and takes signatures of one kind (`RSA`, `ECDSA`), of all
+    /// but one (`!RSA_PSS`), or of every kind; none where the handshake fails.
     pub(super) async fn shown_certificate(
         &self,
         name: &str,
@@ -225,7 +225,13 @@ impl Rig {
         kind: &str,
     ) -> Option<Vec<u8>> {
         let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-        let is_wanted = |scheme: &SignatureScheme| format!("{scheme:?}").starts_with(kind);
+        let is_wanted = |scheme: &SignatureScheme| {
+            let name = format!("{scheme:?}");
+            match kind.strip_prefix('!') {
+                Some(unwanted) => !name.starts_with(unwanted),
+                None => name.starts_with(kind),
+            }
+        };
         let algorithms = &mut provider.signature_verification_algorithms;
         let wanted: Vec<_> = algorithms
             .mapping

@@ -556,6 +556,11 @@ async fn the_kind_of_the_certificate_is_chosen_by_what_the_client_takes() {
                 let shown = rig.shown_certificate(name, version, "").await;
                 assert_eq!(shown, Some(der(files[first])), "{name} {version:?}");
             }
+            // PKCS#1 signs no handshake of TLS 1.3.
+            let shown = rig.shown_certificate(name, new, "!RSA_PSS").await;
+            assert_eq!(shown, Some(der(&ecdsa)), "{name}");
+            let shown = rig.shown_certificate(name, old, "RSA_PKCS1").await;
+            assert_eq!(shown, Some(der(&rsa)), "{name}");
         }
         let shown = rig.shown_certificate("other.example", new, "RSA").await;
         assert_eq!(shown, None);

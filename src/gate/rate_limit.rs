@@ -16,6 +16,7 @@ use governor::{DefaultDirectRateLimiter, Quota};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
+use crate::model::clock::instant;
 use crate::model::rate::Rate;
 use crate::model::source::SourceKey;
 
@@ -83,7 +84,7 @@ impl SourceLimiters {
         Self {
             one,
             burst: one.saturating_mul(u64::from(rate.burst.get())),
-            began: Instant::now(),
+            began: instant(),
             table,
         }
     }
@@ -97,7 +98,8 @@ impl SourceLimiters {
             .table
             .get(&source)
             .unwrap_or_else(|| self.table.get_with(source, Arc::default));
-        self.charge_at(bucket, nanos(self.began.elapsed()))
+        let now = instant().saturating_duration_since(self.began);
+        self.charge_at(bucket, nanos(now))
     }
 
     fn charge_at(&self, bucket: Arc<SourceBucket>, now: u64) -> Result<SourceCharge, Duration> {

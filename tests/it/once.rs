@@ -89,7 +89,7 @@ async fn parameters_and_form_fields_occur_once_too() {
             ("event=f&%65vent=g", 400),
         ] {
             let hook =
-                signed("/own", body).set("Content-Type", "application/x-www-form-urlencoded");
+                signed("/own", body).with("Content-Type", "application/x-www-form-urlencoded");
             let reply = gate.send(&hook).await;
             assert_eq!(reply.status, status, "{more}: {body}");
         }
