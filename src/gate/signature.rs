@@ -10,6 +10,7 @@ use crate::config::model::{Route, SecretEntry};
 use crate::gate::reject::Reject;
 use crate::model::clock::Now;
 use crate::model::secret::Secret;
+use crate::scheme::boundary::Boundaries;
 use crate::scheme::remote::{KeyNeed, RemoteKeys};
 use crate::scheme::spec::Spec;
 use crate::scheme::{
@@ -19,6 +20,7 @@ use crate::scheme::{
 /// How one route verifies.
 pub struct Keys {
     scheme: Scheme,
+    boundaries: Boundaries,
     entries: Box<[Entry]>,
     tolerance: Duration,
 }
@@ -33,6 +35,7 @@ struct Entry {
 /// A request whose head is right so far.
 pub struct Pending<'a> {
     keys: &'a Keys,
+    head: Head<'a>,
     verifier: Verifier<'a>,
     now: Now,
 }
@@ -74,6 +77,7 @@ impl Keys {
         });
         Ok(Self {
             scheme: Scheme::compile(spec, &texts, public_url)?,
+            boundaries: Boundaries::compile(spec),
             entries: entries.collect(),
             tolerance,
         })
@@ -105,6 +109,7 @@ impl Keys {
         }
         Ok(Pending {
             keys: self,
+            head,
             verifier,
             now: *now,
         })
@@ -164,6 +169,8 @@ impl Pending<'_> {
     pub fn finish(self, body: &[u8], keys: Option<&RemoteKeys>) -> Result<Signed, Reject> {
         let found = self.verifier.finish(body, keys).map_err(reject)?;
         let found = found.ok_or(Reject::BadSignature)?;
+        let boundaries = &self.keys.boundaries;
+        boundaries.check(&self.head, body).map_err(reject)?;
         if let Some(time) = found.signed_time {
             self.keys.check_time(time, &self.now)?;
         }

@@ -5,6 +5,7 @@ mod case;
 mod damage;
 mod elsewhere;
 mod keys;
+mod recut;
 mod spot;
 mod tokens;
 

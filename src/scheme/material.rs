@@ -127,6 +127,11 @@ impl Timestamp {
         self.text.get(..self.len).unwrap_or_default()
     }
 
+    /// Milliseconds since the Unix epoch.
+    pub(super) fn unix_ms(&self) -> i64 {
+        self.unix_ms
+    }
+
     /// Reads the text; the error says what is wrong with it.
     pub(super) fn parse(text: &[u8], unit: TimeUnit) -> Result<Self, &'static str> {
         let unit = match unit {
@@ -380,10 +385,14 @@ pub(super) fn path_query(head: &Head<'_>) -> String {
     }
 }
 
-/// Digits only: `i64::from_str` would take a sign, and the app's parser perhaps spaces.
+/// Digits only: `i64::from_str` would take a sign, and the app's parser perhaps spaces. No zero in front: beside a body in
+/// the signed text it could be the body's, with the same time.
 fn parse_digits(text: &[u8], max: usize) -> Result<i64, &'static str> {
     if text.is_empty() {
         return Err("is empty");
+    }
+    if text.len() > 1 && text.starts_with(b"0") {
+        return Err("begins with a zero");
     }
     if text.len() > max {
         return Err("is too long");
@@ -402,7 +411,8 @@ fn parse_rfc3339(text: &[u8]) -> Result<i64, &'static str> {
     if text.len() > MAX_TIMESTAMP_LEN {
         return Err("is too long");
     }
-    if !text.iter().all(is_fit) {
+    // A year with a sign would have another length.
+    if !text.iter().all(is_fit) || !text.first().is_some_and(u8::is_ascii_digit) {
         return Err(FAULT);
     }
     let text = std::str::from_utf8(text).map_err(|_| FAULT)?;

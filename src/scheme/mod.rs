@@ -11,6 +11,7 @@ pub mod parse;
 pub mod spec;
 
 mod body;
+pub mod boundary;
 pub mod certificate;
 pub mod form;
 mod hmac;

@@ -13,6 +13,7 @@
 mod harness;
 
 mod admin;
+mod boundary;
 mod capture;
 mod challenge;
 mod cli;

@@ -1,0 +1,278 @@
+//! Boundaries inside a signed text: refuses a verified request whose text could be that of another request.
+//!
+//! A signature covers a text, not the values in it. Where a value may hold the delimiter that follows it, or none follows,
+//! a captured request can be cut elsewhere: the same text, with another id, time or body. And a plain digest with the secret
+//! in front lets one signature be extended to a longer text. The template alone shows what is open, so every scheme is
+//! covered. Runs after the signature, in linear time.
+
+mod finder;
+
+use std::borrow::Cow;
+
+use http::HeaderName;
+use memchr::memmem;
+
+use crate::scheme::Head;
+use crate::scheme::body::{Pointers, Whole};
+use crate::scheme::boundary::finder::{Finder, listing};
+use crate::scheme::material::{self, MaterialFault, Timestamp};
+use crate::scheme::spec::{Place, Spec, TimeUnit};
+
+/// The first second that a timestamp can be taken for: of the year 2001, with ten digits.
+const FIRST_SECOND: i64 = 1_000_000_000_000;
+
+/// Rules for the requests of one scheme, which leave their signed text one reading.
+pub struct Boundaries {
+    values: Box<[ValueRule]>,
+    /// The body begins or ends where only its own form says so.
+    needs_whole_body: bool,
+    /// A digest's padding can be in it.
+    needs_text: bool,
+    /// Text that could be the end of an id or of a time, and may not begin the body.
+    body_start: Option<BodyStart>,
+    /// A header that lists signed headers, with those that have to be among them.
+    listing: Option<Listing>,
+    pointers: Pointers,
+}
+
+/// Text that one value may not hold.
+struct ValueRule {
+    place: Place,
+    forbids: Forbidden,
+}
+
+enum Forbidden {
+    /// The delimiter beside the value.
+    Text(String),
+    /// The delimiter, a time of this unit, and the delimiter behind the time or the end of the value.
+    TimeBehind(String, TimeUnit, String),
+    /// Bytes that no text has.
+    Control,
+    /// Whatever no word has.
+    NotWord,
+}
+
+/// Text that a body may not begin with where the signed text is `{id}L{timestamp}L{body}`, with delimiters or without.
+enum BodyStart {
+    /// The delimiters and the unit of the time between them.
+    Delimited(String, TimeUnit, String),
+    /// A character of a word: without delimiters it could be that of an id, which is a word then.
+    Word,
+}
+
+struct Listing {
+    header: HeaderName,
+    /// Listed in each request.
+    always: Vec<HeaderName>,
+    /// Listed wherever it is there.
+    if_there: Vec<HeaderName>,
+}
+
+/// Returns whether a plain digest can be extended: more than the secret follows the secret.
+#[must_use]
+pub fn is_extendable(spec: &Spec) -> bool {
+    let template = spec.template();
+    template.is_some_and(|template| Finder::new(spec, template).is_extendable())
+}
+
+impl Boundaries {
+    /// Finds what is open in the template of a scheme.
+    #[must_use]
+    pub fn compile(spec: &Spec) -> Self {
+        let found = spec.template().map(|template| Finder::new(spec, template));
+        let values = found.as_ref().map_or_else(Vec::new, Finder::values);
+        let pointers = values.iter().filter_map(|rule| match &rule.place {
+            Place::Json(pointer) => Some(pointer.clone()),
+            _ => None,
+        });
+        Self {
+            pointers: Pointers::new(pointers.collect()),
+            values: values.into(),
+            needs_whole_body: found.as_ref().is_some_and(Finder::needs_whole_body),
+            needs_text: found.as_ref().is_some_and(Finder::is_extendable),
+            body_start: found.as_ref().and_then(Finder::body_start),
+            listing: spec.template().and_then(|template| listing(spec, template)),
+        }
+    }
+
+    /// Checks a request whose signature is right.
+    ///
+    /// # Errors
+    /// Names the value that leaves open where it ends.
+    pub fn check(&self, head: &Head<'_>, body: &[u8]) -> Result<(), MaterialFault> {
+        if !self.values.is_empty() {
+            let whole = Whole::new(*head, body, &self.pointers);
+            self.values.iter().try_for_each(|rule| rule.check(&whole))?;
+        }
+        if let Some(listing) = &self.listing {
+            listing.check(head)?;
+        }
+        if self
+            .body_start
+            .as_ref()
+            .is_some_and(|start| start.is_at(body))
+        {
+            let fault = "begins as an id with a time behind it";
+            return Err(MaterialFault::malformed("the body", fault));
+        }
+        if self.needs_whole_body && !is_whole(body, self.needs_text) {
+            let fault =
+                "is not whole JSON, and no text: it may be cut, or longer than what was signed";
+            return Err(MaterialFault::malformed("the body", fault));
+        }
+        Ok(())
+    }
+}
+
+impl ValueRule {
+    fn check(&self, whole: &Whole<'_>) -> Result<(), MaterialFault> {
+        let Some(value) = whole.read(&self.place)? else {
+            return Ok(());
+        };
+        let is_bad = match &self.forbids {
+            Forbidden::Text(text) => memmem::find(&value, text.as_bytes()).is_some(),
+            Forbidden::TimeBehind(text, unit, end) => {
+                has_time(&value, text, *unit, end) || value.iter().any(is_structure)
+            }
+            Forbidden::Control => !is_text(&value),
+            Forbidden::NotWord => !value.iter().all(is_word),
+        };
+        let fault = "holds what separates the signed values";
+        if is_bad {
+            return Err(self.place.malformed(fault));
+        }
+        Ok(())
+    }
+}
+
+impl BodyStart {
+    fn is_at(&self, body: &[u8]) -> bool {
+        match self {
+            Self::Word => body.first().is_some_and(is_word),
+            Self::Delimited(before, unit, after) => {
+                // So much of it could be an id: the rest of one whose beginning is in the header.
+                let is_id = |byte: &&u8| byte.is_ascii_graphic() && !is_structure(byte);
+                let length = body.iter().take_while(is_id).count();
+                if length == 0 {
+                    return false;
+                }
+                let start = body.get(..length).unwrap_or_default();
+                let text = [before.as_bytes(), start].concat();
+                let mut found = memmem::find_iter(&text, before.as_bytes());
+                found.any(|at| {
+                    let rest = text.get(at + before.len()..).unwrap_or_default();
+                    let end = memmem::find(rest, after.as_bytes());
+                    let time = end.and_then(|end| rest.get(..end));
+                    time.is_some_and(|time| is_time(time, *unit))
+                })
+            }
+        }
+    }
+}
+
+/// Returns whether a byte is one of JSON's or XML's, which no id holds.
+fn is_structure(byte: &u8) -> bool {
+    b"{}[]<>\"".contains(byte)
+}
+
+fn is_word(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_-.:".contains(byte)
+}
+
+fn is_time(text: &[u8], unit: TimeUnit) -> bool {
+    let time = Timestamp::parse(text, unit);
+    time.is_ok_and(|time| time.unix_ms() >= FIRST_SECOND)
+}
+
+/// Returns whether the value holds a time behind the delimiter `text`, and ends with `end` or with the value.
+fn has_time(value: &[u8], text: &str, unit: TimeUnit, end: &str) -> bool {
+    let mut found = memmem::find_iter(value, text.as_bytes());
+    found.any(|at| {
+        let rest = value.get(at + text.len()..).unwrap_or_default();
+        let time = match end {
+            "" => leading_time(rest),
+            end => rest.get(..memmem::find(rest, end.as_bytes()).unwrap_or(rest.len())),
+        };
+        time.is_some_and(|time| is_time(time, unit))
+    })
+}
+
+/// The characters of a time at the beginning, where nothing marks its end.
+fn leading_time(rest: &[u8]) -> Option<&[u8]> {
+    let is_digit = |byte: &&u8| byte.is_ascii_digit();
+    rest.get(..rest.iter().take_while(is_digit).count())
+}
+
+/// Returns whether a body is complete in itself: no proper part of a JSON document passes, and with `needs_text` no bytes that
+/// padding has.
+fn is_whole(body: &[u8], needs_text: bool) -> bool {
+    let inner = body.trim_ascii();
+    let is_json = |byte: Option<&u8>, ends: &[u8]| byte.is_some_and(|byte| ends.contains(byte));
+    if !is_json(inner.first(), b"{[") && !is_json(inner.last(), b"}]") {
+        return !needs_text || is_text(body);
+    }
+    let text = std::str::from_utf8(body);
+    text.is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    let is_control = |byte: &u8| byte.is_ascii_control() && !b"\t\r\n".contains(byte);
+    std::str::from_utf8(bytes).is_ok() && !bytes.iter().any(is_control)
+}
+
+impl ValueRule {
+    /// Headers hold no line end.
+    fn is_void(&self) -> bool {
+        let (Forbidden::Text(text) | Forbidden::TimeBehind(text, ..)) = &self.forbids else {
+            return false;
+        };
+        matches!(self.place, Place::Header(_)) && text.contains('\n')
+    }
+}
+
+impl Listing {
+    /// Entries are `name:value` with `;` in between, and values may hold one. So every name may begin one piece of the text
+    /// only, and the list is itself an entry: then the text has one reading.
+    fn check(&self, head: &Head<'_>) -> Result<(), MaterialFault> {
+        let fault = |fault| MaterialFault::malformed(self.header.as_str(), fault);
+        let list = material::read_header(head, &self.header)?;
+        let list = std::str::from_utf8(list).map_err(|_| fault("is not text"))?;
+        let names: Vec<String> = list
+            .split(',')
+            .map(|name| name.trim().to_ascii_lowercase())
+            .collect();
+        let is_listed = |name: &HeaderName| names.iter().any(|listed| listed == name.as_str());
+        let is_there = |name: &&HeaderName| head.headers.contains_key(*name);
+        let mut needed = self
+            .always
+            .iter()
+            .chain(self.if_there.iter().filter(is_there));
+        if !needed.all(is_listed) {
+            return Err(fault("leaves out a header that the gate reads"));
+        }
+        let mut pieces: Vec<Cow<'_, [u8]>> = Vec::new();
+        for name in &names {
+            let value = head.headers.get(name.as_str());
+            let value = value.map(|value| value.as_bytes().trim_ascii());
+            let mut parts = value.unwrap_or_default().split(|byte| *byte == b';');
+            let first = parts.next().unwrap_or_default();
+            pieces.push(Cow::Owned([name.as_bytes(), b":", first].concat()));
+            pieces.extend(parts.map(Cow::Borrowed));
+        }
+        let begins = |piece: &[u8], name: &str| {
+            let rest = piece.strip_prefix(name.as_bytes());
+            rest.is_some_and(|rest| rest.starts_with(b":"))
+        };
+        let is_once = |name: &String| {
+            let found = pieces.iter().filter(|piece| begins(piece, name));
+            found.count() == 1
+        };
+        match names.iter().all(is_once) {
+            true => Ok(()),
+            false => Err(fault("lists a header whose entry could begin elsewhere")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

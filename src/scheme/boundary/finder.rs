@@ -1,0 +1,293 @@
+//! Finds in a template where its values have no certain end.
+
+use crate::scheme::boundary::{BodyStart, Forbidden, Listing, ValueRule};
+use crate::scheme::spec::{
+    Family, Field, Part, Place, SignMethod, Spec, Template, TimeUnit, TimestampSpec,
+};
+
+/// One part of the template, those of groups among them.
+struct Token<'t> {
+    part: &'t Part,
+    is_optional: bool,
+}
+
+/// One side of a part: the literal text that follows, and the next part that is none.
+struct Side<'t> {
+    literal: &'t str,
+    next: Option<&'t Part>,
+}
+
+pub(super) struct Finder<'t> {
+    spec: &'t Spec,
+    tokens: Vec<Token<'t>>,
+    time: Option<&'t TimestampSpec>,
+    is_hash: bool,
+    /// The file says itself which values may not hold the delimiter.
+    has_own_rules: bool,
+}
+
+impl<'t> Finder<'t> {
+    pub(super) fn new(spec: &'t Spec, template: &'t Template) -> Self {
+        let mut tokens = Vec::new();
+        for part in &template.parts {
+            match part {
+                Part::Group(parts) => tokens.extend(parts.iter().map(|part| Token {
+                    part,
+                    is_optional: true,
+                })),
+                part => tokens.push(Token {
+                    part,
+                    is_optional: false,
+                }),
+            }
+        }
+        let (time, is_hash, has_own_rules) = match &spec.family {
+            Family::Hmac(family) => (family.timestamp.as_ref(), false, false),
+            Family::Text(family) => {
+                let is_hash = matches!(family.method, SignMethod::Hash(_));
+                let has_own_rules = !family.require.is_empty();
+                (family.timestamp.as_ref(), is_hash, has_own_rules)
+            }
+            _ => (None, false, false),
+        };
+        Self {
+            spec,
+            tokens,
+            time,
+            is_hash,
+            has_own_rules,
+        }
+    }
+
+    pub(super) fn values(&self) -> Vec<ValueRule> {
+        let mut rules = Vec::new();
+        for (at, token) in self.tokens.iter().enumerate() {
+            let Some(place) = self.place(token.part) else {
+                continue;
+            };
+            let mut add = |forbids| {
+                let place = place.clone();
+                rules.push(ValueRule { place, forbids });
+            };
+            if self.is_extendable() {
+                add(Forbidden::Control);
+            }
+            let (after, before) = (self.after(at), self.before(at));
+            if after.literal.is_empty()
+                && after.next == Some(&Part::Timestamp)
+                && matches!(self.body_start(), Some(BodyStart::Word))
+            {
+                add(Forbidden::NotWord);
+            }
+            if !after.literal.is_empty() {
+                match after.next {
+                    _ if token.is_optional => add(Forbidden::Text(after.literal.to_owned())),
+                    Some(Part::Timestamp) => {
+                        let unit = self.time.map_or(TimeUnit::Seconds, |time| time.unit);
+                        let end = self.literal_behind_time();
+                        let text = after.literal.to_owned();
+                        add(Forbidden::TimeBehind(text, unit, end));
+                    }
+                    Some(next) if is_open(next) && *next != Part::Body => {
+                        add(Forbidden::Text(after.literal.to_owned()));
+                    }
+                    _ => {}
+                }
+            }
+            // Between two values the first one's rule says where it ends.
+            let is_first_free = |part: &Part| is_open(part) && self.place(part).is_none();
+            if !before.literal.is_empty() && before.next.is_some_and(is_first_free) {
+                add(Forbidden::Text(before.literal.to_owned()));
+            }
+        }
+        rules.retain(|rule| !rule.is_void());
+        rules
+    }
+
+    /// The place of a part that is one value of a client's choice.
+    fn place(&self, part: &Part) -> Option<Place> {
+        match part {
+            Part::Id => Some(Place::Header(self.spec.id_header()?.clone())),
+            Part::Header(name) | Part::LowerHeader(name) => Some(Place::Header(name.clone())),
+            Part::Query(name) => Some(Place::Query(name.clone())),
+            Part::Form(name) => Some(Place::Form(name.clone())),
+            Part::Json(pointer) if !self.has_own_rules => Some(Place::Json(pointer.clone())),
+            _ => None,
+        }
+    }
+
+    fn after(&self, at: usize) -> Side<'t> {
+        let rest = self.tokens.get(at + 1..).unwrap_or_default();
+        side(rest.iter().map(|token| token.part))
+    }
+
+    fn before(&self, at: usize) -> Side<'t> {
+        let rest = self.tokens.get(..at).unwrap_or_default();
+        side(rest.iter().rev().map(|token| token.part))
+    }
+
+    fn literal_behind_time(&self) -> String {
+        let mut tokens = self.tokens.iter();
+        let at = tokens.position(|token| *token.part == Part::Timestamp);
+        at.map_or("", |at| self.after(at).literal).to_owned()
+    }
+
+    /// Returns whether the text of a plain digest can be made longer without the secret: something else follows it.
+    pub(super) fn is_extendable(&self) -> bool {
+        let is_secret = |token: &Token<'_>| *token.part == Part::Secret;
+        let is_fixed = |token: &Token<'_>| matches!(token.part, Part::Secret | Part::Literal(_));
+        let mut behind = self.tokens.iter().skip_while(|token| !is_secret(token));
+        self.is_hash && !behind.all(is_fixed)
+    }
+
+    /// Finds what a text such as `{id}.{timestamp}.{body}` leaves open at the beginning of the body.
+    pub(super) fn body_start(&self) -> Option<BodyStart> {
+        let mut tokens = self.tokens.iter();
+        let at = tokens.position(|token| *token.part == Part::Timestamp)?;
+        let (before, after) = (self.before(at), self.after(at));
+        let is_ended = before.literal.contains('\n') && before.next.is_some_and(is_line);
+        if after.next != Some(&Part::Body) || !before.next.is_some_and(is_open) || is_ended {
+            return None;
+        }
+        let unit = self.time?.unit;
+        match (before.literal, after.literal) {
+            (_, "") => Some(BodyStart::Word),
+            ("", _) => None,
+            (before, after) => Some(BodyStart::Delimited(before.into(), unit, after.into())),
+        }
+    }
+
+    /// Returns whether nothing but its own form says where the body begins or ends.
+    pub(super) fn needs_whole_body(&self) -> bool {
+        let mut tokens = self.tokens.iter();
+        let Some(at) = tokens.position(|token| *token.part == Part::Body) else {
+            return false;
+        };
+        let mut sides = [(self.before(at), true), (self.after(at), false)].into_iter();
+        self.is_extendable() || sides.any(|(side, is_before)| self.is_adrift(&side, is_before))
+    }
+
+    fn is_adrift(&self, side: &Side<'_>, is_before: bool) -> bool {
+        match side.next {
+            Some(Part::Timestamp) => {
+                let is_mixed = self
+                    .time
+                    .is_some_and(|time| time.unit == TimeUnit::SecondsOrMillis);
+                (is_mixed && side.literal.is_empty()) || self.is_time_adrift(is_before)
+            }
+            Some(next) => is_open(next) && !(side.literal.contains('\n') && is_line(next)),
+            None => false,
+        }
+    }
+
+    /// Returns whether the time has a value of any text for its neighbor, with nothing in between.
+    fn is_time_adrift(&self, is_before: bool) -> bool {
+        let mut tokens = self.tokens.iter();
+        let Some(at) = tokens.position(|token| *token.part == Part::Timestamp) else {
+            return false;
+        };
+        let side = match is_before {
+            true => self.before(at),
+            false => self.after(at),
+        };
+        side.literal.is_empty() && side.next.is_some_and(is_open)
+    }
+}
+
+/// The literal text in front of the next part that is none, and that part.
+fn side<'t>(parts: impl Iterator<Item = &'t Part>) -> Side<'t> {
+    let mut literal = "";
+    for part in parts {
+        match part {
+            Part::Literal(text) if literal.is_empty() => literal = text,
+            Part::Literal(_) => {}
+            part => {
+                let next = Some(part);
+                return Side { literal, next };
+            }
+        }
+    }
+    Side {
+        literal,
+        next: None,
+    }
+}
+
+/// Returns whether a part may hold any text: only its neighbors show where it ends.
+fn is_open(part: &Part) -> bool {
+    match part {
+        Part::Body
+        | Part::Id
+        | Part::Header(_)
+        | Part::LowerHeader(_)
+        | Part::Query(_)
+        | Part::Form(_)
+        | Part::Json(_)
+        | Part::Entry(_)
+        | Part::Path
+        | Part::PathQuery
+        | Part::Url
+        | Part::UrlNoQuery
+        | Part::UrlDecoded
+        | Part::FormSorted
+        | Part::UrlFormSorted
+        | Part::FormOrDigest(_)
+        | Part::ListedHeaders(_) => true,
+        // Of one form or length; and without the secret, no client can move its neighbors.
+        Part::Literal(_)
+        | Part::Timestamp
+        | Part::Method
+        | Part::LowerMethod
+        | Part::Host
+        | Part::Secret
+        | Part::BodyDigest(..)
+        | Part::BodyJsonString
+        | Part::Group(_) => false,
+    }
+}
+
+/// Returns whether a part holds no line end.
+fn is_line(part: &Part) -> bool {
+    matches!(
+        part,
+        Part::Id
+            | Part::Header(_)
+            | Part::LowerHeader(_)
+            | Part::Path
+            | Part::PathQuery
+            | Part::Url
+            | Part::UrlNoQuery
+            | Part::UrlDecoded
+            | Part::ListedHeaders(_)
+    )
+}
+
+/// The list of signed headers of a scheme, and the headers that the gate reads.
+pub(super) fn listing(spec: &Spec, template: &Template) -> Option<Listing> {
+    let mut header = None;
+    template.visit(&mut |part| {
+        if let Part::ListedHeaders(name) = part {
+            header = Some(name.clone());
+        }
+    });
+    let header = header?;
+    let time = match &spec.family {
+        Family::Hmac(family) => family.timestamp.as_ref(),
+        Family::Text(family) => family.timestamp.as_ref(),
+        _ => None,
+    };
+    let mut always = vec![header.clone()];
+    if let Some(Place::Header(name)) = time.map(|time| &time.place) {
+        always.push(name.clone());
+    }
+    let fields = spec.event_id.iter().chain(&spec.event_type);
+    let names = fields.chain(&spec.version).filter_map(|field| match field {
+        Field::Header(name) => Some(name.clone()),
+        _ => None,
+    });
+    Some(Listing {
+        if_there: names.collect(),
+        header,
+        always,
+    })
+}

@@ -1,0 +1,266 @@
+//! Requests with a second reading, made by hand: the one that was signed passes, the other does not.
+
+use data_encoding::HEXLOWER;
+use http::{HeaderMap, HeaderValue, Method, Uri};
+use sha1::{Digest as _, Sha1};
+
+use super::*;
+use crate::providers;
+
+fn provider(id: &str) -> Boundaries {
+    Boundaries::compile(&providers::find(id).unwrap().scheme)
+}
+
+/// The boundaries of a scheme of one's own.
+fn own(text: &str) -> Boundaries {
+    let provider =
+        format!("id = \"a\"\nname = \"A\"\ndocs = \"https://a.test/\"\n[scheme]\n{text}\n");
+    Boundaries::compile(&providers::parsed(&provider).scheme)
+}
+
+fn check(rules: &Boundaries, uri: &str, headers: &[(&str, &str)], body: &[u8]) -> bool {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let name: HeaderName = name.parse().unwrap();
+        map.append(name, HeaderValue::from_str(value).unwrap());
+    }
+    let head = Head {
+        method: &Method::POST,
+        uri: &uri.parse::<Uri>().unwrap(),
+        headers: &map,
+    };
+    rules.check(&head, body).is_ok()
+}
+
+/// Fails when a digest with the secret in front is taken for an HMAC: who knows one signature can append to the text.
+#[test]
+fn an_extended_body_is_refused() {
+    for id in ["sellsy", "hubspot_v1", "hubspot_v2", "lark"] {
+        let rules = provider(id);
+        let nonce = [("x-lark-request-nonce", "n")];
+        let takes = |body: &[u8]| check(&rules, "/", &nonce, body);
+        for good in [
+            &b"{\"a\":[1]}"[..],
+            b"[{\"a\":1}]\n",
+            b"",
+            b"a=1&b=%c3%a9",
+            "[\"\u{e9}\"]".as_bytes(),
+        ] {
+            assert!(takes(good), "{id}: {good:?}");
+        }
+        let padding = [&[0x80][..], &[0; 20], &[1, 0x38]].concat();
+        for body in [&b"{\"a\":1}"[..], b"", b"a=1"] {
+            for suffix in [&b""[..], b"{\"a\":2}", b",\"b\":2}"] {
+                let longer = [body, &padding, suffix].concat();
+                assert!(!takes(&longer), "{id}: {longer:?}");
+            }
+        }
+        for bad in [
+            &b"{\"a\":1}{\"a\":2}"[..],
+            b"{\"a\":1",
+            b"1}",
+            b"a\x00b",
+            b"\x80",
+        ] {
+            assert!(!takes(bad), "{id}: {bad:?}");
+        }
+    }
+    // The real thing: the signature of the longer body follows from that of the shorter one.
+    let (secret, body) = (b"fake-sellsy-secret-0001", b"{\"eventType\":\"docslog\"}");
+    let length = secret.len() + body.len();
+    let mut glue = vec![0x80];
+    while (length + glue.len()) % 64 != 56 {
+        glue.push(0);
+    }
+    glue.extend_from_slice(&(u64::try_from(length * 8).unwrap()).to_be_bytes());
+    let longer = [&body[..], &glue, b"{\"eventType\":\"other\"}"].concat();
+    let scheme = providers::find("sellsy").unwrap().scheme.clone();
+    let key = crate::model::secret::Secret::new(secret.to_vec());
+    let compiled = crate::scheme::Scheme::compile(&scheme, &[&key], None).unwrap();
+    let signature = HEXLOWER.encode(&Sha1::digest([&secret[..], &longer].concat()));
+    let headers = [("x-webhook-signature", signature.as_str())];
+    let mut map = HeaderMap::new();
+    map.insert("x-webhook-signature", signature.parse().unwrap());
+    let head = Head {
+        method: &Method::POST,
+        uri: &Uri::from_static("/"),
+        headers: &map,
+    };
+    let material = compiled.material(&head).unwrap();
+    let verifier = compiled.begin(material, head, crate::scheme::SecretSet::all(1));
+    assert!(
+        verifier.finish(&longer, None).unwrap().is_some(),
+        "it is signed"
+    );
+    assert!(!check(&provider("sellsy"), "/", &headers, &longer));
+}
+
+/// Fails when `is_extendable` looks at the body only: every value behind the secret can be extended.
+#[test]
+fn an_extended_value_is_refused() {
+    let rules = own(
+        "type = \"hash\"\nalgorithm = \"sha256\"\nencoding = \"hex\"\nsignature = { header = \"x-s\" }\nsigned = \"{secret}{query:a}\"\nbody_unsigned = true",
+    );
+    assert!(check(&rules, "/?a=b%20c", &[], b""));
+    assert!(!check(&rules, "/?a=b%80%00%00c", &[], b""));
+    assert!(!check(&rules, "/?a=b%00c", &[], b""));
+    // Nothing follows the secret: nothing can be appended.
+    assert!(check(&provider("moralis"), "/", &[], b"\x80\x00"));
+    assert!(check(&provider("github"), "/", &[], b"\x80\x00"));
+}
+
+/// Fails when a body that begins or ends where a value of any text does is taken in parts.
+#[test]
+fn a_body_that_is_cut_elsewhere_is_refused() {
+    let nonce = "x-sinch-webhook-signature-nonce";
+    let sinch = provider("sinch");
+    assert!(check(&sinch, "/", &[(nonce, "n")], b"{\"a\":1.5}"));
+    assert!(!check(&sinch, "/", &[(nonce, "5}.n")], b"{\"a\":1"));
+    for id in ["square", "trello", "hubspot_v3", "twitch", "configcat"] {
+        let rules = provider(id);
+        assert!(check(&rules, "/?x=1", &[], b"{\"a\":{\"b\":1}}"), "{id}");
+        assert!(!check(&rules, "/?x=", &[], b"1{\"a\":{\"b\":1}}"), "{id}");
+        assert!(!check(&rules, "/?x=1%7B", &[], b"\"a\":{\"b\":1}}"), "{id}");
+        assert!(!check(&rules, "/?x=1", &[], b"{\"a\":{\"b\":1}"), "{id}");
+        // Nothing can be appended to an HMAC's text, so other bodies may be any.
+        assert!(check(&rules, "/?x=1", &[], b"\xff\x00"), "{id}");
+    }
+    for (id, header) in [
+        ("twitch", "twitch-eventsub-message-id"),
+        ("configcat", "x-configcat-webhook-id"),
+    ] {
+        let rules = provider(id);
+        let takes = |id: &str, body: &[u8]| check(&rules, "/", &[(header, id)], body);
+        assert!(
+            takes("84c1e79a-2a4b-4c13-ba0b-4312293e9308", b"{\"a\":1}"),
+            "{id}"
+        );
+        assert!(takes("84c1e79a", b""), "{id}");
+        // Both ends of the time at once: the text in front of it would be the id's.
+        assert!(!takes("84c1700000000a=1&t=", b""), "{id}");
+        assert!(
+            !takes("84c", b"a1700000300") && !takes("84c", b"1{}"),
+            "{id}"
+        );
+    }
+    // A delimiter that neither side can hold leaves nothing open.
+    for id in [
+        "stripe",
+        "slack",
+        "github",
+        "discord",
+        "standard_webhooks",
+        "xsolla",
+        "keygen",
+    ] {
+        assert!(!provider(id).needs_whole_body, "{id}");
+    }
+}
+
+/// Fails when an id may hold a time: `a.TIME.TIME.BODY` is another event with another body.
+#[test]
+fn an_id_that_holds_a_time_is_refused() {
+    for id in ["standard_webhooks", "polar", "supabase_auth"] {
+        let rules = provider(id);
+        let takes = |id: &str| check(&rules, "/", &[("webhook-id", id)], b"hello");
+        for good in [
+            "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W",
+            "a.b",
+            "a.1",
+            "v1.2.3",
+            "a.b.c",
+            "1700000000",
+            "a.17000000000000",
+        ] {
+            assert!(takes(good), "{id}: {good}");
+        }
+        for bad in [
+            "a.1700000000",
+            "a.1700000000.b",
+            ".1700000000",
+            "a.b.1700000000.1",
+            "a.{\"b\":1}",
+        ] {
+            assert!(!takes(bad), "{id}: {bad}");
+        }
+        let body = |body: &[u8]| check(&rules, "/", &[("webhook-id", "a")], body);
+        assert!(body(b"17.5") && body(b"1700000000") && body(b"1700000000,5"));
+        // The other reading: the id is `a.1700000000`, and the body is `hello`.
+        for bad in [
+            &b"1700000000.hello"[..],
+            b"b.1700000000.hello",
+            b"b.1700000000.{\"a\":1}",
+        ] {
+            assert!(!body(bad), "{bad:?}");
+        }
+        assert!(body(b"{\"a\":\"b.1700000000.c\"}") && body(b"b 1700000000.hello"));
+    }
+}
+
+/// Fails when a value in a group may hold what ends it: `a;request-id:b` is then one value or two.
+#[test]
+fn a_value_that_holds_its_delimiter_is_refused() {
+    let rules = provider("mercadopago");
+    let takes = |query: &str, id: &str| check(&rules, query, &[("x-request-id", id)], b"{}");
+    assert!(takes("/?data.id=1", "b"));
+    assert!(!takes("/?data.id=1%3Brequest-id%3Ab", "b"));
+    assert!(!takes("/?data.id=1", "b;ts:1"));
+    let own = own(
+        "type = \"hmac\"\nalgorithm = \"sha256\"\nencoding = \"hex\"\nsignature = { header = \"x-s\" }\nsigned = \"{json:/id}:{json:/type}\"\nbody_unsigned = true",
+    );
+    assert!(check(&own, "/", &[], b"{\"id\":\"1\",\"type\":\"a:b\"}"));
+    assert!(!check(&own, "/", &[], b"{\"id\":\"1:a\",\"type\":\"b\"}"));
+}
+
+const CONTENTFUL: [(&str, &str); 4] = [
+    ("content-type", "application/json; charset=utf-8"),
+    (
+        "x-contentful-signed-headers",
+        "content-type,x-contentful-signed-headers,x-contentful-timestamp,x-contentful-topic",
+    ),
+    ("x-contentful-timestamp", "1700000000000"),
+    ("x-contentful-topic", "ContentManagement.Entry.publish"),
+];
+
+/// Fails when the list may leave out itself, the time or the type, or when a value may hold what begins an entry.
+#[test]
+fn a_listed_header_swallows_no_other() {
+    let rules = provider("contentful");
+    let takes = |headers: &[(&str, &str)]| check(&rules, "/", headers, b"{}");
+    assert!(takes(&CONTENTFUL));
+    // Values may hold the separator of entries.
+    let with = |at: usize, value: &'static str| {
+        let mut headers = CONTENTFUL;
+        headers[at].1 = value;
+        headers
+    };
+    assert!(takes(&with(3, "a;b")));
+    // A request without a type has none that could be changed.
+    let untyped = "content-type,x-contentful-signed-headers,x-contentful-timestamp";
+    assert!(takes(&with(1, untyped)[..3]));
+    assert!(!takes(&with(1, untyped)));
+    // The same text with one listed header, and any time and type.
+    let swallowed = "application/json;x-contentful-signed-headers:content-type;x-contentful-timestamp:1700000000000;x-contentful-topic:ContentManagement.Entry.publish";
+    let mut headers = with(1, "content-type");
+    headers[0].1 = swallowed;
+    assert!(!takes(&headers));
+    for list in [
+        "",
+        "content-type",
+        "x-contentful-signed-headers",
+        "x-contentful-timestamp,x-contentful-topic",
+        "content-type,x-contentful-timestamp,x-contentful-topic",
+        "content-type,x-contentful-signed-headers,x-contentful-topic",
+        "content-type,x-contentful-signed-headers,x-contentful-timestamp,x-contentful-topic,x-contentful-topic",
+    ] {
+        assert!(!takes(&with(1, list)), "{list}");
+    }
+    for (at, value) in [
+        (0, "a;x-contentful-timestamp:1"),
+        (0, "a;x-contentful-topic:b"),
+        (3, "a;x-contentful-timestamp:1"),
+        (3, "a;content-type:b"),
+    ] {
+        assert!(!takes(&with(at, value)), "{value}");
+    }
+}
