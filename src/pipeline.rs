@@ -40,6 +40,7 @@ use crate::net::outlive::{Panicked, contain, outlive};
 use crate::net::problem;
 use crate::net::read_body::{BodyHead, discard_body};
 use crate::pipeline::stored::Keeping;
+use crate::providers::challenge::Challenge;
 use crate::record::counters::RouteCounters;
 use crate::record::rejected::Came;
 use crate::record::{Exchange, Recorder, otlp};
@@ -542,7 +543,22 @@ fn refused(
 ) -> Answer {
     let status = reject.status();
     note(recorder, generation, verdict, &answered(status, verdict));
-    problem::answer(status, verdict.request_id, reject.retry_after())
+    let mut answer = problem::answer(status, verdict.request_id, reject.retry_after());
+    if status == StatusCode::UNAUTHORIZED && wants_empty(generation, verdict) {
+        answer.headers_mut().remove(header::CONTENT_TYPE);
+        answer = answer.map(|_| AnswerBody::empty());
+    }
+    answer
+}
+
+/// Returns whether the route's sender tests for a 401 without a body.
+fn wants_empty(generation: &Generation, verdict: &Verdict) -> bool {
+    let rules = verdict
+        .route_index
+        .and_then(|index| generation.gate.rules(index));
+    let provider = rules.and_then(|rules| rules.route().provider.as_ref());
+    let challenge = provider.and_then(|provider| provider.challenge);
+    challenge.is_some_and(Challenge::wants_empty_refusals)
 }
 
 fn note(recorder: &Recorder, generation: &Generation, verdict: &Verdict, exchange: &Exchange) {

@@ -96,6 +96,9 @@ pub(super) fn follow(recorder: &Recorder, old: Option<&Generation>, new: &Genera
     for (work, rules) in new.routes.iter().zip(new.gate.all_rules()) {
         let route = rules.route();
         names.insert(&route.name);
+        if let Some(before) = old.get(&route.name) {
+            rules.inherit(before);
+        }
         let known = old.get(&route.name).map(|rules| &*rules.route().secrets);
         let known = known.unwrap_or_default();
         let name = |entry: &SecretEntry| {

@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ipnet::IpNet;
 
-use crate::config::model::{Dedup, Enforce, MissingId, Route};
+use crate::config::model::{Dedup, Enforce, MissingId, Route, SecretEntry};
 use crate::gate::challenge::unsigned::Means;
 use crate::gate::condition::Condition;
 use crate::gate::dedup::{Claims, Key, Keys as DedupKeys};
@@ -18,6 +19,7 @@ use crate::gate::signature::Keys;
 use crate::model::clock::Now;
 use crate::model::ids::EventId;
 use crate::model::secret::Secret;
+use crate::providers::challenge::OnChallenge;
 use crate::ranges::Live;
 use crate::scheme::SchemeError;
 
@@ -34,6 +36,8 @@ pub struct Rules {
     pub(super) provider: Arc<str>,
     /// The provider's own ranges, where `allow_ips` names them.
     pub(super) provider_ips: Option<Arc<Live>>,
+    /// A secret has verified a request: from then on no secret is shown any more.
+    has_verified: AtomicBool,
 }
 
 impl Rules {
@@ -58,8 +62,30 @@ impl Rules {
             claims,
             limiter,
             provider_ips,
+            has_verified: AtomicBool::new(false),
             route,
         })
+    }
+
+    /// Takes over from the rules before a reload, whose secrets, or some of them, are still those of this route.
+    pub fn inherit(&self, before: &Self) {
+        let is_known = |entry: &SecretEntry| {
+            let mut known = before.route.secrets.iter();
+            known.any(|known| known.secret.is_same(&entry.secret))
+        };
+        if before.has_verified() && self.route.secrets.iter().any(is_known) {
+            self.note_verified();
+        }
+    }
+
+    pub(super) fn has_verified(&self) -> bool {
+        self.has_verified.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_verified(&self) {
+        if !self.has_verified() {
+            self.has_verified.store(true, Ordering::Relaxed);
+        }
     }
 
     /// The same rules without claims and limits: they judge a request that has been, and nothing changes by it.
@@ -149,6 +175,7 @@ impl Rules {
         Means {
             verify_token: self.route.verify_token.as_ref(),
             secret: self.secret(now),
+            is_left_to_app: self.route.on_challenge == Some(OnChallenge::Forward),
         }
     }
 

@@ -4,9 +4,11 @@
 //! source's address and rate like any request, and answered, or forwarded as unverified where the route says so.
 
 use bytes::Bytes;
+use http::Uri;
 use http::request::Parts;
 use http_body::Body;
 
+use crate::config::model::PathRule;
 use crate::gate::challenge::{self, bodied, unsigned};
 use crate::gate::event::{EventParts, Unverified};
 use crate::gate::reject::Reject;
@@ -28,6 +30,7 @@ const MAX_BODY: usize = 16 * 1024;
 
 /// An unsigned check, before anything has been held against it.
 pub(super) struct Asked {
+    kind: Challenge,
     on_challenge: OnChallenge,
     answer: Result<Answer, Reject>,
 }
@@ -52,6 +55,7 @@ impl Rules {
         let (kind, on_challenge) = self.url_check()?;
         let answer = unsigned::answer(kind, &head(parts), &self.means(now))?;
         Some(Asked {
+            kind,
             on_challenge,
             answer,
         })
@@ -72,7 +76,13 @@ impl Rules {
         request: &EventParts,
         label: &str,
     ) -> Option<Result<SignedCheck, Reject>> {
-        let (kind, on_challenge) = self.url_check()?;
+        self.note_verified();
+        let kind = self.route.provider.as_ref()?.challenge?;
+        // Gate or app, the one that answers the sender's checks signs such text for every client.
+        if unsigned::is_signed_for_anyone(kind, &request.body) {
+            return Some(Err(Reject::BadSignature));
+        }
+        let (_, on_challenge) = self.url_check()?;
         match on_challenge {
             OnChallenge::Answer => {
                 let secret = self.secret_of(label);
@@ -105,11 +115,16 @@ impl Gate {
         framing::check_head(parts)?;
         check_source_ip(rules, verdict)?;
         self.check_source_rate(verdict)?;
+        let answer = asked.answer?;
         if asked.on_challenge == OnChallenge::Forward {
             let body = self.small_body(parts, body, MAX_BODY).await?;
-            return Ok(unverified(read_request(held, body, verdict)?, verdict));
+            if !unsigned::has_own_body(asked.kind, &head(parts), &body) {
+                return Err(foreign_body().into());
+            }
+            let request = read_request(held, body, verdict)?;
+            return left_to_app(asked.kind, rules, request, verdict);
         }
-        Ok(answered(asked.answer?, verdict))
+        Ok(answered(answer, verdict))
     }
 
     /// A request without a signature, which may be a URL check that stands in its body. Else it is refused, for `reject`.
@@ -139,7 +154,9 @@ impl Gate {
         verdict.body_bytes = body.len() as u64;
         let found = rules.url_check().and_then(|(kind, on_challenge)| {
             let answer = bodied::answer(kind, &head(parts), &body, &rules.means(now))?;
-            Some((on_challenge, answer))
+            // A secret that verifies needs no successor from a client that nothing vouches for.
+            let is_late = on_challenge == OnChallenge::Show && rules.has_verified();
+            (!is_late).then_some((kind, on_challenge, answer))
         });
         let request = read_request(held, body, verdict)?;
         match found {
@@ -148,8 +165,11 @@ impl Gate {
                 request: Some(request),
                 is_forwarded: rules.is_monitored(),
             }),
-            Some((OnChallenge::Forward, _)) => Ok(unverified(request, verdict)),
-            Some((on_challenge, answer)) => {
+            Some((kind, OnChallenge::Forward, answer)) => {
+                answer?;
+                left_to_app(kind, rules, request, verdict)
+            }
+            Some((_, on_challenge, answer)) => {
                 let answer = answer?;
                 if on_challenge == OnChallenge::Show {
                     verdict.shown = bodied::notion_token(&request.body).map(Into::into);
@@ -202,8 +222,30 @@ fn answered(answer: Answer, verdict: &mut Verdict) -> Admission {
     Admission::Answered(answer)
 }
 
-fn unverified(request: Box<EventParts>, verdict: &mut Verdict) -> Admission {
+fn foreign_body() -> Reject {
+    Reject::MalformedMaterial {
+        name: "the body".into(),
+        fault: "is not the URL check's own",
+    }
+}
+
+/// Hands a check of the right form to the app: at the path of the config and with the check's own parameters. A path below
+/// a prefix, or another parameter, would be the client's choice of what the app does.
+fn left_to_app(
+    kind: Challenge,
+    rules: &Rules,
+    mut request: Box<EventParts>,
+    verdict: &mut Verdict,
+) -> Result<Admission, Stop> {
     verdict.begin(Check::Challenge);
+    let (PathRule::Exact(path) | PathRule::Prefix(path)) = &rules.route.path;
+    let target = match unsigned::own_query(kind, &request.head()) {
+        Some(query) => format!("{path}?{query}"),
+        None => path.clone(),
+    };
+    let mut parts = std::mem::take(&mut request.uri).into_parts();
+    parts.path_and_query = Some(target.parse().map_err(|_| Reject::Internal)?);
+    request.uri = Uri::from_parts(parts).map_err(|_| Reject::Internal)?;
     verdict.decision = Decision::Challenge;
-    Admission::Unverified(Unverified { parts: request })
+    Ok(Admission::Unverified(Unverified { parts: request }))
 }

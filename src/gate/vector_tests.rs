@@ -5,6 +5,7 @@ mod case;
 mod damage;
 mod elsewhere;
 mod keys;
+mod oracle;
 mod recut;
 mod spot;
 mod tokens;

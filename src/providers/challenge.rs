@@ -33,7 +33,7 @@ impl OnChallenge {
 /// A sender's URL check.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Challenge {
-    /// Slack's signed `url_verification` event.
+    /// Slack's signed `url_verification` event, and its unsigned `ssl_check`.
     Slack,
     /// Meta's `hub.mode`, `hub.challenge` and `hub.verify_token`.
     Meta,
@@ -85,6 +85,8 @@ pub enum Challenge {
     WooCommerce,
     /// Xero's intent to receive: requests with good and with bad signatures.
     Xero,
+    /// The unsigned connection test of Bitbucket Data Center.
+    BitbucketPing,
     /// A `HEAD` or `GET` without anything in it.
     Probe,
 }
@@ -118,6 +120,7 @@ impl Challenge {
         ("notion_token", Self::Notion),
         ("woocommerce_ping", Self::WooCommerce),
         ("xero_intent", Self::Xero),
+        ("bitbucket_ping", Self::BitbucketPing),
         ("head_ok", Self::Probe),
     ];
 
@@ -148,6 +151,33 @@ impl Challenge {
         }
     }
 
+    /// Returns whether a 401 has an empty body, because the sender's own test asks for it.
+    #[must_use]
+    pub fn wants_empty_refusals(self) -> bool {
+        self == Self::Xero
+    }
+
+    /// Query parameters of the unsigned check. Nothing else of a query reaches an app that answers checks itself.
+    #[must_use]
+    pub fn parameters(self) -> &'static [&'static str] {
+        match self {
+            Self::Meta | Self::Strava => &["hub.mode", "hub.challenge", "hub.verify_token"],
+            Self::WebSub => &[
+                "hub.mode",
+                "hub.topic",
+                "hub.challenge",
+                "hub.lease_seconds",
+            ],
+            Self::XCrc => &["crc_token", "nonce"],
+            Self::Dropbox | Self::Nylas => &["challenge"],
+            Self::Onfleet => &["check"],
+            Self::Graph => &["validationToken"],
+            Self::Braintree => &["bt_challenge"],
+            Self::Slack => &["ssl_check", "token"],
+            _ => &[],
+        }
+    }
+
     /// What a route does that says nothing; none where the check is a request like any other.
     #[must_use]
     pub fn usual(self) -> Option<OnChallenge> {
@@ -159,7 +189,9 @@ impl Challenge {
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
-            Self::Slack => "a signed `url_verification` event; its `challenge` goes back",
+            Self::Slack => {
+                "a signed `url_verification` event, whose `challenge` goes back; and an unsigned `ssl_check=1`, answered 200"
+            }
             Self::Meta => {
                 "a GET with `hub.challenge`, which goes back where `hub.verify_token` is the route's `verify_token`"
             }
@@ -212,7 +244,10 @@ impl Challenge {
             }
             Self::WooCommerce => "a POST with nothing but `webhook_id`; 200 goes back",
             Self::Xero => {
-                "events with good and with bad signatures; an event without entries is answered 200, a bad signature 401"
+                "events with good and with bad signatures; an event without entries is answered 200, a bad signature 401 with an empty body"
+            }
+            Self::BitbucketPing => {
+                "an unsigned POST of `{\"test\": true}` with the event key `diagnostics:ping`; 200 goes back"
             }
             Self::Probe => "a HEAD or GET; 200 goes back",
         }

@@ -43,7 +43,7 @@ impl Recorder {
         };
         let target = match telling.kind {
             Kind::Security => "security",
-            Kind::Plain => "connection",
+            Kind::Plain | Kind::Unsigned => "connection",
         };
         let now = Now::read();
         let mut line = self

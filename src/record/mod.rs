@@ -351,7 +351,11 @@ impl Recorder {
             | Decision::Duplicate
             | Decision::Filtered(_) => {
                 let is_told = level < Level::INFO || self.logs_accepted.load(Ordering::Relaxed);
-                return is_told.then_some(0);
+                let is_open = verdict.decision == Decision::Challenge && verdict.secret.is_none();
+                match is_told && is_open {
+                    true => Kind::Unsigned,
+                    false => return is_told.then_some(0),
+                }
             }
         };
         self.allowance((SourceKey::of(verdict.source.ip), kind))
@@ -373,7 +377,7 @@ impl Recorder {
         let (source, kind) = withheld.key;
         let (level, target) = match kind {
             Kind::Security => (Level::WARN, "security"),
-            Kind::Plain => (Level::INFO, "request"),
+            Kind::Plain | Kind::Unsigned => (Level::INFO, "request"),
         };
         if self.logger.is_enabled(level) {
             let message = "lines about this source were withheld";

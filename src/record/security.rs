@@ -24,6 +24,8 @@ pub(super) enum Kind {
     Security,
     /// Other refusals: an operator who sets a route up wants to see more of them.
     Plain,
+    /// URL checks without a signature, which any client can make.
+    Unsigned,
 }
 
 /// How many lines at once, and after which time one more.
@@ -42,7 +44,7 @@ const OVERALL: Pace = Pace {
 impl Kind {
     fn pace(self) -> Pace {
         match self {
-            Self::Security => Pace {
+            Self::Security | Self::Unsigned => Pace {
                 burst: 5,
                 refill: Duration::from_secs(10),
             },

@@ -318,6 +318,258 @@ async fn notions_token_is_shown_where_the_route_says_so() {
     assert_eq!(app.count(), 0);
 }
 
+/// Fails when a token is shown although a secret of the route verifies (`is_late` never true), or when a reload forgets
+/// that it does (`inherit`): the operator would take a client's token for the sender's.
+#[tokio::test]
+async fn no_token_is_shown_once_a_secret_has_verified() {
+    let app = App::start(ok());
+    let config = route("notion", "on_challenge = \"show\"", &app);
+    let gate = Gate::start(&config).await;
+    let token = |text: &str| {
+        let body = format!("{{\"verification_token\":\"{text}\"}}");
+        Hook::bare("POST", "/notion", body.as_bytes())
+    };
+    assert_eq!(gate.send(&token("secret_first")).await.status, 200);
+    let line = gate.wait_for_line(&["secret_first"]).await;
+    assert!(line.contains("\"source\":\"127.0.0.1\""), "{line}");
+    let body = br#"{"id":"1","type":"page.created"}"#;
+    let signature = HEXLOWER.encode(&mac(SECRET.as_bytes(), &[body]));
+    let event = Hook::bare("POST", "/notion", body)
+        .with("X-Notion-Signature", &format!("sha256={signature}"));
+    assert_eq!(gate.send(&event).await.status, 200);
+    assert_eq!(app.count(), 1);
+    assert_eq!(gate.send(&token("secret_late")).await.status, 401);
+    assert!(gate.reload(&config).await);
+    assert_eq!(gate.send(&token("secret_late")).await.status, 401);
+    assert!(!gate.log_lines().concat().contains("secret_late"));
+    // Another secret has verified nothing yet.
+    assert!(gate.reload(&config.replace(SECRET, OLD_SECRET)).await);
+    assert_eq!(gate.send(&token("secret_new")).await.status, 200);
+    gate.wait_for_line(&["secret_new"]).await;
+}
+
+/// Fails when an event is taken whose signature any client gets from the gate (`is_signed_for_anyone` always false).
+#[tokio::test]
+async fn what_is_signed_for_anyone_is_no_event() {
+    let app = App::start(ok());
+    let token = "verify_token = \"fakePublicKey\"";
+    let config = [route("twitter", "", &app), route("braintree", token, &app)];
+    let gate = Gate::start(&config.concat()).await;
+    let text = "MTcwMDAwMDAwMC1mYWtl";
+    let reply = gate
+        .send(&Hook::bare(
+            "GET",
+            &format!("/twitter?crc_token={text}"),
+            b"",
+        ))
+        .await;
+    assert_eq!(reply.status, 200);
+    let answer = reply.text();
+    let signature = answer.split('"').nth(3).unwrap();
+    let event = |body: &[u8], signature: &str| {
+        Hook::bare("POST", "/twitter", body).with("x-twitter-webhooks-signature", signature)
+    };
+    let reply = gate.send(&event(text.as_bytes(), signature)).await;
+    assert_eq!(reply.status, 401);
+    // Every event of X's is an object, so nothing else passes with a right signature.
+    for (body, status) in [
+        (&b"[1]"[..], 401),
+        (b"\"a\"", 401),
+        (b"", 401),
+        (b"{\"a\":1}", 200),
+    ] {
+        let mac = data_encoding::BASE64.encode(&mac(SECRET.as_bytes(), &[body]));
+        let reply = gate.send(&event(body, &format!("sha256={mac}"))).await;
+        assert_eq!(reply.status, status, "{body:?}");
+    }
+    let text = "20f9f8ed05f77439fe955c977e4c8a53";
+    let reply = gate
+        .send(&Hook::bare(
+            "GET",
+            &format!("/braintree?bt_challenge={text}"),
+            b"",
+        ))
+        .await;
+    assert_eq!(reply.status, 200);
+    let signature = reply.text().replace('|', "%7C");
+    let body = format!("bt_signature={signature}&bt_payload={text}");
+    let form = "application/x-www-form-urlencoded";
+    let event = Hook::bare("POST", "/braintree", body.as_bytes()).with("Content-Type", form);
+    assert_eq!(gate.send(&event).await.status, 401);
+    assert_eq!(app.count(), 1);
+}
+
+/// Fails when a check goes to the path, with the parameters or with the body that the client chose.
+#[tokio::test]
+async fn only_a_checks_own_form_is_forwarded() {
+    let app = App::start(ok());
+    let under = |id: &str| {
+        route(id, "on_challenge = \"forward\"", &app)
+            .replace("path =", "prefix =")
+            .replace("/in\"", "/in/hook\"")
+    };
+    let config = ["microsoft_graph", "asana", "smartsheet", "meta", "dropbox"].map(under);
+    let gate = Gate::start(&config.concat()).await;
+    let event = br#"{"value":[{"changeType":"deleted"}]}"#;
+    for (path, body) in [
+        ("/microsoft_graph/..;/admin?validationToken=x", &event[..]),
+        ("/microsoft_graph?validationToken=x", event),
+        ("/microsoft_graph?validationToken=x", b"{}"),
+        ("/microsoft_graph?validationToken=%0d%0a", b""),
+    ] {
+        let reply = gate.send(&Hook::bare("POST", path, body)).await;
+        assert!(
+            (400..=404).contains(&reply.status),
+            "{path}: {}",
+            reply.status
+        );
+    }
+    let secret = ("X-Hook-Secret", "b537207f20cbfa02357cf448134da559");
+    let forged = Hook::bare("POST", "/asana", event).with(secret.0, secret.1);
+    assert_eq!(gate.send(&forged).await.status, 401);
+    let asked = ("Smartsheet-Hook-Challenge", "abc");
+    let forged = Hook::bare("POST", "/smartsheet", event).with(asked.0, asked.1);
+    assert_eq!(gate.send(&forged).await.status, 401);
+    assert_eq!(app.count(), 0);
+
+    let hub = "hub.mode=subscribe&hub.challenge=115&hub.verify_token=meatyhamhock";
+    for (hook, target) in [
+        (
+            Hook::bare(
+                "POST",
+                "/microsoft_graph/admin?a=1&validationToken=x&b=2",
+                b"",
+            ),
+            "/in/hook?validationToken=x".to_owned(),
+        ),
+        (
+            Hook::bare("POST", "/asana/x/y?z=1", b"{}").with(secret.0, secret.1),
+            "/in/hook".to_owned(),
+        ),
+        (
+            Hook::bare(
+                "POST",
+                "/smartsheet",
+                br#"{"challenge":"abc","webhookId":4}"#,
+            )
+            .with(asked.0, asked.1),
+            "/in/hook".to_owned(),
+        ),
+        (
+            Hook::bare("GET", &format!("/meta?{hub}&x=1"), b""),
+            format!("/in/hook?{hub}"),
+        ),
+        (
+            Hook::bare("GET", "/dropbox/a/b?challenge=abc", b""),
+            "/in/hook?challenge=abc".to_owned(),
+        ),
+    ] {
+        let before = app.count();
+        assert_eq!(gate.send(&hook).await.text(), "taken", "{target}");
+        let seen = app.requests().remove(before);
+        assert_eq!(seen.target(), target);
+        let verdict = seen.header("hookgate-verdict");
+        assert_eq!(verdict.as_deref(), Some("monitored"), "{target}");
+    }
+}
+
+/// Fails when Slack's look at the certificate is refused, or when it lets anything else pass without a signature.
+#[tokio::test]
+async fn slacks_certificate_check_needs_no_signature() {
+    let app = App::start(ok());
+    let gate = Gate::start(&Provider::Slack.route("slack", &app.url("/in"), "")).await;
+    let form = |body: &str| {
+        Hook::bare("POST", "/slack", body.as_bytes())
+            .with("Content-Type", "application/x-www-form-urlencoded")
+    };
+    for good in [
+        form("ssl_check=1&token=Jhj5dZrVaK7ZwHHjRyZWjbDl"),
+        form("token=Jhj5dZrVaK7ZwHHjRyZWjbDl&ssl_check=1"),
+        form("ssl_check=1"),
+        Hook::bare(
+            "GET",
+            "/slack?ssl_check=1&token=Jhj5dZrVaK7ZwHHjRyZWjbDl",
+            b"",
+        ),
+    ] {
+        for client in [gate.client(), gate.client_h2()] {
+            let reply = client.send(&good).await;
+            assert_eq!((reply.status, reply.text().as_str()), (200, ""));
+        }
+    }
+    for bad in [
+        form("ssl_check=0"),
+        form("ssl_check=1&ssl_check=1"),
+        form("ssl_check=1&command=%2fdeploy"),
+        form("ssl_check=1&payload=%7b%7d"),
+        form("command=%2fdeploy&token=a"),
+        form("ssl_check=1&token=%7b%7d"),
+        Hook::bare("POST", "/slack", b"ssl_check=1"),
+        Hook::bare("POST", "/slack?ssl_check=1", b"{}"),
+        Hook::bare("GET", "/slack?ssl_check=2", b""),
+        Hook::bare("GET", "/slack", b""),
+    ] {
+        let reply = gate.send(&bad).await;
+        assert!([401, 405].contains(&reply.status), "{}", reply.status);
+    }
+    assert_eq!(app.count(), 0);
+}
+
+/// Fails when the connection test is refused, reaches the app, or lets another body or event pass.
+#[tokio::test]
+async fn bitbuckets_connection_test_needs_no_signature() {
+    let app = App::start(ok());
+    let gate = Gate::start(&route("bitbucket_server", "", &app)).await;
+    let ask = |body: &[u8], kind: &str| {
+        Hook::bare("POST", "/bitbucket_server", body).with("X-Event-Key", kind)
+    };
+    for body in [&b"{\"test\": true}"[..], b"{\"test\":true}"] {
+        let reply = gate.send(&ask(body, "diagnostics:ping")).await;
+        assert_eq!(reply.status, 200);
+    }
+    let ping = || ask(b"{\"test\": true}", "diagnostics:ping");
+    for bad in [
+        ask(b"{\"test\": true}", "repo:refs_changed"),
+        ask(b"{\"test\": false}", "diagnostics:ping"),
+        ask(b"{\"test\": true, \"actor\": {}}", "diagnostics:ping"),
+        ask(b"", "diagnostics:ping"),
+        ping().with("X-Event-Key", "repo:refs_changed"),
+        ping().with("X-Hub-Signature", "sha256=00"),
+        Hook::bare("POST", "/bitbucket_server", b"{\"test\": true}"),
+    ] {
+        assert_eq!(gate.send(&bad).await.status, 401);
+    }
+    assert_eq!(app.count(), 0);
+}
+
+/// Fails when each unsigned check writes a line: any client could fill the disk.
+#[tokio::test]
+async fn unsigned_checks_do_not_flood_the_log() {
+    let app = App::start(ok());
+    let config = [
+        route("dropbox", "", &app),
+        route("monday", "public_url = \"https://hooks.example.com\"", &app),
+    ];
+    let gate = Gate::start(&config.concat()).await;
+    for number in 0..45 {
+        let asked = format!("/dropbox?challenge=abc{number}");
+        assert_eq!(gate.send(&Hook::bare("GET", &asked, b"")).await.status, 200);
+        let body = format!("{{\"challenge\":\"abc{number}\"}}");
+        let check = Hook::bare("POST", "/monday", body.as_bytes());
+        assert_eq!(gate.send(&check).await.status, 200);
+    }
+    // A line of another kind, behind those that would be there.
+    let refused = Hook::bare("POST", "/elsewhere", b"");
+    assert_eq!(gate.send(&refused).await.status, 404);
+    gate.wait_for_line(&["elsewhere"]).await;
+    let lines = gate.log_lines();
+    let told = lines
+        .iter()
+        .filter(|line| line.contains("\"challenge\""))
+        .count();
+    assert!((1..=10).contains(&told), "{told}");
+}
+
 /// Fails when Xero's intent to receive goes to the app, which may answer anything, or a bad signature is answered 200.
 #[tokio::test]
 async fn xero_learns_that_good_signatures_are_taken() {
@@ -331,6 +583,18 @@ async fn xero_learns_that_good_signatures_are_taken() {
     };
     let reply = gate.send(&signed(SECRET)).await;
     assert_eq!((reply.status, reply.text().as_str()), (200, ""));
-    assert_eq!(gate.send(&signed(OLD_SECRET)).await.status, 401);
+    let unsigned = Hook::bare("POST", "/xero", body);
+    for wrong in [
+        signed(OLD_SECRET),
+        signed(SECRET).flip_body_byte(),
+        unsigned,
+    ] {
+        for client in [gate.client(), gate.client_h2()] {
+            let reply = client.send(&wrong).await;
+            // Xero's test asks for an empty body.
+            assert_eq!((reply.status, reply.text().as_str()), (401, ""));
+            assert!(!reply.headers.contains_key("content-type"));
+        }
+    }
     assert_eq!(app.count(), 0);
 }

@@ -12,13 +12,21 @@ use crate::gate::challenge::{empty, fit, json_answer};
 use crate::gate::reject::Reject;
 use crate::net::answer::Answer;
 use crate::providers::challenge::Challenge;
-use crate::scheme::Head;
+use crate::scheme::{Head, form};
+
+/// Characters of Slack's verification token, which has 24.
+const MAX_TOKEN: usize = 64;
 
 /// Whether this sender's URL checks stand in bodies that it does not sign.
 pub(in crate::gate) fn is_in_body(challenge: Challenge) -> bool {
     matches!(
         challenge,
-        Challenge::Monday | Challenge::Lark | Challenge::WooCommerce | Challenge::Notion
+        Challenge::Monday
+            | Challenge::Lark
+            | Challenge::WooCommerce
+            | Challenge::Notion
+            | Challenge::Slack
+            | Challenge::BitbucketPing
     )
 }
 
@@ -44,6 +52,8 @@ pub(in crate::gate) fn answer(
             is_id.then(|| Ok(empty()))
         }
         Challenge::Notion => notion_token(body).map(|_| Ok(empty())),
+        Challenge::Slack => is_ssl_check(head, body).then(|| Ok(empty())),
+        Challenge::BitbucketPing => is_connection_test(head, body).then(|| Ok(empty())),
         _ => None,
     }
 }
@@ -56,6 +66,37 @@ pub(in crate::gate) fn monday(body: &[u8]) -> Option<Answer> {
 /// The text that Notion sends once, which is the secret from then on.
 pub(in crate::gate) fn notion_token(body: &[u8]) -> Option<String> {
     only_text(body, "verification_token")
+}
+
+/// Returns whether this is Slack's look at the certificate: a form of `ssl_check=1` and perhaps a `token`, and nothing else.
+fn is_ssl_check(head: &Head<'_>, body: &[u8]) -> bool {
+    let Ok(fields) = form::fields(body) else {
+        return false;
+    };
+    let token = |byte: u8| byte.is_ascii_alphanumeric();
+    let is_own = |name: &str, value: &str| match name {
+        "ssl_check" => value == "1",
+        "token" => value.len() <= MAX_TOKEN && value.bytes().all(token),
+        _ => false,
+    };
+    form::is_form(head.headers)
+        && fields.iter().all(|(name, value)| is_own(name, value))
+        && form::one(&fields, "ssl_check").is_ok_and(|found| found.is_some())
+        && form::one(&fields, "token").is_ok()
+}
+
+/// Returns whether this is the connection test of Bitbucket Data Center: `{"test": true}` and nothing else. It is not
+/// signed, whatever secret the webhook has (<https://github.com/runatlantis/atlantis/issues/474>).
+fn is_connection_test(head: &Head<'_>, body: &[u8]) -> bool {
+    let mut kinds = head.headers.get_all("x-event-key").iter();
+    let is_ping = kinds.next().is_some_and(|kind| kind == "diagnostics:ping");
+    let Ok(Value::Object(members)) = json::parse(body) else {
+        return false;
+    };
+    is_ping
+        && kinds.next().is_none()
+        && members.len() == 1
+        && members.get("test") == Some(&Value::Bool(true))
 }
 
 /// The text of an object's one member.
@@ -78,8 +119,16 @@ fn lark(body: &[u8], means: &Means<'_>) -> Option<Result<Answer, Reject>> {
     if text("type") != Some("url_verification") {
         return None;
     }
+    // Anything else in it would be an event's, and would reach an app that answers by itself.
+    let is_own = |name: &String| matches!(name.as_str(), "type" | "token" | "challenge");
+    if !value.as_object()?.keys().all(is_own) {
+        return None;
+    }
     let asked = fit(text("challenge")?.to_owned())?;
     let shown = text("token").unwrap_or_default();
+    if means.is_left_to_app {
+        return Some(Ok(empty()));
+    }
     let is_known = means
         .verify_token
         .is_some_and(|known| known.is_equal(shown.as_bytes()));
@@ -111,6 +160,7 @@ mod tests {
         let means = Means {
             verify_token: Some(&token),
             secret: None,
+            is_left_to_app: false,
         };
         let answer = answer(kind, &head, body.as_bytes(), &means)?;
         Some(answer.map(|answer| match answer.into_body() {
@@ -178,12 +228,11 @@ mod tests {
                 Some(Err(Reject::BadSignature))
             );
         }
-        assert_eq!(
-            ask(
-                Challenge::Lark,
-                r#"{"type":"event_callback","token":"fakeLarkToken0001"}"#
-            ),
-            None
-        );
+        for event in [
+            r#"{"type":"event_callback","token":"fakeLarkToken0001"}"#,
+            r#"{"type":"url_verification","token":"fakeLarkToken0001","challenge":"a","event":{}}"#,
+        ] {
+            assert_eq!(ask(Challenge::Lark, event), None, "{event}");
+        }
     }
 }

@@ -6,12 +6,15 @@
 use aws_lc_rs::{digest, hmac};
 use data_encoding::{BASE64, HEXLOWER};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use serde_json::Value;
 
+use crate::criteria::json;
 use crate::gate::challenge::{empty, fit, json_answer, text};
 use crate::gate::reject::Reject;
 use crate::model::secret::Secret;
 use crate::net::answer::{Answer, AnswerBody};
 use crate::providers::challenge::Challenge;
+use crate::scheme::form;
 use crate::scheme::material::read_query;
 use crate::scheme::{Head, MaterialFault};
 
@@ -24,6 +27,8 @@ pub(in crate::gate) struct Means<'r> {
     pub(in crate::gate) verify_token: Option<&'r Secret>,
     /// The first current secret.
     pub(in crate::gate) secret: Option<&'r Secret>,
+    /// The app answers: it compares the token, and only the form of the check is looked at.
+    pub(in crate::gate) is_left_to_app: bool,
 }
 
 /// The answer to an unsigned URL check; none where this request is not one.
@@ -76,6 +81,7 @@ pub(in crate::gate) fn answer(
             let value = named(head, "webhook-request-origin")?;
             Some(value.map(|value| permission(head, &value)))
         }
+        Challenge::Slack if is_get => ssl_check(head),
         Challenge::Probe if is_get || head.method == Method::HEAD => Some(Ok(empty())),
         _ => None,
     }
@@ -95,11 +101,18 @@ fn hub(challenge: Challenge, head: &Head<'_>, means: &Means<'_>) -> Option<Resul
     );
     Some(asked.and_then(|asked| {
         let shown = shown.transpose()?.unwrap_or_default();
+        let mode = query(head, "hub.mode").transpose()?;
+        if means.is_left_to_app {
+            let is_mode = |mode: &str| matches!(mode, "subscribe" | "unsubscribe");
+            return match mode.as_deref().is_some_and(is_mode) {
+                true => Ok(empty()),
+                false => Err(malformed("hub.mode")),
+            };
+        }
         let known = means.verify_token.ok_or(Reject::BadSignature)?;
         if !known.is_equal(shown.as_bytes()) {
             return Err(Reject::BadSignature);
         }
-        let mode = query(head, "hub.mode").transpose()?;
         if mode.as_deref() != Some("subscribe") {
             return Err(malformed("hub.mode"));
         }
@@ -117,8 +130,9 @@ fn echo(head: &Head<'_>, name: &str) -> Option<Result<Answer, Reject>> {
 /// `{"response_token": "sha256=..."}`, an HMAC of the token in base64
 /// (<https://docs.x.com/x-api/webhooks/introduction#challenge-response-checks-crc>).
 ///
-/// X signs its events in just this way with the same secret, and anybody may ask. So only what no event can be is
-/// answered: short base64 or hexadecimal, which is no JSON object, and no number or word of JSON either.
+/// X signs its events in the same way with the same secret, and any client may ask. So only text that no event can be is
+/// answered: short base64 or hexadecimal, which is no JSON object, and no number or word of JSON either. On the other
+/// side `is_signed_for_anyone` refuses every event that is no JSON object.
 fn crc(token: &str, means: &Means<'_>) -> Result<Answer, Reject> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+/=".contains(&byte);
     let is_json = serde_json::from_str::<serde::de::IgnoredAny>(token).is_ok();
@@ -137,8 +151,7 @@ fn crc(token: &str, means: &Means<'_>) -> Result<Answer, Reject> {
 /// key. Braintree's challenges are 20 to 32 hexadecimal digits, and nothing else is signed: the answer must not become an
 /// oracle for notifications.
 fn braintree(asked: &str, means: &Means<'_>) -> Result<Answer, Reject> {
-    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    if !(20..=32).contains(&asked.len()) || !asked.bytes().all(is_digit) {
+    if !(20..=32).contains(&asked.len()) || !is_hex(asked) {
         return Err(malformed("bt_challenge"));
     }
     let secret = means.secret.ok_or(Reject::NoCurrentSecret)?;
@@ -148,6 +161,68 @@ fn braintree(asked: &str, means: &Means<'_>) -> Result<Answer, Reject> {
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key.as_ref());
     let mac = HEXLOWER.encode(hmac::sign(&key, asked.as_bytes()).as_ref());
     Ok(text(format!("{public}|{mac}")))
+}
+
+fn is_hex(text: &str) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    text.bytes().all(is_digit)
+}
+
+/// Slack's look at the certificate: `ssl_check=1` and perhaps a token, which Slack's SDKs answer without a signature
+/// (<https://docs.slack.dev/interactivity/implementing-slash-commands>).
+fn ssl_check(head: &Head<'_>) -> Option<Result<Answer, Reject>> {
+    let asked = query(head, "ssl_check")?;
+    Some(asked.and_then(|asked| match asked.as_str() {
+        "1" => Ok(empty()),
+        _ => Err(malformed("ssl_check")),
+    }))
+}
+
+/// Returns whether this request could carry, as its signature, an answer that any client gets: its signed text is one that
+/// a check may ask for. No event of such a sender is, whichever side answers its checks.
+pub(in crate::gate) fn is_signed_for_anyone(challenge: Challenge, body: &[u8]) -> bool {
+    match challenge {
+        // Events are JSON objects.
+        Challenge::XCrc => !body.trim_ascii_start().starts_with(b"{"),
+        // A payload is base64 of XML, which begins `PG`.
+        Challenge::Braintree => {
+            let fields = form::fields(body).unwrap_or_default();
+            let payload = form::one(&fields, "bt_payload").ok().flatten();
+            payload.is_none_or(is_hex)
+        }
+        _ => false,
+    }
+}
+
+/// Returns the query of a forwarded check: its own parameters as they were sent, and no others.
+pub(in crate::gate) fn own_query(challenge: Challenge, head: &Head<'_>) -> Option<String> {
+    let is_own = |pair: &&str| {
+        let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
+        challenge.parameters().contains(&name)
+    };
+    let pairs = head.uri.query().unwrap_or_default().split('&');
+    let own: Vec<&str> = pairs.filter(is_own).collect();
+    (!own.is_empty()).then(|| own.join("&"))
+}
+
+/// Returns whether the body of a check that the head shows is the one that its sender gives it: none, as a rule.
+pub(in crate::gate) fn has_own_body(challenge: Challenge, head: &Head<'_>, body: &[u8]) -> bool {
+    match challenge {
+        _ if body.is_empty() => true,
+        Challenge::Asana => body == b"{}",
+        Challenge::Smartsheet => {
+            let Ok(Value::Object(members)) = json::parse(body) else {
+                return false;
+            };
+            let asked = head.headers.get("smartsheet-hook-challenge");
+            members.iter().all(|(name, value)| match name.as_str() {
+                "challenge" => asked.is_some_and(|asked| value.as_str() == asked.to_str().ok()),
+                "webhookId" => value.is_u64(),
+                _ => false,
+            })
+        }
+        _ => false,
+    }
 }
 
 /// CloudEvents' consent: the origin may send, as fast as it asks to
@@ -235,6 +310,7 @@ mod tests {
         let means = Means {
             verify_token: Some(&token),
             secret: Some(&secret),
+            is_left_to_app: false,
         };
         let answer = answer(kind, &head, &means)?;
         Some(answer.map(|answer| {

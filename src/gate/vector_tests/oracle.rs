@@ -1,0 +1,320 @@
+//! An answer to an unverified request is refused when it comes back as the signature of an event, for every provider file.
+//!
+//! Nothing here names a provider. Each kind of check is asked with each text in each place where any check reads one; each
+//! piece of each answer then signs that text, in every place of the scheme that holds a signature.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request};
+use http_body_util::{BodyExt, Full};
+
+use super::case::Case;
+use super::spot::{Role, Spot, spots};
+use super::{File, Vector};
+use crate::config;
+use crate::document::report::Style;
+use crate::gate::route::RouteTable;
+use crate::gate::rules::Rules;
+use crate::gate::verdict::Verdict;
+use crate::gate::{Admission, Gate};
+use crate::model::clock::Now;
+use crate::model::ids::RequestId;
+use crate::model::source::Source;
+use crate::providers::challenge::Challenge;
+use crate::providers::{self, Provider};
+
+/// Texts that a check is asked to answer: such as checks take, and such as events could have.
+const TEXTS: [&str; 8] = [
+    "20f9f8ed05f77439fe955c977e4c8a53",
+    "MTcwMDAwMDAwMC1mYWtl",
+    "abc",
+    "v0:1700000000:x",
+    "PHBheWxvYWQ+PC9wYXlsb2FkPg==",
+    "{\"for_user_id\":\"1\"}",
+    "[]",
+    "12345",
+];
+
+/// The headers in which checks bring a text.
+const HEADERS: [&str; 5] = [
+    "x-hook-secret",
+    "x-okta-verification-challenge",
+    "x-gcs-webhooks-endpoint-verification",
+    "smartsheet-hook-challenge",
+    "webhook-request-origin",
+];
+
+/// The route of the provider whose vector this is.
+fn gate(provider: &Provider, vector: &Vector, more: &str) -> Gate {
+    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let mut text = format!(
+        "[routes.hook]\npath = \"/hook\"\nprovider = \"{}\"\nupstream = \"http://127.0.0.1:1/\"\n{more}\n",
+        provider.id
+    );
+    if !vector.secret.is_empty() {
+        text += &format!("secret = {}\n", quoted(&vector.secret));
+    }
+    if let Some(url) = &vector.public_url {
+        text += &format!("public_url = {}\n", quoted(url));
+    }
+    if !vector.audience.is_empty() {
+        text += &format!("audience = {:?}\n", vector.audience);
+    }
+    let needs_token = provider
+        .challenge
+        .is_some_and(Challenge::needs_verify_token);
+    if needs_token && !more.contains("forward") {
+        text += "verify_token = \"a8f1c3e59b7d2046\"\n";
+    }
+    let config = match config::load_text("hookgate.toml", &text) {
+        Ok(loaded) => loaded.config,
+        Err(report) => panic!("{}", report.render(Style::Plain)),
+    };
+    let table = RouteTable::build(&config.routes);
+    let rules = config.routes.into_iter();
+    let rules = rules.map(|route| Rules::compile(route.into(), None, None, None).unwrap());
+    Gate::new(
+        table,
+        rules.collect(),
+        None,
+        Default::default(),
+        Duration::from_secs(5),
+    )
+}
+
+async fn admit(gate: &Gate, case: &Case) -> Option<Admission> {
+    let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let source = Source {
+        ip,
+        peer: SocketAddr::new(ip, 0),
+        is_tls: true,
+    };
+    let now = Now::at_unix_seconds(case.now);
+    let mut verdict = Verdict::new(RequestId::new(0, [0; 10]), source, now);
+    let mut request = Request::new(Full::new(Bytes::from(case.body.clone())));
+    *request.method_mut() = case.method.clone();
+    *request.uri_mut() = case.target.parse().ok()?;
+    *request.headers_mut() = case.headers.clone();
+    let headers = request.headers_mut();
+    headers.insert("content-length", HeaderValue::from(case.body.len()));
+    headers.insert("host", HeaderValue::from_static("hooks.example.com"));
+    Some(gate.admit_to(0, request, now, &mut verdict).await)
+}
+
+/// Every check that asks for this text: in each parameter and header, and in the bodies that checks have.
+fn checks(whole: &Case, text: &str) -> Vec<Case> {
+    let escaped: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let bare = |method: &Method| {
+        let mut case = whole.clone();
+        case.headers.clear();
+        (case.method, case.target) = (method.clone(), "/hook".to_owned());
+        case.body.clear();
+        case
+    };
+    let mut found = Vec::new();
+    let all = Challenge::ALL
+        .iter()
+        .flat_map(|(_, kind)| kind.parameters());
+    for method in [Method::GET, Method::POST, Method::HEAD, Method::OPTIONS] {
+        for name in all.clone() {
+            let mut case = bare(&method);
+            let known =
+                "hub.mode=subscribe&hub.verify_token=a8f1c3e59b7d2046&hub.topic=a8f1c3e59b7d2046";
+            case.target = format!("/hook?{name}={escaped}&{known}");
+            found.push(case);
+        }
+        for name in HEADERS {
+            // Some texts cannot be in a header.
+            if let Ok(value) = HeaderValue::from_str(text) {
+                let mut case = bare(&method);
+                case.headers.insert(name, value);
+                found.push(case);
+            }
+        }
+    }
+    let json = serde_json::Value::from(text);
+    for body in [
+        format!("{{\"challenge\":{json}}}"),
+        format!("{{\"verification_token\":{json}}}"),
+        format!(
+            "{{\"type\":\"url_verification\",\"token\":\"a8f1c3e59b7d2046\",\"challenge\":{json}}}"
+        ),
+        format!("{{\"event\":\"endpoint.url_validation\",\"payload\":{{\"plainToken\":{json}}}}}"),
+        "{\"test\":true}".to_owned(),
+        "ssl_check=1&token=abc".to_owned(),
+        "webhook_id=17".to_owned(),
+    ] {
+        let mut case = bare(&Method::POST);
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        case.headers.insert("content-type", form);
+        let ping = HeaderValue::from_static("diagnostics:ping");
+        case.headers.insert("x-event-key", ping);
+        case.body = body.into_bytes();
+        found.push(case);
+    }
+    found
+}
+
+/// Every piece of an answer that could be a signature.
+async fn pieces(admission: Admission) -> Vec<String> {
+    let Admission::Answered(answer) = admission else {
+        return Vec::new();
+    };
+    let (head, body) = answer.into_parts();
+    let body = body.collect().await.map(|whole| whole.to_bytes());
+    let body = String::from_utf8(body.unwrap_or_default().to_vec()).unwrap();
+    let values = head.headers.values();
+    let mut texts: Vec<String> = values
+        .map(|value| value.to_str().unwrap_or_default().to_owned())
+        .collect();
+    texts.push(body);
+    let mut found = Vec::new();
+    for text in texts {
+        let is_inner = |one: char| one.is_ascii_alphanumeric() || "+/_-=".contains(one);
+        for piece in text.split(|one| !is_inner(one)) {
+            found.push(piece.to_owned());
+            found.extend(piece.split_once('=').map(|(_, rest)| rest.to_owned()));
+        }
+        found.push(text);
+    }
+    // No scheme has shorter signatures or tokens.
+    found.retain(|piece| piece.len() >= 8);
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// The events whose signed text may be `text`, signed with `piece` in one place after the other.
+fn forgeries(provider: &Provider, whole: &Case, text: &str, piece: &str) -> Vec<Case> {
+    let spec = &provider.scheme;
+    let mut bodies = vec![Case {
+        body: text.as_bytes().to_vec(),
+        ..whole.clone()
+    }];
+    for (spot, role) in spots(spec) {
+        if matches!(role, Role::Value) {
+            bodies.extend(spot.write(whole, &[text.as_bytes().to_vec()]));
+        }
+    }
+    let mut found = Vec::new();
+    for body in &bodies {
+        for (spot, role) in spots(spec) {
+            let mut values = vec![piece.to_owned()];
+            match &role {
+                Role::Signature(list, _) => {
+                    let prefixes = ["sha256=", "sha1=", "v0=", "sha512="];
+                    values.extend(prefixes.map(|prefix| format!("{prefix}{piece}")));
+                    if let Some(list) = list {
+                        let key = match list.key.as_str() {
+                            _ if list.any_key => "fakePublicKey",
+                            key => key,
+                        };
+                        values.push(format!("{key}{}{piece}", list.assign));
+                    }
+                }
+                Role::Token | Role::Basic => {
+                    values.extend([format!("Bearer {piece}"), format!("Basic {piece}")]);
+                }
+                _ => continue,
+            }
+            for value in values {
+                let signed = match &spot {
+                    // A text that is no form has no field to put a signature into.
+                    Spot::Form(_) | Spot::Json(_) if std::str::from_utf8(&body.body).is_err() => {
+                        None
+                    }
+                    spot => spot.write(body, &[value.into_bytes()]),
+                };
+                found.extend(signed);
+            }
+        }
+    }
+    found
+}
+
+/// Fails when `asked_and_signed` does not ask `is_signed_for_anyone`: the answer to X's or Braintree's check is then the
+/// signature of an event.
+#[tokio::test]
+async fn no_answer_to_an_unverified_request_signs_an_event() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/providers");
+    let mut verified = Vec::new();
+    for provider in providers::all()
+        .iter()
+        .filter(|one| one.challenge.is_some())
+    {
+        let text = std::fs::read_to_string(folder.join(format!("{}.toml", provider.id))).unwrap();
+        let file: File = toml::from_str(&text).unwrap();
+        let vector = file.vectors.first().unwrap();
+        let gate = gate(provider, vector, "");
+        let whole = Case {
+            target: "/hook".to_owned(),
+            ..Case::new(provider, vector)
+        };
+        let mut texts = TEXTS.map(str::to_owned).to_vec();
+        texts.extend(
+            String::from_utf8(whole.body.clone())
+                .ok()
+                .filter(|text| text.len() < 2000),
+        );
+        for text in texts {
+            let mut answers = Vec::new();
+            for check in checks(&whole, &text) {
+                if let Some(admission) = admit(&gate, &check).await {
+                    answers.extend(pieces(admission).await);
+                }
+            }
+            answers.sort();
+            answers.dedup();
+            for piece in &answers {
+                for forged in forgeries(provider, &whole, &text, piece) {
+                    if forged.is_taken(&provider.scheme) {
+                        verified.push(provider.id.as_str());
+                    }
+                    let admission = admit(&gate, &forged).await;
+                    assert!(
+                        matches!(
+                            admission,
+                            None | Some(Admission::Refused(..) | Admission::Answered(_))
+                        ),
+                        "{}: {text:?} passes as an event with {piece:?}",
+                        provider.id
+                    );
+                }
+            }
+        }
+    }
+    // The signatures of these are right, and only the shape of the event gives them away: else this tests nothing.
+    verified.sort_unstable();
+    verified.dedup();
+    assert_eq!(verified, ["braintree", "twitter"]);
+}
+
+/// Fails when a check that the app answers goes there with text that could be an event's: the app would sign it.
+#[tokio::test]
+async fn no_check_with_an_events_text_is_left_to_an_app() {
+    for id in ["twitter", "braintree"] {
+        let provider = providers::find(id).unwrap();
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/providers");
+        let text = std::fs::read_to_string(folder.join(format!("{id}.toml"))).unwrap();
+        let file: File = toml::from_str(&text).unwrap();
+        let vector = file.vectors.first().unwrap();
+        let gate = gate(&provider, vector, "on_challenge = \"forward\"");
+        let whole = Case::new(&provider, vector);
+        let mut forwarded = 0;
+        for text in TEXTS {
+            for check in checks(&whole, text) {
+                match admit(&gate, &check).await {
+                    Some(Admission::Unverified(_)) => {
+                        forwarded += 1;
+                        assert!(!text.contains(['{', '[', ':']), "{id}: {text}");
+                    }
+                    Some(Admission::Refused(..)) | None => {}
+                    Some(_) => panic!("{id}: {text}"),
+                }
+            }
+        }
+        assert!(forwarded > 0, "{id}");
+    }
+}
