@@ -136,7 +136,7 @@ fn read(
     let url = url(table, basis, is_upstream);
     let usual = basis.upstream;
     let filter = filter::read_events(table, basis.origin);
-    let when = filter::when(table);
+    let when = filter::when(table, basis.origin);
     let active = table.read(&ACTIVE, value::boolean);
     let mut duration = |key: &Key| table.read(key, value::duration);
     let connect_timeout = duration(&upstream::CONNECT_TIMEOUT);

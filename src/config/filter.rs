@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::config::unsigned;
 use crate::config::verification::Origin;
 use crate::criteria::when::{When, WhenError};
 use crate::document::key::{Key, Kind};
@@ -18,12 +19,18 @@ pub(super) struct Filter {
 }
 
 /// Reads the condition of a route.
-pub(super) fn when(table: &mut Table<'_>) -> Option<Arc<When>> {
-    let when = table.read(&WHEN, |value| {
+pub(super) fn when(table: &mut Table<'_>, origin: Option<&Origin>) -> Option<Arc<When>> {
+    let when = table.read_placed(&WHEN, |value| {
         let text = value::text(value)?;
         When::compile(&text).map_err(|err| Fault::new(err.to_string(), when_help(&err)))
-    });
-    when.map(Arc::new)
+    })?;
+    if let Some(origin) = origin {
+        let loose = unsigned::of_condition(&when.value, &origin.spec);
+        if let Some(fault) = unsigned::fault(&WHEN, &loose, origin) {
+            table.warning(when.span, fault);
+        }
+    }
+    Some(Arc::new(when.value))
 }
 
 fn when_help(err: &WhenError) -> &'static str {
@@ -100,6 +107,12 @@ fn patterns(table: &mut Table<'_>, word: Word, origin: Option<&Origin>) -> Optio
     }
     if let Some(origin) = origin.filter(|origin| word.places(&origin.spec).is_empty()) {
         value.fault(nowhere(word, origin));
+    }
+    if let Some(origin) = origin {
+        let loose = unsigned::of_fields(word.places(&origin.spec), &origin.spec);
+        if let Some(fault) = unsigned::fault(key, &loose, origin) {
+            value.warning(fault);
+        }
     }
     let mut patterns = Patterns::default();
     for item in items {

@@ -27,6 +27,7 @@ mod store;
 mod telemetry;
 mod tls;
 mod trust;
+mod unsigned;
 mod upstream;
 mod upstreams;
 mod verification;
@@ -130,6 +131,7 @@ pub fn examine(path: &Path) -> Examined {
                     .collect();
                 let others = route.branches.into_iter().map(|branch| branch.upstream);
                 let upstreams = route.upstream.into_iter().chain(others);
+                let upstreams = upstreams.chain(route.unverified_upstream);
                 upstreams
                     .map(|upstream| (upstream.url, upstream.span))
                     .chain(own)

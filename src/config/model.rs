@@ -273,6 +273,8 @@ pub struct Route {
     pub upstream: Option<Upstream>,
     /// Where some of them go instead: the first that matches counts.
     pub branches: Vec<Branch>,
+    /// Where monitor mode sends what failed a check; none: to `upstream`.
+    pub unverified_upstream: Option<Upstream>,
     /// Where apps of this machine post without a secret; none: nowhere.
     pub socket: Option<LocalSocket>,
     /// Where stored events are delivered to; there in queue and hybrid mode, where it holds at least one.

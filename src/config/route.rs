@@ -62,12 +62,13 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
     let continue_trace = continue_trace.unwrap_or(false);
     let origin = verification.as_ref().map(|read| &read.origin);
     let filter = filter::read(table, origin);
-    let when = filter::when(table);
+    let when = filter::when(table, origin);
     let schemas = schemas::read(table, origin, context);
     let sign_upstream = sign_upstream::read(table, origin, context);
     let mode = mode::read(table);
     let upstream = upstream::read(table, mode);
     let branches = upstreams::read(table, origin, upstream.as_ref());
+    let unverified_upstream = upstream::read_unverified(table, enforce, upstream.as_ref());
     let basis = Basis {
         origin,
         upstream: upstream.as_ref(),
@@ -115,6 +116,7 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
         mode,
         upstream,
         branches,
+        unverified_upstream,
         socket,
         destinations,
     };
@@ -328,6 +330,7 @@ pub(super) static SECTION: Section = Section {
         &sign_upstream::SIGN_UPSTREAM,
         &upstream::UPSTREAM,
         &upstreams::UPSTREAMS,
+        &upstream::UNVERIFIED_UPSTREAM,
         &upstream::UPSTREAM_GRACE,
         &upstream::CONNECT_TIMEOUT,
         &upstream::TIMEOUT,

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::config::model::{Mode, Upstream};
+use crate::config::model::{Enforce, Mode, Upstream};
 use crate::document::key::{Key, Kind};
-use crate::document::table::Table;
+use crate::document::table::{Fault, Table};
 use crate::document::value;
 
 /// Reads the upstream of a route; none where its URL is absent or wrong.
@@ -32,6 +32,36 @@ pub(super) fn read(table: &mut Table<'_>, mode: Mode) -> Option<Upstream> {
         grace: grace.unwrap_or_default(),
     })
 }
+
+/// Reads where monitor mode sends what failed; `None` for the app itself. All but the URL is as for `usual`.
+pub(super) fn read_unverified(
+    table: &mut Table<'_>,
+    enforce: Enforce,
+    usual: Option<&Upstream>,
+) -> Option<Upstream> {
+    let url = table.read_placed(&UNVERIFIED_UPSTREAM, value::http_url)?;
+    if enforce != Enforce::Monitor {
+        let fault = Fault::new(
+            "this route forwards nothing that failed a check",
+            "remove it, or add `enforce = \"monitor\"`",
+        );
+        table.warning(url.span, fault);
+    }
+    usual.map(|usual| Upstream {
+        url: url.value,
+        span: url.span,
+        ..usual.clone()
+    })
+}
+
+// Beside `upstream`, so that no app has to distinguish verified requests by a header.
+pub(super) static UNVERIFIED_UPSTREAM: Key = Key {
+    name: "unverified_upstream",
+    kind: Kind::Url,
+    default: Some("`upstream`"),
+    example: "\"http://127.0.0.1:8080/unverified\"",
+    doc: "Where `enforce = \"monitor\"` sends requests that failed a check, as for `upstream`. With `sign_upstream` beside it, the app takes nothing for verified that is not.",
+};
 
 pub(super) static UPSTREAM: Key = Key {
     name: "upstream",

@@ -13,6 +13,7 @@ use crate::document::{Span, suggest, value};
 use crate::model::secret::Secret;
 use crate::providers::challenge::{Challenge, OnChallenge};
 use crate::providers::{self, Provider};
+use crate::scheme::boundary;
 use crate::scheme::parse::{self, parse_spec};
 use crate::scheme::spec::Spec;
 use crate::scheme::{Scheme, SchemeError};
@@ -62,6 +63,7 @@ pub(super) fn read(table: &mut Table<'_>, context: &Context) -> Option<Verificat
     table.value(&dedup::DEDUP);
     let origin = origin?;
     check_tolerance(table, &origin, tolerance.as_ref());
+    warn_of_extension(table, &origin);
     if check_scheme(table, &origin, public_url.as_deref()) {
         for entry in &secrets {
             secrets::check_use(table, entry, &origin.spec, public_url.as_deref());
@@ -149,6 +151,18 @@ fn check_tolerance(table: &Table<'_>, origin: &Origin, tolerance: Option<&Placed
         );
         table.warning(tolerance.span, fault);
     }
+}
+
+/// Warns of a plain digest with something behind the secret. A provider's file says so itself.
+fn warn_of_extension(table: &Table<'_>, origin: &Origin) {
+    if origin.provider.is_some() || !boundary::is_extendable(&origin.spec) {
+        return;
+    }
+    let fault = Fault::new(
+        "one signature of this scheme is enough to sign a longer request without the secret",
+        "use `type = \"hmac\"` if the sender can, else `{secret}` at the end of `signed`; hookgate refuses bodies that are neither whole JSON nor plain text",
+    );
+    table.warning(origin.span, fault);
 }
 
 /// Reports what is wrong with a scheme whatever its secrets are; true where nothing is.
@@ -339,5 +353,5 @@ pub(super) static ON_CHALLENGE: Key = Key {
     kind: Kind::Choice(&["answer", "forward", "confirm", "show"]),
     default: Some("\"answer\" where hookgate can answer the provider's URL check"),
     example: "\"forward\"",
-    doc: "Whether hookgate answers the provider's URL check, or the app does; a check that is not signed is then forwarded as unverified. `\"confirm\"` opens the URL of Amazon SNS's confirmations, `\"show\"` writes the token of Notion's check to the log.",
+    doc: "Whether hookgate answers the provider's URL check, or the app does; a check that is not signed is then forwarded as unverified, to the route's own path and without anything but the check. `\"confirm\"` opens the URL of Amazon SNS's confirmations, `\"show\"` writes the token of Notion's check to the log until a secret has verified.",
 };

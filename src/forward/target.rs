@@ -34,6 +34,7 @@ pub struct Target {
 pub struct Targets {
     usual: Target,
     branches: Vec<(Option<Patterns>, Option<Patterns>, Target)>,
+    unverified: Option<Target>,
 }
 
 impl Targets {
@@ -46,10 +47,19 @@ impl Targets {
             let target = Target::to(&branch.upstream, route, client)?;
             Ok((branch.events.clone(), branch.versions.clone(), target))
         });
+        let unverified = route.unverified_upstream.as_ref();
+        let unverified = unverified.map(|upstream| Target::to(upstream, route, client));
         Ok(Self {
+            unverified: unverified.transpose()?,
             usual: Target::build(route, client)?,
             branches: branches.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Returns the app for what failed a check in monitor mode.
+    #[must_use]
+    pub fn of_unverified(&self) -> &Target {
+        self.unverified.as_ref().unwrap_or(&self.usual)
     }
 
     /// The app for an event. What has no type matches no list of types.

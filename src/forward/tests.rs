@@ -155,6 +155,7 @@ fn route(url: &str, path: PathRule) -> Route {
         on_challenge: None,
         sign_upstream: Vec::new(),
         branches: Vec::new(),
+        unverified_upstream: None,
         events: None,
         versions: None,
         when: None,

@@ -2,7 +2,7 @@
 
 use crate::harness::app::{App, ok};
 use crate::harness::gate::Gate;
-use crate::harness::sender::{Provider, Sender};
+use crate::harness::sender::{Hook, Provider, Sender};
 
 /// Fails when monitor mode is a property of the gate and not of the route.
 #[tokio::test]
@@ -74,4 +74,44 @@ async fn bounds_hold_in_monitor_mode_too() {
     assert_eq!(gate.send(&large).await.status, 413);
     assert_eq!(gate.send(&large.to("/other")).await.status, 404);
     assert_eq!(app.count(), 0);
+}
+
+/// Fails when what failed goes to `upstream` all the same, or what is verified, or a URL check, to the other.
+#[tokio::test]
+async fn what_was_not_verified_may_have_an_upstream_of_its_own() {
+    let (app, other) = (App::start(ok()), App::start(ok()));
+    let more = format!(
+        "enforce = \"monitor\"\nunverified_upstream = \"{}\"\nevents = [\"push\"]\nsign_upstream = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"",
+        other.url("/unverified")
+    );
+    let checked = format!(
+        "[routes.box]\npath = \"/box\"\nprovider = \"dropbox\"\nsecret = \"0123456789abcdef0123456789abcdef\"\non_challenge = \"forward\"\nupstream = \"{}\"\nenforce = \"monitor\"\nunverified_upstream = \"{}\"\n",
+        app.url("/box"),
+        other.url("/unverified")
+    );
+    let config = [
+        Provider::Github.route("hook", &app.url("/in"), &more),
+        checked,
+    ];
+    let gate = Gate::start(&config.concat()).await;
+    let genuine = Sender::new(Provider::Github).event("/hook");
+    for hook in [
+        genuine.clone().flip_body_byte(),
+        genuine.clone().without("X-Hub-Signature-256"),
+    ] {
+        assert_eq!(gate.send(&hook).await.status, 200);
+    }
+    assert_eq!((app.count(), other.count()), (0, 2));
+    for request in other.requests() {
+        assert_eq!(request.target(), "/unverified");
+        let verdict = request.header("hookgate-verdict");
+        assert_eq!(verdict.as_deref(), Some("monitored"));
+        assert_eq!(request.header("webhook-signature"), None);
+    }
+    assert_eq!(gate.send(&genuine).await.status, 200);
+    assert_eq!((app.count(), other.count()), (1, 2));
+    assert!(app.only_request().header("webhook-signature").is_some());
+    let check = Hook::bare("GET", "/box?challenge=abc", b"");
+    assert_eq!(gate.send(&check).await.status, 200);
+    assert_eq!((app.count(), other.count()), (2, 2));
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cli::providers::keyed;
+use crate::scheme::boundary;
 use crate::scheme::spec::{
     Algorithm, Encoding, Family, Field, HmacSpec, Part, Place, Requirement, Rule, SecretEncoding,
     SecretForm, SignMethod, SignatureSpec, Spec, Template, TextSpec, TimeUnit, TimestampSpec,
@@ -64,6 +65,11 @@ pub(super) fn not_signed(spec: &Spec) -> Vec<String> {
             return vec!["anything at all: whoever sees one request can make others".to_owned()];
         }
     };
+    if boundary::is_extendable(spec) {
+        out.push(
+            "where the text ends: a plain digest with the secret in front can be extended, so bodies that are neither whole JSON nor plain text are refused".to_owned(),
+        );
+    }
     if !spec.tells_age() {
         out.push(
             "a time: an old request stays good, and dedup is what stops its replay".to_owned(),
