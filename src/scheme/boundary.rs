@@ -26,6 +26,8 @@ pub struct Boundaries {
     values: Box<[ValueRule]>,
     /// The body begins or ends where only its own form says so.
     needs_whole_body: bool,
+    /// A digest's padding can be in it.
+    needs_text: bool,
     /// Text that could be the end of an id or of a time, and may not begin the body.
     body_start: Option<BodyStart>,
     /// A header that lists signed headers, with those that have to be among them.
@@ -87,6 +89,7 @@ impl Boundaries {
             pointers: Pointers::new(pointers.collect()),
             values: values.into(),
             needs_whole_body: found.as_ref().is_some_and(Finder::needs_whole_body),
+            needs_text: found.as_ref().is_some_and(Finder::is_extendable),
             body_start: found.as_ref().and_then(Finder::body_start),
             listing: spec.template().and_then(|template| listing(spec, template)),
         }
@@ -112,7 +115,7 @@ impl Boundaries {
             let fault = "begins as an id with a time behind it";
             return Err(MaterialFault::malformed("the body", fault));
         }
-        if self.needs_whole_body && !is_whole(body) {
+        if self.needs_whole_body && !is_whole(body, self.needs_text) {
             let fault =
                 "is not whole JSON, and no text: it may be cut, or longer than what was signed";
             return Err(MaterialFault::malformed("the body", fault));
@@ -200,12 +203,13 @@ fn leading_time(rest: &[u8]) -> Option<&[u8]> {
     rest.get(..rest.iter().take_while(is_digit).count())
 }
 
-/// Returns whether a body is complete in itself: no proper part of a JSON document passes, and no bytes that padding has.
-fn is_whole(body: &[u8]) -> bool {
+/// Returns whether a body is complete in itself: no proper part of a JSON document passes, and with `needs_text` no bytes that
+/// padding has.
+fn is_whole(body: &[u8], needs_text: bool) -> bool {
     let inner = body.trim_ascii();
     let is_json = |byte: Option<&u8>, ends: &[u8]| byte.is_some_and(|byte| ends.contains(byte));
     if !is_json(inner.first(), b"{[") && !is_json(inner.last(), b"}]") {
-        return is_text(body);
+        return !needs_text || is_text(body);
     }
     let text = std::str::from_utf8(body);
     text.is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())

@@ -1,7 +1,7 @@
 //! A body for a sender without payloads of its own, or for a scheme of one's own: as little as the scheme reads.
 
 use bytes::Bytes;
-use http::Method;
+use http::{HeaderName, Method};
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
@@ -87,7 +87,7 @@ impl Shape {
                 Part::Header(name) | Part::LowerHeader(name) => {
                     self.header(name.as_str(), "test");
                 }
-                Part::ListedHeaders(name) => self.header(name.as_str(), name.as_str()),
+                Part::ListedHeaders(name) => self.header(name.as_str(), &listed(spec)),
                 Part::Form(name) => self.form.push((name, "test".to_owned())),
                 Part::FormSorted => self.form.push(("test".to_owned(), "1".to_owned())),
                 Part::Query(name) => self.put(&Field::Query(name), "test".into()),
@@ -162,6 +162,22 @@ impl Shape {
         self.request.body = self.json.to_string().into();
         self.request
     }
+}
+
+/// Lists the headers that the scheme reads, but for its signature.
+fn listed(spec: &Spec) -> String {
+    let signatures = match &spec.family {
+        Family::Text(family) => family.signatures.as_slice(),
+        _ => &[],
+    };
+    let is_signature = |name: &HeaderName| {
+        let mut places = signatures.iter().map(|one| &one.place);
+        places.any(|place| *place == Place::Header(name.clone()))
+    };
+    let mut names = spec.headers();
+    names.retain(|name| !is_signature(name));
+    let names: Vec<&str> = names.iter().map(HeaderName::as_str).collect();
+    names.join(",")
 }
 
 /// The timestamp, where it stands in the body: in the head the scheme puts it.

@@ -8,7 +8,9 @@ mod candidates;
 mod compose;
 mod prover;
 
-use http::HeaderName;
+use std::borrow::Cow;
+
+use http::{HeaderName, HeaderValue};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::secret::Secret;
@@ -137,7 +139,17 @@ impl TextScheme {
         if !signature.place.is_in_head() || signature.list.is_some() {
             return Err(SignError::NoWay);
         }
-        let whole = Whole::new(to_sign.head, to_sign.body, &self.pointers);
+        // A list of signed headers may name that of the time, which only now has its value.
+        let mut headers = Cow::Borrowed(to_sign.head.headers);
+        if let Some(Place::Header(name)) = self.spec.timestamp.as_ref().map(|time| &time.place) {
+            let value = HeaderValue::from_str(&written).map_err(|_| SignError::NoHeader)?;
+            headers.to_mut().insert(name, value);
+        }
+        let head = Head {
+            headers: &headers,
+            ..to_sign.head
+        };
+        let whole = Whole::new(head, to_sign.body, &self.pointers);
         let composer = Composer {
             whole: &whole,
             public_url: &self.public_url,
