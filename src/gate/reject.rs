@@ -64,6 +64,11 @@ pub enum Reject {
         /// When it may come again.
         retry_after: Duration,
     },
+    /// The source has used up what it may cause before its requests are verified.
+    SourceBudget {
+        /// When it may come again.
+        retry_after: Duration,
+    },
     /// A header or parameter that the scheme needs is not there.
     MissingMaterial {
         /// Its name.
@@ -214,6 +219,7 @@ pub enum Reason {
     BodyTooLarge,
     SourceNotAllowed,
     SourceRate,
+    SourceBudget,
     MissingMaterial,
     MalformedMaterial,
     StaleTimestamp,
@@ -286,6 +292,7 @@ impl Reject {
             Self::BodyTooLarge { .. } => Reason::BodyTooLarge,
             Self::SourceNotAllowed { .. } => Reason::SourceNotAllowed,
             Self::SourceRate { .. } => Reason::SourceRate,
+            Self::SourceBudget { .. } => Reason::SourceBudget,
             Self::MissingMaterial { .. } => Reason::MissingMaterial,
             Self::MalformedMaterial { .. } => Reason::MalformedMaterial,
             Self::StaleTimestamp { .. } => Reason::StaleTimestamp,
@@ -344,9 +351,9 @@ impl Reject {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::SourceRate { retry_after } | Self::RouteRate { retry_after } => {
-                Some(*retry_after)
-            }
+            Self::SourceRate { retry_after }
+            | Self::SourceBudget { retry_after }
+            | Self::RouteRate { retry_after } => Some(*retry_after),
             Self::InFlight => Some(IN_FLIGHT_DELAY),
             Self::KeyUnavailable { .. } | Self::Unconfirmed { .. } => Some(KEY_DELAY),
             Self::NotStored { .. } => Some(STORE_DELAY),
@@ -363,6 +370,7 @@ impl Reject {
             Reason::Framing
                 | Reason::SourceNotAllowed
                 | Reason::SourceRate
+                | Reason::SourceBudget
                 | Reason::MissingMaterial
                 | Reason::MalformedMaterial
                 | Reason::StaleTimestamp
@@ -374,7 +382,7 @@ impl Reject {
 
 impl Reason {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::NoRoute,
         Self::Method,
         Self::ContentType,
@@ -382,6 +390,7 @@ impl Reason {
         Self::BodyTooLarge,
         Self::SourceNotAllowed,
         Self::SourceRate,
+        Self::SourceBudget,
         Self::MissingMaterial,
         Self::MalformedMaterial,
         Self::StaleTimestamp,
@@ -476,6 +485,13 @@ impl Reason {
                 means: "The source sends faster than `per_source_rate_limit`.",
                 usually: "A flood, a provider's burst, or a proxy in front that is not in `trusted_proxies`, so that all senders count as one.",
                 look_at: "`source` in the log line, `per_source_rate_limit`, `trusted_proxies`.",
+            },
+            Self::SourceBudget => &Explanation {
+                code: "source-budget-spent",
+                status: StatusCode::TOO_MANY_REQUESTS,
+                means: "The source has caused as much as it may before its requests are verified: requests in flight, time of parsing, or keys to fetch.",
+                usually: "An attack, or a proxy in front that is not in `trusted_proxies`, so that all senders count as one.",
+                look_at: "`source` in the log line, `trusted_proxies`, and why earlier requests of this source were refused.",
             },
             Self::MissingMaterial => &Explanation {
                 code: "missing-signature",

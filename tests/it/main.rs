@@ -13,6 +13,7 @@
 mod harness;
 
 mod admin;
+mod budget;
 mod capture;
 mod challenge;
 mod cli;
