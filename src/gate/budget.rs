@@ -35,6 +35,11 @@ const WORK_RECOVERY: u32 = 4;
 /// What a byte of a body costs beside parsing: it was received, hashed and copied.
 const BYTE_COST: Duration = Duration::from_nanos(2);
 
+/// The most that parsing costs for each request and for each byte of its body. The clock goes on where the thread has to
+/// wait for a processor, and no source is to pay for a busy machine.
+const MAX_PARSING: Duration = Duration::from_millis(1);
+const MAX_PARSING_PER_BYTE: Duration = Duration::from_nanos(20);
+
 /// Keys that a source may have fetched for nothing at once.
 const KEYS: u32 = 3;
 
@@ -235,7 +240,12 @@ impl Share {
     /// Books processor time on the source, for parsing and for a body of so many bytes.
     pub fn charge(&self, parsing: Duration, body: usize) {
         let bytes = u32::try_from(body).unwrap_or(u32::MAX);
-        let work = parsing.saturating_add(BYTE_COST.saturating_mul(bytes));
+        let most = MAX_PARSING.saturating_add(MAX_PARSING_PER_BYTE.saturating_mul(bytes));
+        let bytes = BYTE_COST.saturating_mul(bytes);
+        self.book(parsing.min(most).saturating_add(bytes));
+    }
+
+    fn book(&self, work: Duration) {
         let now = instant();
         self.budgets.change(self.source, |account| {
             let owed = account.work.settle(now, WORK_RECOVERY);
@@ -356,8 +366,8 @@ mod tests {
         let budgets = Budgets::new();
         let now = instant();
         let share = budgets.enter(key("192.0.2.1"), 1024, now).unwrap();
-        share.charge(WORK, 0);
-        share.charge(Duration::from_secs(1), 0);
+        share.book(WORK);
+        share.book(Duration::from_secs(1));
         drop(share);
         let BudgetFault::Source(wait) = budgets.enter(key("192.0.2.1"), 1024, now).unwrap_err()
         else {
@@ -367,6 +377,22 @@ mod tests {
         assert!(budgets.enter(key("192.0.2.2"), 1024, now).is_ok());
         let later = now + Duration::from_secs(60);
         assert!(budgets.enter(key("192.0.2.1"), 1024, later).is_ok());
+    }
+
+    /// Fails when a source pays for the time in which its thread waited for a processor.
+    #[test]
+    fn a_request_costs_no_more_than_parsing_can() {
+        let budgets = Budgets::new();
+        let now = instant();
+        let share = budgets.enter(key("192.0.2.1"), 1024, now).unwrap();
+        for _ in 0..50 {
+            share.charge(Duration::from_secs(1), 1024);
+        }
+        assert!(budgets.enter(key("192.0.2.1"), 1024, now).is_ok());
+        for _ in 0..150 {
+            share.charge(Duration::from_secs(1), 1 << 20);
+        }
+        assert!(budgets.enter(key("192.0.2.1"), 1024, now).is_err());
     }
 
     /// Fails when fetches of one source are not counted, or those that were of use are.
@@ -392,7 +418,7 @@ mod tests {
         for number in 0..100_000_u32 {
             let ip = std::net::Ipv4Addr::from_bits(number);
             let share = budgets.enter(SourceKey::of(ip.into()), 1024, now).unwrap();
-            share.charge(WORK * 100, 0);
+            share.book(WORK * 100);
         }
         assert!(budgets.entries() <= PARTS * MAX_ACCOUNTS);
     }

@@ -25,7 +25,7 @@ use moka::sync::Cache;
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;
 
-use crate::keys::slot::Slot;
+use crate::keys::slot::{Held, Slot};
 use crate::keys::store::KeyFiles;
 use crate::model::clock::{self, Now};
 use crate::model::error::chain;
@@ -141,17 +141,18 @@ impl KeyCache {
             }
             return Ok(held.keys);
         }
-        // A name that no key has makes the gate ask again, as long as the source may be asked.
-        if !is_paid && slot.held().is_some() && !may_ask() {
-            return Err(KeyFault::Spent);
-        }
         let before = slot.tries();
         let turn = Arc::clone(&slot.turn).lock_owned().await;
         // Where another request has asked meanwhile, its answer counts for this one.
-        if slot.tries() == before
-            && let Some(asking) = self.ask(turn, &slot, &need.source)
-        {
-            let _ = asking.await;
+        if slot.tries() == before {
+            // A name that no key has would make the gate ask again and again, at the cost of names that are new.
+            let is_named = |held: Held| !held.is_older(HELD, now);
+            if !is_paid && slot.held().is_some_and(is_named) && !may_ask() {
+                return Err(KeyFault::Spent);
+            }
+            if let Some(asking) = self.ask(turn, &slot, &need.source) {
+                let _ = asking.await;
+            }
         }
         match slot.held() {
             Some(held) if held.answers(need, clock::instant()) => Ok(held.keys),

@@ -73,7 +73,9 @@ impl Reference {
         let Self(mut took) = Self::measure();
         if format!("{:?}", spec.family).contains("Keccak256") {
             let body = names(MIB);
-            took += measure(|| drop(black_box(Keccak256::digest(&body))));
+            took += measure(|| {
+                black_box(Keccak256::digest(&body));
+            });
         }
         Self(took)
     }
@@ -416,11 +418,11 @@ const OWN: [(&str, &str); 7] = [
     ),
     (
         "sorted form",
-        "type = \"hmac\"\nalgorithm = \"sha256\"\nencoding = \"hex\"\nsignature = { header = \"X-Signature\" }\nsigned = \"{form:sorted}\"",
+        "type = \"hmac\"\nalgorithm = \"sha256\"\nencoding = \"hex\"\nsignature = { header = \"X-Signature\" }\nsigned = \"{form:sorted}{body}\"",
     ),
     (
         "text of the body",
-        "type = \"hmac\"\nalgorithm = \"sha512\"\nencoding = \"hex\"\nsignature = { header = \"X-Signature\" }\nsigned = \"a{body:json_string}\"",
+        "type = \"hmac\"\nalgorithm = \"sha512\"\nencoding = \"hex\"\nsignature = { header = \"X-Signature\" }\nsigned = \"a{body:json_string}{body}\"",
     ),
 ];
 
