@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::model::Mode;
 use crate::deliver::Deliverer;
 use crate::forward::{ForwardError, Forwarded, Targets, forward, forward_unverified};
+use crate::gate::budget::{BudgetFault, Budgets, Share};
 use crate::gate::dedup::Claim;
 use crate::gate::event::{Event, EventParts, Unverified};
 use crate::gate::reject::Reject;
@@ -33,7 +34,7 @@ use crate::inbox::outlets::Outlets;
 use crate::model::clock::{Now, instant};
 use crate::model::error;
 use crate::model::ids::{RequestId, RouteName};
-use crate::model::source::Source;
+use crate::model::source::{Source, SourceKey};
 use crate::model::trace::Part;
 use crate::net::answer::{Answer, AnswerBody};
 use crate::net::headers::{REQUEST_ID, request_id_value};
@@ -57,7 +58,7 @@ pub struct Generation {
     pub routes: Vec<RouteWork>,
     /// The path that is answered 200 to load balancers.
     pub health: Option<String>,
-    /// Requests that are worked on at the same time.
+    /// Exchanges with apps at the same time.
     pub max_in_flight: usize,
 }
 
@@ -82,7 +83,8 @@ pub struct Pipeline {
     keeping: Option<Keeping>,
     /// Exchanges that outlived their sender's connection.
     exchanges: TaskTracker,
-    in_flight: Arc<AtomicUsize>,
+    in_flight: Arc<InFlight>,
+    budgets: Arc<Budgets>,
     ids: RequestIds,
 }
 
@@ -92,8 +94,20 @@ struct RequestIds {
     count: AtomicU64,
 }
 
+/// Requests in flight.
+#[derive(Default)]
+struct InFlight {
+    /// All of them.
+    all: AtomicUsize,
+    /// Those that are verified, or forwarded all the same, and hold one of `max_in_flight`.
+    exchanges: AtomicUsize,
+}
+
 /// A place among the requests in flight, given back when dropped.
-struct Place(Arc<AtomicUsize>);
+struct Place {
+    counts: Arc<InFlight>,
+    has_exchange: bool,
+}
 
 /// From so many requests in flight on they take turns.
 const CROWD: usize = 4;
@@ -103,13 +117,26 @@ impl Place {
     /// and all answers are read before the first is written to its sender: the code of one stage stays in the processor's
     /// cache, and a peer that sleeps is woken once for several. Where there are few, that would only make them wait.
     fn takes_turn(&self) -> bool {
-        self.0.load(Ordering::Relaxed) >= CROWD
+        self.counts.all.load(Ordering::Relaxed) >= CROWD
+    }
+
+    /// Takes one of the exchanges with apps; false where `max` are taken.
+    ///
+    /// Only what is verified comes here (and what monitor mode forwards): clients that are slow, or that nobody knows, hold
+    /// none of them.
+    fn begin_exchange(&mut self, max: usize) -> bool {
+        let before = self.counts.exchanges.fetch_add(1, Ordering::Relaxed);
+        self.has_exchange = true;
+        before < max
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        if self.has_exchange {
+            self.counts.exchanges.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.counts.all.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -129,6 +156,7 @@ impl Pipeline {
             keeping,
             exchanges,
             in_flight: Arc::default(),
+            budgets: Budgets::new(),
             ids: RequestIds {
                 seed,
                 count: AtomicU64::new(0),
@@ -139,7 +167,7 @@ impl Pipeline {
     /// Requests that are worked on now.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        self.in_flight.all.load(Ordering::Relaxed)
     }
 
     /// Waits until the exchanges that outlived their senders have ended. No request may come after it is called.
@@ -190,11 +218,7 @@ impl Pipeline {
         let deciding = pin!(async {
             let mut verdict = Box::new(Verdict::new(id, source, now));
             let index = generation.gate.index_of(route).unwrap_or(usize::MAX);
-            let Some(place) = self.find_place(generation.max_in_flight) else {
-                verdict.decision = Decision::Refused(Reject::Overload);
-                let answer = self.refuse(&generation, &verdict, &Reject::Overload);
-                return closing(answer, version, true);
-            };
+            let place = self.enter();
             let (parts, body) = request.into_parts();
             let mut body = TrackedBody::new(body);
             let request = Request::from_parts(parts, &mut body);
@@ -255,20 +279,42 @@ impl Pipeline {
         now: Now,
         mut verdict: Box<Verdict>,
     ) -> Answer {
-        let Some(place) = self.find_place(generation.max_in_flight) else {
-            verdict.decision = Decision::Refused(Reject::Overload);
-            return self.refuse(&generation, &verdict, &Reject::Overload);
+        let place = self.enter();
+        let source = SourceKey::of(verdict.source.ip);
+        let max = generation.max_in_flight;
+        let share = match self.budgets.enter(source, max, now.mono) {
+            Ok(share) => share,
+            Err(fault) => {
+                drop(place);
+                let reject = match fault {
+                    BudgetFault::Source(retry_after) => Reject::SourceBudget { retry_after },
+                    BudgetFault::Total => Reject::Overload,
+                };
+                verdict.decision = Decision::Refused(reject.clone());
+                return self.refuse(&generation, &verdict, &reject);
+            }
         };
         let request = Request::from_parts(parts, body);
-        match generation.gate.admit(request, now, &mut verdict).await {
+        let admitting = generation
+            .gate
+            .admit_within(&share, request, now, &mut verdict);
+        match admitting.await {
             Admission::Refused(reject, request) => {
-                drop(place);
+                drop((place, share));
                 if let Some(request) = request {
                     self.keep_refused(&generation, &verdict, &request);
                 }
                 self.refuse(&generation, &verdict, &reject)
             }
-            admission => self.go_on(generation, verdict, place, admission).await,
+            Admission::Unverified(request) => {
+                self.go_on_unverified(generation, verdict, (place, share), request)
+                    .await
+            }
+            admission => {
+                // It is verified, or answered: its source has caused nothing.
+                drop(share);
+                self.go_on(generation, verdict, place, admission).await
+            }
         }
     }
 
@@ -277,11 +323,19 @@ impl Pipeline {
         &self,
         generation: Arc<Generation>,
         mut verdict: Box<Verdict>,
-        place: Place,
+        mut place: Place,
         admission: Admission,
     ) -> Answer {
         match admission {
             Admission::Event(event, claim) => {
+                if !place.begin_exchange(generation.max_in_flight) {
+                    drop(place);
+                    if let Some(claim) = claim {
+                        claim.release(Reject::Overload.status());
+                    }
+                    verdict.decision = Decision::Refused(Reject::Overload);
+                    return self.refuse(&generation, &verdict, &Reject::Overload);
+                }
                 self.keep_refused(&generation, &verdict, event.parts());
                 // Only what was verified may say to which trace it belongs.
                 let route = generation.routes.get(event.parts().route);
@@ -309,17 +363,10 @@ impl Pipeline {
                     }
                 }
             }
+            // Boxed, as the rare way should not make room for itself in every request.
             Admission::Unverified(request) => {
-                self.keep_refused(&generation, &verdict, request.parts());
-                let exchange = Forwarding {
-                    recorder: Arc::clone(&self.recorder),
-                    keeping: None,
-                    generation,
-                    verdict,
-                    place,
-                };
-                // Boxed, as the rare way should not make room for itself in every request.
-                Box::pin(exchange.run_unverified(request)).await
+                let forwarding = self.forward_unverified(generation, verdict, place, request);
+                Box::pin(forwarding).await
             }
             Admission::Answered(answer) => {
                 let exchange = answered(answer.status(), &verdict);
@@ -348,6 +395,48 @@ impl Pipeline {
         }
     }
 
+    /// Forwards what monitor mode lets through. Its source pays for the exchange: nobody is known who could be trusted with
+    /// more than a share of them.
+    async fn go_on_unverified(
+        &self,
+        generation: Arc<Generation>,
+        mut verdict: Box<Verdict>,
+        (place, mut share): (Place, Share),
+        request: Unverified,
+    ) -> Answer {
+        if let Err(retry_after) = share.begin_exchange(generation.max_in_flight) {
+            let reject = Reject::SourceBudget { retry_after };
+            verdict.decision = Decision::Refused(reject.clone());
+            return self.refuse(&generation, &verdict, &reject);
+        }
+        let forwarding = self.forward_unverified(generation, verdict, place, request);
+        let answer = Box::pin(forwarding).await;
+        drop(share);
+        answer
+    }
+
+    async fn forward_unverified(
+        &self,
+        generation: Arc<Generation>,
+        mut verdict: Box<Verdict>,
+        mut place: Place,
+        request: Unverified,
+    ) -> Answer {
+        if !place.begin_exchange(generation.max_in_flight) {
+            verdict.decision = Decision::Refused(Reject::Overload);
+            return self.refuse(&generation, &verdict, &Reject::Overload);
+        }
+        self.keep_refused(&generation, &verdict, request.parts());
+        let exchange = Forwarding {
+            recorder: Arc::clone(&self.recorder),
+            keeping: None,
+            generation,
+            verdict,
+            place,
+        };
+        exchange.run_unverified(request).await
+    }
+
     /// Keeps the request where its verdict is a refusal, or would have been but for monitor mode.
     fn keep_refused(&self, generation: &Generation, verdict: &Verdict, request: &EventParts) {
         if verdict.decision.reject().is_none() {
@@ -366,10 +455,18 @@ impl Pipeline {
         }
     }
 
-    fn find_place(&self, max: usize) -> Option<Place> {
-        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let place = Place(Arc::clone(&self.in_flight));
-        (before < max).then_some(place)
+    fn enter(&self) -> Place {
+        self.in_flight.all.fetch_add(1, Ordering::Relaxed);
+        Place {
+            counts: Arc::clone(&self.in_flight),
+            has_exchange: false,
+        }
+    }
+
+    /// The budgets of all sources.
+    #[must_use]
+    pub fn budgets(&self) -> &Arc<Budgets> {
+        &self.budgets
     }
 
     fn refuse(&self, generation: &Generation, verdict: &Verdict, reject: &Reject) -> Answer {

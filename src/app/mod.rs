@@ -422,6 +422,12 @@ impl App {
             "Requests that are worked on now.",
             move || pipeline.in_flight() as u64,
         );
+        let pipeline = Arc::clone(&self.pipeline);
+        recorder.register_gauge(
+            "hookgate_budget_sources",
+            "Sources with unverified requests in flight, or with a budget that is not whole again.",
+            move || pipeline.budgets().entries() as u64,
+        );
         let client = self.client.clone();
         recorder.register_gauge(
             "hookgate_upstream_connections_open",

@@ -47,7 +47,7 @@ impl State {
             claims: HashMap::new(),
             limiters: HashMap::new(),
             sources: None,
-            keys: Arc::default(),
+            keys: Arc::new(KeyCache::default().kept_in(&folder)),
             ranges: Arc::new(RangeBook::new(Some(folder))),
             store,
         }

@@ -306,7 +306,7 @@ static MAX_IN_FLIGHT: Key = Key {
     kind: Kind::Count,
     default: Some("1024"),
     example: "1024",
-    doc: "Requests that are worked on at the same time; more are answered 503 with `Retry-After`. Times the largest `max_body` it bounds the memory for bodies.",
+    doc: "Exchanges with apps at the same time: a verified request holds one, and more are answered 503 with `Retry-After`. As many requests again, at least 256, may wait to be verified, of which one source has a fourth at most. Times the largest `max_body` these bound the memory for bodies.",
 };
 
 // What verifies is given back at once, so this is room for probes and mistakes, far below what a flood needs to hurt.
@@ -397,7 +397,7 @@ static STATE_DIR: Key = Key {
     kind: Kind::Path,
     default: Some("what systemd names in `STATE_DIRECTORY`, else \"/var/lib/hookgate\""),
     example: "\"/var/lib/hookgate\"",
-    doc: "The folder for what is learnt while running: refreshed ranges. A change takes a restart.",
+    doc: "The folder for what is learnt while running: refreshed ranges, fetched keys and certificates. A change takes a restart.",
 };
 
 // Some 70 MB at the usual 700 bytes each.

@@ -320,6 +320,7 @@ fn depends_on_state(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::SourceRate
+            | Reason::SourceBudget
             | Reason::RouteRate
             | Reason::BodyTimeout
             | Reason::BodyAborted

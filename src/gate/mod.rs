@@ -4,6 +4,7 @@
 //! path can skip it. `pipeline` calls it and does what it decided.
 
 mod batch;
+pub mod budget;
 pub mod challenge;
 pub mod condition;
 pub mod dedup;
@@ -38,6 +39,7 @@ use http::{Request, StatusCode};
 use http_body::Body;
 
 use crate::config::model::ReplayRule;
+use crate::gate::budget::Share;
 use crate::gate::dedup::{Asked, Claim};
 use crate::gate::event::{Event, EventParts, Unverified};
 use crate::gate::filter::Sieve;
@@ -79,6 +81,15 @@ pub enum Admission {
     Filtered,
     /// Refused; with the request as far as it was read, where it had a route.
     Refused(Reject, Option<Box<EventParts>>),
+}
+
+/// How a request comes to the checks.
+#[derive(Clone, Copy)]
+struct Arrival<'a> {
+    /// The route that was chosen for it, wherever host and path lead.
+    index: Option<RouteIndex>,
+    /// Its share in the budget of its source; none for requests that have been judged before.
+    share: Option<&'a Share>,
 }
 
 /// Why the checks ended early, and the request where it was read in whole.
@@ -164,14 +175,29 @@ impl Gate {
     where
         B: Body<Data = Bytes>,
     {
-        let (parts, body) = request.into_parts();
-        let mut held = Some(parts);
-        let checked = self.checks(None, (&mut held, body), now, verdict).await;
-        verdict.end();
-        match checked {
-            Ok(admission) => admission,
-            Err(stop) => stopped(stop, held, verdict),
-        }
+        let arrival = Arrival {
+            index: None,
+            share: None,
+        };
+        self.admit_by(arrival, request, now, verdict).await
+    }
+
+    /// Runs the checks at the cost of the source's budget.
+    pub async fn admit_within<B>(
+        &self,
+        share: &Share,
+        request: Request<B>,
+        now: Now,
+        verdict: &mut Verdict,
+    ) -> Admission
+    where
+        B: Body<Data = Bytes>,
+    {
+        let arrival = Arrival {
+            index: None,
+            share: Some(share),
+        };
+        self.admit_by(arrival, request, now, verdict).await
     }
 
     /// Runs the checks of the route at `index`, wherever host and path lead: for requests that have been.
@@ -185,10 +211,26 @@ impl Gate {
     where
         B: Body<Data = Bytes>,
     {
+        let arrival = Arrival {
+            index: Some(index),
+            share: None,
+        };
+        self.admit_by(arrival, request, now, verdict).await
+    }
+
+    async fn admit_by<B>(
+        &self,
+        arrival: Arrival<'_>,
+        request: Request<B>,
+        now: Now,
+        verdict: &mut Verdict,
+    ) -> Admission
+    where
+        B: Body<Data = Bytes>,
+    {
         let (parts, body) = request.into_parts();
         let mut held = Some(parts);
-        let checks = self.checks(Some(index), (&mut held, body), now, verdict);
-        let checked = checks.await;
+        let checked = self.checks(arrival, (&mut held, body), now, verdict).await;
         verdict.end();
         match checked {
             Ok(admission) => admission,
@@ -199,7 +241,7 @@ impl Gate {
     /// Takes the head where it read the body to it; else it stays, for whoever looks into refusals.
     async fn checks<B>(
         &self,
-        index: Option<RouteIndex>,
+        arrival: Arrival<'_>,
         (held, body): (&mut Option<Parts>, B),
         now: Now,
         verdict: &mut Verdict,
@@ -208,7 +250,7 @@ impl Gate {
         B: Body<Data = Bytes>,
     {
         let parts = held.as_ref().ok_or(Reject::Internal)?;
-        let rules = self.find_rules(index, parts, verdict)?;
+        let rules = self.find_rules(arrival.index, parts, verdict)?;
 
         if let Some(asked) = rules.asked_in_head(parts, &now) {
             // Boxed, as all rare ways are, to keep the future of a request small.
@@ -265,7 +307,7 @@ impl Gate {
             // Monitor mode read on; what it tells is the check that failed.
             verdict.failed_at(failed_in_head);
         }
-        let signed = self.verify(pending, &body).await;
+        let signed = self.verify(pending, &body, rules, arrival.share).await;
         let request = read_request(held, body, verdict)?;
         match signed {
             Ok(signed) => {
@@ -287,24 +329,49 @@ impl Gate {
     }
 
     /// Compares, after the key is fetched where the request needs one.
+    ///
+    /// The source pays for the time that this takes, unless the signature is right. It pays before it waits for a key, so
+    /// that nobody parses for free by hanging up.
     async fn verify(
         &self,
         pending: Result<Pending<'_>, Reject>,
         body: &Bytes,
+        rules: &Rules,
+        share: Option<&Share>,
     ) -> Result<Signed, Reject> {
-        let mut pending = pending?;
-        let Some(need) = pending.need(body)? else {
-            return pending.finish(body, None);
+        let began = instant();
+        let charge = |since| {
+            if let Some(share) = share {
+                share.charge(instant().saturating_duration_since(since), body.len());
+            }
         };
-        let keys = Box::pin(self.keys.find(&need)).await;
+        let mut pending = pending.inspect_err(|_| charge(began))?;
+        let need = pending.need(body).inspect_err(|_| charge(began))?;
+        let Some(need) = need else {
+            let signed = pending.finish(body, None);
+            return signed.inspect_err(|_| charge(began));
+        };
+        charge(began);
+        let mut quota = KeyQuota::new(share);
+        let finding = self.keys.find(&need, &rules.route.name, || quota.take());
+        let keys = Box::pin(finding).await;
         let keys = keys.map_err(|fault| match fault {
             KeyFault::Unknown => Reject::MalformedMaterial {
                 name: "the token's `kid`".into(),
                 fault: "names none of the sender's keys",
             },
             KeyFault::Unavailable(fault) => Reject::KeyUnavailable { fault },
+            KeyFault::Spent => Reject::SourceBudget {
+                retry_after: quota.wait,
+            },
         })?;
-        pending.finish(body, Some(&keys))
+        let began = instant();
+        let signed = pending.finish(body, Some(&keys));
+        match &signed {
+            Ok(_) => quota.give_back(),
+            Err(_) => charge(began),
+        }
+        signed
     }
 
     /// Charges the request to its source, which gets the charge back where the signature is right.
@@ -333,6 +400,49 @@ impl Gate {
         verdict.route_index = Some(index);
         verdict.provider = Some(Arc::clone(&rules.provider));
         Ok(rules)
+    }
+}
+
+/// The new keys that one request makes the gate fetch, at the cost of its source.
+struct KeyQuota<'a> {
+    share: Option<&'a Share>,
+    taken: u32,
+    /// Where there was none: until there is one.
+    wait: Duration,
+}
+
+impl<'a> KeyQuota<'a> {
+    fn new(share: Option<&'a Share>) -> Self {
+        Self {
+            share,
+            taken: 0,
+            wait: Duration::ZERO,
+        }
+    }
+
+    /// Takes one fetch; false where the source has none left.
+    fn take(&mut self) -> bool {
+        let Some(share) = self.share else {
+            return true;
+        };
+        match share.take_key() {
+            Ok(()) => {
+                self.taken += 1;
+                true
+            }
+            Err(wait) => {
+                self.wait = wait;
+                false
+            }
+        }
+    }
+
+    fn give_back(&self) {
+        for _ in 0..self.taken {
+            if let Some(share) = self.share {
+                share.forgive_key();
+            }
+        }
     }
 }
 

@@ -64,6 +64,11 @@ pub enum Reject {
         /// When it may come again.
         retry_after: Duration,
     },
+    /// The source has used up what it may cause before its requests are verified.
+    SourceBudget {
+        /// When it may come again.
+        retry_after: Duration,
+    },
     /// A header or parameter that the scheme needs is not there.
     MissingMaterial {
         /// Its name.
@@ -218,6 +223,7 @@ pub enum Reason {
     BodyTooLarge,
     SourceNotAllowed,
     SourceRate,
+    SourceBudget,
     MissingMaterial,
     MalformedMaterial,
     StaleTimestamp,
@@ -292,6 +298,7 @@ impl Reject {
             Self::BodyTooLarge { .. } => Reason::BodyTooLarge,
             Self::SourceNotAllowed { .. } => Reason::SourceNotAllowed,
             Self::SourceRate { .. } => Reason::SourceRate,
+            Self::SourceBudget { .. } => Reason::SourceBudget,
             Self::MissingMaterial { .. } => Reason::MissingMaterial,
             Self::MalformedMaterial { .. } => Reason::MalformedMaterial,
             Self::StaleTimestamp { .. } => Reason::StaleTimestamp,
@@ -352,9 +359,9 @@ impl Reject {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::SourceRate { retry_after } | Self::RouteRate { retry_after } => {
-                Some(*retry_after)
-            }
+            Self::SourceRate { retry_after }
+            | Self::SourceBudget { retry_after }
+            | Self::RouteRate { retry_after } => Some(*retry_after),
             Self::InFlight => Some(IN_FLIGHT_DELAY),
             Self::KeyUnavailable { .. } | Self::Unconfirmed { .. } => Some(KEY_DELAY),
             Self::NotStored { .. } => Some(STORE_DELAY),
@@ -371,6 +378,7 @@ impl Reject {
             Reason::Framing
                 | Reason::SourceNotAllowed
                 | Reason::SourceRate
+                | Reason::SourceBudget
                 | Reason::MissingMaterial
                 | Reason::MalformedMaterial
                 | Reason::StaleTimestamp
@@ -384,7 +392,7 @@ impl Reject {
 
 impl Reason {
     /// Every reason, in the order of the checks.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::NoRoute,
         Self::Method,
         Self::ContentType,
@@ -392,6 +400,7 @@ impl Reason {
         Self::BodyTooLarge,
         Self::SourceNotAllowed,
         Self::SourceRate,
+        Self::SourceBudget,
         Self::MissingMaterial,
         Self::MalformedMaterial,
         Self::StaleTimestamp,
@@ -488,6 +497,13 @@ impl Reason {
                 means: "The source sends more unverified requests than `per_source_rate_limit` allows; verified ones do not count.",
                 usually: "A flood, a provider's burst, or a proxy in front that is not in `trusted_proxies`, so that all senders count as one.",
                 look_at: "`source` in the log line, `per_source_rate_limit`, `trusted_proxies`.",
+            },
+            Self::SourceBudget => &Explanation {
+                code: "source-budget-spent",
+                status: StatusCode::TOO_MANY_REQUESTS,
+                means: "The source has caused as much as it may before its requests are verified: requests in flight, time of parsing, or keys to fetch.",
+                usually: "An attack, or a proxy in front that is not in `trusted_proxies`, so that all senders count as one.",
+                look_at: "`source` in the log line, `trusted_proxies`, and why earlier requests of this source were refused.",
             },
             Self::MissingMaterial => &Explanation {
                 code: "missing-signature",

@@ -2,6 +2,7 @@
 //! is covered by being there.
 
 mod case;
+mod cost;
 mod damage;
 mod elsewhere;
 mod identity;

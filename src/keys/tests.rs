@@ -22,6 +22,10 @@ struct Publisher {
 const POINT: &str =
     r#""kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo""#;
 
+fn route() -> RouteName {
+    RouteName::new("a")
+}
+
 async fn publish() -> Publisher {
     let (acceptor, roots) = testing::tls();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -73,7 +77,8 @@ impl Publisher {
     }
 
     async fn find(&self, kid: &str) -> Result<(), KeyFault> {
-        self.cache.find(&self.need(kid)).await.map(|_| ())
+        let found = self.cache.find(&self.need(kid), &route(), || true).await;
+        found.map(|_| ())
     }
 
     fn asked(&self) -> usize {
@@ -100,7 +105,7 @@ async fn many_requests_ask_once() {
     let publisher = publish().await;
     let finds = (0..32).map(|_| {
         let (cache, need) = (Arc::clone(&publisher.cache), publisher.need("one"));
-        tokio::spawn(async move { cache.find(&need).await.map(|_| ()) })
+        tokio::spawn(async move { cache.find(&need, &route(), || true).await.map(|_| ()) })
     });
     for find in finds.collect::<Vec<_>>() {
         assert_eq!(find.await.unwrap(), Ok(()));
@@ -174,7 +179,9 @@ async fn a_key_that_was_withdrawn_stops_counting() {
 async fn hanging_up_does_not_cost_a_try() {
     let publisher = publish().await;
     let need = publisher.need("one");
-    let hung_up = tokio::time::timeout(Duration::ZERO, publisher.cache.find(&need)).await;
+    let route = route();
+    let finding = publisher.cache.find(&need, &route, || true);
+    let hung_up = tokio::time::timeout(Duration::ZERO, finding).await;
     assert!(hung_up.is_err());
     assert_eq!(publisher.find("one").await, Ok(()));
     assert_eq!(publisher.asked(), 1);
@@ -187,7 +194,8 @@ async fn places_that_requests_name_are_few() {
     publisher.is_down.store(true, Ordering::SeqCst);
     let find = async |number: u32| {
         let source = KeySource::Certificate(publisher.url(&format!("{number}.pem")));
-        let found = publisher.cache.find(&KeyNeed { source, kid: None }).await;
+        let need = KeyNeed { source, kid: None };
+        let found = publisher.cache.find(&need, &route(), || true).await;
         match found.map(|_| ()) {
             Err(KeyFault::Unavailable(fault)) => fault,
             other => panic!("{other:?}"),
@@ -203,4 +211,117 @@ async fn places_that_requests_name_are_few() {
     // What the config names is not counted.
     assert!(publisher.find("one").await.is_err());
     assert_eq!(publisher.asked(), 21);
+}
+
+/// A certificate that a request names, and what became of it.
+async fn name_certificate(
+    publisher: &Publisher,
+    number: u32,
+    route: &str,
+    may_ask: impl FnMut() -> bool,
+) -> Result<(), KeyFault> {
+    let source = KeySource::Certificate(publisher.url(&format!("{number}.pem")));
+    let need = KeyNeed { source, kid: None };
+    let route = RouteName::new(route);
+    let found = publisher.cache.find(&need, &route, may_ask).await;
+    found.map(|_| ())
+}
+
+// Fails when the allowance for new keys is one for the process, or the sender does not pay first.
+#[tokio::test]
+async fn one_sender_and_one_route_leave_the_allowance_of_others() {
+    let publisher = publish().await;
+    publisher.is_down.store(true, Ordering::SeqCst);
+    let mut left = 3;
+    for number in 0..25 {
+        let may_ask = || {
+            let may_ask = left > 0;
+            left -= i32::from(may_ask);
+            may_ask
+        };
+        let found = name_certificate(&publisher, number, "a", may_ask).await;
+        assert_eq!(found == Err(KeyFault::Spent), number >= 3, "{number}");
+    }
+    // What the sender could not pay for is not missing to the route.
+    for number in 100..117 {
+        let found = name_certificate(&publisher, number, "a", || true).await;
+        assert!(matches!(found, Err(KeyFault::Unavailable(fault)) if fault.contains("500")));
+    }
+    let found = name_certificate(&publisher, 200, "a", || true).await;
+    assert!(matches!(found, Err(KeyFault::Unavailable(fault)) if fault.contains("too many")));
+    let found = name_certificate(&publisher, 200, "b", || true).await;
+    assert!(matches!(found, Err(KeyFault::Unavailable(fault)) if fault.contains("500")));
+}
+
+// Fails when names that no key of a set has are asked for at the cost of all.
+#[tokio::test]
+async fn a_sender_pays_for_names_that_no_key_has() {
+    let publisher = publish().await;
+    assert_eq!(publisher.find("one").await, Ok(()));
+    let need = publisher.need("no");
+    let found = publisher.cache.find(&need, &route(), || false).await;
+    assert_eq!(found.map(|_| ()), Err(KeyFault::Spent));
+    assert_eq!(publisher.asked(), 1);
+}
+
+/// Another process with the same state folder.
+fn restarted(publisher: &Publisher, folder: &Path) -> Arc<KeyCache> {
+    let fetcher = publisher.cache.fetcher().clone();
+    Arc::new(KeyCache::new(fetcher).kept_in(folder))
+}
+
+// Fails when nothing is stored, when stored keys count for ever, or when a damaged file stops anything.
+#[tokio::test]
+async fn keys_outlive_a_restart() {
+    let publisher = publish().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (need, route) = (publisher.need("one"), route());
+    let find = async |cache: &Arc<KeyCache>| {
+        let found = cache.find(&need, &route, || true).await;
+        found.map(|_| ())
+    };
+    assert_eq!(find(&restarted(&publisher, folder.path())).await, Ok(()));
+    assert_eq!(publisher.asked(), 1);
+    publisher.is_down.store(true, Ordering::SeqCst);
+    assert_eq!(find(&restarted(&publisher, folder.path())).await, Ok(()));
+    assert_eq!(publisher.asked(), 1);
+
+    let mut files = std::fs::read_dir(folder.path().join("keys")).unwrap();
+    let file = files.next().unwrap().unwrap().path();
+    assert!(files.next().is_none());
+    let good = std::fs::read_to_string(&file).unwrap();
+    let stored: serde_json::Value = serde_json::from_str(&good).unwrap();
+    let fetched = stored["fetched_unix_ms"].as_i64().unwrap();
+    let with = |name: &str, value: serde_json::Value| {
+        let mut changed = stored.clone();
+        changed[name] = value;
+        changed.to_string()
+    };
+    for bad in [
+        String::new(),
+        good[..good.len() / 2].to_owned(),
+        with("text", "e30=".into()),
+        with("version", 2.into()),
+        with("url", "https://other.test/jwks".into()),
+        with("fetched_unix_ms", (fetched - 26 * 3_600_000).into()),
+        with("fetched_unix_ms", (fetched + 3_600_000).into()),
+        with("more", 1.into()),
+    ] {
+        std::fs::write(&file, &bad).unwrap();
+        let found = find(&restarted(&publisher, folder.path())).await;
+        assert!(matches!(found, Err(KeyFault::Unavailable(_))), "{bad}");
+    }
+    // After an hour it is asked for again, while what is stored goes on counting.
+    let older = with("fetched_unix_ms", (fetched - 2 * 3_600_000).into());
+    std::fs::write(&file, older).unwrap();
+    let asked = publisher.asked();
+    let cache = restarted(&publisher, folder.path());
+    assert_eq!(find(&cache).await, Ok(()));
+    let again = async {
+        while publisher.asked() == asked {
+            tokio::task::yield_now().await;
+        }
+    };
+    let again = tokio::time::timeout(Duration::from_secs(30), again).await;
+    assert!(again.is_ok(), "it was not asked again");
 }

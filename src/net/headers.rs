@@ -133,22 +133,17 @@ fn remove_connection_named(headers: &mut HeaderMap, protected: &[HeaderName]) {
     }
 }
 
-/// Collects names on the stack and removes them, again until none is left: a `HeaderMap` cannot be changed while it is
-/// read, and most requests have nothing to remove.
+/// Collects names and removes them: a `HeaderMap` cannot be changed while it is read. The first few stay on the stack,
+/// since most requests have none or a handful; a head full of them is still read only once.
 fn remove_where(headers: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool) {
-    loop {
-        let mut unwanted = [const { None::<HeaderName> }; 8];
-        let mut found = headers.keys().filter(|name| is_unwanted(name));
-        for slot in &mut unwanted {
-            *slot = found.next().cloned();
-        }
-        let is_more = found.next().is_some();
-        for name in unwanted.into_iter().flatten() {
-            headers.remove(name);
-        }
-        if !is_more {
-            return;
-        }
+    let mut first = [const { None::<HeaderName> }; 8];
+    let mut found = headers.keys().filter(|name| is_unwanted(name));
+    for slot in &mut first {
+        *slot = found.next().cloned();
+    }
+    let rest: Vec<HeaderName> = found.cloned().collect();
+    for name in first.into_iter().flatten().chain(rest) {
+        headers.remove(name);
     }
 }
 

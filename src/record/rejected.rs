@@ -30,6 +30,9 @@ use crate::scheme::spec::Spec;
 /// Requests of one source under one route and reason.
 const PER_SOURCE: usize = 4;
 
+/// A source has at most one in so many of all that are kept, whatever it was refused for.
+const SOURCE_PART: usize = 4;
+
 /// Beyond that, how long one has to wait for the next, in milliseconds.
 const PACE_MS: i64 = 1000;
 
@@ -287,6 +290,17 @@ impl Inner {
         {
             self.remove(oldest);
         }
+        // Under many reasons and on many routes one source could fill the ring all the same. What it has signed is no
+        // stranger's.
+        let is_own = |request: &Arc<RejectedRequest>| {
+            request.verdict.secret.is_none() && SourceKey::of(request.verdict.source.ip) == source
+        };
+        let share = (self.capacity / SOURCE_PART).max(PER_SOURCE);
+        if self.kept.iter().filter(|request| is_own(request)).count() >= share
+            && let Some(oldest) = self.kept.iter().position(is_own)
+        {
+            self.remove(oldest);
+        }
         while !self.kept.is_empty()
             && (self.kept.len() >= self.capacity || self.bodies + body > MAX_BODIES)
         {
@@ -536,6 +550,21 @@ mod tests {
         rejected.set_capacity(0);
         keep(&rejected, &later, &[], b"");
         assert!(rejected.list(None, None).is_empty());
+    }
+
+    /// Fails when a source fills the ring with requests that are refused for many reasons.
+    #[test]
+    fn one_source_has_a_share_of_all() {
+        let rejected = of(40);
+        let other = sent("a", "192.0.2.2", 0, Reject::BadSignature);
+        keep(&rejected, &other, &[], b"");
+        for number in 0..60_i64 {
+            let route = format!("r{}", number % 30);
+            let one = sent(&route, "192.0.2.1", number, Reject::BadSignature);
+            keep(&rejected, &one, &[], b"");
+        }
+        assert_eq!(rejected.list(None, None).len(), 11);
+        assert_eq!(rejected.list(Some("a"), None).len(), 1);
     }
 
     /// Fails when what somebody signed has to give way as early as what anybody can send.

@@ -146,7 +146,9 @@ fn evidence(line: &mut Line, reject: &Reject) {
         Reject::UserNotAllowed { user } => {
             line.number("user", *user);
         }
-        Reject::SourceRate { retry_after } | Reject::RouteRate { retry_after } => {
+        Reject::SourceRate { retry_after }
+        | Reject::SourceBudget { retry_after }
+        | Reject::RouteRate { retry_after } => {
             line.count("retry_after_ms", millis(*retry_after));
         }
         Reject::MissingMaterial { name } => {

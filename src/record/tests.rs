@@ -173,6 +173,9 @@ fn every_reject() -> Vec<Reject> {
         Reject::SourceRate {
             retry_after: second,
         },
+        Reject::SourceBudget {
+            retry_after: second,
+        },
         Reject::MissingMaterial { name: "x".into() },
         Reject::MalformedMaterial {
             name: "x".into(),

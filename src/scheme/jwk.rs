@@ -3,6 +3,7 @@
 //! What cannot be used is passed over, since a set may hold keys for other purposes; a set without any usable key is an
 //! error. A key never serves an algorithm of another type, whatever a token says.
 
+use aws_lc_rs::digest;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
     RsaPublicKeyComponents,
@@ -11,6 +12,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde_json::Value;
 
 use crate::scheme::jwt::token::Object;
+use crate::scheme::public_key::SignedText;
 use crate::scheme::spec::JwtAlgorithm;
 
 /// Keys of one set; the largest known set has 12.
@@ -75,11 +77,14 @@ impl KeySet {
         text: &[u8],
         signature: &[u8],
     ) -> bool {
-        self.0.iter().any(|key| {
-            key.is_named(kid)
-                && key.algorithm == algorithm
-                && key.key.verify_sig(text, signature).is_ok()
-        })
+        let text = SignedText::new(text);
+        let hashed_by = match algorithm {
+            JwtAlgorithm::Rs256 | JwtAlgorithm::Es256 => Some(&digest::SHA256),
+            _ => None,
+        };
+        let fitting = self.0.iter();
+        let mut fitting = fitting.filter(|key| key.is_named(kid) && key.algorithm == algorithm);
+        fitting.any(|key| text.is_signed_by(&key.key, hashed_by, signature))
     }
 }
 

@@ -45,6 +45,8 @@ struct Node {
     /// The pointers that end here.
     ends: Vec<usize>,
     children: Vec<(Box<str>, Node)>,
+    /// The children whose key is an index, parsed once: a body may hold a million elements.
+    indexes: Vec<(usize, usize)>,
 }
 
 impl Picker {
@@ -86,8 +88,14 @@ impl Node {
         };
         let position = self.children.iter().position(|(name, _)| **name == **key);
         let position = position.unwrap_or_else(|| {
+            let position = self.children.len();
+            // RFC 6901: array indexes have no leading zeros.
+            let is_canonical = key == "0" || !key.starts_with(['0', '+']);
+            if let Some(index) = key.parse().ok().filter(|_| is_canonical) {
+                self.indexes.push((index, position));
+            }
             self.children.push((key.as_str().into(), Self::default()));
-            self.children.len() - 1
+            position
         });
         if let Some((_, child)) = self.children.get_mut(position) {
             child.insert(rest, slot);
@@ -197,11 +205,9 @@ impl<'b> Visitor<'b> for Walk<'_, '_, 'b> {
         self.node.fill_ends(self.slots, &Picked::Odd);
         let mut index = 0usize;
         loop {
-            let child = self
-                .node
-                .children
-                .iter()
-                .find(|(key, _)| is_index(key, index));
+            let mut indexes = self.node.indexes.iter();
+            let child = indexes.find(|(wanted, _)| *wanted == index);
+            let child = child.and_then(|(_, position)| self.node.children.get(*position));
             let more = match child {
                 Some((_, child)) => {
                     let slots = &mut *self.slots;
@@ -218,12 +224,6 @@ impl<'b> Visitor<'b> for Walk<'_, '_, 'b> {
                 .ok_or_else(|| A::Error::invalid_length(index, &"a list that fits into memory"))?;
         }
     }
-}
-
-/// RFC 6901: array indexes have no leading zeros.
-fn is_index(key: &str, index: usize) -> bool {
-    let is_canonical = key == "0" || !key.starts_with(['0', '+']);
-    is_canonical && key.parse() == Ok(index)
 }
 
 /// Looks a key up among the children of a node, after its escapes are undone.

@@ -1,5 +1,7 @@
 //! Public keys as senders show them: PEM, base64 of the DER, or for Ed25519 the bare 32 bytes in hex or either base64.
 
+use std::cell::OnceCell;
+
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_ASN1,
@@ -23,6 +25,52 @@ pub(super) struct PublicKey {
     key: ParsedPublicKey,
     /// Whether the sender signs the SHA-256 of the text.
     is_over_digest: bool,
+    /// What the signature is made over; none where the algorithm reads the text itself.
+    hashed_by: Option<&'static digest::Algorithm>,
+}
+
+/// A text whose signatures are tried, with its digest.
+///
+/// Several keys and several signatures share one digest: hashing a body of 1 MiB for each pair of them would cost a
+/// hundred times as much as the signatures do.
+pub(super) struct SignedText<'t> {
+    text: &'t [u8],
+    digest: OnceCell<digest::Digest>,
+}
+
+impl<'t> SignedText<'t> {
+    /// Nothing is hashed yet.
+    pub(super) fn new(text: &'t [u8]) -> Self {
+        Self {
+            text,
+            digest: OnceCell::new(),
+        }
+    }
+
+    /// The text.
+    pub(super) fn bytes(&self) -> &'t [u8] {
+        self.text
+    }
+
+    /// Whether the signature is this key's over the text.
+    pub(super) fn is_signed_by(
+        &self,
+        key: &ParsedPublicKey,
+        hashed_by: Option<&'static digest::Algorithm>,
+        signature: &[u8],
+    ) -> bool {
+        let Some(algorithm) = hashed_by else {
+            return key.verify_sig(self.text, signature).is_ok();
+        };
+        let digest = self
+            .digest
+            .get_or_init(|| digest::digest(algorithm, self.text));
+        match digest.algorithm() == algorithm {
+            true => key.verify_digest_sig(digest, signature).is_ok(),
+            // Keys of one scheme share their digest; this is for those that would not.
+            false => key.verify_sig(self.text, signature).is_ok(),
+        }
+    }
 }
 
 impl PublicKey {
@@ -45,17 +93,46 @@ impl PublicKey {
         Ok(Self {
             key,
             is_over_digest: algorithm == KeyAlgorithm::RsaSha256OfDigest,
+            hashed_by: hashed_by(algorithm),
         })
     }
 
     /// Whether the signature is this key's over the text.
     #[must_use]
     pub(super) fn verifies(&self, text: &[u8], signature: &[u8]) -> bool {
+        self.verifies_any(&SignedText::new(text), &[signature])
+    }
+
+    /// Whether any of the signatures is this key's over the text.
+    #[must_use]
+    pub(super) fn verifies_any<S: AsRef<[u8]>>(
+        &self,
+        text: &SignedText<'_>,
+        signatures: &[S],
+    ) -> bool {
+        let is_signed = |text: &SignedText<'_>| {
+            let mut signatures = signatures.iter().map(AsRef::as_ref);
+            signatures.any(|signature| text.is_signed_by(&self.key, self.hashed_by, signature))
+        };
         if self.is_over_digest {
-            let digest = digest::digest(&digest::SHA256, text);
-            return self.key.verify_sig(digest.as_ref(), signature).is_ok();
+            let digest = digest::digest(&digest::SHA256, text.text);
+            return is_signed(&SignedText::new(digest.as_ref()));
         }
-        self.key.verify_sig(text, signature).is_ok()
+        is_signed(text)
+    }
+}
+
+/// The digest that an algorithm signs; none for Ed25519, which hashes the text together with the key.
+fn hashed_by(algorithm: KeyAlgorithm) -> Option<&'static digest::Algorithm> {
+    match algorithm {
+        KeyAlgorithm::Ed25519 => None,
+        KeyAlgorithm::EcdsaP256
+        | KeyAlgorithm::EcdsaP256Fixed
+        | KeyAlgorithm::RsaSha256
+        | KeyAlgorithm::RsaSha256OfDigest => Some(&digest::SHA256),
+        KeyAlgorithm::EcdsaP384 => Some(&digest::SHA384),
+        KeyAlgorithm::RsaSha1 => Some(&digest::SHA1_FOR_LEGACY_USE_ONLY),
+        KeyAlgorithm::RsaSha512 => Some(&digest::SHA512),
     }
 }
 

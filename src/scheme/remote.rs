@@ -71,6 +71,27 @@ impl KeySource {
         }
     }
 
+    /// Names the source: equal sources, credentials included, have equal fingerprints.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        let mut add = |part: &[u8]| {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        };
+        match self {
+            Self::Set(url) => add(&[b"set ", url.as_str().as_bytes()].concat()),
+            Self::Certificate(url) => add(&[b"certificate ", url.as_str().as_bytes()].concat()),
+            Self::Chain(url) => add(&[b"chain ", url.as_str().as_bytes()].concat()),
+            Self::Asked { url, kid, account } => {
+                add(&[b"asked ", url.as_str().as_bytes()].concat());
+                add(kid.as_bytes());
+                add(&account.digest);
+            }
+        }
+        digest.finalize().into()
+    }
+
     /// Whether a request chose it, so that a stranger can think up as many as he likes.
     #[must_use]
     pub fn is_chosen_by_request(&self) -> bool {

@@ -14,6 +14,7 @@ mod harness;
 
 mod admin;
 mod boundary;
+mod budget;
 mod capture;
 mod challenge;
 mod cli;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::criteria::json;
 use crate::gate::challenge::unsigned::Means;
-use crate::gate::challenge::{empty, fit, json_answer};
+use crate::gate::challenge::{MAX_BODY, empty, fit, json_answer};
 use crate::gate::reject::Reject;
 use crate::net::answer::Answer;
 use crate::providers::challenge::Challenge;
@@ -40,7 +40,8 @@ pub(in crate::gate) fn answer(
     body: &[u8],
     means: &Means<'_>,
 ) -> Option<Result<Answer, Reject>> {
-    if head.method != Method::POST {
+    // Monitor mode reads larger bodies, to forward them. A check is none of those, and they are not parsed for one.
+    if head.method != Method::POST || body.len() > MAX_BODY {
         return None;
     }
     match challenge {

@@ -101,7 +101,7 @@ pub(super) fn read(scheme: &CertificateScheme, body: &[u8]) -> Result<Message, M
 fn signed_text(json: &Object, fields: &[&str], room: usize) -> Result<Vec<u8>, MaterialFault> {
     let mut signed = Vec::with_capacity(room);
     for name in fields {
-        if *name == "Subject" && json.find(name).is_none_or(serde_json::Value::is_null) {
+        if *name == "Subject" && json.scalar(name).is_none_or(serde_json::Value::is_null) {
             continue;
         }
         for part in [name, "\n", text(json, name)?, "\n"] {
@@ -112,7 +112,7 @@ fn signed_text(json: &Object, fields: &[&str], room: usize) -> Result<Vec<u8>, M
 }
 
 fn text<'j>(json: &'j Object, name: &str) -> Result<&'j str, MaterialFault> {
-    match json.find(name) {
+    match json.scalar(name) {
         None => Err(MaterialFault::missing(name)),
         Some(value) => value
             .as_str()

@@ -4,11 +4,14 @@
 //! stray bits, no name twice in header or claims, no `crit`. The algorithm is read only to be compared with those that
 //! the scheme names; nothing in a token chooses how it is verified.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::OnceLock;
 
 use data_encoding::BASE64URL_NOPAD;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::scheme::spec::JwtAlgorithm;
 
@@ -29,22 +32,69 @@ pub(in crate::scheme) struct Token {
     signature: Vec<u8>,
 }
 
-/// A JSON object whose names are each there once.
+/// Names in one object. SNS messages and the claims of known senders have some twenty.
+///
+/// Objects are read before anything is verified, so the bound is what keeps a body of 100,000 names cheap: it is refused
+/// at the name after the last allowed one, and the rest is not looked at.
+const MAX_NAMES: usize = 512;
+
+/// A JSON object whose names are each there once, of at most [`MAX_NAMES`] names.
+///
+/// Parsing takes time linear in the text. Arrays and objects inside are skipped and become values only when they are
+/// asked for, which is after verification for all but a few.
 #[derive(Default)]
-pub(in crate::scheme) struct Object(Vec<(String, Value)>);
+pub(in crate::scheme) struct Object(HashMap<String, Member>);
+
+/// One value: scalars are parsed at once, so that a broken one makes the whole object broken.
+enum Member {
+    Scalar(Value),
+    Nested(Box<RawValue>, OnceLock<Value>),
+}
+
+impl Member {
+    fn parse(raw: &RawValue) -> Result<Self, serde_json::Error> {
+        Ok(match raw.get().as_bytes().first() {
+            Some(b'{' | b'[') => Self::Nested(raw.to_owned(), OnceLock::new()),
+            _ => Self::Scalar(serde_json::from_str(raw.get())?),
+        })
+    }
+
+    /// The value. One that is nested too deep, or holds a broken text, is an empty list, which serves for nothing.
+    fn value(&self) -> &Value {
+        match self {
+            Self::Scalar(value) => value,
+            Self::Nested(raw, value) => value.get_or_init(|| {
+                let parsed = serde_json::from_str(raw.get());
+                parsed.unwrap_or_else(|_| Value::Array(Vec::new()))
+            }),
+        }
+    }
+}
 
 impl Object {
     /// The value under a name.
     pub(in crate::scheme) fn find(&self, name: &str) -> Option<&Value> {
-        self.0
-            .iter()
-            .find(|(found, _)| found == name)
-            .map(|(_, value)| value)
+        self.0.get(name).map(Member::value)
+    }
+
+    /// Whether the name is there, whatever its value is.
+    fn holds(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// The value under a name, for what is read before verification: an array or object is not parsed, and something
+    /// stands in for it that is neither text, number nor `null`.
+    pub(in crate::scheme) fn scalar(&self, name: &str) -> Option<&Value> {
+        static NESTED: Value = Value::Bool(true);
+        match self.0.get(name)? {
+            Member::Scalar(value) => Some(value),
+            Member::Nested(..) => Some(&NESTED),
+        }
     }
 
     /// Reads the whole text.
     pub(in crate::scheme) fn parse(text: &[u8]) -> Option<Self> {
-        serde_json::from_slice(text).ok()
+        serde_json::from_str(std::str::from_utf8(text).ok()?).ok()
     }
 }
 
@@ -64,14 +114,14 @@ impl Token {
         let header = Object::parse(&part(0..first)?).ok_or("has a header that is not JSON")?;
         let claims = part(first + 1..second)?;
         let claims = Object::parse(&claims).ok_or("has claims that are not a JSON object")?;
-        if header.find("crit").is_some() || header.find("b64").is_some() {
+        if header.holds("crit") || header.holds("b64") {
             return Err("needs extensions that are not known here");
         }
-        let algorithm = match header.find("alg") {
+        let algorithm = match header.scalar("alg") {
             Some(Value::String(name)) => JwtAlgorithm::parse(name),
             _ => None,
         };
-        let kid = match header.find("kid") {
+        let kid = match header.scalar("kid") {
             None => None,
             Some(Value::String(kid)) if is_kid(kid) => Some(kid.as_str().into()),
             Some(_) => return Err("names its key with something that is no name"),
@@ -119,11 +169,14 @@ impl<'de> Visitor<'de> for ObjectVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
         let mut object = Object::default();
-        while let Some((name, value)) = map.next_entry::<String, Value>()? {
-            if object.find(&name).is_some() {
-                return Err(A::Error::custom("a name stands twice"));
+        while let Some((name, raw)) = map.next_entry::<String, &RawValue>()? {
+            if object.0.len() >= MAX_NAMES {
+                return Err(A::Error::custom("too many names"));
             }
-            object.0.push((name, value));
+            let member = Member::parse(raw).map_err(A::Error::custom)?;
+            if object.0.insert(name, member).is_some() {
+                return Err(A::Error::custom("a name occurs twice"));
+            }
         }
         Ok(object)
     }
@@ -190,6 +243,37 @@ mod tests {
         ] {
             assert!(parse(&bad).is_err(), "{bad:?}");
         }
+    }
+
+    // Fails when nested values are parsed although nothing asks for them: make `Member::parse` take everything as a scalar.
+    #[test]
+    fn nested_values_are_read_when_asked_for() {
+        let deep = format!("{}{}", "[".repeat(50_000), "]".repeat(50_000));
+        let text = format!(r#"{{"a":["x",{{"b":1}}],"deep":{deep},"n":-1.5}}"#);
+        let object = Object::parse(text.as_bytes()).unwrap();
+        assert_eq!(
+            object.find("a"),
+            Some(&serde_json::json!(["x", { "b": 1 }]))
+        );
+        assert_eq!(object.find("deep"), Some(&serde_json::json!([])));
+        assert_eq!(object.find("n"), Some(&Value::from(-1.5)));
+        assert_eq!(object.scalar("n"), object.find("n"));
+        assert_eq!(object.scalar("a"), Some(&Value::Bool(true)));
+        assert_eq!(object.find("b"), None);
+        for broken in [r#"{"a":[}"#, r#"{"a":1e999}"#, r#"{"a":"\ud800"}"#, "{}x"] {
+            assert!(Object::parse(broken.as_bytes()).is_none(), "{broken}");
+        }
+    }
+
+    // Fails without `MAX_NAMES`.
+    #[test]
+    fn the_number_of_names_is_bounded() {
+        let object = |count: usize| {
+            let names: Vec<String> = (0..count).map(|one| format!(r#""n{one}":{one}"#)).collect();
+            Object::parse(format!("{{{}}}", names.join(",")).as_bytes())
+        };
+        assert!(object(MAX_NAMES).is_some());
+        assert!(object(MAX_NAMES + 1).is_none());
     }
 
     // Mutation: let `JwtAlgorithm::parse` ignore the case, or give a default.

@@ -14,6 +14,10 @@ const MAX_SIGNATURES: usize = 8;
 /// The same for public keys, where trying each of them is dear.
 const MAX_KEY_SIGNATURES: usize = 3;
 
+/// Sets of signatures in one list. Each has a text of its own, for which the whole body is hashed once more; a sender that
+/// rolls its secret sends two.
+const MAX_SETS: usize = 4;
+
 /// Entries in one list, those of other versions included.
 const MAX_ENTRIES: usize = 32;
 
@@ -102,10 +106,10 @@ fn read_list(
     let value = whole.read(place)?.ok_or_else(|| place.missing())?;
     let text = std::str::from_utf8(&value).map_err(|_| place.malformed("is not text"))?;
     let sets: Vec<&str> = match list.sets {
-        Some(separator) => text.split(separator).collect(),
+        Some(separator) => text.split(separator).take(MAX_SETS + 1).collect(),
         None => vec![text],
     };
-    if sets.len() > MAX_SIGNATURES {
+    if sets.len() > MAX_SETS {
         return Err(place.malformed("has too many signatures"));
     }
     let mut candidates = Vec::new();

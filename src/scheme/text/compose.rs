@@ -1,6 +1,7 @@
 //! The signed text of a whole request.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use data_encoding::HEXLOWER;
 use http::HeaderName;
@@ -158,6 +159,11 @@ impl Composer<'_, '_> {
     fn json_string(&self) -> Result<Vec<u8>, MaterialFault> {
         let fault = |fault| MaterialFault::malformed("the body", fault);
         let text = std::str::from_utf8(self.whole.body()).map_err(|_| fault("is not text"))?;
+        // No JSON has them, and each would become six characters that are signed.
+        let is_bare = |byte: u8| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
+        if text.bytes().any(is_bare) {
+            return Err(fault("is not JSON"));
+        }
         serde_json::to_vec(text).map_err(|_| fault("is not text"))
     }
 
@@ -235,6 +241,7 @@ impl Composer<'_, '_> {
         let list = material::read_header(head, name)?;
         let list = std::str::from_utf8(list).map_err(|_| fault("is not text"))?;
         let mut entries = Vec::new();
+        let mut seen = HashSet::new();
         for listed in list.split(',') {
             if entries.len() >= MAX_LISTED {
                 return Err(fault("lists too many headers"));
@@ -243,6 +250,10 @@ impl Composer<'_, '_> {
                 .trim()
                 .parse()
                 .map_err(|_| fault("lists something that is no header"))?;
+            // One long header that is listed 64 times would make a text of megabytes.
+            if !seen.insert(listed.clone()) {
+                return Err(fault("lists a header twice"));
+            }
             let value = material::read_header(head, &listed)?;
             entries.push([listed.as_str().as_bytes(), b":", value.trim_ascii()].concat());
         }

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use crate::model::secret::Secret;
 use crate::scheme::body::{Pointers, Whole};
 use crate::scheme::material::{Material, MaterialFault, Proof, SignedTime};
+use crate::scheme::public_key::SignedText;
 use crate::scheme::sign::{self, SignError, Stamp, ToSign};
 use crate::scheme::spec::{
     Part, Place, Requirement, Rule, SignMethod, Spec, TextSpec, TimestampSpec,
@@ -208,18 +209,25 @@ impl TextVerifier<'_> {
             id: id.as_deref(),
         };
         let parts = &scheme.spec.signed.parts;
-        for (secret_index, prover) in scheme.provers.iter().enumerate() {
-            if !self.current.contains(secret_index) {
-                continue;
-            }
+        let current = scheme.provers.iter().enumerate();
+        let mut current = current.filter(|(index, _)| self.current.contains(*index));
+        let found = |secret_index, text: &[u8]| Match {
+            secret_index,
+            digest: Sha256::digest(text).into(),
+            signed_time: candidate.timestamp.as_ref().map(SignedTime::of),
+            validity: None,
+        };
+        if !matches!(scheme.spec.method, SignMethod::Hash(_)) {
+            // One text for all secrets: putting it together costs more than a MAC over it.
+            let text = composer.compose(parts, &[])?;
+            let signed = SignedText::new(&text);
+            let made = current.find(|(_, prover)| prover.verifies(&signed, &candidate.signatures));
+            return Ok(made.map(|(index, _)| found(index, &text)));
+        }
+        for (index, prover) in current {
             let text = composer.compose(parts, prover.text_secret())?;
-            if prover.verifies(&text, &candidate.signatures) {
-                return Ok(Some(Match {
-                    secret_index,
-                    digest: Sha256::digest(&*text).into(),
-                    signed_time: candidate.timestamp.as_ref().map(SignedTime::of),
-                    validity: None,
-                }));
+            if prover.verifies(&SignedText::new(&text), &candidate.signatures) {
+                return Ok(Some(found(index, &text)));
             }
         }
         Ok(None)

@@ -5,7 +5,7 @@ use subtle::ConstantTimeEq;
 use crate::model::secret::Secret;
 use crate::scheme::SchemeError;
 use crate::scheme::mac::{Digest, Mac, digest};
-use crate::scheme::public_key::PublicKey;
+use crate::scheme::public_key::{PublicKey, SignedText};
 use crate::scheme::spec::{Algorithm, SignMethod};
 
 /// One key.
@@ -55,11 +55,11 @@ impl Prover {
     }
 
     /// Whether any of the signatures is this key's over the text.
-    pub(super) fn verifies(&self, text: &[u8], signatures: &[Vec<u8>]) -> bool {
+    pub(super) fn verifies(&self, text: &SignedText<'_>, signatures: &[Vec<u8>]) -> bool {
         if let Self::PublicKey(key) = self {
-            return signatures.iter().any(|one| key.verifies(text, one));
+            return key.verifies_any(text, signatures);
         }
-        let Some(expected) = self.prove(text) else {
+        let Some(expected) = self.prove(text.bytes()) else {
             return false;
         };
         let is_equal = |one: &Vec<u8>| expected.as_bytes().ct_eq(one);

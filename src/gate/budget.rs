@@ -1,0 +1,425 @@
+//! Budgets per source: what one source may cause before its requests are verified.
+//!
+//! One account per source holds all of it: requests in flight, processor time of parsing, new keys and certificates to
+//! fetch, and exchanges in the name of nobody (monitor mode). A request takes its share before the gate looks at it and
+//! gives it back at verification, so a genuine sender never runs out of anything. What exceeds a budget is answered 429.
+//!
+//! A trusted proxy has no budget of its own: its requests count for the clients that it names.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::model::clock::instant;
+use crate::model::source::SourceKey;
+
+/// The table is cut into parts so that two cores seldom wait for each other.
+const PARTS: usize = 16;
+
+/// Accounts in one part. One is forgotten for a new one where none of its requests is in flight: a source that falls out
+/// comes back with unused budgets, which costs an attacker as many addresses as the table has places.
+const MAX_ACCOUNTS: usize = 2048;
+
+/// Unverified requests in flight from all sources, at least: where `max_in_flight` is small, since the app can do no more
+/// at a time, waiting for a body is still cheap.
+const MIN_UNVERIFIED: usize = 256;
+
+/// Processor time that a source may have used up on refused requests at once.
+const WORK: Duration = Duration::from_secs(2);
+
+/// A source gets back a part of what it has used up as time goes by: a quarter of one processor.
+const WORK_RECOVERY: u32 = 4;
+
+/// What a byte of a body costs beside parsing: it was received, hashed and copied.
+const BYTE_COST: Duration = Duration::from_nanos(2);
+
+/// The most that parsing costs for each request and for each byte of its body. The clock goes on where the thread has to
+/// wait for a processor, and no source is to pay for a busy machine.
+const MAX_PARSING: Duration = Duration::from_millis(1);
+const MAX_PARSING_PER_BYTE: Duration = Duration::from_nanos(20);
+
+/// Keys that a source may have fetched for nothing at once.
+const KEYS: u32 = 3;
+
+/// And then one in this time.
+const KEY_PACE: Duration = Duration::from_secs(15);
+
+/// When a source may come again whose requests in flight are too many.
+const SHARE_DELAY: Duration = Duration::from_secs(1);
+
+/// The budgets of all sources. Lives as long as the process.
+#[derive(Debug)]
+pub struct Budgets {
+    parts: [Mutex<HashMap<SourceKey, Account>>; PARTS],
+    /// Unverified requests of all sources.
+    unverified: AtomicUsize,
+}
+
+/// Why a request gets no share.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BudgetFault {
+    /// The source has used up its own budget, and may come again after this time.
+    Source(Duration),
+    /// All sources together have as many unverified requests in flight as there may be.
+    Total,
+}
+
+/// The share of one unverified request in its source's budget, given back when dropped.
+#[derive(Debug)]
+pub struct Share {
+    budgets: Arc<Budgets>,
+    source: SourceKey,
+    has_exchange: bool,
+}
+
+#[derive(Debug)]
+struct Account {
+    in_flight: usize,
+    /// Unverified requests that the app is working on.
+    exchanges: usize,
+    work: Debt,
+    keys: Debt,
+}
+
+/// Something that is used up and comes back with time.
+#[derive(Clone, Copy, Debug)]
+struct Debt {
+    owed: Duration,
+    at: Instant,
+}
+
+impl Debt {
+    /// What is owed now, after the part of the time that pays for it.
+    fn settle(&mut self, now: Instant, recovery: u32) -> Duration {
+        let paid = now.saturating_duration_since(self.at) / recovery;
+        self.owed = self.owed.saturating_sub(paid);
+        self.at = self.at.max(now);
+        self.owed
+    }
+
+    /// Until no more than this is owed.
+    fn wait_for(&mut self, most: Duration, now: Instant, recovery: u32) -> Result<(), Duration> {
+        match self.settle(now, recovery).checked_sub(most) {
+            None | Some(Duration::ZERO) => Ok(()),
+            Some(over) => Err(over.saturating_mul(recovery)),
+        }
+    }
+}
+
+impl Account {
+    fn new(now: Instant) -> Self {
+        let debt = Debt {
+            owed: Duration::ZERO,
+            at: now,
+        };
+        Self {
+            in_flight: 0,
+            exchanges: 0,
+            work: debt,
+            keys: debt,
+        }
+    }
+
+    /// Whether forgetting it changes nothing.
+    fn is_unused(&self) -> bool {
+        self.in_flight == 0
+            && self.exchanges == 0
+            && self.work.owed.is_zero()
+            && self.keys.owed.is_zero()
+    }
+}
+
+impl Budgets {
+    /// No source is known.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            parts: Default::default(),
+            unverified: AtomicUsize::new(0),
+        })
+    }
+
+    /// Takes the share of one request that is not verified yet; `max_in_flight` is the config's.
+    ///
+    /// A source gets at most a third of what all others leave free. So one source alone has a quarter of all places, a dozen
+    /// hostile sources leave some to the next one, and nothing has to be known of how many there are.
+    ///
+    /// # Errors
+    /// See [`BudgetFault`].
+    pub fn enter(
+        self: &Arc<Self>,
+        source: SourceKey,
+        max_in_flight: usize,
+        now: Instant,
+    ) -> Result<Share, BudgetFault> {
+        let most = max_in_flight.max(MIN_UNVERIFIED);
+        let before = self.unverified.fetch_add(1, Ordering::Relaxed);
+        let entered = match most.checked_sub(before) {
+            None | Some(0) => Err(BudgetFault::Total),
+            Some(free) => self.enter_account(source, (free / 3).max(1), now),
+        };
+        match entered {
+            Ok(()) => Ok(Share {
+                budgets: Arc::clone(self),
+                source,
+                has_exchange: false,
+            }),
+            Err(fault) => {
+                self.unverified.fetch_sub(1, Ordering::Relaxed);
+                Err(fault)
+            }
+        }
+    }
+
+    fn enter_account(
+        &self,
+        source: SourceKey,
+        share: usize,
+        now: Instant,
+    ) -> Result<(), BudgetFault> {
+        let mut accounts = self.part(source);
+        if accounts.len() >= MAX_ACCOUNTS && !accounts.contains_key(&source) {
+            let mut known = accounts.iter();
+            let idle = known.find(|(_, account)| account.in_flight == 0);
+            // Accounts with requests in flight are bounded by those requests.
+            if let Some(idle) = idle.map(|(source, _)| *source) {
+                accounts.remove(&idle);
+            }
+        }
+        let account = accounts.entry(source).or_insert_with(|| Account::new(now));
+        let work = account.work.wait_for(WORK, now, WORK_RECOVERY);
+        work.map_err(BudgetFault::Source)?;
+        if account.in_flight >= share {
+            return Err(BudgetFault::Source(SHARE_DELAY));
+        }
+        account.in_flight += 1;
+        Ok(())
+    }
+
+    /// Sources that have an account now.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        let parts = self.parts.iter().map(|part| locked(part).len());
+        parts.sum()
+    }
+
+    fn part(&self, source: SourceKey) -> MutexGuard<'_, HashMap<SourceKey, Account>> {
+        let octets = match source.ip() {
+            std::net::IpAddr::V4(v4) => u64::from(v4.to_bits()),
+            std::net::IpAddr::V6(v6) => u64::try_from(v6.to_bits() >> 64).unwrap_or(0),
+        };
+        let mixed = octets.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60;
+        let [first, ..] = &self.parts;
+        let part = usize::try_from(mixed).ok();
+        locked(part.and_then(|part| self.parts.get(part)).unwrap_or(first))
+    }
+
+    /// Changes an account; one that is unused then is forgotten.
+    fn change<T>(&self, source: SourceKey, change: impl FnOnce(&mut Account) -> T) -> Option<T> {
+        match self.part(source).entry(source) {
+            Entry::Vacant(_) => None,
+            Entry::Occupied(mut account) => {
+                let changed = change(account.get_mut());
+                if account.get().is_unused() {
+                    account.remove();
+                }
+                Some(changed)
+            }
+        }
+    }
+}
+
+/// A panic while it is locked could at worst leave a wrong count.
+fn locked<T>(part: &Mutex<T>) -> MutexGuard<'_, T> {
+    part.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Share {
+    /// Books processor time on the source, for parsing and for a body of so many bytes.
+    pub fn charge(&self, parsing: Duration, body: usize) {
+        let bytes = u32::try_from(body).unwrap_or(u32::MAX);
+        let most = MAX_PARSING.saturating_add(MAX_PARSING_PER_BYTE.saturating_mul(bytes));
+        let bytes = BYTE_COST.saturating_mul(bytes);
+        self.book(parsing.min(most).saturating_add(bytes));
+    }
+
+    fn book(&self, work: Duration) {
+        let now = instant();
+        self.budgets.change(self.source, |account| {
+            let owed = account.work.settle(now, WORK_RECOVERY);
+            account.work.owed = owed.saturating_add(work);
+        });
+    }
+
+    /// Takes the fetch of one key, which [`Share::forgive_key`] gives back.
+    ///
+    /// # Errors
+    /// The time until there is one.
+    pub fn take_key(&self) -> Result<(), Duration> {
+        let now = instant();
+        let taken = self.budgets.change(self.source, |account| {
+            let most = KEY_PACE.saturating_mul(KEYS.saturating_sub(1));
+            account.keys.wait_for(most, now, 1)?;
+            account.keys.owed = account.keys.owed.saturating_add(KEY_PACE);
+            Ok(())
+        });
+        taken.unwrap_or(Ok(()))
+    }
+
+    /// Gives back a fetch that was of use: the request is verified.
+    pub fn forgive_key(&self) {
+        self.budgets.change(self.source, |account| {
+            account.keys.owed = account.keys.owed.saturating_sub(KEY_PACE);
+        });
+    }
+
+    /// Takes one of the exchanges with the app that a source may have without being verified: a quarter of all.
+    ///
+    /// # Errors
+    /// The time after which the source may come again.
+    pub fn begin_exchange(&mut self, max_in_flight: usize) -> Result<(), Duration> {
+        let most = (max_in_flight / 4).max(1);
+        let begun = self.budgets.change(self.source, |account| {
+            let is_free = account.exchanges < most;
+            account.exchanges += usize::from(is_free);
+            is_free
+        });
+        self.has_exchange = begun.unwrap_or(false);
+        match self.has_exchange {
+            true => Ok(()),
+            false => Err(SHARE_DELAY),
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let now = instant();
+        self.budgets.change(self.source, |account| {
+            account.in_flight = account.in_flight.saturating_sub(1);
+            let exchanges = usize::from(self.has_exchange);
+            account.exchanges = account.exchanges.saturating_sub(exchanges);
+            account.work.settle(now, WORK_RECOVERY);
+            account.keys.settle(now, 1);
+        });
+        self.budgets.unverified.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(ip: &str) -> SourceKey {
+        SourceKey::of(ip.parse().unwrap())
+    }
+
+    fn fill(budgets: &Arc<Budgets>, ip: &str, max_in_flight: usize) -> Vec<Share> {
+        let now = instant();
+        let mut shares = Vec::new();
+        while let Ok(share) = budgets.enter(key(ip), max_in_flight, now) {
+            shares.push(share);
+        }
+        shares
+    }
+
+    /// Fails when a source may take all that is free: `free` in place of `free / 3`.
+    #[test]
+    fn no_source_takes_what_the_next_one_needs() {
+        let budgets = Budgets::new();
+        let mut held = Vec::new();
+        held.push(fill(&budgets, "192.0.2.1", 1024));
+        assert_eq!(held[0].len(), 256);
+        for number in 2..14 {
+            let shares = fill(&budgets, &format!("192.0.2.{number}"), 1024);
+            assert!(shares.len() >= 4, "{number}: {}", shares.len());
+            held.push(shares);
+        }
+        // Another address of the same /64 is the same source.
+        let first = fill(&budgets, "2001:db8::1", 1024);
+        assert!(!first.is_empty());
+        assert!(fill(&budgets, "2001:db8::2", 1024).is_empty());
+        drop((held, first));
+        assert_eq!(budgets.entries(), 0);
+        assert_eq!(fill(&budgets, "192.0.2.1", 1).len(), MIN_UNVERIFIED / 4);
+    }
+
+    /// Fails when the sum has no bound of its own.
+    #[test]
+    fn all_sources_together_are_bounded() {
+        let budgets = Budgets::new();
+        let now = instant();
+        let source = |number: u32| SourceKey::of(std::net::Ipv4Addr::from_bits(number).into());
+        let held = (0..MIN_UNVERIFIED as u32).map(|one| budgets.enter(source(one), 1, now));
+        let held: Vec<_> = held.map(Result::unwrap).collect();
+        let refused = budgets.enter(key("192.0.2.1"), 1, now).unwrap_err();
+        assert_eq!(refused, BudgetFault::Total);
+        drop(held);
+        assert!(budgets.enter(key("192.0.2.1"), 1, now).is_ok());
+    }
+
+    /// Fails when work is not booked, or never comes back.
+    #[test]
+    fn a_source_that_has_used_up_its_time_waits() {
+        let budgets = Budgets::new();
+        let now = instant();
+        let share = budgets.enter(key("192.0.2.1"), 1024, now).unwrap();
+        share.book(WORK);
+        share.book(Duration::from_secs(1));
+        drop(share);
+        let BudgetFault::Source(wait) = budgets.enter(key("192.0.2.1"), 1024, now).unwrap_err()
+        else {
+            panic!("not the source's");
+        };
+        assert!(wait <= Duration::from_secs(4) && wait > Duration::from_secs(2));
+        assert!(budgets.enter(key("192.0.2.2"), 1024, now).is_ok());
+        let later = now + Duration::from_secs(60);
+        assert!(budgets.enter(key("192.0.2.1"), 1024, later).is_ok());
+    }
+
+    /// Fails when a source pays for the time in which its thread waited for a processor.
+    #[test]
+    fn a_request_costs_no_more_than_parsing_can() {
+        let budgets = Budgets::new();
+        let now = instant();
+        let share = budgets.enter(key("192.0.2.1"), 1024, now).unwrap();
+        for _ in 0..50 {
+            share.charge(Duration::from_secs(1), 1024);
+        }
+        assert!(budgets.enter(key("192.0.2.1"), 1024, now).is_ok());
+        for _ in 0..150 {
+            share.charge(Duration::from_secs(1), 1 << 20);
+        }
+        assert!(budgets.enter(key("192.0.2.1"), 1024, now).is_err());
+    }
+
+    /// Fails when fetches of one source are not counted, or those that were of use are.
+    #[test]
+    fn a_source_may_name_a_few_new_keys() {
+        let budgets = Budgets::new();
+        let share = budgets.enter(key("192.0.2.1"), 1024, instant()).unwrap();
+        for _ in 0..KEYS {
+            share.take_key().unwrap();
+        }
+        assert!(share.take_key().is_err());
+        share.forgive_key();
+        assert!(share.take_key().is_ok());
+        let other = budgets.enter(key("192.0.2.2"), 1024, instant()).unwrap();
+        assert!(other.take_key().is_ok());
+    }
+
+    /// Fails without the bound of `enter_account`.
+    #[test]
+    fn the_table_is_bounded() {
+        let budgets = Budgets::new();
+        let now = instant();
+        for number in 0..100_000_u32 {
+            let ip = std::net::Ipv4Addr::from_bits(number);
+            let share = budgets.enter(SourceKey::of(ip.into()), 1024, now).unwrap();
+            share.book(WORK * 100);
+        }
+        assert!(budgets.entries() <= PARTS * MAX_ACCOUNTS);
+    }
+}
