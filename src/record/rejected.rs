@@ -378,7 +378,7 @@ mod tests {
     use crate::model::clock::Now;
     use crate::model::source::Source;
     use crate::providers;
-    use crate::scheme::spec::{Family, TokenPlace, TokenSpec};
+    use crate::scheme::spec::{Family, TokenPlace, TokenSpec, Variants};
 
     const START: i64 = 1_700_000_000_000;
 
@@ -488,6 +488,7 @@ mod tests {
                 event_id: vec![],
                 event_type: vec![],
                 version: vec![],
+                variants: Variants::default(),
             };
             let came = Came {
                 method: &Method::POST,

@@ -24,11 +24,13 @@ use crate::scheme::spec::{
 use crate::scheme::text::candidates::Candidate;
 use crate::scheme::text::compose::Composer;
 use crate::scheme::text::prover::Prover;
-use crate::scheme::{Head, Match, SchemeError, SecretSet, key};
+use crate::scheme::{Head, Match, SchemeError, SecretSet, key, public_url};
 
 /// A scheme over a whole text, with its keys.
 pub struct TextScheme {
-    provers: Box<[Prover]>,
+    /// The position of the secret, and its key; a text with two forms has two keys.
+    provers: Box<[(usize, Prover)]>,
+    secret_count: usize,
     spec: TextSpec,
     pointers: Pointers,
     public_url: Box<str>,
@@ -53,12 +55,14 @@ impl TextScheme {
     ) -> Result<Self, SchemeError> {
         check(spec, family, public_url)?;
         let mut provers = Vec::with_capacity(secrets.len());
-        for secret in secrets {
-            let key = key::decode(&family.secret, secret)?;
-            provers.push(Prover::new(&family.method, &key)?);
+        for (index, secret) in secrets.iter().enumerate() {
+            for key in key::decode_all(&family.secret, secret)? {
+                provers.push((index, Prover::new(&family.method, &key)?));
+            }
         }
         Ok(Self {
             provers: provers.into(),
+            secret_count: secrets.len(),
             spec: family.clone(),
             pointers: Pointers::new(spec.pointers()),
             public_url: public_url.unwrap_or_default().into(),
@@ -74,7 +78,7 @@ impl TextScheme {
 
     /// How many secrets it has.
     pub(super) fn secret_count(&self) -> usize {
-        self.provers.len()
+        self.secret_count
     }
 
     /// What the head alone says; see [`crate::scheme::Scheme::material`].
@@ -113,8 +117,11 @@ impl TextScheme {
     }
 
     fn is_dated_in_head(&self) -> bool {
+        let others = &self.spec.other_timestamps;
         let timestamp = self.spec.timestamp.as_ref();
-        timestamp.is_some_and(|timestamp| timestamp.place.is_in_head())
+        timestamp.is_some_and(|timestamp| {
+            timestamp.place.is_in_head() && others.iter().all(|one| one.place.is_in_head())
+        })
     }
 
     /// See [`crate::scheme::Scheme::begin`].
@@ -128,7 +135,9 @@ impl TextScheme {
 
     /// See [`crate::scheme::Scheme::sign`]; a public key signs nothing, and a body is not changed.
     pub(super) fn sign(&self, index: usize, to_sign: &ToSign<'_>) -> Result<Stamp, SignError> {
-        let prover = self.provers.get(index).ok_or(SignError::NoSecret)?;
+        let mut provers = self.provers.iter();
+        let prover = provers.find(|(found, _)| *found == index);
+        let (_, prover) = prover.ok_or(SignError::NoSecret)?;
         let [signature] = self.spec.signatures.as_slice() else {
             return Err(SignError::NoWay);
         };
@@ -183,18 +192,31 @@ impl TextVerifier<'_> {
             require(&whole, one)?;
         }
         let candidates = candidates::read(&scheme.spec, &whole)?;
-        for candidate in &candidates {
-            if let Some(found) = self.try_candidate(&whole, candidate)? {
-                return Ok(Some(found));
+        for public_url in &self.public_urls() {
+            for candidate in &candidates {
+                if let Some(found) = self.try_candidate(&whole, candidate, public_url)? {
+                    return Ok(Some(found));
+                }
             }
         }
         Ok(None)
+    }
+
+    /// Returns the forms of the URL that may be signed; at least one.
+    fn public_urls(&self) -> Vec<Cow<'_, str>> {
+        let own = &self.scheme.public_url;
+        if !self.scheme.spec.either_port || own.is_empty() {
+            return vec![Cow::Borrowed(own)];
+        }
+        let forms = public_url::port_forms(own, public_url::asked_port(&self.head));
+        forms.map(Cow::Owned).into()
     }
 
     fn try_candidate(
         &self,
         whole: &Whole<'_>,
         candidate: &Candidate,
+        public_url: &str,
     ) -> Result<Option<Match>, MaterialFault> {
         let scheme = self.scheme;
         let id = match &scheme.id_header {
@@ -203,13 +225,13 @@ impl TextVerifier<'_> {
         };
         let composer = Composer {
             whole,
-            public_url: &scheme.public_url,
+            public_url,
             timestamp: candidate.timestamp.as_ref().map(|time| time.text()),
             entries: &candidate.entries,
             id: id.as_deref(),
         };
         let parts = &scheme.spec.signed.parts;
-        let current = scheme.provers.iter().enumerate();
+        let current = scheme.provers.iter();
         let mut current = current.filter(|(index, _)| self.current.contains(*index));
         let found = |secret_index, text: &[u8]| Match {
             secret_index,
@@ -222,12 +244,12 @@ impl TextVerifier<'_> {
             let text = composer.compose(parts, &[])?;
             let signed = SignedText::new(&text);
             let made = current.find(|(_, prover)| prover.verifies(&signed, &candidate.signatures));
-            return Ok(made.map(|(index, _)| found(index, &text)));
+            return Ok(made.map(|(index, _)| found(*index, &text)));
         }
         for (index, prover) in current {
             let text = composer.compose(parts, prover.text_secret())?;
             if prover.verifies(&SignedText::new(&text), &candidate.signatures) {
-                return Ok(Some(found(index, &text)));
+                return Ok(Some(found(*index, &text)));
             }
         }
         Ok(None)
@@ -287,6 +309,11 @@ pub(super) fn check(
     };
     if !family.timestamp.as_ref().is_none_or(is_listed) {
         return Err(SchemeError::NoTimestampList);
+    }
+    let is_keyed = |timestamp: &TimestampSpec| timestamp.key.is_some();
+    let timestamps = family.timestamp.iter().chain(&family.other_timestamps);
+    if !family.other_timestamps.is_empty() && timestamps.into_iter().any(is_keyed) {
+        return Err(SchemeError::ListAmongTimestamps);
     }
     Ok(())
 }
