@@ -130,9 +130,9 @@ fn hashed_by(algorithm: KeyAlgorithm) -> Option<&'static digest::Algorithm> {
         | KeyAlgorithm::EcdsaP256Fixed
         | KeyAlgorithm::RsaSha256
         | KeyAlgorithm::RsaSha256OfDigest => Some(&digest::SHA256),
-        KeyAlgorithm::EcdsaP384 => Some(&digest::SHA384),
+        KeyAlgorithm::EcdsaP384 | KeyAlgorithm::EcdsaP384Fixed => Some(&digest::SHA384),
         KeyAlgorithm::RsaSha1 => Some(&digest::SHA1_FOR_LEGACY_USE_ONLY),
-        KeyAlgorithm::RsaSha512 => Some(&digest::SHA512),
+        KeyAlgorithm::RsaSha512 | KeyAlgorithm::RsaPssSha512 => Some(&digest::SHA512),
     }
 }
 
