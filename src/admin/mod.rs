@@ -419,7 +419,7 @@ async fn route(
     }
 }
 
-/// What the two paths say while nothing can be stored.
+/// Body of both health paths while nothing can be stored.
 const STORE_FAILING: &str = "store failing\n";
 
 fn is_store_failing(state: &AdminState) -> bool {

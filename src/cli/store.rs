@@ -350,7 +350,7 @@ fn export(arguments: &Export) -> Result<(), Failure> {
     }
 }
 
-/// What is exported.
+/// Parameters of an export.
 struct Source<'a> {
     path: &'a Path,
     keys: &'a [Secret],
@@ -379,7 +379,7 @@ fn write(source: &Source<'_>, out: impl Write, bar: &ProgressBar) -> Result<(), 
     out.flush().map_err(StoreError::Output)
 }
 
-/// What a salvage found, in words.
+/// Describes the result of a salvage.
 fn salvaged(found: &store::Salvaged) -> String {
     let mut text = format!(
         "{} events whole, {} in part, {} unreadable",

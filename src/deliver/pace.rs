@@ -104,7 +104,7 @@ impl ClockWatch {
         Self(now)
     }
 
-    /// Whether it happened since this was last asked.
+    /// Returns true where that happened since the last call.
     pub(super) fn has_stepped(&mut self, now: Now) -> bool {
         let before = std::mem::replace(&mut self.0, now);
         let mono = now.mono.saturating_duration_since(before.mono).as_millis();

@@ -463,7 +463,7 @@ impl Store {
         self.inner.is_healthy()
     }
 
-    /// Whether the file was open at some time: false where its disk had no room at the start, and has none yet. Until then
+    /// Returns whether the file was open at some time: false where its disk had no room at the start, and has none yet. Until then
     /// nothing is known of what it holds, and destinations have numbers that only this store understands.
     #[must_use]
     pub fn was_opened(&self) -> bool {
@@ -508,7 +508,7 @@ pub fn export(
     sqlite::export::export(path, keys, since_ms, out, progress)
 }
 
-/// What a salvage found.
+/// Result of a salvage.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Salvaged {
     /// Events that were written as they were accepted.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Partial {
     to: PathBuf,
     path: PathBuf,
-    /// Locked for as long as it is written, so that what an earlier process left can be told from what another one writes.
+    /// Locked for as long as it is written, so that what an earlier process left can be distinguished from what another one writes.
     file: File,
     is_done: bool,
 }
@@ -57,12 +57,12 @@ impl Partial {
         })
     }
 
-    /// Where it is written.
+    /// Returns the temporary path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The file. Where SQLite has it open too, it must not be cloned: closing the clone would give up SQLite's locks.
+    /// Returns the file. Where SQLite has it open too, it must not be cloned: closing the clone would give up SQLite's locks.
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
@@ -109,7 +109,7 @@ fn lock(file: &File, path: &Path) -> io::Result<()> {
     }
 }
 
-/// With what SQLite may have put beside it.
+/// Removes a file with all that SQLite may have put beside it.
 fn remove(path: &Path) {
     for suffix in ["-journal", "-wal", "-shm", ""] {
         let _ = std::fs::remove_file(with(path, suffix));

@@ -148,7 +148,7 @@ impl StoreClock {
 }
 
 impl Work {
-    /// Makes all that waits due now, in bounded transactions: nobody knows how much of its pause is over.
+    /// Makes all that waits due now, in bounded transactions: how much of its pause is over is not known.
     pub(super) fn end_pauses(&mut self) -> rusqlite::Result<()> {
         let now_ms = self.clock.now_ms();
         let lanes: Vec<i64> = self.names.lanes.keys().copied().collect();

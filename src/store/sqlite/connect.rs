@@ -25,7 +25,7 @@ const LOG_LIMIT: i64 = 64 * 1024 * 1024;
 /// How long a lock of somebody else is waited for, an operator's `sqlite3` say.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What keeps other gates from the file for as long as it lives.
+/// Lock that keeps other gates from the file for as long as it lives.
 ///
 /// The lock is on the file itself, by device and inode, so that no other name of it (a symbolic link, a hard link) leads
 /// past it. It is `flock`, which has nothing to do with the POSIX locks that SQLite takes on the same file; but closing any
@@ -33,7 +33,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct Lock {
     file: Arc<File>,
     key: FileKey,
-    /// What versions look at that lock by name.
+    /// Lock file of versions that lock by name.
     _name: Option<File>,
 }
 
@@ -117,7 +117,7 @@ impl Lock {
         Arc::clone(&self.file)
     }
 
-    /// Whether no other process has the file open in SQLite. To be asked while this process has no connection: it gives up
+    /// Returns whether no other process has the file open in SQLite. To be called while this process has no connection: it gives up
     /// whatever locks they would have.
     pub(super) fn is_alone(file: &File) -> bool {
         let wanted = rustix::fs::FlockOperation::NonBlockingLockExclusive;

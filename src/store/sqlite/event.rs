@@ -106,7 +106,7 @@ impl Stored {
         }
     }
 
-    /// Whether its content is in clear where the store has sealed everything: the gate did not write it.
+    /// Returns whether its content is in clear where the store has sealed everything: the gate did not write it.
     pub(super) fn is_forged(&self, sealer: &Sealer) -> bool {
         !self.head.is_empty() && sealer.is_forged(self.sealing_key, self.id)
     }

@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const REST: i64 = 500;
 
 /// Pages at which commits wait until all of the log is written back, however long the disk takes: some 72 MB, which a log
-/// exceeds by one group at most. Only a reader that stays in the log keeps it from beginning anew then.
+/// exceeds by one group at most. Only a reader that stays in the log keeps it from starting over then.
 const BOUND: i64 = 17_500;
 
 /// Pages more before the next try, where readers keep the log from beginning anew.

@@ -80,14 +80,14 @@ fn take_back(work: &mut Work) -> rusqlite::Result<()> {
     match work.interrupt_all() {
         Ok(()) => {}
         Err(Failure::Sql(err)) => return Err(err),
-        // A state that cannot be is left where it is; `check` tells of it.
+        // A state that cannot be is left where it is; `check` reports it.
         Err(Failure::Refused(_)) => {}
     }
     work.flush()?;
     work.commit()
 }
 
-/// Whether the disk is why the file could not be opened: full, or failing. That may pass; a wrong key or damage does not.
+/// Returns whether the disk is why the file could not be opened: full, or failing. That may pass; a wrong key or damage does not.
 pub(super) fn is_of_the_disk(err: &StoreError, path: &Path) -> bool {
     let (StoreError::Open { source, .. } | StoreError::Write(source) | StoreError::Read(source)) =
         err

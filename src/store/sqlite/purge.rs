@@ -94,9 +94,9 @@ impl Sweep {
 /// The time by which a round judges.
 #[derive(Clone, Copy)]
 pub(super) struct Times {
-    /// Of the wall clock, for what has ended.
+    /// Time of the wall clock, for what has ended.
     pub(super) ended_ms: i64,
-    /// Of the store's clock, for claims.
+    /// Time of the store's clock, for claims.
     pub(super) claims_ms: i64,
 }
 

@@ -80,7 +80,7 @@ impl Readers {
             });
             match opened {
                 Ok(conn) => self.idle().push(conn),
-                // The first look tells.
+                // The first query reports it.
                 Err(_) => return,
             }
         }

@@ -1,7 +1,7 @@
 //! An export of a damaged file: reads what can be read, event by event, and counts what cannot.
 //!
 //! It works on a copy of the file into which the log was merged, those commits too that stand behind the damage in it, which
-//! SQLite does not look at. The copy's head is written anew, so that a file that was cut, or whose head is damaged, opens.
+//! SQLite does not look at. The copy's head is written again, so that a file that was cut, or whose head is damaged, opens.
 //! What comes out is held against the digest that was taken when the event was accepted.
 
 use std::fs::File;
@@ -40,7 +40,7 @@ pub(in crate::store) fn salvage(
     scratch: &Path,
     out: &mut dyn Write,
 ) -> Result<Salvaged, StoreError> {
-    // Nobody writes it meanwhile.
+    // No gate writes it meanwhile.
     let lock = Lock::take(path)?;
     let failed = |err: io::Error| open_failed(path, io_failed(&err));
     // Never given a name of its own, and so removed at the end. What a killed process left of one is removed too.
@@ -218,7 +218,7 @@ impl Salvage<'_> {
         Some(Value::Object(line))
     }
 
-    /// Of deliveries whose attempts cannot be read, what stands in their own rows.
+    /// Returns the states of deliveries whose attempts cannot be read.
     fn states(&self, id: i64) -> Value {
         let sql = "SELECT id, state FROM delivery WHERE event = ?1 ORDER BY id";
         let read = || -> rusqlite::Result<Vec<Value>> {
@@ -271,7 +271,7 @@ impl Salvage<'_> {
     }
 }
 
-/// Whether the body is the one that was accepted.
+/// Returns whether the body is the one that was accepted.
 fn is_as_accepted(event: &StoredEvent) -> bool {
     let body = event.body.as_deref();
     body.is_none_or(|body| <[u8; 32]>::from(Sha256::digest(body)) == event.digest)

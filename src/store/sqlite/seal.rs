@@ -4,7 +4,7 @@
 //! key seals enough for two nonces to meet. What is sealed is bound to its event and its part, so that no row can be moved
 //! to another place. Beside each row stands the number of its master key; the first key of the config seals, all open.
 //!
-//! From its first key on a store seals everything. Which event was the last one before that stands beside each key, sealed
+//! From its first key on a store seals everything. The number of the last event before that is kept beside each key, sealed
 //! with it: a later row in clear was not written by the gate, and is not opened.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -57,7 +57,7 @@ fn derive(secret: &Secret) -> Option<(hkdf::Prk, [u8; 16])> {
     Some((key, print))
 }
 
-/// What proves that the gate wrote the number of the last event in clear.
+/// Proves that the gate wrote the number of the last event in clear.
 fn prove(key: &hkdf::Prk, last_clear: i64) -> Option<[u8; 32]> {
     let number = last_clear.to_le_bytes();
     let info: [&[u8]; 2] = [b"last clear", &number];
@@ -69,7 +69,7 @@ fn prove(key: &hkdf::Prk, last_clear: i64) -> Option<[u8; 32]> {
     Some(proof)
 }
 
-/// A key's number, and the last event in clear as it stands beside it.
+/// A key's number, and the last event in clear that is noted beside it.
 type KeyRow = (i64, Option<i64>, Option<Vec<u8>>);
 
 impl Sealer {
@@ -102,7 +102,7 @@ impl Sealer {
                 });
                 let last_clear = match (last_clear, proven) {
                     (Some(_), Some(proven)) => Some(proven),
-                    // Somebody else changed it.
+                    // It was not the gate that changed it.
                     (Some(_), None) => Some(-1),
                     (None, _) => None,
                 };
@@ -144,7 +144,7 @@ impl Sealer {
         Ok(())
     }
 
-    /// Whether a row in clear is one that the gate cannot have written.
+    /// Returns whether a row in clear is one that the gate cannot have written.
     pub(super) fn is_forged(&self, number: i64, event: i64) -> bool {
         number == CLEAR && self.last_clear.is_some_and(|last| event > last)
     }

@@ -83,7 +83,7 @@ impl Inner {
         look.await
     }
 
-    /// Has the next writing back of the log fail: the one after the group in which what was asked before stands. The writer
+    /// Has the next writing back of the log fail: the one after the group that holds what was asked before. The writer
     /// has to be held up meanwhile.
     pub(in crate::store) fn fail_checkpoint(&self) {
         let shared = std::sync::Arc::clone(&self.shared);

@@ -39,7 +39,7 @@ pub(super) struct Writer {
     lock: Option<Lock>,
     /// A failure may have lost pages of the file itself, not of the log alone.
     is_file_in_doubt: bool,
-    /// Descriptors that are kept free for opening the file anew.
+    /// Descriptors that are kept free for opening the file again.
     reserve: Vec<File>,
     /// Tasks in the group before.
     last: usize,
@@ -243,7 +243,7 @@ impl Writer {
 
     /// Opens the file, for as long as it takes. `false`: it is to be closed.
     fn recover(&mut self, ghosts: &[Ghost]) -> bool {
-        let mut told = String::new();
+        let mut reported = String::new();
         loop {
             self.reserve.clear();
             let opened = match self.lock {
@@ -254,9 +254,9 @@ impl Writer {
                 Ok(()) => break,
                 Err(_) if self.shared.queue.is_closed() => return false,
                 Err(error) => {
-                    if error != told {
+                    if error != reported {
                         tracing::warn!(error, "the store cannot be opened yet, trying again");
-                        told = error;
+                        reported = error;
                     }
                     self.shared.queue.pause(PAUSE);
                 }
@@ -273,7 +273,7 @@ impl Writer {
         true
     }
 
-    /// What could not be done at the start.
+    /// Opens the file that could not be opened at the start.
     fn open_at_last(&mut self) -> Result<(), StoreError> {
         let mut opened = opening::open(&self.shared.options)?;
         let failed = |err| open_failed(&self.shared.path, err);
@@ -292,7 +292,7 @@ impl Writer {
         };
         let path = &self.shared.path;
         // The index of the log says how much of it the file holds, and would go on saying so where the file has lost it. It is
-        // made anew where no other process has the file open.
+        // made again where no other process has the file open.
         if self.is_file_in_doubt && !Lock::is_alone(&file) {
             return Err(others_are_in_the_way());
         }
@@ -301,7 +301,7 @@ impl Writer {
         wal::secure(path).map_err(|err| connect::io_failed(&err))?;
         let mut conn = connect::writer(path)?;
         connect::prepare_writer(&conn)?;
-        // Somebody else's look at the file may keep the log from being cut, which does not matter here.
+        // A reader of another process may keep the log from being cut, which does not matter here.
         let copied = match checkpoint(&conn, "TRUNCATE") {
             Ok(false) => checkpoint(&conn, "PASSIVE"),
             copied => copied,

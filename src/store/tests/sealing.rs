@@ -158,7 +158,7 @@ async fn a_text_is_found_in_sealed_bodies() {
     assert_eq!(find("nothing", None).await, (vec![], None));
 }
 
-/// Writes an event by hand, as whoever can write the file would: in clear, with a delivery that is due.
+/// Writes an event by hand, as an attacker with access to the file would: in clear, with a delivery that is due.
 fn forge(path: &Path, id: i64) {
     let conn = rusqlite::Connection::open(path).unwrap();
     let uid = uid(u64::try_from(id).unwrap());
@@ -181,7 +181,7 @@ fn forge(path: &Path, id: i64) {
     conn.close().unwrap();
 }
 
-// Fails when a row is opened by what stands beside it alone, when the number beside the keys is believed without its proof,
+// Fails when a row is opened by what is beside it alone, when the number beside the keys is believed without its proof,
 // or when a row in clear keeps the gate from starting.
 #[tokio::test]
 async fn a_row_in_clear_that_is_younger_than_the_first_key_is_not_opened() {
@@ -219,7 +219,7 @@ async fn a_row_in_clear_that_is_younger_than_the_first_key_is_not_opened() {
     let forged = due.iter().find(|due| due.event.uid == uid(50)).unwrap();
     assert_eq!(forged.event.body, None);
     store.close();
-    // Whoever moves the limit has no key to prove it with.
+    // An attacker who moves the limit has no key to prove it with.
     let conn = rusqlite::Connection::open(&path).unwrap();
     conn.execute("UPDATE sealing_key SET last_clear = 1000", [])
         .unwrap();
