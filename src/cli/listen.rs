@@ -186,10 +186,11 @@ fn verify(keys: &Keys, request: &RequestFile, unix_ms: i64) -> Result<(), Reject
     let headers = request
         .header_map()
         .map_err(|_| malformed("has headers that are none"))?;
+    let own_names = keys.own_names(&headers)?;
     let head = Head {
         method: &request.method,
         uri: &uri,
-        headers: &headers,
+        headers: own_names.as_deref().unwrap_or(&headers),
     };
     let now = Now {
         unix_ms,

@@ -18,6 +18,7 @@ use crate::document::key::{Key, Kind, Section};
 use crate::document::table::{Fault, Placed, Table, Value};
 use crate::document::{Span, value};
 use crate::model::ids::RouteName;
+use crate::scheme::public_url;
 
 /// A route with the place of its path, which later checks point at.
 pub(super) struct PlacedRoute {
@@ -91,6 +92,7 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
     check_mode(table, mode, enforce, &branches);
     table.deny_unknown();
     let (path, verification) = (path?, verification?);
+    check_public_url(table, &path.value, verification.public_url.as_deref());
     let route = Route {
         name: RouteName::new(name),
         span: table.span(),
@@ -132,6 +134,29 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
 
 fn values<T>(placed: Vec<Placed<T>>) -> Vec<T> {
     placed.into_iter().map(|placed| placed.value).collect()
+}
+
+/// Warns of a `public_url` that ends with the route's own path, which each request brings along.
+fn check_public_url(table: &Table<'_>, path: &PathRule, public_url: Option<&str>) {
+    let own = match path {
+        PathRule::Exact(path) | PathRule::Prefix(path) => path.trim_end_matches('/'),
+    };
+    let base = public_url.map_or("", public_url::base_path);
+    let (Some(rest), false) = (base.strip_suffix(own), own.is_empty()) else {
+        return;
+    };
+    let Some(span) = table.name_span_of(&verification::PUBLIC_URL) else {
+        return;
+    };
+    let origin = public_url.and_then(|url| url.strip_suffix(base));
+    let fault = Fault::new(
+        "`public_url` ends with the path of the route, which would then be signed twice",
+        format!(
+            "leave out the path of the request: `\"{}{rest}\"`, unless the sender really calls it twice over",
+            origin.unwrap_or_default()
+        ),
+    );
+    table.warning(span, fault);
 }
 
 fn path_rule(table: &mut Table<'_>) -> Option<Placed<PathRule>> {

@@ -82,6 +82,7 @@ fn words(field: &Field) -> String {
     match field {
         Field::Header(name) => format!("the header `{name}`"),
         Field::Json(pointer) => format!("`/{}` of the body", pointer.join("/")),
+        Field::FormJson(..) => field.to_string(),
         Field::Form(name) => format!("the form field `{name}`"),
         Field::Query(name) => format!("the query parameter `{name}`"),
         Field::Claim(name) => format!("the claim `{name}`"),

@@ -48,7 +48,7 @@ pub(super) fn read(table: &mut Table<'_>, context: &Context) -> Option<Verificat
     let spec = origin.as_ref().map(|origin| &origin.spec);
     let secrets = secrets::read_all(table, context, spec);
     let tolerance = table.read_placed(&TOLERANCE, value::duration);
-    let public_url = table.read(&PUBLIC_URL, value::origin);
+    let public_url = table.read(&PUBLIC_URL, value::base_url);
     let allow_ips = allow_ips(table, origin.as_ref());
     let provider = origin
         .as_ref()
@@ -173,6 +173,7 @@ fn check_scheme(table: &Table<'_>, origin: &Origin, public_url: Option<&str>) ->
     let is_told = match err {
         SchemeError::NeedsAudience => table.has(&trust::AUDIENCE),
         SchemeError::NeedsJwks => table.has(&trust::JWKS),
+        SchemeError::NeedsPublicUrl => table.has(&PUBLIC_URL),
         _ => false,
     };
     if is_told {
@@ -328,7 +329,7 @@ pub(super) static PUBLIC_URL: Key = Key {
     kind: Kind::Url,
     default: None,
     example: "\"https://hooks.example.com\"",
-    doc: "Scheme, host and port that the sender calls; needed where the scheme signs the URL.",
+    doc: "Scheme, host and port that the sender calls, and the base path that a proxy in front takes away, if it does: it stands before the path of each request in signed texts. Needed where the scheme signs the URL.",
 };
 
 pub(super) static ALLOW_IPS: Key = Key {

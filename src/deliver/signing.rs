@@ -9,6 +9,8 @@ use http::{HeaderMap, HeaderValue, Uri};
 
 use crate::config::model::{Destination, Route};
 use crate::deliver::plan::PlanError;
+use crate::scheme::gzip;
+use crate::scheme::spec::{GzipText, HeaderFamilies};
 use crate::scheme::standard::{ID, SIGNATURE, SigningKey, TIMESTAMP};
 use crate::scheme::{Head, Scheme, SignError, ToSign, with_query};
 use crate::store::rows::StoredEvent;
@@ -26,6 +28,9 @@ struct Resigner {
     scheme: Scheme,
     /// From when and until when each secret counts. Milliseconds since the epoch.
     terms: Vec<(Option<i64>, Option<i64>)>,
+    families: Option<HeaderFamilies>,
+    /// Whether the sender signs the text of bodies that it compresses.
+    signs_plain: bool,
 }
 
 impl Signing {
@@ -64,6 +69,13 @@ impl Signing {
             return Ok(target);
         };
         let index = resigner.current(now_ms).ok_or(SignError::NoSecret)?;
+        if let Some(families) = &resigner.families {
+            families.settle(headers);
+        }
+        let plain = match resigner.signs_plain {
+            true => gzip::plain(body, usize::MAX).ok().flatten(),
+            false => None,
+        };
         // What the app will see, but for the path: the sender signs the one that it knows.
         let sent: Uri = event.target.parse().map_err(|_| SignError::NoWay)?;
         let to_sign = ToSign {
@@ -74,7 +86,7 @@ impl Signing {
             },
             unix_ms: now_ms,
             id: event.event_id.as_ref().map(|id| id.as_str()),
-            body,
+            body: plain.as_deref().unwrap_or(body),
         };
         let stamp = resigner.scheme.sign(index, &to_sign)?;
         for (name, value) in stamp.headers {
@@ -131,6 +143,8 @@ impl Resigner {
             terms: terms
                 .map(|entry| (entry.not_before_ms, entry.until_ms))
                 .collect(),
+            families: HeaderFamilies::new(&route.scheme),
+            signs_plain: route.scheme.variants.gzip == Some(GzipText::Plain),
         })
     }
 

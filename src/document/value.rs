@@ -414,17 +414,21 @@ pub fn destination_url(value: &Value<'_>) -> Result<Uri, Fault> {
     Ok(uri)
 }
 
-/// An origin: `https://hooks.example.com`, with an optional port, without a path.
-pub fn origin(value: &Value<'_>) -> Result<String, Fault> {
+/// Reads the URL below which requests are sent: `https://hooks.example.com`, with an optional port and base path, and
+/// without a slash at its end.
+pub fn base_url(value: &Value<'_>) -> Result<String, Fault> {
+    const HELP: &str = "scheme, host and port, and the part of the path that a proxy in front takes away: `\"https://hooks.example.com/prod\"`";
     let uri = http_url(value)?;
-    if uri.path() != "/" {
-        return Err(Fault::new(
-            "the URL has a path",
-            "only scheme, host and port: path and query are taken from each request",
-        ));
-    }
     let text = value.text().unwrap_or_default();
-    Ok(text.strip_suffix('/').unwrap_or(text).to_owned())
+    let text = text.strip_suffix('/').unwrap_or(text);
+    let path = uri.path();
+    // Senders sign the text of the URL, so a path that can be written in two ways would match by chance.
+    let is_odd = |segment: &str| matches!(segment, "" | "." | "..");
+    let mut segments = path.trim_end_matches('/').split('/').skip(1);
+    if path.ends_with("//") || segments.any(is_odd) {
+        return Err(Fault::new("the URL has an empty or a dot segment", HELP));
+    }
+    Ok(text.to_owned())
 }
 
 /// A host name or address as it stands in `Host`, without port and without the dot of the root, lower-cased.

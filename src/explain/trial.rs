@@ -99,7 +99,10 @@ impl<'a> Trial<'a> {
         let keys = Keys::new(&self.spec, &self.secrets, public_url, self.tolerance);
         // What cannot be compiled, such as a secret that this scheme cannot use, verifies nothing.
         let keys = keys.map_err(|_| Reject::BadSignature)?;
-        let mut pending = keys.open(self.head(), &self.now)?;
+        let own_names = keys.own_names(&self.headers)?;
+        let mut head = self.head();
+        head.headers = own_names.as_deref().unwrap_or(head.headers);
+        let mut pending = keys.open(head, &self.now)?;
         pending.update(&self.body);
         if pending.need(&self.body)?.is_some() {
             return Err(Reject::BadSignature);

@@ -8,10 +8,14 @@ use http::{HeaderMap, Uri};
 use crate::explain::case::Case;
 use crate::explain::cause::{Cause, Finding};
 use crate::explain::trial::Hunt;
+use crate::scheme::public_url;
 use crate::scheme::spec::{Audience, Component, Family, Part, Spec};
 
 /// Origins that are tried.
 const MAX_ORIGINS: usize = 64;
+
+/// Base paths that are tried.
+const MAX_BASES: usize = 16;
 
 /// Headers in which proxies say for which host they were called.
 const HOST_HEADERS: [&str; 4] = ["host", "x-forwarded-host", "x-original-host", "x-host"];
@@ -41,6 +45,9 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
             return Some(Cause::PublicUrl.proven(origin));
         }
     }
+    if let Some(url) = with_base(case, &targets, signed.origin, hunt) {
+        return Some(Cause::PublicUrl.proven(&url));
+    }
     for target in &targets {
         let trial = case
             .base
@@ -55,6 +62,52 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
             if hunt.passes(&trial) {
                 return Some(Cause::UrlChanged.proven(&format!("{origin}{}", target.path())));
             }
+        }
+    }
+    None
+}
+
+/// Returns the route's `public_url` with the base path under which the sender calls and which a proxy in front takes away:
+/// headers of the proxy, or another route, show it.
+fn with_base(
+    case: &Case<'_>,
+    targets: &[Uri],
+    signs_origin: bool,
+    hunt: &mut Hunt,
+) -> Option<String> {
+    let own = case.base.public_url.as_deref().unwrap_or_default();
+    let (scheme, host, port, base) = public_url::split(own);
+    // Without an origin the base path has nowhere to stand.
+    if own.is_empty() && signs_origin {
+        return None;
+    }
+    let came = case.base.uri.path_and_query()?.as_str();
+    let mut bases: Vec<String> = targets
+        .iter()
+        .filter_map(|target| target.path_and_query()?.as_str().strip_suffix(came))
+        .map(str::to_owned)
+        .collect();
+    let others = case
+        .others()
+        .filter_map(|other| other.public_url.as_deref());
+    bases.extend(others.map(|url| public_url::split(url).3.to_owned()));
+    bases.push(String::new());
+    bases.truncate(MAX_BASES);
+    let bases = bases.iter().filter(|other| other.as_str() != base);
+    let origin = match own.is_empty() {
+        true => {
+            let host = words(&case.base.headers, "host").into_iter().next();
+            format!("https://{}", host.unwrap_or_default())
+        }
+        false => format!("{scheme}{host}{port}"),
+    };
+    for other in bases {
+        let url = format!("{origin}{}", other.trim_end_matches('/'));
+        let trial = case.base.varied(|trial| {
+            trial.public_url = Some(Cow::Owned(url.clone()));
+        });
+        if hunt.passes(&trial) {
+            return Some(url);
         }
     }
     None
@@ -87,17 +140,25 @@ fn what_is_signed(spec: &Spec) -> Option<Signed> {
     let target = template.any(&|part| {
         matches!(
             part,
-            Part::Path | Part::PathQuery | Part::Query(_) | Part::FormOrDigest(_)
+            Part::Path
+                | Part::PathQuery
+                | Part::Query(_)
+                | Part::LowerQuery(_)
+                | Part::FormOrDigest(_)
         )
     });
     (origin || target).then_some(Signed { origin })
 }
 
-/// Scheme, host and port as the sender may know them, likely ones first.
+/// Scheme, host and port as the sender may know them, likely ones first, with the route's own base path.
 fn origins(case: &Case<'_>) -> Vec<String> {
+    let authority_of = |url: &str| {
+        let (_, host, port, _) = public_url::split(url);
+        format!("{host}{port}")
+    };
     let own = case.base.public_url.as_deref().unwrap_or_default();
-    let authority = own.split_once("://").map_or(own, |(_, rest)| rest);
-    let mut hosts = vec![authority.to_owned()];
+    let base = public_url::split(own).3;
+    let mut hosts = vec![authority_of(own)];
     let named = HOST_HEADERS
         .iter()
         .flat_map(|name| words(&case.base.headers, name));
@@ -108,14 +169,10 @@ fn origins(case: &Case<'_>) -> Vec<String> {
             .authority()
             .map(|authority| authority.as_str().to_owned()),
     );
-    hosts.extend(case.others().filter_map(|other| {
-        let url = other.public_url.as_deref()?;
-        Some(
-            url.split_once("://")
-                .map_or(url, |(_, rest)| rest)
-                .to_owned(),
-        )
-    }));
+    let others = case
+        .others()
+        .filter_map(|other| other.public_url.as_deref());
+    hosts.extend(others.map(authority_of));
     let port = words(&case.base.headers, "x-forwarded-port")
         .into_iter()
         .next();
@@ -132,7 +189,7 @@ fn origins(case: &Case<'_>) -> Vec<String> {
         forms.push(www);
         for form in forms {
             for scheme in ["https", "http"] {
-                let origin = format!("{scheme}://{form}");
+                let origin = format!("{scheme}://{form}{base}");
                 if origin != own && is_origin(&origin) && !origins.contains(&origin) {
                     origins.push(origin);
                 }

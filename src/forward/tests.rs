@@ -17,7 +17,7 @@ use crate::model::ids::{EventId, RouteName};
 use crate::model::source::Source;
 use crate::net::client::Client;
 use crate::net::outgoing::EventMarks;
-use crate::scheme::spec::{Family, Field, Spec, TokenPlace, TokenSpec};
+use crate::scheme::spec::{Family, Field, Spec, TokenPlace, TokenSpec, Variants};
 
 /// What the scripted upstream does on one connection.
 #[derive(Clone)]
@@ -142,6 +142,7 @@ fn route(url: &str, path: PathRule) -> Route {
             event_id: vec![Field::Header(HeaderName::from_static("x_id"))],
             event_type: Vec::new(),
             version: Vec::new(),
+            variants: Variants::default(),
         },
         secrets: Vec::new(),
         tolerance: Duration::from_secs(300),
@@ -205,6 +206,8 @@ fn parts(headers: &[(&str, &str)], body: &[u8]) -> Box<EventParts> {
         uri: Uri::from_static("/hook?a=%62"),
         headers: map,
         body: bytes::Bytes::copy_from_slice(body),
+        plain: None,
+        own_names: None,
         source: Source {
             ip: "192.0.2.7".parse().unwrap(),
             peer: "127.0.0.1:9".parse().unwrap(),

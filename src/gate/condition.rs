@@ -74,7 +74,7 @@ fn facts(
             "query" => query(request)?,
             "headers" => headers(&request.headers),
             "event" => event(verdict, event_type),
-            "body" => body(when, &request.body)?,
+            "body" => body(when, request.text())?,
             "provider" => verdict.provider.as_deref().unwrap_or_default().into(),
             "route" => verdict.route.as_ref().map_or("", RouteName::as_str).into(),
             "source" => request.source.ip.to_string().into(),

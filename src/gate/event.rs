@@ -25,8 +25,12 @@ pub struct EventParts {
     pub uri: Uri,
     /// The headers as sent, minus those that could mislead the app about what the gate vouches for.
     pub headers: HeaderMap,
-    /// The bytes that were verified.
+    /// The bytes that came.
     pub body: Bytes,
+    /// The text of a body that came compressed, for all that looks into bodies. It is never forwarded.
+    pub plain: Option<Bytes>,
+    /// The headers under the names that the scheme reads, where the sender used its other ones.
+    pub own_names: Option<Box<HeaderMap>>,
     /// The sender.
     pub source: Source,
     /// The provider's id of it.
@@ -49,6 +53,8 @@ impl EventParts {
             uri: self.uri.clone(),
             headers: self.headers.clone(),
             body: self.body.clone(),
+            plain: self.plain.clone(),
+            own_names: None,
             source: self.source,
             event_id: self.event_id.clone(),
             event_type: self.event_type.clone(),
@@ -62,8 +68,14 @@ impl EventParts {
         Head {
             method: &self.method,
             uri: &self.uri,
-            headers: &self.headers,
+            headers: self.own_names.as_deref().unwrap_or(&self.headers),
         }
+    }
+
+    /// The body as it reads.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        self.plain.as_ref().unwrap_or(&self.body)
     }
 }
 

@@ -87,6 +87,8 @@ enum Place {
     Json(usize),
     /// A field of a form.
     Form(Box<str>),
+    /// In the JSON that a field of a form holds.
+    FormJson(Box<str>, Picker),
     /// A query parameter.
     Query(Box<str>),
     /// A claim of the signed token.
@@ -215,6 +217,7 @@ impl<'a> Request<'a> {
             Place::Header(name) => self.header(name),
             Place::Json(position) => self.json(*position),
             Place::Form(name) => self.form(name),
+            Place::FormJson(name, picker) => self.form_json(name, picker),
             Place::Claim(name) => {
                 let spec = self.rules.claims_of.as_ref();
                 let text = spec.and_then(|spec| claim_text(spec, self.head, self.bytes, name));
@@ -247,29 +250,51 @@ impl<'a> Request<'a> {
     fn json(&mut self, position: usize) -> Found<'a> {
         let (rules, bytes) = (self.rules, self.bytes);
         let picked = self.picked.get_or_insert_with(|| rules.picker.pick(bytes));
-        let values = match picked {
-            Ok(values) => values,
-            Err(PickError::NotJson) => return Found::Nothing,
-            Err(PickError::Broken) => return Found::Odd,
-        };
-        match values.get(position) {
-            None | Some(Picked::Absent) => Found::Nothing,
-            Some(Picked::Text(text)) => Found::Text(text.clone()),
-            Some(Picked::Odd | Picked::Bool(_)) => Found::Odd,
-            Some(Picked::Duplicate) => {
-                Found::Ambiguous("a key on the way to the id in the body is there twice")
-            }
+        found_json(picked, position)
+    }
+
+    fn form_json(&mut self, name: &str, picker: &Picker) -> Found<'a> {
+        match self.form(name) {
+            Found::Text(text) => match found_json(&picker.pick(text.as_bytes()), 0) {
+                Found::Text(text) => Found::Text(text.into_owned().into()),
+                Found::Nothing => Found::Nothing,
+                Found::Odd => Found::Odd,
+                Found::Ambiguous(fault) => Found::Ambiguous(fault),
+            },
+            other => other,
         }
     }
 
     fn form(&mut self, name: &str) -> Found<'a> {
-        let bytes = self.bytes;
-        let fields = self.form.get_or_insert_with(|| form::fields(bytes));
+        let (head, bytes) = (self.head, self.bytes);
+        if form::is_like_json(bytes) {
+            return Found::Nothing;
+        }
+        let fields = self
+            .form
+            .get_or_insert_with(|| form::read(head.headers, bytes));
         match fields.as_deref().map(|fields| form::one(fields, name)) {
             Ok(Ok(Some(text))) => Found::Text(text.to_owned().into()),
             Ok(Ok(None)) => Found::Nothing,
             Ok(Err(_)) => Found::Ambiguous("the id's field is there twice in the form"),
             Err(_) => Found::Odd,
+        }
+    }
+}
+
+/// What the pointer at a position found.
+fn found_json<'a>(picked: &Result<Vec<Picked<'a>>, PickError>, position: usize) -> Found<'a> {
+    let values = match picked {
+        Ok(values) => values,
+        Err(PickError::NotJson) => return Found::Nothing,
+        Err(PickError::Broken) => return Found::Odd,
+    };
+    match values.get(position) {
+        None | Some(Picked::Absent) => Found::Nothing,
+        Some(Picked::Text(text)) => Found::Text(text.clone()),
+        Some(Picked::Odd | Picked::Bool(_)) => Found::Odd,
+        Some(Picked::Duplicate) => {
+            Found::Ambiguous("a key on the way to the id in the body is there twice")
         }
     }
 }
@@ -282,6 +307,9 @@ fn place<'s>(field: &'s Field, pointers: &mut Vec<&'s [String]>) -> Place {
             Place::Json(pointers.len() - 1)
         }
         Field::Form(name) => Place::Form(name.as_str().into()),
+        Field::FormJson(name, pointer) => {
+            Place::FormJson(name.as_str().into(), Picker::new([pointer.as_slice()]))
+        }
         Field::Query(name) => Place::Query(name.as_str().into()),
         Field::Claim(name) => Place::Claim(name.as_str().into()),
     }
@@ -322,7 +350,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue, Method, Uri};
 
     use super::*;
-    use crate::scheme::spec::{Family, TokenPlace, TokenSpec};
+    use crate::scheme::spec::{Family, TokenPlace, TokenSpec, Variants};
 
     fn json(pointer: &[&str]) -> Field {
         Field::Json(pointer.iter().map(|key| (*key).to_owned()).collect())
@@ -343,6 +371,7 @@ mod tests {
                 json(&["type"]),
             ],
             version: vec![],
+            variants: Variants::default(),
         };
         let key = IdentityKey::of_fields(&spec.event_id);
         IdentityRules::compile(IdentityFacts {

@@ -113,7 +113,7 @@ impl KeyRule {
             hash.update(target(&request.uri));
             hash.update([0]);
         }
-        hash.update(&request.body);
+        hash.update(request.text());
         hash.finalize().into()
     }
 }
@@ -149,7 +149,10 @@ fn signs_url(spec: &Spec) -> bool {
     };
     let mut found = false;
     template.visit(&mut |part| {
-        found |= matches!(part, Part::Url | Part::PathQuery | Part::Query(_));
+        found |= matches!(
+            part,
+            Part::Url | Part::PathQuery | Part::Query(_) | Part::LowerQuery(_)
+        );
     });
     found
 }

@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use http_body::Body;
 
 use crate::config::model::ReplayRule;
@@ -231,7 +231,14 @@ impl Gate {
             Ok(()) => Check::Material,
             Err(_) => Check::SourceIp,
         };
-        let mut pending = from_there.and_then(|()| rules.keys.open(head(parts), &now));
+        let (own_names, named) = match rules.keys.own_names(&parts.headers) {
+            Ok(own_names) => (own_names, Ok(())),
+            Err(reject) => (None, Err(reject)),
+        };
+        let mut pending = from_there.and(named).and_then(|()| {
+            let headers = own_names.as_deref().unwrap_or(&parts.headers);
+            rules.keys.open(head(parts, headers), &now)
+        });
         if let Err(reject) = &pending {
             if rules.may_be_asked_in_body(reject) {
                 let reject = reject.clone();
@@ -266,12 +273,14 @@ impl Gate {
             verdict.failed_at(failed_in_head);
         }
         let signed = self.verify(pending, &body).await;
-        let request = read_request(held, body, verdict)?;
+        let mut request = read_request(held, body, verdict)?;
         match signed {
-            Ok(signed) => {
+            Ok(mut signed) => {
                 if let Some(charge) = charge {
                     charge.refund();
                 }
+                request.plain = signed.plain.take().map(Bytes::from);
+                request.own_names = own_names;
                 verdict.secret = Some(Arc::clone(&signed.label));
                 match rules.asked_and_signed(&request, &signed.label) {
                     Some(asked) => Box::pin(self.answer_signed(asked, verdict)).await,
@@ -356,11 +365,11 @@ fn stopped(stop: Stop, mut head: Option<Parts>, verdict: &mut Verdict) -> Admiss
     Admission::Unverified(Unverified { parts: request })
 }
 
-fn head(parts: &Parts) -> Head<'_> {
+fn head<'p>(parts: &'p Parts, headers: &'p HeaderMap) -> Head<'p> {
     Head {
         method: &parts.method,
         uri: &parts.uri,
-        headers: &parts.headers,
+        headers,
     }
 }
 
@@ -431,8 +440,8 @@ async fn claim(
     verdict: &mut Verdict,
 ) -> Result<Claimed, Reject> {
     verdict.begin(Check::Identity);
-    rules.once.check(&request.head(), &request.body)?;
-    let identity = rules.identity.read(&request.head(), &request.body)?;
+    rules.once.check(&request.head(), request.text())?;
+    let identity = rules.identity.read(&request.head(), request.text())?;
     rules.check_tenant(identity.tenant.as_deref())?;
     verdict.event_id = identity.event_id;
     verdict.event_type = identity.event_type;
@@ -449,7 +458,7 @@ async fn claim(
     }
 
     verdict.begin(Check::Schema);
-    rules.schemas.check(verdict, &request.body)?;
+    rules.schemas.check(verdict, request.text())?;
 
     verdict.begin(Check::RouteRate);
     if let Some(limiter) = &rules.limiter {
@@ -504,6 +513,8 @@ fn read_request(
         uri: parts.uri,
         headers: parts.headers,
         body,
+        plain: None,
+        own_names: None,
         source: verdict.source,
         event_id: None,
         event_type: None,

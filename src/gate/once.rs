@@ -43,7 +43,7 @@ impl OnceNames {
         match field {
             Field::Header(name) => self.headers.push(name.clone()),
             Field::Query(name) => self.queries.push(name.as_str().into()),
-            Field::Form(name) => self.forms.push(name.as_str().into()),
+            Field::Form(name) | Field::FormJson(name, _) => self.forms.push(name.as_str().into()),
             Field::Json(_) | Field::Claim(_) => {}
         }
     }
@@ -64,11 +64,11 @@ impl OnceNames {
         if self.queries.iter().any(|name| is_repeated(name)) {
             return refused("a parameter that identifies the event occurs more than once");
         }
-        if self.forms.is_empty() {
+        if self.forms.is_empty() || form::is_like_json(body) {
             return Ok(());
         }
         // A body that is no form has no field twice.
-        let Ok(fields) = form::fields(body) else {
+        let Ok(fields) = form::read(head.headers, body) else {
             return Ok(());
         };
         let is_repeated = |name: &str| {

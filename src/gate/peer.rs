@@ -83,6 +83,7 @@ impl Gate {
         let signed = Signed {
             label: format!("user-{user}").into(),
             digest: Sha256::digest(&body).into(),
+            plain: None,
         };
         verdict.secret = Some(Arc::clone(&signed.label));
         let request = read_request(held, body, verdict)?;

@@ -6,16 +6,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
+
 use crate::config::model::{Route, SecretEntry};
 use crate::gate::reject::Reject;
 use crate::model::clock::Now;
 use crate::model::secret::Secret;
 use crate::scheme::boundary::Boundaries;
+use crate::scheme::gzip::{self, GzipFault};
 use crate::scheme::remote::{KeyNeed, RemoteKeys};
-use crate::scheme::spec::Spec;
+use crate::scheme::spec::{GzipText, HeaderFamilies, Spec};
 use crate::scheme::{
     Head, MaterialFault, Scheme, SchemeError, SecretSet, SignedTime, Validity, Verifier,
 };
+
+/// The longest plain text of a body where no route says so.
+const DEFAULT_MAX_PLAIN: usize = 25 * 1024 * 1024;
 
 /// How one route verifies.
 pub struct Keys {
@@ -23,6 +29,10 @@ pub struct Keys {
     boundaries: Boundaries,
     entries: Box<[Entry]>,
     tolerance: Duration,
+    families: Option<HeaderFamilies>,
+    gzip: Option<GzipText>,
+    /// The longest body, compressed or not.
+    max_body: usize,
 }
 
 /// When a secret counts; the secret itself is in the scheme.
@@ -47,6 +57,8 @@ pub struct Signed {
     pub label: Arc<str>,
     /// Names the signed bytes, for dedup.
     pub digest: [u8; 32],
+    /// The text of a body that came compressed.
+    pub plain: Option<Box<[u8]>>,
 }
 
 impl Keys {
@@ -56,7 +68,11 @@ impl Keys {
     /// Where they do not go together.
     pub fn compile(route: &Route) -> Result<Self, SchemeError> {
         let public_url = route.public_url.as_deref();
-        Self::new(&route.scheme, &route.secrets, public_url, route.tolerance)
+        let keys = Self::new(&route.scheme, &route.secrets, public_url, route.tolerance)?;
+        Ok(Self {
+            max_body: route.max_body,
+            ..keys
+        })
     }
 
     /// The same from its parts.
@@ -80,6 +96,36 @@ impl Keys {
             boundaries: Boundaries::compile(spec),
             entries: entries.collect(),
             tolerance,
+            families: HeaderFamilies::new(spec),
+            gzip: spec.variants.gzip,
+            max_body: DEFAULT_MAX_PLAIN,
+        })
+    }
+
+    /// Returns the headers under the names that the scheme reads, where the sender used its other names; none where they
+    /// have those names already. Everything that reads headers of a request reads them.
+    ///
+    /// # Errors
+    /// [`Reject::MalformedMaterial`] where the request mixes both.
+    pub fn own_names(&self, headers: &HeaderMap) -> Result<Option<Box<HeaderMap>>, Reject> {
+        match &self.families {
+            None => Ok(None),
+            Some(families) => families.own_names(headers).map_err(reject),
+        }
+    }
+
+    /// Returns the text of a body that came compressed; none where it is as it came.
+    fn plain(&self, body: &[u8]) -> Result<Option<Box<[u8]>>, Reject> {
+        let malformed = |fault| Reject::MalformedMaterial {
+            name: "the body".into(),
+            fault,
+        };
+        gzip::plain(body, self.max_body).map_err(|fault| match fault {
+            GzipFault::Broken => malformed("is not one gzip stream"),
+            GzipFault::Ratio => malformed("is compressed more than bodies may be"),
+            GzipFault::TooLarge => Reject::BodyTooLarge {
+                limit: self.max_body,
+            },
         })
     }
 
@@ -151,7 +197,10 @@ impl Keys {
 impl Pending<'_> {
     /// Takes the next piece of the body.
     pub fn update(&mut self, chunk: &[u8]) {
-        self.verifier.update(chunk);
+        // What is signed of a compressed body is known once it is there.
+        if self.keys.gzip != Some(GzipText::Plain) {
+            self.verifier.update(chunk);
+        }
     }
 
     /// What has to be fetched before `finish`, if anything; `body` is all that `update` was given.
@@ -166,11 +215,21 @@ impl Pending<'_> {
     ///
     /// # Errors
     /// [`Reject::BadSignature`]; for schemes that read the body, also those of [`Keys::open`].
-    pub fn finish(self, body: &[u8], keys: Option<&RemoteKeys>) -> Result<Signed, Reject> {
-        let found = self.verifier.finish(body, keys).map_err(reject)?;
+    pub fn finish(mut self, body: &[u8], keys: Option<&RemoteKeys>) -> Result<Signed, Reject> {
+        let mut plain = None;
+        let mut signed = body;
+        if self.keys.gzip == Some(GzipText::Plain) {
+            plain = self.keys.plain(body)?;
+            signed = plain.as_deref().unwrap_or(body);
+            self.verifier.update(signed);
+        }
+        let found = self.verifier.finish(signed, keys).map_err(reject)?;
         let found = found.ok_or(Reject::BadSignature)?;
         let boundaries = &self.keys.boundaries;
-        boundaries.check(&self.head, body).map_err(reject)?;
+        boundaries.check(&self.head, signed).map_err(reject)?;
+        if self.keys.gzip == Some(GzipText::Sent) {
+            plain = self.keys.plain(body)?;
+        }
         if let Some(time) = found.signed_time {
             self.keys.check_time(time, &self.now)?;
         }
@@ -181,6 +240,7 @@ impl Pending<'_> {
         Ok(Signed {
             label: Arc::clone(&entry.ok_or(Reject::BadSignature)?.label),
             digest: found.digest,
+            plain,
         })
     }
 }
@@ -218,7 +278,7 @@ mod tests {
     use crate::scheme::ToSign;
     use crate::scheme::spec::{
         Algorithm, Encoding, Family, HmacSpec, Part, Place, SecretForm, SignatureSpec, Template,
-        TimeUnit, TimestampSpec, TokenPlace, TokenSpec,
+        TimeUnit, TimestampSpec, TokenPlace, TokenSpec, Variants,
     };
 
     fn spec(unit: TimeUnit) -> Spec {
@@ -245,6 +305,7 @@ mod tests {
             event_id: vec![],
             event_type: vec![],
             version: vec![],
+            variants: Variants::default(),
         }
     }
 

@@ -53,7 +53,7 @@ impl Rules {
     /// The unsigned URL check that this head is.
     pub(super) fn asked_in_head(&self, parts: &Parts, now: &Now) -> Option<Asked> {
         let (kind, on_challenge) = self.url_check()?;
-        let answer = unsigned::answer(kind, &head(parts), &self.means(now))?;
+        let answer = unsigned::answer(kind, &head(parts, &parts.headers), &self.means(now))?;
         Some(Asked {
             kind,
             on_challenge,
@@ -119,7 +119,7 @@ impl Gate {
         let answer = asked.answer?;
         if asked.on_challenge == OnChallenge::Forward {
             let body = self.small_body(parts, body, MAX_BODY).await?;
-            if !unsigned::has_own_body(asked.kind, &head(parts), &body) {
+            if !unsigned::has_own_body(asked.kind, &head(parts, &parts.headers), &body) {
                 return Err(foreign_body().into());
             }
             let request = read_request(held, body, verdict)?;
@@ -154,7 +154,8 @@ impl Gate {
         };
         verdict.body_bytes = body.len() as u64;
         let found = rules.url_check().and_then(|(kind, on_challenge)| {
-            let answer = bodied::answer(kind, &head(parts), &body, &rules.means(now))?;
+            let answer =
+                bodied::answer(kind, &head(parts, &parts.headers), &body, &rules.means(now))?;
             // A secret that verifies needs no successor from a client that nothing vouches for.
             let is_late = on_challenge == OnChallenge::Show && rules.has_verified();
             (!is_late).then_some((kind, on_challenge, answer))

@@ -138,7 +138,7 @@ fn header_value(parts: &EventParts, name: &HeaderName) -> Vec<u8> {
 }
 
 fn json_value(parts: &EventParts, pointer: &str) -> Result<Vec<u8>, Reject> {
-    let value = match json::parse(&parts.body) {
+    let value = match json::parse(parts.text()) {
         Ok(value) => value,
         Err(json::JsonFault::NotJson) => return Ok(Vec::new()),
         Err(fault) => return Err(Reject::NotJson { fault }),

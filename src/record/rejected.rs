@@ -364,7 +364,7 @@ mod tests {
     use crate::model::clock::Now;
     use crate::model::source::Source;
     use crate::providers;
-    use crate::scheme::spec::{Family, TokenPlace, TokenSpec};
+    use crate::scheme::spec::{Family, TokenPlace, TokenSpec, Variants};
 
     const START: i64 = 1_700_000_000_000;
 
@@ -474,6 +474,7 @@ mod tests {
                 event_id: vec![],
                 event_type: vec![],
                 version: vec![],
+                variants: Variants::default(),
             };
             let came = Came {
                 method: &Method::POST,

@@ -67,6 +67,7 @@ impl<'r> Whole<'r> {
                 Err(MaterialFault::Missing { .. }) => Ok(None),
                 Err(fault) => Err(fault),
             },
+            Place::Form(_) if form::is_like_json(self.body) => Ok(None),
             Place::Form(name) => {
                 let fields = self.form().map_err(|fault| place.malformed(fault))?;
                 let value = form::one(fields, name).map_err(|fault| place.malformed(fault))?;
@@ -87,7 +88,9 @@ impl<'r> Whole<'r> {
 
     /// The fields of the form.
     pub(super) fn form(&self) -> Result<&[FormField<'r>], &'static str> {
-        let fields = self.form.get_or_init(|| form::fields(self.body));
+        let fields = self
+            .form
+            .get_or_init(|| form::read(self.head.headers, self.body));
         fields.as_deref().map_err(|fault| *fault)
     }
 

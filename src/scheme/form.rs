@@ -1,4 +1,4 @@
-//! Fields of an `application/x-www-form-urlencoded` body.
+//! Fields of a form body: `application/x-www-form-urlencoded`, or `multipart/form-data` (see [`multipart`]).
 //!
 //! Strict, as everything that signatures depend on: a broken escape or text that is not UTF-8 is a fault, and there is a
 //! bound on the number of fields.
@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, header};
 
 use crate::scheme::material::percent_decode;
+use crate::scheme::multipart;
 
 /// Twilio's largest callbacks have some fifty fields.
 const MAX_FIELDS: usize = 1000;
@@ -28,7 +29,26 @@ pub fn is_form(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The fields in the order of the body.
+/// Whether the body begins as no form does: then nothing in it is a field, whatever its headers say. A sender that posts
+/// forms and JSON to one URL has its values in one of them only.
+#[must_use]
+pub fn is_like_json(body: &[u8]) -> bool {
+    let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    matches!(body.iter().find(|byte| !is_space(byte)), Some(b'{' | b'['))
+}
+
+/// Reads the fields of a body in the form that its headers announce.
+///
+/// # Errors
+/// Says what is wrong with the body.
+pub fn read<'b>(headers: &HeaderMap, body: &'b [u8]) -> Result<Vec<FormField<'b>>, &'static str> {
+    if let Some(boundary) = multipart::boundary(headers)? {
+        return multipart::fields(body, &boundary);
+    }
+    fields(body)
+}
+
+/// The fields of a URL-encoded text, in its order.
 ///
 /// # Errors
 /// Says what is wrong with the body.

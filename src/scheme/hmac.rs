@@ -17,7 +17,9 @@ use crate::scheme::{Head, Match, SchemeError, SecretSet, key};
 
 /// An HMAC scheme with its keys.
 pub struct HmacScheme {
-    keyed: Box<[Mac]>,
+    /// The position of the secret, and its key; a text with two forms has two keys.
+    keyed: Box<[(usize, Mac)]>,
+    secret_count: usize,
     place: Place,
     list: Option<ListSpec>,
     written: Written,
@@ -48,12 +50,15 @@ impl HmacScheme {
     ) -> Result<Self, SchemeError> {
         let signed = check(spec, family, public_url)?;
         let mut keyed = Vec::with_capacity(secrets.len());
-        for secret in secrets {
-            let key = key::decode(&family.secret, secret)?;
-            keyed.push(Mac::new(family.algorithm, key.expose()).ok_or(SchemeError::SecretEmpty)?);
+        for (index, secret) in secrets.iter().enumerate() {
+            for key in key::decode_all(&family.secret, secret)? {
+                let mac = Mac::new(family.algorithm, key.expose());
+                keyed.push((index, mac.ok_or(SchemeError::SecretEmpty)?));
+            }
         }
         Ok(Self {
             keyed: keyed.into(),
+            secret_count: secrets.len(),
             place: family.signature.place.clone(),
             list: family.signature.list.clone(),
             written: Written {
@@ -75,7 +80,7 @@ impl HmacScheme {
 
     /// How many secrets it has.
     pub(super) fn secret_count(&self) -> usize {
-        self.keyed.len()
+        self.secret_count
     }
 
     /// See [`crate::scheme::Scheme::material`].
@@ -123,9 +128,8 @@ impl HmacScheme {
         let mut chosen = self
             .keyed
             .iter()
-            .enumerate()
             .filter(|(index, _)| current.contains(*index))
-            .map(|(index, mac)| (index, mac.clone()));
+            .cloned();
         let mut verifier = HmacVerifier {
             scheme: self,
             first: chosen.next(),
@@ -139,7 +143,9 @@ impl HmacScheme {
 
     /// See [`crate::scheme::Scheme::sign`].
     pub(super) fn sign(&self, index: usize, to_sign: &ToSign<'_>) -> Result<Stamp, SignError> {
-        let mut mac = self.keyed.get(index).ok_or(SignError::NoSecret)?.clone();
+        let mut keyed = self.keyed.iter();
+        let keyed = keyed.find(|(found, _)| *found == index);
+        let mut mac = keyed.ok_or(SignError::NoSecret)?.1.clone();
         let timestamp = match &self.timestamp {
             None => String::new(),
             Some(spec) => sign::timestamp_text(spec.unit, to_sign.unix_ms)?,

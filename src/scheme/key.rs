@@ -12,8 +12,35 @@ use crate::scheme::SchemeError;
 use crate::scheme::mac::digest;
 use crate::scheme::spec::{SecretEncoding, SecretForm};
 
-/// The key in the secret's text.
+/// Returns the key in the secret's text; of several, the first.
 pub(super) fn decode(form: &SecretForm, secret: &Secret) -> Result<Secret, SchemeError> {
+    match decode_all(form, secret)?.into_iter().next() {
+        Some(key) => Ok(key),
+        None => Err(SchemeError::SecretEmpty),
+    }
+}
+
+/// Returns the key in each form that the secret's text can have; at least one.
+pub(super) fn decode_all(form: &SecretForm, secret: &Secret) -> Result<Vec<Secret>, SchemeError> {
+    if form.alternative.is_none() {
+        return decode_one(form, secret).map(|key| vec![key]);
+    }
+    let mut keys = Vec::new();
+    let mut fault = SchemeError::SecretEmpty;
+    let forms = std::iter::successors(Some(form), |form| form.alternative.as_deref());
+    for form in forms {
+        match decode_one(form, secret) {
+            Ok(key) => keys.push(key),
+            Err(found) => fault = found,
+        }
+    }
+    match keys.is_empty() {
+        true => Err(fault),
+        false => Ok(keys),
+    }
+}
+
+fn decode_one(form: &SecretForm, secret: &Secret) -> Result<Secret, SchemeError> {
     let text = secret.expose();
     let text = text
         .strip_prefix(form.strip_prefix.as_bytes())

@@ -169,7 +169,7 @@ impl MaterialFault {
     }
 
     /// A value that is not as it should be.
-    pub(super) fn malformed(name: &str, fault: &'static str) -> Self {
+    pub(in crate::scheme) fn malformed(name: &str, fault: &'static str) -> Self {
         Self::Malformed {
             name: name.into(),
             fault,
@@ -345,7 +345,9 @@ pub(super) fn split_entry<'v>(
     list: &ListSpec,
 ) -> Result<(&'v str, &'v str), &'static str> {
     let entry = if list.trim {
-        entry.trim_matches(' ')
+        let entry = entry.trim_matches(' ');
+        // Some senders put a comma and a space between entries.
+        entry.strip_suffix(',').unwrap_or(entry)
     } else {
         entry
     };

@@ -14,6 +14,7 @@ mod body;
 pub mod boundary;
 pub mod certificate;
 pub mod form;
+pub mod gzip;
 mod hmac;
 mod http_signature;
 pub mod jwk;
@@ -21,8 +22,10 @@ pub mod jwt;
 mod key;
 mod mac;
 pub mod material;
+mod multipart;
 pub mod pick;
 mod public_key;
+pub mod public_url;
 pub mod remote;
 mod sign;
 pub mod standard;
@@ -140,6 +143,9 @@ pub enum SchemeError {
     /// `{secret}` outside a plain digest, or a plain digest without it.
     #[error("`{{secret}}` stands in the text of a plain digest, and in no other")]
     SecretPart,
+    /// A key where the timestamp has several places.
+    #[error("of several places for the timestamp none can be an entry of a list")]
+    ListAmongTimestamps,
     /// A list where several places hold signatures.
     #[error("of several places for the signature none can hold a list")]
     ListAmongPlaces,

@@ -2,6 +2,7 @@
 
 use http::HeaderName;
 
+use crate::scheme::public_url;
 use crate::scheme::spec::{Family, Part, Place, Spec};
 use crate::scheme::{Head, SchemeError};
 
@@ -13,6 +14,8 @@ pub(super) struct Signed {
     pub(super) after: Box<[Part]>,
     /// The route's `public_url`, for `{url}`.
     public_url: Box<str>,
+    /// The part of the path that a proxy in front takes away.
+    base_path: Box<str>,
     /// What `{id}` stands for, where the text holds it.
     pub(super) id_header: Option<HeaderName>,
 }
@@ -59,6 +62,7 @@ impl Signed {
             before: side(),
             after: side(),
             public_url: public_url.unwrap_or_default().into(),
+            base_path: public_url.map_or("", public_url::base_path).into(),
             id_header: id_header.cloned(),
         })
     }
@@ -86,8 +90,14 @@ impl Signed {
                 Part::Timestamp => take(values.timestamp),
                 Part::Id => take(values.id),
                 Part::Method => take(head.method.as_str().as_bytes()),
-                Part::Path => take(head.uri.path().as_bytes()),
-                Part::PathQuery => feed_path_query(head, &mut take),
+                Part::Path => {
+                    take(self.base_path.as_bytes());
+                    take(head.uri.path().as_bytes());
+                }
+                Part::PathQuery => {
+                    take(self.base_path.as_bytes());
+                    feed_path_query(head, &mut take);
+                }
                 Part::Url => {
                     take(self.public_url.as_bytes());
                     feed_path_query(head, &mut take);

@@ -33,6 +33,7 @@ fn plain(encoding: Encoding, prefix: &str, algorithm: Algorithm) -> Spec {
         event_id: vec![Field::Header(header("x-delivery"))],
         event_type: vec![],
         version: vec![],
+        variants: Variants::default(),
     }
 }
 
@@ -72,6 +73,7 @@ fn stripe() -> Spec {
         event_id: vec![Field::Json(vec!["id".to_owned()])],
         event_type: vec![],
         version: vec![],
+        variants: Variants::default(),
     }
 }
 
@@ -106,11 +108,13 @@ fn standard_webhooks() -> Spec {
                 encoding: SecretEncoding::Base64,
                 strip_prefix: "whsec_".to_owned(),
                 derive: None,
+                alternative: None,
             },
         }),
         event_id: vec![Field::Header(header("webhook-id"))],
         event_type: vec![],
         version: vec![],
+        variants: Variants::default(),
     }
 }
 
@@ -511,6 +515,7 @@ fn token(place: TokenPlace) -> Spec {
         event_id: vec![Field::Header(header("x-delivery"))],
         event_type: vec![],
         version: vec![],
+        variants: Variants::default(),
     }
 }
 
@@ -628,6 +633,7 @@ fn keys_are_read_from_the_secrets_text() {
             encoding,
             strip_prefix: strip_prefix.to_owned(),
             derive: None,
+            alternative: None,
         };
         Scheme::decode_key(&form, &secret(text)).map(|key| key.expose().to_vec())
     };

@@ -90,7 +90,9 @@ impl Shape {
                 Part::ListedHeaders(name) => self.header(name.as_str(), name.as_str()),
                 Part::Form(name) => self.form.push((name, "test".to_owned())),
                 Part::FormSorted => self.form.push(("test".to_owned(), "1".to_owned())),
-                Part::Query(name) => self.put(&Field::Query(name), "test".into()),
+                Part::Query(name) | Part::LowerQuery(name) => {
+                    self.put(&Field::Query(name), "test".into())
+                }
                 _ => {}
             }
         }
@@ -127,8 +129,20 @@ impl Shape {
                 };
                 self.request.target = format!("{}{mark}{}", self.request.target, query.finish());
             }
+            Field::FormJson(name, pointer) => self.put_form_json(name, pointer, value),
             Field::Claim(_) => {}
         }
+    }
+
+    /// Puts a value into the JSON of a form's field, which holds nothing else or JSON already.
+    fn put_form_json(&mut self, name: &str, pointer: &[String], value: Value) {
+        let held = self.form.iter().find(|(found, _)| found == name);
+        let held = held.and_then(|(_, text)| serde_json::from_str::<Value>(text).ok());
+        let mut json = held
+            .filter(Value::is_object)
+            .unwrap_or_else(|| Value::Object(Default::default()));
+        put(&mut json, pointer, value);
+        self.put(&Field::Form(name.to_owned()), json.to_string().into());
     }
 
     fn put_place(&mut self, place: &Place, value: Value) {

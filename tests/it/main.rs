@@ -48,6 +48,7 @@ mod routing;
 mod rude;
 mod same_bytes;
 mod schema;
+mod schemes;
 mod secrets;
 mod send;
 mod shutdown;

@@ -120,6 +120,9 @@ pub(super) fn duration(time: Duration) -> String {
     })
 }
 
+/// Places of a signature that are named one by one; more are the headers of a numbered family.
+const MAX_PLACES: usize = 4;
+
 /// What the signing families have in common.
 struct Signed<'a> {
     signatures: &'a [SignatureSpec],
@@ -152,7 +155,12 @@ impl<'a> Signed<'a> {
 }
 
 fn signed_lines(spec: &Spec, signed: &Signed<'_>, tolerance: Duration) -> Vec<Line> {
-    let places: Vec<_> = signed.signatures.iter().map(signature_place).collect();
+    let mut places: Vec<_> = signed.signatures.iter().map(signature_place).collect();
+    if let [first, .., last] = places.as_slice()
+        && places.len() > MAX_PLACES
+    {
+        places = vec![format!("{first} to {last}")];
+    }
     let signature = format!(
         "{} in {}, in {}",
         family(spec),
@@ -276,6 +284,7 @@ fn part(part: &Part) -> String {
         Part::Header(name) => format!("the header `{name}`"),
         Part::LowerHeader(name) => format!("the header `{name}` in lower case"),
         Part::Query(name) => format!("the query parameter `{name}`"),
+        Part::LowerQuery(name) => format!("the query parameter `{name}` in lower case"),
         Part::Form(name) => format!("the form field `{name}`"),
         Part::Json(pointer) => format!("`/{}` of the body", pointer.join("/")),
         Part::Secret => "the secret".to_owned(),
@@ -284,6 +293,7 @@ fn part(part: &Part) -> String {
             digest(*algorithm),
             encoding(*form)
         ),
+        Part::BodyOrForm(name) => format!("the raw body (of a form, its only field `{name}`)"),
         Part::BodyJsonString => "the body as a JSON string".to_owned(),
         Part::FormSorted => "the fields of the form, sorted by name".to_owned(),
         Part::UrlFormSorted => {

@@ -146,11 +146,26 @@ fn urls_and_hosts() {
     ] {
         assert!(parse(&format!("\"{text}\""), http_url).is_err(), "{text}");
     }
-    assert_eq!(
-        parse("\"https://a.example:8443/\"", origin),
-        Ok("https://a.example:8443".to_owned())
-    );
-    assert!(parse("\"https://a.example/x\"", origin).is_err());
+    for (text, url) in [
+        ("https://a.example:8443/", "https://a.example:8443"),
+        ("https://a.example/x", "https://a.example/x"),
+        ("https://a.example/x/y.z/", "https://a.example/x/y.z"),
+    ] {
+        let read = parse(&format!("\"{text}\""), base_url);
+        assert_eq!(read, Ok(url.to_owned()));
+    }
+    for text in [
+        "https://a.example//",
+        "https://a.example/x//",
+        "https://a.example/x//y",
+        "https://a.example/../x",
+        "https://a.example/x/.",
+        "https://a.example/x?y",
+        "https://a.example/x#y",
+    ] {
+        let read = parse(&format!("\"{text}\""), base_url);
+        assert!(read.is_err(), "{text}");
+    }
     assert_eq!(
         parse("\"Hooks.Example.com\"", host),
         Ok("hooks.example.com".to_owned())
@@ -180,7 +195,7 @@ proptest! {
             let _ = parse(text, rate);
             let _ = parse(text, network);
             let _ = parse(text, socket_address);
-            let _ = parse(text, origin);
+            let _ = parse(text, base_url);
             let _ = parse(text, host);
             let _ = parse(text, moment);
             let _ = parse(text, header);

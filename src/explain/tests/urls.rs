@@ -87,9 +87,39 @@ fn a_slash_or_the_query_changes_on_the_way() {
     // A query that is gone can only be known from the proxy.
     let seen = with_header(&twilio(url, "/a?x=1"), "x-original-uri", "/a?x=1");
     proves(&config, &at(&seen, "/a"), "bad-signature", "url-changed");
-    // A prefix that a proxy took away.
+}
+
+/// Fails when only hosts and ports of `public_url` are tried.
+#[test]
+fn a_base_path_that_a_proxy_takes_away_is_named() {
+    let url = "https://hooks.example.com";
     let seen = with_header(&twilio(url, "/api/a"), "x-forwarded-prefix", "/api");
-    proves(&config, &at(&seen, "/a"), "bad-signature", "url-changed");
+    let found = proves(
+        &with_url(url),
+        &at(&seen, "/a"),
+        "bad-signature",
+        "public-url",
+    );
+    let fix = "public_url = \"https://hooks.example.com/api\"";
+    assert!(says(&found).contains(fix), "{found:#?}");
+    let seen = with_header(&twilio(url, "/api/a?x=1"), "x-original-uri", "/api/a?x=1");
+    let found = proves(
+        &with_url(url),
+        &at(&seen, "/a?x=1"),
+        "bad-signature",
+        "public-url",
+    );
+    assert!(says(&found).contains(fix), "{found:#?}");
+    // One that the sender does not call.
+    let base = with_url("https://hooks.example.com/prod");
+    let found = proves(&base, &twilio(url, "/a"), "bad-signature", "public-url");
+    let fix = "public_url = \"https://hooks.example.com\"";
+    assert!(says(&found).contains(fix), "{found:#?}");
+    // Another host below the same base path.
+    let seen = twilio("https://www.hooks.example.com/prod", "/a");
+    let found = proves(&base, &seen, "bad-signature", "public-url");
+    let fix = "public_url = \"https://www.hooks.example.com/prod\"";
+    assert!(says(&found).contains(fix), "{found:#?}");
 }
 
 #[test]

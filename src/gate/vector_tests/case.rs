@@ -19,7 +19,7 @@ use crate::net::remote_url::RemoteUrl;
 use crate::providers::Provider;
 use crate::scheme::Head;
 use crate::scheme::remote::{KeyNeed, RemoteKeys};
-use crate::scheme::spec::{Audience, Family, FixedClaim, JwtKeys, Spec};
+use crate::scheme::spec::{Audience, Family, FixedClaim, HeaderFamilies, JwtKeys, Spec};
 
 /// A request, and the route that it is sent to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,6 +67,22 @@ impl Case {
         }
     }
 
+    /// The same under the header names that the scheme names.
+    pub(super) fn under_own_names(mut self, spec: &Spec) -> Self {
+        let families = HeaderFamilies::new(spec);
+        let own_names = families.and_then(|families| families.own_names(&self.headers).ok()?);
+        let Some(own_names) = own_names else {
+            return self;
+        };
+        let (_, other) = spec.variants.prefixes.as_ref().unwrap();
+        let is_other = |name: &HeaderName| name.as_str().starts_with(other.as_str());
+        let kept = own_names.iter().filter(|(name, _)| !is_other(name));
+        self.headers = kept
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        self
+    }
+
     /// The head, with the target parsed.
     pub(super) fn head<'c>(&'c self, uri: &'c Uri) -> Head<'c> {
         Head {
@@ -94,7 +110,13 @@ impl Case {
         let spec = &self.settled(spec);
         let keys = Keys::new(spec, &[entry], public_url, self.tolerance).ok()?;
         let uri: Uri = self.target.parse().ok()?;
-        let mut pending = match keys.open(self.head(&uri), &Now::at_unix_seconds(self.now)) {
+        let own_names = match keys.own_names(&self.headers) {
+            Ok(own_names) => own_names,
+            Err(reject) => return Some(Err(reject)),
+        };
+        let mut head = self.head(&uri);
+        head.headers = own_names.as_deref().unwrap_or(head.headers);
+        let mut pending = match keys.open(head, &Now::at_unix_seconds(self.now)) {
             Ok(mut pending) => {
                 pending.update(&self.body);
                 pending

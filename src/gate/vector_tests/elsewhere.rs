@@ -6,6 +6,7 @@ use super::case::Case;
 use super::damage::{minimal, refused};
 use super::each;
 use super::spot::parts;
+use crate::scheme::public_url;
 use crate::scheme::spec::{Audience, Family, Part, Spec};
 
 /// What of a request a part of the signed text covers, beside single values.
@@ -59,6 +60,7 @@ pub(super) fn covers(part: &Part) -> Covers {
         | Part::Body
         | Part::BodyDigest(..)
         | Part::BodyJsonString
+        | Part::BodyOrForm(_)
         | Part::Timestamp
         | Part::Id
         | Part::Header(_)
@@ -66,6 +68,7 @@ pub(super) fn covers(part: &Part) -> Covers {
         | Part::ListedHeaders(_)
         | Part::Entry(_)
         | Part::Query(_)
+        | Part::LowerQuery(_)
         | Part::Form(_)
         | Part::Json(_)
         | Part::Secret
@@ -91,10 +94,25 @@ fn another_method_path_query_or_host_is_refused_where_it_is_signed() {
         let covered = parts.iter().map(covers);
         for covers in covered.chain(token_covers(&provider.scheme)) {
             for (what, damaged) in elsewhere(&covers, &whole) {
+                if is_other_port(&provider.scheme, &whole, &damaged) {
+                    continue;
+                }
                 refused(provider, vector, &whole, &damaged, &what);
             }
         }
     });
+}
+
+/// Whether the damage is another port alone, and the scheme takes the URL with and without one.
+fn is_other_port(spec: &Spec, whole: &Case, damaged: &Case) -> bool {
+    let has_either = matches!(&spec.family, Family::Text(family) if family.either_port);
+    let portless = |case: &Case| {
+        let url = case.public_url.clone().unwrap_or_default();
+        let (scheme, host, _, base) = public_url::split(&url);
+        format!("{scheme}{host}{base}")
+    };
+    let is_moved = whole.public_url != damaged.public_url;
+    has_either && is_moved && portless(whole) == portless(damaged)
 }
 
 fn elsewhere(covers: &Covers, whole: &Case) -> Vec<(String, Case)> {

@@ -139,6 +139,8 @@ fn request(sample: &Sample) -> EventParts {
         uri: sample.path.parse().unwrap(),
         headers,
         body: Bytes::from(sample.body.clone()),
+        plain: None,
+        own_names: None,
         source: Source {
             ip: [192, 0, 2, 1].into(),
             peer: ([192, 0, 2, 1], 4711).into(),

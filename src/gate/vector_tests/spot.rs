@@ -58,6 +58,8 @@ pub(super) fn spots(spec: &Spec) -> Vec<(Spot, Role)> {
             let places = family.signatures.iter();
             let mut found: Vec<_> = places.map(|one| signature(one, family.encoding)).collect();
             found.extend(time(spec, family.timestamp.as_ref()));
+            let others = family.other_timestamps.iter();
+            found.extend(others.filter_map(|other| time(spec, Some(other))));
             let required = family.require.iter();
             found.extend(required.map(|one| (Spot::of(&one.place), Role::Required)));
             found
@@ -177,6 +179,7 @@ fn part_spot(spec: &Spec, part: &Part) -> Option<(Spot, Role)> {
         Part::Query(name) | Part::FormOrDigest(name) => {
             Some((Spot::Query(name.clone()), Role::Value))
         }
+        Part::LowerQuery(name) => Some((Spot::Query(name.clone()), Role::LowerValue)),
         Part::Form(name) => Some((Spot::Form(name.clone()), Role::Value)),
         Part::Json(pointer) => Some((Spot::Json(pointer.clone()), Role::Value)),
         // Not single values, or found by what they are: the time by its place, the parts of a group one by one.
@@ -195,6 +198,7 @@ fn part_spot(spec: &Spec, part: &Part) -> Option<(Spot, Role)> {
         | Part::Secret
         | Part::BodyDigest(..)
         | Part::BodyJsonString
+        | Part::BodyOrForm(_)
         | Part::FormSorted
         | Part::UrlFormSorted
         | Part::Group(_) => None,

@@ -109,7 +109,7 @@ impl<'t> Finder<'t> {
         match part {
             Part::Id => Some(Place::Header(self.spec.id_header()?.clone())),
             Part::Header(name) | Part::LowerHeader(name) => Some(Place::Header(name.clone())),
-            Part::Query(name) => Some(Place::Query(name.clone())),
+            Part::Query(name) | Part::LowerQuery(name) => Some(Place::Query(name.clone())),
             Part::Form(name) => Some(Place::Form(name.clone())),
             Part::Json(pointer) if !self.has_own_rules => Some(Place::Json(pointer.clone())),
             _ => None,
@@ -217,10 +217,12 @@ fn side<'t>(parts: impl Iterator<Item = &'t Part>) -> Side<'t> {
 fn is_open(part: &Part) -> bool {
     match part {
         Part::Body
+        | Part::BodyOrForm(_)
         | Part::Id
         | Part::Header(_)
         | Part::LowerHeader(_)
         | Part::Query(_)
+        | Part::LowerQuery(_)
         | Part::Form(_)
         | Part::Json(_)
         | Part::Entry(_)

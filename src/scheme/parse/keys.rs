@@ -18,6 +18,7 @@ pub static SECTION: Section = Section {
         &VERSION,
         &SECRET,
         &REQUIRE,
+        &EITHER_PORT,
         &PUBLIC_KEY,
         &BODY_UNSIGNED,
         &COMPONENTS,
@@ -25,6 +26,8 @@ pub static SECTION: Section = Section {
         &LABEL,
         &TAG,
         &KEYID,
+        &HEADER_PREFIXES,
+        &GZIP,
         &TOKEN,
         &ALGORITHMS,
         &KEYS,
@@ -46,7 +49,8 @@ pub(super) static SIGNATURE_SECTION: Section = Section {
     path: "routes.NAME.scheme.signature",
     doc: "Where the signature stands.",
     keys: &[
-        &HEADER, &QUERY, &FORM, &JSON, &PREFIX, &LIST, &KEY, &ASSIGN, &TRIM, &QUOTED, &SETS,
+        &HEADER, &NUMBERED, &QUERY, &FORM, &JSON, &PREFIX, &LIST, &KEY, &ASSIGN, &TRIM, &QUOTED,
+        &SETS,
     ],
     required: &[],
     one_of: &[&["header", "query", "form", "json"]],
@@ -92,7 +96,7 @@ pub(super) static FIELD_SECTION: Section = Section {
     doc: "Where an id or a type stands.",
     keys: &[&HEADER, &JSON, &FORM, &QUERY, &CLAIM],
     required: &[],
-    one_of: &[&["header", "json", "form", "query", "claim"]],
+    one_of: &[],
 };
 
 pub(super) static TYPE: Key = Key {
@@ -160,15 +164,15 @@ pub(super) static SIGNED: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"{timestamp}.{body}\"",
-    doc: "The text that is signed, made of plain text, `{body}`, `{timestamp}`, `{id}`, `{method}`, `{path}`, `{path_query}`, `{url}`, `{url_no_query}`, `{host}`, `{header:NAME}`, `{lower:header:NAME}`, `{lower:method}`, `{entry:NAME}`, `{query:NAME}`, `{form:NAME}`, `{form_sorted}`, `{url_form_sorted}`, `{json:/POINTER}`, `{body:sha256:hex}`, `{body:json_string}`, `{listed_headers:NAME}`, and `{secret}` in plain digests. `[...]` vanishes where a value in it is not there.",
+    doc: "The text that is signed, made of plain text, `{body}`, `{timestamp}`, `{id}`, `{method}`, `{path}`, `{path_query}`, `{url}`, `{url_no_query}`, `{host}`, `{header:NAME}`, `{lower:header:NAME}`, `{lower:method}`, `{entry:NAME}`, `{query:NAME}`, `{lower:query:NAME}`, `{form:NAME}`, `{form_sorted}`, `{url_form_sorted}`, `{body_or_form:NAME}`, `{json:/POINTER}`, `{body:sha256:hex}`, `{body:json_string}`, `{listed_headers:NAME}`, and `{secret}` in plain digests. `[...]` vanishes where a value in it is not there.",
 };
 
 pub(super) static TIMESTAMP: Key = Key {
     name: "timestamp",
-    kind: Kind::Table(&TIMESTAMP_SECTION),
+    kind: Kind::OneOrMore(&Kind::Table(&TIMESTAMP_SECTION)),
     default: None,
     example: "{ header = \"X-Webhook-Timestamp\", unit = \"s\" }",
-    doc: "Where the time stands and whether it counts seconds (`s`), milliseconds (`ms`), either (`s_or_ms`, by its length) or is `rfc3339` or `http_date`; in a list of entries, `key` names the entry, and an empty one means the first of entries without keys.",
+    doc: "Where the time stands and whether it counts seconds (`s`), milliseconds (`ms`), either (`s_or_ms`, by its length) or is `rfc3339` or `http_date`; in a list of entries, `key` names the entry, and an empty one means the first of entries without keys. Of several places the first that is there counts.",
 };
 
 pub(super) static EVENT_ID: Key = Key {
@@ -176,7 +180,7 @@ pub(super) static EVENT_ID: Key = Key {
     kind: Kind::OneOrMore(&Kind::Table(&FIELD_SECTION)),
     default: None,
     example: "{ header = \"X-Webhook-ID\" }",
-    doc: "Where the id of the event stands: a header, a JSON pointer into the body, a field of a form, a query parameter, or a claim of a signed token. Of several places the first that is there counts.",
+    doc: "Where the id of the event stands: a header, a JSON pointer into the body, a field of a form, a query parameter, or a claim of a signed token; `form` and `json` together name the JSON in a field of a form. Of several places the first that is there counts.",
 };
 
 pub(super) static EVENT_TYPE: Key = Key {
@@ -203,6 +207,14 @@ pub(super) static REQUIRE: Key = Key {
     doc: "Places that must hold one `value`, such as the version of the signature; that must be `absent`, since they are not signed; or that must be `without` the text that stands between signed values.",
 };
 
+pub(super) static EITHER_PORT: Key = Key {
+    name: "either_port",
+    kind: Kind::Bool,
+    default: Some("false"),
+    example: "true",
+    doc: "Tries the URL with its port and without one, whichever form `public_url` has: for senders that sign now one, now the other.",
+};
+
 pub(super) static PUBLIC_KEY: Key = Key {
     name: "public_key",
     kind: Kind::Text,
@@ -219,12 +231,28 @@ pub(super) static BODY_UNSIGNED: Key = Key {
     doc: "Says that the signed text leaves the body out: whoever has seen one request can send another body under its signature.",
 };
 
+pub(super) static HEADER_PREFIXES: Key = Key {
+    name: "header_prefixes",
+    kind: Kind::List(&Kind::Text),
+    default: None,
+    example: "[\"X-Acme-\", \"Acme-\"]",
+    doc: "Two beginnings of header names: that of the headers that the scheme names, and another one that the sender may use for all of them instead.",
+};
+
+pub(super) static GZIP: Key = Key {
+    name: "gzip",
+    kind: Kind::Choice(&["plain", "sent"]),
+    default: None,
+    example: "\"plain\"",
+    doc: "Says that bodies may be compressed with gzip, and what is signed: the `plain` text, or the bytes as they are `sent`. The gate reads the plain text within `max_body`, and forwards the bytes as they came.",
+};
+
 pub(super) static SECRET: Key = Key {
     name: "secret",
-    kind: Kind::Table(&SECRET_SECTION),
+    kind: Kind::OneOrMore(&Kind::Table(&SECRET_SECTION)),
     default: Some("{ encoding = \"utf8\" }"),
     example: "{ encoding = \"base64\", strip_prefix = \"whsec_\" }",
-    doc: "How the text of the secret becomes the key: its encoding, and text before it that is no part of the key.",
+    doc: "How the text of the secret becomes the key: its encoding, and text before it that is no part of the key. Of several forms each in which the text can be read gives a key.",
 };
 
 pub(super) static COMPONENTS: Key = Key {
@@ -285,6 +313,14 @@ pub(super) static HEADER: Key = Key {
     doc: "The name of a header.",
 };
 
+pub(super) static NUMBERED: Key = Key {
+    name: "numbered",
+    kind: Kind::Count,
+    default: None,
+    example: "100",
+    doc: "The last number with which the header's name may go on, from 1: one header for each of the sender's keys.",
+};
+
 pub(super) static QUERY: Key = Key {
     name: "query",
     kind: Kind::Text,
@@ -330,7 +366,7 @@ pub(super) static TRIM: Key = Key {
     kind: Kind::Bool,
     default: Some("false"),
     example: "true",
-    doc: "Whether spaces around the entries of a list are passed over.",
+    doc: "Whether spaces around the entries of a list, and a comma behind each, are passed over.",
 };
 
 pub(super) static QUOTED: Key = Key {

@@ -17,14 +17,15 @@ use crate::document::table::{Fault, Placed, Table};
 use crate::document::value;
 use crate::scheme::parse::keys::{
     ALGORITHM, ALGORITHMS, AUDIENCE, BODY_CLAIM, BODY_UNSIGNED, CLAIMS, COMPONENTS, DERIVE,
-    ENCODING, EVENT_ID, EVENT_TYPE, HOSTS, ISSUER, JWKS, KEYID, KEYS, LABEL, PARAMETERS,
-    PUBLIC_KEY, REQUIRE, ROUTE_CLAIMS, SECRET, SECRET_ENCODING, SIGNATURE, SIGNED, STRIP_PREFIX,
-    TAG, TIMESTAMP, TOKEN, TOLERANCE_CLAIM, TYPE, URL_CLAIM, VERSION,
+    EITHER_PORT, ENCODING, EVENT_ID, EVENT_TYPE, GZIP, HEADER_PREFIXES, HOSTS, ISSUER, JWKS, KEYID,
+    KEYS, LABEL, PARAMETERS, PUBLIC_KEY, REQUIRE, ROUTE_CLAIMS, SECRET, SECRET_ENCODING, SIGNATURE,
+    SIGNED, STRIP_PREFIX, TAG, TIMESTAMP, TOKEN, TOLERANCE_CLAIM, TYPE, URL_CLAIM, VERSION,
 };
 use crate::scheme::parse::template::template;
 use crate::scheme::spec::{
-    Algorithm, CertificateKind, Encoding, Family, Field, HmacSpec, KeyAlgorithm, SecretEncoding,
-    SecretForm, SignMethod, SignatureSpec, Spec, Template, TextSpec, TimestampSpec, TokenSpec,
+    Algorithm, CertificateKind, Encoding, Family, Field, GzipText, HmacSpec, KeyAlgorithm,
+    SecretEncoding, SecretForm, SignMethod, SignatureSpec, Spec, Template, TextSpec, TimestampSpec,
+    TokenSpec, Variants,
 };
 
 /// The `type` of a scheme.
@@ -87,7 +88,7 @@ const ENCODINGS: [(&str, Encoding); 4] = [
 ];
 
 /// Keys of schemes that sign a text.
-static TEXT_KEYS: [&Key; 7] = [
+static TEXT_KEYS: [&Key; 8] = [
     &ALGORITHM,
     &ENCODING,
     &SIGNATURE,
@@ -95,6 +96,7 @@ static TEXT_KEYS: [&Key; 7] = [
     &TIMESTAMP,
     &REQUIRE,
     &PUBLIC_KEY,
+    &EITHER_PORT,
 ];
 
 /// Keys of signed tokens only.
@@ -120,6 +122,7 @@ pub fn parse_spec(table: &mut Table<'_>) -> Option<Spec> {
     let event_id = places::fields(table, &EVENT_ID);
     let event_type = places::fields(table, &EVENT_TYPE);
     let version = places::fields(table, &VERSION);
+    let variants = variants(table);
     let kind = kind?.value;
     refuse_others(table, kind);
     let family = match kind {
@@ -150,6 +153,7 @@ pub fn parse_spec(table: &mut Table<'_>) -> Option<Spec> {
         event_id: event_id?,
         event_type: event_type?,
         version: version?,
+        variants: variants?,
     })
 }
 
@@ -166,6 +170,30 @@ pub fn parse_overrides(table: &mut Table<'_>, spec: &mut Spec) {
     replace(&EVENT_TYPE, &mut spec.event_type);
     replace(&VERSION, &mut spec.version);
     table.deny_unknown();
+}
+
+/// Reads what the sender does in more than one form; none where that is wrong.
+fn variants(table: &mut Table<'_>) -> Option<Variants> {
+    let is_there = table.has(&HEADER_PREFIXES);
+    let prefixes = table.read(&HEADER_PREFIXES, |value| {
+        const HELP: &str = "two beginnings of header names: `[\"X-Acme-\", \"Acme-\"]`";
+        let fault = || Fault::new("these are not two beginnings of header names", HELP);
+        let items = value.items().ok_or_else(fault)?;
+        let [own, other] = items.as_slice() else {
+            return Err(fault());
+        };
+        let own = value::header(own)?.as_str().to_owned();
+        let other = value::header(other)?.as_str().to_owned();
+        match own == other {
+            true => Err(fault()),
+            false => Ok((own, other)),
+        }
+    });
+    let gzip = table.read(&GZIP, |value| {
+        let choices = [("plain", GzipText::Plain), ("sent", GzipText::Sent)];
+        value::choice(value, &choices)
+    });
+    (prefixes.is_some() || !is_there).then_some(Variants { prefixes, gzip })
 }
 
 fn word(kind: Kind) -> &'static str {
@@ -231,17 +259,21 @@ fn signed(table: &mut Table<'_>, kind: Kind) -> Option<Family> {
         check_body(table, signed, is_body_unsigned);
     }
     let signatures = places::signatures(table, &SIGNATURE);
-    let timestamp = optional(table, &TIMESTAMP, places::timestamp);
-    let secret = optional(table, &SECRET, secret_form);
+    let timestamps = places::each(table, &TIMESTAMP, places::timestamp);
+    let secret = secret_forms(table);
     let require = places::requirements(table, &REQUIRE);
+    let either_port = table.read(&EITHER_PORT, value::boolean).unwrap_or(false);
+    let mut timestamps = timestamps?.into_iter();
     let spec = TextSpec {
         method: method?,
         encoding: encoding?.value,
         signatures: signatures?,
         signed: signed?.value,
-        timestamp: timestamp?,
-        secret: secret?.unwrap_or_default(),
+        timestamp: timestamps.next(),
+        secret: secret?,
         require: require?,
+        other_timestamps: timestamps.collect(),
+        either_port,
     };
     Some(match streamed(&spec) {
         Some(streamed) => Family::Hmac(streamed),
@@ -266,6 +298,8 @@ fn streamed(spec: &TextSpec) -> Option<HmacSpec> {
         && is_list_simple(signature)
         && spec.signed.is_streamable()
         && spec.require.is_empty()
+        && spec.other_timestamps.is_empty()
+        && !spec.either_port
         && spec.timestamp.as_ref().is_none_or(in_head);
     is_fit.then(|| HmacSpec {
         algorithm,
@@ -348,6 +382,16 @@ fn optional<'a, T>(
     parsed.map(Some)
 }
 
+/// The forms of the secret, the first with the others behind it.
+fn secret_forms(table: &mut Table<'_>) -> Option<SecretForm> {
+    let forms = places::each(table, &SECRET, secret_form)?;
+    let joined = forms.into_iter().rev().reduce(|later, form| SecretForm {
+        alternative: Some(Box::new(later)),
+        ..form
+    });
+    Some(joined.unwrap_or_default())
+}
+
 fn secret_form(table: &mut Table<'_>) -> Option<SecretForm> {
     let encoding = table.read(&SECRET_ENCODING, |value| {
         value::choice(
@@ -365,6 +409,7 @@ fn secret_form(table: &mut Table<'_>) -> Option<SecretForm> {
         encoding: encoding.unwrap_or_default(),
         strip_prefix: strip_prefix.unwrap_or_default(),
         derive,
+        alternative: None,
     })
 }
 

@@ -4,19 +4,42 @@ use crate::document::key::Key;
 use crate::document::table::{Fault, Table, Value};
 use crate::document::value;
 use crate::scheme::parse::keys::{
-    ABSENT, ASSIGN, BASIC, CLAIM, FORM, HEADER, JSON, KEY, LIST, PREFIX, QUERY, QUOTED, SETS, TRIM,
-    UNIT, VALUE, WITHOUT,
+    ABSENT, ASSIGN, BASIC, CLAIM, FORM, HEADER, JSON, KEY, LIST, NUMBERED, PREFIX, QUERY, QUOTED,
+    SETS, TRIM, UNIT, VALUE, WITHOUT,
 };
 use crate::scheme::spec::{
     Field, ListSpec, Place, Requirement, Rule, SignatureSpec, TimeUnit, TimestampSpec, TokenPlace,
 };
+
+/// Numbers of one header: DocuSign allows 100 keys, each with a header of its own
+/// (<https://developers.docusign.com/platform/webhooks/connect/hmac/>).
+const MAX_NUMBERED: usize = 100;
 
 /// The places of the signature; none where one of them is wrong.
 pub(super) fn signatures(table: &mut Table<'_>, key: &Key) -> Option<Vec<SignatureSpec>> {
     if !table.has(key) {
         table.missing(key);
     }
-    each(table, key, signature)
+    let places = each(table, key, |table| {
+        let signature = signature(table);
+        let numbered = table.read(&NUMBERED, |value| value::amount(value, MAX_NUMBERED));
+        Some(numbered_places(signature?, numbered))
+    })?;
+    Some(places.into_iter().flatten().collect())
+}
+
+/// Returns the place, or, where its name goes on with a number, one place for each number from 1 on.
+fn numbered_places(signature: SignatureSpec, numbered: Option<usize>) -> Vec<SignatureSpec> {
+    let (Some(last), Place::Header(stem)) = (numbered, &signature.place) else {
+        return vec![signature];
+    };
+    let names = (1..=last).filter_map(|number| format!("{stem}{number}").parse().ok());
+    names
+        .map(|name| SignatureSpec {
+            place: Place::Header(name),
+            ..signature.clone()
+        })
+        .collect()
 }
 
 /// What else has to hold; none where one of them is wrong.
@@ -57,6 +80,11 @@ pub(super) fn fields(table: &mut Table<'_>, key: &Key) -> Option<Vec<Field>> {
 pub(super) fn field(table: &mut Table<'_>) -> Option<Field> {
     if table.has(&CLAIM) {
         return table.read(&CLAIM, value::text).map(Field::Claim);
+    }
+    if table.has(&FORM) && table.has(&JSON) {
+        let form = table.read(&FORM, value::text);
+        let json = table.read(&JSON, pointer);
+        return Some(Field::FormJson(form?, json?));
     }
     Some(match place(table)? {
         Place::Header(name) => Field::Header(name),

@@ -138,11 +138,16 @@ fn named_part(text: &str) -> Option<Part> {
     }
     Some(match kind {
         "header" => Part::Header(name.parse().ok()?),
-        "lower" => Part::LowerHeader(name.strip_prefix("header:")?.parse().ok()?),
+        "lower" => match name.split_once(':')? {
+            ("header", name) => Part::LowerHeader(name.parse().ok()?),
+            ("query", name) if !name.is_empty() => Part::LowerQuery(name.to_owned()),
+            _ => return None,
+        },
         "listed_headers" => Part::ListedHeaders(name.parse().ok()?),
         "entry" => Part::Entry(name.to_owned()),
         "query" => Part::Query(name.to_owned()),
         "form" => Part::Form(name.to_owned()),
+        "body_or_form" => Part::BodyOrForm(name.to_owned()),
         "form_or_digest" => Part::FormOrDigest(name.to_owned()),
         "json" => Part::Json(parse_pointer(name)?),
         "body" => body_digest(name)?,

@@ -98,6 +98,10 @@ impl fmt::Display for Field {
             Self::Query(name) => write!(f, "the query parameter `{name}`"),
             Self::Claim(name) => write!(f, "the claim `{name}`"),
             Self::Form(name) => write!(f, "the form field `{name}`"),
+            Self::FormJson(name, pointer) => {
+                let path = pointer.join("/");
+                write!(f, "`/{path}` in the JSON of the form field `{name}`")
+            }
             Self::Json(pointer) => write!(f, "`/{}` in the body", pointer.join("/")),
         }
     }

@@ -38,7 +38,7 @@ impl JwtSpec {
     pub(super) fn signs_field(&self, field: &Field) -> bool {
         match field {
             Field::Claim(_) => true,
-            Field::Json(_) | Field::Form(_) => self.body_claim.is_some(),
+            Field::Json(_) | Field::Form(_) | Field::FormJson(..) => self.body_claim.is_some(),
             Field::Query(_) => self.url_claim.is_some() || self.audience == Audience::Url,
             Field::Header(_) => false,
         }

@@ -8,6 +8,7 @@ mod identity;
 mod jwt;
 mod questions;
 mod template;
+mod variants;
 
 pub use certificate::{CertificateKind, CertificateSpec};
 pub use http_signature::{
@@ -19,6 +20,7 @@ pub use jwt::{
     Published, TokenTimes, UrlClaim,
 };
 pub use template::{Part, Template};
+pub use variants::{GzipText, HeaderFamilies, Variants};
 
 /// How a provider signs.
 #[derive(Clone, Debug)]
@@ -31,6 +33,8 @@ pub struct Spec {
     pub event_type: Vec<Field>,
     /// Where the version of the payload stands, if it has one; several are tried in order.
     pub version: Vec<Field>,
+    /// What the sender does in more than one form.
+    pub variants: Variants,
 }
 
 /// The families of schemes.
@@ -68,6 +72,10 @@ pub struct TextSpec {
     pub secret: SecretForm,
     /// What else has to hold of the request.
     pub require: Vec<Requirement>,
+    /// Other places of the timestamp, for requests that have none in the first one.
+    pub other_timestamps: Vec<TimestampSpec>,
+    /// Whether the URL may be signed with a port or without one, whichever form `public_url` has.
+    pub either_port: bool,
 }
 
 /// How a signature follows from a text and a key.
@@ -219,7 +227,7 @@ pub struct ListSpec {
     pub assign: char,
     /// Whether every key counts as one of signatures.
     pub any_key: bool,
-    /// Whether spaces around entries are passed over.
+    /// Whether spaces around entries, and a comma behind each, are passed over.
     pub trim: bool,
     /// Whether values stand between double quotes.
     pub is_quoted: bool,
@@ -296,6 +304,8 @@ pub struct SecretForm {
     pub strip_prefix: String,
     /// The digest of the decoded text that is the key; none where the text is the key itself.
     pub derive: Option<Algorithm>,
+    /// Another form that the same text may have; each that it can be read in gives a key.
+    pub alternative: Option<Box<Self>>,
 }
 
 /// How the key stands in the secret's text.
@@ -356,6 +366,8 @@ pub enum Field {
     Json(Vec<String>),
     /// `{ form = "id" }`: a field of a form body.
     Form(String),
+    /// `{ form = "payload", json = "/id" }`: in the JSON that a field of a form body holds.
+    FormJson(String, Vec<String>),
     /// `{ query = "id" }`: a query parameter.
     Query(String),
     /// `{ claim = "jti" }`: a claim of the signed token.

@@ -32,7 +32,9 @@ impl Spec {
             Field::Json(pointer) => {
                 template.signs_body() || template.holds(&Part::Json(pointer.clone()))
             }
-            Field::Form(name) => template.signs_body() || template.holds(&Part::Form(name.clone())),
+            Field::Form(name) | Field::FormJson(name, _) => {
+                template.signs_body() || template.holds(&Part::Form(name.clone()))
+            }
             Field::Query(name) => {
                 template.holds(&Part::PathQuery)
                     || template.holds(&Part::Url)
@@ -65,6 +67,17 @@ impl Spec {
     /// The headers that verification reads, and those of ids, types and versions, each once.
     #[must_use]
     pub fn headers(&self) -> Vec<http::HeaderName> {
+        let mut names = self.own_headers();
+        let others = names
+            .iter()
+            .filter_map(|name| self.variants.other_name(name));
+        let others: Vec<http::HeaderName> = others.collect();
+        names.extend(others);
+        names
+    }
+
+    /// The same without the names of another family.
+    pub(super) fn own_headers(&self) -> Vec<http::HeaderName> {
         let mut names: Vec<http::HeaderName> = Vec::new();
         let mut add = |name: &http::HeaderName| {
             if !names.contains(name) {
@@ -116,7 +129,8 @@ impl Spec {
                 places
             }
             Family::Text(family) => {
-                let timestamp = family.timestamp.iter().map(|one| &one.place);
+                let timestamps = family.timestamp.iter().chain(&family.other_timestamps);
+                let timestamp = timestamps.map(|one| &one.place);
                 let signatures = family.signatures.iter().map(|one| &one.place);
                 let required = family.require.iter().map(|one| &one.place);
                 signatures.chain(timestamp).chain(required).collect()

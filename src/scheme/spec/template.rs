@@ -19,6 +19,7 @@ impl Template {
                 Part::Body
                     | Part::BodyDigest(..)
                     | Part::BodyJsonString
+                    | Part::BodyOrForm(_)
                     | Part::FormSorted
                     | Part::UrlFormSorted
                     | Part::FormOrDigest(_)
@@ -93,6 +94,8 @@ pub enum Part {
     Entry(String),
     /// `{query:NAME}`: a query parameter, unescaped.
     Query(String),
+    /// `{lower:query:NAME}`: the same in lower case.
+    LowerQuery(String),
     /// `{form:NAME}`: a field of a form body, unescaped.
     Form(String),
     /// `{json:/pointer}`: a text, an integer or a boolean of a JSON body.
@@ -101,6 +104,8 @@ pub enum Part {
     Secret,
     /// `{body:sha256:hex}`: a digest of the body.
     BodyDigest(Algorithm, Encoding),
+    /// `{body_or_form:NAME}`: the body, or, of a form, the one field that it has.
+    BodyOrForm(String),
     /// `{body:json_string}`: the body as one JSON string.
     BodyJsonString,
     /// `{form_sorted}`: name and value of each field of a form body, sorted, equal ones once.

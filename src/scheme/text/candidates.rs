@@ -32,7 +32,9 @@ pub(super) struct Candidate {
 /// Everything that may match; at least one.
 pub(super) fn read(spec: &TextSpec, whole: &Whole<'_>) -> Result<Vec<Candidate>, MaterialFault> {
     let timestamp = match &spec.timestamp {
-        Some(timestamp) if timestamp.key.is_none() => Some(read_timestamp(timestamp, whole)?),
+        Some(timestamp) if timestamp.key.is_none() => {
+            Some(read_timestamp(timestamp, &spec.other_timestamps, whole)?)
+        }
         _ => None,
     };
     read_signatures(spec, whole, timestamp.as_ref())
@@ -74,7 +76,8 @@ fn read_signatures(
     let count: usize = candidates.iter().map(|one| one.signatures.len()).sum();
     let max = match spec.method {
         SignMethod::PublicKey { .. } => MAX_KEY_SIGNATURES,
-        SignMethod::Hmac(_) | SignMethod::Hash(_) => MAX_SIGNATURES,
+        // The MAC is computed once, whatever it is compared with.
+        SignMethod::Hmac(_) | SignMethod::Hash(_) => MAX_SIGNATURES.max(spec.signatures.len()),
     };
     match spec.signatures.first() {
         Some(first) if count > max => Err(first.place.malformed("has too many signatures")),
@@ -82,11 +85,19 @@ fn read_signatures(
     }
 }
 
-fn read_timestamp(spec: &TimestampSpec, whole: &Whole<'_>) -> Result<Timestamp, MaterialFault> {
-    let value = whole
-        .read(&spec.place)?
-        .ok_or_else(|| spec.place.missing())?;
-    Timestamp::parse(&value, spec.unit).map_err(|fault| spec.place.malformed(fault))
+/// Reads the first of the places that holds anything.
+fn read_timestamp(
+    first: &TimestampSpec,
+    others: &[TimestampSpec],
+    whole: &Whole<'_>,
+) -> Result<Timestamp, MaterialFault> {
+    for spec in std::iter::once(first).chain(others) {
+        if let Some(value) = whole.read(&spec.place)? {
+            let timestamp = Timestamp::parse(&value, spec.unit);
+            return timestamp.map_err(|fault| spec.place.malformed(fault));
+        }
+    }
+    Err(first.place.missing())
 }
 
 fn read_list(

@@ -10,6 +10,7 @@ use crate::scheme::body::Whole;
 use crate::scheme::form;
 use crate::scheme::mac::digest;
 use crate::scheme::material::{self, MaterialFault};
+use crate::scheme::public_url;
 use crate::scheme::sign;
 use crate::scheme::spec::{Algorithm, Part, Place};
 
@@ -93,11 +94,11 @@ impl Composer<'_, '_> {
                 let method = head.method.as_str().to_ascii_lowercase();
                 Some(Cow::Owned(method.into_bytes()))
             }
-            Part::Path => Some(Cow::Borrowed(head.uri.path().as_bytes())),
-            Part::PathQuery => Some(Cow::Owned(path_query().into_bytes())),
+            Part::Path => Some(Cow::Owned(self.below_base(head.uri.path()))),
+            Part::PathQuery => Some(Cow::Owned(self.below_base(&path_query()))),
             Part::Url => Some(self.url(&path_query())),
             Part::UrlNoQuery => Some(self.url(head.uri.path())),
-            Part::Host => Some(Cow::Borrowed(self.host().as_bytes())),
+            Part::Host => Some(Cow::Borrowed(public_url::host(self.public_url).as_bytes())),
             Part::UrlDecoded => Some(self.url(&hubspot_unescape(path_query()))),
             Part::Header(name) => self.whole.read(&Place::Header(name.clone()))?,
             Part::LowerHeader(name) => {
@@ -106,10 +107,15 @@ impl Composer<'_, '_> {
             }
             Part::Entry(name) => self.entry(name)?,
             Part::Query(name) => self.whole.read(&Place::Query(name.clone()))?,
+            Part::LowerQuery(name) => {
+                let value = self.whole.read(&Place::Query(name.clone()))?;
+                value.map(|value| Cow::Owned(value.to_ascii_lowercase()))
+            }
             Part::Form(name) => self.whole.read(&Place::Form(name.clone()))?,
             Part::Json(pointer) => self.whole.read(&Place::Json(pointer.clone()))?,
             Part::BodyDigest(algorithm, encoding) => digest(*algorithm, body)
                 .map(|digest| Cow::Owned(sign::encode(*encoding, digest.as_bytes()).into_bytes())),
+            Part::BodyOrForm(name) => Some(self.body_or_form(name)?),
             Part::BodyJsonString => Some(Cow::Owned(self.json_string()?)),
             Part::FormSorted => Some(Cow::Owned(self.form_sorted()?)),
             Part::UrlFormSorted => Some(Cow::Owned(self.url_form_sorted()?)),
@@ -123,7 +129,7 @@ impl Composer<'_, '_> {
     fn missing(&self, part: &Part) -> MaterialFault {
         match part {
             Part::Header(name) | Part::LowerHeader(name) => MaterialFault::missing(name.as_str()),
-            Part::Query(name) | Part::Form(name) | Part::Entry(name) => {
+            Part::Query(name) | Part::LowerQuery(name) | Part::Form(name) | Part::Entry(name) => {
                 MaterialFault::missing(name)
             }
             Part::Json(pointer) => Place::Json(pointer.clone()).missing(),
@@ -135,14 +141,10 @@ impl Composer<'_, '_> {
         Cow::Owned([self.public_url.as_bytes(), rest.as_bytes()].concat())
     }
 
-    /// The host of `public_url`, which is an origin; without its port.
-    fn host(&self) -> &str {
-        let authority = self.public_url.split_once("://");
-        let authority = authority.map_or(self.public_url, |(_, authority)| authority);
-        match authority.rsplit_once(':') {
-            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-            _ => authority,
-        }
+    /// Returns the path that the sender calls.
+    fn below_base(&self, rest: &str) -> Vec<u8> {
+        let base = public_url::base_path(self.public_url);
+        [base.as_bytes(), rest.as_bytes()].concat()
     }
 
     /// The one value of another entry in the signature's list.
@@ -208,6 +210,18 @@ impl Composer<'_, '_> {
             text.extend_from_slice(value.as_bytes());
         }
         Ok(text)
+    }
+
+    /// Another field beside the signed one would be one that anybody may add.
+    fn body_or_form(&self, name: &str) -> Result<Cow<'_, [u8]>, MaterialFault> {
+        if !form::is_form(self.whole.head().headers) {
+            return Ok(Cow::Borrowed(self.whole.body()));
+        }
+        let fault = |fault| MaterialFault::malformed("the body", fault);
+        match self.whole.form().map_err(fault)? {
+            [(only, value)] if only == name => Ok(Cow::Borrowed(value.as_bytes())),
+            _ => Err(fault("is a form with other fields than the signed one")),
+        }
     }
 
     fn form_or_digest(&self, name: &str) -> Result<Vec<u8>, MaterialFault> {

@@ -8,6 +8,8 @@ mod candidates;
 mod compose;
 mod prover;
 
+use std::borrow::Cow;
+
 use http::HeaderName;
 use sha2::{Digest as _, Sha256};
 
@@ -21,11 +23,13 @@ use crate::scheme::spec::{
 use crate::scheme::text::candidates::Candidate;
 use crate::scheme::text::compose::Composer;
 use crate::scheme::text::prover::Prover;
-use crate::scheme::{Head, Match, SchemeError, SecretSet, key};
+use crate::scheme::{Head, Match, SchemeError, SecretSet, key, public_url};
 
 /// A scheme over a whole text, with its keys.
 pub struct TextScheme {
-    provers: Box<[Prover]>,
+    /// The position of the secret, and its key; a text with two forms has two keys.
+    provers: Box<[(usize, Prover)]>,
+    secret_count: usize,
     spec: TextSpec,
     pointers: Pointers,
     public_url: Box<str>,
@@ -50,12 +54,14 @@ impl TextScheme {
     ) -> Result<Self, SchemeError> {
         check(spec, family, public_url)?;
         let mut provers = Vec::with_capacity(secrets.len());
-        for secret in secrets {
-            let key = key::decode(&family.secret, secret)?;
-            provers.push(Prover::new(&family.method, &key)?);
+        for (index, secret) in secrets.iter().enumerate() {
+            for key in key::decode_all(&family.secret, secret)? {
+                provers.push((index, Prover::new(&family.method, &key)?));
+            }
         }
         Ok(Self {
             provers: provers.into(),
+            secret_count: secrets.len(),
             spec: family.clone(),
             pointers: Pointers::new(spec.pointers()),
             public_url: public_url.unwrap_or_default().into(),
@@ -71,7 +77,7 @@ impl TextScheme {
 
     /// How many secrets it has.
     pub(super) fn secret_count(&self) -> usize {
-        self.provers.len()
+        self.secret_count
     }
 
     /// What the head alone says; see [`crate::scheme::Scheme::material`].
@@ -110,8 +116,11 @@ impl TextScheme {
     }
 
     fn is_dated_in_head(&self) -> bool {
+        let others = &self.spec.other_timestamps;
         let timestamp = self.spec.timestamp.as_ref();
-        timestamp.is_some_and(|timestamp| timestamp.place.is_in_head())
+        timestamp.is_some_and(|timestamp| {
+            timestamp.place.is_in_head() && others.iter().all(|one| one.place.is_in_head())
+        })
     }
 
     /// See [`crate::scheme::Scheme::begin`].
@@ -125,7 +134,9 @@ impl TextScheme {
 
     /// See [`crate::scheme::Scheme::sign`]; a public key signs nothing, and a body is not changed.
     pub(super) fn sign(&self, index: usize, to_sign: &ToSign<'_>) -> Result<Stamp, SignError> {
-        let prover = self.provers.get(index).ok_or(SignError::NoSecret)?;
+        let mut provers = self.provers.iter();
+        let prover = provers.find(|(found, _)| *found == index);
+        let (_, prover) = prover.ok_or(SignError::NoSecret)?;
         let [signature] = self.spec.signatures.as_slice() else {
             return Err(SignError::NoWay);
         };
@@ -170,18 +181,31 @@ impl TextVerifier<'_> {
             require(&whole, one)?;
         }
         let candidates = candidates::read(&scheme.spec, &whole)?;
-        for candidate in &candidates {
-            if let Some(found) = self.try_candidate(&whole, candidate)? {
-                return Ok(Some(found));
+        for public_url in &self.public_urls() {
+            for candidate in &candidates {
+                if let Some(found) = self.try_candidate(&whole, candidate, public_url)? {
+                    return Ok(Some(found));
+                }
             }
         }
         Ok(None)
+    }
+
+    /// Returns the forms of the URL that may be signed; at least one.
+    fn public_urls(&self) -> Vec<Cow<'_, str>> {
+        let own = &self.scheme.public_url;
+        if !self.scheme.spec.either_port || own.is_empty() {
+            return vec![Cow::Borrowed(own)];
+        }
+        let forms = public_url::port_forms(own, public_url::asked_port(&self.head));
+        forms.map(Cow::Owned).into()
     }
 
     fn try_candidate(
         &self,
         whole: &Whole<'_>,
         candidate: &Candidate,
+        public_url: &str,
     ) -> Result<Option<Match>, MaterialFault> {
         let scheme = self.scheme;
         let id = match &scheme.id_header {
@@ -190,17 +214,24 @@ impl TextVerifier<'_> {
         };
         let composer = Composer {
             whole,
-            public_url: &scheme.public_url,
+            public_url,
             timestamp: candidate.timestamp.as_ref().map(|time| time.text()),
             entries: &candidate.entries,
             id: id.as_deref(),
         };
         let parts = &scheme.spec.signed.parts;
-        for (secret_index, prover) in scheme.provers.iter().enumerate() {
+        // The same under every secret, unless the secret stands in it.
+        let mut shared = None;
+        for (secret_index, prover) in &scheme.provers {
+            let secret_index = *secret_index;
             if !self.current.contains(secret_index) {
                 continue;
             }
-            let text = composer.compose(parts, prover.text_secret())?;
+            let secret = prover.text_secret();
+            let text = match shared.take().filter(|_| secret.is_empty()) {
+                Some(text) => text,
+                None => composer.compose(parts, secret)?,
+            };
             if prover.verifies(&text, &candidate.signatures) {
                 return Ok(Some(Match {
                     secret_index,
@@ -209,6 +240,7 @@ impl TextVerifier<'_> {
                     validity: None,
                 }));
             }
+            shared = Some(text);
         }
         Ok(None)
     }
@@ -267,6 +299,11 @@ pub(super) fn check(
     };
     if !family.timestamp.as_ref().is_none_or(is_listed) {
         return Err(SchemeError::NoTimestampList);
+    }
+    let is_keyed = |timestamp: &TimestampSpec| timestamp.key.is_some();
+    let timestamps = family.timestamp.iter().chain(&family.other_timestamps);
+    if !family.other_timestamps.is_empty() && timestamps.into_iter().any(is_keyed) {
+        return Err(SchemeError::ListAmongTimestamps);
     }
     Ok(())
 }

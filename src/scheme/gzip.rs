@@ -1,0 +1,111 @@
+//! Bodies that came compressed with gzip (RFC 1952), read in plain within bounds.
+//!
+//! Only to verify and to read from: what is forwarded are the bytes that came.
+
+use std::io::Read as _;
+
+// Over a slice it reads no byte behind the end of the stream; the decoder over readers buffers.
+use flate2::bufread::GzDecoder;
+
+/// The first bytes of every gzip stream; no JSON text and no form begins with them.
+const MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// Plain bytes for each compressed one. JSON of webhooks is compressed to a tenth or less; gzip can reach 1,032.
+const MAX_RATIO: usize = 100;
+
+/// What any body may have in plain, since the ratio of a short one says little.
+const ALWAYS: usize = 64 * 1024;
+
+/// Why a body has no plain text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GzipFault {
+    /// It is not one whole gzip stream.
+    Broken,
+    /// It is compressed more than any honest body.
+    Ratio,
+    /// It is longer than a body may be.
+    TooLarge,
+}
+
+/// Returns the plain text of a compressed body; none where it came in plain.
+///
+/// # Errors
+/// Where it is broken or exceeds a bound.
+pub fn plain(body: &[u8], max: usize) -> Result<Option<Box<[u8]>>, GzipFault> {
+    if !body.starts_with(&MAGIC) {
+        return Ok(None);
+    }
+    let by_ratio = body.len().saturating_mul(MAX_RATIO).max(ALWAYS);
+    let limit = max.min(by_ratio);
+    let mut text = Vec::new();
+    let mut bounded = GzDecoder::new(body).take(u64::try_from(limit).unwrap_or(u64::MAX));
+    bounded
+        .read_to_end(&mut text)
+        .map_err(|_| GzipFault::Broken)?;
+    let mut decoder = bounded.into_inner();
+    // Reading on also makes the decoder look at the checksum.
+    match decoder.read(&mut [0]) {
+        Ok(0) => {}
+        Ok(_) if max <= by_ratio => return Err(GzipFault::TooLarge),
+        Ok(_) => return Err(GzipFault::Ratio),
+        Err(_) => return Err(GzipFault::Broken),
+    }
+    // A second stream, which some readers append and others pass over.
+    if !decoder.into_inner().is_empty() {
+        return Err(GzipFault::Broken);
+    }
+    Ok(Some(text.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn what_is_compressed_is_read_in_plain() {
+        let text = br#"{"type":"message.new"}"#;
+        assert_eq!(plain(text, 10), Ok(None));
+        assert_eq!(plain(b"", 10), Ok(None));
+        let packed = gzip(text);
+        assert_eq!(plain(&packed, text.len()), Ok(Some(text[..].into())));
+        assert_eq!(plain(&packed, text.len() - 1), Err(GzipFault::TooLarge));
+        assert_eq!(plain(&gzip(b""), 10), Ok(Some([].into())));
+    }
+
+    /// Fails when the checksum, the end, or what follows the end is not looked at.
+    #[test]
+    fn a_broken_stream_has_no_plain_text() {
+        let packed = gzip(b"some text");
+        for cut in 2..packed.len() {
+            assert_eq!(plain(&packed[..cut], 100), Err(GzipFault::Broken), "{cut}");
+        }
+        let mut damaged = packed.clone();
+        let sum = damaged.len() - 5;
+        damaged[sum] ^= 1;
+        assert_eq!(plain(&damaged, 100), Err(GzipFault::Broken));
+        let twice = [packed.clone(), packed.clone()].concat();
+        assert_eq!(plain(&twice, 100), Err(GzipFault::Broken));
+        let trailed = [&packed[..], b"x"].concat();
+        assert_eq!(plain(&trailed, 100), Err(GzipFault::Broken));
+    }
+
+    /// Fails when a small body can make the gate write a large one.
+    #[test]
+    fn a_bomb_stops_at_the_ratio() {
+        let bomb = gzip(&vec![0; 10 << 20]);
+        assert!(bomb.len() < 20_000, "{}", bomb.len());
+        assert_eq!(plain(&bomb, 100 << 20), Err(GzipFault::Ratio));
+        assert_eq!(plain(&bomb, 1 << 19), Err(GzipFault::TooLarge));
+    }
+}

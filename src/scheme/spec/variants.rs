@@ -1,0 +1,212 @@
+//! Forms of one request among which senders choose: names of headers, and compressed bodies.
+
+use http::{HeaderMap, HeaderName};
+
+use crate::scheme::MaterialFault;
+use crate::scheme::spec::Spec;
+
+/// What a sender does in more than one form.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Variants {
+    /// How its headers' names begin: as the scheme writes them, and what may stand there instead, for all of them at once.
+    pub prefixes: Option<(String, String)>,
+    /// Set where bodies may be compressed.
+    pub gzip: Option<GzipText>,
+}
+
+/// Which bytes of a compressed body are signed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GzipText {
+    /// The plain text.
+    Plain,
+    /// The bytes as they are sent.
+    Sent,
+}
+
+/// The names of a scheme's headers in both of its families.
+pub struct HeaderFamilies {
+    own_prefix: Box<str>,
+    other_prefix: Box<str>,
+    /// The scheme's own name of each header that it reads, and the other one.
+    pairs: Box<[(HeaderName, HeaderName)]>,
+}
+
+impl Variants {
+    /// Returns the header's name in the other family.
+    pub(super) fn other_name(&self, name: &HeaderName) -> Option<HeaderName> {
+        let (own, other) = self.prefixes.as_ref()?;
+        let rest = name.as_str().strip_prefix(own.as_str())?;
+        format!("{other}{rest}").parse().ok()
+    }
+}
+
+impl HeaderFamilies {
+    /// Returns the families of a scheme's headers; none where it has one only.
+    #[must_use]
+    pub fn new(spec: &Spec) -> Option<Self> {
+        let (own, other) = spec.variants.prefixes.as_ref()?;
+        let names = spec.own_headers().into_iter();
+        let pairs = names.filter_map(|name| {
+            let other = spec.variants.other_name(&name)?;
+            Some((name, other))
+        });
+        Some(Self {
+            own_prefix: own.as_str().into(),
+            other_prefix: other.as_str().into(),
+            pairs: pairs.collect(),
+        })
+    }
+
+    /// Returns the headers under the scheme's own names where the sender used the other ones; none where it used the own
+    /// ones.
+    ///
+    /// A request belongs to one family: the id that is signed is then the one that names the event, and no header of the
+    /// other family, which nothing signs, can take its place.
+    ///
+    /// # Errors
+    /// Where headers of both families stand in one request and are not copies of each other.
+    pub fn own_names(&self, headers: &HeaderMap) -> Result<Option<Box<HeaderMap>>, MaterialFault> {
+        let mut only_own = None;
+        let mut only_other = None;
+        for (own, other) in &self.pairs {
+            match (headers.contains_key(own), headers.contains_key(other)) {
+                (false, false) => {}
+                (true, false) => only_own = Some(own),
+                (false, true) => only_other = Some(other),
+                (true, true) if are_equal(headers, own, other) => {}
+                (true, true) => {
+                    let fault = "differs from the header of the same meaning";
+                    return Err(MaterialFault::malformed(other.as_str(), fault));
+                }
+            }
+        }
+        match (only_own, only_other) {
+            (_, None) => Ok(None),
+            (Some(_), Some(other)) => {
+                let fault = "stands beside headers of another family";
+                Err(MaterialFault::malformed(other.as_str(), fault))
+            }
+            (None, Some(_)) => Ok(Some(Box::new(self.renamed(headers)))),
+        }
+    }
+
+    /// Leaves the scheme's own names alone, so that a new signature under them stands beside none of the other family.
+    pub fn settle(&self, headers: &mut HeaderMap) {
+        if let Ok(Some(renamed)) = self.own_names(headers) {
+            *headers = *renamed;
+        }
+        for (_, other) in &self.pairs {
+            headers.remove(other);
+        }
+    }
+
+    fn renamed(&self, headers: &HeaderMap) -> HeaderMap {
+        let mut renamed = headers.clone();
+        for (name, value) in headers {
+            let rest = name.as_str().strip_prefix(&*self.other_prefix);
+            let own = rest.and_then(|rest| format!("{}{rest}", self.own_prefix).parse().ok());
+            if let Some(own) = own.filter(|own: &HeaderName| !headers.contains_key(own)) {
+                renamed.append(own, value.clone());
+            }
+        }
+        renamed
+    }
+}
+
+fn are_equal(headers: &HeaderMap, one: &HeaderName, other: &HeaderName) -> bool {
+    headers
+        .get_all(one)
+        .iter()
+        .eq(headers.get_all(other).iter())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::providers;
+
+    fn families() -> HeaderFamilies {
+        HeaderFamilies::new(&providers::find("svix").unwrap().scheme).unwrap()
+    }
+
+    fn own_names(pairs: &[(&'static str, &'static str)]) -> Result<Option<String>, String> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        let found = families().own_names(&headers);
+        let found = found.map_err(|fault| format!("{fault:?}"))?;
+        Ok(found.map(|headers| {
+            let names = ["svix-id", "svix-timestamp", "svix-signature", "svix-more"];
+            let values = names.map(|name| {
+                let values = headers.get_all(name).iter();
+                let texts: Vec<&str> = values.map(|value| value.to_str().unwrap()).collect();
+                texts.join("+")
+            });
+            values.join(" ")
+        }))
+    }
+
+    #[test]
+    fn a_request_has_the_headers_of_one_family() {
+        let own = [
+            ("svix-id", "a"),
+            ("svix-timestamp", "1"),
+            ("svix-signature", "s"),
+        ];
+        let other = [
+            ("webhook-id", "a"),
+            ("webhook-timestamp", "1"),
+            ("webhook-signature", "s"),
+        ];
+        assert_eq!(own_names(&own), Ok(None));
+        assert_eq!(own_names(&[]), Ok(None));
+        assert_eq!(own_names(&[&own[..], &other].concat()), Ok(None));
+        assert_eq!(own_names(&other), Ok(Some("a 1 s ".to_owned())));
+        let more = [&other[..], &[("webhook-more", "m"), ("webhook-id", "b")]].concat();
+        assert_eq!(own_names(&more), Ok(Some("a+b 1 s m".to_owned())));
+    }
+
+    #[test]
+    fn settled_headers_are_of_the_own_family() {
+        let mut headers = HeaderMap::new();
+        headers.insert("webhook-id", HeaderValue::from_static("a"));
+        headers.insert("x-other", HeaderValue::from_static("b"));
+        families().settle(&mut headers);
+        let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["svix-id", "x-other"]);
+    }
+
+    // Fails when an unsigned header of one family can stand in for the signed one of the other.
+    #[test]
+    fn mixed_families_are_refused() {
+        let own = [
+            ("svix-id", "a"),
+            ("svix-timestamp", "1"),
+            ("svix-signature", "s"),
+        ];
+        let other = [
+            ("webhook-id", "a"),
+            ("webhook-timestamp", "1"),
+            ("webhook-signature", "s"),
+        ];
+        for at in 0..3 {
+            let mut mixed = own.to_vec();
+            mixed[at] = other[at];
+            assert!(own_names(&mixed).is_err(), "{mixed:?}");
+            for (set, name) in [(&own, other[at].0), (&other, own[at].0)] {
+                let added = [&set[..], &[(name, "x")]].concat();
+                assert!(own_names(&added).is_err(), "{added:?}");
+            }
+        }
+        assert_eq!(
+            own_names(&[&own[..], &[("webhook-id", "a")]].concat()),
+            Ok(None)
+        );
+        let twice = [("webhook-id", "a"), ("webhook-id", "a")];
+        assert!(own_names(&[&own[..], &twice].concat()).is_err());
+    }
+}
