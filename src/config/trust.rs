@@ -14,7 +14,7 @@ use crate::providers::Provider;
 use crate::providers::identity::SigningTenant;
 use crate::scheme::jwk::KeySet;
 use crate::scheme::parse::{self, fixed_claims, remote_url};
-use crate::scheme::spec::{Audience, CertificateKind, Family, Field, JwtKeys, Published, Spec};
+use crate::scheme::spec::{Audience, Family, Field, JwtKeys, Published, Spec};
 
 /// As much as is taken from a sender's own key set.
 const MAX_BYTES: u64 = 256 << 10;
@@ -60,7 +60,7 @@ fn tenant_place(provider: &Provider) -> &[Field] {
 fn is_audience_of_scheme(spec: &Spec) -> bool {
     match &spec.family {
         Family::Jwt(family) => matches!(family.audience, Audience::Route(_)),
-        Family::Certificate(family) => family.kind == CertificateKind::Sns,
+        Family::Certificate(family) => family.kind.needs_audience(),
         _ => false,
     }
 }
@@ -118,9 +118,7 @@ fn audience(table: &mut Table<'_>, spec: &mut Spec) {
             Audience::Route(wanted) => Some(wanted),
             Audience::Any | Audience::Url => None,
         },
-        Family::Certificate(family) if family.kind == CertificateKind::Sns => {
-            Some(&mut family.topics)
-        }
+        Family::Certificate(family) if family.kind.needs_audience() => Some(&mut family.topics),
         _ => None,
     };
     let Some(wanted) = wanted else {
@@ -230,7 +228,7 @@ pub(super) static AUDIENCE: Key = Key {
     kind: Kind::OneOrMore(&Kind::Text),
     default: None,
     example: "\"https://hooks.example.com/google\"",
-    doc: "The customers whose events this route takes, where the sender signs for all its customers with one key: `aud` of signed tokens, the topics of Amazon SNS (`TopicArn`), or the location that `hookgate providers show` names. Requests of others are answered 401.",
+    doc: "The customers whose events this route takes, where the sender signs for all its customers with one key: `aud` of signed tokens, the topics of Amazon SNS (`TopicArn`), the bundle ids of apps in Apple's App Store (with `sandbox:` before those of its sandbox), or the location that `hookgate providers show` names. Requests of others are answered 401.",
 };
 
 pub(super) static CLAIMS: Key = Key {

@@ -10,7 +10,7 @@ use crate::gate::dedup::{Key, Keys};
 use crate::gate::event::EventParts;
 use crate::gate::identity::KeyText;
 use crate::gate::reject::Reject;
-use crate::scheme::spec::{Family, Part, Spec};
+use crate::scheme::spec::{Component, Family, Part, Spec};
 
 /// How the keys of one route's events are made.
 pub(super) struct KeyRule {
@@ -139,11 +139,15 @@ fn is_digest_stable(spec: &Spec) -> bool {
     match &spec.family {
         Family::Hmac(_) | Family::Text(_) => !spec.is_dated() && spec.signs_body(),
         Family::Token(_) => true,
+        // `created` and `nonce` are signed, and are new in each attempt.
         Family::Jwt(_) | Family::Certificate(_) | Family::Http(_) => false,
     }
 }
 
 fn signs_url(spec: &Spec) -> bool {
+    if let Family::Http(family) = &spec.family {
+        return family.components.iter().any(Component::names_target);
+    }
     let Some(template) = spec.template() else {
         return false;
     };

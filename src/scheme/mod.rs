@@ -408,7 +408,7 @@ impl Verifier<'_> {
         match &mut self.0 {
             Running::Hmac(_) | Running::Text(_) | Running::Token(_) | Running::Http(_) => Ok(None),
             Running::Jwt(verifier) => verifier.need(body),
-            Running::Certificate(verifier) => verifier.need(body).map(Some),
+            Running::Certificate(verifier) => verifier.need(body),
         }
     }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use hookgate::gate::reject::Reason;
 use hookgate::gate::verdict::Check;
 use hookgate::providers::{self, Provider as Known};
-use hookgate::scheme::spec::{Family, Part, SignMethod};
+use hookgate::scheme::spec::{CertificateKind, Family, Part, SignMethod};
 
 use crate::watching::Busy;
 
@@ -97,6 +97,9 @@ fn signature(provider: &Known) -> (String, &'static str) {
                 "no"
             };
             (kind, time)
+        }
+        Family::Certificate(family) if family.kind == CertificateKind::AppStore => {
+            ("JWS ES256, certificate".to_owned(), "no")
         }
         Family::Certificate(_) => ("RSA, certificate".to_owned(), "no"),
         Family::Http(http) => {

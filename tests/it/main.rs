@@ -32,6 +32,7 @@ mod filter;
 mod forward;
 mod house;
 mod http2;
+mod http_signature;
 mod hybrid;
 mod identity;
 mod inbox;

@@ -127,6 +127,22 @@ pub(super) fn certificate(spec: &CertificateSpec) -> Vec<Line> {
             ),
             ("audience", "the route's `audience`: the topics that may send".to_owned()),
         ],
+        CertificateKind::AppStore => vec![
+            (
+                "signature",
+                "a JWS with ES256, in `/signedPayload` of the body".to_owned(),
+            ),
+            (
+                "key",
+                "the certificate in the JWS, whose chain ends at Apple Root CA - G3; nothing is fetched"
+                    .to_owned(),
+            ),
+            (
+                "audience",
+                "the route's `audience`: the bundle ids of your apps, with `sandbox:` before those of the sandbox"
+                    .to_owned(),
+            ),
+        ],
         CertificateKind::PayPal => vec![
             (
                 "signature",
@@ -166,6 +182,7 @@ pub(super) fn token_leaves_open(spec: &JwtSpec) -> Vec<String> {
 /// What a stranger could change without breaking the signature.
 pub(super) fn certificate_leaves_open(spec: &CertificateSpec) -> Vec<String> {
     let body = match spec.kind {
+        CertificateKind::AppStore => "members of the body beside `signedPayload`",
         CertificateKind::Sns => "fields of the body that the signed text does not name",
         CertificateKind::PayPal => {
             "the body, in practice: a CRC-32 is no cryptographic digest, and another body with the same one is easily made"

@@ -52,6 +52,9 @@ fn keyed(scheme: &Spec) -> Vec<String> {
     let family = match &scheme.family {
         Family::Jwt(family) => family,
         Family::Certificate(family) if family.kind == CertificateKind::Sns => return vec![sns],
+        Family::Certificate(family) if family.kind == CertificateKind::AppStore => {
+            return vec!["audience = \"com.example.app\"".to_owned()];
+        }
         _ => return Vec::new(),
     };
     let mut lines = Vec::new();

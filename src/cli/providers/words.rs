@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::cli::providers::{http_signature, keyed};
 use crate::scheme::boundary;
 use crate::scheme::spec::{
-    Algorithm, Encoding, Family, Field, HmacSpec, Part, Place, Requirement, Rule, SecretEncoding,
-    SecretForm, SignMethod, SignatureSpec, Spec, Template, TextSpec, TimeUnit, TimestampSpec,
-    TokenPlace,
+    Algorithm, CertificateKind, Encoding, Family, Field, HmacSpec, Part, Place, Requirement, Rule,
+    SecretEncoding, SecretForm, SignMethod, SignatureSpec, Spec, Template, TextSpec, TimeUnit,
+    TimestampSpec, TokenPlace,
 };
 
 /// A label and what stands behind it.
@@ -20,6 +20,9 @@ pub(super) fn family(spec: &Spec) -> String {
         Family::Text(text) => method(&text.method),
         Family::Token(_) => "shared token".to_owned(),
         Family::Jwt(jwt) => format!("JWT, {}", keyed::algorithms(jwt)),
+        Family::Certificate(family) if family.kind == CertificateKind::AppStore => {
+            "JWS with a certificate".to_owned()
+        }
         Family::Certificate(_) => "RSA with a certificate".to_owned(),
         Family::Http(http) => format!("HTTP Message Signatures, {}", http.algorithm.name()),
     }

@@ -188,6 +188,11 @@ fn the_rows_are_the_keys_that_are_read() {
             for name in [
                 "token",
                 "public_key",
+                "components",
+                "parameters",
+                "label",
+                "tag",
+                "keyid",
                 "algorithms",
                 "keys",
                 "jwks",

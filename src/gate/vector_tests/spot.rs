@@ -152,6 +152,9 @@ fn certificate(kind: CertificateKind) -> Vec<(Spot, Role)> {
             };
             fields.map(|name| (json(name), role(name))).into()
         }
+        CertificateKind::AppStore => {
+            vec![(Spot::Json(vec!["signedPayload".to_owned()]), Role::Value)]
+        }
         CertificateKind::PayPal => {
             let fields = [
                 "paypal-transmission-id",

@@ -64,7 +64,8 @@ impl Certificate {
         Ok(certificate)
     }
 
-    fn read(der: &CertificateDer<'_>) -> Result<Self, &'static str> {
+    /// Reads one certificate, which the caller has verified.
+    pub(super) fn read(der: &CertificateDer<'_>) -> Result<Self, &'static str> {
         let (rest, certificate) =
             X509Certificate::from_der(der).map_err(|_| "holds a broken certificate")?;
         if !rest.is_empty() {

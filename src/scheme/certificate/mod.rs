@@ -1,9 +1,10 @@
-//! Signatures whose key is in a certificate that the request names: Amazon SNS and PayPal.
+//! Signatures whose key is in a certificate that the request names or carries: Amazon SNS, PayPal and Apple's App Store.
 //!
 //! The certificate's URL comes from a stranger. Nothing is fetched unless it is `https` in its normal form, on a host of
 //! the sender's; what is fetched must be a certificate of the sender's name. The text that is signed is put together by
 //! `sns` and `paypal`.
 
+pub(in crate::scheme) mod app_store;
 mod chain;
 pub(in crate::scheme) mod paypal;
 pub(in crate::scheme) mod sns;
@@ -57,7 +58,7 @@ impl CertificateScheme {
     ) -> Result<Self, SchemeError> {
         check(family)?;
         let ids: Result<Vec<Secret>, SchemeError> = match family.kind {
-            CertificateKind::Sns => Ok(Vec::new()),
+            CertificateKind::Sns | CertificateKind::AppStore => Ok(Vec::new()),
             CertificateKind::PayPal => {
                 let decode = |secret: &&Secret| key::decode(&SecretForm::default(), secret);
                 secrets.iter().map(decode).collect()
@@ -80,8 +81,8 @@ impl CertificateScheme {
     /// How many secrets it has; keys that are no secret count as one.
     pub(super) fn secret_count(&self) -> usize {
         match self.kind {
-            CertificateKind::Sns => 1,
             CertificateKind::PayPal => self.ids.len(),
+            _ => 1,
         }
     }
 
@@ -116,6 +117,7 @@ impl CertificateScheme {
         let is_own = match (self.hosts.as_slice(), self.kind) {
             ([], CertificateKind::Sns) => sns::is_own_host(&url),
             ([], CertificateKind::PayPal) => paypal::is_own_host(&url),
+            (_, CertificateKind::AppStore) => false,
             (hosts, _) => url.is_on(hosts),
         };
         if !is_own {
@@ -128,15 +130,19 @@ impl CertificateScheme {
 impl CertificateVerifier<'_> {
     fn read(&self, body: &[u8]) -> Result<Message, MaterialFault> {
         match self.scheme.kind {
-            CertificateKind::Sns => sns::read(self.scheme, body),
             CertificateKind::PayPal => paypal::read(self.scheme, &self.head, body, self.current),
+            _ => sns::read(self.scheme, body),
         }
     }
 
     /// See [`crate::scheme::Verifier::need`].
-    pub(super) fn need(&self, body: &[u8]) -> Result<KeyNeed, MaterialFault> {
+    pub(super) fn need(&self, body: &[u8]) -> Result<Option<KeyNeed>, MaterialFault> {
+        // The App Store's certificates are in the body.
+        if self.scheme.kind == CertificateKind::AppStore {
+            return Ok(None);
+        }
         let source = self.read(body)?.source;
-        Ok(KeyNeed { source, kid: None })
+        Ok(Some(KeyNeed { source, kid: None }))
     }
 
     /// See [`crate::scheme::Verifier::finish`].
@@ -145,13 +151,16 @@ impl CertificateVerifier<'_> {
         body: &[u8],
         keys: Option<&RemoteKeys>,
     ) -> Result<Option<Match>, MaterialFault> {
+        if self.scheme.kind == CertificateKind::AppStore {
+            return app_store::verify(self.scheme, body);
+        }
         let message = self.read(body)?;
         let Some(RemoteKeys::Certificate(certificate)) = keys else {
             return Ok(None);
         };
         let is_own = match self.scheme.kind {
-            CertificateKind::Sns => sns::is_own_certificate(certificate),
             CertificateKind::PayPal => paypal::is_own_certificate(certificate),
+            _ => sns::is_own_certificate(certificate),
         };
         if !is_own {
             let fault = "is not made out to the sender";
@@ -177,7 +186,9 @@ impl CertificateVerifier<'_> {
 /// What contradicts itself whatever the secrets are.
 pub(super) fn check(family: &CertificateSpec) -> Result<(), SchemeError> {
     match family.kind {
-        CertificateKind::Sns if family.topics.is_empty() => Err(SchemeError::NeedsAudience),
+        kind if kind.needs_audience() && family.topics.is_empty() => {
+            Err(SchemeError::NeedsAudience)
+        }
         _ => Ok(()),
     }
 }

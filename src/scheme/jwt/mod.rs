@@ -18,12 +18,15 @@ use sha2::{Digest as _, Sha256};
 
 use crate::model::secret::Secret;
 use crate::scheme::body::{Pointers, Whole};
+use crate::scheme::certificate::app_store;
 use crate::scheme::jwt::claims::Request;
 use crate::scheme::jwt::keyring::Keyring;
 use crate::scheme::jwt::token::{MAX_TOKEN, Token};
 use crate::scheme::material::{Material, MaterialFault, Proof};
 use crate::scheme::remote::{KeyNeed, RemoteKeys};
-use crate::scheme::spec::{Audience, Family, JwtKeys, JwtPlace, JwtSpec, Place, Spec, UrlClaim};
+use crate::scheme::spec::{
+    Audience, CertificateKind, Family, JwtKeys, JwtPlace, JwtSpec, Place, Spec, UrlClaim,
+};
 use crate::scheme::{Head, Match, SchemeError, SecretSet};
 
 /// A scheme of signed tokens, with its keys.
@@ -212,8 +215,12 @@ fn digest(token: &Token, body: &[u8]) -> [u8; 32] {
 /// The text of a claim in the verified token of a request: a text, or the digits of an integer.
 #[must_use]
 pub fn claim_text(spec: &Spec, head: &Head<'_>, body: &[u8], name: &str) -> Option<String> {
-    let Family::Jwt(family) = &spec.family else {
-        return None;
+    let family = match &spec.family {
+        Family::Jwt(family) => family,
+        Family::Certificate(family) if family.kind == CertificateKind::AppStore => {
+            return app_store::claim(body, name);
+        }
+        _ => return None,
     };
     let pointers = Pointers::new(spec.pointers());
     let whole = Whole::new(*head, body, &pointers);

@@ -111,11 +111,12 @@ pub(super) static TYPE: Key = Key {
         "token",
         "sns",
         "paypal",
+        "app_store",
         "http_signature",
     ]),
     default: None,
     example: "\"hmac\"",
-    doc: "An HMAC or a plain digest over a text made of the request, a public key's signature over it, a signed token (JWT), a shared token that is sent as it is, the signatures of Amazon SNS and PayPal, or HTTP Message Signatures (RFC 9421).",
+    doc: "An HMAC or a plain digest over a text made of the request, a public key's signature over it, a signed token (JWT), a shared token that is sent as it is, the signatures of Amazon SNS, PayPal and Apple's App Store, or HTTP Message Signatures (RFC 9421).",
 };
 
 pub(super) static ALGORITHM: Key = Key {

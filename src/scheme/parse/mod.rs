@@ -40,10 +40,11 @@ enum Kind {
     Token,
     Sns,
     PayPal,
+    AppStore,
     Http,
 }
 
-const KINDS: [(&str, Kind); 10] = [
+const KINDS: [(&str, Kind); 11] = [
     ("hmac", Kind::Hmac),
     ("hash", Kind::Hash),
     ("ed25519", Kind::Ed25519),
@@ -53,6 +54,7 @@ const KINDS: [(&str, Kind); 10] = [
     ("token", Kind::Token),
     ("sns", Kind::Sns),
     ("paypal", Kind::PayPal),
+    ("app_store", Kind::AppStore),
     ("http_signature", Kind::Http),
 ];
 
@@ -130,6 +132,9 @@ pub fn parse_spec(table: &mut Table<'_>) -> Option<Spec> {
         Kind::Jwt => jwt::jwt(table).map(Box::new).map(Family::Jwt),
         Kind::Sns => jwt::certificate(table, CertificateKind::Sns).map(Family::Certificate),
         Kind::PayPal => jwt::certificate(table, CertificateKind::PayPal).map(Family::Certificate),
+        Kind::AppStore => {
+            jwt::certificate(table, CertificateKind::AppStore).map(Family::Certificate)
+        }
         Kind::Http => http_signature::http_signature(table)
             .map(Box::new)
             .map(Family::Http),
@@ -140,9 +145,9 @@ pub fn parse_spec(table: &mut Table<'_>) -> Option<Spec> {
         .flatten()
         .flatten()
         .any(|field| matches!(field, Field::Claim(_)));
-    if has_claims && kind != Kind::Jwt {
+    if has_claims && !matches!(kind, Kind::Jwt | Kind::AppStore) {
         let fault = Fault::new(
-            "only a scheme of type `jwt` has claims",
+            "only signed tokens have claims",
             "name a header or a place in the body instead of `claim`",
         );
         table.error(table.span(), fault);
@@ -221,6 +226,11 @@ fn refuse_others(table: &mut Table<'_>, kind: Kind) {
         Kind::Jwt => {
             refuse(table, &TEXT_KEYS);
             refuse(table, &[&BODY_UNSIGNED, &HOSTS]);
+        }
+        Kind::AppStore => {
+            refuse(table, &TEXT_KEYS);
+            refuse(table, &JWT_KEYS);
+            refuse(table, &[&SECRET, &BODY_UNSIGNED, &TOKEN, &HOSTS]);
         }
         Kind::Sns | Kind::PayPal => {
             refuse(table, &TEXT_KEYS);

@@ -13,7 +13,7 @@ pub struct CertificateSpec {
     pub kind: CertificateKind,
     /// The hosts on which certificates may stand; empty: the sender's own.
     pub hosts: Vec<HostPattern>,
-    /// For SNS, the topics that may send, which the route says.
+    /// For SNS the topics that may send, for the App Store the bundle ids, which the route says.
     pub topics: Vec<String>,
 }
 
@@ -24,6 +24,8 @@ pub enum CertificateKind {
     Sns,
     /// PayPal: headers, the webhook's id and a checksum of the body.
     PayPal,
+    /// Apple's App Store: a JWS in the body, which carries its certificates.
+    AppStore,
 }
 
 impl CertificateSpec {
@@ -35,16 +37,23 @@ impl CertificateSpec {
                 _ => false,
             },
             (CertificateKind::PayPal, Field::Header(name)) => paypal::SIGNED_HEADERS.contains(name),
+            (CertificateKind::AppStore, Field::Claim(_)) => true,
             _ => false,
         }
     }
 }
 
 impl CertificateKind {
+    /// Whether the sender signs for everybody alike, so that the route names what is its own.
+    #[must_use]
+    pub fn needs_audience(self) -> bool {
+        matches!(self, Self::Sns | Self::AppStore)
+    }
+
     /// The headers that verification reads.
     pub(super) fn headers(self) -> &'static [HeaderName] {
         match self {
-            Self::Sns => &[],
+            Self::Sns | Self::AppStore => &[],
             Self::PayPal => &paypal::HEADERS,
         }
     }

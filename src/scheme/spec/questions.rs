@@ -210,7 +210,7 @@ impl Spec {
             Family::Jwt(family) => {
                 matches!(family.keys, JwtKeys::Published(_) | JwtKeys::File(_))
             }
-            Family::Certificate(family) => family.kind == CertificateKind::Sns,
+            Family::Certificate(family) => family.kind != CertificateKind::PayPal,
             _ => false,
         }
     }

@@ -1,0 +1,245 @@
+//! Apple App Store Server Notifications V2: a JWS in `/signedPayload` of the body, with its certificates in the header.
+//!
+//! The chain has to end at Apple Root CA - G3, which is pinned here, and its certificates have to carry the extensions
+//! that Apple issues for receipts: every developer has certificates below the same root. The signature shows that Apple
+//! sent it, not for which app, so the route names its bundle ids. Those of the sandbox are named with `sandbox:` before
+//! them: anyone with a tester's account makes sandbox events, and they must not pass for purchases.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use data_encoding::{BASE64, BASE64URL_NOPAD};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use sha2::{Digest as _, Sha256};
+use webpki::{EndEntityCert, KeyUsage};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::scheme::certificate::{Certificate, CertificateScheme};
+use crate::scheme::material::MaterialFault;
+use crate::scheme::spec::KeyAlgorithm;
+use crate::scheme::{Match, Validity};
+
+/// Apple Root CA - G3, https://www.apple.com/certificateauthority/AppleRootCA-G3.cer.
+const ROOT: &str = "MIICQzCCAcmgAwIBAgIILcX8iNLFS5UwCgYIKoZIzj0EAwMwZzEbMBkGA1UEAwwSQXBwbGUgUm9vdCBDQSAtIEczMSYwJAYDVQQLDB1BcHBsZSBDZXJ0aWZpY2F0aW9uIEF1dGhvcml0eTETMBEGA1UECgwKQXBwbGUgSW5jLjELMAkGA1UEBhMCVVMwHhcNMTQwNDMwMTgxOTA2WhcNMzkwNDMwMTgxOTA2WjBnMRswGQYDVQQDDBJBcHBsZSBSb290IENBIC0gRzMxJjAkBgNVBAsMHUFwcGxlIENlcnRpZmljYXRpb24gQXV0aG9yaXR5MRMwEQYDVQQKDApBcHBsZSBJbmMuMQswCQYDVQQGEwJVUzB2MBAGByqGSM49AgEGBSuBBAAiA2IABJjpLz1AcqTtkyJygRMc3RCV8cWjTnHcFBbZDuWmBSp3ZHtfTjjTuxxEtX/1H7YyYl3J6YRbTzBPEVoA/VhYDKX1DyxNB0cTddqXl5dvMVztK517IDvYuVTZXpmkOlEKMaNCMEAwHQYDVR0OBBYEFLuw3qFYM4iapIqZ3r6966/ayySrMA8GA1UdEwEB/wQFMAMBAf8wDgYDVR0PAQH/BAQDAgEGMAoGCCqGSM49BAMDA2gAMGUCMQCD6cHEFl4aXTQY2e3v9GwOAEZLuN+yRhHFD/3meoyhpmvOwgPUnPWTxnS4at+qIxUCMG1mihDK1A3UT82NQz60imOlM27jbdoXt2QfyFMm+YhidDkLF1vLUagM6BgD56KyKA==";
+
+/// The extension of certificates that sign receipts and notifications.
+const SIGNS_RECEIPTS: &str = "1.2.840.113635.100.6.11.1";
+
+/// The extension of the authority that issues them.
+const ISSUES_SIGNERS: &str = "1.2.840.113635.100.6.2.1";
+
+/// The JWS header with three certificates in base64; Apple's have 5 KiB.
+const MAX_HEADER: usize = 32 * 1024;
+
+/// How far a clock of Apple's may be ahead.
+const LEEWAY_MS: i64 = 60_000;
+
+/// How long after its certificate has expired a notification may come: Apple retries for 157 hours.
+const RETRIES_MS: i64 = 7 * 24 * 3_600_000;
+
+#[derive(Deserialize)]
+struct Notification<'b> {
+    #[serde(borrow, rename = "signedPayload")]
+    signed_payload: Cow<'b, str>,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    x5c: Vec<String>,
+    crit: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Payload {
+    signed_date: i64,
+    data: Option<App>,
+    summary: Option<App>,
+    app_data: Option<App>,
+    external_purchase_token: Option<App>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct App {
+    bundle_id: Option<String>,
+    environment: Option<String>,
+    external_purchase_id: Option<String>,
+}
+
+/// A JWS in its parts.
+struct Signed<'b> {
+    text: &'b str,
+    header: &'b str,
+    payload: &'b str,
+    signature: &'b str,
+}
+
+/// Verifies the notification in a body; none where its signature is not that of its certificate.
+pub(super) fn verify(
+    scheme: &CertificateScheme,
+    body: &[u8],
+) -> Result<Option<Match>, MaterialFault> {
+    let notification = read(body)?;
+    let signed = split(&notification.signed_payload)?;
+    if signed.header.len() > MAX_HEADER {
+        return Err(malformed("has a header that is too long"));
+    }
+    let header: Header = json(
+        signed.header,
+        "has a header that is not JSON with certificates",
+    )?;
+    if header.alg != "ES256" || header.crit.is_some() {
+        return Err(malformed("is not signed with plain ES256"));
+    }
+    let payload: Payload = json(signed.payload, "has a payload that is not a notification")?;
+    let (leaf, validity) = chain(&header.x5c, payload.signed_date).map_err(malformed)?;
+    let signature = decode(signed.signature, "has a signature that is not base64url")?;
+    if !leaf.verifies(
+        KeyAlgorithm::EcdsaP256Fixed,
+        signed.text.as_bytes(),
+        &signature,
+    ) {
+        return Ok(None);
+    }
+    check_app(scheme, &payload)?;
+    Ok(Some(Match {
+        secret_index: 0,
+        digest: Sha256::digest(signed.text.as_bytes()).into(),
+        signed_time: None,
+        validity: Some(validity),
+    }))
+}
+
+/// Returns the text of a member of the payload; for verified bodies only.
+pub(in crate::scheme) fn claim(body: &[u8], name: &str) -> Option<String> {
+    let notification = read(body).ok()?;
+    let payload = split(&notification.signed_payload).ok()?.payload;
+    let payload = BASE64URL_NOPAD.decode(payload.as_bytes()).ok()?;
+    let payload: serde_json::Value = serde_json::from_slice(&payload).ok()?;
+    Some(payload.get(name)?.as_str()?.to_owned())
+}
+
+fn read(body: &[u8]) -> Result<Notification<'_>, MaterialFault> {
+    serde_json::from_slice(body).map_err(|_| {
+        let fault = "is not a JSON object with one text `signedPayload`";
+        MaterialFault::malformed("the body", fault)
+    })
+}
+
+fn split(text: &str) -> Result<Signed<'_>, MaterialFault> {
+    let parts = || {
+        let (signed, signature) = text.rsplit_once('.')?;
+        let (header, payload) = signed.split_once('.')?;
+        (!payload.contains('.')).then_some(Signed {
+            text: signed,
+            header,
+            payload,
+            signature,
+        })
+    };
+    parts().ok_or_else(|| malformed("is not a JWS of three parts"))
+}
+
+fn decode(part: &str, fault: &'static str) -> Result<Vec<u8>, MaterialFault> {
+    let decoded = BASE64URL_NOPAD.decode(part.as_bytes());
+    decoded.map_err(|_| malformed(fault))
+}
+
+fn json<T: for<'de> Deserialize<'de>>(part: &str, fault: &'static str) -> Result<T, MaterialFault> {
+    let text = decode(part, fault)?;
+    serde_json::from_slice(&text).map_err(|_| malformed(fault))
+}
+
+/// Verifies the certificates at the time of the signature, and returns the signer's.
+///
+/// The signer's own time counts, as in Apple's libraries without online checks: a notification that is sent again after
+/// its certificate has expired is as good as before.
+fn chain(x5c: &[String], signed_ms: i64) -> Result<(Certificate, Validity), &'static str> {
+    const FAULT: &str = "has certificates that do not lead to Apple's root";
+    let [leaf, issuer, _root] = x5c else {
+        return Err("has not three certificates");
+    };
+    let der = |text: &String| BASE64.decode(text.as_bytes()).map(CertificateDer::from);
+    let leaf = der(leaf).map_err(|_| FAULT)?;
+    let issuer = der(issuer).map_err(|_| FAULT)?;
+    let root = BASE64.decode(ROOT.as_bytes()).map(CertificateDer::from);
+    let root = root.map_err(|_| FAULT)?;
+    let anchors = [webpki::anchor_from_trusted_cert(&root).map_err(|_| FAULT)?];
+    let seconds = u64::try_from(signed_ms.div_euclid(1000)).map_err(|_| FAULT)?;
+    let verified = EndEntityCert::try_from(&leaf).map_err(|_| FAULT)?;
+    let path = verified.verify_for_usage(
+        webpki::ALL_VERIFICATION_ALGS,
+        &anchors,
+        std::slice::from_ref(&issuer),
+        UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
+        KeyUsage::server_auth(),
+        None,
+        None,
+    );
+    path.map_err(|_| FAULT)?;
+    if !has_extension(&leaf, SIGNS_RECEIPTS) || !has_extension(&issuer, ISSUES_SIGNERS) {
+        return Err("has a certificate of Apple's that does not sign notifications");
+    }
+    let leaf = Certificate::read(&leaf)?;
+    let validity = Validity {
+        name: "the notification",
+        from_ms: Some(signed_ms.saturating_sub(LEEWAY_MS)),
+        until_ms: Some(leaf.until_ms().saturating_add(RETRIES_MS)),
+    };
+    Ok((leaf, validity))
+}
+
+fn has_extension(der: &CertificateDer<'_>, oid: &str) -> bool {
+    X509Certificate::from_der(der).is_ok_and(|(_, certificate)| {
+        let mut extensions = certificate.extensions().iter();
+        extensions.any(|one| one.oid.to_id_string() == oid)
+    })
+}
+
+/// Compares app and environment with what the route says. One of the four members is there, says Apple.
+fn check_app(scheme: &CertificateScheme, payload: &Payload) -> Result<(), MaterialFault> {
+    let apps = [
+        &payload.data,
+        &payload.summary,
+        &payload.external_purchase_token,
+        &payload.app_data,
+    ];
+    let mut apps = apps.into_iter().flatten();
+    let app = apps.next().ok_or_else(|| MaterialFault::missing("data"))?;
+    if apps.next().is_some() {
+        return Err(malformed("names two apps"));
+    }
+    let bundle = app.bundle_id.as_deref();
+    let bundle = bundle.ok_or_else(|| MaterialFault::missing("bundleId"))?;
+    let environment = app.environment.as_deref();
+    // External purchase tokens name the environment in their id.
+    let is_sandbox = match (&app.external_purchase_id, environment) {
+        (Some(id), None) => id.starts_with("SANDBOX"),
+        (_, Some("Sandbox")) => true,
+        (_, Some("Production")) => false,
+        _ => {
+            let fault = "is neither `Production` nor `Sandbox`";
+            return Err(MaterialFault::malformed("environment", fault));
+        }
+    };
+    let is_known = |known: &String| match known.strip_prefix("sandbox:") {
+        Some(known) => is_sandbox && known == bundle,
+        None => !is_sandbox && known == bundle,
+    };
+    if scheme.topics.iter().any(is_known) {
+        return Ok(());
+    }
+    let fault = "is none of the route's `audience`, or is of the other environment";
+    Err(MaterialFault::malformed("bundleId", fault))
+}
+
+fn malformed(fault: &'static str) -> MaterialFault {
+    MaterialFault::malformed("/signedPayload", fault)
+}
+
+#[cfg(test)]
+mod tests;
