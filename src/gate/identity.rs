@@ -114,6 +114,19 @@ enum Found<'a> {
     Ambiguous(&'static str),
 }
 
+impl<'s> IdentityFacts<'s> {
+    /// Names what the scheme says, and no key.
+    #[must_use]
+    pub fn of(spec: &'s Spec) -> Self {
+        Self {
+            spec,
+            key: None,
+            tenant: &[],
+            batch: None,
+        }
+    }
+}
+
 impl IdentityRules {
     /// Takes over the fields of a scheme, and those of its sender's identity.
     #[must_use]

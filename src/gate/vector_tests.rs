@@ -130,12 +130,7 @@ fn every_vector_is_taken() {
 fn every_vector_has_the_id_and_type_that_it_says() {
     each(|provider, vector| {
         let case = Case::new(provider, vector);
-        let rules = IdentityRules::compile(IdentityFacts {
-            spec: &provider.scheme,
-            key: None,
-            tenant: &[],
-            batch: None,
-        });
+        let rules = IdentityRules::compile(IdentityFacts::of(&provider.scheme));
         let uri: Uri = case.target.parse().unwrap();
         let families = HeaderFamilies::new(&provider.scheme);
         let own_names = families.and_then(|families| families.own_names(&case.headers).unwrap());

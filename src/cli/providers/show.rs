@@ -135,32 +135,26 @@ fn identity(provider: &Provider) -> Vec<(&'static str, String)> {
         }
     };
     let mut lines = vec![
-        ("key", sourced(text, &facts.key.source)),
-        (
-            "retries",
-            sourced(resigned.to_owned(), &facts.retries_resign.source),
-        ),
-        (
-            "response",
-            sourced(response.to_owned(), &facts.response.source),
-        ),
-        ("signing key", sourced(tenant, &facts.tenant.source)),
+        ("key", sourced(&text, &facts.key.source)),
+        ("retries", sourced(resigned, &facts.retries_resign.source)),
+        ("response", sourced(response, &facts.response.source)),
+        ("signing key", sourced(&tenant, &facts.tenant.source)),
     ];
     if let Some(batch) = &facts.batch {
         let text = format!(
             "several events in one body, at `/{}`",
             batch.value.elements.join("/")
         );
-        lines.push(("batch", sourced(text, &batch.source)));
+        lines.push(("batch", sourced(&text, &batch.source)));
     }
     if let Some(max) = &facts.max_body {
         let text = format!("up to {} MiB", max.value >> 20);
-        lines.push(("largest body", sourced(text, &max.source)));
+        lines.push(("largest body", sourced(&text, &max.source)));
     }
     lines
 }
 
-fn sourced(text: String, source: &str) -> String {
+fn sourced(text: &str, source: &str) -> String {
     format!("{text} ({source})")
 }
 

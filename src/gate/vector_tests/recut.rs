@@ -154,12 +154,7 @@ type Identity = (Option<String>, Option<String>, Option<Vec<u8>>);
 
 /// Id, type and time as the gate would read them.
 fn identity(spec: &Spec, case: &Case) -> Option<Identity> {
-    let rules = IdentityRules::compile(IdentityFacts {
-        spec,
-        key: None,
-        tenant: &[],
-        batch: None,
-    });
+    let rules = IdentityRules::compile(IdentityFacts::of(spec));
     let uri = case.target.parse().ok()?;
     let found = rules.read(&case.head(&uri), &case.body).ok()?;
     let id = found.event_id.map(|id| id.as_str().to_owned());

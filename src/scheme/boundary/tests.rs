@@ -13,8 +13,17 @@ fn provider(id: &str) -> Boundaries {
 
 /// The boundaries of a scheme of one's own.
 fn own(text: &str) -> Boundaries {
-    let provider =
-        format!("id = \"a\"\nname = \"A\"\ndocs = \"https://a.test/\"\n[scheme]\n{text}\n");
+    let fact = |name: &str, value: &str| format!("{name} = {{ {value}, source = \"s\" }}\n");
+    let identity = [
+        fact("key", "nothing = true"),
+        fact("retries_resign", "value = \"unknown\""),
+        fact("response", "value = \"ignored\""),
+        fact("tenant", "value = \"customer\""),
+    ];
+    let provider = format!(
+        "id = \"a\"\nname = \"A\"\ndocs = \"https://a.test/\"\n[scheme]\n{text}\n[identity]\n{}",
+        identity.concat()
+    );
     Boundaries::compile(&providers::parsed(&provider).scheme)
 }
 

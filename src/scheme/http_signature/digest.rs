@@ -83,8 +83,8 @@ impl Running {
         self.context.update(chunk);
     }
 
-    /// Whether the digest is the body's.
-    pub(super) fn is_right(self) -> bool {
+    /// Compares the digest with the body's.
+    pub(super) fn finish(self) -> bool {
         self.context.finish().as_ref().ct_eq(&self.expected).into()
     }
 }

@@ -245,7 +245,7 @@ impl HttpVerifier {
         let Some((secret_index, candidate)) = self.found else {
             return Ok(None);
         };
-        if !self.digests.into_iter().all(Running::is_right) {
+        if !self.digests.into_iter().all(Running::finish) {
             let fault = "is not the digest of the body";
             return Err(MaterialFault::malformed(CONTENT_DIGEST.as_str(), fault));
         }

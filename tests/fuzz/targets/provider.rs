@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hookgate::config::model::SecretEntry;
 use hookgate::document::Span;
-use hookgate::gate::identity::IdentityRules;
+use hookgate::gate::identity::{IdentityFacts, IdentityRules};
 use hookgate::gate::signature::Keys;
 use hookgate::model::clock::Now;
 use hookgate::model::secret::Secret;
@@ -298,8 +298,8 @@ impl Case {
 
     /// The id that dedup uses is the one that the app reads.
     fn check_identity(&self, taken: &Request) {
-        let rules = IdentityRules::compile(&self.provider.scheme);
-        let read = rules.read(&taken.head(), &taken.body, true);
+        let rules = IdentityRules::compile(IdentityFacts::of(&self.provider.scheme));
+        let read = rules.read(&taken.head(), &taken.body);
         let Some(found) = read.ok().and_then(|identity| identity.event_id) else {
             return;
         };
