@@ -251,7 +251,6 @@ impl TextVerifier<'_> {
             if prover.verifies(&SignedText::new(&text), &candidate.signatures) {
                 return Ok(Some(found(*index, &text)));
             }
-            shared = Some(text);
         }
         Ok(None)
     }

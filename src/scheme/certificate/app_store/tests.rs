@@ -9,7 +9,7 @@ use rcgen::{
 
 use crate::model::secret::Secret;
 use crate::scheme::certificate::app_store;
-use crate::scheme::spec::{CertificateKind, CertificateSpec, Family, Spec};
+use crate::scheme::spec::{CertificateKind, CertificateSpec, Family, Spec, Variants};
 use crate::scheme::{Head, Match, MaterialFault, Scheme, SchemeError, SecretSet};
 
 const SIGNED_MS: i64 = 1_757_035_472_686;
@@ -45,6 +45,7 @@ fn compile(audience: &[&str]) -> Result<Scheme, SchemeError> {
         event_id: Vec::new(),
         event_type: Vec::new(),
         version: Vec::new(),
+        variants: Variants::default(),
     };
     Scheme::compile(&spec, &[&Secret::new(Vec::new())], None)
 }
