@@ -161,7 +161,12 @@ fn a_public_key_is_no_shared_secret() {
 fn a_token_for_another_audience_or_with_other_claims_is_refused() {
     each(|provider, vector| {
         let whole = minimal(provider, vector);
-        if !whole.audience.is_empty() {
+        // Elsewhere the route compares the location of the tenant, after the signature.
+        let is_of_scheme = matches!(
+            provider.scheme.family,
+            Family::Jwt(_) | Family::Certificate(_)
+        );
+        if is_of_scheme && !whole.audience.is_empty() {
             for other in [vec!["elsewhere".to_owned()], vec![]] {
                 let damaged = Case {
                     audience: other,
