@@ -38,7 +38,11 @@ impl Rig {
     fn with(server: &str) -> Self {
         let app = App::start(ok());
         // Each test sends the same honest event again and again.
-        let route = Provider::Github.route("hook", &app.url("/in"), "dedup = false");
+        let route = Provider::Github.route(
+            "hook",
+            &app.url("/in"),
+            "dedup = false\nmax_body = \"1MiB\"",
+        );
         let text = format!("[server]\nper_source_rate_limit = false\n{server}\n{route}");
         let runtime = Runtime::new().unwrap();
         let gate = runtime.block_on(Gate::start(&text));

@@ -39,6 +39,9 @@ pub(super) enum Expected {
     Flagged,
     /// The gate says no for this reason, the app gets nothing.
     Refused(Reason),
+    /// The gate refuses the first ones for their signature and the last one for its rate. The log has the first ones only: a
+    /// flood of refusals is cut short there.
+    RateLimited,
 }
 
 impl Expected {
@@ -48,6 +51,7 @@ impl Expected {
             Self::Forwarded | Self::Flagged => ("accepted", None),
             Self::Duplicate => ("duplicate", None),
             Self::Refused(reason) => ("refused", Some(reason.explanation().code)),
+            Self::RateLimited => ("refused", Some(Reason::BadSignature.explanation().code)),
         };
         let is_flagged = self == Self::Flagged;
         decision.verdict == verdict
@@ -141,10 +145,10 @@ fn attacks(secrets: &Secrets) -> Vec<Act> {
     let partner = partner(&secrets.partner, now);
     let large = github_of(&secrets.github, &"x".repeat(OVERSIZE));
     let mut flood = act(
-        "the same event 60 times in a row",
-        push.clone(),
+        "a forged event 60 times in a row",
+        push.clone().with_body(&flipped),
         19,
-        no(Reason::SourceRate),
+        Expected::RateLimited,
     );
     flood.times = FLOOD;
     vec![

@@ -35,6 +35,9 @@ impl Outcome {
                 let is_marked = self.reply.headers.contains_key("hookgate-duplicate");
                 self.reply.status == 200 && is_marked && self.seen.is_empty()
             }
+            Expected::RateLimited => {
+                self.reply.status == Reason::SourceRate.explanation().status && self.seen.is_empty()
+            }
             Expected::Refused(reason) => {
                 self.reply.status == reason.explanation().status && self.seen.is_empty()
             }
@@ -46,7 +49,12 @@ impl Outcome {
         let Some(decision) = &self.decision else {
             return format!("{status}, and the log does not say why");
         };
-        let why = match decision.reason.as_deref().and_then(Reason::find) {
+        let reason = decision.reason.as_deref().and_then(Reason::find);
+        let reason = reason.map(|reason| match self.expected {
+            Expected::RateLimited if self.is_good() => Reason::SourceRate,
+            _ => reason,
+        });
+        let why = match reason {
             Some(reason) => format!("{}. {}", reason.explanation().code, plain(reason)),
             None if decision.verdict == "duplicate" => {
                 "the app has this event already, so it is not told again".to_owned()

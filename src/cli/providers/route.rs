@@ -111,6 +111,37 @@ mod tests {
         secret: String,
     }
 
+    /// Fails when a sender that signs for all its customers may have a route that takes the events of any of them.
+    #[test]
+    fn a_sender_with_one_key_for_all_needs_its_customer_named() {
+        let mut count = 0;
+        for provider in providers::all() {
+            if provider.identity.tenant.value == SigningTenant::Customer {
+                continue;
+            }
+            let whole = sample(provider);
+            let is_naming =
+                |line: &&str| line.starts_with("audience") || line.starts_with("claims");
+            let named: Vec<&str> = whole.lines().filter(is_naming).collect();
+            assert!(!named.is_empty(), "{} shows no way to name it", provider.id);
+            let without: Vec<&str> = whole.lines().filter(|line| !is_naming(line)).collect();
+            let text = format!(
+                "[server]\nlisten = [\"127.0.0.1:0\"]\n{}\n",
+                without.join("\n")
+            );
+            let Err(report) = config::load_text("sample.toml", text.clone()) else {
+                panic!("{} loads without its customer:\n{text}", provider.id);
+            };
+            let shown = report.render(Style::Plain);
+            let is_told = ["audience", "claims"]
+                .iter()
+                .any(|word| shown.contains(word));
+            assert!(is_told, "{}: {shown}", provider.id);
+            count += 1;
+        }
+        assert!(count >= 6, "{count}");
+    }
+
     #[test]
     fn each_sample_loads() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/providers");
