@@ -278,18 +278,10 @@ pub(super) fn listing(spec: &Spec, template: &Template) -> Option<Listing> {
         Family::Text(family) => family.timestamp.as_ref(),
         _ => None,
     };
-    let mut always = vec![header.clone()];
+    let mut needed = vec![header.clone()];
     if let Some(Place::Header(name)) = time.map(|time| &time.place) {
-        always.push(name.clone());
+        needed.push(name.clone());
     }
-    let fields = spec.event_id.iter().chain(&spec.event_type);
-    let names = fields.chain(&spec.version).filter_map(|field| match field {
-        Field::Header(name) => Some(name.clone()),
-        _ => None,
-    });
-    Some(Listing {
-        if_there: names.collect(),
-        header,
-        always,
-    })
+    // A type or an id that the sender leaves out of its list is unsigned, as with other senders.
+    Some(Listing { header, needed })
 }
