@@ -2,7 +2,7 @@
 
 use crate::scheme::boundary::{BodyStart, Forbidden, Listing, ValueRule};
 use crate::scheme::spec::{
-    Family, Field, Part, Place, SignMethod, Spec, Template, TimeUnit, TimestampSpec,
+    Family, Part, Place, SignMethod, Spec, Template, TimeUnit, TimestampSpec,
 };
 
 /// One part of the template, those of groups among them.
