@@ -342,7 +342,11 @@ impl Pipeline {
                 let continues = route.is_some_and(|route| route.continues_trace);
                 let told = continues.then_some(&event.parts().headers);
                 verdict.trace = self.recorder.trace(verdict.request_id, told);
-                let mode = stored::mode(&generation, &verdict);
+                // A copy only wants the app's own response: it is not stored once more.
+                let mode = match verdict.is_copy {
+                    true => Mode::Proxy,
+                    false => stored::mode(&generation, &verdict),
+                };
                 let exchange = Forwarding {
                     recorder: Arc::clone(&self.recorder),
                     keeping: self.keeping.clone(),

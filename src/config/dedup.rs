@@ -151,7 +151,7 @@ fn read_by(table: &mut Table<'_>, dedup: &mut Dedup, basis: &Basis<'_>) {
             "remove `\"id\"`: the key is what the provider's documentation gives",
         )),
         (true, false) => check_key(&value, dedup, basis),
-        (false, true) => by_id(&value, dedup, basis.spec),
+        (false, true) => by_id(&value, dedup, basis),
         (false, false) => (dedup.key, dedup.binds_body) = (IdentityKey::default(), false),
     }
     if dedup.by_body {
@@ -174,11 +174,26 @@ fn check_key(value: &Value<'_>, dedup: &Dedup, basis: &Basis<'_>) {
 }
 
 /// The event id alone, as the operator asked for.
-fn by_id(value: &Value<'_>, dedup: &mut Dedup, spec: &Spec) {
+fn by_id(value: &Value<'_>, dedup: &mut Dedup, basis: &Basis<'_>) {
+    let spec = basis.spec;
     dedup.key = IdentityKey::of_fields(&spec.event_id);
     dedup.binds_body = false;
     if dedup.key.is_nothing() {
-        value.fault(without_id());
+        match basis.provider {
+            // An earlier version had an id there: such a config goes on working.
+            Some(provider) => value.warning(Fault::new(
+                format!(
+                    "{} has no event id that could be relied on: `\"id\"` has no effect",
+                    provider.name
+                ),
+                "remove `by`; `hookgate providers show` says what names an event",
+            )),
+            None => value.fault(without_id()),
+        }
+        return;
+    }
+    if !spec.signs_event_id() && spec.signs_bytes() && dedup.replay == ReplayRule::Off {
+        dedup.replay = ReplayRule::Flag;
     }
     if !dedup.by_body && !spec.signs_event_id() {
         value.warning(Fault::new(

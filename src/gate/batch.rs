@@ -35,6 +35,12 @@ impl BatchTypes {
         self.known.is_empty() && !self.has_untyped && !self.is_cut
     }
 
+    /// Returns whether there are more types than are kept.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
     /// Returns the types of the events, each once, and the one that the request as a whole has. None: one is not known.
     pub fn each<'t>(&'t self, single: Option<&'t str>) -> impl Iterator<Item = Option<&'t str>> {
         let is_known = single.is_some_and(|text| self.known.iter().any(|known| **known == *text));

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,14 @@ const KEYS: u32 = 3;
 const KEY_PACE: Duration = Duration::from_secs(15);
 
 /// When a source may come again whose requests in flight are too many.
-const SHARE_DELAY: Duration = Duration::from_secs(1);
+pub(super) const SHARE_DELAY: Duration = Duration::from_secs(1);
+
+/// Bytes of unverified bodies that a source may have in memory. Its only request always has room: no larger body than the
+/// route takes is read.
+const BODIES: usize = 256 << 20;
+
+/// So much of each body is not counted: most are smaller, and the number of requests bounds them.
+const SMALL_BODY: usize = 128 << 10;
 
 /// The budgets of all sources. Lives as long as the process.
 #[derive(Debug)]
@@ -72,6 +79,10 @@ pub struct Share {
     budgets: Arc<Budgets>,
     source: SourceKey,
     has_exchange: bool,
+    /// Bytes of its body so far.
+    body: AtomicUsize,
+    /// Its request is verified, and costs its source nothing any more.
+    is_given_back: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -79,6 +90,8 @@ struct Account {
     in_flight: usize,
     /// Unverified requests that the app is working on.
     exchanges: usize,
+    /// Bytes of unverified bodies, small ones left out.
+    bodies: usize,
     work: Debt,
     keys: Debt,
 }
@@ -117,6 +130,7 @@ impl Account {
         Self {
             in_flight: 0,
             exchanges: 0,
+            bodies: 0,
             work: debt,
             keys: debt,
         }
@@ -126,6 +140,7 @@ impl Account {
     fn is_unused(&self) -> bool {
         self.in_flight == 0
             && self.exchanges == 0
+            && self.bodies == 0
             && self.work.owed.is_zero()
             && self.keys.owed.is_zero()
     }
@@ -165,6 +180,8 @@ impl Budgets {
                 budgets: Arc::clone(self),
                 source,
                 has_exchange: false,
+                body: AtomicUsize::new(0),
+                is_given_back: AtomicBool::new(false),
             }),
             Err(fault) => {
                 self.unverified.fetch_sub(1, Ordering::Relaxed);
@@ -237,12 +254,53 @@ fn locked<T>(part: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Share {
-    /// Books processor time on the source, for parsing and for a body of so many bytes.
-    pub fn charge(&self, parsing: Duration, body: usize) {
+    /// Counts more bytes of the request's body. `false`: the source has too many of them in memory.
+    pub fn hold(&self, bytes: usize) -> bool {
+        let before = self.body.fetch_add(bytes, Ordering::Relaxed);
+        let counted = |total: usize| total.saturating_sub(SMALL_BODY);
+        let own = counted(before.saturating_add(bytes));
+        let more = own - counted(before);
+        if more == 0 {
+            return true;
+        }
+        let has_room = self.budgets.change(self.source, |account| {
+            account.bodies = account.bodies.saturating_add(more);
+            account.bodies <= BODIES || account.bodies == own
+        });
+        has_room.unwrap_or(true)
+    }
+
+    /// Gives back what a verified request held: it may still wait for the first copy of its event.
+    pub fn give_back(&self) {
+        if self.is_given_back.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let now = instant();
+        let held = self.body.load(Ordering::Relaxed).saturating_sub(SMALL_BODY);
+        self.budgets.change(self.source, |account| {
+            account.in_flight = account.in_flight.saturating_sub(1);
+            account.bodies = account.bodies.saturating_sub(held);
+            account.work.settle(now, WORK_RECOVERY);
+            account.keys.settle(now, 1);
+        });
+        self.budgets.unverified.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Takes back processor time that was booked before the request was verified.
+    pub fn forgive(&self, work: Duration) {
+        self.budgets.change(self.source, |account| {
+            account.work.owed = account.work.owed.saturating_sub(work);
+        });
+    }
+
+    /// Books processor time on the source, for parsing and for a body of so many bytes. Returns what was booked.
+    pub fn charge(&self, parsing: Duration, body: usize) -> Duration {
         let bytes = u32::try_from(body).unwrap_or(u32::MAX);
         let most = MAX_PARSING.saturating_add(MAX_PARSING_PER_BYTE.saturating_mul(bytes));
         let bytes = BYTE_COST.saturating_mul(bytes);
-        self.book(parsing.min(most).saturating_add(bytes));
+        let work = parsing.min(most).saturating_add(bytes);
+        self.book(work);
+        work
     }
 
     fn book(&self, work: Duration) {
@@ -296,15 +354,12 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let now = instant();
-        self.budgets.change(self.source, |account| {
-            account.in_flight = account.in_flight.saturating_sub(1);
-            let exchanges = usize::from(self.has_exchange);
-            account.exchanges = account.exchanges.saturating_sub(exchanges);
-            account.work.settle(now, WORK_RECOVERY);
-            account.keys.settle(now, 1);
-        });
-        self.budgets.unverified.fetch_sub(1, Ordering::Relaxed);
+        if self.has_exchange {
+            self.budgets.change(self.source, |account| {
+                account.exchanges = account.exchanges.saturating_sub(1);
+            });
+        }
+        self.give_back();
     }
 }
 
@@ -344,6 +399,37 @@ mod tests {
         drop((held, first));
         assert_eq!(budgets.entries(), 0);
         assert_eq!(fill(&budgets, "192.0.2.1", 1).len(), MIN_UNVERIFIED / 4);
+    }
+
+    /// Fails when large bodies of one source are not counted, when its only one has no room, or when they stay counted.
+    #[test]
+    fn a_source_has_so_many_bytes_of_bodies_in_memory() {
+        let budgets = Budgets::new();
+        let now = instant();
+        let enter = |ip: &str| budgets.enter(key(ip), 1024, now).unwrap();
+        let first = enter("192.0.2.1");
+        assert!(first.hold(SMALL_BODY) && first.hold(BODIES + 1));
+        let second = enter("192.0.2.1");
+        assert!(second.hold(SMALL_BODY));
+        assert!(!second.hold(1));
+        assert!(enter("192.0.2.2").hold(SMALL_BODY + 1));
+        drop(first);
+        assert!(second.hold(1));
+        second.give_back();
+        drop(second);
+        assert_eq!(budgets.entries(), 0);
+    }
+
+    /// Fails when a verified request that waits for the first copy of its event holds a place, or gives it back twice.
+    #[test]
+    fn a_verified_request_holds_nothing() {
+        let budgets = Budgets::new();
+        let shares = fill(&budgets, "192.0.2.1", 1024);
+        shares.iter().for_each(Share::give_back);
+        assert_eq!(fill(&budgets, "192.0.2.1", 1024).len(), shares.len());
+        drop(shares);
+        assert_eq!(budgets.entries(), 0);
+        assert_eq!(budgets.unverified.load(Ordering::Relaxed), 0);
     }
 
     /// Fails when the sum has no bound of its own.

@@ -82,6 +82,7 @@ pub struct Claim {
     keys: Keys,
     owner: u64,
     is_replay: bool,
+    is_beside: bool,
     is_forwarding: bool,
     is_ended: bool,
 }
@@ -167,6 +168,7 @@ impl Claims {
             keys: Keys::default(),
             owner: self.next_owner.fetch_add(1, Ordering::Relaxed),
             is_replay: false,
+            is_beside: false,
             is_forwarding: false,
             is_ended: false,
         };
@@ -187,7 +189,8 @@ impl Claims {
             // Last, and without a look at the outcome: bytes that another event has taken decide nothing about this one.
             match self.take(key, claim.owner, now) {
                 None => claim.keys.watched = Some(key),
-                Some(_) => claim.is_replay = true,
+                Some(Asked::Spent(_)) => claim.is_replay = true,
+                Some(_) => (claim.is_replay, claim.is_beside) = (true, true),
             }
         }
         Asked::Claimed(claim)
@@ -283,6 +286,12 @@ impl Claim {
     #[must_use]
     pub fn is_replay(&self) -> bool {
         self.is_replay
+    }
+
+    /// Returns whether the event with the same signed bytes is in flight: the app has not taken it yet.
+    #[must_use]
+    pub fn is_beside(&self) -> bool {
+        self.is_beside
     }
 
     /// From here on the app may see the request.
@@ -410,11 +419,11 @@ mod tests {
         let first = claimed(claims.ask(watched("a", 1)));
         assert!(!first.is_replay());
         let beside = claimed(claims.ask(watched("b", 1)));
-        assert!(beside.is_replay());
+        assert!(beside.is_replay() && beside.is_beside());
         beside.release(StatusCode::BAD_GATEWAY);
         first.spend(StatusCode::OK);
         let after = claimed(claims.ask(watched("b", 1)));
-        assert!(after.is_replay());
+        assert!(after.is_replay() && !after.is_beside());
         after.spend(StatusCode::OK);
         assert!(is_spent(&claims.ask(watched("a", 1))));
         assert!(is_spent(&claims.ask(watched("b", 2))));

@@ -305,6 +305,7 @@ impl Gate {
             if let Ok(pending) = &mut pending {
                 pending.update(chunk);
             }
+            arrival.share.is_none_or(|share| share.hold(chunk.len()))
         });
         let body = read.await.map_err(|fault| body_reject(fault, limits.max))?;
         verdict.body_bytes = body.len() as u64;
@@ -320,6 +321,9 @@ impl Gate {
             Ok(mut signed) => {
                 if let Some(charge) = charge {
                     charge.refund();
+                }
+                if let Some(share) = arrival.share {
+                    share.give_back();
                 }
                 request.plain = signed.plain.take().map(Bytes::from);
                 request.own_names = own_names;
@@ -350,17 +354,16 @@ impl Gate {
     ) -> Result<Signed, Reject> {
         let began = instant();
         let charge = |since| {
-            if let Some(share) = share {
-                share.charge(instant().saturating_duration_since(since), body.len());
-            }
+            let work = instant().saturating_duration_since(since);
+            share.map_or(Duration::ZERO, |share| share.charge(work, body.len()))
         };
-        let mut pending = pending.inspect_err(|_| charge(began))?;
-        let need = pending.need(body).inspect_err(|_| charge(began))?;
+        let mut pending = pending.inspect_err(|_| drop(charge(began)))?;
+        let need = pending.need(body).inspect_err(|_| drop(charge(began)))?;
         let Some(need) = need else {
             let signed = pending.finish(body, None);
-            return signed.inspect_err(|_| charge(began));
+            return signed.inspect_err(|_| drop(charge(began)));
         };
-        charge(began);
+        let paid = charge(began);
         let mut quota = KeyQuota::new(share);
         let finding = self.keys.find(&need, &rules.route.name, || quota.take());
         let keys = Box::pin(finding).await;
@@ -377,8 +380,13 @@ impl Gate {
         let began = instant();
         let signed = pending.finish(body, Some(&keys));
         match &signed {
-            Ok(_) => quota.give_back(),
-            Err(_) => charge(began),
+            Ok(_) => {
+                quota.give_back();
+                if let Some(share) = share {
+                    share.forgive(paid);
+                }
+            }
+            Err(_) => drop(charge(began)),
         }
         signed
     }
@@ -504,7 +512,9 @@ async fn after_signature(
             let event = identified(request, signed, verdict);
             Ok(Admission::Event(event, claim))
         }
-        Ok(Claimed::Duplicate(_)) if rules.forwards_duplicates() => {
+        Ok(Claimed::Duplicate(_))
+            if rules.forwards_duplicates(verdict.event_type.as_deref()) =>
+        {
             // Its sender does what the response says, so it gets the app's own each time.
             verdict.is_copy = true;
             let event = identified(request, signed, verdict);
@@ -589,6 +599,10 @@ async fn claim(
         return Ok(Claimed::New(None));
     };
     let told = match claims.ask(keys) {
+        // It may yet fail, and then this one is wanted.
+        Asked::Claimed(claim) if claim.is_beside() && rule.replay == ReplayRule::Block => {
+            return Err(Reject::InFlight);
+        }
         // Dropped, which gives back what it holds.
         Asked::Claimed(claim) if claim.is_replay() && rule.replay == ReplayRule::Block => {
             return Err(Reject::Replayed);
@@ -650,5 +664,8 @@ fn body_reject(fault: BodyFault, limit: usize) -> Reject {
         BodyFault::TooLarge => Reject::BodyTooLarge { limit },
         BodyFault::Timeout | BodyFault::TooSlow => Reject::BodyTimeout,
         BodyFault::Aborted => Reject::BodyAborted,
+        BodyFault::NoRoom => Reject::SourceBudget {
+            retry_after: budget::SHARE_DELAY,
+        },
     }
 }

@@ -76,7 +76,7 @@ impl Gate {
             max: rules.route.max_body,
             timeout: self.body_timeout,
         };
-        let read = read_body(body, head, limits, |_| {}).await;
+        let read = read_body(body, head, limits, |_| true).await;
         let body = read.map_err(|fault| body_reject(fault, limits.max))?;
         verdict.body_bytes = body.len() as u64;
 

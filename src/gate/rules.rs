@@ -185,9 +185,10 @@ impl Rules {
     }
 
     /// Returns whether a duplicate is forwarded all the same: its sender uses the body of the response.
-    pub(super) fn forwards_duplicates(&self) -> bool {
+    pub(super) fn forwards_duplicates(&self, event_type: Option<&str>) -> bool {
         let provider = self.route.provider.as_ref();
-        self.route.mode != Mode::Queue && provider.is_some_and(|provider| provider.uses_response())
+        self.route.mode != Mode::Queue
+            && provider.is_some_and(|provider| provider.uses_response_to(event_type))
     }
 
     /// Refuses the events of other customers of a sender that signs for all of them with one key.

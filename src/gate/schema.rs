@@ -28,11 +28,11 @@ impl Schemas {
     pub(super) fn check(&self, verdict: &Verdict, body: &[u8]) -> Result<(), Reject> {
         let mut wanted = Vec::new();
         for (glob, schema) in &self.by_type {
-            let mut is_meant = false;
+            let mut is_meant = verdict.types.is_cut();
             for event_type in verdict.types.each(verdict.event_type.as_deref()) {
                 is_meant |= match event_type {
                     Some(event_type) => glob.matches(event_type),
-                    None if glob.is_any() => true,
+                    None if glob.is_any() || is_meant => true,
                     None => return Err(Reject::MissingType),
                 };
             }

@@ -213,7 +213,7 @@ impl Gate {
             max,
             timeout: self.body_timeout,
         };
-        let read = read_body(body, head, limits, |_| {});
+        let read = read_body(body, head, limits, |_| true);
         read.await.map_err(|fault| body_reject(fault, max))
     }
 }

@@ -47,6 +47,9 @@ pub enum BodyFault {
     /// It ended early or its framing broke.
     #[error("the body ended early or its framing is broken")]
     Aborted,
+    /// Whoever takes the pieces has no room for more of them.
+    #[error("there is no room for more of the body")]
+    NoRoom,
 }
 
 /// For so long a sender may be as slow as it likes: a lost packet or two on a bad line.
@@ -71,7 +74,7 @@ const DISCARD_TURNS: u32 = 8;
 /// HTTP/2 lets a sender send empty frames for ever.
 const MAX_EMPTY_FRAMES: u32 = 1000;
 
-/// Reads the whole body. `consume` gets every byte once, in order, as it arrives.
+/// Reads the whole body. `consume` gets every byte once, in order, as it arrives; `false` ends the reading.
 ///
 /// # Errors
 ///
@@ -80,7 +83,7 @@ pub async fn read_body<B>(
     body: B,
     head: BodyHead,
     limits: BodyLimits,
-    consume: impl FnMut(&[u8]),
+    consume: impl FnMut(&[u8]) -> bool,
 ) -> Result<Bytes, BodyFault>
 where
     B: Body<Data = Bytes>,
@@ -204,7 +207,7 @@ async fn read_at_pace<B>(
     head: BodyHead,
     max: usize,
     mut pace: Pace,
-    mut consume: impl FnMut(&[u8]),
+    mut consume: impl FnMut(&[u8]) -> bool,
 ) -> Result<Bytes, BodyFault>
 where
     B: Body<Data = Bytes>,
@@ -232,7 +235,9 @@ where
             continue;
         }
         received.check(chunk.len())?;
-        consume(&chunk);
+        if !consume(&chunk) {
+            return Err(BodyFault::NoRoom);
+        }
         received.push(chunk);
     }
     // hyper reports a stream that was reset with NO_ERROR like one that has ended: a shortened body would look whole.
@@ -433,6 +438,7 @@ mod tests {
         };
         let result = read_at_pace(Script::new(steps), head, limits.max, pace, |chunk| {
             fed.extend_from_slice(chunk);
+            true
         })
         .await;
         (result, fed)
@@ -536,7 +542,7 @@ mod tests {
                 declared: None,
                 version,
             };
-            read_body(Reset(Some(Bytes::from_static(b"{}"))), head, LIMITS, |_| ())
+            read_body(Reset(Some(Bytes::from_static(b"{}"))), head, LIMITS, |_| true)
         };
         assert_eq!(read(Version::HTTP_2).await, Err(BodyFault::Aborted));
         assert_eq!(read(Version::HTTP_11).await.unwrap(), "{}");

@@ -95,8 +95,7 @@ static METADATA: [IpAddr; 4] = [
 ];
 
 /// Names by which metadata services are reached inside their clouds.
-static METADATA_NAMES: [&str; 5] = [
-    "metadata",
+static METADATA_NAMES: [&str; 4] = [
     "metadata.google.internal",
     "metadata.goog",
     "instance-data",

@@ -3,6 +3,7 @@
 use crate::document::key::Key;
 use crate::document::table::{Fault, Placed, Table};
 use crate::document::{Span, value};
+use crate::model::glob::Glob;
 use crate::providers::keys;
 use crate::scheme::parse::identity;
 use crate::scheme::spec::{BatchSpec, Field, IdentityKey};
@@ -45,12 +46,15 @@ pub enum RetrySigning {
 }
 
 /// `response`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ResponseUse {
     /// Only the status counts.
     Ignored,
-    /// The body is instructions or data for the sender, in some requests at least.
-    Used,
+    /// The body is instructions or data for the sender.
+    Used {
+        /// In events of these types only; empty: in any request.
+        types: Vec<String>,
+    },
 }
 
 /// `tenant`.
@@ -77,13 +81,7 @@ pub(super) fn read(table: &mut Table<'_>) -> Option<SenderIdentity> {
         ];
         choice(table, &choices)
     });
-    let response = fact(table, &keys::RESPONSE, |table| {
-        let choices = [
-            ("ignored", ResponseUse::Ignored),
-            ("used", ResponseUse::Used),
-        ];
-        choice(table, &choices)
-    });
+    let response = fact(table, &keys::RESPONSE, response);
     let tenant = fact(table, &keys::TENANT, tenant);
     let batch = optional_fact(table, &keys::BATCH, identity::batch);
     let max_body = optional_fact(table, &keys::MAX_BODY, |table| {
@@ -106,6 +104,24 @@ fn choice<T: Copy>(table: &mut Table<'_>, choices: &[(&str, T)]) -> Option<T> {
     let found: Option<Placed<T>> =
         table.require(&keys::VALUE, |value| value::choice(value, choices));
     found.map(|placed| placed.value)
+}
+
+fn response(table: &mut Table<'_>) -> Option<ResponseUse> {
+    let is_used = choice(table, &[("ignored", false), ("used", true)]);
+    let types = table.list(&keys::TYPES, |value| {
+        let text = value::text(value)?;
+        match Glob::parse(&text) {
+            Ok(_) => Ok(text),
+            Err(err) => Err(Fault::new(err.to_string(), "a type, or a pattern as in `events`")),
+        }
+    });
+    let types = types.unwrap_or_default().into_iter();
+    Some(match is_used? {
+        true => ResponseUse::Used {
+            types: types.map(|placed| placed.value).collect(),
+        },
+        false => ResponseUse::Ignored,
+    })
 }
 
 fn tenant(table: &mut Table<'_>) -> Option<SigningTenant> {

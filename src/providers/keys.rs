@@ -274,3 +274,11 @@ pub(super) static SAMPLES: Key = Key {
     example: "[[samples]]",
     doc: "Different genuine events, without signatures; the tests sign them.",
 };
+
+pub(super) static TYPES: Key = Key {
+    name: "types",
+    kind: Kind::Text,
+    default: None,
+    example: "[\"authorization.*\"]",
+    doc: "The types of events whose response the sender uses; absent: any.",
+};

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::model::glob::Glob;
 use crate::providers::challenge::Challenge;
 use crate::providers::identity::{ResponseUse, SenderIdentity};
 use crate::scheme::spec::Spec;
@@ -73,10 +74,22 @@ impl Provider {
 }
 
 impl Provider {
-    /// Returns whether the sender uses the body of the response.
+    /// Returns whether the sender uses the body of the response to each of its events.
     #[must_use]
     pub fn uses_response(&self) -> bool {
-        self.identity.response.value == ResponseUse::Used
+        matches!(&self.identity.response.value, ResponseUse::Used { types } if types.is_empty())
+    }
+
+    /// Returns whether the sender uses the body of the response to an event of this type.
+    #[must_use]
+    pub fn uses_response_to(&self, event_type: Option<&str>) -> bool {
+        let ResponseUse::Used { types } = &self.identity.response.value else {
+            return false;
+        };
+        // Parsed anew: asked for duplicates only.
+        let mut patterns = types.iter().filter_map(|text| Glob::parse(text).ok());
+        types.is_empty()
+            || event_type.is_some_and(|text| patterns.any(|pattern| pattern.matches(text)))
     }
 }
 

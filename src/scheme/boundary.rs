@@ -21,6 +21,9 @@ use crate::scheme::spec::{Place, Spec, TimeUnit};
 /// The first second that a timestamp can be taken for: of the year 2001, with ten digits.
 const FIRST_SECOND: i64 = 1_000_000_000_000;
 
+/// Digits of that second.
+const FIRST_DIGITS: usize = 10;
+
 /// Rules for the requests of one scheme, which leave their signed text one reading.
 pub struct Boundaries {
     values: Box<[ValueRule]>,
@@ -56,8 +59,8 @@ enum Forbidden {
 enum BodyStart {
     /// The delimiters and the unit of the time between them.
     Delimited(String, TimeUnit, String),
-    /// A character of a word: without delimiters it could be that of an id, which is a word then.
-    Word,
+    /// A word that holds a time: without delimiters it could be the end of an id with the time behind it.
+    Word(TimeUnit),
 }
 
 struct Listing {
@@ -146,7 +149,10 @@ impl ValueRule {
 impl BodyStart {
     fn is_at(&self, body: &[u8]) -> bool {
         match self {
-            Self::Word => body.first().is_some_and(is_word),
+            Self::Word(unit) => {
+                let end = body.iter().take_while(|byte| is_word(byte)).count();
+                holds_time(body.get(..end).unwrap_or_default(), *unit)
+            }
             Self::Delimited(before, unit, after) => {
                 // So much of it could be an id: the rest of one whose beginning is in the header.
                 let is_id = |byte: &&u8| byte.is_ascii_graphic() && !is_structure(byte);
@@ -174,7 +180,26 @@ fn is_structure(byte: &u8) -> bool {
 }
 
 fn is_word(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"_-.:".contains(byte)
+    // Twitch's ids are UUIDs, or base64 with its padding.
+    byte.is_ascii_alphanumeric() || b"_-.:=+/".contains(byte)
+}
+
+/// Returns whether a time could begin somewhere in a word.
+fn holds_time(word: &[u8], unit: TimeUnit) -> bool {
+    match unit {
+        TimeUnit::Seconds | TimeUnit::Millis | TimeUnit::SecondsOrMillis => {
+            let is_number = |digits: &[u8]| digits.iter().all(u8::is_ascii_digit);
+            word.windows(FIRST_DIGITS).any(is_number)
+        }
+        TimeUnit::Rfc3339 => word.windows(11).any(|part| {
+            let at = |index: usize, wanted: &[u8]| {
+                part.get(index).is_some_and(|byte| wanted.contains(byte))
+            };
+            at(4, b"-") && at(7, b"-") && at(10, b"Tt")
+        }),
+        // Its text begins with the name of a day.
+        TimeUnit::HttpDate => !word.is_empty(),
+    }
 }
 
 fn is_time(text: &[u8], unit: TimeUnit) -> bool {

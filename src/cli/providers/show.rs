@@ -116,9 +116,14 @@ fn identity(provider: &Provider) -> Vec<(&'static str, String)> {
         RetrySigning::Unknown => "not documented",
     };
     let response = match facts.response.value {
-        ResponseUse::Ignored => "only the status counts",
-        ResponseUse::Used => {
-            "the sender uses its body: a duplicate is forwarded too, with `Hookgate-Duplicate: true`"
+        ResponseUse::Ignored => "only the status counts".to_owned(),
+        ResponseUse::Used { types } => {
+            let types: Vec<_> = types.iter().map(|one| format!("`{one}`")).collect();
+            let which = match types.is_empty() {
+                true => String::new(),
+                false => format!(" in events of type {}", types.join(" or ")),
+            };
+            format!("the sender uses its body{which}: a duplicate is forwarded too, with `Hookgate-Duplicate: true`")
         }
     };
     let tenant = match &facts.tenant.value {
@@ -137,7 +142,7 @@ fn identity(provider: &Provider) -> Vec<(&'static str, String)> {
     let mut lines = vec![
         ("key", sourced(&text, &facts.key.source)),
         ("retries", sourced(resigned, &facts.retries_resign.source)),
-        ("response", sourced(response, &facts.response.source)),
+        ("response", sourced(&response, &facts.response.source)),
         ("signing key", sourced(&tenant, &facts.tenant.source)),
     ];
     if let Some(batch) = &facts.batch {
@@ -170,7 +175,10 @@ fn identity_json(provider: &Provider) -> Json {
             RetrySigning::Unknown => "unknown",
         },
         "retries_resign_source": facts.retries_resign.source,
-        "response": if provider.uses_response() { "used" } else { "ignored" },
+        "response": match facts.response.value {
+            ResponseUse::Ignored => "ignored",
+            ResponseUse::Used { .. } => "used",
+        },
         "response_source": facts.response.source,
         "tenant": match facts.tenant.value {
             SigningTenant::Customer => "customer",

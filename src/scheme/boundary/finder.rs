@@ -75,7 +75,7 @@ impl<'t> Finder<'t> {
             let (after, before) = (self.after(at), self.before(at));
             if after.literal.is_empty()
                 && after.next == Some(&Part::Timestamp)
-                && matches!(self.body_start(), Some(BodyStart::Word))
+                && matches!(self.body_start(), Some(BodyStart::Word(_)))
             {
                 add(Forbidden::NotWord);
             }
@@ -151,7 +151,7 @@ impl<'t> Finder<'t> {
         }
         let unit = self.time?.unit;
         match (before.literal, after.literal) {
-            (_, "") => Some(BodyStart::Word),
+            (_, "") => Some(BodyStart::Word(unit)),
             ("", _) => None,
             (before, after) => Some(BodyStart::Delimited(before.into(), unit, after.into())),
         }

@@ -231,6 +231,20 @@ const CONTENTFUL: [(&str, &str); 4] = [
     ("x-contentful-topic", "ContentManagement.Entry.publish"),
 ];
 
+/// Fails when a genuine request is refused for an id in base64, or for a body of plain text.
+#[test]
+fn what_senders_send_passes() {
+    let takes = |id: &str, header: &str, value: &str, body: &[u8]| {
+        check(&provider(id), "/", &[(header, value)], body)
+    };
+    let id = "k1SWN3SGe2BeNYxkD_cjR4maZ99PDRDd6Zx48W9t5qw=";
+    assert!(takes("twitch", "twitch-eventsub-message-id", id, b"{}"));
+    for body in [&b"Flag changed in production"[..], b"text=changed", b"<b>1</b>", b""] {
+        let header = "x-configcat-webhook-id";
+        assert!(takes("configcat", header, "b616ca659d154a5fb907dd8475792eeb", body));
+    }
+}
+
 /// Fails when the list may leave out itself or the time, or when a value may hold what begins an entry.
 #[test]
 fn a_listed_header_swallows_no_other() {

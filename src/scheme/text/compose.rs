@@ -11,6 +11,7 @@ use crate::scheme::body::Whole;
 use crate::scheme::form;
 use crate::scheme::mac::digest;
 use crate::scheme::material::{self, MaterialFault};
+use crate::scheme::multipart;
 use crate::scheme::public_url;
 use crate::scheme::sign;
 use crate::scheme::spec::{Algorithm, Part, Place};
@@ -171,6 +172,10 @@ impl Composer<'_, '_> {
 
     /// Equal names and values once, as Twilio's libraries have it.
     fn form_sorted(&self) -> Result<Vec<u8>, MaterialFault> {
+        if multipart::boundary(self.whole.head().headers).is_ok_and(|found| found.is_some()) {
+            let fault = "is in parts, and what files hold is not signed";
+            return Err(MaterialFault::malformed("the body", fault));
+        }
         let fields = self.whole.form();
         let fields = fields.map_err(|fault| MaterialFault::malformed("the body", fault))?;
         let mut sorted = form::sorted(fields);

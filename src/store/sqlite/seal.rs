@@ -123,6 +123,10 @@ impl Sealer {
         derived: &[(hkdf::Prk, [u8; 16])],
     ) -> rusqlite::Result<()> {
         let Some((first, print)) = derived.first() else {
+            // What comes now is in clear: what was noted no longer holds, and is found again with the next key.
+            let sql = "UPDATE sealing_key SET last_clear = NULL, last_clear_seal = NULL
+                WHERE last_clear IS NOT NULL";
+            conn.execute(sql, [])?;
             return Ok(());
         };
         let last_clear = match self.last_clear {

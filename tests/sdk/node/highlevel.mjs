@@ -13,7 +13,14 @@ export const provider = "highlevel";
 export const sdk = "@gohighlevel/api-client@3.1.0";
 export const secret = pem(key);
 export const wrongSecret = pem(other);
-export const bodies = "any";
+// One key signs for all customers, so the route names its own, and each body has to.
+export const route = { audience: "loc_1" };
+export const bodies = "samples";
+export const samples = [
+    '{"type":"ContactCreate","locationId":"loc_1","id":"c_1","email":"a@example.com"}',
+    '{"locationId":"loc_1","type":"NoteCreate", "total":10.0,"rate":1E3,"note":"Zo\\u00eb \\/ ✓ 日本 🎉"}',
+    '{\r\n\t"locationId" : "loc_1",\r\n\t"list" : [ 1, 2 ]\r\n}\r\n',
+];
 
 const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 const webhooks = new WebhookManager(silent);
