@@ -357,11 +357,17 @@ impl Gate {
             let work = instant().saturating_duration_since(since);
             share.map_or(Duration::ZERO, |share| share.charge(work, body.len()))
         };
-        let mut pending = pending.inspect_err(|_| drop(charge(began)))?;
-        let need = pending.need(body).inspect_err(|_| drop(charge(began)))?;
+        let mut pending = pending.inspect_err(|_| {
+            charge(began);
+        })?;
+        let need = pending.need(body).inspect_err(|_| {
+            charge(began);
+        })?;
         let Some(need) = need else {
             let signed = pending.finish(body, None);
-            return signed.inspect_err(|_| drop(charge(began)));
+            return signed.inspect_err(|_| {
+                charge(began);
+            });
         };
         let paid = charge(began);
         let mut quota = KeyQuota::new(share);
@@ -386,7 +392,9 @@ impl Gate {
                     share.forgive(paid);
                 }
             }
-            Err(_) => drop(charge(began)),
+            Err(_) => {
+                charge(began);
+            }
         }
         signed
     }
@@ -512,9 +520,7 @@ async fn after_signature(
             let event = identified(request, signed, verdict);
             Ok(Admission::Event(event, claim))
         }
-        Ok(Claimed::Duplicate(_))
-            if rules.forwards_duplicates(verdict.event_type.as_deref()) =>
-        {
+        Ok(Claimed::Duplicate(_)) if rules.forwards_duplicates(verdict.event_type.as_deref()) => {
             // Its sender does what the response says, so it gets the app's own each time.
             verdict.is_copy = true;
             let event = identified(request, signed, verdict);

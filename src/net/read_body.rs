@@ -542,7 +542,9 @@ mod tests {
                 declared: None,
                 version,
             };
-            read_body(Reset(Some(Bytes::from_static(b"{}"))), head, LIMITS, |_| true)
+            read_body(Reset(Some(Bytes::from_static(b"{}"))), head, LIMITS, |_| {
+                true
+            })
         };
         assert_eq!(read(Version::HTTP_2).await, Err(BodyFault::Aborted));
         assert_eq!(read(Version::HTTP_11).await.unwrap(), "{}");

@@ -112,7 +112,10 @@ fn response(table: &mut Table<'_>) -> Option<ResponseUse> {
         let text = value::text(value)?;
         match Glob::parse(&text) {
             Ok(_) => Ok(text),
-            Err(err) => Err(Fault::new(err.to_string(), "a type, or a pattern as in `events`")),
+            Err(err) => Err(Fault::new(
+                err.to_string(),
+                "a type, or a pattern as in `events`",
+            )),
         }
     });
     let types = types.unwrap_or_default().into_iter();

@@ -115,7 +115,7 @@ fn identity(provider: &Provider) -> Vec<(&'static str, String)> {
         RetrySigning::No => "the first request once more, with its timestamp and signature",
         RetrySigning::Unknown => "not documented",
     };
-    let response = match facts.response.value {
+    let response = match &facts.response.value {
         ResponseUse::Ignored => "only the status counts".to_owned(),
         ResponseUse::Used { types } => {
             let types: Vec<_> = types.iter().map(|one| format!("`{one}`")).collect();
@@ -123,7 +123,9 @@ fn identity(provider: &Provider) -> Vec<(&'static str, String)> {
                 true => String::new(),
                 false => format!(" in events of type {}", types.join(" or ")),
             };
-            format!("the sender uses its body{which}: a duplicate is forwarded too, with `Hookgate-Duplicate: true`")
+            format!(
+                "the sender uses its body{which}: a duplicate is forwarded too, with `Hookgate-Duplicate: true`"
+            )
         }
     };
     let tenant = match &facts.tenant.value {

@@ -239,9 +239,19 @@ fn what_senders_send_passes() {
     };
     let id = "k1SWN3SGe2BeNYxkD_cjR4maZ99PDRDd6Zx48W9t5qw=";
     assert!(takes("twitch", "twitch-eventsub-message-id", id, b"{}"));
-    for body in [&b"Flag changed in production"[..], b"text=changed", b"<b>1</b>", b""] {
+    for body in [
+        &b"Flag changed in production"[..],
+        b"text=changed",
+        b"<b>1</b>",
+        b"",
+    ] {
         let header = "x-configcat-webhook-id";
-        assert!(takes("configcat", header, "b616ca659d154a5fb907dd8475792eeb", body));
+        assert!(takes(
+            "configcat",
+            header,
+            "b616ca659d154a5fb907dd8475792eeb",
+            body
+        ));
     }
 }
 
