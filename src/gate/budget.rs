@@ -338,6 +338,10 @@ impl Share {
     /// # Errors
     /// The time after which the source may come again.
     pub fn begin_exchange(&mut self, max_in_flight: usize) -> Result<(), Duration> {
+        if self.is_given_back.load(Ordering::Relaxed) {
+            // Its signature is right, and a later check of monitor mode failed: it is no burden of its source's.
+            return Ok(());
+        }
         let most = (max_in_flight / 4).max(1);
         let begun = self.budgets.change(self.source, |account| {
             let is_free = account.exchanges < most;

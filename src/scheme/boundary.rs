@@ -184,12 +184,14 @@ fn is_word(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_-.:=+/".contains(byte)
 }
 
-/// Returns whether a time could begin somewhere in a word.
+/// Returns whether a time could begin somewhere in a word, or end in it.
 fn holds_time(word: &[u8], unit: TimeUnit) -> bool {
     match unit {
         TimeUnit::Seconds | TimeUnit::Millis | TimeUnit::SecondsOrMillis => {
+            // With a digit in front it could also hold the end of one that begins before it.
             let is_number = |digits: &[u8]| digits.iter().all(u8::is_ascii_digit);
-            word.windows(FIRST_DIGITS).any(is_number)
+            word.first().is_some_and(u8::is_ascii_digit)
+                || word.windows(FIRST_DIGITS).any(is_number)
         }
         TimeUnit::Rfc3339 => word.windows(11).any(|part| {
             let at = |index: usize, wanted: &[u8]| {

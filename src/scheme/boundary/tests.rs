@@ -134,9 +134,13 @@ fn a_body_that_is_cut_elsewhere_is_refused() {
         // Nothing can be appended to an HMAC's text, so other bodies may be any.
         assert!(check(&rules, "/?x=1", &[], b"\xff\x00"), "{id}");
     }
-    for (id, header) in [
-        ("twitch", "twitch-eventsub-message-id"),
-        ("configcat", "x-configcat-webhook-id"),
+    for (id, header, timed) in [
+        (
+            "twitch",
+            "twitch-eventsub-message-id",
+            "a2026-11-03T20:26:10Z",
+        ),
+        ("configcat", "x-configcat-webhook-id", "a1700000300"),
     ] {
         let rules = provider(id);
         let takes = |id: &str, body: &[u8]| check(&rules, "/", &[(header, id)], body);
@@ -148,7 +152,7 @@ fn a_body_that_is_cut_elsewhere_is_refused() {
         // Both ends of the time at once: the text in front of it would be the id's.
         assert!(!takes("84c1700000000a=1&t=", b""), "{id}");
         assert!(
-            !takes("84c", b"a1700000300") && !takes("84c", b"1{}"),
+            !takes("84c", timed.as_bytes()) && !takes("84c", b"1{}"),
             "{id}"
         );
     }
