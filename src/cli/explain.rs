@@ -197,8 +197,12 @@ fn text(explanation: &Explanation) -> String {
     match &explanation.reason {
         None => line("verdict", &styled(GOOD, "it would pass")),
         Some(reason) => {
-            let refused = styled(BAD, &format!("refused: {reason}"));
-            line("verdict", &refused);
+            let verdict = match (explanation.passes, reason.as_str()) {
+                (true, _) => styled(GOOD, &format!("forwarded, and marked: {reason}")),
+                (false, "duplicate") => styled(GOOD, "answered as a duplicate"),
+                (false, _) => styled(BAD, &format!("refused: {reason}")),
+            };
+            line("verdict", &verdict);
             line(
                 "check",
                 &format!("{}. {}", explanation.check, explanation.means),
@@ -214,7 +218,10 @@ fn text(explanation: &Explanation) -> String {
                 ),
                 None => "see below".to_owned(),
             };
-            line("cause", &cause);
+            let is_repeat = explanation.passes || reason == "duplicate";
+            if !is_repeat {
+                line("cause", &cause);
+            }
         }
     }
     line("fix", &clean(&explanation.fix));

@@ -58,7 +58,8 @@ pub(super) fn explain(verdict: &Verdict, earlier: Option<EarlierRequest>) -> Exp
     Explanation {
         route: verdict.route.as_ref().map(ToString::to_string),
         provider: verdict.provider.as_ref().map(ToString::to_string),
-        passes: false,
+        // It was forwarded all the same.
+        passes: verdict.is_copy || verdict.is_replay,
         check: Check::Dedup.name().to_owned(),
         reason: Some(reason.to_owned()),
         means: means.to_owned(),
