@@ -78,6 +78,14 @@ impl Key {
         Self::of_digest(&hash.finalize().into())
     }
 
+    /// Returns the key of two keys together, without another hash: to find an id whose key makes up for another digest is
+    /// as hard as to invert the hash.
+    #[must_use]
+    pub fn joined(self, other: Self) -> Self {
+        // Turned, so that the order counts and two equal keys are not zero.
+        Self(self.0 ^ other.0.rotate_left(1))
+    }
+
     /// The key of a digest that already depends on every signed byte.
     #[must_use]
     pub fn of_digest(digest: &[u8; 32]) -> Self {

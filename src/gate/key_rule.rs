@@ -85,6 +85,10 @@ impl KeyRule {
             KeyText::Absent => return None,
             // The usual way: one signed id. Its key is the one that earlier versions have put into stores.
             KeyText::One(key) if !self.binds_body && !self.is_prefix => return Some(*key),
+            KeyText::One(key) if !self.is_prefix => {
+                let body = Key::of_digest(&self.body_digest(request, digest));
+                return Some(key.joined(body));
+            }
             KeyText::One(key) => vec![key.to_bytes().to_vec()],
             KeyText::Parts(texts) => {
                 // The signed bytes with their timestamp: two events may have one body at two times.
