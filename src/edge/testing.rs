@@ -240,17 +240,7 @@ impl Rig {
             .copied()
             .collect();
         algorithms.mapping = Vec::leak(wanted);
-        let provider = Arc::new(provider);
-        let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
-            .with_no_client_auth();
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let connector = TlsConnector::from(Arc::new(config));
-        let name = name.to_owned().try_into().unwrap();
-        let stream = connector.connect(name, stream).await.ok()?;
+        let stream = self.speaking(provider, name, &[version]).await?;
         Some(stream.get_ref().1.peer_certificates()?.first()?.to_vec())
     }
 
@@ -259,7 +249,19 @@ impl Rig {
         &self,
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> Option<rustls::ProtocolVersion> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let stream = self.speaking(provider, "localhost", versions).await?;
+        stream.get_ref().1.protocol_version()
+    }
+
+    /// Connects as a client of these algorithms and versions; `None` where the handshake fails.
+    async fn speaking(
+        &self,
+        provider: rustls::crypto::CryptoProvider,
+        name: &str,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> Option<tokio_rustls::client::TlsStream<TcpStream>> {
+        let provider = Arc::new(provider);
         let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions)
             .unwrap()
@@ -268,9 +270,8 @@ impl Rig {
             .with_no_client_auth();
         let stream = TcpStream::connect(self.address).await.unwrap();
         let connector = TlsConnector::from(Arc::new(config));
-        let name = "localhost".try_into().unwrap();
-        let stream = connector.connect(name, stream).await.ok()?;
-        stream.get_ref().1.protocol_version()
+        let name = name.to_owned().try_into().unwrap();
+        connector.connect(name, stream).await.ok()
     }
 
     async fn unchecked(

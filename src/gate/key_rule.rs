@@ -155,12 +155,10 @@ fn signs_url(spec: &Spec) -> bool {
     let Some(template) = spec.template() else {
         return false;
     };
-    let mut found = false;
-    template.visit(&mut |part| {
-        found |= matches!(
+    template.any(&|part| {
+        matches!(
             part,
             Part::Url | Part::PathQuery | Part::Query(_) | Part::LowerQuery(_)
-        );
-    });
-    found
+        )
+    })
 }

@@ -34,16 +34,19 @@ impl OnceNames {
         let destinations = route.destinations.iter();
         let conditions = destinations.filter_map(|destination| destination.when.as_ref());
         for when in route.when.iter().chain(conditions) {
-            names.headers.extend(when.headers().cloned());
+            when.headers()
+                .for_each(|name| insert(&mut names.headers, name.clone()));
         }
         names
     }
 
     fn add(&mut self, field: &Field) {
         match field {
-            Field::Header(name) => self.headers.push(name.clone()),
-            Field::Query(name) => self.queries.push(name.as_str().into()),
-            Field::Form(name) | Field::FormJson(name, _) => self.forms.push(name.as_str().into()),
+            Field::Header(name) => insert(&mut self.headers, name.clone()),
+            Field::Query(name) => insert(&mut self.queries, name.as_str().into()),
+            Field::Form(name) | Field::FormJson(name, _) => {
+                insert(&mut self.forms, name.as_str().into());
+            }
             Field::Json(_) | Field::Claim(_) => {}
         }
     }
@@ -82,6 +85,13 @@ impl OnceNames {
             return refused("a form field that identifies the event occurs more than once");
         }
         Ok(())
+    }
+}
+
+/// Adds `name` unless it is there: the id of the event is often the key of the deduplication too.
+fn insert<T: PartialEq>(names: &mut Vec<T>, name: T) {
+    if !names.contains(&name) {
+        names.push(name);
     }
 }
 

@@ -147,13 +147,7 @@ fn limits_and_dedup(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt
             ("timed-out", refused(counters, Reason::InFlight)),
             ("failed", refused(counters, Reason::FirstFailed)),
         ];
-        for (outcome, count) in answers {
-            counter(
-                &mut metric,
-                &[("route", *route), ("outcome", outcome)],
-                count,
-            )?;
-        }
+        outcomes(&mut metric, route, &answers)?;
     }
     Ok(())
 }
@@ -167,13 +161,8 @@ fn replayed_bodies(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt:
     )?;
     for (route, counters) in rows {
         let blocked = refused(counters, Reason::Replayed);
-        for (outcome, count) in [("flagged", read(&counters.replays)), ("blocked", blocked)] {
-            counter(
-                &mut metric,
-                &[("route", *route), ("outcome", outcome)],
-                count,
-            )?;
-        }
+        let replays = [("flagged", read(&counters.replays)), ("blocked", blocked)];
+        outcomes(&mut metric, route, &replays)?;
     }
     Ok(())
 }
@@ -419,6 +408,14 @@ impl Scrape {
         }
         Ok(())
     }
+}
+
+/// One row of a family of counters for each outcome of a route's requests.
+fn outcomes(metric: &mut MetricEncoder<'_>, route: &str, counts: &[(&str, u64)]) -> fmt::Result {
+    for &(outcome, count) in counts {
+        counter(metric, &[("route", route), ("outcome", outcome)], count)?;
+    }
+    Ok(())
 }
 
 /// One row of a family of counters.

@@ -149,23 +149,24 @@ mod tests {
         }))
     }
 
+    const OWN: [(&str, &str); 3] = [
+        ("svix-id", "a"),
+        ("svix-timestamp", "1"),
+        ("svix-signature", "s"),
+    ];
+    const OTHER: [(&str, &str); 3] = [
+        ("webhook-id", "a"),
+        ("webhook-timestamp", "1"),
+        ("webhook-signature", "s"),
+    ];
+
     #[test]
     fn a_request_has_the_headers_of_one_family() {
-        let own = [
-            ("svix-id", "a"),
-            ("svix-timestamp", "1"),
-            ("svix-signature", "s"),
-        ];
-        let other = [
-            ("webhook-id", "a"),
-            ("webhook-timestamp", "1"),
-            ("webhook-signature", "s"),
-        ];
-        assert_eq!(own_names(&own), Ok(None));
+        assert_eq!(own_names(&OWN), Ok(None));
         assert_eq!(own_names(&[]), Ok(None));
-        assert_eq!(own_names(&[&own[..], &other].concat()), Ok(None));
-        assert_eq!(own_names(&other), Ok(Some("a 1 s ".to_owned())));
-        let more = [&other[..], &[("webhook-more", "m"), ("webhook-id", "b")]].concat();
+        assert_eq!(own_names(&[&OWN[..], &OTHER].concat()), Ok(None));
+        assert_eq!(own_names(&OTHER), Ok(Some("a 1 s ".to_owned())));
+        let more = [&OTHER[..], &[("webhook-more", "m"), ("webhook-id", "b")]].concat();
         assert_eq!(own_names(&more), Ok(Some("a+b 1 s m".to_owned())));
     }
 
@@ -183,30 +184,20 @@ mod tests {
     // Fails when an unsigned header of one family can stand in for the signed one of the other.
     #[test]
     fn mixed_families_are_refused() {
-        let own = [
-            ("svix-id", "a"),
-            ("svix-timestamp", "1"),
-            ("svix-signature", "s"),
-        ];
-        let other = [
-            ("webhook-id", "a"),
-            ("webhook-timestamp", "1"),
-            ("webhook-signature", "s"),
-        ];
         for at in 0..3 {
-            let mut mixed = own.to_vec();
-            mixed[at] = other[at];
+            let mut mixed = OWN.to_vec();
+            mixed[at] = OTHER[at];
             assert!(own_names(&mixed).is_err(), "{mixed:?}");
-            for (set, name) in [(&own, other[at].0), (&other, own[at].0)] {
+            for (set, name) in [(&OWN, OTHER[at].0), (&OTHER, OWN[at].0)] {
                 let added = [&set[..], &[(name, "x")]].concat();
                 assert!(own_names(&added).is_err(), "{added:?}");
             }
         }
         assert_eq!(
-            own_names(&[&own[..], &[("webhook-id", "a")]].concat()),
+            own_names(&[&OWN[..], &[("webhook-id", "a")]].concat()),
             Ok(None)
         );
         let twice = [("webhook-id", "a"), ("webhook-id", "a")];
-        assert!(own_names(&[&own[..], &twice].concat()).is_err());
+        assert!(own_names(&[&OWN[..], &twice].concat()).is_err());
     }
 }
