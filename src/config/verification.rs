@@ -329,7 +329,7 @@ pub(super) static PUBLIC_URL: Key = Key {
     kind: Kind::Url,
     default: None,
     example: "\"https://hooks.example.com\"",
-    doc: "Scheme, host and port that the sender calls, and the base path that a proxy in front takes away, if it does: it stands before the path of each request in signed texts. Needed where the scheme signs the URL.",
+    doc: "Scheme, host and port that the sender calls, and the base path that a proxy in front takes away, if it does: signed texts have it before the path of each request. Needed where the scheme signs the URL.",
 };
 
 pub(super) static ALLOW_IPS: Key = Key {

@@ -173,7 +173,7 @@ pub(super) static TIMESTAMP: Key = Key {
     kind: Kind::OneOrMore(&Kind::Table(&TIMESTAMP_SECTION)),
     default: None,
     example: "{ header = \"X-Webhook-Timestamp\", unit = \"s\" }",
-    doc: "Where the time stands and whether it counts seconds (`s`), milliseconds (`ms`), either (`s_or_ms`, by its length) or is `rfc3339` or `http_date`; in a list of entries, `key` names the entry, and an empty one means the first of entries without keys. Of several places the first that is there counts.",
+    doc: "The place of the time, and whether it counts seconds (`s`), milliseconds (`ms`), either (`s_or_ms`, by its length) or is `rfc3339` or `http_date`; in a list of entries, `key` names the entry, and an empty one means the first of entries without keys. Of several places the first that is there counts.",
 };
 
 pub(super) static EVENT_ID: Key = Key {
@@ -181,7 +181,7 @@ pub(super) static EVENT_ID: Key = Key {
     kind: Kind::OneOrMore(&Kind::Table(&FIELD_SECTION)),
     default: None,
     example: "{ header = \"X-Webhook-ID\" }",
-    doc: "Where the id of the event stands: a header, a JSON pointer into the body, a field of a form, a query parameter, or a claim of a signed token; `form` and `json` together name the JSON in a field of a form. Of several places the first that is there counts.",
+    doc: "The place of the event's id: a header, a JSON pointer into the body, a field of a form, a query parameter, or a claim of a signed token; `form` and `json` together name the JSON in a field of a form. Of several places the first that is there counts.",
 };
 
 pub(super) static EVENT_TYPE: Key = Key {
@@ -271,7 +271,7 @@ pub(super) static PARAMETERS: Key = Key {
     ])),
     default: Some("[\"created\"]"),
     example: "[\"created\", \"nonce\"]",
-    doc: "The parameters that an HTTP Message Signature has to have. `created` is held against `tolerance` and `expires` against the clock wherever they stand; `alg` has to be the scheme's `algorithm` wherever it stands.",
+    doc: "The parameters that an HTTP Message Signature has to have. `created` is compared with `tolerance` and `expires` against the clock wherever they stand; `alg` has to be the scheme's `algorithm` wherever it stands.",
 };
 
 pub(super) static LABEL: Key = Key {
