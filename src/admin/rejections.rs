@@ -29,7 +29,7 @@ use crate::record::rejected::{RejectedGroup, RejectedRequest};
 pub(super) struct RejectionFilter {
     /// Of this route.
     route: Option<String>,
-    /// Refused for this reason, or would have been: a word of the README's table, such as `bad-signature`.
+    /// Refused for this reason, or would have been: a word of the reference of reasons, such as `bad-signature`.
     reason: Option<String>,
 }
 

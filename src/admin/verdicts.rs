@@ -39,7 +39,7 @@ pub(super) struct VerdictFilter {
     route: Option<String>,
     /// `accepted`, `challenge`, `duplicate`, `filtered`, `refused` or `monitored`.
     verdict: Option<String>,
-    /// Refused for this reason, or would have been: a word of the README's table, such as `bad-signature`.
+    /// Refused for this reason, or would have been: a word of the reference of reasons, such as `bad-signature`.
     reason: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-// Takes the pictures that the README shows, of a gate with a little traffic:
+// Takes the pictures that the guide shows, of a gate with a little traffic:
 //
 //   pictures.mjs PROGRAM FOLDER
 

@@ -1,5 +1,5 @@
-//! What README.md lists is what the program has: reasons, providers, metrics, checks, and the crates in ARCHITECTURE.md.
-//! `UPDATE=1` writes the tables between their marks.
+//! Compares the documents with the program: reasons, providers, metrics, commands, API, log fields, checks and crates.
+//! `UPDATE=1` writes what is generated.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -182,20 +182,181 @@ fn metrics(text: &str) -> String {
     out
 }
 
-#[tokio::test]
-async fn the_tables_of_the_readme_are_up_to_date() {
-    // A family shows its labels once it has counted something.
-    let (_, told) = Busy::start().await.gate.admin("/metrics").await;
-
-    let found = read("README.md");
-    let mut expected = filled(&found, "reasons", &reasons());
-    expected = filled(&expected, "providers", &known_providers());
-    expected = filled(&expected, "metrics", &metrics(&told));
+/// Compares a file with its expected text, or writes it where `UPDATE` is set.
+fn compare(name: &str, expected: &str) {
     if std::env::var_os("UPDATE").is_some() {
-        fs::write(file("README.md"), &expected).unwrap();
+        fs::write(file(name), expected).unwrap();
     }
-    let is_same = read("README.md") == expected;
-    assert!(is_same, "README.md is not up to date: UPDATE=1 cargo test");
+    let is_same = read(name) == expected;
+    assert!(
+        is_same,
+        "{name} is not up to date: UPDATE=1 cargo test --test it documents"
+    );
+}
+
+#[tokio::test]
+async fn the_tables_of_the_reference_are_up_to_date() {
+    // A family shows its labels once it has counted something.
+    let (_, text) = Busy::start().await.gate.admin("/metrics").await;
+    for (name, mark, table) in [
+        ("docs/reference/reasons.md", "reasons", reasons()),
+        (
+            "docs/reference/providers.md",
+            "providers",
+            known_providers(),
+        ),
+        ("docs/reference/metrics.md", "metrics", metrics(&text)),
+    ] {
+        compare(name, &filled(&read(name), mark, &table));
+    }
+}
+
+/// Returns the help of a command as the program prints it on a narrow terminal.
+fn help(command: &[String]) -> String {
+    let mut arguments: Vec<&str> = command.iter().map(String::as_str).collect();
+    arguments.push("--help");
+    let output = crate::harness::command::command(&arguments)
+        .env("COLUMNS", "100")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{command:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines()
+        .map(str::trim_end)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Returns the names under `Commands:` in a help text.
+fn subcommands(help: &str) -> Vec<String> {
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let lines = lines.take_while(|line| line.starts_with("  "));
+    // A continued description is indented further than a name.
+    let names = lines.filter(|line| !line.starts_with("   "));
+    let names = names.filter_map(|line| line.split_whitespace().next());
+    names
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Writes the section of a command, then those of its subcommands.
+fn write_command(out: &mut String, command: &[String]) {
+    let text = help(command);
+    let name = [&["hookgate".to_owned()], command].concat().join(" ");
+    let mark = "#".repeat(2 + command.len().min(2).saturating_sub(1));
+    write!(out, "\n{mark} `{name}`\n\n```text\n{text}\n```\n").unwrap();
+    for name in subcommands(&text) {
+        write_command(out, &[command, &[name]].concat());
+    }
+}
+
+/// Fails when a command, an option or a help text changes and the reference does not.
+#[test]
+fn the_reference_of_commands_is_up_to_date() {
+    let mut out = "# Command line\n\nThe help of every command, as `--help` prints it. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.\n".to_owned();
+    write_command(&mut out, &[]);
+    assert!(out.contains("`hookgate deliveries retry`"));
+    compare("docs/reference/cli.md", &out);
+}
+
+/// Fails when a resource of the admin API is added, changed or removed and the reference does not follow.
+#[tokio::test]
+async fn the_reference_of_the_api_is_up_to_date() {
+    let (_, text) = Busy::start().await.gate.admin("/api/v1/openapi.json").await;
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let mut out = API_HEAD.to_owned();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let summary = operation["summary"].as_str().unwrap_or_default();
+            let method = method.to_uppercase();
+            writeln!(out, "| `{method}` | `{path}` | {summary} |").unwrap();
+        }
+    }
+    compare("docs/reference/api.md", &out);
+}
+
+const API_HEAD: &str = "# Admin API
+
+JSON over HTTP, below `/api/v1` on the admin listener. `/api/v1/openapi.json` describes every resource, parameter and field; this page lists them.
+
+- Over TCP the API needs a token of `[admin]` as `Authorization: Bearer TOKEN`, and does not exist without one, since every user of the machine can
+  connect to loopback. A Unix socket is for its owner only.
+- A `listen` that other machines reach needs `[admin.tls]` too. Browsers may use the names of the certificate, and `host`.
+- `[[admin.tokens]]` names several tokens: a `viewer` reads, an `operator` acts.
+- The log (`target` is `audit`) and the resource `audit` record who did what, and who read the bytes of an event: with a store the last 100,000 actions of
+  400 days.
+- Tails send one JSON document a line, or server-sent events (`Accept: text/event-stream`), which continue behind `Last-Event-ID`.
+- Values of headers that may be secrets of a sender are never returned.
+
+| method | path | summary |
+| --- | --- | --- |
+";
+
+/// Fails when a field is added to the line of a request and its reference lacks it.
+#[test]
+fn the_reference_has_each_log_field() {
+    let source = read("src/record/request_line.rs");
+    let reference = read("docs/reference/log-fields.md");
+    let mut names = BTreeSet::new();
+    for start in ["text(\"", "count(\"", "number(\"", "message(\"", "(\""] {
+        let rest = source.split(start).skip(1);
+        names.extend(
+            rest.filter_map(|rest| rest.split_once('"'))
+                .map(|(name, _)| name),
+        );
+    }
+    let is_field = |name: &&str| {
+        name.bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    };
+    let names: Vec<_> = names.into_iter().filter(is_field).collect();
+    assert!(names.len() > 30, "{names:?}");
+    for name in names {
+        let is_listed = reference.contains(&format!("`{name}`"));
+        assert!(is_listed, "docs/reference/log-fields.md lacks `{name}`");
+    }
+}
+
+/// Fails when a page of the book is left out of its table of contents, or a link leads to a file that is not there.
+#[test]
+fn pages_and_links_of_the_book_are_complete() {
+    let summary = read("docs/SUMMARY.md");
+    let mut pages = vec![file("README.md"), file("ARCHITECTURE.md")];
+    for folder in [
+        "docs",
+        "docs/guide",
+        "docs/reference",
+        "docs/internals",
+        "docs/internals/decisions",
+    ] {
+        for entry in fs::read_dir(file(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|end| end == "md") {
+                let name = path
+                    .strip_prefix(file("docs"))
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned();
+                let is_listed = name == "SUMMARY.md" || summary.contains(&format!("]({name})"));
+                assert!(is_listed, "docs/SUMMARY.md lacks {name}");
+                pages.push(path);
+            }
+        }
+    }
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        for rest in text.split("](").skip(1) {
+            let link = rest.split(')').next().unwrap();
+            let target = link.split('#').next().unwrap();
+            if target.is_empty() || link.contains("://") {
+                continue;
+            }
+            let path = page.parent().unwrap().join(target);
+            assert!(path.exists(), "{}: no file at {link}", page.display());
+        }
+    }
 }
 
 #[test]
@@ -233,8 +394,7 @@ fn the_readme_lists_the_checks_in_their_order() {
 #[test]
 fn each_dependency_has_its_reason() {
     let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
-    let map = read("ARCHITECTURE.md");
-    let listed = map.split_once("## Dependencies").unwrap().1;
+    let listed = read("docs/internals/dependencies.md");
     let mut rows: BTreeSet<&str> = BTreeSet::new();
     for line in listed.lines() {
         rows.extend(

@@ -189,9 +189,9 @@ async fn what_waits_behind_a_pause_is_seen_and_the_door_counts() {
     assert_eq!(app.count(), 0);
 }
 
-/// Names of the README's table, which the running gate is compared with; histograms as their series.
-fn known(readme: &str) -> BTreeSet<String> {
-    let (_, table) = readme.split_once("<!-- metrics:begin -->").unwrap();
+/// Returns the names of the reference's table, which the running gate is compared with; histograms as their series.
+fn known(reference: &str) -> BTreeSet<String> {
+    let (_, table) = reference.split_once("<!-- metrics:begin -->").unwrap();
     let (table, _) = table.split_once("<!-- metrics:end -->").unwrap();
     let mut names = BTreeSet::new();
     for row in table.lines().filter(|row| row.starts_with("| `")) {
@@ -215,7 +215,7 @@ fn dashboards_and_rules_ask_only_for_what_there_is() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
         std::fs::read_to_string(path).unwrap()
     };
-    let known = known(&read("README.md"));
+    let known = known(&read("docs/reference/metrics.md"));
     assert!(known.len() > 60, "{known:?}");
     for (file, most) in [
         ("ops/grafana-dashboard.json", 50),

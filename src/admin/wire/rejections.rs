@@ -14,7 +14,7 @@ pub struct Rejection {
     pub at: Moment,
     /// The route that refused it.
     pub route: String,
-    /// Why: a word of the README's table, such as `bad-signature`.
+    /// Why: a word of the reference of reasons, such as `bad-signature`.
     pub reason: String,
     /// Whether monitor mode let it through all the same.
     pub monitored: bool,
