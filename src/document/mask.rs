@@ -43,6 +43,7 @@ fn hide_below(key: &str, value: &Spanned<DeValue<'_>>, inherited: bool, report: 
     match value.get_ref() {
         DeValue::Table(table) => {
             for (key, value) in table {
+                // A key such as `env` below a secret holds the secret's location, which helps the operator.
                 let is_place = PLACES.contains(&key.get_ref().as_ref());
                 hide_below(key.get_ref(), value, is_secret && !is_place, report);
             }
@@ -87,6 +88,7 @@ fn may_hold_secret(key: &str) -> bool {
 pub fn hide_broken_line(line: &str) -> String {
     let trimmed = line.trim_start();
     let is_header = trimmed.starts_with('[') && !trimmed.contains(['"', '\'', '=']);
+    // Any word of the line counts, since the parser cannot say which of them is a key.
     let has_secret_word = line
         .split(|char: char| !char.is_ascii_alphanumeric() && char != '_')
         .any(may_hold_secret);

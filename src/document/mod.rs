@@ -75,6 +75,7 @@ impl Source {
     #[must_use]
     pub fn position(&self, offset: usize) -> Position {
         let before = self.before(offset);
+        // Counted in characters, as editors do, so that the caret is under the right one.
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let column = before
             .get(line_start..)
@@ -111,6 +112,7 @@ impl<'a> Document<'a> {
             }
             last_line = line;
         }
+        // Before anything can be rendered, so that no caller can forget it.
         mask::hide_secrets(root.get_ref(), &mut report);
         Self {
             root: root.into_inner(),

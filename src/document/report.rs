@@ -74,6 +74,7 @@ impl Report {
 
     /// Adds a diagnostic, unless its line already has a syntax error.
     pub fn push(&mut self, diagnostic: Diagnostic) {
+        // A diagnostic about the whole file has no line and is always kept.
         let line = diagnostic
             .span
             .map(|span| self.source.position(span.start).line);
@@ -110,6 +111,7 @@ impl Report {
     pub fn sort(&mut self) {
         self.diagnostics.sort_by_key(|diagnostic| {
             let span = diagnostic.span.unwrap_or_default();
+            // The end comes last, so that of two findings at one position the narrower one is first.
             (span.start, diagnostic.severity, span.end)
         });
     }
@@ -301,6 +303,7 @@ impl Severity {
 /// Cuts a span to the text and to character boundaries, as the renderer requires.
 fn clamp(span: Span, text: &str) -> std::ops::Range<usize> {
     let mut start = span.start.min(text.len());
+    // The start moves back and the end moves forward, so that the span keeps every character it touched.
     while !text.is_char_boundary(start) {
         start -= 1;
     }

@@ -112,6 +112,7 @@ impl<'a> Table<'a> {
 
     /// Returns the value of a key without checking it, and marks the key as known.
     pub fn value(&mut self, key: &Key) -> Option<Value<'a>> {
+        // Every key that is read counts as known, so `deny_unknown` needs no second list of names.
         if !self.known.contains(&key.name) {
             self.known.push(key.name);
         }
@@ -209,6 +210,7 @@ impl<'a> Table<'a> {
     /// Reads the table below a key.
     pub fn table(&mut self, key: &Key) -> Option<Table<'a>> {
         let value = self.value(key)?;
+        // The header is a better location than the content, which may be many lines long.
         let name_span = self.name_span(key.name);
         let table = value.table(name_span.unwrap_or(value.span), self.path_of(key.name));
         if table.is_none() {
@@ -270,6 +272,7 @@ impl<'a> Table<'a> {
 
     /// Rejects a key that is known elsewhere, but not supported in this table.
     pub fn refuse(&mut self, name: &'static str, fault: impl FnOnce(&Value<'a>) -> Fault) {
+        // A rejected key has its own error, so `deny_unknown` must not report it again.
         self.refused.push(name);
         if let Some(value) = self.entries.get(name) {
             let value = Value::new(value, self.report);
@@ -291,6 +294,7 @@ impl<'a> Table<'a> {
             if self.known.contains(&name) || self.refused.contains(&name) {
                 continue;
             }
+            // Only keys of this table are suggested, since another table's key would be unknown here, too.
             let near = suggest::nearest(name, self.known.iter().copied());
             let place = if self.path.is_empty() {
                 "at the top of the file".to_owned()

@@ -344,6 +344,7 @@ pub fn network(value: &Value<'_>) -> Result<IpNet, Fault> {
     if let Ok(ip) = text.parse::<IpAddr>() {
         return Ok(IpNet::from(ip));
     }
+    // A plain address was already handled above, so the text needs a prefix here.
     let net: IpNet = text
         .parse()
         .map_err(|_| Fault::new(format!("`{text}` is not an address range"), HELP))?;
@@ -402,6 +403,7 @@ pub fn destination_url(value: &Value<'_>) -> Result<Uri, Fault> {
         }
         None => return Err(wrong("has no scheme")),
     }
+    // `Uri` accepts user, empty host and port 0, which no request can use, so they are checked here.
     let authority = uri.authority().ok_or_else(|| wrong("has no host"))?;
     if authority.as_str().contains('@') {
         return Err(wrong("has a user or password"));
@@ -433,6 +435,7 @@ pub fn base_url(value: &Value<'_>) -> Result<String, Fault> {
     const HELP: &str = "scheme, host and port, and the part of the path that a proxy in front takes away: `\"https://hooks.example.com/prod\"`";
     let uri = http_url(value)?;
     let text = value.text().unwrap_or_default();
+    // A path is appended later, and begins with a slash of its own.
     let text = text.strip_suffix('/').unwrap_or(text);
     let path = uri.path();
     // Senders sign the text of the URL. A path that can be written in two ways would match only by chance.
@@ -450,7 +453,9 @@ pub fn host(value: &Value<'_>) -> Result<String, Fault> {
     let text = value
         .text()
         .ok_or_else(|| value.unexpected("a host name", "\"hooks.example.com\""))?;
+    // Hosts are compared without case and without the dot of the DNS root.
     let lower = without_root(text).to_ascii_lowercase();
+    // `Host` has brackets around an IPv6 address (RFC 3986, section 3.2.2).
     let bare = lower
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
@@ -489,6 +494,7 @@ pub fn method(value: &Value<'_>) -> Result<Method, Fault> {
     let text = value
         .text()
         .ok_or_else(|| value.unexpected("a method", "\"POST\""))?;
+    // `CONNECT` and `TRACE` are missing: the edge rejects them before any route.
     let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     if known.contains(&text) {
         return text.parse().map_err(|_| {

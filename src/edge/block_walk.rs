@@ -53,6 +53,7 @@ impl BlockWalk {
                 };
             }
             State::LongLength { mut text, shift } => {
+                // Seven bits per byte, least significant first (RFC 7541, section 5.1). An overlong number saturates.
                 let more = usize::from(byte & 0x7f).checked_shl(shift);
                 text.left = text.left.saturating_add(more.unwrap_or(usize::MAX));
                 self.0 = match byte & 0x80 {

@@ -300,6 +300,7 @@ impl CertificateStore {
             .map(|files| read_pair(&files.cert, &files.key))
             .collect::<Result<Vec<_>, _>>()?;
         let digests = pairs.iter().map(|pair| pair.digest);
+        // Files that were written again with the same content are no change.
         if digests.eq(self.current.load().digests.iter().copied()) {
             return Ok(false);
         }
@@ -350,6 +351,7 @@ impl Names {
                     Some(suffix) => (&mut names.wildcard, suffix),
                     None => (&mut names.exact, name.as_str()),
                 };
+                // The order of the config is kept, since the first fitting certificate wins.
                 let candidates = map.entry(name.to_owned()).or_default();
                 candidates.push(Arc::clone(&pair.key));
             }
@@ -468,6 +470,7 @@ impl Pair {
             let mut alike = earlier.iter().filter(|other| is_alike(other));
             alike.any(|other| other.info.names.contains(name))
         };
+        // A certificate without names is still chosen as the default, so it is never shadowed.
         !self.info.names.is_empty() && self.info.names.iter().all(is_covered)
     }
 }

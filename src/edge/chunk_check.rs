@@ -138,6 +138,7 @@ impl ChunkScanner {
     }
 
     fn trailer_step(&mut self, byte: u8) -> Result<State, ChunkFault> {
+        // Trailers are buffered, so their size needs a bound.
         if self.trailer.len() >= MAX_TRAILER {
             return Err(ChunkFault::TrailerTooLong);
         }
@@ -172,6 +173,7 @@ fn size_step(digits: u8, size: u64, byte: u8) -> Result<State, ChunkFault> {
         b'\r' if digits > 0 => return Ok(State::SizeLf { size }),
         _ => return Err(ChunkFault::Size),
     };
+    // More digits would overflow the size, or differ between parsers that ignore leading zeros and those that do not.
     if digits >= MAX_DIGITS {
         return Err(ChunkFault::Size);
     }

@@ -99,6 +99,7 @@ pub(super) async fn serve<H: Handler>(
     else {
         return;
     };
+    // The settings stay the same until the connection ends, also across a reload.
     let shared = Arc::new(Shared {
         is_tls: matches!(transport, Transport::Tls(_)),
         is_proxy,
@@ -182,6 +183,7 @@ async fn announced(
         ip,
         is_proxy: is_trusted(ip, &settings.trusted_proxies),
     };
+    // Without the PROXY protocol the socket's peer is the client, or a proxy that uses `X-Forwarded-For`.
     if settings.proxy_protocol == ProxyProtocol::Off {
         return Some(forwards_of(peer));
     }
@@ -190,6 +192,7 @@ async fn announced(
         edge.tell(EdgeEvent::ProxyHeaderRefused { ip: peer, reason });
         None
     };
+    // Checked before a byte is read: an untrusted client could claim any address.
     if !is_trusted(peer, &settings.trusted_proxies) {
         return refuse("the peer is not in `trusted_proxies`");
     }
@@ -350,6 +353,7 @@ async fn serve_h1<H: Handler>(mut transport: Transport, shared: &Arc<Shared<H>>,
 
 /// Waits for the first byte of the next request, with almost no memory. During a drain, waits for `grace` at most.
 async fn wait(transport: &mut Transport, deadline: Instant, grace: Duration, stop: &Stop) -> Wake {
+    // An idle connection needs no read buffer.
     transport.release();
     let (drain, abort) = stop.waits();
     let (drain, abort) = (pin!(drain), pin!(abort));
@@ -399,6 +403,7 @@ async fn linger(mut transport: Transport) {
 
 /// Writes an error response without hyper, and closes the connection.
 async fn last_answer(mut transport: Transport, status: StatusCode) {
+    // There is no request id: the request never reached the pipeline.
     let body = problem::document(status, None);
     let reason = status.canonical_reason().unwrap_or_default();
     let (code, length) = (status.as_u16(), body.len());
@@ -423,6 +428,7 @@ impl<H: Handler> Shared<H> {
     /// Passes a request to the handler, with its source.
     pub(super) fn answer(&self, request: Request<Incoming>) -> H::Future {
         self.edge.counters().requests.add();
+        // The headers decide only where the connection comes from a trusted proxy.
         let ip = if self.is_proxy {
             sender(
                 self.peer.ip,

@@ -96,6 +96,7 @@ impl FrameWatch {
         while !bytes.is_empty() {
             if self.payload_left > 0 {
                 let piece = bytes.get(..self.payload_left).unwrap_or(bytes);
+                // Only the payload of frames in a trailer section is scanned.
                 if let Some(trailers) = self.trailers.as_mut().filter(|_| self.kind != DATA)
                     && piece.iter().any(|byte| trailers.sees_pseudo(*byte))
                 {
@@ -145,6 +146,7 @@ impl FrameWatch {
             WINDOW_UPDATE => has_streams,
             _ => false,
         };
+        // The clock is read only here, so an ordinary request does not pay for it.
         carries || self.spend(now_ms())
     }
 
@@ -189,6 +191,7 @@ impl FrameWatch {
 
 impl Trailers {
     fn sees_pseudo(&mut self, byte: u8) -> bool {
+        // The first byte of a padded frame is the length of the padding at its end (RFC 9113, section 6.2).
         if std::mem::take(&mut self.is_padded) {
             self.fragment_left = self.fragment_left.saturating_sub(usize::from(byte));
         } else if self.priority_left > 0 {

@@ -116,6 +116,7 @@ impl EndFinder {
         while let Some(offset) = memchr(b'\n', bytes.get(self.seen..).unwrap_or_default()) {
             let at = self.seen.saturating_add(offset);
             let line = bytes.get(self.line..at).unwrap_or_default();
+            // A bare LF ends a line for some parsers and not for others.
             let Some((b'\r', text)) = line.split_last() else {
                 return Err(HeadFault::LineEnd);
             };
@@ -251,6 +252,7 @@ impl<'a> Seen<'a> {
             None if line.is_version_10 && line.authority.is_none() => Ok(()),
             None => Err(HeadFault::Host),
             Some(host) if !is_host(host) => Err(HeadFault::Host),
+            // An absolute target and `Host` must agree, or two parsers would see two hosts.
             Some(host) => match line.authority {
                 Some(authority) if !authority.eq_ignore_ascii_case(host) => Err(HeadFault::Host),
                 _ => Ok(()),
@@ -441,6 +443,7 @@ pub(super) fn is_host(host: &[u8]) -> bool {
             return false;
         };
         let (name, port) = host.split_at(end.saturating_add(1));
+        // Parsed as an address, so that zone ids and other bracketed text are rejected.
         let inner = name
             .get(1..end)
             .and_then(|inner| std::str::from_utf8(inner).ok());

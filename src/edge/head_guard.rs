@@ -177,6 +177,7 @@ impl Guard {
                 Position::Chunked(scanner) => {
                     let bytes = ready!(self.transport.poll_fill(context))?;
                     self.is_ended = bytes.is_empty();
+                    // Scans no more than hyper has room for: scanned bytes cannot be scanned again.
                     let seen = bytes.get(..space.remaining()).unwrap_or(bytes);
                     let count = scanner.scan(seen).map_err(chunk_error)?;
                     space.put_slice(seen.get(..count).unwrap_or_default());
@@ -247,6 +248,7 @@ impl Guard {
             Ok((Step::Whole { end, framing }, count)) => {
                 self.first_head_by = None;
                 self.watch.end_head();
+                // From here until the response is flushed, the next head waits.
                 self.watch.is_busy.store(true, Relaxed);
                 self.watch.served.fetch_add(1, Relaxed);
                 if gathered.bytes.is_empty() {
@@ -327,6 +329,7 @@ impl Gathered {
             let seen = bytes.get(..max).unwrap_or(bytes);
             if let Some(end) = self.finder.find(seen)? {
                 let framing = check_head(seen.get(..end).unwrap_or_default())?;
+                // hyper's buffer has no room for the whole head, so it is stored and passed on in parts.
                 if end > room {
                     self.bytes
                         .extend_from_slice(seen.get(..end).unwrap_or_default());
@@ -340,6 +343,7 @@ impl Gathered {
             return Ok((Step::Incomplete, seen.len()));
         }
         let before = self.bytes.len();
+        // The maximum counts over all pieces of a head.
         let room = max.saturating_sub(before);
         let seen = bytes.get(..room).unwrap_or(bytes);
         self.bytes.extend_from_slice(seen);

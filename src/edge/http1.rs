@@ -124,6 +124,7 @@ pub(super) async fn drive<H: Handler>(
         // head.
         if level.is_drain() && !is_draining && has_begun() {
             is_draining = true;
+            // hyper finishes the request in flight, and then closes the connection.
             Pin::new(&mut connection).graceful_shutdown();
         }
         // On an error, the peer closed the connection or broke the protocol. The connection ends the same way as

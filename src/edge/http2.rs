@@ -110,6 +110,7 @@ pub(super) async fn drive<H: Handler>(
         move |request: Request<Incoming>| {
             watch.served.fetch_add(1, Relaxed);
             let open = watch.begin_request();
+            // A bad request costs its own stream only, unlike HTTP/1, where the framing is in doubt.
             let fault = check_h2(&request).err();
             let shared = Arc::clone(&shared);
             async move {
@@ -181,6 +182,7 @@ struct Lookout<'a> {
 
 impl<'a> Lookout<'a> {
     fn new(watch: &'a Watch, idle_timeout: Duration, write_timeout: Duration) -> Self {
+        // A quarter, so that a deadline is missed by at most 25 %; bounded, so that short timeouts do not spin.
         let tick = idle_timeout.min(write_timeout) / 4;
         let now = Instant::now();
         Self {

@@ -47,6 +47,7 @@ impl Limits {
         key: SourceKey,
         limit: usize,
     ) -> Option<SourceSlot> {
+        // Check and count happen under one lock, so that two connections cannot both take the last slot.
         let part = self.part(key)?;
         let mut counts = part.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(key).or_insert(0);

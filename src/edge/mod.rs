@@ -126,6 +126,7 @@ impl Edge {
         });
         let now = Now::read();
         for info in edge.certificates() {
+            // An expired certificate is served all the same, so the operator must hear of it.
             if info.is_expired(now) {
                 edge.tell(EdgeEvent::CertificateExpired { names: info.names });
             }
@@ -186,6 +187,7 @@ impl Edge {
         };
         // From here on no new connection is accepted, and open ones are drained.
         drop(listener);
+        // A closed tracker lets `wait` end once all connections have ended.
         tracker.close();
         if !is_aborted {
             stop.begin_drain();
@@ -208,6 +210,7 @@ impl Edge {
         loop {
             match listener.accept().await {
                 Ok((stream, socket)) => {
+                    // Dropping the stream closes it, before it has cost a task or a handshake.
                     let Some(slot) = self.enter(canonical(socket.ip())) else {
                         continue;
                     };

@@ -27,6 +27,7 @@ pub(super) fn sender(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> Ip
     if !is_trusted(peer, trusted) {
         return last;
     }
+    // From right to left, over several header lines as if they were one list.
     for line in headers.get_all("x-forwarded-for").iter().rev() {
         for entry in line.as_bytes().rsplit(|byte| *byte == b',') {
             // An entry that is not an address ends the search, since the entries before it cannot be attributed.

@@ -64,6 +64,7 @@ impl Transport {
 
     /// Frees memory that only a busy connection needs.
     pub(super) fn release(&mut self) {
+        // TLS manages its own buffers; only the plain one can be freed here.
         if let Self::Plain(plain) = self
             && plain.start == plain.end
         {

@@ -74,6 +74,7 @@ impl Watch {
 
     fn set(&self, deadline: &AtomicU64, within: Duration) {
         if deadline.load(Relaxed) == NEVER {
+            // The first call sets the deadline; later calls must not move it.
             let at = self.start.elapsed().saturating_add(within);
             let millis = u64::try_from(at.as_millis()).unwrap_or(NEVER);
             deadline.store(millis, Relaxed);
@@ -145,6 +146,7 @@ impl WriteWatch {
                     return;
                 };
                 let so_far = written(done).map(|count| so_far.saturating_add(count));
+                // `None` is a completed flush: all bytes are out.
                 if so_far.is_none_or(|count| count >= WRITE_STEP) {
                     watch.write_deadline.store(NEVER, Relaxed);
                     self.since = None;
@@ -188,6 +190,7 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
+        // A body that waits for the upstream has already been taken out of the count.
         if !self.is_waiting {
             self.request.0.answering.fetch_sub(1, Relaxed);
         }

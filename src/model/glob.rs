@@ -48,6 +48,7 @@ impl Glob {
         if text.is_empty() {
             return Err(GlobError::Empty);
         }
+        // A pattern that can never match is most likely a typing mistake, so it is an error and not ignored.
         if text.len() > MAX_LENGTH {
             return Err(GlobError::TooLong);
         }
@@ -78,6 +79,7 @@ impl Glob {
             };
             rest = behind;
         }
+        // The last piece must match at the end of the text, so it is compared there and not searched.
         rest.ends_with(&**last)
     }
 
@@ -106,6 +108,7 @@ impl Patterns {
     /// Returns true where the list admits the text.
     #[must_use]
     pub fn admit(&self, text: &str) -> bool {
+        // A list of exclusions alone admits everything else.
         let is_wanted = self.wanted.is_empty() || self.wanted.iter().any(|glob| glob.matches(text));
         is_wanted && !self.excluded.iter().any(|glob| glob.matches(text))
     }

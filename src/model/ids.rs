@@ -13,6 +13,7 @@ impl RequestId {
     /// Builds an id from a wall clock time in milliseconds and random bits for the rest.
     #[must_use]
     pub fn new(unix_ms: i64, random: [u8; 10]) -> Self {
+        // A clock before 1970 must not stop requests: the random bits still make the id unique.
         let millis = u64::try_from(unix_ms).unwrap_or(0);
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
     }

@@ -26,6 +26,7 @@ impl SourceKey {
     pub fn of(ip: IpAddr) -> Self {
         match canonical(ip) {
             IpAddr::V4(v4) => Self(u64::from(v4.to_bits()), false),
+            // The flag keeps an IPv4 address apart from a /64 with the same number.
             IpAddr::V6(v6) => Self(u64::try_from(v6.to_bits() >> 64).unwrap_or(0), true),
         }
     }

@@ -6,6 +6,7 @@
 /// Formats a moment relative to now, such as `5 min ago`. Both are in milliseconds since the Unix epoch.
 #[must_use]
 pub fn relative(ms: i64, now_ms: i64) -> String {
+    // Saturating, since a stored time can be any number.
     let seconds = now_ms.saturating_sub(ms).div_euclid(1000);
     let away = words(seconds.unsigned_abs());
     match seconds {

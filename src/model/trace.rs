@@ -59,6 +59,7 @@ impl Trace {
     /// Continues the trace that a `traceparent` names, or returns `None` where the header is malformed.
     #[must_use]
     pub fn continued(uid: RequestId, traceparent: &str) -> Option<Self> {
+        // All versions so far begin with the 55 bytes of version 00.
         let (head, rest) = traceparent.split_at_checked(LENGTH)?;
         let mut parts = head.split('-');
         let (version, id) = (parts.next()?, parts.next()?);
@@ -87,6 +88,7 @@ impl Trace {
     /// Derives the id of a span from the request id and the part.
     #[must_use]
     pub fn span(&self, part: Part) -> SpanId {
+        // Derived, not random: a delivery in another process, days later, gets the same parent span.
         let mut digest = Sha256::new_with_prefix(self.uid.as_bytes());
         match part {
             Part::Request => digest.update(b"request"),

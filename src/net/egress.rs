@@ -94,6 +94,7 @@ impl Resolver {
         match resolver.lookup_ip(whole).await {
             Ok(found) => Ok(found.iter().collect()),
             Err(error) => {
+                // A definite response is no reason to read the configuration again.
                 if error.is_no_records_found() {
                     return Err(ResolveError::Unknown);
                 }
@@ -109,6 +110,7 @@ impl Resolver {
         if let Some(resolver) = &*made {
             return Ok(resolver.clone());
         }
+        // Built on first use, so that a gate without such destinations never reads the system's configuration.
         let mut builder = match self.0.server {
             None => TokioResolver::builder_tokio().map_err(unusable)?,
             Some(server) => {
@@ -124,6 +126,7 @@ impl Resolver {
         options.positive_max_ttl = Some(MAX_TTL);
         // A short negative cache: a name that was just created works within half a minute.
         options.negative_max_ttl = Some(Duration::from_secs(30));
+        // Both families, since a special address among either of them rejects the name.
         options.ip_strategy = hickory_resolver::config::LookupIpStrategy::Ipv4AndIpv6;
         let resolver = builder.build().map_err(unusable)?;
         *made = Some(resolver.clone());

@@ -154,6 +154,7 @@ impl Fetcher {
             check(url, &answer)?;
             read(url, answer, lease, limits.max_bytes).await
         };
+        // One deadline over everything, the wait for the semaphore included, since a sender may be waiting.
         let fetched = timeout(limits.deadline, exchange).await;
         fetched.unwrap_or_else(|_| {
             Err(FetchError::Deadline {
@@ -174,6 +175,7 @@ impl Fetcher {
             authority: authority.parse().map_err(|_| setup(ClientError::Host))?,
             connect_timeout: limit,
             timeout: limit,
+            // Fetches are rare, so a connection is not kept for the next one.
             idle_timeout: Duration::ZERO,
             own_tls: None,
             is_external: false,
@@ -201,6 +203,7 @@ fn complete(
     request: http::request::Builder,
     body: Bytes,
 ) -> Result<Request<Full<Bytes>>, FetchError> {
+    // The normal form of an authority omits the default port (RFC 9110, section 4.2.3).
     let host = match url.port() {
         443 => url.host().to_owned(),
         port => format!("{}:{port}", url.host()),
@@ -264,6 +267,7 @@ async fn read(
             Some(Err(_)) => return Err(FetchError::Broken { url: url.clone() }),
             Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
         };
+        // Checked before the copy, and not by `Content-Length`, which may be absent or wrong.
         if whole.len().saturating_add(piece.len()) > limit {
             return Err(FetchError::TooLarge {
                 url: url.clone(),

@@ -54,6 +54,7 @@ pub fn vet_request_headers(headers: &mut HeaderMap, protected: &[HeaderName]) {
     remove_connection_named(headers, protected);
     remove_where(headers, |name| {
         let text = name.as_str();
+        // A protected header stays under any name, since the upstream may verify it again.
         (is_hop_by_hop(text) || is_gateway_claim(text) || text.contains('_'))
             && !protected.contains(name)
     });
@@ -127,6 +128,7 @@ fn remove_connection_named(headers: &mut HeaderMap, protected: &[HeaderName]) {
         .get_all(header::CONNECTION)
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        // Tokens that are not header names cannot name a header to remove.
         .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
         .filter(|name| !is_end_to_end(name.as_str()) && !protected.contains(name))
         .collect();

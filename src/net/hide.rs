@@ -32,6 +32,7 @@ const HARMLESS: [&str; 2] = ["idempotency-key", "hookgate-order-key"];
 /// Redacts path and query of a request: values in the query that may be secrets are masked.
 #[must_use]
 pub fn target(target: &str) -> String {
+    // The path stays: routes and their logs show it anyway, and senders put tokens in the query.
     let Some((path, query)) = target.split_once('?') else {
         return target.to_owned();
     };

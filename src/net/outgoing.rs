@@ -78,6 +78,7 @@ pub fn tell_event(headers: &mut HeaderMap, id: Option<&EventId>, event_type: Opt
     if let Some(id) = id.and_then(|id| HeaderValue::from_str(id.as_str()).ok()) {
         headers.insert(EVENT_ID, id);
     }
+    // An omitted header is better than one that makes the upstream reject the event.
     let event_type = event_type.filter(|text| text.len() <= MAX_EVENT_TYPE);
     if let Some(text) = event_type.and_then(|text| HeaderValue::from_str(text).ok()) {
         headers.insert(EVENT_TYPE, text);
@@ -114,6 +115,7 @@ pub fn set_length(headers: &mut HeaderMap, method: &Method, length: usize) {
 }
 
 fn ip_value(ip: IpAddr) -> HeaderValue {
+    // On the stack: the text of an IP address has at most 45 characters.
     let mut buffer = [0; 48];
     let mut rest = buffer.as_mut_slice();
     let _ = match ip {

@@ -69,6 +69,7 @@ where
             // Only a future that was polled after it finished gets here.
             return Poll::Pending;
         };
+        // Polled in place, so that the common case needs no task.
         let poll = future.as_mut().poll(context);
         if poll.is_ready() {
             self.future = None;

@@ -22,6 +22,7 @@ pub fn is_plain(path: &str) -> bool {
     if path.contains('%') && !has_plain_escapes(path) {
         return false;
     }
+    // Some servers read a backslash as a slash, and drop control characters and white space.
     let is_odd = |byte: u8| byte == b'\\' || byte.is_ascii_control() || byte.is_ascii_whitespace();
     if path.bytes().any(is_odd) {
         return false;
@@ -29,6 +30,7 @@ pub fn is_plain(path: &str) -> bool {
     let last = path.matches('/').count();
     let mut segments = path.split('/').zip(0..);
     segments.all(|(segment, position)| match segment {
+        // Only the first segment (before the leading slash) and the last (after a trailing one) may be empty.
         "" => position == 0 || position == last,
         _ => position > 0 && !is_parent(segment),
     })
@@ -64,6 +66,7 @@ fn has_plain_escapes(path: &str) -> bool {
         let Ok(byte) = u8::try_from(high * 16 + low) else {
             return false;
         };
+        // A decoded `%` would allow a second decoding, and the others are delimiters or dots.
         if byte.is_ascii_control() || b"./\\;?#%".contains(&byte) {
             return false;
         }

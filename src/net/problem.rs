@@ -40,6 +40,7 @@ pub fn answer(status: StatusCode, request_id: RequestId, retry_after: Option<Dur
         HeaderValue::from_static("application/problem+json"),
     );
     if let Some(delay) = retry_after {
+        // Rounded up: a client that comes back too early would be rejected again.
         let seconds = delay
             .as_secs()
             .saturating_add(u64::from(delay.subsec_nanos() > 0))

@@ -155,6 +155,7 @@ pub async fn discard_body<B>(body: B, head: BodyHead)
 where
     B: Body<Data = Bytes>,
 {
+    // Reading a large body would cost more than the response is worth.
     let is_small = head.declared.is_none_or(|length| length <= DISCARD_BYTES);
     if !is_small {
         return;
@@ -222,6 +223,7 @@ where
     let mut empty_frames = 0_u32;
     while !body.is_end_stream() {
         let frame = poll_fn(|context| {
+            // The body first, the timer second: a body that is already here needs no timer.
             if let Poll::Ready(frame) = body.as_mut().poll_frame(context) {
                 return Poll::Ready(Ok(frame));
             }
@@ -232,6 +234,7 @@ where
             Some(Err(_)) => return Err(BodyFault::Aborted),
             Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
         };
+        // An empty frame adds nothing to the minimum rate, so it needs its own bound.
         if chunk.is_empty() {
             empty_frames = empty_frames.saturating_add(1);
             if empty_frames > MAX_EMPTY_FRAMES {
@@ -239,6 +242,7 @@ where
             }
             continue;
         }
+        // The limit comes before the consumer, so that no byte past the limit is ever fed to the MAC.
         received.check(chunk.len())?;
         if !consume(&chunk) {
             return Err(BodyFault::NoRoom);
@@ -302,6 +306,7 @@ impl Received {
                 .unwrap_or(0)
                 .min(MAX_RESERVE)
                 .min(self.max);
+            // Most bodies have one frame, so the buffer exists only from the second one on.
             let arrived = self.first.len().saturating_add(chunk.len());
             self.buffer = Vec::with_capacity(claimed.max(arrived));
             self.buffer.extend_from_slice(&self.first);

@@ -72,6 +72,7 @@ impl RemoteUrl {
         let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
             return Err(UrlFault::Unreadable);
         };
+        // An offset instead of a second copy of the text.
         let path = url[..url::Position::BeforePath].len();
         Ok(Self {
             host: host.to_string().into(),
@@ -88,6 +89,7 @@ impl RemoteUrl {
     /// See [`UrlFault`].
     pub fn parse_strange(text: &str) -> Result<Self, UrlFault> {
         let url = Self::parse(text)?;
+        // Parsers differ in how they repair a URL. Equal text means that there was nothing to repair.
         if *url.whole != *text {
             return Err(UrlFault::NotNormal);
         }

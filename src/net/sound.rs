@@ -39,6 +39,7 @@ pub fn check_answer(head: &response::Parts) -> Result<(), AnswerFault> {
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(AnswerFault::Upgrade);
     }
+    // hyper handles 1xx itself, and a status of 600 or more has no class that a client could act on.
     if !(200..600).contains(&status) {
         return Err(AnswerFault::Status);
     }

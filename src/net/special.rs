@@ -74,6 +74,7 @@ pub fn unwrapped(ip: IpAddr) -> IpAddr {
 /// (RFC 7526), so its packets get lost or go astray.
 #[must_use]
 pub fn is_public(ip: IpAddr) -> bool {
+    // Checked before unwrapping, which would judge by the IPv4 address inside.
     let is_six_to_four = matches!(ip, IpAddr::V6(v6) if SIX_TO_FOUR.contains(&v6));
     !is_six_to_four && !overlaps(&IpNet::from(unwrapped(ip)))
 }
@@ -117,6 +118,7 @@ pub fn is_forbidden_host(host: &str) -> bool {
         Ok(url::Host::Ipv4(ip)) => is_forbidden(ip.into()),
         Ok(url::Host::Ipv6(ip)) => is_forbidden(ip.into()),
         Ok(url::Host::Domain(name)) => METADATA_NAMES.contains(&name.as_str()),
+        // The connection checks the resolved address once more, whatever the name is.
         Err(_) => false,
     }
 }
@@ -131,6 +133,7 @@ pub fn overlaps(net: &IpNet) -> bool {
         }
         IpNet::V6(net) => {
             let mut all = SPECIAL_V6.iter();
+            // Everything outside 2000::/3 is special: loopback, link-local, unique local, multicast and unassigned.
             !GLOBAL_V6.contains(net)
                 || all.any(|special| special.contains(net) || net.contains(special))
         }

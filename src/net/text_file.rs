@@ -22,6 +22,7 @@ pub fn normalize(bytes: &mut Vec<u8>) {
         b"\xfe\xff" => u16::from_be_bytes,
         _ => return,
     };
+    // An odd number of bytes is not UTF-16.
     let (units, []) = rest.as_chunks::<2>() else {
         return;
     };

@@ -75,6 +75,7 @@ impl Draining {
         loop {
             match Pin::new(&mut self.body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
+                    // Trailers of a response have no use here.
                     let Ok(data) = frame.into_data() else {
                         continue;
                     };

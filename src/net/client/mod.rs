@@ -184,6 +184,7 @@ impl Client {
     /// The host is invalid, or its `https` cannot be verified.
     pub fn pool(&self, key: PoolKey) -> Result<Arc<Pool>, ClientError> {
         let mut pools = lock(&self.0.pools);
+        // The map holds weak references: a pool disappears with the last route that uses it.
         if let Some(pool) = pools.get(&key).and_then(Weak::upgrade) {
             return Ok(pool);
         }
@@ -192,6 +193,7 @@ impl Client {
             Some(own) => Some(own.config()),
             None => Some(self.tls()?),
         };
+        // Without TLS, the host's identity cannot be verified, and a network in between could redirect the request.
         let reach = match key.is_external {
             true if tls.is_none() => return Err(ClientError::Plain),
             true => Reach::Internet(self.0.resolver.clone()),
@@ -253,6 +255,7 @@ fn system_roots() -> Result<rustls::RootCertStore, ClientError> {
     let mut roots = rustls::RootCertStore::empty();
     let (added, _) =
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    // Single certificates that cannot be parsed are skipped; a store without any usable one is an error.
     if added == 0 {
         return Err(ClientError::Roots);
     }
@@ -272,6 +275,7 @@ impl Pool {
         let now = clock::instant();
         let popped = lock(&self.idle).connections.pop();
         let (since, connection) = popped?;
+        // The newest connection is too old, so all others are, too. The sweep closes them.
         if now.saturating_duration_since(since) >= self.idle_timeout {
             return None;
         }
@@ -315,6 +319,7 @@ impl Pool {
     fn put_back(self: &Arc<Self>, connection: Box<Connection>) {
         let now = clock::instant();
         let mut idle = lock(&self.idle);
+        // Dropping the connection closes it.
         if idle.connections.len() >= MAX_IDLE {
             return;
         }
@@ -344,6 +349,7 @@ impl Pool {
 }
 
 async fn sweep(pool: Weak<Pool>, idle_timeout: Duration) {
+    // Half of the timeout, so that a connection is open for at most one and a half of it.
     let pause = (idle_timeout / 2).max(Duration::from_millis(50));
     loop {
         sleep(pause).await;
@@ -402,6 +408,7 @@ impl Lease {
 
     /// Returns the connection to the pool after the whole response was read, where it can take another request.
     pub fn finish(mut self, context: &mut Context<'_>) {
+        // hyper becomes ready only after it has seen the end of the response, which may take one more poll.
         if !self.connection.sender.is_ready() {
             self.drive(context);
         }

@@ -38,6 +38,7 @@ impl OwnTls {
         ca: Option<&Path>,
         identity: Option<(&Path, &Path)>,
     ) -> Result<Self, ClientError> {
+        // Hashes the files in a fixed order, so that equal files give equal settings.
         let mut seen = Sha256::new();
         let roots = match ca {
             None => client.roots()?,
@@ -160,6 +161,7 @@ pub(super) fn config(
             .with_client_auth_cert(chain, key)
             .map_err(ClientError::Tls)?,
     };
+    // Upstreams get HTTP/1.1 only, so a server must not select HTTP/2.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }

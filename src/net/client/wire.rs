@@ -67,6 +67,7 @@ impl AsyncRead for Probed {
                     buffer.put_slice(bytes.get(..count).unwrap_or(&[]));
                     return Poll::Ready(Ok(()));
                 }
+                // Nothing to read: the runtime's read below registers the waker.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }

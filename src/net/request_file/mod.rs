@@ -165,6 +165,7 @@ impl RequestFile {
         let headers = self.headers.iter();
         let masked = headers.filter(|(_, value)| value == MASK.as_bytes());
         let mut names: Vec<&str> = masked.map(|(name, _)| name.as_str()).collect();
+        // A header may appear several times in a row; its name is listed once.
         names.dedup();
         let query = self.target.split_once('?');
         if query.is_some_and(|(_, query)| query.contains(MASK)) {
@@ -189,6 +190,7 @@ impl RequestFile {
         if said == is {
             return None;
         }
+        // The most common accident: an editor adds a line end when it saves the file.
         let newline = match is == said.saturating_add(1) && self.body.ends_with(b"\n") {
             true => "; an editor may have added a line end",
             false => "",

@@ -30,6 +30,7 @@ pub(super) fn header_of(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderV
     let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
         format!("`{shown}` is not a header name; names have letters, digits and hyphens")
     })?;
+    // Reading would trim the value, so it would not read back the same.
     if value.trim_ascii().len() != value.len() {
         return Err(format!(
             "the value of `{shown}` begins or ends with white space"

@@ -27,6 +27,7 @@ impl RequestFile {
         let mut comments = Vec::new();
         let mut line = lines.next()?;
         while let Some(comment) = line.strip_prefix(b"#") {
+            // One space belongs to the syntax, and further ones to the comment.
             let comment = comment.strip_prefix(b" ").unwrap_or(comment);
             let comment = std::str::from_utf8(comment);
             let comment = comment.map_err(|_| fault(lines.number, "the comment is not UTF-8"))?;
