@@ -1,78 +1,80 @@
-//! The definition of a key: the one place from which loading, JSON Schema, reference and example are made.
+//! Definitions of config keys: the source of loading, JSON Schema, reference and example.
+//!
+//! A key that is defined here cannot be missing from one of them.
 
-/// One key of a section.
+/// A key of a section.
 #[derive(Debug)]
 pub struct Key {
-    /// As it stands in the file.
+    /// The name, as written in the file.
     pub name: &'static str,
-    /// What its value is.
+    /// The kind of its value.
     pub kind: Kind,
-    /// What holds where the key is absent, as it would be written, or in words; none where the key is required or
-    /// where absent means "not at all".
+    /// The value that applies where the key is absent, as written in the file or in words. `None` where the key is
+    /// required, or where an absent key turns the feature off.
     pub default: Option<&'static str>,
-    /// A value that could stand in a file.
+    /// An example value that loads without an error.
     pub example: &'static str,
-    /// What it does, in a sentence or two that end with a full stop.
+    /// The effect of the key, in a sentence or two that end with a full stop.
     pub doc: &'static str,
 }
 
-/// A table of the config with its keys.
+/// A table of the config and its keys.
 #[derive(Debug)]
 pub struct Section {
-    /// The header as it stands in the file, such as `routes.NAME`.
+    /// The header, as written in the file, such as `routes.NAME`.
     pub path: &'static str,
-    /// What the table is for.
+    /// The purpose of the table, for the reference.
     pub doc: &'static str,
-    /// Its keys, in the order of the reference.
+    /// The keys, in the order of the reference.
     pub keys: &'static [&'static Key],
-    /// The keys that must stand in it.
+    /// Names of the keys that the table must have.
     pub required: &'static [&'static str],
-    /// Sets of keys of which exactly one must stand in it.
+    /// Sets of keys; the table must have exactly one key of each set.
     pub one_of: &'static [&'static [&'static str]],
 }
 
-/// What a value is: decides the schema and the word in the reference.
+/// The kind of a value: decides the JSON Schema and the word in the reference.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
-    /// `true` or `false`.
+    /// A boolean, `true` or `false`.
     Bool,
-    /// Any text.
+    /// A string with any text.
     Text,
     /// A file, relative to the config file.
     Path,
-    /// One of these texts.
+    /// One string of a fixed list.
     Choice(&'static [&'static str]),
     /// A whole number of at least 1.
     Count,
-    /// A whole number, or 0 for none.
+    /// A whole number; 0 turns the feature off.
     Amount,
-    /// A number, whole or not.
+    /// A number, with or without a fraction.
     Number,
-    /// `"5m"`.
+    /// A duration, such as `"5m"`.
     Duration,
-    /// `"1MiB"`.
+    /// A size in bytes, such as `"1MiB"`.
     Size,
-    /// `"100/s"` or `{ per_second, burst }`.
+    /// A rate: `"100/s"` or `{ per_second, burst }`.
     Rate,
-    /// `"10.0.0.0/8"` or `"10.0.0.1"`.
+    /// An address or address range: `"10.0.0.1"` or `"10.0.0.0/8"`.
     Network,
-    /// `"0.0.0.0:443"`.
+    /// An IP address and port, such as `"0.0.0.0:443"`.
     Address,
-    /// `"http://127.0.0.1:8080/hook"`.
+    /// An absolute URL, such as `"http://127.0.0.1:8080/hook"`.
     Url,
     /// A TOML date or date-time.
     Time,
-    /// A list.
+    /// A list with values of one kind.
     List(&'static Kind),
     /// One value, or a list of such values.
     OneOrMore(&'static Kind),
-    /// Either of the two.
+    /// A value of either of the two kinds.
     Either(&'static Kind, &'static Kind),
-    /// `false`, or the other kind.
+    /// `false`, or a value of the other kind.
     FalseOr(&'static Kind),
-    /// A table.
+    /// A single table with known keys.
     Table(&'static Section),
-    /// An array of tables.
+    /// An array of tables with known keys.
     Tables(&'static Section),
     /// Values under names that the operator chooses.
     Map(&'static Kind),
@@ -81,7 +83,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The word for it in the reference.
+    /// Returns the word for the kind in the reference.
     #[must_use]
     pub fn word(&self) -> String {
         match self {

@@ -1,7 +1,7 @@
-//! Hides literal secrets: the source lines that diagnostics show must never hold one.
+//! Masks literal secrets in the source lines that diagnostics show.
 //!
-//! Every string that stands under a key for secrets is replaced by `*` of the same width before anything is rendered.
-//! Lines that are not TOML cannot be trusted to have been parsed right and are hidden by their looks instead.
+//! Every string below a key for secrets is replaced by `*` of the same width before anything is rendered. Lines that
+//! are not TOML may have been parsed wrongly, so they are masked by their text instead.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -9,13 +9,13 @@ use toml::de::{DeTable, DeValue};
 use crate::document::report::Report;
 use crate::document::suggest;
 
-/// What a key has in its name where its value may be a secret, rightly or by mistake.
+/// Parts of key names whose values may be secrets, also where the operator wrote one there by mistake.
 const SECRET_WORDS: [&str; 5] = ["secret", "token", "passw", "_key", "sign_upstream"];
 
-/// Headers for others: any of them may be what opens the other side.
+/// The key for headers that hookgate sends; any of them may be a credential of the other side.
 const HEADERS: &str = "headers";
 
-/// Keys below a secret's table whose text says where the secret stands, not what it is.
+/// Keys below a secret's table whose text says where the secret is, and is not a secret itself.
 const PLACES: [&str; 12] = [
     "env",
     "file",
@@ -31,7 +31,7 @@ const PLACES: [&str; 12] = [
     "until",
 ];
 
-/// Marks each literal secret of the parsed text, so that the report hides it.
+/// Marks each literal secret of the parsed text for masking in the report.
 pub fn hide_secrets(root: &DeTable<'_>, report: &mut Report) {
     for (key, value) in root {
         hide_below(key.get_ref(), value, false, report);
@@ -43,6 +43,7 @@ fn hide_below(key: &str, value: &Spanned<DeValue<'_>>, inherited: bool, report: 
     match value.get_ref() {
         DeValue::Table(table) => {
             for (key, value) in table {
+                // A key such as `env` below a secret holds the secret's location, which helps the operator.
                 let is_place = PLACES.contains(&key.get_ref().as_ref());
                 hide_below(key.get_ref(), value, is_secret && !is_place, report);
             }
@@ -52,11 +53,11 @@ fn hide_below(key: &str, value: &Spanned<DeValue<'_>>, inherited: bool, report: 
                 hide_below(key, item, is_secret, report);
             }
         }
-        // A URL may hold a password, though no URL of a config may.
+        // A URL may contain a password. The config rejects such URLs, but the rejection shows the line.
         DeValue::String(text) if text.contains("://") && text.contains('@') => {
             report.mask(value.span().into());
         }
-        // A secret that was pasted where the name of its variable belongs.
+        // An operator may have pasted the secret where the name of its variable belongs.
         DeValue::String(text) if key == "env" && !looks_like_variable(text) => {
             report.mask(value.span().into());
         }
@@ -65,28 +66,29 @@ fn hide_below(key: &str, value: &Spanned<DeValue<'_>>, inherited: bool, report: 
     }
 }
 
-/// Whether a text is a name such as `STRIPE_SECRET`, which may be shown.
+/// Returns true for a name such as `STRIPE_SECRET`, which may be shown.
 #[must_use]
 pub fn looks_like_variable(text: &str) -> bool {
     text.bytes()
         .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
-/// `secret` and `token`, their misspellings, and names that contain them.
+/// Returns true for `secret`, `token`, their misspellings, and names that contain a secret word.
 fn may_hold_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     SECRET_WORDS.iter().any(|word| key.contains(word))
         || suggest::nearest(&key, ["secret", "token"]).is_some()
 }
 
-/// The text of a line of a broken file with everything hidden that could be a secret.
+/// Masks everything in a line of a broken file that could be a secret.
 ///
-/// Shown as it stands: table headers and plain `key = value` lines whose key and value do not look like they hold one.
-/// Of every other line only the punctuation stays.
+/// Table headers and plain `key = value` lines stay as they are where neither key nor value looks like a secret. Of
+/// every other line only the punctuation stays.
 #[must_use]
 pub fn hide_broken_line(line: &str) -> String {
     let trimmed = line.trim_start();
     let is_header = trimmed.starts_with('[') && !trimmed.contains(['"', '\'', '=']);
+    // Any word of the line counts, since the parser cannot say which of them is a key.
     let has_secret_word = line
         .split(|char: char| !char.is_ascii_alphanumeric() && char != '_')
         .any(may_hold_secret);
@@ -104,8 +106,8 @@ pub fn hide_broken_line(line: &str) -> String {
     shown + &hidden.chars().map(hide_char).collect::<String>()
 }
 
-/// Replaces a character by `*`s of the same length in bytes, so that spans go on fitting; line ends and the
-/// punctuation of TOML stay.
+/// Masks one character by `*`s of the same length in bytes, so that spans still fit. Line ends and TOML punctuation
+/// stay.
 fn hide_char(char: char) -> String {
     match char {
         '"' | '\'' | '[' | ']' | '{' | '}' | ',' | ' ' | '\t' | '\r' => char.to_string(),
@@ -113,7 +115,7 @@ fn hide_char(char: char) -> String {
     }
 }
 
-/// Hides a whole span, but for quotes at its ends and line ends.
+/// Masks a whole span, except line ends and the quotes at both ends.
 #[must_use]
 pub fn hide_value(text: &str) -> String {
     let last = text.len().saturating_sub(1);

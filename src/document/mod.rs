@@ -1,7 +1,7 @@
-//! TOML text with places: spans, diagnostics, and tables that are read key by key so that every error is reported at once.
+//! TOML documents with spans and diagnostics, so that one load reports every error.
 //!
-//! `scheme`, `providers` and `config` read their tables through here. Nothing in this room knows a key or a section of
-//! the config, reads a file or opens a socket.
+//! `scheme`, `providers` and `config` read their tables through this module. It knows no key or section of the config,
+//! reads no file and opens no socket.
 
 pub mod key;
 pub mod mask;
@@ -21,9 +21,9 @@ use crate::document::table::Table;
 /// A range of bytes in the text of a document.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Span {
-    /// First byte.
+    /// Offset of the first byte.
     pub start: usize,
-    /// One past the last byte.
+    /// Offset after the last byte.
     pub end: usize,
 }
 
@@ -36,25 +36,25 @@ impl From<std::ops::Range<usize>> for Span {
     }
 }
 
-/// The text of a file and the name under which diagnostics show it.
+/// The text of a file, with the name under which diagnostics show it.
 #[derive(Debug)]
 pub struct Source {
-    /// The path as the operator gave it.
+    /// The path, as the operator gave it.
     pub name: String,
-    /// The whole text.
+    /// The whole text of the file.
     pub text: String,
 }
 
-/// Where a byte stands for a reader; both count from 1, columns count characters.
+/// A position in a text, as editors count it. Line and column start at 1, and columns count characters, not bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Position {
-    /// The line.
+    /// Line number, from 1.
     pub line: usize,
-    /// The column.
+    /// Column number in characters, from 1.
     pub column: usize,
 }
 
-/// A parsed text with the diagnostics that were found in it so far.
+/// A parsed text with the diagnostics found in it so far.
 #[derive(Debug)]
 pub struct Document<'a> {
     root: DeTable<'a>,
@@ -62,7 +62,7 @@ pub struct Document<'a> {
 }
 
 impl Source {
-    /// A source, ready to be parsed.
+    /// Builds a source that [`Document::parse`] can borrow from.
     #[must_use]
     pub fn new(name: &str, text: String) -> Arc<Self> {
         Arc::new(Self {
@@ -71,10 +71,11 @@ impl Source {
         })
     }
 
-    /// The line and column of a byte; one past the end of the text is allowed.
+    /// Returns the line and column of a byte offset. Offsets past the end of the text count as its end.
     #[must_use]
     pub fn position(&self, offset: usize) -> Position {
         let before = self.before(offset);
+        // Counted in characters, as editors do, so that the caret is under the right one.
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let column = before
             .get(line_start..)
@@ -85,7 +86,7 @@ impl Source {
         }
     }
 
-    /// The text up to a byte, cut back to the start of the character that holds it.
+    /// Returns the text before a byte offset, cut back to the start of the character that holds it.
     fn before(&self, offset: usize) -> &str {
         let mut end = offset.min(self.text.len());
         while !self.text.is_char_boundary(end) {
@@ -96,12 +97,12 @@ impl Source {
 }
 
 impl<'a> Document<'a> {
-    /// Parses all of the text. Syntax errors go into the report; what could be read stands in the root all the same.
+    /// Parses the whole text. Syntax errors go into the report; the root holds all entries that the parser could read.
     #[must_use]
     pub fn parse(source: &'a Arc<Source>) -> Self {
         let (root, errors) = DeTable::parse_recoverable(&source.text);
         let mut report = Report::new(Arc::clone(source));
-        // One fault makes the parser stumble several times; the first message of a line is the one that helps.
+        // One mistake makes the parser fail several times. The first message of a line is the useful one.
         let mut last_line = 0;
         for err in &errors {
             let offset = err.span().map_or(source.text.len(), |span| span.start);
@@ -111,6 +112,7 @@ impl<'a> Document<'a> {
             }
             last_line = line;
         }
+        // Before anything can be rendered, so that no caller can forget it.
         mask::hide_secrets(root.get_ref(), &mut report);
         Self {
             root: root.into_inner(),
@@ -118,13 +120,13 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The top-level table.
+    /// Returns the top-level table.
     #[must_use]
     pub fn root(&self) -> Table<'_> {
         Table::new(&self.root, Span::default(), String::new(), &self.report)
     }
 
-    /// The diagnostics, sorted by position.
+    /// Returns the diagnostics, sorted by position.
     #[must_use]
     pub fn into_report(self) -> Report {
         let mut report = self.report.into_inner();

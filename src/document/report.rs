@@ -1,4 +1,6 @@
-//! Diagnostics and how they are shown: as rustc shows its own, or as JSON.
+//! Diagnostics and their rendering: in the style of rustc, or as JSON.
+//!
+//! No rendering may show a secret, so all text that is printed goes through the masks.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -11,29 +13,29 @@ use serde_json::{Value as Json, json};
 use crate::document::mask;
 use crate::document::{Source, Span};
 
-/// Whether loading may go on.
+/// The severity of a diagnostic.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Severity {
-    /// The config is not used.
+    /// Loading fails.
     Error,
-    /// The config is used.
+    /// Loading succeeds, but the config is doubtful.
     Warning,
-    /// The config is used, and something follows from it that the operator may not expect.
+    /// Loading succeeds, with a consequence that the operator may not expect.
     Note,
 }
 
-/// One thing that is wrong with the operator's file.
+/// One finding in the operator's file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Diagnostic {
-    /// Error or warning.
+    /// Error, warning or note.
     pub severity: Severity,
-    /// The place; none where it is about the file as a whole.
+    /// The location, or `None` for a finding about the file as a whole.
     pub span: Option<Span>,
-    /// One sentence without a full stop, with the offending text in backticks. Never holds a secret.
+    /// One sentence without a full stop, with the offending text in backticks. It never contains a secret.
     pub message: String,
-    /// A few words under the place; may be empty.
+    /// A few words under the location; may be empty.
     pub label: String,
-    /// What would be right.
+    /// The correction, where one is known.
     pub help: Option<String>,
 }
 
@@ -46,20 +48,20 @@ pub struct Report {
     broken_lines: BTreeSet<usize>,
 }
 
-/// How a report is printed.
+/// The output format of a report for people.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Style {
-    /// No escape sequences.
+    /// Text without escape sequences.
     Plain,
-    /// Terminal colours.
+    /// Text with ANSI colors.
     Colour,
 }
 
-/// The first so many diagnostics are printed: a file that is no config at all must not fill the screen.
+/// Maximum number of diagnostics printed: a file that is not a config must not fill the screen.
 const MAX_SHOWN: usize = 100;
 
 impl Report {
-    /// Nothing found yet.
+    /// Creates a report without diagnostics.
     #[must_use]
     pub fn new(source: Arc<Source>) -> Self {
         Self {
@@ -70,26 +72,28 @@ impl Report {
         }
     }
 
-    /// Adds one.
+    /// Adds a diagnostic, unless its line already has a syntax error.
     pub fn push(&mut self, diagnostic: Diagnostic) {
+        // A diagnostic about the whole file has no line and is always kept.
         let line = diagnostic
             .span
             .map(|span| self.source.position(span.start).line);
-        // What was made of a line that is not TOML says nothing that the syntax error does not.
+        // The parser guesses the content of a line that is not TOML, so other findings there add nothing to the syntax
+        // error.
         if line.is_none_or(|line| !self.broken_lines.contains(&line)) {
             self.diagnostics.push(diagnostic);
         }
     }
 
-    /// Adds one that is about something absent: left out where the text is not TOML, since what is absent may stand
-    /// in the part that could not be read.
+    /// Adds a diagnostic about something absent. It is dropped where the text is not TOML, since the absent part may be
+    /// in lines that the parser could not read.
     pub fn push_absent(&mut self, diagnostic: Diagnostic) {
         if self.broken_lines.is_empty() {
             self.push(diagnostic);
         }
     }
 
-    /// Adds one about text that is not TOML.
+    /// Adds a diagnostic about text that is not TOML.
     pub fn syntax_error(&mut self, diagnostic: Diagnostic) {
         if let Some(span) = diagnostic.span {
             self.broken_lines
@@ -98,26 +102,27 @@ impl Report {
         self.diagnostics.push(diagnostic);
     }
 
-    /// Never shows this part of the text.
+    /// Masks a part of the text in every output.
     pub fn mask(&mut self, span: Span) {
         self.masks.push(span);
     }
 
-    /// Sorts by position; errors before warnings at the same place.
+    /// Sorts by position. At the same position, errors come before warnings.
     pub fn sort(&mut self) {
         self.diagnostics.sort_by_key(|diagnostic| {
             let span = diagnostic.span.unwrap_or_default();
+            // The end comes last, so that of two findings at one position the narrower one is first.
             (span.start, diagnostic.severity, span.end)
         });
     }
 
-    /// What was found.
+    /// Returns the diagnostics found so far.
     #[must_use]
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
     }
 
-    /// Where a diagnostic points to: `hookgate.toml:13:10`.
+    /// Formats the location of a diagnostic, such as `hookgate.toml:13:10`.
     #[must_use]
     pub fn place(&self, diagnostic: &Diagnostic) -> String {
         let name = &self.source.name;
@@ -130,13 +135,13 @@ impl Report {
         }
     }
 
-    /// Whether the config cannot be used.
+    /// Returns true where the config cannot be used.
     #[must_use]
     pub fn has_errors(&self) -> bool {
         self.count(Severity::Error) > 0
     }
 
-    /// How many there are of one severity.
+    /// Counts the diagnostics of one severity.
     #[must_use]
     pub fn count(&self, severity: Severity) -> usize {
         self.diagnostics
@@ -145,7 +150,7 @@ impl Report {
             .count()
     }
 
-    /// `2 errors, 1 warning`.
+    /// Formats the counts, such as `2 errors, 1 warning`.
     #[must_use]
     pub fn summary(&self) -> String {
         let counted = |count: usize, noun: &str| match count {
@@ -159,7 +164,7 @@ impl Report {
         )
     }
 
-    /// Every diagnostic with the lines that it is about; empty where there is none.
+    /// Renders each diagnostic with its source lines. The text is empty where there are no diagnostics.
     #[must_use]
     pub fn render(&self, style: Style) -> String {
         let renderer = match style {
@@ -183,7 +188,7 @@ impl Report {
         out
     }
 
-    /// Renders a note in one line: it needs no lines of the file.
+    /// Renders a note in one line: a note needs no source lines.
     fn note_line(&self, diagnostic: &Diagnostic) -> String {
         let help = diagnostic.help.as_deref();
         let help = help.map_or(String::new(), |help| format!("; {help}"));
@@ -194,7 +199,7 @@ impl Report {
         )
     }
 
-    /// The same as one JSON document.
+    /// Renders the diagnostics as one JSON document.
     #[must_use]
     pub fn to_json(&self) -> Json {
         let rows: Vec<Json> = self
@@ -251,10 +256,11 @@ impl Report {
         group
     }
 
-    /// The text with every secret hidden, byte for byte as long as the original, so that spans fit.
+    /// Returns the text with every secret masked. It has the same length in bytes as the original, so that spans fit.
     fn shown_text(&self) -> String {
         let mut shown = String::with_capacity(self.source.text.len());
         let mut masks = self.masks.clone();
+        // Masks may overlap or repeat. A mask that begins before `at` is inside one already applied, so it is skipped.
         masks.sort();
         let mut at = 0;
         for span in masks {
@@ -271,7 +277,7 @@ impl Report {
         if self.broken_lines.is_empty() {
             return shown;
         }
-        // Where the text is not TOML, nothing can be trusted to have been parsed right, spans of secrets included.
+        // Where the text is not TOML, the spans of secrets may be wrong, so each line is also masked by its text.
         shown
             .split_inclusive('\n')
             .map(|line| {
@@ -294,9 +300,10 @@ impl Severity {
     }
 }
 
-/// The span within the text and on character boundaries, as the renderer needs it.
+/// Cuts a span to the text and to character boundaries, as the renderer requires.
 fn clamp(span: Span, text: &str) -> std::ops::Range<usize> {
     let mut start = span.start.min(text.len());
+    // The start moves back and the end moves forward, so that the span keeps every character it touched.
     while !text.is_char_boundary(start) {
         start -= 1;
     }

@@ -1,21 +1,23 @@
-//! "Did you mean": the nearest of the words that would have been right.
+//! Suggestions for misspelled words: the "did you mean" of error messages.
 
-/// The candidate nearest to `word`, if it is near enough to be a slip of the finger.
+/// Returns the candidate nearest to `word`, where the difference is small enough for a typing mistake.
 #[must_use]
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // A word longer than any key of ours is no slip; the bound also keeps the comparison cheap.
+    // A word longer than every key is not a typing mistake. The bound also keeps the comparison cheap.
     if word.len() > 64 {
         return None;
     }
     candidates
         .into_iter()
         .map(|candidate| (distance(word, candidate), candidate))
+        // One mistake per three characters: with more, any word would resemble any other.
         .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(1))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours that lead from one word to the other.
+/// Counts the edits between two words: insertions, deletions, replacements and swaps of neighbors (the restricted
+/// Damerau-Levenshtein distance). Keeps three rows of the table, since a swap looks back two.
 fn distance(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
     let mut before_previous: Vec<usize> = Vec::new();

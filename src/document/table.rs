@@ -1,5 +1,6 @@
-//! Tables read key by key. A value that is wrong becomes a diagnostic and `None`; reading goes on, so that one load
-//! finds every error.
+//! Tables that are read key by key.
+//!
+//! A wrong value becomes a diagnostic and `None`, and reading continues. One load therefore finds every error.
 
 use std::cell::RefCell;
 
@@ -11,7 +12,7 @@ use crate::document::key::Key;
 use crate::document::report::{Diagnostic, Report, Severity};
 use crate::document::suggest;
 
-/// A table, with the keys that were asked for so far.
+/// A table, which remembers the keys that were read so far.
 #[derive(Debug)]
 pub struct Table<'a> {
     entries: &'a DeTable<'a>,
@@ -22,40 +23,40 @@ pub struct Table<'a> {
     report: &'a RefCell<Report>,
 }
 
-/// A value with its place.
+/// A value with its location.
 #[derive(Clone, Copy, Debug)]
 pub struct Value<'a> {
     content: &'a DeValue<'a>,
     span: Span,
-    /// The example of the key whose value this is.
+    /// Example value of the key that this value belongs to.
     example: Option<&'static str>,
     report: &'a RefCell<Report>,
 }
 
-/// A checked value with the place where it stands.
+/// A checked value with its location.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Placed<T> {
-    /// The value.
+    /// The parsed value.
     pub value: T,
-    /// Its place.
+    /// Location of the value in the document.
     pub span: Span,
 }
 
-/// Why a value is wrong.
+/// The reason why a value is wrong.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fault {
     /// One sentence without a full stop.
     pub message: String,
-    /// A few words under the value.
+    /// A few words under the value; may be empty.
     pub label: String,
-    /// What would be right.
+    /// The correction, where one is known.
     pub help: Option<String>,
-    /// A narrower place than the whole value.
+    /// A narrower location than the whole value.
     pub span: Option<Span>,
 }
 
 impl Fault {
-    /// A fault with a message and what would be right.
+    /// Creates a fault with a message and a correction.
     #[must_use]
     pub fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self {
@@ -66,7 +67,7 @@ impl Fault {
         }
     }
 
-    /// The same with words under the value.
+    /// Adds words that appear under the value.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
@@ -91,26 +92,27 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Where the table's own name stands.
+    /// Returns the location of the table's name.
     #[must_use]
     pub fn span(&self) -> Span {
         self.span
     }
 
-    /// The table's name in full, such as `routes.stripe`.
+    /// Returns the full name of the table, such as `routes.stripe`.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// Whether the key is there.
+    /// Returns true where the table has the key.
     #[must_use]
     pub fn has(&self, key: &Key) -> bool {
         self.entries.contains_key(key.name)
     }
 
-    /// The value of a key as it stands.
+    /// Returns the value of a key without checking it, and marks the key as known.
     pub fn value(&mut self, key: &Key) -> Option<Value<'a>> {
+        // Every key that is read counts as known, so `deny_unknown` needs no second list of names.
         if !self.known.contains(&key.name) {
             self.known.push(key.name);
         }
@@ -121,7 +123,7 @@ impl<'a> Table<'a> {
         })
     }
 
-    /// The checked value of a key; `None` where it is absent or wrong.
+    /// Reads and checks the value of a key. Returns `None` where it is absent or wrong.
     pub fn read<T>(
         &mut self,
         key: &Key,
@@ -130,7 +132,7 @@ impl<'a> Table<'a> {
         self.read_placed(key, parse).map(|placed| placed.value)
     }
 
-    /// The checked value of a key with its place.
+    /// Reads and checks the value of a key, with its location.
     pub fn read_placed<T>(
         &mut self,
         key: &Key,
@@ -140,7 +142,7 @@ impl<'a> Table<'a> {
         value.check(parse)
     }
 
-    /// As `read_placed`, where the key must be there.
+    /// Reads a key like `read_placed`, and reports it as missing where it is absent.
     pub fn require<T>(
         &mut self,
         key: &Key,
@@ -165,7 +167,7 @@ impl<'a> Table<'a> {
         );
     }
 
-    /// Reports something absent from this table, which is left out where the file is not TOML.
+    /// Reports that something is absent from this table, unless the file has syntax errors.
     pub fn absent(&self, message: impl Into<String>, help: impl Into<String>) {
         self.report.borrow_mut().push_absent(Diagnostic {
             severity: Severity::Error,
@@ -176,7 +178,7 @@ impl<'a> Table<'a> {
         });
     }
 
-    /// Each element of a list; wrong ones become diagnostics and are left out.
+    /// Reads each element of a list. Wrong elements become diagnostics and are left out.
     pub fn list<T>(
         &mut self,
         key: &Key,
@@ -192,7 +194,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// As `list`, where one value may stand without brackets.
+    /// Reads a list like `list`, and also takes a single value without brackets.
     pub fn one_or_more<T>(
         &mut self,
         key: &Key,
@@ -205,9 +207,10 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// The table under a key.
+    /// Reads the table below a key.
     pub fn table(&mut self, key: &Key) -> Option<Table<'a>> {
         let value = self.value(key)?;
+        // The header is a better location than the content, which may be many lines long.
         let name_span = self.name_span(key.name);
         let table = value.table(name_span.unwrap_or(value.span), self.path_of(key.name));
         if table.is_none() {
@@ -216,7 +219,7 @@ impl<'a> Table<'a> {
         table
     }
 
-    /// The tables of an array of tables; none where the key is absent.
+    /// Reads an array of tables. The result is empty where the key is absent.
     pub fn tables(&mut self, key: &Key) -> Vec<Table<'a>> {
         let Some(value) = self.value(key) else {
             return Vec::new();
@@ -235,7 +238,7 @@ impl<'a> Table<'a> {
         tables
     }
 
-    /// Each table below a key with the name that the operator chose.
+    /// Reads each table below a key, with the name that the operator chose.
     pub fn named_tables(&mut self, key: &Key) -> Vec<(&'a str, Table<'a>)> {
         let Some(parent) = self.table(key) else {
             return Vec::new();
@@ -252,7 +255,7 @@ impl<'a> Table<'a> {
         tables
     }
 
-    /// Each value below a key with the name that the operator chose.
+    /// Returns each value below a key, with the name that the operator chose.
     pub fn named_values(&mut self, key: &Key) -> Vec<(&'a str, Value<'a>)> {
         let Some(parent) = self.table(key) else {
             return Vec::new();
@@ -267,8 +270,9 @@ impl<'a> Table<'a> {
         values.collect()
     }
 
-    /// Refuses a key that has a meaning but not here or not yet.
+    /// Rejects a key that is known elsewhere, but not supported in this table.
     pub fn refuse(&mut self, name: &'static str, fault: impl FnOnce(&Value<'a>) -> Fault) {
+        // A rejected key has its own error, so `deny_unknown` must not report it again.
         self.refused.push(name);
         if let Some(value) = self.entries.get(name) {
             let value = Value::new(value, self.report);
@@ -278,18 +282,19 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Lets a key stand without looking at it.
+    /// Marks a key as known without reading it.
     pub fn ignore(&mut self, name: &'static str) {
         self.known.push(name);
     }
 
-    /// Reports every key that was not asked for.
+    /// Reports every key that was not read. Call it last: only keys that were read count as known.
     pub fn deny_unknown(&mut self) {
         for key in self.entries.keys() {
             let name: &str = key.get_ref();
             if self.known.contains(&name) || self.refused.contains(&name) {
                 continue;
             }
+            // Only keys of this table are suggested, since another table's key would be unknown here, too.
             let near = suggest::nearest(name, self.known.iter().copied());
             let place = if self.path.is_empty() {
                 "at the top of the file".to_owned()
@@ -309,23 +314,23 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Where the name of a key stands.
+    /// Returns the location of a key's name.
     #[must_use]
     pub fn name_span_of(&self, key: &Key) -> Option<Span> {
         self.name_span(key.name)
     }
 
-    /// Reports an error at a place of this document.
+    /// Reports an error at a location of this document.
     pub fn error(&self, span: Span, fault: Fault) {
         self.push(Severity::Error, span, fault);
     }
 
-    /// Reports a warning at a place of this document.
+    /// Reports a warning at a location of this document.
     pub fn warning(&self, span: Span, fault: Fault) {
         self.push(Severity::Warning, span, fault);
     }
 
-    /// Reports what follows from this part of the document, in one line.
+    /// Reports a note at a location: a consequence of this part of the document, in one line.
     pub fn note(&self, span: Span, fault: Fault) {
         self.push(Severity::Note, span, fault);
     }
@@ -364,25 +369,25 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Its place.
+    /// Returns the location of the value.
     #[must_use]
     pub fn span(&self) -> Span {
         self.span
     }
 
-    /// The value as the TOML parser gives it.
+    /// Returns the value from the TOML parser.
     #[must_use]
     pub fn content(&self) -> &'a DeValue<'a> {
         self.content
     }
 
-    /// The text of a string.
+    /// Returns the text where the value is a string.
     #[must_use]
     pub fn text(&self) -> Option<&'a str> {
         self.content.as_str()
     }
 
-    /// The elements of an array.
+    /// Returns the elements where the value is an array.
     #[must_use]
     pub fn items(&self) -> Option<Vec<Self>> {
         let items: &DeArray<'a> = self.content.as_array()?;
@@ -394,14 +399,14 @@ impl<'a> Value<'a> {
         )
     }
 
-    /// The value as a table; `span` is where its name stands.
+    /// Returns the value as a table; `span` is the location of its name.
     #[must_use]
     pub fn table(&self, span: Span, path: String) -> Option<Table<'a>> {
         let entries = self.content.as_table()?;
         Some(Table::new(entries, span, path, self.report))
     }
 
-    /// Runs a parser; a fault becomes a diagnostic.
+    /// Runs a parser on the value. A fault becomes a diagnostic.
     pub fn check<T>(&self, parse: impl FnOnce(&Self) -> Result<T, Fault>) -> Option<Placed<T>> {
         match parse(self) {
             Ok(value) => Some(Placed {
@@ -415,17 +420,17 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Reports a fault of this value.
+    /// Reports a fault of this value as an error.
     pub fn fault(&self, fault: Fault) {
         self.push(Severity::Error, fault);
     }
 
-    /// Reports something doubtful about this value.
+    /// Reports a fault of this value as a warning.
     pub fn warning(&self, fault: Fault) {
         self.push(Severity::Warning, fault);
     }
 
-    /// The fault of a value that is of another kind than expected; `example` is shown where the key has none.
+    /// Builds the fault for a value of the wrong type. `example` is shown where the key has no example.
     #[must_use]
     pub fn unexpected(&self, expected: &str, example: &str) -> Fault {
         let found = match self.content {

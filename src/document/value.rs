@@ -1,4 +1,6 @@
-//! Parsers of single values: a TOML value -> a value that is ready to use, or the fault that says what would be right.
+//! Parsers of single TOML values.
+//!
+//! Each parser returns a value that is ready to use, or a fault that says what to write instead.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -18,13 +20,13 @@ use crate::model::rate::Rate;
 use crate::net::host::without_root;
 use crate::net::special::is_forbidden_host;
 
-/// Longer than this no setting makes sense; it also keeps sums of durations far from overflow.
+/// Maximum duration: no setting needs more than ten years, and sums of durations stay far from overflow.
 const MAX_DURATION: Duration = Duration::from_secs(3650 * 24 * 3600);
 
-/// More of anything than a machine holds, and far below what counters and semaphores can count.
+/// Maximum count: more than a machine can hold, and far below the limits of counters and semaphores.
 const MAX_COUNT: u64 = 1_000_000_000;
 
-/// `true` or `false`.
+/// Parses `true` or `false`.
 pub fn boolean(value: &Value<'_>) -> Result<bool, Fault> {
     value
         .content()
@@ -32,7 +34,7 @@ pub fn boolean(value: &Value<'_>) -> Result<bool, Fault> {
         .ok_or_else(|| value.unexpected("`true` or `false`", "true"))
 }
 
-/// A text that is not empty.
+/// Parses a string that is not empty.
 pub fn text(value: &Value<'_>) -> Result<String, Fault> {
     match value.text() {
         Some("") => Err(Fault::new(
@@ -44,7 +46,7 @@ pub fn text(value: &Value<'_>) -> Result<String, Fault> {
     }
 }
 
-/// A text that may be empty.
+/// Parses a string that may be empty.
 pub fn any_text(value: &Value<'_>) -> Result<String, Fault> {
     value
         .text()
@@ -52,7 +54,7 @@ pub fn any_text(value: &Value<'_>) -> Result<String, Fault> {
         .ok_or_else(|| value.unexpected("a string", "\"text\""))
 }
 
-/// A single character.
+/// Parses a string of a single character.
 pub fn character(value: &Value<'_>) -> Result<char, Fault> {
     let text = text(value)?;
     let mut chars = text.chars();
@@ -65,7 +67,7 @@ pub fn character(value: &Value<'_>) -> Result<char, Fault> {
     }
 }
 
-/// A path of a file.
+/// Parses the path of a file.
 pub fn path(value: &Value<'_>) -> Result<PathBuf, Fault> {
     let text = text(value)?;
     if text.contains('\0') {
@@ -77,7 +79,7 @@ pub fn path(value: &Value<'_>) -> Result<PathBuf, Fault> {
     Ok(PathBuf::from(text))
 }
 
-/// One of several texts.
+/// Parses one string of a fixed list.
 pub fn choice<T: Copy>(value: &Value<'_>, choices: &[(&str, T)]) -> Result<T, Fault> {
     let names = || choices.iter().map(|(name, _)| *name);
     let legal = || {
@@ -106,7 +108,7 @@ fn quote_first<T>(choices: &[(&str, T)]) -> String {
         .map_or_else(String::new, |(name, _)| format!("\"{name}\""))
 }
 
-/// A whole number of at least 1.
+/// Parses a whole number of at least 1.
 pub fn count(value: &Value<'_>) -> Result<u64, Fault> {
     let number = match value.content() {
         DeValue::Integer(number) => number,
@@ -122,18 +124,18 @@ pub fn count(value: &Value<'_>) -> Result<u64, Fault> {
     }
 }
 
-/// As `count`, for what is counted in memory.
+/// Parses a count like [`count`], as a `usize` for things in memory.
 pub fn size_count(value: &Value<'_>) -> Result<usize, Fault> {
     let count = count(value)?;
     usize::try_from(count).map_err(|_| {
         Fault::new(
-            format!("`{count}` is too much for this machine"),
-            "a smaller number",
+            format!("`{count}` is larger than this machine can count"),
+            "use a smaller number",
         )
     })
 }
 
-/// A whole number from 0 to a bound.
+/// Parses a whole number from 0 to a bound.
 pub fn amount(value: &Value<'_>, most: usize) -> Result<usize, Fault> {
     let DeValue::Integer(number) = value.content() else {
         return Err(value.unexpected("a whole number", "100"));
@@ -142,12 +144,12 @@ pub fn amount(value: &Value<'_>, most: usize) -> Result<usize, Fault> {
         Ok(amount) if amount <= most => Ok(amount),
         _ => Err(Fault::new(
             format!("`{number}` is not a number from 0 to {most}"),
-            "`0` is none",
+            "for example `100`; `0` turns it off",
         )),
     }
 }
 
-/// A number, whole or not, within its bounds.
+/// Parses a number between two bounds, with or without a fraction.
 pub fn number(value: &Value<'_>, least: f64, most: f64) -> Result<f64, Fault> {
     let read = match value.content() {
         DeValue::Integer(number) => number.as_str().parse().ok(),
@@ -157,13 +159,13 @@ pub fn number(value: &Value<'_>, least: f64, most: f64) -> Result<f64, Fault> {
     read.filter(|number: &f64| (least..=most).contains(number))
         .ok_or_else(|| {
             Fault::new(
-                "this is not a number within its bounds",
-                format!("from {least} to {most}"),
+                "the value is not a number within its bounds",
+                format!("write a number from {least} to {most}"),
             )
         })
 }
 
-/// `false`, or what the other parser reads.
+/// Parses `false` as `None`, and everything else with the given parser.
 pub fn false_or<'a, T>(
     value: &Value<'a>,
     parse: impl FnOnce(&Value<'a>) -> Result<T, Fault>,
@@ -174,7 +176,7 @@ pub fn false_or<'a, T>(
     }
 }
 
-/// A duration above zero: numbers with units, the largest unit first: `"5m"`, `"1h30m"`, `"500ms"`, `"3d"`.
+/// Parses a duration above zero, the largest unit first: `"5m"`, `"1h30m"`, `"500ms"`, `"3d"`.
 pub fn duration(value: &Value<'_>) -> Result<Duration, Fault> {
     const HELP: &str =
         "a number with a unit, `ms`, `s`, `m`, `h` or `d`: `\"500ms\"`, `\"5m\"`, `\"1h30m\"`";
@@ -184,18 +186,21 @@ pub fn duration(value: &Value<'_>) -> Result<Duration, Fault> {
     let duration = parse_duration(text)
         .ok_or_else(|| Fault::new(format!("`{text}` is not a duration"), HELP))?;
     if duration.is_zero() {
-        return Err(Fault::new(format!("`{text}` is no time at all"), HELP));
+        return Err(Fault::new(
+            format!("`{text}` is not longer than zero"),
+            HELP,
+        ));
     }
     if duration > MAX_DURATION {
         return Err(Fault::new(
             format!("`{text}` is longer than ten years"),
-            "a shorter duration",
+            "use a shorter duration",
         ));
     }
     Ok(duration)
 }
 
-/// As [`duration`], of a text; none where it is none.
+/// Parses a duration like [`duration`], from a text. Returns `None` for any other text.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text;
@@ -216,6 +221,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
             "d" => 86_400_000,
             _ => return None,
         };
+        // Units must get smaller: `30m1h` or `5m5m` is more likely a mistake than a sum.
         if unit_ms >= last_unit {
             return None;
         }
@@ -227,7 +233,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     (last_unit != u64::MAX).then(|| Duration::from_millis(total_ms))
 }
 
-/// A size in bytes above zero: `"64KiB"`, `"1MiB"`, `"1GiB"`, `"512B"`, or a bare number of bytes.
+/// Parses a size in bytes above zero: `"64KiB"`, `"1MiB"`, `"1GiB"`, `"512B"`, or a bare number of bytes.
 pub fn size(value: &Value<'_>) -> Result<usize, Fault> {
     const HELP: &str = "a number with a unit, `B`, `KiB`, `MiB` or `GiB`: `\"1MiB\"`";
     let Some(text) = value.text() else {
@@ -248,13 +254,13 @@ fn parse_size(text: &str) -> Option<usize> {
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
-        // Decimal units are refused rather than guessed: 1 MB would be less than what most people expect of it.
+        // Decimal units are rejected, not guessed: 1 MB would be less than most people expect of it.
         _ => return None,
     };
     number.parse::<usize>().ok()?.checked_mul(unit)
 }
 
-/// `"100/s"`, `"600/m"`, `"1000/h"`, or `{ per_second = 50, burst = 100 }`.
+/// Parses a rate: `"100/s"`, `"600/m"`, `"1000/h"`, or `{ per_second = 50, burst = 100 }`.
 pub fn rate(value: &Value<'_>) -> Result<Rate, Fault> {
     const HELP: &str =
         "`\"100/s\"`, `\"600/m\"`, `\"1000/h\"`, or `{ per_second = 100, burst = 200 }`";
@@ -275,6 +281,7 @@ fn parse_rate(text: &str) -> Option<Rate> {
         "h" => 3600,
         _ => return None,
     };
+    // `parse` of a number would also take a sign, such as `+5`.
     if !count.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -327,7 +334,7 @@ fn rate_table(value: &Value<'_>) -> Result<Rate, Fault> {
     })
 }
 
-/// `"10.0.0.0/8"`, or a single address. Bits beyond the prefix are an error: they are a typing mistake.
+/// Parses `"10.0.0.0/8"` or a single address. Bits beyond the prefix are rejected, since they are a typing mistake.
 pub fn network(value: &Value<'_>) -> Result<IpNet, Fault> {
     const HELP: &str =
         "an address or a range: `\"192.0.2.7\"`, `\"10.0.0.0/8\"`, `\"2001:db8::/32\"`";
@@ -337,6 +344,7 @@ pub fn network(value: &Value<'_>) -> Result<IpNet, Fault> {
     if let Ok(ip) = text.parse::<IpAddr>() {
         return Ok(IpNet::from(ip));
     }
+    // A plain address was already handled above, so the text needs a prefix here.
     let net: IpNet = text
         .parse()
         .map_err(|_| Fault::new(format!("`{text}` is not an address range"), HELP))?;
@@ -350,7 +358,9 @@ pub fn network(value: &Value<'_>) -> Result<IpNet, Fault> {
     }
 }
 
-/// An address with a port: `"0.0.0.0:443"`, `"[::]:443"`. No names: a config must mean the same on each start.
+/// Parses an IP address with a port: `"0.0.0.0:443"`, `"[::]:443"`.
+///
+/// Names are rejected: a config must mean the same on each start.
 pub fn socket_address(value: &Value<'_>) -> Result<SocketAddr, Fault> {
     const HELP: &str =
         "an IP address and a port: `\"0.0.0.0:443\"`, `\"[::]:443\"`, `\"127.0.0.1:8080\"`";
@@ -363,7 +373,7 @@ pub fn socket_address(value: &Value<'_>) -> Result<SocketAddr, Fault> {
 
 const URL_HELP: &str = "scheme, host, optional port and path: `\"http://127.0.0.1:8080/hooks\"`";
 
-/// An absolute `http://` or `https://` URL without user, query and fragment.
+/// Parses an absolute `http://` or `https://` URL without user, query and fragment.
 pub fn http_url(value: &Value<'_>) -> Result<Uri, Fault> {
     let url = destination_url(value)?;
     if url.query().is_some() {
@@ -373,22 +383,27 @@ pub fn http_url(value: &Value<'_>) -> Result<Uri, Fault> {
     Ok(url)
 }
 
-/// As [`http_url`], with a query where there is one.
+/// Parses a URL like [`http_url`], but allows a query.
 pub fn destination_url(value: &Value<'_>) -> Result<Uri, Fault> {
     let text = value
         .text()
         .ok_or_else(|| value.unexpected("a URL", "\"http://127.0.0.1:8080/hooks\""))?;
     let wrong = |what: &str| Fault::new(format!("the URL {what}"), URL_HELP);
-    // A password may stand in front of an `@`: the text is not repeated, and the line is hidden by the caller's mask.
+    // A password may come before an `@`. The message therefore does not repeat the text, and the report masks the line.
     if text.contains('#') {
         return Err(wrong("has a fragment"));
     }
-    let uri: Uri = text.parse().map_err(|_| wrong("cannot be read"))?;
+    let uri: Uri = text.parse().map_err(|_| wrong("is malformed"))?;
     match uri.scheme_str() {
         Some("http" | "https") => {}
-        Some(other) => return Err(wrong(&format!("begins with `{other}:`"))),
+        Some(other) => {
+            return Err(wrong(&format!(
+                "has the scheme `{other}`, not `http` or `https`"
+            )));
+        }
         None => return Err(wrong("has no scheme")),
     }
+    // `Uri` accepts user, empty host and port 0, which no request can use, so they are checked here.
     let authority = uri.authority().ok_or_else(|| wrong("has no host"))?;
     if authority.as_str().contains('@') {
         return Err(wrong("has a user or password"));
@@ -407,22 +422,23 @@ pub fn destination_url(value: &Value<'_>) -> Result<Uri, Fault> {
     }
     if is_forbidden_host(authority.host()) {
         return Err(Fault::new(
-            "the URL leads to a link-local address or a metadata service, where no app is: it is never connected to",
+            "the URL points to a link-local address or a metadata service, to which hookgate never connects",
             URL_HELP,
         ));
     }
     Ok(uri)
 }
 
-/// Reads the URL below which requests are sent: `https://hooks.example.com`, with an optional port and base path, and
-/// without a slash at its end.
+/// Parses the base URL of requests: `https://hooks.example.com`, with an optional port and base path. The result has no
+/// slash at its end.
 pub fn base_url(value: &Value<'_>) -> Result<String, Fault> {
     const HELP: &str = "scheme, host and port, and the part of the path that a proxy in front takes away: `\"https://hooks.example.com/prod\"`";
     let uri = http_url(value)?;
     let text = value.text().unwrap_or_default();
+    // A path is appended later, and begins with a slash of its own.
     let text = text.strip_suffix('/').unwrap_or(text);
     let path = uri.path();
-    // Senders sign the text of the URL, so a path that can be written in two ways would match by chance.
+    // Senders sign the text of the URL. A path that can be written in two ways would match only by chance.
     let is_odd = |segment: &str| matches!(segment, "" | "." | "..");
     let mut segments = path.trim_end_matches('/').split('/').skip(1);
     if path.ends_with("//") || segments.any(is_odd) {
@@ -431,13 +447,15 @@ pub fn base_url(value: &Value<'_>) -> Result<String, Fault> {
     Ok(text.to_owned())
 }
 
-/// A host name or address as it stands in `Host`, without port and without the dot of the root, lower-cased.
+/// Parses a host name or address, as it appears in `Host`. The result is lowercase, without port and root dot.
 pub fn host(value: &Value<'_>) -> Result<String, Fault> {
     const HELP: &str = "a name without scheme, port and path: `\"hooks.example.com\"`";
     let text = value
         .text()
         .ok_or_else(|| value.unexpected("a host name", "\"hooks.example.com\""))?;
+    // Hosts are compared without case and without the dot of the DNS root.
     let lower = without_root(text).to_ascii_lowercase();
+    // `Host` has brackets around an IPv6 address (RFC 3986, section 3.2.2).
     let bare = lower
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
@@ -458,7 +476,7 @@ pub fn host(value: &Value<'_>) -> Result<String, Fault> {
     }
 }
 
-/// The name of a header field.
+/// Parses the name of a header field.
 pub fn header(value: &Value<'_>) -> Result<HeaderName, Fault> {
     let text = value
         .text()
@@ -471,11 +489,12 @@ pub fn header(value: &Value<'_>) -> Result<HeaderName, Fault> {
     })
 }
 
-/// An HTTP method in capitals.
+/// Parses an HTTP method, in capitals.
 pub fn method(value: &Value<'_>) -> Result<Method, Fault> {
     let text = value
         .text()
         .ok_or_else(|| value.unexpected("a method", "\"POST\""))?;
+    // `CONNECT` and `TRACE` are missing: the edge rejects them before any route.
     let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     if known.contains(&text) {
         return text.parse().map_err(|_| {
@@ -491,14 +510,18 @@ pub fn method(value: &Value<'_>) -> Result<Method, Fault> {
     ))
 }
 
-/// A moment in milliseconds since the epoch: a TOML date (its first moment in UTC) or a date-time with an offset.
+/// Parses a moment to milliseconds since the Unix epoch: a TOML date (00:00 UTC) or a date-time with an offset.
 pub fn moment(value: &Value<'_>) -> Result<i64, Fault> {
     const HELP: &str = "a date, which begins at 00:00 UTC, or a time with its offset: `2026-12-31`, `2026-12-31T18:00:00Z`";
     let DeValue::Datetime(datetime) = value.content() else {
         return Err(value.unexpected("a date or time without quotes", "2026-12-31"));
     };
-    parse_moment(datetime)
-        .ok_or_else(|| Fault::new(format!("`{datetime}` does not name a moment"), HELP))
+    parse_moment(datetime).ok_or_else(|| {
+        Fault::new(
+            format!("`{datetime}` is not a date, or a time with date and offset"),
+            HELP,
+        )
+    })
 }
 
 fn parse_moment(datetime: &Datetime) -> Option<i64> {
@@ -512,7 +535,7 @@ fn parse_moment(datetime: &Datetime) -> Option<i64> {
     let offset_minutes = match (datetime.time, datetime.offset) {
         (None, _) | (Some(_), Some(TomlOffset::Z)) => 0,
         (Some(_), Some(TomlOffset::Custom { minutes })) => i32::from(minutes),
-        // A local time means something else on each machine.
+        // A local time means a different moment on each machine.
         (Some(_), None) => return None,
     };
     let time = match datetime.time {
@@ -520,6 +543,7 @@ fn parse_moment(datetime: &Datetime) -> Option<i64> {
         Some(time) => CivilTime::new(
             i8::try_from(time.hour).ok()?,
             i8::try_from(time.minute).ok()?,
+            // TOML allows the leap second `:60`, which a civil time does not have.
             i8::try_from(time.second.unwrap_or(0)).ok()?.min(59),
             i32::try_from(time.nanosecond.unwrap_or(0)).ok()?,
         )

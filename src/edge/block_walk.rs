@@ -1,28 +1,29 @@
-//! Walks over a compressed header block (HPACK, RFC 7541) just far enough to see whether a pseudo-header is in it: the
-//! trailers of an HTTP/2 request must not hold one (RFC 9113 8.1), and h2 does not look.
+//! Scans an HPACK header block (RFC 7541) for pseudo-headers.
 //!
-//! Decodes nothing and keeps no table; a name that stands for an entry of the connection's own table is let pass. That
-//! is harmless, since trailers are never used, only bad manners that cannot be seen without the table.
+//! The trailers of an HTTP/2 request must not have any (RFC 9113, section 8.1), and h2 does not check that.
+//!
+//! The scan decodes nothing and keeps no table, so it lets pass a name that refers to the connection's dynamic table.
+//! That is harmless: trailers are never used, and such a name is a protocol error without effect.
 
-/// Entries 1 to 14 of the static table are the pseudo-headers (RFC 7541 appendix A).
+/// The entries of the static table that are pseudo-headers (RFC 7541, appendix A).
 const PSEUDO: std::ops::RangeInclusive<u8> = 1..=14;
 
-/// Where in a block the walk stands.
+/// A scanner's position in a header block.
 #[derive(Debug, Default)]
 pub(super) struct BlockWalk(State);
 
 #[derive(Clone, Copy, Debug, Default)]
 enum State {
-    /// Before a field.
+    /// Before the first byte of a field.
     #[default]
     Field,
     /// Within a number whose value does not matter.
     Number { is_literal: bool },
     /// Before the length of a name or a value.
     Length { is_name: bool },
-    /// Within a length.
+    /// Within a length of several bytes.
     LongLength { text: Text, shift: u32 },
-    /// Within a name or a value.
+    /// Within the bytes of a name or a value.
     Bytes { text: Text, is_first: bool },
 }
 
@@ -34,7 +35,7 @@ struct Text {
 }
 
 impl BlockWalk {
-    /// Takes the next byte; whether a pseudo-header begins there.
+    /// Scans the next byte. Returns true where a pseudo-header begins there.
     pub(super) fn sees_pseudo(&mut self, byte: u8) -> bool {
         match self.0 {
             State::Field => return self.field(byte),
@@ -52,6 +53,7 @@ impl BlockWalk {
                 };
             }
             State::LongLength { mut text, shift } => {
+                // Seven bits per byte, least significant first (RFC 7541, section 5.1). An overlong number saturates.
                 let more = usize::from(byte & 0x7f).checked_shl(shift);
                 text.left = text.left.saturating_add(more.unwrap_or(usize::MAX));
                 self.0 = match byte & 0x80 {
@@ -63,11 +65,12 @@ impl BlockWalk {
                 };
             }
             State::Bytes { mut text, is_first } => {
-                // The Huffman code of a colon is 1011100, in the upper seven bits.
+                // The Huffman code of a colon is 1011100, in the upper seven bits (RFC 7541, appendix B).
                 let is_colon = match text.is_huffman {
                     true => byte & 0xfe == 0b1011_1000,
                     false => byte == b':',
                 };
+                // A name that begins with a colon is a pseudo-header, also where it is spelled out as a literal.
                 if is_first && text.is_name && is_colon {
                     return true;
                 }
@@ -85,10 +88,12 @@ impl BlockWalk {
     }
 
     fn field(&mut self, byte: u8) -> bool {
+        // The first bits give the kind of the field (RFC 7541, section 6): indexed, literal with indexing, size update,
+        // or literal without indexing.
         let (index, most, is_literal) = match byte {
             0x80.. => (byte & 0x7f, 0x7f, false),
             0x40.. => (byte & 0x3f, 0x3f, true),
-            // A new size of the table.
+            // A new size of the dynamic table.
             0x20.. => {
                 if byte & 0x1f == 0x1f {
                     self.0 = State::Number { is_literal: false };
@@ -100,6 +105,7 @@ impl BlockWalk {
         if index < most && PSEUDO.contains(&index) {
             return true;
         }
+        // A prefix of ones means that the index goes on in the next bytes, beyond the entries of interest.
         self.0 = if index == most {
             State::Number { is_literal }
         } else if index == 0 && is_literal {
@@ -159,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn other_headers_are_let_pass() {
+    fn other_headers_are_accepted() {
         for block in [
             b"".as_slice(),
             b"\0\x01x\x01:",

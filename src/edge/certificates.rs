@@ -1,8 +1,7 @@
-//! Certificates: loading a chain with its key, choosing one by the name that the client asks for, and replacing them
-//! while connections go on.
+//! Server certificates: loading, choice by SNI, and replacement while connections stay open.
 //!
-//! A set that cannot be loaded whole never takes the place of one that works. Reading files here blocks; it happens at
-//! start, on reload and in a background check, never for a connection.
+//! A set that cannot be loaded as a whole never replaces one that works. Loading blocks on files. It happens at start,
+//! on reload and in a background check, but never for a connection.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -26,13 +25,13 @@ use crate::model::clock::Now;
 use crate::net::host::without_root;
 use crate::net::text_file;
 
-/// Why a certificate cannot be used.
+/// The reason why a certificate cannot be used.
 #[derive(Debug, Error)]
 pub enum CertificateError {
     /// The file cannot be read.
     #[error("cannot read `{}`", path.display())]
     Read {
-        /// Which file.
+        /// Path of the file, as in the config.
         path: PathBuf,
         /// The error of the system.
         source: io::Error,
@@ -40,86 +39,86 @@ pub enum CertificateError {
     /// The file is not PEM, or its PEM is broken.
     #[error("`{}` is not valid PEM", path.display())]
     Pem {
-        /// Which file.
+        /// Path of the file, as in the config.
         path: PathBuf,
-        /// The parser's words.
+        /// The error of the PEM parser.
         source: rustls::pki_types::pem::Error,
     },
-    /// The file holds no certificate.
+    /// The file has no certificate.
     #[error("`{}` holds no certificate", path.display())]
     NoCertificate {
-        /// Which file.
+        /// Path of the file, as in the config.
         path: PathBuf,
     },
-    /// The file holds no private key.
+    /// The file has no private key.
     #[error("`{}` holds no private key", path.display())]
     NoKey {
-        /// Which file.
+        /// Path of the file, as in the config.
         path: PathBuf,
     },
-    /// The first certificate cannot be read as X.509.
+    /// The first certificate cannot be parsed as X.509.
     #[error("the first certificate in `{}` is malformed", path.display())]
     Malformed {
-        /// Which file.
+        /// Path of the file, as in the config.
         path: PathBuf,
     },
-    /// The key is of a kind that TLS cannot use here.
+    /// The key has a type that TLS cannot use here.
     #[error("the key in `{}` cannot be used", path.display())]
     Key {
-        /// Which file.
+        /// Path of the file, as in the config.
         path: PathBuf,
-        /// The words of the TLS library.
+        /// The error of the TLS library.
         source: rustls::Error,
     },
     /// The key belongs to another certificate.
     #[error("the key in `{}` does not belong to the certificate in `{}`", key.display(), cert.display())]
     Mismatch {
-        /// The certificate's file.
+        /// Path of the certificate's file.
         cert: PathBuf,
-        /// The key's file.
+        /// Path of the key's file.
         key: PathBuf,
     },
-    /// The certificate's time is over.
+    /// The last moment of the certificate has passed.
     #[error("the certificate in `{}` expired on {when}", path.display())]
     Expired {
-        /// Which file.
+        /// Path of the certificate's file.
         path: PathBuf,
-        /// Its last moment.
+        /// Last moment of its validity.
         when: String,
     },
 }
 
-/// What metrics and status pages show of a certificate.
+/// The facts of a certificate that metrics and status pages show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateInfo {
-    /// The DNS names and addresses it is good for.
+    /// DNS names and addresses that the certificate covers.
     pub names: Vec<String>,
-    /// Its last moment, in seconds since the Unix epoch.
+    /// Last moment of its validity, in seconds since the Unix epoch.
     pub not_after: i64,
 }
 
 impl CertificateInfo {
-    /// Whether its time is over.
+    /// Returns true where the certificate is expired.
     #[must_use]
     pub fn is_expired(&self, now: Now) -> bool {
         self.not_after < now.unix_seconds()
     }
 }
 
-/// A chain with its key, checked against each other.
+/// A certificate chain and its key, which belong together.
 #[derive(Debug)]
 pub struct Pair {
-    /// What TLS signs with.
+    /// The chain and the key, as TLS signs with them.
     pub key: Arc<CertifiedKey>,
-    /// Names and expiry.
+    /// Names and expiry of the first certificate.
     pub info: CertificateInfo,
     digest: [u8; 32],
 }
 
-/// Loads one chain and its key, and refuses what does not fit together or is past its end.
+/// Loads a chain and its key. Rejects files that do not belong together, and an expired certificate.
 ///
 /// # Errors
-/// Each way in which the two files can be useless is its own variant.
+/// Each defect of the two files has its own variant.
 pub fn load_pair(cert: &Path, key: &Path) -> Result<Pair, CertificateError> {
     let pair = read_pair(cert, key)?;
     if pair.info.is_expired(Now::read()) {
@@ -131,7 +130,7 @@ pub fn load_pair(cert: &Path, key: &Path) -> Result<Pair, CertificateError> {
     Ok(pair)
 }
 
-/// As [`load_pair`], but a certificate past its end is loaded too.
+/// Loads a pair like [`load_pair`], and also accepts an expired certificate.
 fn read_pair(cert: &Path, key: &Path) -> Result<Pair, CertificateError> {
     let cert_pem = read(cert)?;
     let key_pem = read(key)?;
@@ -177,7 +176,7 @@ fn read_pair(cert: &Path, key: &Path) -> Result<Pair, CertificateError> {
 /// Loads the authorities of client certificates.
 ///
 /// # Errors
-/// A file that cannot be read, or holds no certificate.
+/// The file cannot be read, or has no certificate.
 pub fn load_authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let chain = parse_chain(path, &read(path)?)?;
     if chain.is_empty() {
@@ -207,7 +206,7 @@ fn parse_chain(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
         })
 }
 
-/// The length goes in first, so that no shift of bytes between the two files can give the same digest.
+/// Hashes both files. The length comes first, so that moving bytes from one file to the other changes the digest.
 fn digest_of(cert: &[u8], key: &[u8]) -> [u8; 32] {
     let mut digest = Sha256::new();
     digest.update((cert.len() as u64).to_be_bytes());
@@ -228,6 +227,7 @@ fn describe(leaf: &CertificateDer<'_>) -> Option<CertificateInfo> {
             }
         }
     }
+    // Only a certificate without alternative names falls back to its common name, which browsers ignore by now.
     if names.is_empty() {
         let common = parsed.subject().iter_common_name().next();
         names.extend(common.and_then(|name| Some(name.as_str().ok()?.to_ascii_lowercase())));
@@ -251,23 +251,23 @@ fn date(unix_seconds: i64) -> String {
         .map_or_else(|_| unix_seconds.to_string(), |t| t.to_string())
 }
 
-/// The certificates in use: chosen by SNI, replaced as a whole.
+/// The certificates in use, chosen by SNI and replaced as a whole.
 #[derive(Debug)]
 pub(super) struct CertificateStore {
     files: Vec<CertificateFiles>,
     current: ArcSwap<Names>,
-    /// One reload at a time.
+    /// Held during a reload, so that only one runs at a time.
     reloading: Mutex<()>,
 }
 
-/// The certificates for one name, in the order of the config: more than one where their keys are of different kinds.
+/// The certificates for one name, in the order of the config. There are several where their keys have different types.
 type Candidates = Vec<Arc<CertifiedKey>>;
 
-/// One set of certificates, by name.
+/// One set of certificates, indexed by name.
 #[derive(Debug)]
 struct Names {
     exact: HashMap<String, Candidates>,
-    /// By what follows `*.`.
+    /// By the name after `*.`.
     wildcard: HashMap<String, Candidates>,
     default: Candidates,
     infos: Vec<CertificateInfo>,
@@ -275,7 +275,7 @@ struct Names {
 }
 
 impl CertificateStore {
-    /// Loads all pairs; those past their end too, since a late certificate is better than no service.
+    /// Loads all pairs, expired ones included: an expired certificate is better than no service.
     pub(super) fn load(files: &[CertificateFiles]) -> Result<Self, CertificateError> {
         let pairs = files
             .iter()
@@ -288,7 +288,7 @@ impl CertificateStore {
         })
     }
 
-    /// Reads the files again; whether they had changed. On any fault, the ones in use stay.
+    /// Reads the files again. Returns true where they had changed. On any fault, the certificates in use stay.
     pub(super) fn reload(&self) -> Result<bool, CertificateError> {
         let _alone = self
             .reloading
@@ -300,15 +300,17 @@ impl CertificateStore {
             .map(|files| read_pair(&files.cert, &files.key))
             .collect::<Result<Vec<_>, _>>()?;
         let digests = pairs.iter().map(|pair| pair.digest);
+        // Files that were written again with the same content are no change.
         if digests.eq(self.current.load().digests.iter().copied()) {
             return Ok(false);
         }
+        // A reload has working certificates to keep, so it rejects expired ones, unlike the start.
         self.deny_expired_in(pairs.iter().map(|pair| &pair.info))?;
         self.current.store(Arc::new(Names::of(&pairs)));
         Ok(true)
     }
 
-    /// An error where a certificate in use is past its end.
+    /// Returns an error where a certificate in use is expired.
     pub(super) fn deny_expired(&self) -> Result<(), CertificateError> {
         self.deny_expired_in(self.current.load().infos.iter())
     }
@@ -349,6 +351,7 @@ impl Names {
                     Some(suffix) => (&mut names.wildcard, suffix),
                     None => (&mut names.exact, name.as_str()),
                 };
+                // The order of the config is kept, since the first fitting certificate wins.
                 let candidates = map.entry(name.to_owned()).or_default();
                 candidates.push(Arc::clone(&pair.key));
             }
@@ -356,8 +359,10 @@ impl Names {
         names
     }
 
-    /// The first certificate for a name whose key makes signatures that the client takes: exact before wildcard, which is
-    /// good for exactly one label (RFC 9525 6.3). Where the client takes none, the first one all the same.
+    /// Returns the first certificate for a name whose key makes signatures that the client accepts.
+    ///
+    /// An exact name comes before a wildcard, which covers exactly one label (RFC 9525, section 6.3). Where the client
+    /// accepts no key, the first certificate is returned all the same.
     fn find(&self, name: &str, schemes: &Schemes<'_>) -> Option<Arc<CertifiedKey>> {
         let exact = self.exact.get(name);
         let wildcard = name
@@ -367,9 +372,10 @@ impl Names {
     }
 }
 
-/// The signature schemes that a client takes.
+/// The signature schemes that a client accepts.
 struct Schemes<'a> {
-    /// In the handshake. Where that is one of TLS 1.3, PKCS#1 in the list is for the chain only (RFC 8446 4.2.3).
+    /// Schemes for the handshake. In TLS 1.3, PKCS#1 in the client's list applies to the chain only (RFC 8446, section
+    /// 4.2.3).
     handshake: Cow<'a, [SignatureScheme]>,
     all: &'a [SignatureScheme],
 }
@@ -377,7 +383,7 @@ struct Schemes<'a> {
 impl<'a> Schemes<'a> {
     fn of(hello: &'a ClientHello<'_>) -> Self {
         let all = hello.signature_schemes();
-        // A client that lists suites of TLS 1.3 gets it: no setting leaves it out.
+        // A client that lists cipher suites of TLS 1.3 gets TLS 1.3, since no setting turns it off.
         let is_13 = |suite: &CipherSuite| (0x1301..=0x1305).contains(&u16::from(*suite));
         let handshake = match hello.cipher_suites().iter().any(is_13) {
             true => all
@@ -401,7 +407,7 @@ fn is_pkcs1(scheme: SignatureScheme) -> bool {
     )
 }
 
-/// The first that fits, else the first.
+/// Returns the first key that fits, or else the first key.
 fn choose<'k>(
     candidates: &(impl Iterator<Item = &'k Arc<CertifiedKey>> + Clone),
     schemes: &Schemes<'_>,
@@ -410,13 +416,15 @@ fn choose<'k>(
         let mut all = candidates.clone();
         all.find(|key| key.key.choose_scheme(schemes).is_some())
     };
+    // The handshake comes first, then any other use of a signature. The first certificate is the last resort.
     fitting(&schemes.handshake)
         .or_else(|| fitting(schemes.all))
         .or_else(|| candidates.clone().next())
         .map(Arc::clone)
 }
 
-/// For clients that ask for no name, or for one that none covers: the first certificate, and those that share a name with it.
+/// Returns the certificates for clients that send no name, or a name without a certificate: the first one, and those
+/// that share a name with it.
 fn defaults(pairs: &[Pair]) -> Candidates {
     let Some(first) = pairs.first() else {
         return Vec::new();
@@ -429,7 +437,7 @@ fn defaults(pairs: &[Pair]) -> Candidates {
     sharing.map(|pair| Arc::clone(&pair.key)).collect()
 }
 
-/// The schemes by which the kinds of keys are told apart.
+/// Schemes that distinguish the types of keys.
 static SCHEMES: [SignatureScheme; 9] = [
     SignatureScheme::RSA_PKCS1_SHA256,
     SignatureScheme::RSA_PKCS1_SHA384,
@@ -443,8 +451,8 @@ static SCHEMES: [SignatureScheme; 9] = [
 ];
 
 impl Pair {
-    /// Whether every client that could be shown this certificate is shown one of `earlier` instead: they cover all its names
-    /// with the same kind of key.
+    /// Returns true where no client would ever get this certificate, since `earlier` ones cover all its names with the
+    /// same type of key.
     #[must_use]
     pub fn is_hidden_by(&self, earlier: &[Self]) -> bool {
         let signs = |pair: &Self, scheme: &SignatureScheme| {
@@ -462,6 +470,7 @@ impl Pair {
             let mut alike = earlier.iter().filter(|other| is_alike(other));
             alike.any(|other| other.info.names.contains(name))
         };
+        // A certificate without names is still chosen as the default, so it is never shadowed.
         !self.info.names.is_empty() && self.info.names.iter().all(is_covered)
     }
 }
@@ -493,7 +502,7 @@ mod tests {
             30,
         );
         let pair = load_pair(&files.cert, &files.key).unwrap();
-        // Its common name is none of them.
+        // The common name is not among them.
         let names = ["hooks.example.com", "*.example.org", "192.0.2.7"];
         assert_eq!(pair.info.names, names);
         assert!(!pair.info.is_expired(Now::read()));
@@ -502,7 +511,7 @@ mod tests {
         assert!(pair.info.is_expired(Now::at_unix_seconds(end + 1)));
     }
 
-    // Mutation: leave out one of the files in `digest_of`, or the length.
+    // Mutation: remove one of the files from `digest_of`, or the length.
     #[test]
     fn a_change_of_either_file_is_seen() {
         let digest = digest_of(b"cert", b"key");
@@ -544,7 +553,7 @@ mod tests {
             load_authorities(&a.key),
             Err(CertificateError::NoCertificate { .. })
         ));
-        // At start, a late certificate is better than no service, and is told.
+        // At start, an expired certificate is better than no service, and is reported.
         let store = CertificateStore::load(&[old]).unwrap();
         assert!(matches!(
             store.deny_expired(),

@@ -1,17 +1,20 @@
-//! Follows a chunked body byte by byte, as strictly as `head_check` reads heads, so that the guard knows where the next
-//! head begins. A pure state machine: bytes in, how many of them belong to the body out.
+//! Scans a chunked body as strictly as `head_check` checks heads.
+//!
+//! The guard needs it to know where the next head begins. A pure state machine: it takes bytes and returns how many of
+//! them belong to the body.
 
 use thiserror::Error;
 
 use crate::edge::head_check::{HeadFault, check_trailer_line};
 
-/// Hex digits of one chunk's size: what a `u64` holds.
+/// Maximum number of hex digits of a chunk's size, which is what a `u64` can hold.
 const MAX_DIGITS: u8 = 16;
-/// Bytes of extensions in one line; nobody sends any.
+/// Maximum length of the extensions in one line, in bytes. Honest senders use no extensions.
 const MAX_EXTENSION: u16 = 255;
-/// Bytes of the whole trailer section.
+/// Maximum length of the whole trailer section, in bytes.
 const MAX_TRAILER: usize = 4096;
-/// Names that say where a message ends or where it goes; in a trailer they come too late to be honest (RFC 9110 6.5.1).
+/// Names that describe where a message ends or where it goes. They are not allowed in trailers (RFC 9110, section
+/// 6.5.1).
 const FORBIDDEN: [&[u8]; 6] = [
     b"content-length",
     b"transfer-encoding",
@@ -21,33 +24,33 @@ const FORBIDDEN: [&[u8]; 6] = [
     b"upgrade",
 ];
 
-/// What is wrong with a chunked body.
+/// The defect of a chunked body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum ChunkFault {
-    /// A size that is not 1 to 16 hex digits.
+    /// The size is not 1 to 16 hex digits.
     #[error("malformed chunk size")]
     Size,
-    /// An extension that is too long or holds control characters.
+    /// The extension is too long or has control characters.
     #[error("malformed chunk extension")]
     Extension,
-    /// A line or a chunk that does not end in CR LF.
+    /// A line or a chunk does not end in CR LF.
     #[error("chunk without CR LF at its end")]
     LineEnd,
-    /// A trailer section that is too long.
+    /// The trailer section is too long.
     #[error("trailer section too long")]
     TrailerTooLong,
-    /// A trailer line that is malformed or has a name that no trailer may have.
+    /// A trailer line is malformed, or has a name that is not allowed in trailers.
     #[error("malformed trailer")]
     Trailer,
 }
 
-/// Where in a chunked body the scanner stands.
+/// A scanner with its position in a chunked body.
 #[derive(Debug)]
 pub struct ChunkScanner {
     state: State,
-    /// The trailer section so far; empty for nearly every body.
+    /// The trailer section so far. Empty for nearly every body.
     trailer: Vec<u8>,
-    /// Where in `trailer` the current line begins.
+    /// Start of the current line in `trailer`.
     line: usize,
 }
 
@@ -76,16 +79,18 @@ impl Default for ChunkScanner {
 }
 
 impl ChunkScanner {
-    /// How many of the bytes belong to the body; fewer than all only at its end.
+    /// Scans bytes and returns how many of them belong to the body. The count is smaller than the input only at the
+    /// body's end.
     ///
     /// # Errors
-    /// The first fault; the scanner is of no use after it.
+    /// The first fault. The scanner must not be used after it.
     pub fn scan(&mut self, bytes: &[u8]) -> Result<usize, ChunkFault> {
         let mut at = 0_usize;
         while let Some(byte) = bytes.get(at) {
             match self.state {
                 State::Done => break,
                 State::Data { left } => {
+                    // Data is skipped in one step, so the cost depends on the number of chunks and not on their size.
                     let here = bytes.len().saturating_sub(at);
                     let take = usize::try_from(left).unwrap_or(usize::MAX).min(here);
                     at = at.saturating_add(take);
@@ -104,7 +109,7 @@ impl ChunkScanner {
         Ok(at)
     }
 
-    /// Whether the whole body was seen.
+    /// Returns true after the last byte of the body.
     #[must_use]
     pub fn is_done(&self) -> bool {
         matches!(self.state, State::Done)
@@ -119,17 +124,21 @@ impl ChunkScanner {
                 Ok(State::Extension { length, size })
             }
             (State::Extension { .. }, _) => Err(ChunkFault::Extension),
+            // The chunk of size 0 is the last one (RFC 9112, section 7.1).
             (State::SizeLf { size: 0 }, b'\n') => Ok(State::Trailer),
             (State::SizeLf { size }, b'\n') => Ok(State::Data { left: size }),
             (State::DataCr, b'\r') => Ok(State::DataLf),
             (State::DataLf, b'\n') => Ok(NEXT_SIZE),
             (State::Trailer, _) => self.trailer_step(byte),
+            // A bare CR or LF is an error here, although some parsers accept it: they would see another end of the
+            // body.
             (State::SizeLf { .. } | State::DataCr | State::DataLf, _) => Err(ChunkFault::LineEnd),
             (State::Data { .. } | State::Done, _) => Ok(state),
         }
     }
 
     fn trailer_step(&mut self, byte: u8) -> Result<State, ChunkFault> {
+        // Trailers are buffered, so their size needs a bound.
         if self.trailer.len() >= MAX_TRAILER {
             return Err(ChunkFault::TrailerTooLong);
         }
@@ -164,6 +173,7 @@ fn size_step(digits: u8, size: u64, byte: u8) -> Result<State, ChunkFault> {
         b'\r' if digits > 0 => return Ok(State::SizeLf { size }),
         _ => return Err(ChunkFault::Size),
     };
+    // More digits would overflow the size, or differ between parsers that ignore leading zeros and those that do not.
     if digits >= MAX_DIGITS {
         return Err(ChunkFault::Size);
     }
@@ -201,9 +211,9 @@ mod tests {
         check("0\r\nX-Checksum: 1\r\nY: 2\r\n\r\n");
     }
 
-    // Mutation for each line: let the state that refuses it go on instead.
+    // Mutation for each line: let the state that rejects it continue instead.
     #[test]
-    fn tricks_are_refused() {
+    fn ambiguous_bodies_are_rejected() {
         use ChunkFault::*;
         for (body, fault) in [
             ("\r\n", Size),

@@ -1,7 +1,9 @@
-//! The way of one connection: PROXY header, limit of its source, TLS, then HTTP/1 or HTTP/2 as ALPN said, to its end.
+//! The path of one connection: PROXY header, limit per source, TLS, then HTTP/1 or HTTP/2.
 //!
-//! Every phase has a deadline that counts from its begin, not per read. The future of an idle connection holds little: the
-//! phases that need much memory are boxed and gone when they are over.
+//! ALPN selects the protocol. Every phase has a deadline that counts from its begin, and not from the last read.
+//!
+//! The future of an idle connection must stay small. Phases that need much memory are boxed, and their memory is freed
+//! when they end.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -33,51 +35,52 @@ use crate::model::source::{Source, SourceKey, canonical};
 use crate::net::answer::{Answer, AnswerBody};
 use crate::net::problem;
 
-/// For the goodbye: so long, and so many bytes that the peer may still send before it reads our last answer.
+/// Bounds for closing a connection: the time, and the bytes that the peer may still send before it reads the last
+/// response.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 4 * 1024 * 1024;
 
-/// A connection that was accepted before a drain began and has had no request yet still gets one: its sender knows nothing
-/// of the drain. Three round trips of a slow network, and some.
+/// Time for the first request of a connection that was accepted before a drain began, since its client does not know of
+/// the drain. It covers three round trips of a slow network, with a reserve.
 const NEWCOMER_GRACE: Duration = Duration::from_secs(2);
 
-/// What the requests of one connection share.
+/// The data that all requests of one connection share.
 pub(super) struct Shared<H> {
     edge: Arc<Edge>,
     pub(super) settings: Arc<Settings>,
     handler: H,
     peer: Peer,
     is_tls: bool,
-    /// The peer's lists of forwarders count.
+    /// True where the peer's `X-Forwarded-For` is trusted.
     is_proxy: bool,
 }
 
-/// A connection that is ready to speak HTTP.
+/// A connection that is ready for HTTP.
 struct Opened {
     transport: Transport,
     announced: Announced,
     slot: Option<SourceSlot>,
 }
 
-/// The address behind a connection.
+/// The client's address of a connection, and whether it is a proxy.
 #[derive(Clone, Copy)]
 struct Announced {
     ip: IpAddr,
-    /// Its lists of forwarders count.
+    /// True where the address is a trusted proxy, so that its `X-Forwarded-For` is used.
     is_proxy: bool,
 }
 
-/// What ended the wait for the next request.
+/// The reason why the wait for the next request ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wake {
     Bytes,
     PeerGone,
-    /// The deadline is over.
+    /// The deadline passed before any byte.
     Late,
     Stop,
 }
 
-/// Serves one connection. Slots and counts are given back by `Drop`, whatever happens in here.
+/// Serves one connection. `Drop` returns its slots and counts, however this function ends.
 pub(super) async fn serve<H: Handler>(
     edge: Arc<Edge>,
     stream: TcpStream,
@@ -96,6 +99,7 @@ pub(super) async fn serve<H: Handler>(
     else {
         return;
     };
+    // The settings stay the same until the connection ends, also across a reload.
     let shared = Arc::new(Shared {
         is_tls: matches!(transport, Transport::Tls(_)),
         is_proxy,
@@ -113,7 +117,7 @@ pub(super) async fn serve<H: Handler>(
     }
 }
 
-/// Everything before HTTP, within `handshake_timeout`. None: closed.
+/// Runs everything before HTTP, within `handshake_timeout`. Returns `None` where the connection was closed.
 async fn open(
     edge: &Arc<Edge>,
     settings: &Settings,
@@ -143,6 +147,7 @@ async fn open(
         if level.is_abort() {
             return Poll::Ready(None);
         }
+        // A drain shortens the deadline once, and never extends it.
         if level.is_drain() && !is_draining {
             is_draining = true;
             let soon = Instant::now() + NEWCOMER_GRACE;
@@ -152,6 +157,7 @@ async fn open(
             return Poll::Ready(opened);
         }
         timer.as_mut().poll(context).map(|()| {
+            // A handshake cut short by a drain is not the client's fault, so it is not counted.
             if !is_draining {
                 edge.counters().handshakes_timed_out.add();
                 edge.tell(EdgeEvent::HandshakeTimeout { ip: peer });
@@ -162,10 +168,10 @@ async fn open(
     .await
 }
 
-/// The sender by the PROXY protocol where it is required, else the peer.
+/// Returns the client's address from the PROXY protocol where it is required, and otherwise the peer.
 ///
-/// A balancer that names no address (`UNKNOWN`, `UNSPEC`, `LOCAL`) speaks for itself: its own address is the source, with the
-/// limits of any source, and no header that comes along is believed. It may have passed on a connection whose client
+/// A balancer that names no address (`UNKNOWN`, `UNSPEC`, `LOCAL`) acts for itself. Its own address is then the source,
+/// with the limits of any source, and forwarding headers are ignored: it may have passed on a connection whose client
 /// wrote `X-Forwarded-For` itself.
 async fn announced(
     edge: &Edge,
@@ -177,6 +183,7 @@ async fn announced(
         ip,
         is_proxy: is_trusted(ip, &settings.trusted_proxies),
     };
+    // Without the PROXY protocol the socket's peer is the client, or a proxy that uses `X-Forwarded-For`.
     if settings.proxy_protocol == ProxyProtocol::Off {
         return Some(forwards_of(peer));
     }
@@ -185,8 +192,9 @@ async fn announced(
         edge.tell(EdgeEvent::ProxyHeaderRefused { ip: peer, reason });
         None
     };
+    // Checked before a byte is read: an untrusted client could claim any address.
     if !is_trusted(peer, &settings.trusted_proxies) {
-        return refuse("the peer is not a trusted proxy");
+        return refuse("the peer is not in `trusted_proxies`");
     }
     match proxy_protocol::read(stream).await {
         Ok(Some(ip)) => Some(forwards_of(ip)),
@@ -198,7 +206,8 @@ async fn announced(
     }
 }
 
-/// A slot of the source. Trusted proxies carry many senders and are exempt. None: too many.
+/// Takes a slot of the source, or returns `None` where it has too many. Trusted proxies carry many clients, so they
+/// need no slot.
 fn source_slot(
     edge: &Edge,
     settings: &Settings,
@@ -275,7 +284,8 @@ async fn serve_h2<H: Handler>(
 }
 
 async fn serve_h1<H: Handler>(mut transport: Transport, shared: &Arc<Shared<H>>, stop: &Stop) {
-    // A client that connects has a request to send, so the first head has the deadline of a head, from the handshake on.
+    // A client connects in order to send a request, so the first head has the deadline of a head, from the handshake
+    // on.
     let mut deadline = Instant::now() + shared.settings.header_timeout;
     let mut waited = Waited {
         first_head_by: Some(deadline),
@@ -294,6 +304,7 @@ async fn serve_h1<H: Handler>(mut transport: Transport, shared: &Arc<Shared<H>>,
             }
             Wake::PeerGone | Wake::Stop => return close(transport).await,
         }
+        // Boxed, so that hyper's state exists only while there are requests on the connection.
         match Box::pin(http1::drive(transport, shared, stop, waited)).await {
             http1::End::Aborted => return,
             http1::End::Parked {
@@ -303,16 +314,19 @@ async fn serve_h1<H: Handler>(mut transport: Transport, shared: &Arc<Shared<H>>,
             } => {
                 transport = rest;
                 waited.empty_lines = empty_lines;
-                // Empty lines alone move no deadline.
+                // Empty lines alone must not move the deadline, or they would keep a connection open forever.
                 if has_served {
                     deadline = Instant::now() + shared.settings.idle_timeout;
                     waited.first_head_by = None;
-                    // Whoever has had an answer knows that an idle connection may end at any time.
+                    // A client that has received a response must expect an idle connection to end at any time (RFC
+                    // 9112, section 9.5).
                     grace = Duration::ZERO;
                 }
             }
             http1::End::Stalled(rest, stall) => {
                 shared.note_stall(stall);
+                // A client that was slow to send its head may still read, and learns the reason; one that does not read
+                // its response cannot.
                 if stall == Stall::Head {
                     last_answer(rest, StatusCode::REQUEST_TIMEOUT).await;
                 }
@@ -324,6 +338,7 @@ async fn serve_h1<H: Handler>(mut transport: Transport, shared: &Arc<Shared<H>>,
                 is_peer_gone,
             } => {
                 return match fault {
+                    // hyper has not seen the bad head, so the response is written here.
                     Some(fault) => {
                         shared.note_fault(fault);
                         last_answer(transport, fault.status()).await;
@@ -336,8 +351,9 @@ async fn serve_h1<H: Handler>(mut transport: Transport, shared: &Arc<Shared<H>>,
     }
 }
 
-/// Waits for the first byte of the next request, with next to no memory; from the begin of a drain for `grace` at most.
+/// Waits for the first byte of the next request, with almost no memory. During a drain, waits for `grace` at most.
 async fn wait(transport: &mut Transport, deadline: Instant, grace: Duration, stop: &Stop) -> Wake {
+    // An idle connection needs no read buffer.
     transport.release();
     let (drain, abort) = stop.waits();
     let (drain, abort) = (pin!(drain), pin!(abort));
@@ -346,7 +362,7 @@ async fn wait(transport: &mut Transport, deadline: Instant, grace: Duration, sto
     let mut is_draining = false;
     std::future::poll_fn(|context| {
         let level = signals.poll_level(context);
-        // Bytes before the stop: a request that is here already is still answered.
+        // Bytes are checked before the stop, so that a request that has already arrived still gets its response.
         match transport.poll_fill(context) {
             Poll::Ready(Ok(bytes)) if !bytes.is_empty() => return Poll::Ready(Wake::Bytes),
             Poll::Ready(_) => return Poll::Ready(Wake::PeerGone),
@@ -366,14 +382,14 @@ async fn wait(transport: &mut Transport, deadline: Instant, grace: Duration, sto
     .await
 }
 
-/// Ends the connection: says so, and does not wait for the peer.
+/// Shuts down the connection without waiting for the peer.
 async fn close(mut transport: Transport) {
     let goodbye = std::future::poll_fn(|context| transport.poll_shutdown(context));
     let _ = timeout(LINGER, goodbye).await;
 }
 
-/// Ends the connection, and reads what the peer still sends, so that the system does not throw away our last answer with
-/// a reset before the peer has read it.
+/// Shuts down the connection and reads the peer's remaining bytes. Otherwise, unread bytes make the kernel send a
+/// reset, which can discard the last response before the peer has read it.
 async fn linger(mut transport: Transport) {
     let _ = timeout(LINGER, async {
         std::future::poll_fn(|context| transport.poll_shutdown(context)).await?;
@@ -385,8 +401,9 @@ async fn linger(mut transport: Transport) {
     .await;
 }
 
-/// Writes a refusal without hyper, and ends the connection.
+/// Writes an error response without hyper, and closes the connection.
 async fn last_answer(mut transport: Transport, status: StatusCode) {
+    // There is no request id: the request never reached the pipeline.
     let body = problem::document(status, None);
     let reason = status.canonical_reason().unwrap_or_default();
     let (code, length) = (status.as_u16(), body.len());
@@ -397,6 +414,7 @@ async fn last_answer(mut transport: Transport, status: StatusCode) {
     let write = std::future::poll_fn(|context| {
         while !left.is_empty() {
             let count = std::task::ready!(transport.poll_write(context, left))?;
+            // `max(1)` ends the loop even where a write reports 0 bytes.
             left = left.get(count.max(1)..).unwrap_or_default();
         }
         transport.poll_flush(context)
@@ -407,9 +425,10 @@ async fn last_answer(mut transport: Transport, status: StatusCode) {
 }
 
 impl<H: Handler> Shared<H> {
-    /// Hands a request on, with its sender.
+    /// Passes a request to the handler, with its source.
     pub(super) fn answer(&self, request: Request<Incoming>) -> H::Future {
         self.edge.counters().requests.add();
+        // The headers decide only where the connection comes from a trusted proxy.
         let ip = if self.is_proxy {
             sender(
                 self.peer.ip,
@@ -427,7 +446,7 @@ impl<H: Handler> Shared<H> {
         self.handler.answer(request, source)
     }
 
-    /// The answer to a request that has more than one meaning.
+    /// Builds the response to an ambiguous request.
     pub(super) fn refuse(&self, fault: HeadFault) -> Answer {
         self.note_fault(fault);
         let body = problem::document(fault.status(), None);

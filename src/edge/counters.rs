@@ -1,52 +1,54 @@
-//! What the sockets have done so far, as plain atomics: written by the connections, read by `record` for `/metrics`.
+//! Counters of the edge.
+//!
+//! They are plain atomics: connections write them, and `record` reads them for `/metrics`.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Counts of one process; they survive reloads.
+/// The counters of one process. They survive reloads.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Connections accepted by the kernel, refused ones included.
+    /// Connections that the kernel accepted, including those closed for a limit.
     pub accepted: Count,
     /// Connections that are open now.
     pub open: Gauge,
     /// Errors of `accept` itself, such as no free file descriptors.
     pub accept_failed: Count,
-    /// Connections closed because there were too many in all.
+    /// Connections closed because `max_connections` was reached.
     pub refused_total: Count,
-    /// Connections closed because one source had too many.
+    /// Connections closed because `max_connections_per_source` was reached.
     pub refused_source: Count,
-    /// Connections closed for a missing, foreign or malformed PROXY protocol header.
+    /// Connections closed for a PROXY protocol header that is missing, malformed or from an untrusted peer.
     pub refused_proxy_header: Count,
-    /// TLS handshakes that succeeded.
+    /// TLS handshakes that completed within the deadline.
     pub handshakes_ok: Count,
-    /// TLS handshakes that failed.
+    /// TLS handshakes that failed, timeouts not included.
     pub handshakes_failed: Count,
-    /// Peers that did not finish PROXY header and TLS handshake in time.
+    /// Connections whose PROXY header and TLS handshake were not complete in time.
     pub handshakes_timed_out: Count,
-    /// Connections that speak HTTP/1.
+    /// Connections on which the client selected HTTP/1.
     pub connections_h1: Count,
-    /// Connections that speak HTTP/2.
+    /// Connections on which the client selected HTTP/2.
     pub connections_h2: Count,
-    /// Requests handed on.
+    /// Requests passed to the handler.
     pub requests: Count,
-    /// Heads refused before anything saw them.
+    /// Request heads rejected before the handler saw them.
     pub heads_refused: Count,
-    /// Heads that did not arrive in time.
+    /// Request heads that were not complete in time.
     pub heads_timed_out: Count,
-    /// Idle connections closed.
+    /// Connections closed because they were idle for too long.
     pub idle_closed: Count,
-    /// Connections cut because the peer did not read its answer.
+    /// Connections closed because the peer did not read its response.
     pub writes_stalled: Count,
-    /// HTTP/2 connections cut for a flood of frames that carry nothing.
+    /// HTTP/2 connections closed for a flood of frames without content.
     pub floods_cut: Count,
 }
 
-/// A number that only grows.
+/// A counter that only grows.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
 
 impl Count {
-    /// The number so far.
+    /// Returns the value so far.
     #[must_use]
     pub fn read(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -57,18 +59,18 @@ impl Count {
     }
 }
 
-/// A number that grows and shrinks.
+/// A value that grows and shrinks.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicUsize);
 
 impl Gauge {
-    /// The number now.
+    /// Returns the value at this moment.
     #[must_use]
     pub fn read(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Takes one more where that keeps the number within `limit`.
+    /// Adds one where the result is at most `limit`, in one atomic step. Returns false otherwise.
     pub(super) fn add_within(&self, limit: usize) -> bool {
         let more = |now: usize| (now < limit).then(|| now.saturating_add(1));
         self.0

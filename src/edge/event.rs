@@ -1,60 +1,61 @@
-//! What the edge tells its observer: refusals below the level of requests. `record` turns them into log lines; the edge
-//! itself logs nothing.
+//! Events below the level of requests, which the edge reports to its observer.
+//!
+//! `record` turns them into log lines. The edge itself logs nothing.
 
 use std::io;
 use std::net::IpAddr;
 
 use crate::edge::head_check::HeadFault;
 
-/// One thing that happened to a connection or a listener. Nothing in here is text that a stranger wrote.
+/// One event of a connection or a listener. It must not contain text from an untrusted client.
 #[derive(Debug)]
 pub enum EdgeEvent {
-    /// A connection was closed right after `accept`.
+    /// A connection was closed for a limit, before any request.
     ConnectionRefused {
-        /// The source, by PROXY protocol where that counts.
+        /// Source address, from the PROXY protocol where that applies.
         ip: IpAddr,
-        /// Which limit was reached.
+        /// The limit that was reached.
         reason: Refusal,
     },
-    /// A required PROXY protocol header was missing or malformed, or came from a peer that is not trusted.
+    /// A required PROXY protocol header was missing, malformed or from an untrusted peer.
     ProxyHeaderRefused {
-        /// The peer.
+        /// IP address of the socket's peer.
         ip: IpAddr,
-        /// What was wrong.
+        /// The defect of the header.
         reason: &'static str,
     },
-    /// The TLS handshake failed.
+    /// The TLS handshake failed before its deadline.
     HandshakeFailed {
-        /// The source.
+        /// IP address of the connection's source.
         ip: IpAddr,
         /// The error of the TLS library.
         error: String,
     },
-    /// PROXY header and TLS handshake took too long.
+    /// PROXY header and TLS handshake were not complete in time.
     HandshakeTimeout {
-        /// The source.
+        /// IP address of the connection's source.
         ip: IpAddr,
     },
-    /// A head was refused before anything saw it.
+    /// A request head was rejected before the handler saw it.
     HeadRefused {
-        /// The source.
+        /// IP address of the connection's source.
         ip: IpAddr,
-        /// What was wrong.
+        /// The defect of the head.
         fault: HeadFault,
     },
-    /// A head did not arrive in time.
+    /// A request head was not complete in time.
     HeadTimeout {
-        /// The source.
+        /// IP address of the connection's source.
         ip: IpAddr,
     },
-    /// A peer did not read its answer.
+    /// A peer did not read its response in time.
     WriteStalled {
-        /// The source.
+        /// IP address of the connection's source.
         ip: IpAddr,
     },
-    /// A flood of HTTP/2 frames that carry nothing.
+    /// A peer sent a flood of HTTP/2 frames without content.
     Flood {
-        /// The source.
+        /// IP address of the connection's source.
         ip: IpAddr,
     },
     /// `accept` failed; the listener tries again after a pause.
@@ -62,24 +63,24 @@ pub enum EdgeEvent {
         /// The error of the system.
         error: io::Error,
     },
-    /// A certificate in use is past its end.
+    /// A certificate in use is expired.
     CertificateExpired {
-        /// The names in it.
+        /// The names that it covers.
         names: Vec<String>,
     },
 }
 
-/// Which limit a connection ran into.
+/// The limit that a connection reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// `max_connections`.
+    /// The limit `max_connections` of all connections.
     TooManyConnections,
-    /// `max_connections_per_source`.
+    /// The limit `max_connections_per_source` of one source.
     TooManyFromSource,
 }
 
 impl Refusal {
-    /// The word for logs and metrics.
+    /// Returns the word for logs and metrics.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {

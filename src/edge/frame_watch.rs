@@ -1,15 +1,18 @@
-//! Reads along with an HTTP/2 connection, frame heads only: whether a head has begun and is not whole, and whether there is
-//! a flood of frames that carry nothing. hyper and h2 have no deadline for the former and answer each of the latter.
+//! Reads the frame headers of an HTTP/2 connection, to find incomplete heads and floods.
 //!
-//! A pure state machine over the bytes that the peer sends; it changes and judges nothing else.
+//! hyper and h2 have no deadline for a head that has begun and never ends, and they respond to each frame without
+//! content. This module finds both, and trailers with pseudo-headers.
+//!
+//! A pure state machine over the bytes from the peer. It changes no byte.
 
 use crate::edge::block_walk::BlockWalk;
 
-/// The client's preface comes before the first frame.
+/// Length of the client's preface, which comes before the first frame (RFC 9113, section 3.4).
 const PREFACE: usize = 24;
 const HEAD: usize = 9;
 
-/// Frames that carry nothing: so many at once, refilled at so many per second. A sender needs a handful per request.
+/// Token bucket for frames without content: its size, and its refill per second. A client needs a handful of such
+/// frames per request.
 const BURST: u32 = 500;
 const PER_SECOND: u64 = 50;
 
@@ -22,7 +25,7 @@ const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 const WITH_PRIORITY: u8 = 0x20;
 
-/// Where the peer's bytes stand.
+/// The position in the peer's byte stream.
 #[derive(Debug)]
 pub(super) struct FrameWatch {
     preface_left: usize,
@@ -30,30 +33,30 @@ pub(super) struct FrameWatch {
     head_len: usize,
     payload_left: usize,
     kind: u8,
-    /// A header block has begun, and the frame with its end has not been seen whole.
+    /// True from the begin of a header block until the last byte of the frame that ends it.
     is_in_block: bool,
     ends_block: bool,
-    /// The highest stream so far: a block on it or on one below is a trailer section.
+    /// Highest stream id so far. A header block on this stream or a lower one is a trailer section.
     newest_stream: u32,
     trailers: Option<Trailers>,
     tokens: u32,
     refilled_ms: u64,
 }
 
-/// What the newest bytes were.
+/// The classification of the newest bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Sight {
     /// Between frames, or within the body of a request.
     Whole,
-    /// Within the preface, a frame head, a control frame or a header block.
+    /// Within the preface, a frame header, a control frame or a header block: a deadline applies.
     Partial,
-    /// Too many frames that carry nothing.
+    /// Too many frames without content.
     Flood,
-    /// A trailer section with a pseudo-header.
+    /// A trailer section has a pseudo-header.
     BadTrailers,
 }
 
-/// A trailer section, and what of its current frame is neither padding nor priority.
+/// A trailer section. Counts which bytes of its current frame are padding or priority fields, and not header fields.
 #[derive(Debug, Default)]
 struct Trailers {
     walk: BlockWalk,
@@ -81,8 +84,8 @@ impl Default for FrameWatch {
 }
 
 impl FrameWatch {
-    /// Takes note of bytes; `now_ms` is asked only where frames that carry nothing come, `has_streams` says whether
-    /// any request is open.
+    /// Reads the newest bytes and classifies them. `now_ms` is called only for frames without content; `has_streams` is
+    /// true while a request is open.
     pub(super) fn see(
         &mut self,
         mut bytes: &[u8],
@@ -93,6 +96,7 @@ impl FrameWatch {
         while !bytes.is_empty() {
             if self.payload_left > 0 {
                 let piece = bytes.get(..self.payload_left).unwrap_or(bytes);
+                // Only the payload of frames in a trailer section is scanned.
                 if let Some(trailers) = self.trailers.as_mut().filter(|_| self.kind != DATA)
                     && piece.iter().any(|byte| trailers.sees_pseudo(*byte))
                 {
@@ -122,9 +126,10 @@ impl FrameWatch {
         }
     }
 
-    /// A whole frame head. False: a flood.
+    /// Handles a complete frame header. Returns false for a flood.
     fn begin_frame(&mut self, has_streams: bool, now_ms: &impl Fn() -> u64) -> bool {
         let [a, b, c, kind, flags, stream @ ..] = self.head;
+        // Frame format: 24 bits of length, type, flags, stream id (RFC 9113, section 4.1).
         let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         (self.head_len, self.payload_left, self.kind) = (0, length, kind);
         let carries = match kind {
@@ -132,18 +137,20 @@ impl FrameWatch {
                 self.is_in_block = true;
                 self.ends_block = flags & END_HEADERS != 0;
                 self.note_block(kind, flags, length, u32::from_be_bytes(stream));
-                // Only the first frame of a block and those with content are worth something.
+                // Only the first frame of a block and frames with content count as useful.
                 kind == HEADERS || length > 0
             }
+            // An empty DATA frame is useful once, to end a stream (CVE-2019-9518).
             DATA => length > 0 || flags & END_STREAM != 0,
-            // A peer that reads a long answer sends many; without an answer they are noise.
+            // A client that reads a long response sends many. Without an open request they have no use.
             WINDOW_UPDATE => has_streams,
             _ => false,
         };
+        // The clock is read only here, so an ordinary request does not pay for it.
         carries || self.spend(now_ms())
     }
 
-    /// Tells a trailer section from the head of a new stream.
+    /// Distinguishes a trailer section from the head of a new stream.
     fn note_block(&mut self, kind: u8, flags: u8, length: usize, stream: u32) {
         let is_first = kind == HEADERS;
         if is_first && stream > self.newest_stream {
@@ -153,6 +160,7 @@ impl FrameWatch {
             self.trailers = Some(Trailers::default());
         }
         if let Some(trailers) = &mut self.trailers {
+            // Only HEADERS frames have padding and priority fields, not CONTINUATION (RFC 9113, sections 6.2 and 6.10).
             trailers.is_padded = is_first && flags & PADDED != 0;
             let has_priority = is_first && flags & WITH_PRIORITY != 0;
             trailers.priority_left = if has_priority { 5 } else { 0 };
@@ -165,6 +173,7 @@ impl FrameWatch {
     fn spend(&mut self, now_ms: u64) -> bool {
         let gone = now_ms.saturating_sub(self.refilled_ms);
         let refill = gone.saturating_mul(PER_SECOND) / 1000;
+        // `refilled_ms` moves only when a token is added. Otherwise, frequent calls would never add one.
         if refill > 0 {
             let refill = u32::try_from(refill).unwrap_or(BURST);
             self.tokens = self.tokens.saturating_add(refill).min(BURST);
@@ -182,6 +191,7 @@ impl FrameWatch {
 
 impl Trailers {
     fn sees_pseudo(&mut self, byte: u8) -> bool {
+        // The first byte of a padded frame is the length of the padding at its end (RFC 9113, section 6.2).
         if std::mem::take(&mut self.is_padded) {
             self.fragment_left = self.fragment_left.saturating_sub(usize::from(byte));
         } else if self.priority_left > 0 {
@@ -259,7 +269,7 @@ mod tests {
 
     // Mutation: `Some(Trailers::default())` -> `None` in `note_block`.
     #[test]
-    fn trailers_must_not_hold_pseudo_headers() {
+    fn trailers_must_not_have_pseudo_headers() {
         let head = frame(HEADERS, END_HEADERS, b"\x83");
         let check = |trailers: &[Vec<u8>], expected| {
             let frames = [std::slice::from_ref(&head), trailers].concat();
@@ -289,7 +299,7 @@ mod tests {
 
     // Mutation: `carries || self.spend(..)` -> `true`.
     #[test]
-    fn frames_that_carry_nothing_are_counted() {
+    fn frames_without_content_are_counted() {
         for (kind, flags, payload) in [
             (6, 0, [0; 8].as_slice()),
             (4, 0, &[]),

@@ -1,52 +1,53 @@
 //! The strict check of one HTTP/1 head, as a pure function over its bytes.
 //!
-//! hyper forgives what other parsers in the chain may read differently: both framing headers at once, bare line feeds,
-//! two hosts. What passes here has one meaning only. No allocation, one pass for the line ends and one for the rest.
+//! hyper accepts heads that other parsers in the chain may read differently: both framing headers, bare line feeds, two
+//! hosts. A head that passes this check has one meaning only. The check allocates nothing; it needs one pass for the
+//! line ends and one for the rest.
 
 use http::StatusCode;
 use memchr::{memchr, memchr2, memmem};
 
-/// hyper's own limit; more than this is answered 431 by both.
+/// Maximum number of headers. hyper has the same limit, and both respond with 431 beyond it.
 const MAX_HEADERS: usize = 100;
 const MAX_METHOD: usize = 24;
 
-/// What is wrong with a head.
+/// The defect of a request head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HeadFault {
-    /// More bytes than `max_header_size`, or more than 100 headers.
+    /// The head has more bytes than `max_header_size`, or more than 100 headers.
     TooLarge,
-    /// A line that does not end in CR LF, or a CR elsewhere.
+    /// A line does not end in CR LF, or a CR is elsewhere.
     LineEnd,
-    /// A control character.
+    /// The head has a control character.
     Control,
     /// The first line is not `METHOD target HTTP/1.x`.
     RequestLine,
-    /// A method that is malformed, or one that a gate has no use for (`CONNECT`, `TRACE`).
+    /// The method is malformed, or useless for a gate (`CONNECT`, `TRACE`).
     Method,
-    /// A target that is neither a path nor an absolute URL of the same host, or holds bytes that no target may hold.
+    /// The target is neither a path nor an absolute URL of the same host, or has bytes that are not allowed in targets.
     Target,
-    /// A version other than 1.0 and 1.1.
+    /// The version is not 1.0 or 1.1.
     Version,
-    /// A line that is continued on the next.
+    /// A line continues on the next one (obsolete line folding).
     Folded,
-    /// A header line without colon, with a space before it, or with a name that is no token.
+    /// A header line has no colon, a space before it, or a name that is not a token.
     HeaderName,
-    /// A header that may stand once stands twice.
+    /// A header that must be unique appears twice.
     Duplicate,
-    /// No host, two hosts, or one that is malformed.
+    /// The host is missing, appears twice, or is malformed.
     Host,
-    /// `Content-Length` that is not one plain number.
+    /// `Content-Length` is not one plain number.
     ContentLength,
-    /// `Transfer-Encoding` other than exactly `chunked`, or in HTTP/1.0.
+    /// `Transfer-Encoding` is not exactly `chunked`, or the request is HTTP/1.0.
     TransferEncoding,
-    /// Both framing headers.
+    /// `Content-Length` and `Transfer-Encoding` are both present.
     BothFramings,
-    /// A header that only a connection of HTTP/1.1 may have (`Connection`, `Transfer-Encoding`, `Upgrade`), in HTTP/2.
+    /// An HTTP/2 request has a header of HTTP/1.1 connections (`Connection`, `Transfer-Encoding`, `Upgrade`).
     Upgrade,
 }
 
 impl HeadFault {
-    /// What the sender is answered.
+    /// Returns the status of the response.
     #[must_use]
     pub fn status(self) -> StatusCode {
         match self {
@@ -55,7 +56,7 @@ impl HeadFault {
         }
     }
 
-    /// The word for logs and metrics.
+    /// Returns the word for logs and metrics.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -78,18 +79,18 @@ impl HeadFault {
     }
 }
 
-/// Where the body ends.
+/// The rule that decides where the body ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Framing {
-    /// There is none.
+    /// The request has no body.
     Empty,
-    /// After so many bytes.
+    /// The body ends after this many bytes.
     Length(u64),
-    /// After the last chunk.
+    /// The body ends after the last chunk.
     Chunked,
 }
 
-/// Finds the end of a head that arrives in pieces, looking at each byte once.
+/// Finds the end of a head that arrives in pieces. It inspects each byte once, so that a slow sender costs linear time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EndFinder {
     seen: usize,
@@ -98,21 +99,24 @@ pub struct EndFinder {
 }
 
 impl EndFinder {
-    /// The length of the head in `bytes`, which begin with the head and hold at least what was seen before; none: more is
-    /// needed. What can be refused at once is refused at once, so that a peer who will never send the end need not be waited for.
+    /// Returns the length of the head in `bytes`, or `None` where more bytes are needed.
+    ///
+    /// `bytes` must begin with the head and include all bytes of earlier calls. Faults that no further byte can repair
+    /// are returned at once, so that the gate does not wait for a client that never sends the end.
     ///
     /// # Errors
-    /// A line that ends wrongly, an empty first line, or a first line that cannot become good.
+    /// A line ends wrongly, the first line is empty, or it cannot become valid.
     pub fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadFault> {
         if self.seen == 0
             && let Some(end) = memmem::find(bytes, b"\r\n\r\n")
         {
-            // Here at once, as nearly always: `check_head` looks at each line end of it.
+            // The whole head has arrived at once, as nearly always. `check_head` checks each of its line ends.
             return Ok(Some(end.saturating_add(4)));
         }
         while let Some(offset) = memchr(b'\n', bytes.get(self.seen..).unwrap_or_default()) {
             let at = self.seen.saturating_add(offset);
             let line = bytes.get(self.line..at).unwrap_or_default();
+            // A bare LF ends a line for some parsers and not for others.
             let Some((b'\r', text)) = line.split_last() else {
                 return Err(HeadFault::LineEnd);
             };
@@ -132,7 +136,7 @@ impl EndFinder {
         Ok(None)
     }
 
-    /// The first line of a head that is not whole yet.
+    /// Checks the first line of an incomplete head.
     fn check_begin(&mut self, bytes: &[u8]) -> Result<(), HeadFault> {
         if self.is_first_line_checked {
             return Ok(());
@@ -153,14 +157,14 @@ impl EndFinder {
     }
 }
 
-/// The first line, taken apart.
+/// The parts of a request line that matter to the check.
 struct RequestLine<'a> {
     is_version_10: bool,
-    /// The authority of a target in absolute form.
+    /// The authority of an absolute target.
     authority: Option<&'a [u8]>,
 }
 
-/// What the headers said that matters for framing.
+/// The headers that decide framing and host, as found so far.
 #[derive(Default)]
 struct Seen<'a> {
     host: Option<&'a [u8]>,
@@ -171,7 +175,7 @@ struct Seen<'a> {
     has_expect: bool,
 }
 
-/// Checks one whole head, the empty line at its end included.
+/// Checks one whole head, including the empty line at its end.
 ///
 /// # Errors
 /// The first fault found.
@@ -195,11 +199,12 @@ pub fn check_head(head: &[u8]) -> Result<Framing, HeadFault> {
     if !rest.is_empty() {
         return Err(HeadFault::LineEnd);
     }
-    // CR and LF stand in their places by now.
+    // `next_line` has already rejected any CR or LF that is not at the end of a line.
     if has_control(head) {
         return Err(HeadFault::Control);
     }
     seen.check_host(&line)?;
+    // Both headers at once is the classic request smuggling attack (RFC 9112, section 6.3).
     match (seen.is_chunked, seen.length) {
         (true, Some(_)) => Err(HeadFault::BothFramings),
         (true, None) => Ok(Framing::Chunked),
@@ -211,14 +216,15 @@ pub fn check_head(head: &[u8]) -> Result<Framing, HeadFault> {
 impl<'a> Seen<'a> {
     fn note(&mut self, line: &'a [u8], request: &RequestLine<'_>) -> Result<(), HeadFault> {
         let (name, value) = split_header(line)?;
-        // Most names are told apart from ours by their length alone.
+        // The length of most names is enough to tell that they do not matter.
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
                 let before = self.host.replace(value);
                 before.map_or(Ok(()), |_| Err(HeadFault::Host))?;
             }
             6 if name.eq_ignore_ascii_case(b"expect") => once(&mut self.has_expect)?,
-            // A server may ignore `Upgrade` (RFC 9110 7.8), and this one speaks no other protocol on the same connection.
+            // `Upgrade` needs no check: a server may ignore it (RFC 9110, section 7.8), and this one never switches
+            // protocols.
             12 if name.eq_ignore_ascii_case(b"content-type") => once(&mut self.has_content_type)?,
             13 if name.eq_ignore_ascii_case(b"authorization") => {
                 once(&mut self.has_authorization)?;
@@ -242,9 +248,11 @@ impl<'a> Seen<'a> {
 
     fn check_host(&self, line: &RequestLine<'_>) -> Result<(), HeadFault> {
         match self.host {
+            // Only HTTP/1.0 allows a request without `Host` (RFC 9112, section 3.2).
             None if line.is_version_10 && line.authority.is_none() => Ok(()),
             None => Err(HeadFault::Host),
             Some(host) if !is_host(host) => Err(HeadFault::Host),
+            // An absolute target and `Host` must agree, or two parsers would see two hosts.
             Some(host) => match line.authority {
                 Some(authority) if !authority.eq_ignore_ascii_case(host) => Err(HeadFault::Host),
                 _ => Ok(()),
@@ -253,7 +261,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Cuts off one line, without its end: CR LF, and neither of them anywhere else.
+/// Cuts off one line at CR LF, and rejects either character anywhere else.
 fn next_line<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], HeadFault> {
     let end = memchr2(b'\r', b'\n', rest).ok_or(HeadFault::LineEnd)?;
     let (line, after) = rest.split_at(end);
@@ -294,7 +302,7 @@ fn is_method_byte(byte: u8) -> bool {
     byte.is_ascii_uppercase() || byte == b'-'
 }
 
-/// A path, or an absolute URL, whose authority is given back.
+/// Checks a target: a path, or an absolute URL, whose authority is returned.
 fn check_target(target: &[u8]) -> Result<Option<&[u8]>, HeadFault> {
     if !target.iter().all(|byte| has_class(*byte, TARGET)) {
         return Err(HeadFault::Target);
@@ -321,7 +329,7 @@ fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
     strip(b"http://").or_else(|| strip(b"https://"))
 }
 
-/// The name and the value without the white space around it.
+/// Splits a header line into name and value, without the white space around the value.
 fn split_header(line: &[u8]) -> Result<(&[u8], &[u8]), HeadFault> {
     if matches!(line.first(), Some(b' ' | b'\t')) {
         return Err(HeadFault::Folded);
@@ -330,6 +338,8 @@ fn split_header(line: &[u8]) -> Result<(&[u8], &[u8]), HeadFault> {
     let colon = colon.ok_or(HeadFault::HeaderName)?;
     let (name, rest) = line.split_at(colon);
     let Some((b':', value)) = rest.split_first() else {
+        // A space before the colon is one of these: some parsers ignore it, others read another name (RFC 9112, section
+        // 5.1).
         return Err(match rest.first() {
             Some(byte) if is_control(*byte) => HeadFault::Control,
             _ => HeadFault::HeaderName,
@@ -341,7 +351,7 @@ fn split_header(line: &[u8]) -> Result<(&[u8], &[u8]), HeadFault> {
     Ok((name, trim(value)))
 }
 
-/// Checks one line of a trailer section, and gives back its name.
+/// Checks one line of a trailer section, and returns its name.
 pub(super) fn check_trailer_line(line: &[u8]) -> Result<&[u8], HeadFault> {
     let (name, value) = split_header(line)?;
     if value.iter().any(|byte| is_control(*byte)) {
@@ -350,10 +360,10 @@ pub(super) fn check_trailer_line(line: &[u8]) -> Result<&[u8], HeadFault> {
     Ok(name)
 }
 
-/// A byte of a token (RFC 9110 5.6.2).
+/// Bit for bytes of a token (RFC 9110, section 5.6.2).
 const TOKEN: u8 = 1;
-/// A byte of a target: what RFC 3986 allows, and the few more that senders put into queries unescaped. Never `#`, space,
-/// controls or bytes beyond ASCII.
+/// Bit for bytes of a target: those of RFC 3986, and a few more that senders write into queries unescaped. Never `#`,
+/// space, control characters or bytes beyond ASCII.
 const TARGET: u8 = 2;
 
 fn has_class(byte: u8, class: u8) -> bool {
@@ -385,8 +395,8 @@ fn is_control(byte: u8) -> bool {
     (byte < 0x20 && byte != b'\t') || byte == 0x7f
 }
 
-/// Whether there is a control character other than those that heads have. Without an early exit and in bytes, so that
-/// the compiler looks at 16 of them at once.
+/// Returns true where there is a control character other than tab, CR and LF. It has no early exit and works on bytes,
+/// so that the compiler processes 16 of them at once.
 fn has_control(head: &[u8]) -> bool {
     let seen = head.iter().fold(0_u8, |seen, byte| {
         let is_low = u8::from(*byte < 0x20);
@@ -407,7 +417,7 @@ fn trim(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// Digits only, and not more than a `u64` holds.
+/// Parses digits only, up to the range of a `u64`. A sign or white space is rejected.
 fn plain_number(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
@@ -425,13 +435,15 @@ fn once(flag: &mut bool) -> Result<(), HeadFault> {
     Ok(())
 }
 
-/// A name, an IPv4 address or a bracketed IPv6 address, with or without port; no user, no escapes.
+/// Returns true for a name, an IPv4 address or a bracketed IPv6 address, with or without a port. User and escapes are
+/// rejected.
 pub(super) fn is_host(host: &[u8]) -> bool {
     let (name, port) = if host.first() == Some(&b'[') {
         let Some(end) = memchr(b']', host) else {
             return false;
         };
         let (name, port) = host.split_at(end.saturating_add(1));
+        // Parsed as an address, so that zone ids and other bracketed text are rejected.
         let inner = name
             .get(1..end)
             .and_then(|inner| std::str::from_utf8(inner).ok());

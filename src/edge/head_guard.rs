@@ -1,9 +1,11 @@
-//! Stands between TLS and hyper on an HTTP/1 connection: hyper gets the bytes of a head only after `head_check` has passed
-//! them, and never a byte past the end of the message at hand.
+//! The guard between TLS and hyper on an HTTP/1 connection.
 //!
-//! A bad head looks to hyper like the end of the connection; the driver then finds the fault here and answers it. A fault
-//! within a chunked body makes the read fail. The next head is not looked at before the answer to the last one is out, so
-//! that its refusal cannot get between. Holds memory of its own only for heads that arrive in pieces.
+//! hyper gets the bytes of a head only after `head_check` has accepted them, and never a byte past the end of the
+//! current message.
+//!
+//! To hyper, a bad head looks like the end of the connection; the driver then finds the fault in the guard and
+//! responds. A fault in a chunked body makes the read fail. The next head is not inspected before the last response is
+//! out, so that its rejection cannot come in between. The guard allocates memory only for heads that arrive in pieces.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -20,8 +22,8 @@ use crate::edge::head_check::{EndFinder, Framing, HeadFault, check_head};
 use crate::edge::transport::Transport;
 use crate::edge::watch::{Watch, WriteWatch};
 
-/// Empty lines before a head that are passed over, in all: RFC 9112 2.2 asks for at least one. Old clients end a body with
-/// one, and nothing sends more than a few.
+/// Maximum number of empty lines before a head. RFC 9112, section 2.2 asks servers to ignore at least one. Old clients
+/// end a body with one, and no client sends more than a few.
 const MAX_EMPTY_LINES: u8 = 8;
 
 /// The guard of one connection.
@@ -31,26 +33,27 @@ pub(super) struct Guard {
     writes: WriteWatch,
     max_head: usize,
     head_timeout: Duration,
-    /// The connection's first head has to be whole by then; none once it was.
+    /// Deadline of the connection's first head; `None` once that head was complete.
     first_head_by: Option<Instant>,
     position: Position,
     fault: Option<HeadFault>,
     is_ended: bool,
-    /// Bytes of the next request wait for the end of this one.
+    /// True where bytes of the next request wait for the end of the current one.
     is_holding_back: bool,
 }
 
-/// Where in the stream of messages the next byte stands.
+/// The position of the next byte in the stream of messages.
 enum Position {
     /// Before or within a head.
     Head(Gathered),
-    /// Within a whole head that arrived in pieces or that hyper has no room for: so much of it is handed over.
+    /// Within a complete head that arrived in pieces, or for which hyper has no room: `handed` bytes of it were passed
+    /// on.
     Handing {
         head: Vec<u8>,
         handed: usize,
         framing: Framing,
     },
-    /// Within a body of so many more bytes.
+    /// Within a body of this many more bytes.
     Length(u64),
     /// Within a chunked body.
     Chunked(ChunkScanner),
@@ -62,20 +65,20 @@ struct Gathered {
     bytes: Vec<u8>,
     finder: EndFinder,
     empty_lines: u8,
-    /// The CR of an empty line is here, and its LF is not.
+    /// True between the CR and the LF of an empty line.
     is_within_empty_line: bool,
 }
 
-/// What a guard takes over from the time before it, in which no request was served.
+/// State that a guard takes over from the idle time before it.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Waited {
-    /// The connection's first head has to be whole by then; none where there was one.
+    /// Deadline of the connection's first head; `None` where it was already served.
     pub(super) first_head_by: Option<Instant>,
-    /// Empty lines that were passed over since the last request.
+    /// Number of empty lines skipped since the last request.
     pub(super) empty_lines: u8,
 }
 
-/// What the newest bytes made of the head.
+/// The state of the head after the newest bytes.
 enum Step {
     Incomplete,
     Whole { end: usize, framing: Framing },
@@ -117,17 +120,17 @@ impl Guard {
         }
     }
 
-    /// The connection, the fault of its last head, and whether the peer has ended its side.
+    /// Returns the connection, the fault of its last head, and whether the peer has closed its side.
     pub(super) fn into_parts(self) -> (Transport, Option<HeadFault>, bool) {
         (self.transport, self.fault, self.is_ended)
     }
 
-    /// Whether nothing has begun that parking would lose.
+    /// Returns true where parking the connection loses nothing, since no message has begun.
     pub(super) fn is_between_messages(&self) -> bool {
         matches!(&self.position, Position::Head(gathered) if gathered.is_fresh())
     }
 
-    /// Empty lines that were passed over since the last request.
+    /// Returns the number of empty lines skipped since the last request.
     pub(super) fn empty_lines(&self) -> u8 {
         match &self.position {
             Position::Head(gathered) => gathered.empty_lines,
@@ -135,7 +138,7 @@ impl Guard {
         }
     }
 
-    /// Whatever can be handed over now; nothing is the end.
+    /// Passes on all bytes that are allowed now. Passing on nothing means the end of the connection.
     fn poll_hand_over(
         &mut self,
         context: &mut Context<'_>,
@@ -158,6 +161,8 @@ impl Guard {
                     return Poll::Ready(Ok(()));
                 }
                 Position::Length(left) => {
+                    // At most `left` bytes are passed on. The rest belongs to the next request, which hyper must not
+                    // see yet.
                     let bytes = ready!(self.transport.poll_fill(context))?;
                     self.is_ended = bytes.is_empty();
                     let count = within(*left, bytes.len().min(space.remaining()));
@@ -172,6 +177,7 @@ impl Guard {
                 Position::Chunked(scanner) => {
                     let bytes = ready!(self.transport.poll_fill(context))?;
                     self.is_ended = bytes.is_empty();
+                    // Scans no more than hyper has room for: scanned bytes cannot be scanned again.
                     let seen = bytes.get(..space.remaining()).unwrap_or(bytes);
                     let count = scanner.scan(seen).map_err(chunk_error)?;
                     space.put_slice(seen.get(..count).unwrap_or_default());
@@ -190,7 +196,7 @@ impl Guard {
         }
     }
 
-    /// Reads on in the head. False: no more for now, either since bytes were handed over or since this is the end.
+    /// Reads on in the head. Returns false where the caller must stop: bytes were passed on, or the connection ends.
     fn poll_head(
         &mut self,
         context: &mut Context<'_>,
@@ -204,6 +210,7 @@ impl Guard {
             self.is_ended = true;
             return Poll::Ready(Ok(false));
         }
+        // Comes before any check of the bytes, so that a pipelined bad head cannot overtake the response before it.
         if self.watch.is_busy.load(Relaxed) {
             self.is_holding_back = true;
             return Poll::Pending;
@@ -217,7 +224,8 @@ impl Guard {
         let empty = gathered.skip_empty_lines(bytes);
         if let Ok(count @ 1..) = empty {
             self.transport.consume(count);
-            // Between requests an empty line is no head, so that an idle connection stays one; half of one is.
+            // Between requests, an empty line is not a head, so that an idle connection stays idle. Half of an empty
+            // line is.
             if gathered.is_within_empty_line {
                 self.watch.begin_head(time_left());
             } else {
@@ -240,10 +248,12 @@ impl Guard {
             Ok((Step::Whole { end, framing }, count)) => {
                 self.first_head_by = None;
                 self.watch.end_head();
+                // From here until the response is flushed, the next head waits.
                 self.watch.is_busy.store(true, Relaxed);
                 self.watch.served.fetch_add(1, Relaxed);
                 if gathered.bytes.is_empty() {
-                    // All at once, as nearly always: straight from the decrypted record to hyper, with what is there of the body.
+                    // The head arrived at once, as nearly always. It goes straight from the decrypted record to hyper,
+                    // with the body bytes that are already there.
                     let mut count = end;
                     self.position = Position::after(framing);
                     if let Position::Length(left) = &mut self.position {
@@ -270,7 +280,7 @@ impl Guard {
         }
     }
 
-    /// The answer to the last request has gone out: the next head may be looked at.
+    /// Allows the next head to be inspected once the last response has been flushed.
     fn end_request(&mut self, context: &Context<'_>) {
         if self.watch.is_busy.load(Relaxed) && self.watch.take_answered() {
             self.watch.is_busy.store(false, Relaxed);
@@ -282,13 +292,13 @@ impl Guard {
 }
 
 impl Gathered {
-    /// Whether nothing has come but whole empty lines.
+    /// Returns true where only complete empty lines have arrived.
     fn is_fresh(&self) -> bool {
         self.bytes.is_empty() && !self.is_within_empty_line
     }
 
-    /// Counts the bytes of empty lines before the head, which are passed over (RFC 9112 2.2): CR LF only, since a lone LF or
-    /// CR is read in different ways.
+    /// Counts the bytes of empty lines before the head, which are skipped (RFC 9112, section 2.2). Only CR LF counts,
+    /// since parsers disagree about a single CR or LF.
     fn skip_empty_lines(&mut self, bytes: &[u8]) -> Result<usize, HeadFault> {
         if !self.bytes.is_empty() {
             return Ok(0);
@@ -312,13 +322,14 @@ impl Gathered {
         Ok(count)
     }
 
-    /// Looks at the newest bytes, and keeps them unless the head is whole among them and fits into `room`. The second
-    /// number is how many of them to consume, where they were kept.
+    /// Inspects the newest bytes, and stores them unless the head is complete among them and fits into `room`. Also
+    /// returns how many of the bytes to consume.
     fn step(&mut self, bytes: &[u8], max: usize, room: usize) -> Result<(Step, usize), HeadFault> {
         if self.bytes.is_empty() {
             let seen = bytes.get(..max).unwrap_or(bytes);
             if let Some(end) = self.finder.find(seen)? {
                 let framing = check_head(seen.get(..end).unwrap_or_default())?;
+                // hyper's buffer has no room for the whole head, so it is stored and passed on in parts.
                 if end > room {
                     self.bytes
                         .extend_from_slice(seen.get(..end).unwrap_or_default());
@@ -332,6 +343,7 @@ impl Gathered {
             return Ok((Step::Incomplete, seen.len()));
         }
         let before = self.bytes.len();
+        // The maximum counts over all pieces of a head.
         let room = max.saturating_sub(before);
         let seen = bytes.get(..room).unwrap_or(bytes);
         self.bytes.extend_from_slice(seen);
@@ -402,7 +414,7 @@ impl Write for Guard {
         result
     }
 
-    /// Does nothing: the driver takes the connection back and ends it itself, with a deadline.
+    /// Does nothing: the driver takes the connection back and shuts it down itself, with a deadline.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

@@ -1,7 +1,8 @@
-//! Drives hyper over one HTTP/1 connection while there are requests on it.
+//! Runs hyper on one HTTP/1 connection while it has requests.
 //!
-//! An idle connection needs no hyper: after a short pause between requests it is taken apart and only its TLS state is
-//! kept (`End::Parked`), which halves the memory of the many that senders keep open. One timer serves pause and deadlines.
+//! An idle connection needs no hyper. After a short pause between requests, hyper's part is dropped and only the TLS
+//! state is kept (`End::Parked`), which halves the memory of the many connections that senders keep open. One timer
+//! serves both the pause and the deadlines.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -25,34 +26,35 @@ use crate::edge::stop::Stop;
 use crate::edge::transport::Transport;
 use crate::edge::watch::{Stall, Watch, Watched};
 
-/// How long a connection without request keeps its hyper: long enough for a sender that sends one after the other.
+/// Time that a connection without a request keeps its hyper state. Long enough for a sender that sends requests one
+/// after the other.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// hyper's least buffer; a head of `max_header_size` has to fit too.
+/// Minimum size of hyper's buffer. A head of `max_header_size` must also fit.
 const LEAST_BUFFER: usize = 64 * 1024;
 
-/// How the drive ended.
+/// The reason why driving a connection ended.
 pub(super) enum End {
-    /// Nothing to do for now.
+    /// The connection is idle and can be parked.
     Parked {
         transport: Transport,
         has_served: bool,
-        /// Since the last request.
+        /// Number of empty lines since the last request.
         empty_lines: u8,
     },
-    /// The last answer is out, or the peer is gone.
+    /// The last response is out, or the peer has closed the connection.
     Over {
         transport: Transport,
         fault: Option<HeadFault>,
         is_peer_gone: bool,
     },
-    /// A deadline passed.
+    /// A deadline passed: of a head, or of writing.
     Stalled(Transport, Stall),
-    /// The process does not wait any longer.
+    /// The shutdown timeout is over.
     Aborted,
 }
 
-/// What the driver found out in one turn.
+/// The result of one turn of the driver.
 enum Turn {
     Over,
     Pause,
@@ -60,7 +62,7 @@ enum Turn {
     Aborted,
 }
 
-/// hyper's settings for HTTP/1. Its own head timeout is off, since the guard has that deadline.
+/// Returns hyper's settings for HTTP/1. Its own timeout for heads is off, since the guard has that deadline.
 pub(super) fn builder(max_header_size: usize) -> Builder {
     let mut builder = Builder::new();
     builder
@@ -72,7 +74,7 @@ pub(super) fn builder(max_header_size: usize) -> Builder {
     builder
 }
 
-/// How long a pause is at most, so that parking does not use up a short `idle_timeout`.
+/// Returns the length of a pause. It is bounded, so that parking does not use up a short `idle_timeout`.
 pub(super) fn pause(idle_timeout: Duration) -> Duration {
     PAUSE.min(idle_timeout / 4)
 }
@@ -98,7 +100,7 @@ pub(super) async fn drive<H: Handler>(
         let (shared, watch) = (Arc::clone(shared), Arc::clone(&watch));
         move |request: Request<Incoming>| {
             let open = watch.begin_request();
-            // Boxed: hyper moves the future of a request about, and it is large.
+            // Boxed, since hyper moves the future of a request around, and it is large.
             let answer = Box::pin(shared.answer(request));
             async move { Ok::<_, Infallible>(answer.await.map(|body| Watched::new(body, open))) }
         }
@@ -118,15 +120,19 @@ pub(super) async fn drive<H: Handler>(
         if level.is_abort() {
             return Poll::Ready(Turn::Aborted);
         }
-        // Not before the request that woke the connection has begun: hyper closes one of which it has read no head.
+        // Not before the request that woke the connection has begun: hyper closes a connection of which it has read no
+        // head.
         if level.is_drain() && !is_draining && has_begun() {
             is_draining = true;
+            // hyper finishes the request in flight, and then closes the connection.
             Pin::new(&mut connection).graceful_shutdown();
         }
-        // An error here is a peer that broke off or broke the rules; what is to be done is the same as at a clean end.
+        // On an error, the peer closed the connection or broke the protocol. The connection ends the same way as
+        // without an error.
         if Pin::new(&mut connection).poll(context).is_ready() {
             return Poll::Ready(Turn::Over);
         }
+        // The first head began during this very poll, so the drain has to start in another turn.
         if level.is_drain() && !is_draining && has_begun() {
             context.waker().wake_by_ref();
         }
@@ -135,6 +141,7 @@ pub(super) async fn drive<H: Handler>(
     .await;
 
     let parts = connection.into_parts();
+    // Bytes that hyper has read but not used would be lost by parking, so such a connection is closed instead.
     let is_whole = parts.read_buf.is_empty() && parts.io.is_between_messages();
     let empty_lines = parts.io.empty_lines();
     let (transport, fault, is_peer_gone) = parts.io.into_parts();
@@ -154,7 +161,7 @@ pub(super) async fn drive<H: Handler>(
     }
 }
 
-/// The timer's side of a drive: looks at the deadlines when one may have passed, and for a pause once per tick.
+/// The timer of a driver: checks the deadlines when one may have passed, and checks for a pause once per tick.
 struct Lookout<'a> {
     watch: &'a Watch,
     pause: Duration,
@@ -178,6 +185,7 @@ impl<'a> Lookout<'a> {
         context: &mut Context<'_>,
     ) -> Poll<Turn> {
         let deadline = self.watch.deadline();
+        // Only an earlier deadline moves the timer. A later one is found when the timer fires.
         if deadline < self.armed {
             self.armed = deadline;
             if let Some(at) = self.watch.instant(deadline)
@@ -192,6 +200,7 @@ impl<'a> Lookout<'a> {
             }
             let served = self.watch.served.load(Relaxed);
             let is_idle = !self.watch.is_busy.load(Relaxed) && deadline == u64::MAX;
+            // No request since the last tick, and no request in progress: a whole pause has passed.
             if is_idle && served == self.served {
                 return Poll::Ready(Turn::Pause);
             }

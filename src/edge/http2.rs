@@ -1,8 +1,10 @@
-//! Drives hyper over one HTTP/2 connection, with the deadlines that hyper lacks: a header block that never ends, a
-//! connection without requests, an answer that the peer does not take, a flood of empty frames.
+//! Runs hyper on one HTTP/2 connection, with the deadlines that hyper lacks.
 //!
-//! h2 itself bounds streams, header lists and continuation frames. After so many requests the peer is asked to connect
-//! anew, so that nothing grows with the age of a connection.
+//! These are deadlines for header blocks that never end, for connections without requests, and for responses that the
+//! peer does not read. A flood of empty frames ends the connection.
+//!
+//! h2 itself bounds streams, header lists and continuation frames. After many requests, the peer is asked to open a new
+//! connection, so that no state grows with the age of a connection.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -30,20 +32,22 @@ use crate::edge::stop::Stop;
 use crate::edge::transport::Transport;
 use crate::edge::watch::{Stall, Watch, Watched, WriteWatch};
 
-/// Requests of one connection at the same time; memory is bounded by this times the window, and by the next.
+/// Maximum number of concurrent requests per connection. Memory is bounded by this times the stream window, and by the
+/// connection window.
 const MAX_STREAMS: u32 = 64;
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 512 * 1024;
 const SEND_BUFFER: usize = 64 * 1024;
-/// Streams reset before anyone looked at them, and streams that we had to reset (CVE-2023-44487, CVE-2025-8671).
+/// Maximum number of streams that the peer reset before they were accepted (CVE-2023-44487, rapid reset), and of
+/// streams that the gate had to reset (CVE-2025-8671, made you reset).
 const MAX_PENDING_RESETS: usize = 20;
 const MAX_OWN_RESETS: usize = 64;
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
-/// Then the peer is told to come again on a new connection.
+/// Number of requests after which the peer is asked to open a new connection.
 const MAX_REQUESTS: u64 = 10_000;
 
-/// How the drive ended.
+/// The reason why driving a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum End {
     Over,
@@ -53,7 +57,7 @@ pub(super) enum End {
     Aborted,
 }
 
-/// Runs the streams of a connection as tasks of their own that a drain waits for.
+/// Spawns the streams of a connection as tasks that a drain waits for.
 #[derive(Clone)]
 pub(super) struct Streams(pub(super) TaskTracker);
 
@@ -67,7 +71,7 @@ where
     }
 }
 
-/// hyper's settings for HTTP/2.
+/// Returns hyper's settings for HTTP/2.
 fn builder(streams: Streams, max_header_size: usize) -> Builder<Streams> {
     let mut builder = Builder::new(streams);
     builder
@@ -106,6 +110,7 @@ pub(super) async fn drive<H: Handler>(
         move |request: Request<Incoming>| {
             watch.served.fetch_add(1, Relaxed);
             let open = watch.begin_request();
+            // A bad request costs its own stream only, unlike HTTP/1, where the framing is in doubt.
             let fault = check_h2(&request).err();
             let shared = Arc::clone(&shared);
             async move {
@@ -135,16 +140,18 @@ pub(super) async fn drive<H: Handler>(
             return Poll::Ready(End::Aborted);
         }
         let is_spent = watch.served.load(Relaxed) >= MAX_REQUESTS;
+        // `graceful_shutdown` sends GOAWAY: open streams finish, and new ones are refused.
         if (level.is_drain() || is_spent) && !is_closing {
             is_closing = true;
             connection.as_mut().graceful_shutdown();
         }
         if connection.as_mut().poll(context).is_ready() {
+            // The watched transport ends a flood with a read error, which hyper does not distinguish from others.
             let is_flood = is_flood.load(Relaxed);
             return Poll::Ready(if is_flood { End::Flood } else { End::Over });
         }
         match ready!(lookout.poll(timer.as_mut(), context)) {
-            // Once more politely, then for good.
+            // The first time with GOAWAY and a grace, the second time without.
             End::Idle if !is_closing => {
                 is_closing = true;
                 connection.as_mut().graceful_shutdown();
@@ -158,7 +165,7 @@ pub(super) async fn drive<H: Handler>(
     .await
 }
 
-/// The timer's side of a drive.
+/// The timer of a driver: checks deadlines, idleness and progress.
 struct Lookout<'a> {
     watch: &'a Watch,
     tick: Duration,
@@ -166,7 +173,7 @@ struct Lookout<'a> {
     write_timeout: Duration,
     armed: u64,
     served: u64,
-    /// The first request has to be there by then; none once it is.
+    /// Deadline of the first request; `None` once it has arrived.
     first_head_by: Option<Instant>,
     idle_since: Instant,
     progress: u64,
@@ -175,6 +182,7 @@ struct Lookout<'a> {
 
 impl<'a> Lookout<'a> {
     fn new(watch: &'a Watch, idle_timeout: Duration, write_timeout: Duration) -> Self {
+        // A quarter, so that a deadline is missed by at most 25 %; bounded, so that short timeouts do not spin.
         let tick = idle_timeout.min(write_timeout) / 4;
         let now = Instant::now();
         Self {
@@ -191,7 +199,7 @@ impl<'a> Lookout<'a> {
         }
     }
 
-    /// The goodbye was said: so long for the peer to answer it.
+    /// Starts the time that the peer has to react to GOAWAY.
     fn begin_grace(&mut self, grace: Duration) {
         self.idle_timeout = grace;
         self.idle_since = Instant::now();
@@ -240,12 +248,14 @@ impl<'a> Lookout<'a> {
         if self.first_head_by.is_some_and(|at| now >= at) {
             return Some(End::Stalled(Stall::Head));
         }
+        // A connection is idle only while no request is open or has begun since the last tick.
         if self.watch.open.load(Relaxed) > 0 || served != self.served {
             (self.served, self.idle_since) = (served, now);
         } else if now.duration_since(self.idle_since) >= self.idle_timeout {
             return Some(End::Idle);
         }
         let progress = self.watch.progress.load(Relaxed);
+        // A response that waits for the upstream is not counted in `answering`, so only the peer can cause this stall.
         if self.watch.answering.load(Relaxed) == 0 || progress != self.progress {
             (self.progress, self.progress_at) = (progress, now);
         } else if now.duration_since(self.progress_at) >= self.write_timeout {
@@ -255,7 +265,7 @@ impl<'a> Lookout<'a> {
     }
 }
 
-/// The connection's bytes on their way to hyper, watched.
+/// The transport of a connection, with its frames watched on the way to hyper.
 struct Paced {
     transport: Transport,
     watch: Arc<Watch>,
@@ -296,6 +306,7 @@ impl Read for Paced {
         let bytes = bytes.get(..space.remaining()).unwrap_or(bytes);
         let has_streams = this.watch.open.load(Relaxed) > 0;
         let now_ms = || u64::try_from(this.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        // Checked before hyper sees the bytes, so that a flood costs no response.
         match this.frames.see(bytes, has_streams, now_ms) {
             Sight::Whole => this.watch.end_head(),
             Sight::Partial => this.watch.begin_head(this.head_timeout),

@@ -1,5 +1,6 @@
-//! How many connections may be open, in all and from one source. Each open connection holds a slot, given back when it
-//! is dropped, whatever ended the connection.
+//! Limits for open connections, in total and per source.
+//!
+//! Each open connection holds a slot. Dropping the slot returns it, so a connection cannot leak one, however it ends.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,20 +8,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::edge::counters::Counters;
 use crate::model::source::SourceKey;
 
-/// The table is cut into parts so that two cores seldom wait for each other.
+/// Number of parts of the table, so that two cores rarely wait for the same lock.
 const PARTS: usize = 16;
 
-/// Counts of open connections. Bounded by itself: an entry lives as long as a connection does.
+/// The counts of open connections. Their size is bounded, since an entry lives only as long as a connection.
 #[derive(Debug)]
 pub(super) struct Limits {
     counters: Arc<Counters>,
     by_source: [Mutex<HashMap<SourceKey, usize>>; PARTS],
 }
 
-/// One of `max_connections`.
+/// One slot of `max_connections`, returned when it is dropped.
 pub(super) struct Slot(Arc<Limits>);
 
-/// One of `max_connections_per_source`.
+/// One slot of `max_connections_per_source`, returned when it is dropped.
 pub(super) struct SourceSlot {
     limits: Arc<Limits>,
     key: SourceKey,
@@ -34,22 +35,24 @@ impl Limits {
         })
     }
 
-    /// A slot among all connections, or none where `limit` are open.
+    /// Takes a slot among all connections. Returns `None` where `limit` are open.
     pub(super) fn enter(self: &Arc<Self>, limit: usize) -> Option<Slot> {
         let is_free = self.counters.open.add_within(limit);
         is_free.then(|| Slot(Arc::clone(self)))
     }
 
-    /// A slot among the connections of one source, or none where it has `limit` open.
+    /// Takes a slot among the connections of one source. Returns `None` where the source has `limit` open.
     pub(super) fn enter_source(
         self: &Arc<Self>,
         key: SourceKey,
         limit: usize,
     ) -> Option<SourceSlot> {
+        // Check and count happen under one lock, so that two connections cannot both take the last slot.
         let part = self.part(key)?;
         let mut counts = part.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(key).or_insert(0);
         if *count >= limit {
+            // With a limit of 0, the entry was just created, and no slot would ever remove it.
             if *count == 0 {
                 counts.remove(&key);
             }
@@ -67,6 +70,8 @@ impl Limits {
             std::net::IpAddr::V4(v4) => u64::from(v4.to_bits()),
             std::net::IpAddr::V6(v6) => u64::try_from(v6.to_bits() >> 64).unwrap_or(0),
         };
+        // Multiplication by the golden ratio spreads neighboring addresses over all parts; the top 4 bits select one of
+        // 16.
         let mixed = octets.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60;
         self.by_source.get(usize::try_from(mixed).ok()?)
     }

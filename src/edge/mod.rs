@@ -1,8 +1,10 @@
-//! Sockets -> HTTP requests. Knows nothing of webhooks, logs nothing: what happens below the level of requests is counted
-//! (`counters`) and told to an observer (`event`).
+//! The edge: turns sockets into HTTP requests.
 //!
-//! `Edge` outlives reloads: it holds the settings, which a reload swaps, and the limits and counters, which it does not.
-//! The way of a connection is in `connection`.
+//! It knows no webhooks and logs nothing. Everything that happens below the level of requests is counted (`counters`)
+//! and reported to an observer (`event`).
+//!
+//! An `Edge` survives reloads: a reload replaces the settings it holds, but not its limits and counters. The path of a
+//! connection is in `connection`.
 
 mod block_walk;
 pub mod certificates;
@@ -52,39 +54,39 @@ use crate::model::clock::Now;
 use crate::model::source::{Source, canonical};
 use crate::net::answer::Answer;
 
-/// After a failed `accept`, such as one for lack of file descriptors: they come back when connections end.
+/// Pause after a failed `accept`. A common cause is a lack of file descriptors, which become free when connections end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Why settings cannot be built.
+/// The reason why settings cannot be built.
 #[derive(Debug, Error)]
 pub enum EdgeError {
-    /// A certificate, a key or an authority file.
+    /// A certificate, a key or an authority file cannot be used.
     #[error("cannot use the certificate")]
     Certificate {
-        /// What is wrong with it.
+        /// The defect of the file.
         #[from]
         source: CertificateError,
     },
-    /// The authorities of client certificates.
+    /// The authorities for client certificates cannot be used.
     #[error("cannot use the authorities of `client_ca`")]
     ClientCa {
-        /// The words of the TLS library.
+        /// The error of the TLS library.
         source: rustls::server::VerifierBuilderError,
     },
-    /// The TLS library refused the settings.
+    /// The TLS library rejected the settings.
     #[error("cannot set up TLS")]
     Tls {
-        /// Its words.
+        /// The error of the TLS library.
         source: rustls::Error,
     },
 }
 
-/// What answers requests: any cloneable function from request and source to a future answer.
+/// The handler of requests: a cloneable function from request and source to a future response.
 pub trait Handler: Clone + Send + Sync + 'static {
-    /// What the function returns.
+    /// The future of the response.
     type Future: Future<Output = Answer> + Send + 'static;
 
-    /// Answers one request.
+    /// Handles one request and returns its response.
     fn answer(&self, request: Request<Incoming>, source: Source) -> Self::Future;
 }
 
@@ -100,10 +102,10 @@ where
     }
 }
 
-/// Who is told what happens. Called from the tasks of connections, so it must not block.
+/// The receiver of edge events. It is called from the tasks of connections, so it must not block.
 pub type Observer = Arc<dyn Fn(EdgeEvent) + Send + Sync>;
 
-/// The sockets' side of the process.
+/// The state that all listeners and connections share.
 pub struct Edge {
     settings: ArcSwap<Settings>,
     limits: Arc<Limits>,
@@ -112,7 +114,7 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// An edge without listeners. Tells the observer of certificates past their end.
+    /// Creates an edge without listeners, and reports expired certificates to the observer.
     #[must_use]
     pub fn new(settings: Settings, observer: Observer) -> Arc<Self> {
         let counters = Arc::<Counters>::default();
@@ -124,6 +126,7 @@ impl Edge {
         });
         let now = Now::read();
         for info in edge.certificates() {
+            // An expired certificate is served all the same, so the operator must hear of it.
             if info.is_expired(now) {
                 edge.tell(EdgeEvent::CertificateExpired { names: info.names });
             }
@@ -131,18 +134,18 @@ impl Edge {
         edge
     }
 
-    /// Takes new settings for new connections; those that are open go on with theirs.
+    /// Replaces the settings for new connections. Open connections keep theirs.
     pub fn replace(&self, settings: Settings) {
         self.settings.store(Arc::new(settings));
     }
 
-    /// What the sockets have done so far.
+    /// Returns the counters of all connections so far.
     #[must_use]
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
 
-    /// The certificates in use, in the order of the config.
+    /// Returns the certificates in use, in the order of the config.
     #[must_use]
     pub fn certificates(&self) -> Vec<CertificateInfo> {
         let settings = self.settings.load();
@@ -150,10 +153,12 @@ impl Edge {
         tls.map(|tls| tls.certificates.infos()).unwrap_or_default()
     }
 
-    /// Reads the certificate files again and uses them if they changed; whether they had. Blocks on the files.
+    /// Reads the certificate files again and uses them where they have changed. Returns true where they had changed.
+    ///
+    /// Blocks on the files.
     ///
     /// # Errors
-    /// Files that cannot be used, or a certificate past its end; then the ones in use stay.
+    /// A file cannot be used, or a certificate is expired. The certificates in use then stay.
     pub fn reload_certificates(&self) -> Result<bool, EdgeError> {
         match &self.settings.load_full().tls {
             Some(tls) => Ok(tls.certificates.reload()?),
@@ -161,9 +166,10 @@ impl Edge {
         }
     }
 
-    /// Accepts connections and serves them, with TLS where the settings have it, until `drain` is cancelled and all of
-    /// them have ended. A drain closes idle connections at once and the others after the requests in flight. `abort` ends
-    /// them all where they stand; the caller cancels it when its patience is over.
+    /// Accepts and serves connections until `drain` is canceled and all of them have ended.
+    ///
+    /// A drain closes idle connections at once, and the others after their requests in flight. `abort` ends all
+    /// connections immediately; the caller cancels it when its shutdown timeout is over.
     pub async fn serve<H: Handler>(
         self: Arc<Self>,
         listener: TcpListener,
@@ -179,7 +185,9 @@ impl Edge {
             () = abort.cancelled() => true,
             () = accepting => false,
         };
+        // From here on no new connection is accepted, and open ones are drained.
         drop(listener);
+        // A closed tracker lets `wait` end once all connections have ended.
         tracker.close();
         if !is_aborted {
             stop.begin_drain();
@@ -202,6 +210,7 @@ impl Edge {
         loop {
             match listener.accept().await {
                 Ok((stream, socket)) => {
+                    // Dropping the stream closes it, before it has cost a task or a handshake.
                     let Some(slot) = self.enter(canonical(socket.ip())) else {
                         continue;
                     };
@@ -215,6 +224,7 @@ impl Edge {
                         tracker.clone(),
                     );
                     tracker.spawn(async move {
+                        // The slot lives as long as the task, so it is also freed after a panic.
                         let _slot = slot;
                         serving.await;
                     });
@@ -229,7 +239,7 @@ impl Edge {
         }
     }
 
-    /// A slot for one more connection; none: too many.
+    /// Takes a slot for one more connection, or returns `None` where there are too many.
     fn enter(&self, ip: std::net::IpAddr) -> Option<Slot> {
         self.counters.accepted.add();
         let slot = self.limits.enter(self.settings.load().max_connections);
@@ -250,7 +260,7 @@ impl Edge {
     }
 }
 
-/// Whether `accept` failed for the one connection only.
+/// Returns true where `accept` failed for one connection only, so that no pause is needed.
 fn is_of_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,8 +1,7 @@
-//! The PROXY protocol, versions 1 and 2: the first bytes of a connection from a load balancer, which say who connected
-//! to it.
+//! The PROXY protocol, versions 1 and 2, by which a load balancer names its client.
 //!
-//! Required or refused, never guessed; only from trusted peers (the caller asks that first). Reads not one byte more than
-//! the header, so that TLS begins where the header ends. The deadline is the caller's.
+//! The header is either required or rejected, and never guessed. The caller checks that the peer is trusted, and sets
+//! the deadline. The reader takes not one byte more than the header, so that TLS begins right after it.
 
 use std::io;
 use std::net::IpAddr;
@@ -14,17 +13,18 @@ use tokio::net::TcpStream;
 
 use crate::model::source::canonical;
 
-/// The shortest header of version 1, `PROXY UNKNOWN\r\n`.
+/// Length of the shortest header of version 1, `PROXY UNKNOWN\r\n`.
 const SHORTEST: usize = 15;
-/// The longest line of version 1 (section 2.1 of the specification).
+/// Maximum length of a line of version 1 (section 2.1 of the specification).
 const LONGEST_V1: usize = 107;
-/// Signature, command, family and length of version 2.
+/// Length of signature, command, family and length of version 2.
 const FIXED_V2: usize = 16;
-/// Addresses and extensions of version 2: far more than balancers send, far less than the 64 KiB that its length field can say.
+/// Maximum length of version 2 with its extensions: far more than balancers send, and far less than the 64 KiB that its
+/// length field allows.
 const LONGEST_V2: usize = FIXED_V2 + 2048;
 const SIGNATURE_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// Why the first bytes were no PROXY header.
+/// The reason why the first bytes are not a PROXY header.
 #[derive(Debug, Error)]
 pub(super) enum ProxyError {
     #[error("the connection ended within the PROXY header")]
@@ -32,24 +32,25 @@ pub(super) enum ProxyError {
         #[source]
         source: io::Error,
     },
-    #[error("not a PROXY header")]
+    #[error("the first bytes are not a PROXY protocol header")]
     Malformed,
     #[error("the PROXY header is too long")]
     TooLong,
 }
 
 impl ProxyError {
-    /// For the observer.
+    /// Returns the reason, as the observer gets it.
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::Io { .. } => "the connection ended within the PROXY header",
-            Self::Malformed => "not a PROXY header",
+            Self::Malformed => "the first bytes are not a PROXY protocol header",
             Self::TooLong => "the PROXY header is too long",
         }
     }
 }
 
-/// Reads the header. None: the balancer speaks for itself (`LOCAL`, `UNKNOWN`), so the socket's address counts.
+/// Reads the header. Returns `None` where the balancer acts for itself (`LOCAL`, `UNKNOWN`), so that the socket's
+/// address counts.
 pub(super) async fn read(stream: &mut TcpStream) -> Result<Option<IpAddr>, ProxyError> {
     let mut buffer = Vec::with_capacity(128);
     fill(stream, &mut buffer, SHORTEST).await?;
@@ -69,7 +70,7 @@ pub(super) async fn read(stream: &mut TcpStream) -> Result<Option<IpAddr>, Proxy
     parse(&buffer)
 }
 
-/// Reads until the buffer holds `whole` bytes.
+/// Reads until the buffer has `whole` bytes.
 async fn fill(
     stream: &mut TcpStream,
     buffer: &mut Vec<u8>,
@@ -84,7 +85,7 @@ async fn fill(
     Ok(())
 }
 
-/// Reads to the end of the line: looks first, then takes only what belongs to it.
+/// Reads to the end of the line. It peeks first, and then takes only the bytes of the line.
 async fn fill_line(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(), ProxyError> {
     while !buffer.ends_with(b"\n") {
         let room = LONGEST_V1.saturating_sub(buffer.len());
@@ -107,7 +108,7 @@ async fn fill_line(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(), P
     Ok(())
 }
 
-/// The sender that a whole header names.
+/// Parses a whole header, and returns the client that it names.
 fn parse(header: &[u8]) -> Result<Option<IpAddr>, ProxyError> {
     let config = ParseConfig {
         include_tlvs: false,
@@ -115,6 +116,7 @@ fn parse(header: &[u8]) -> Result<Option<IpAddr>, ProxyError> {
         allow_v2: true,
     };
     let (parsed, length) = ProxyHeader::parse(header, config).map_err(|_| ProxyError::Malformed)?;
+    // A header that ends before the buffer does is malformed: its length fields and its bytes disagree.
     if length != header.len() {
         return Err(ProxyError::Malformed);
     }
@@ -167,7 +169,7 @@ mod tests {
             Ok(Some("2001:db8::1")),
         )
         .await;
-        // A mapped address is the IPv4 address: lists of addresses know no other form.
+        // A mapped address counts as the IPv4 address, since address lists have only that form.
         check(
             b"PROXY TCP6 ::ffff:203.0.113.9 ::1 80 443\r\n",
             Ok(Some("203.0.113.9")),
@@ -180,12 +182,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_a_header_is_refused() {
+    async fn other_bytes_are_rejected() {
         check(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", Err(())).await;
         check(b"PROXY TCP4 203.0.113.9\r\n", Err(())).await;
         check(b"PROXY TCP4 203.0.113.9 10.0.0.1 80 443\n", Err(())).await;
         check(&[b"PROXY TCP4 ".as_slice(), &[b'1'; 200]].concat(), Err(())).await;
-        // Too long only: what stands behind UNKNOWN is passed over.
+        // Rejected for its length only: text after UNKNOWN is ignored.
         let long = [b"PROXY UNKNOWN ".as_slice(), &[b'1'; 200], b"\r\n"].concat();
         check(&long, Err(())).await;
         check(b"PROXY TCP4 203.0.113.9 10.0.0.1 ", Err(())).await;
@@ -195,7 +197,7 @@ mod tests {
         check(b"PROX", Err(())).await;
     }
 
-    /// Fails when what stands behind a header is taken for a part of it.
+    /// Fails when bytes after a header are taken for a part of it.
     #[test]
     fn a_header_ends_where_it_says() {
         let line = b"PROXY TCP4 203.0.113.9 10.0.0.1 80 443\r\n".as_slice();

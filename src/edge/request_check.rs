@@ -1,5 +1,7 @@
-//! The checks of an HTTP/2 request that h2 leaves to others: one host, a path that begins with a slash, no duplicates of
-//! what may stand once. The counterpart of `head_check`, over a parsed request.
+//! The checks of an HTTP/2 request that h2 leaves out.
+//!
+//! They demand one host, a path that begins with a slash, and no duplicates of headers that must be unique. This is the
+//! counterpart of `head_check`, over a parsed request.
 
 use http::{HeaderMap, HeaderName, Method, Request, header};
 
@@ -12,7 +14,7 @@ const ONCE: [HeaderName; 4] = [
     header::CONTENT_LENGTH,
 ];
 
-/// Hop-by-hop names that no HTTP/2 request may hold (RFC 9113 8.2.2).
+/// Connection-specific headers, which are not allowed in HTTP/2 requests (RFC 9113, section 8.2.2).
 const FORBIDDEN: [HeaderName; 3] = [
     header::CONNECTION,
     header::TRANSFER_ENCODING,
@@ -60,6 +62,7 @@ fn check_host<B>(request: &Request<B>) -> Result<(), HeadFault> {
         .authority()
         .map(|authority| authority.as_str().as_bytes());
     let host = headers.get(header::HOST).map(|host| host.as_bytes());
+    // Where `:authority` and `Host` are both present, they must agree (RFC 9113, section 8.3.1).
     let is_good = match (authority, host) {
         (Some(authority), Some(host)) => is_host(authority) && authority.eq_ignore_ascii_case(host),
         (Some(only), None) | (None, Some(only)) => is_host(only),

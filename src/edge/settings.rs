@@ -1,5 +1,7 @@
-//! What the edge takes from the config, ready to use: made at start and at each reload, held by each connection from its
-//! begin to its end.
+//! The edge's part of the configuration snapshot, built at start and at each reload.
+//!
+//! A connection holds the settings from its begin to its end, so a reload never changes the rules of an open
+//! connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use crate::edge::certificates::CertificateStore;
 use crate::edge::http1;
 use crate::edge::tls::server_config;
 
-/// One generation of settings.
+/// The settings of one configuration snapshot.
 pub struct Settings {
     pub(super) tls: Option<TlsSettings>,
     pub(super) http1: hyper::server::conn::http1::Builder,
@@ -23,20 +25,20 @@ pub struct Settings {
     pub(super) max_connections_per_source: usize,
     pub(super) handshake_timeout: Duration,
     pub(super) header_timeout: Duration,
-    /// For a peer that does not read its answer; as long as one that does not send its body gets.
+    /// Deadline for a peer that does not read its response. It is the same time that a slow request body gets.
     pub(super) write_timeout: Duration,
     pub(super) idle_timeout: Duration,
     pub(super) max_header_size: usize,
 }
 
-/// The TLS part.
+/// The TLS part of the settings.
 pub(super) struct TlsSettings {
     pub(super) config: Arc<ServerConfig>,
     pub(super) certificates: Arc<CertificateStore>,
 }
 
 impl Settings {
-    /// Loads certificates and builds everything that connections need. Certificates past their end are loaded too; see
+    /// Loads the certificates and builds everything that connections need. Expired certificates are loaded too, see
     /// [`Settings::deny_expired`].
     ///
     /// # Errors
@@ -58,10 +60,10 @@ impl Settings {
         })
     }
 
-    /// For a reload, where the old certificates are still there to go on with.
+    /// Rejects expired certificates. Used for a reload, where the old certificates can stay in use.
     ///
     /// # Errors
-    /// A certificate past its end.
+    /// A certificate is expired.
     pub fn deny_expired(&self) -> Result<(), EdgeError> {
         match &self.tls {
             Some(tls) => Ok(tls.certificates.deny_expired()?),

@@ -1,5 +1,6 @@
-//! Who sends a request: the socket's peer, the address of a PROXY protocol header, or `X-Forwarded-For` where the one
-//! who connected is a trusted proxy.
+//! The source of a request: socket peer, PROXY protocol header or `X-Forwarded-For`.
+//!
+//! `X-Forwarded-For` applies only where the peer is a trusted proxy.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -8,24 +9,28 @@ use ipnet::IpNet;
 
 use crate::model::source::canonical;
 
-/// The addresses behind a connection, before any head is read.
+/// The addresses of a connection, before any head is read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer {
-    /// The other end of the socket.
+    /// Address of the socket's other end.
     pub(super) socket: SocketAddr,
-    /// The sender by the PROXY protocol, else the socket's.
+    /// Client address from the PROXY protocol, or else the socket's.
     pub(super) ip: IpAddr,
 }
 
-/// The sender of one request. A name in the list counts only where everyone to the right of it is a trusted proxy, since
-/// each proxy appends the address that it saw itself; what a stranger put in is always further left.
+/// Returns the source of one request.
+///
+/// Each proxy appends the address that it saw itself. An entry of `X-Forwarded-For` therefore counts only where all
+/// entries to its right are trusted proxies. An entry that an untrusted client wrote is always further left.
 pub(super) fn sender(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> IpAddr {
     let mut last = peer;
     if !is_trusted(peer, trusted) {
         return last;
     }
+    // From right to left, over several header lines as if they were one list.
     for line in headers.get_all("x-forwarded-for").iter().rev() {
         for entry in line.as_bytes().rsplit(|byte| *byte == b',') {
+            // An entry that is not an address ends the search, since the entries before it cannot be attributed.
             let Some(ip) = parse(entry) else {
                 return last;
             };
@@ -38,12 +43,12 @@ pub(super) fn sender(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> Ip
     last
 }
 
-/// Whether a peer's word counts.
+/// Returns true where the address is a trusted proxy.
 pub(super) fn is_trusted(ip: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|net| net.contains(&ip))
 }
 
-/// `1.2.3.4`, `1.2.3.4:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
+/// Parses `1.2.3.4`, `1.2.3.4:80`, `2001:db8::1`, `[2001:db8::1]` and `[2001:db8::1]:80`.
 fn parse(entry: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(entry).ok()?.trim_matches([' ', '\t']);
     let ip = if let Ok(ip) = text.parse::<IpAddr>() {
@@ -71,9 +76,9 @@ mod tests {
         assert_eq!(found, expected.parse::<IpAddr>().unwrap(), "{lines:?}");
     }
 
-    // Mutation: walk the list from the left, or drop the `is_trusted(peer)` test.
+    // Mutation: walk the list from the left, or remove the `is_trusted(peer)` test.
     #[test]
-    fn only_what_trusted_proxies_appended_counts() {
+    fn only_entries_of_trusted_proxies_count() {
         check("192.0.2.1", &["203.0.113.9"], "192.0.2.1");
         check("10.0.0.1", &[], "10.0.0.1");
         check("10.0.0.1", &["203.0.113.9"], "203.0.113.9");

@@ -1,7 +1,7 @@
-//! The two words that end connections: drain (finish what is in flight) and abort (end now).
+//! The two signals that end connections: drain (finish requests in flight) and abort (end now).
 //!
-//! A connection registers for them once and then only reads an atomic, so that a turn of a busy connection takes no lock
-//! that it shares with all others.
+//! A connection registers once and then only reads an atomic. A turn of a busy connection therefore takes no lock that
+//! it shares with all others.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use tokio::sync::futures::Notified;
 const DRAIN: u8 = 1;
 const ABORT: u8 = 2;
 
-/// Shared by all connections of one listener.
+/// The stop signal that all connections of one listener share.
 #[derive(Default)]
 pub(super) struct Stop {
     level: AtomicU8,
@@ -22,7 +22,7 @@ pub(super) struct Stop {
     abort: Notify,
 }
 
-/// How far the end has come.
+/// The stage of the stop: running, draining or aborted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Level(u8);
 
@@ -43,6 +43,7 @@ impl Stop {
     }
 
     pub(super) fn begin_abort(&self) {
+        // The level first: a task that registers between the two lines then sees it.
         self.level.fetch_max(ABORT, Relaxed);
         self.drain.notify_waiters();
         self.abort.notify_waiters();
@@ -52,12 +53,12 @@ impl Stop {
         Level(self.level.load(Relaxed))
     }
 
-    /// What a task registers with, pinned by the task itself.
+    /// Returns the notifications of a task, which the task itself must pin.
     pub(super) fn waits(&self) -> (Notified<'_>, Notified<'_>) {
         (self.drain.notified(), self.abort.notified())
     }
 
-    /// Wakes the task that polls it when the level changes.
+    /// Registers a task: it is woken when the level changes.
     pub(super) fn signals<'p, 's>(
         &'s self,
         drain: Pin<&'p mut Notified<'s>>,
@@ -72,7 +73,7 @@ impl Stop {
     }
 }
 
-/// One task's registration.
+/// The registration of one task.
 pub(super) struct Signals<'p, 's> {
     stop: &'s Stop,
     drain: Pin<&'p mut Notified<'s>>,
@@ -81,10 +82,11 @@ pub(super) struct Signals<'p, 's> {
 }
 
 impl Signals<'_, '_> {
-    /// The level now. The first call registers the task, all further ones only read.
+    /// Returns the current level. The first call registers the task; later calls only read.
     pub(super) fn poll_level(&mut self, context: &mut Context<'_>) -> Level {
         if !self.is_registered {
             self.is_registered = true;
+            // Polling a `Notified` registers the waker. The result does not matter, since the level is read afterward.
             let _ = self.drain.as_mut().poll(context);
             let _ = self.abort.as_mut().poll(context);
         }

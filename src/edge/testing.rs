@@ -1,4 +1,4 @@
-//! What the unit tests of this room share: throw-away certificates and socket pairs.
+//! Test helpers of the edge: certificates, socket pairs, and a running edge with clients.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use crate::edge::{Edge, listener};
 use crate::model::source::Source;
 use crate::net::answer::{Answer, AnswerBody};
 
-/// Writes a self-signed pair that is good for the names, until so many days from now.
+/// Writes a self-signed pair for the names, valid for this many days from now.
 pub(super) fn write_pair(folder: &Path, stem: &str, names: &[&str], days: i64) -> CertificateFiles {
     write_pair_of(
         &rcgen::KeyPair::generate().unwrap(),
@@ -35,7 +35,7 @@ pub(super) fn write_pair(folder: &Path, stem: &str, names: &[&str], days: i64) -
     )
 }
 
-/// The same with an RSA key.
+/// Writes the same pair with an RSA key.
 pub(super) fn write_rsa_pair(folder: &Path, stem: &str, names: &[&str]) -> CertificateFiles {
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
     write_pair_of(&key, folder, stem, names, 30)
@@ -70,7 +70,7 @@ fn write_pair_of(
     files
 }
 
-/// Two ends of one connection over loopback.
+/// Returns the two ends of one connection over loopback.
 pub(super) async fn socket_pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let theirs = TcpStream::connect(listener.local_addr().unwrap());
@@ -78,7 +78,7 @@ pub(super) async fn socket_pair() -> (TcpStream, TcpStream) {
     (ours.unwrap().0, theirs.unwrap())
 }
 
-/// Settings as the config's defaults have them, with short deadlines.
+/// Returns the default settings with short deadlines.
 pub(super) fn server() -> Server {
     Server {
         listen: Vec::new(),
@@ -103,7 +103,7 @@ pub(super) fn server() -> Server {
     }
 }
 
-/// A running edge whose handler reads the body and echoes method, path, sender and body.
+/// A running edge, whose handler echoes method, path, source and body.
 pub(super) struct Rig {
     pub(super) edge: Arc<Edge>,
     pub(super) address: SocketAddr,
@@ -114,7 +114,7 @@ pub(super) struct Rig {
     connector: Option<TlsConnector>,
 }
 
-/// Either end of a client's connection.
+/// The client's end of a connection, TLS or plain.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
@@ -139,7 +139,7 @@ impl Rig {
         Self::run(settings, is_tls.then(|| connector(&files)))
     }
 
-    /// With these certificates, and clients that have to show one of that authority.
+    /// Starts an edge with these certificates. With `client_ca`, clients must present a certificate of that authority.
     pub(super) async fn with_certificates(
         certificates: Vec<CertificateFiles>,
         client_ca: Option<PathBuf>,
@@ -152,7 +152,7 @@ impl Rig {
         Self::run(Settings::build(&server(), Some(&tls)).unwrap(), None)
     }
 
-    /// With TLS of this version or a newer one.
+    /// Starts an edge with this version of TLS as the minimum.
     pub(super) async fn with_min_version(min_version: TlsVersion) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tls = Tls {
@@ -183,7 +183,7 @@ impl Rig {
         }
     }
 
-    /// A new connection, with TLS where the rig has it.
+    /// Opens a connection, with TLS where the rig has it.
     pub(super) async fn connect(&self, alpn: &[u8]) -> Box<dyn Wire> {
         let stream = TcpStream::connect(self.address).await.unwrap();
         self.wrap(stream, alpn).await
@@ -200,7 +200,7 @@ impl Rig {
         Box::new(connector.connect(name, stream).await.unwrap())
     }
 
-    /// A TLS connection to a name, whatever certificate is served, showing one of one's own.
+    /// Opens a TLS connection to a name with any server certificate, and presents the given client certificate.
     pub(super) async fn connect_unchecked(
         &self,
         name: &str,
@@ -210,14 +210,14 @@ impl Rig {
         Ok(Box::new(stream))
     }
 
-    /// The certificate that a client gets who asks for a name.
+    /// Returns the certificate that a client gets for a name.
     pub(super) async fn served_certificate(&self, name: &str) -> Vec<u8> {
         let stream = self.unchecked(name, &[]).await.unwrap();
         stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
     }
 
-    /// The certificate that a client is shown who speaks one version and takes signatures of one kind (`RSA`, `ECDSA`), of all
-    /// but one (`!RSA_PSS`), or of every kind; none where the handshake fails.
+    /// Returns the certificate for a client with one TLS version and certain signature schemes: those of one type
+    /// (`RSA`, `ECDSA`), all but one (`!RSA_PSS`), or all. Returns `None` where the handshake fails.
     pub(super) async fn shown_certificate(
         &self,
         name: &str,
@@ -244,7 +244,7 @@ impl Rig {
         Some(stream.get_ref().1.peer_certificates()?.first()?.to_vec())
     }
 
-    /// The version that is agreed on with a client of these versions.
+    /// Returns the version that the edge agrees on with a client of these versions.
     pub(super) async fn agreed_version(
         &self,
         versions: &[&'static rustls::SupportedProtocolVersion],
@@ -254,7 +254,7 @@ impl Rig {
         stream.get_ref().1.protocol_version()
     }
 
-    /// Connects as a client of these algorithms and versions; `None` where the handshake fails.
+    /// Connects as a client with these algorithms and versions. Returns `None` where the handshake fails.
     async fn speaking(
         &self,
         provider: rustls::crypto::CryptoProvider,
@@ -302,14 +302,14 @@ impl Rig {
             .await
     }
 
-    /// Sends bytes and reads until the other side ends the connection.
+    /// Sends bytes, and reads until the edge closes the connection.
     pub(super) async fn exchange(&self, bytes: &[u8]) -> String {
         let mut wire = self.connect(b"http/1.1").await;
         wire.write_all(bytes).await.unwrap();
         read_all(&mut wire).await
     }
 
-    /// That an honest request is still answered.
+    /// Asserts that a valid request still gets its response.
     pub(super) async fn check_alive(&self) {
         let answer = self
             .exchange(
@@ -326,7 +326,7 @@ impl Rig {
     }
 }
 
-/// Reads to the end, or fails after some seconds.
+/// Reads to the end, or fails after 5 seconds.
 pub(super) async fn read_all(wire: &mut Box<dyn Wire>) -> String {
     let mut bytes = Vec::new();
     let read = tokio::time::timeout(Duration::from_secs(5), wire.read_to_end(&mut bytes));
@@ -334,7 +334,7 @@ pub(super) async fn read_all(wire: &mut Box<dyn Wire>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Reads until the text is there.
+/// Reads until the text has arrived, or fails after 5 seconds.
 pub(super) async fn read_until(wire: &mut Box<dyn Wire>, end: &str) -> String {
     let mut bytes = Vec::new();
     let reading = async {
@@ -364,14 +364,14 @@ fn connector(files: &CertificateFiles) -> TlsConnector {
     TlsConnector::from(Arc::new(config))
 }
 
-/// The certificate in a file.
+/// Reads the certificate in a file, as DER.
 pub(super) fn der(files: &CertificateFiles) -> Vec<u8> {
     let pem = std::fs::read(&files.cert).unwrap();
     let parsed = CertificateDer::from_pem_slice(&pem);
     parsed.unwrap().to_vec()
 }
 
-/// A client that looks at signatures only.
+/// A verifier that accepts any certificate and checks signatures only.
 #[derive(Debug)]
 struct AnyServer(Arc<rustls::crypto::CryptoProvider>);
 

@@ -1,4 +1,4 @@
-//! The whole room over real sockets: what a peer may do, and when it is cut.
+//! Tests of the whole edge over real sockets: the limits of a peer, and when it is disconnected.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn h1_is_kept_alive_parked_and_woken() {
     for rig in [Rig::plain(server()).await, Rig::tls(server()).await] {
         let mut wire = rig.connect(b"http/1.1").await;
         for pause in [0, 0, 450, 0] {
-            // The third is long enough for the connection to be taken apart.
+            // The third pause is long enough for the connection to be parked.
             tokio::time::sleep(Duration::from_millis(pause)).await;
             wire.write_all(POST).await.unwrap();
             read_until(&mut wire, ECHO).await;
@@ -83,7 +83,7 @@ async fn pipelined_requests_are_answered_in_order() {
     assert!(at(ECHO) < at("GET /z"));
 }
 
-// Mutation: drop the `is_busy` test in `Guard::poll_head`.
+// Mutation: remove the `is_busy` test from `Guard::poll_head`.
 #[tokio::test]
 async fn a_bad_head_behind_a_good_request_does_not_cost_its_answer() {
     let rig = Rig::tls(server()).await;
@@ -153,7 +153,7 @@ async fn h2_serves_many_streams_on_one_connection() {
     assert_eq!(rig.edge.counters().connections_h2.read(), 1);
 }
 
-/// That the connection is cut within a second or so of the limit, and not before half of it.
+/// Asserts that the connection is closed within two seconds of the limit, and not before half of it.
 async fn check_cut(rig: &Rig, bytes: &[u8], limit: Duration, event: &str) {
     let start = Instant::now();
     let mut wire = rig.connect(b"http/1.1").await;
@@ -178,7 +178,7 @@ async fn a_silent_peer_is_cut_in_each_phase_of_h1() {
     check_cut(&rig, b"POST / HTTP/1.1\r\nHost: h\r\n", head, "HeadTimeout").await;
     check_cut(&rig, POST, idle, "").await;
     assert!(rig.edge.counters().idle_closed.read() >= 1);
-    // Dripping does not move the deadline.
+    // A slow drip of bytes does not move the deadline.
     let mut wire = rig.connect(b"http/1.1").await;
     let mut is_cut = false;
     for byte in b"POST / HTTP/1.1\r\nHost: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" {
@@ -188,11 +188,11 @@ async fn a_silent_peer_is_cut_in_each_phase_of_h1() {
         }
         tokio::time::sleep(Duration::from_millis(40)).await;
     }
-    assert!(is_cut, "whoever drips may go on");
+    assert!(is_cut, "a dripping client is not cut");
     assert_eq!(rig.edge.counters().heads_timed_out.read(), 4);
 }
 
-// Mutation: the timer of `connection::open` is not asked.
+// Mutation: the timer of `connection::open` is not polled.
 #[tokio::test]
 async fn a_silent_peer_is_cut_in_the_handshake() {
     let rig = Rig::tls(server()).await;
@@ -288,8 +288,8 @@ async fn the_proxy_header_counts_from_trusted_peers_only() {
     let mut from_trusted = server();
     from_trusted.proxy_protocol = ProxyProtocol::Required;
     from_trusted.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
-    let mut from_strangers = server();
-    from_strangers.proxy_protocol = ProxyProtocol::Required;
+    let mut from_untrusted = server();
+    from_untrusted.proxy_protocol = ProxyProtocol::Required;
 
     let rig = Rig::tls(from_trusted).await;
     let mut stream = TcpStream::connect(rig.address).await.unwrap();
@@ -302,7 +302,7 @@ async fn the_proxy_header_counts_from_trusted_peers_only() {
     read_until(&mut wire, "POST /a 203.0.113.9 hi").await;
 
     // Mutation: remove the `is_trusted` test in `announced`.
-    let rig = Rig::plain(from_strangers).await;
+    let rig = Rig::plain(from_untrusted).await;
     let answer = rig
         .exchange(&[b"PROXY TCP4 203.0.113.9 127.0.0.1 1 2\r\n", POST].concat())
         .await;
@@ -311,9 +311,10 @@ async fn the_proxy_header_counts_from_trusted_peers_only() {
     assert_eq!(rig.edge.counters().requests.read(), 0);
 }
 
-/// Fails when a balancer that names no address is taken for a proxy whose `X-Forwarded-For` counts, or is held to no limit.
+/// Fails when a balancer that names no address is treated as a proxy whose `X-Forwarded-For` counts, or escapes the
+/// limits.
 #[tokio::test]
-async fn a_proxy_header_without_an_address_makes_nobody_a_proxy() {
+async fn a_proxy_header_without_an_address_makes_no_proxy() {
     let mut behind = server();
     behind.proxy_protocol = ProxyProtocol::Required;
     behind.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
@@ -345,7 +346,7 @@ async fn a_proxy_header_without_an_address_makes_nobody_a_proxy() {
         ),
         (v2(b"\x21\x00\0\0"), "127.0.0.1"),
         (proxied([203, 0, 113, 1]), "203.0.113.1"),
-        // Itself a trusted proxy, whose list counts.
+        // The named client is itself a trusted proxy, so its list counts.
         (proxied([127, 0, 0, 7]), "203.0.113.9"),
     ] {
         let answer = rig.exchange(&[&header, get.as_slice()].concat()).await;
@@ -419,7 +420,7 @@ async fn a_drain_closes_idle_connections_and_finishes_requests() {
 
 // Mutation: let `NEWCOMER_GRACE` be zero.
 #[tokio::test]
-async fn who_connected_before_a_drain_still_gets_an_answer() {
+async fn a_client_connected_before_a_drain_still_gets_a_response() {
     let mut patient = server();
     patient.header_timeout = Duration::from_secs(60);
     let rig = Rig::tls(patient).await;
@@ -449,7 +450,7 @@ async fn who_connected_before_a_drain_still_gets_an_answer() {
     assert_eq!(answer.status(), 200);
     drop(answer);
     let _ = timeout(Duration::from_secs(3), connection).await.unwrap();
-    // Who says nothing holds up nobody.
+    // A silent client does not delay the end.
     assert_eq!(read_all(&mut silent).await, "");
     drop((fresh, late, silent));
     timeout(Duration::from_secs(4), rig.served)
@@ -530,9 +531,9 @@ async fn the_certificate_is_chosen_by_name_and_replaced_while_connections_live()
     read_until(&mut live, ECHO).await;
 }
 
-/// Fails when the first certificate of a name is shown to every client, whatever signatures it takes.
+/// Fails when the first certificate of a name is sent to every client, whatever signatures it accepts.
 #[tokio::test]
-async fn the_kind_of_the_certificate_is_chosen_by_what_the_client_takes() {
+async fn the_certificate_type_follows_the_signatures_of_the_client() {
     let folder = tempfile::tempdir().unwrap();
     let (old, new) = (&rustls::version::TLS12, &rustls::version::TLS13);
     let ecdsa = write_pair(folder.path(), "ecdsa", &["a.example", "*.w.example"], 30);
@@ -552,11 +553,11 @@ async fn the_kind_of_the_certificate_is_chosen_by_what_the_client_takes() {
                     let shown = rig.shown_certificate(name, version, kind).await;
                     assert_eq!(shown, Some(der(files)), "{name} {version:?} {kind}");
                 }
-                // Who takes both gets the first.
+                // A client that accepts both gets the first.
                 let shown = rig.shown_certificate(name, version, "").await;
                 assert_eq!(shown, Some(der(files[first])), "{name} {version:?}");
             }
-            // PKCS#1 signs no handshake of TLS 1.3.
+            // PKCS#1 is not allowed in handshakes of TLS 1.3.
             let shown = rig.shown_certificate(name, new, "!RSA_PSS").await;
             assert_eq!(shown, Some(der(&ecdsa)), "{name}");
             let shown = rig.shown_certificate(name, old, "RSA_PKCS1").await;
@@ -573,11 +574,11 @@ async fn client_certificates_are_demanded_where_an_authority_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let own = write_pair(folder.path(), "own", &["localhost"], 30);
     let client = write_pair(folder.path(), "client", &["client"], 30);
-    let stranger = write_pair(folder.path(), "stranger", &["client"], 30);
+    let unknown = write_pair(folder.path(), "unknown", &["client"], 30);
     let rig = Rig::with_certificates(vec![own], Some(client.cert.clone())).await;
     for (shown, is_served) in [
         (None, false),
-        (Some(&stranger), false),
+        (Some(&unknown), false),
         (Some(&client), true),
     ] {
         let shown: Vec<_> = shown.into_iter().cloned().collect();
@@ -596,7 +597,7 @@ async fn client_certificates_are_demanded_where_an_authority_is_named() {
 
 // Mutation: `BOTH` for `Tls13` in `tls::server_config`.
 #[tokio::test]
-async fn the_oldest_version_of_tls_is_the_configs() {
+async fn the_minimum_version_of_tls_is_configured() {
     let (old, new) = (&rustls::version::TLS12, &rustls::version::TLS13);
     for (min, is_old_served) in [(TlsVersion::Tls12, true), (TlsVersion::Tls13, false)] {
         let rig = Rig::with_min_version(min).await;
@@ -608,7 +609,7 @@ async fn the_oldest_version_of_tls_is_the_configs() {
 
 // Mutation: `is_proxy: true` in `connection::serve` and no `is_trusted(peer)` in `source::sender`; each alone is enough.
 #[tokio::test]
-async fn forwarders_are_believed_from_trusted_peers_only() {
+async fn forwarders_are_trusted_from_trusted_peers_only() {
     let mut behind = server();
     behind.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     for (server, expected) in [(behind, "203.0.113.9"), (server(), "127.0.0.1")] {
@@ -620,9 +621,9 @@ async fn forwarders_are_believed_from_trusted_peers_only() {
     }
 }
 
-// Mutation: the timer of `connection::open` is not asked.
+// Mutation: the timer of `connection::open` is not polled.
 #[tokio::test]
-async fn a_proxy_header_that_does_not_come_is_waited_for_within_the_handshake() {
+async fn a_missing_proxy_header_is_awaited_within_the_handshake() {
     let mut required = server();
     required.proxy_protocol = ProxyProtocol::Required;
     required.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
@@ -671,7 +672,7 @@ async fn a_drain_says_goodbye_on_h2_and_an_abort_does_not_wait() {
     }
 }
 
-// Mutation: remove the `answering` test in `http2::Lookout::look`.
+// Mutation: remove the `answering` test from `http2::Lookout::look`.
 #[tokio::test]
 async fn an_h2_peer_that_opens_no_window_is_cut() {
     let mut patient = server();

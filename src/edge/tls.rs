@@ -1,8 +1,10 @@
-//! The TLS side of the settings: versions, ALPN, client certificates, resumption.
+//! The TLS part of the settings: versions, ALPN, client certificates, resumption.
 //!
-//! The provider is passed explicitly everywhere, so that no other crate's default can change it. 0-RTT stays off: early
-//! data can be replayed. Resumption is by stateless tickets, whose keys live as long as these settings: after a reload
-//! every client proves itself anew, and no table of sessions can be filled by strangers.
+//! The crypto provider is always passed explicitly, so that the default of another crate cannot change it. 0-RTT stays
+//! off, since early data can be replayed.
+//!
+//! Resumption uses stateless tickets, whose keys live as long as these settings. After a reload, every client must do a
+//! full handshake, and no untrusted client can fill a table of sessions.
 
 use std::sync::Arc;
 
@@ -17,7 +19,7 @@ use crate::edge::certificates::{self, CertificateStore};
 static BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
 static ONLY_13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
-/// What a TLS handshake needs.
+/// Builds the TLS configuration for handshakes.
 pub(super) fn server_config(
     tls: &Tls,
     certificates: Arc<CertificateStore>,
@@ -47,7 +49,7 @@ pub(super) fn server_config(
     config.max_early_data_size = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(|source| EdgeError::Tls { source })?;
-    // One ticket is enough for one connection to come back with, and each costs time and bytes in every handshake.
+    // One ticket is enough for one resumed connection, and each ticket costs time and bytes in every handshake.
     config.send_tls13_tickets = 1;
     Ok(config)
 }

@@ -1,7 +1,7 @@
-//! The bytes of a connection, over TLS or plain, as one type: the parts above are compiled once.
+//! The byte stream of a connection, TLS or plain, as one type, so that other code is compiled once.
 //!
-//! Reading lends the bytes instead of copying them (`poll_fill_buf`, then `consume`), so that the guard can look before
-//! anyone else does and body bytes are copied once only, into the reader's own buffer.
+//! Reading lends bytes instead of copying them (`poll_fill_buf`, then `consume`). The guard can therefore inspect bytes
+//! before any other code, and body bytes are copied only once, into the reader's buffer.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,16 +11,16 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-/// What plain connections read at once.
+/// Size of the read buffer of plain connections, in bytes.
 const PLAIN_BUFFER: usize = 8192;
 
-/// One connection. Boxed, so that the task of an idle one stays small.
+/// A connection. Boxed inside, so that the task of an idle connection stays small.
 pub(super) enum Transport {
     Tls(Box<TlsStream<TcpStream>>),
     Plain(Box<Plain>),
 }
 
-/// A plain socket and the bytes that were read from it and not yet consumed.
+/// A plain socket, with the bytes that were read and not yet consumed.
 pub(super) struct Plain {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -38,7 +38,7 @@ impl Transport {
         }))
     }
 
-    /// Whether both ends agreed on HTTP/2.
+    /// Returns true where ALPN selected HTTP/2.
     pub(super) fn is_h2(&self) -> bool {
         match self {
             Self::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
@@ -46,7 +46,7 @@ impl Transport {
         }
     }
 
-    /// Lends the bytes that can be read now; none at the end.
+    /// Lends the bytes that can be read now. An empty slice means the end of the stream.
     pub(super) fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         match self {
             Self::Tls(tls) => Pin::new(tls.as_mut()).poll_fill_buf(context),
@@ -54,7 +54,7 @@ impl Transport {
         }
     }
 
-    /// Gives back what of the lent bytes was used.
+    /// Marks `count` of the lent bytes as used.
     pub(super) fn consume(&mut self, count: usize) {
         match self {
             Self::Tls(tls) => Pin::new(tls.as_mut()).consume(count),
@@ -62,8 +62,9 @@ impl Transport {
         }
     }
 
-    /// Gives back the memory that only a busy connection needs.
+    /// Frees memory that only a busy connection needs.
     pub(super) fn release(&mut self) {
+        // TLS manages its own buffers; only the plain one can be freed here.
         if let Self::Plain(plain) = self
             && plain.start == plain.end
         {
@@ -71,7 +72,7 @@ impl Transport {
         }
     }
 
-    /// The socket below.
+    /// Returns the socket below TLS.
     pub(super) fn socket(&mut self) -> &mut TcpStream {
         match self {
             Self::Tls(tls) => tls.get_mut().0,
@@ -108,7 +109,7 @@ impl Transport {
         }
     }
 
-    /// Says goodbye: the alert of TLS, then the end of our half of the socket.
+    /// Closes the sending side: the TLS alert, then the FIN of the socket.
     pub(super) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tls(tls) => Pin::new(tls.as_mut()).poll_shutdown(context),
@@ -120,7 +121,7 @@ impl Transport {
 impl Plain {
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         if self.start >= self.end {
-            // Asked first, so that an idle connection holds no buffer.
+            // Waits for readiness first, so that an idle connection has no buffer.
             ready!(self.stream.poll_read_ready(context))?;
             if self.buffer.is_empty() {
                 self.buffer.resize(PLAIN_BUFFER, 0);

@@ -1,7 +1,7 @@
-//! What the reader of a connection tells the task that drives it: deadlines, and whether a request is being answered.
+//! Shared state of one connection between its reader and its driver: deadlines and open requests.
 //!
-//! Both run in the same task, one inside the other with hyper between them, hence the atomics; nothing waits on them. No
-//! clock is read and no timer touched for a request whose head arrives whole and whose answer is taken at once.
+//! Both run in the same task, one inside the other with hyper between them. They therefore share atomics, and neither
+//! waits. A request whose head arrives at once and whose response is read at once needs no clock and no timer.
 
 use std::io;
 use std::pin::Pin;
@@ -16,30 +16,30 @@ use tokio::time::Instant;
 
 use crate::net::answer::{AnswerBody, BodyError};
 
-/// Bytes that must go out within the write deadline.
+/// Number of bytes that must be written within the write deadline.
 const WRITE_STEP: usize = 64 * 1024;
 const NEVER: u64 = u64::MAX;
 
-/// Shared by guard, answers and driver of one connection.
+/// The state that guard, responses and driver of one connection share.
 pub(super) struct Watch {
     start: Instant,
     read_deadline: AtomicU64,
     write_deadline: AtomicU64,
-    /// Requests that have begun.
+    /// Number of requests that have begun.
     pub(super) served: AtomicU64,
-    /// Requests whose answer has not wholly been handed to hyper.
+    /// Number of requests whose response was not yet passed to hyper completely.
     pub(super) open: AtomicUsize,
-    /// Answers that have begun and not ended.
+    /// Number of responses that have begun and not ended, and do not wait for the upstream.
     pub(super) answering: AtomicUsize,
-    /// Grows whenever a piece of an answer moves.
+    /// A number that grows whenever a frame of a response moves.
     pub(super) progress: AtomicU64,
-    /// An answer has been handed over whole since this was last asked.
+    /// True where a response was passed on completely since the last `take_answered`.
     answered: AtomicBool,
-    /// A request is between its head and the flush of its answer.
+    /// True from the head of a request until its response is flushed.
     pub(super) is_busy: AtomicBool,
 }
 
-/// Which deadline passed.
+/// The kind of deadline that passed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stall {
     Head,
@@ -61,25 +61,27 @@ impl Watch {
         })
     }
 
-    /// A head has begun and is not whole. Further bytes of it do not move the deadline.
+    /// Starts the deadline of a head. Further bytes of the head do not move it, or a slow client could extend it
+    /// forever.
     pub(super) fn begin_head(&self, within: Duration) {
         self.set(&self.read_deadline, within);
     }
 
-    /// The head is whole.
+    /// Ends the deadline, since the head is complete.
     pub(super) fn end_head(&self) {
         self.read_deadline.store(NEVER, Relaxed);
     }
 
     fn set(&self, deadline: &AtomicU64, within: Duration) {
         if deadline.load(Relaxed) == NEVER {
+            // The first call sets the deadline; later calls must not move it.
             let at = self.start.elapsed().saturating_add(within);
             let millis = u64::try_from(at.as_millis()).unwrap_or(NEVER);
             deadline.store(millis, Relaxed);
         }
     }
 
-    /// When the driver has to look again, in milliseconds since the start.
+    /// Returns the next deadline, in milliseconds since the start.
     pub(super) fn deadline(&self) -> u64 {
         let read = self.read_deadline.load(Relaxed);
         read.min(self.write_deadline.load(Relaxed))
@@ -89,7 +91,7 @@ impl Watch {
         self.start.checked_add(Duration::from_millis(millis))
     }
 
-    /// The deadline that has passed.
+    /// Returns the kind of deadline that has passed, if any.
     pub(super) fn stall(&self) -> Option<Stall> {
         let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(NEVER);
         if self.read_deadline.load(Relaxed) <= now {
@@ -101,19 +103,19 @@ impl Watch {
         }
     }
 
-    /// Whether an answer was handed over since the last call.
+    /// Returns true where a response was passed on since the last call.
     pub(super) fn take_answered(&self) -> bool {
         self.answered.load(Relaxed) && self.answered.swap(false, Relaxed)
     }
 
-    /// Counts a request as open until the guard is dropped.
+    /// Counts a request as open until the returned guard is dropped.
     pub(super) fn begin_request(self: &Arc<Self>) -> OpenRequest {
         self.open.fetch_add(1, Relaxed);
         OpenRequest(Arc::clone(self))
     }
 }
 
-/// The write side's part of the watch: a peer has to take 64 KiB, or all there is, within the deadline.
+/// The write deadline: a peer must read 64 KiB, or all that is left, within it.
 pub(super) struct WriteWatch {
     within: Duration,
     since: Option<usize>,
@@ -134,6 +136,7 @@ impl WriteWatch {
         written: impl FnOnce(&T) -> Option<usize>,
     ) {
         match result {
+            // The deadline starts with the first write that blocks, and not with each.
             Poll::Pending if self.since.is_none() => {
                 self.since = Some(0);
                 watch.set(&watch.write_deadline, self.within);
@@ -143,6 +146,7 @@ impl WriteWatch {
                     return;
                 };
                 let so_far = written(done).map(|count| so_far.saturating_add(count));
+                // `None` is a completed flush: all bytes are out.
                 if so_far.is_none_or(|count| count >= WRITE_STEP) {
                     watch.write_deadline.store(NEVER, Relaxed);
                     self.since = None;
@@ -155,7 +159,7 @@ impl WriteWatch {
     }
 }
 
-/// A request that has begun; dropped when its answer is out or it was given up.
+/// An open request. It is dropped when its response is out, or when it was abandoned.
 pub(super) struct OpenRequest(Arc<Watch>);
 
 impl Drop for OpenRequest {
@@ -165,11 +169,11 @@ impl Drop for OpenRequest {
     }
 }
 
-/// An answer's body, watched.
+/// The body of a response, with its progress watched.
 pub(super) struct Watched {
     body: AnswerBody,
     request: OpenRequest,
-    /// The next piece has to come from the app: that is not the peer's fault.
+    /// True where the next frame must come from the upstream, so that a delay is not the peer's fault.
     is_waiting: bool,
 }
 
@@ -186,6 +190,7 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
+        // A body that waits for the upstream has already been taken out of the count.
         if !self.is_waiting {
             self.request.0.answering.fetch_sub(1, Relaxed);
         }

@@ -1,8 +1,10 @@
-//! The clock, read once per request: `Now` is made in `pipeline.rs` and handed down, so that each check of one request
-//! sees the same time and tests can inject it.
+//! Readings of the wall clock and the monotonic clock.
 //!
-//! The wall clock serves signed timestamps and the expiry of secrets only; limits and windows use the monotonic clock,
-//! so that a step of the wall clock neither frees nor wedges anything.
+//! `pipeline.rs` reads both clocks once per request into a `Now` and passes it down. All checks of one request
+//! therefore see the same time, and tests can inject one.
+//!
+//! The wall clock decides only about signed timestamps and the expiry of secrets. Limits and windows use the monotonic
+//! clock, so that a step of the wall clock neither frees nor blocks anything.
 
 #![expect(
     clippy::disallowed_methods,
@@ -12,17 +14,17 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// One reading of both clocks.
+/// One reading of both clocks, taken at the same moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// Milliseconds since the Unix epoch.
+    /// Wall clock, in milliseconds since the Unix epoch.
     pub unix_ms: i64,
     /// The monotonic clock at the same moment.
     pub mono: Instant,
 }
 
 impl Now {
-    /// Reads both clocks.
+    /// Reads both clocks, one directly after the other.
     #[must_use]
     pub fn read() -> Self {
         Self {
@@ -31,7 +33,7 @@ impl Now {
         }
     }
 
-    /// The same monotonic moment with another wall clock, as tests need it.
+    /// Returns the given wall clock time with the current monotonic time, for tests.
     #[must_use]
     pub fn at_unix_seconds(seconds: i64) -> Self {
         Self {
@@ -40,20 +42,20 @@ impl Now {
         }
     }
 
-    /// Whole seconds since the Unix epoch.
+    /// Returns the wall clock in whole seconds since the Unix epoch, rounded down.
     #[must_use]
     pub fn unix_seconds(&self) -> i64 {
         self.unix_ms.div_euclid(1000)
     }
 }
 
-/// A reading of the monotonic clock, for durations.
+/// Reads the monotonic clock, to measure a duration.
 #[must_use]
 pub fn instant() -> Instant {
     Instant::now()
 }
 
-/// Milliseconds since the machine was booted, times in which it slept included. No setting of the wall clock moves it.
+/// Returns the milliseconds since the machine booted, including time asleep. No change of the wall clock moves it.
 #[must_use]
 pub fn since_boot_ms() -> i64 {
     let elapsed = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
@@ -61,32 +63,32 @@ pub fn since_boot_ms() -> i64 {
     millis.saturating_add(elapsed.tv_nsec / 1_000_000)
 }
 
-/// A reading of the processor's counter, for many short durations of one request.
+/// A reading of the processor's counter: cheap enough to time many short parts of one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticks(u64);
 
 static COUNTER: LazyLock<quanta::Clock> = LazyLock::new(quanta::Clock::new);
 
 impl Ticks {
-    /// Reads the counter. The first call in a process compares it with the clock, which takes some milliseconds.
+    /// Reads the counter. The first call in a process calibrates it against the clock, which takes some milliseconds.
     #[must_use]
     pub fn read() -> Self {
         Self(COUNTER.raw())
     }
 
-    /// Ticks since an earlier reading.
+    /// Returns the ticks since an earlier reading; 0 where the counter went backward.
     #[must_use]
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// How long so many ticks are.
+    /// Converts ticks to a duration.
     #[must_use]
     pub fn duration(ticks: u64) -> Duration {
         Duration::from_nanos(COUNTER.delta_as_nanos(0, ticks))
     }
 
-    /// How many ticks a time is, or a little more.
+    /// Converts a duration to ticks, rounded up.
     #[cfg(test)]
     #[must_use]
     pub fn of(time: Duration) -> u64 {
@@ -96,14 +98,14 @@ impl Ticks {
     }
 }
 
-/// The day of a moment, `YYYY-MM-DD` in UTC.
+/// Formats the day of a moment as `YYYY-MM-DD` in UTC.
 #[must_use]
 pub fn day(unix_seconds: i64) -> String {
     let time = jiff::Timestamp::from_second(unix_seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     time.strftime("%F").to_string()
 }
 
-/// The first second of a day as [`day`] writes it; none where it is no day.
+/// Returns the first second of a day in the format of [`day`], or `None` where the text is not a day.
 #[must_use]
 pub fn day_start(day: &str) -> Option<i64> {
     let midnight: jiff::Timestamp = format!("{day}T00:00:00Z").parse().ok()?;
@@ -113,6 +115,7 @@ pub fn day_start(day: &str) -> Option<i64> {
 fn unix_ms(time: SystemTime) -> i64 {
     let millis = |elapsed: Duration| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
     match time.duration_since(UNIX_EPOCH) {
+        // A clock set before 1970 gives a negative number instead of an error: signed timestamps then fail their check.
         Ok(elapsed) => millis(elapsed),
         Err(before) => -millis(before.duration()),
     }

@@ -1,11 +1,11 @@
-//! A delivery: one event for one destination. Its states, and the one table of the steps between them.
+//! Delivery states, and the one table of the steps between them.
 //!
-//! `store` changes a state only by a step of this table; `deliver` decides which step, operators ask for others. Pure:
-//! a test drives this table and the store side by side.
+//! A delivery is one event for one destination. `store` changes a state only by a step of this table; `deliver` decides
+//! which step, and operators request others. The table does no I/O: a test runs it side by side with the store.
 
 use std::fmt;
 
-/// The number of a delivery in its store. Later ones are higher.
+/// The number of a delivery in its store. Later deliveries have higher numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct DeliveryId(pub i64);
 
@@ -15,41 +15,41 @@ impl fmt::Display for DeliveryId {
     }
 }
 
-/// Where a delivery stands.
+/// The state of a delivery, as stores, the admin API and the console know it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum DeliveryState {
-    /// To be attempted as soon as its destination takes it.
+    /// Due for an attempt as soon as its destination has room for it.
     Pending,
-    /// An attempt is going on.
+    /// An attempt is in progress.
     InFlight,
-    /// An attempt failed; the next one comes when it is due.
+    /// The last attempt failed; the next one starts when it is due.
     Waiting,
-    /// The destination took the event.
+    /// The destination accepted the event.
     Delivered,
-    /// Retries are spent, or the event was refused for good: a dead letter.
+    /// A dead letter: retries are spent, or the destination rejected the event for good.
     Dead,
-    /// An operator ended it.
+    /// An operator canceled it, or discarded its dead letter.
     Cancelled,
 }
 
-/// What happens to a delivery.
+/// A transition of a delivery from one state to another.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Step {
-    /// An attempt begins.
+    /// An attempt begins: the worker claims the delivery.
     Begin,
-    /// The destination answered 2xx.
+    /// The destination responded with 2xx.
     Deliver,
-    /// The attempt failed, and another one will be made later.
+    /// The attempt failed, and a retry is scheduled.
     Delay,
-    /// The attempt failed, and there will be no other by itself.
+    /// The attempt failed, and no retry follows unless an operator requests one.
     GiveUp,
-    /// The process ended during an attempt, whose outcome is unknown: it is made again.
+    /// The process ended during an attempt. Its outcome is unknown, so the attempt is repeated.
     Interrupt,
-    /// An operator wants it attempted now.
+    /// An operator requests an attempt now.
     Retry,
-    /// An operator wants no more attempts.
+    /// An operator requests that no further attempt is made.
     Cancel,
-    /// An operator is done with a dead letter.
+    /// An operator discards a dead letter.
     Discard,
 }
 
@@ -64,7 +64,7 @@ impl DeliveryState {
         Self::Cancelled,
     ];
 
-    /// The word for it, everywhere.
+    /// Returns the name of the state in the admin API, the console, metrics and logs.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -77,13 +77,13 @@ impl DeliveryState {
         }
     }
 
-    /// The state of a word.
+    /// Parses the name of a state.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.word() == word)
     }
 
-    /// The number under which stores keep it.
+    /// Returns the number that stores write for the state. These numbers never change.
     #[must_use]
     pub fn code(self) -> i64 {
         match self {
@@ -96,29 +96,32 @@ impl DeliveryState {
         }
     }
 
-    /// The state of a number that a store kept.
+    /// Returns the state for a number from a store.
     #[must_use]
     pub fn from_code(code: i64) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.code() == code)
     }
 
-    /// Whether an attempt may still come by itself.
+    /// Returns true while an attempt may still follow without an operator.
     #[must_use]
     pub fn is_open(self) -> bool {
         matches!(self, Self::Pending | Self::InFlight | Self::Waiting)
     }
 
-    /// The state after a step; none where the step cannot happen here. What is delivered stays delivered: sending it
-    /// again is a replay, which is a new delivery.
+    /// Returns the state after a step, or `None` where the step is not allowed in this state.
+    ///
+    /// A delivered event stays delivered: sending it again is a replay, which is a new delivery.
     #[must_use]
     pub fn after(self, step: Step) -> Option<Self> {
         use DeliveryState::{Cancelled, Dead, Delivered, InFlight, Pending, Waiting};
         match (self, step) {
+            // Both in-flight and final states reject `Begin`, so no delivery is ever attempted twice at once.
             (Pending | Waiting, Step::Begin) => Some(InFlight),
             (InFlight, Step::Deliver) => Some(Delivered),
             (InFlight, Step::Delay) => Some(Waiting),
             (InFlight, Step::GiveUp) => Some(Dead),
             (InFlight, Step::Interrupt) => Some(Pending),
+            // An in-flight delivery cannot be retried or canceled: its worker owns it until the outcome is known.
             (Pending | Waiting | Dead, Step::Retry) => Some(Pending),
             (Pending | Waiting, Step::Cancel) => Some(Cancelled),
             (Dead, Step::Discard) => Some(Cancelled),
@@ -128,7 +131,7 @@ impl DeliveryState {
 }
 
 impl Step {
-    /// All steps.
+    /// All steps, so that a test can try each of them in each state.
     pub const ALL: [Self; 8] = [
         Self::Begin,
         Self::Deliver,
@@ -155,7 +158,7 @@ mod tests {
         assert_eq!(DeliveryState::from_code(6), None);
     }
 
-    // Fails when a final state is left by anything but an operator's word about a dead letter.
+    // Fails when a final state is left by any step but an operator's retry or discard of a dead letter.
     #[test]
     fn final_states_are_final() {
         for state in [
@@ -174,7 +177,7 @@ mod tests {
         }
     }
 
-    // Fails when something that is being attempted can be taken away from its owner.
+    // Fails when a delivery in flight can be taken away from the worker that owns it.
     #[test]
     fn only_its_outcome_ends_an_attempt() {
         let steps = Step::ALL.into_iter();

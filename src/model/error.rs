@@ -1,9 +1,11 @@
-//! Printing errors: one helper, since `Display` of our errors never repeats its source.
+//! Formats an error together with its sources.
+//!
+//! `Display` of our errors never repeats the source, so a log line needs this helper to show the whole chain.
 
 use std::error::Error;
 use std::fmt::Write;
 
-/// The error and all its sources on one line, joined by `: `.
+/// Joins an error and all its sources with `: ` on one line.
 #[must_use]
 pub fn chain(err: &dyn Error) -> String {
     let mut text = err.to_string();

@@ -1,18 +1,20 @@
-//! Patterns for event types and versions: `"invoice.*"`, `"!invoice.upcoming"`.
+//! Patterns for event types and versions, such as `"invoice.*"` and `"!invoice.upcoming"`.
 //!
-//! A `*` stands for any run of characters, the empty one too; every other character stands for itself, and case counts.
-//! A list of patterns lets a text through that one of them matches and none of those behind a `!` does; a list of
-//! exclusions alone lets through all the rest. The order of a list does not matter.
+//! A `*` matches any run of characters, including the empty one. Every other character matches itself, and case
+//! matters.
+//!
+//! A list admits a text that matches at least one pattern and no exclusion (a pattern after `!`). A list of exclusions
+//! alone admits everything else. The order of a list does not matter.
 
-/// Longer than any type or version that the gate reads.
+/// Maximum length of a pattern, in characters: the gate reads no longer type or version.
 const MAX_LENGTH: usize = 255;
 
-/// One pattern.
+/// One pattern, split at its stars.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Glob {
-    /// What stands before the first `*`.
+    /// The text before the first `*`.
     head: Box<str>,
-    /// What stands behind each `*`; empty: there is none, and the text equals `head`.
+    /// The text after each `*`. Empty: the pattern has no `*`, and only a text equal to `head` matches.
     tails: Box<[Box<str>]>,
 }
 
@@ -23,29 +25,30 @@ pub struct Patterns {
     excluded: Vec<Glob>,
 }
 
-/// Why a text is no pattern.
+/// The reason why a pattern is invalid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum GlobError {
-    /// Nothing stands there.
+    /// The pattern is the empty text.
     #[error("the pattern is empty")]
     Empty,
-    /// It can match nothing that the gate reads.
+    /// The pattern is longer than any type or version, so it can never match.
     #[error("the pattern is longer than 255 characters")]
     TooLong,
-    /// It can match nothing that the gate reads.
+    /// The pattern holds a character that no type or version holds, so it can never match.
     #[error("the pattern holds a character that is not printable ASCII")]
     Character,
 }
 
 impl Glob {
-    /// Reads a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// A text that can match no type or version.
+    /// Returns the reason where the pattern is empty or could never match a type or version.
     pub fn parse(text: &str) -> Result<Self, GlobError> {
         if text.is_empty() {
             return Err(GlobError::Empty);
         }
+        // A pattern that can never match is most likely a typing mistake, so it is an error and not ignored.
         if text.len() > MAX_LENGTH {
             return Err(GlobError::TooLong);
         }
@@ -59,7 +62,7 @@ impl Glob {
         })
     }
 
-    /// Whether the whole text fits. Takes time in proportion to both lengths at most.
+    /// Returns true where the pattern matches the whole text. The time is at most linear in the sum of both lengths.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         let Some((last, middle)) = self.tails.split_last() else {
@@ -68,17 +71,19 @@ impl Glob {
         let Some(mut rest) = text.strip_prefix(&*self.head) else {
             return false;
         };
-        // The leftmost place of each piece leaves the most for those behind it.
+        // Taking the leftmost match of each piece leaves the most text for the pieces after it, so no backtracking is
+        // needed.
         for piece in middle {
             let Some((_, behind)) = rest.split_once(&**piece) else {
                 return false;
             };
             rest = behind;
         }
+        // The last piece must match at the end of the text, so it is compared there and not searched.
         rest.ends_with(&**last)
     }
 
-    /// Whether it fits every text.
+    /// Returns true where the pattern matches every text.
     #[must_use]
     pub fn is_any(&self) -> bool {
         self.head.is_empty()
@@ -88,10 +93,10 @@ impl Glob {
 }
 
 impl Patterns {
-    /// Adds a pattern, which excludes where it begins with `!`.
+    /// Adds a pattern; one that begins with `!` is an exclusion.
     ///
     /// # Errors
-    /// See [`Glob::parse`].
+    /// As for [`Glob::parse`].
     pub fn add(&mut self, text: &str) -> Result<(), GlobError> {
         match text.strip_prefix('!') {
             Some(excluded) => self.excluded.push(Glob::parse(excluded)?),
@@ -100,9 +105,10 @@ impl Patterns {
         Ok(())
     }
 
-    /// Whether the list lets the text through.
+    /// Returns true where the list admits the text.
     #[must_use]
     pub fn admit(&self, text: &str) -> bool {
+        // A list of exclusions alone admits everything else.
         let is_wanted = self.wanted.is_empty() || self.wanted.iter().any(|glob| glob.matches(text));
         is_wanted && !self.excluded.iter().any(|glob| glob.matches(text))
     }
@@ -159,9 +165,9 @@ mod tests {
         }
     }
 
-    /// Fails when a later pattern takes back an exclusion, or when exclusions alone let nothing through.
+    /// Fails when a later pattern takes back an exclusion, or when exclusions alone admit nothing.
     #[test]
-    fn an_exclusion_counts_wherever_it_stands() {
+    fn an_exclusion_counts_at_any_position() {
         for patterns in [
             ["invoice.*", "!invoice.upcoming"],
             ["!invoice.upcoming", "invoice.*"],
@@ -178,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_match_nothing_is_no_pattern() {
+    fn a_pattern_that_can_match_nothing_is_invalid() {
         assert_eq!(Glob::parse(""), Err(GlobError::Empty));
         assert_eq!(Patterns::default().add("!"), Err(GlobError::Empty));
         assert_eq!(Glob::parse(&"a".repeat(256)), Err(GlobError::TooLong));
@@ -186,7 +192,7 @@ mod tests {
         assert_eq!(Glob::parse("\u{e4}"), Err(GlobError::Character));
     }
 
-    /// The plain definition, exponential and obviously right.
+    /// Matches by the plain definition: exponential, and obviously right.
     fn slow(pattern: &[u8], text: &[u8]) -> bool {
         match (pattern.split_first(), text.split_first()) {
             (None, None) => true,

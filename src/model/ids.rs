@@ -1,47 +1,52 @@
-//! Newtypes for names and ids, so that a route name cannot be taken for an event id.
+//! Newtypes for names and ids.
+//!
+//! They keep a route name from being passed where an event id belongs.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Names one request in answers, logs and towards the app: a UUID of version 7 (RFC 9562), so ids sort by time.
+/// The id of one request in responses, logs and upstream headers: a UUID of version 7 (RFC 9562), so ids sort by time.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct RequestId(uuid::Uuid);
 
 impl RequestId {
-    /// A new id for the given wall clock time in milliseconds; the rest is random.
+    /// Builds an id from a wall clock time in milliseconds and random bits for the rest.
     #[must_use]
     pub fn new(unix_ms: i64, random: [u8; 10]) -> Self {
+        // A clock before 1970 must not stop requests: the random bits still make the id unique.
         let millis = u64::try_from(unix_ms).unwrap_or(0);
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
     }
 
-    /// The 16 bytes of the id, as stores keep it.
+    /// Returns the 16 bytes of the id, which is the form that stores write.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
 
-    /// The id of 16 bytes that [`Self::as_bytes`] gave.
+    /// Rebuilds an id from the 16 bytes that [`Self::as_bytes`] returned.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(uuid::Uuid::from_bytes(bytes))
     }
 
-    /// The wall clock time from which it was made, in milliseconds since the Unix epoch.
+    /// Returns the wall clock time inside the id, in milliseconds since the Unix epoch.
     #[must_use]
     pub fn unix_ms(&self) -> i64 {
+        // The first 48 bits of a UUID of version 7 are the time (RFC 9562, section 5.7).
         let [a, b, c, d, e, f, ..] = *self.0.as_bytes();
         i64::from_be_bytes([0, 0, a, b, c, d, e, f])
     }
 
-    /// Reads the 36 characters of an id; none where it is no id of this form.
+    /// Parses the hyphenated form of 36 characters, or returns `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        // `try_parse` also takes braces, `urn:uuid:` and the form without hyphens; an id has one form only.
         let id = uuid::Uuid::try_parse(text).ok()?;
         (text.len() == 36).then_some(Self(id))
     }
 
-    /// The 36 characters of the id.
+    /// Writes the hyphenated form of 36 characters in lower case.
     pub fn encode<'a>(&self, buffer: &'a mut [u8; 36]) -> &'a str {
         self.0.hyphenated().encode_lower(buffer)
     }
@@ -58,13 +63,13 @@ impl fmt::Display for RequestId {
 pub struct RouteName(Arc<str>);
 
 impl RouteName {
-    /// Wraps a name that the config has checked.
+    /// Wraps a name that the config has already checked.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self(name.into())
     }
 
-    /// The name.
+    /// Returns the name as in the config.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -82,13 +87,13 @@ impl fmt::Display for RouteName {
 pub struct DestinationName(Arc<str>);
 
 impl DestinationName {
-    /// Wraps a name that the config has checked.
+    /// Wraps a name that the config has already checked.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self(name.into())
     }
 
-    /// The name.
+    /// Returns the name as in the config, without that of its route.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -101,16 +106,17 @@ impl fmt::Display for DestinationName {
     }
 }
 
-/// The sender's id of an event: any text of 1 to 1024 bytes. Senders use times, names and URLs as ids, in any script; the
-/// places that print one escape it.
+/// The sender's id of an event: any text of 1 to 1024 bytes.
+///
+/// Senders use times, names and URLs as ids, in any script. Code that prints an id must escape it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct EventId(Arc<str>);
 
 impl EventId {
-    /// Bytes of the longest id.
+    /// Length of the longest id, in bytes.
     pub const MAX_BYTES: usize = 1024;
 
-    /// Wraps an id. None where the text is empty or too long.
+    /// Wraps an id, or returns `None` where the text is empty or too long.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         (1..=Self::MAX_BYTES)
@@ -118,7 +124,7 @@ impl EventId {
             .then(|| Self(text.into()))
     }
 
-    /// The id.
+    /// Returns the id as the sender wrote it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

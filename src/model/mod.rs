@@ -1,6 +1,6 @@
-//! The nouns that every room shares: ids, secrets, the clock, the source of a request, rates; stretches of time in words.
+//! Types that every module shares: ids, secrets, clocks, request sources, rates, deliveries, traces.
 //!
-//! No I/O, no async, no logging; nothing here fails except in parsing.
+//! This module does no I/O, is not async and logs nothing. Nothing in it fails except parsing.
 
 pub mod clock;
 pub mod delivery;

@@ -1,15 +1,15 @@
-//! A rate as in `"100/s"`: what the limiters of the gate are built from.
+//! A rate such as `"100/s"`, from which the limiters of the gate are built.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// At most `burst` at once, refilled at `count` per `period`.
+/// At most `burst` at once, refilled with `count` per `period`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rate {
-    /// How many per `period`.
+    /// Number of refills per `period`.
     pub count: NonZeroU32,
-    /// The period in which `count` are refilled.
+    /// Time in which `count` are refilled.
     pub period: Duration,
-    /// How many may come at once; equal to `count` unless the config says otherwise.
+    /// Number that may come at once. Equal to `count` unless the config sets it.
     pub burst: NonZeroU32,
 }

@@ -1,11 +1,13 @@
-//! Secret bytes: wiped on drop, compared in constant time, and without `Debug`, `Display`, `Clone` or `PartialEq`, so
-//! that they cannot get into a log line by accident.
+//! Secret bytes that cannot be logged by accident.
+//!
+//! A secret is wiped on drop and compared in constant time. It has no `Debug`, `Display`, `Clone` or `PartialEq`, so
+//! that a log line, a copy or a comparison that leaks time does not compile.
 
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
-/// What a provider gives to verify with. Only `config` makes one from outside text.
+/// A key or token to verify or sign with. Only `config` builds one from text from outside.
 ///
 /// ```compile_fail,E0369
 /// use hookgate::model::secret::Secret;
@@ -30,33 +32,35 @@ use zeroize::Zeroizing;
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Takes over the bytes.
+    /// Takes ownership of the bytes, which are wiped on drop.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// The bytes themselves: every use can be found by this name.
+    /// Returns the bytes. Search for this name to find every use of a secret.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 
-    /// Compares in time that depends on the lengths only.
+    /// Compares with other bytes in a time that depends on the lengths only.
     #[must_use]
     pub fn is_equal(&self, other: &[u8]) -> bool {
         self.0.ct_eq(other).into()
     }
 
-    /// Whether another one has the same bytes.
+    /// Returns true where both secrets have the same bytes, in constant time.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.is_equal(&other.0)
     }
 }
 
-/// The digest of a token that is kept or shown: of one length whatever the token is, never given out, and compared in
-/// constant time only.
+/// The SHA-256 digest of a token, for comparison in constant time.
+///
+/// All digests have the same length, so a comparison does not reveal the length of the token. A digest is never
+/// printed.
 ///
 /// ```compile_fail,E0369
 /// use hookgate::model::secret::TokenDigest;
@@ -66,13 +70,13 @@ impl Secret {
 pub struct TokenDigest([u8; 32]);
 
 impl TokenDigest {
-    /// Of these bytes.
+    /// Hashes a token.
     #[must_use]
     pub fn of(token: &[u8]) -> Self {
         Self(Sha256::digest(token).into())
     }
 
-    /// Whether both are of the same token.
+    /// Compares two digests in constant time.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> Choice {
         self.0.ct_eq(&other.0)

@@ -1,35 +1,37 @@
-//! Who sends: the address of the sender after the trusted-proxy rules.
+//! The source of a request: the client's address after the trusted-proxy rules.
 //!
-//! Made by `edge` for each request, read by the gate's address checks and by `record`.
+//! `edge` builds one for each request. The address checks of the gate and `record` read it.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// The sender of one request.
+/// The source of one request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Source {
-    /// The sender's address; an IPv4-mapped IPv6 address is unwrapped.
+    /// Address of the client. An IPv4-mapped IPv6 address appears as IPv4.
     pub ip: IpAddr,
-    /// The other end of the socket, which differs from `ip` behind a trusted proxy.
+    /// Address of the socket's other end. It differs from `ip` behind a trusted proxy.
     pub peer: SocketAddr,
-    /// Whether the request came over TLS.
+    /// True where the request came over TLS.
     pub is_tls: bool,
 }
 
-/// What limits count as one source: an IPv4 address, or the /64 of an IPv6 address (one subscriber has at least that).
+/// The unit that limits count by: an IPv4 address, or the /64 of an IPv6 address, since a subscriber has at least a
+/// /64.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SourceKey(u64, bool);
 
 impl SourceKey {
-    /// The key of an address.
+    /// Returns the key that an address belongs to.
     #[must_use]
     pub fn of(ip: IpAddr) -> Self {
         match canonical(ip) {
             IpAddr::V4(v4) => Self(u64::from(v4.to_bits()), false),
+            // The flag keeps an IPv4 address apart from a /64 with the same number.
             IpAddr::V6(v6) => Self(u64::try_from(v6.to_bits() >> 64).unwrap_or(0), true),
         }
     }
 
-    /// The address, or the first address of the /64.
+    /// Returns the IPv4 address, or the first address of the /64.
     #[must_use]
     pub fn ip(self) -> IpAddr {
         if self.1 {
@@ -40,7 +42,7 @@ impl SourceKey {
     }
 }
 
-/// The IPv4 address where an IPv6 address merely wraps one (`::ffff:a.b.c.d`).
+/// Unwraps an IPv4-mapped IPv6 address (`::ffff:a.b.c.d`) to IPv4. Other addresses stay as they are.
 #[must_use]
 pub fn canonical(ip: IpAddr) -> IpAddr {
     ip.to_canonical()

@@ -1,9 +1,12 @@
-//! Stretches of time in words: the same for the console, the commands and the explanations. The console's script has the
-//! form of [`relative`] once more, and keeps it true while a page is open.
+//! Durations and moments in words, for the console, the commands and the explanations.
+//!
+//! The console's script has a copy of [`relative`], which keeps the words current while a page is open. Change both
+//! together.
 
-/// From now to a moment, both in milliseconds since the epoch.
+/// Formats a moment relative to now, such as `5 min ago`. Both are in milliseconds since the Unix epoch.
 #[must_use]
 pub fn relative(ms: i64, now_ms: i64) -> String {
+    // Saturating, since a stored time can be any number.
     let seconds = now_ms.saturating_sub(ms).div_euclid(1000);
     let away = words(seconds.unsigned_abs());
     match seconds {
@@ -13,7 +16,7 @@ pub fn relative(ms: i64, now_ms: i64) -> String {
     }
 }
 
-/// Seconds, in the largest unit that fits twice.
+/// Formats seconds in the largest unit of which there are at least two.
 #[must_use]
 pub fn words(seconds: u64) -> String {
     match seconds {
@@ -24,7 +27,7 @@ pub fn words(seconds: u64) -> String {
     }
 }
 
-/// How many milliseconds something took.
+/// Formats a measured time, given in milliseconds.
 #[must_use]
 pub fn took(ms: u32) -> String {
     match ms {
@@ -63,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn what_took_long_is_told_less_exactly() {
+    fn long_times_are_less_exact() {
         for (ms, expected) in [
             (0, "0 ms"),
             (999, "999 ms"),

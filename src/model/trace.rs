@@ -1,7 +1,7 @@
-//! Where a request stands in a trace, as W3C's trace context says it.
+//! The W3C trace context of a request: trace id, parent span and sampling flag.
 //!
-//! All ids follow from the id of the request: whoever delivers an event, however much later, finds its trace without
-//! anything being stored for it, and who has a line of the log has the trace.
+//! All span ids are derived from the request id. A delivery that happens days later therefore finds its trace without
+//! any stored state, and a log line is enough to find the trace.
 
 use std::fmt::Write as _;
 
@@ -10,39 +10,42 @@ use sha2::{Digest as _, Sha256};
 
 use crate::model::ids::RequestId;
 
-/// The length of `00-TRACE-PARENT-FLAGS`.
+/// Length of a `traceparent` of version 00, in bytes.
 const LENGTH: usize = 55;
 
-/// The id of a span.
+/// A span id of the W3C trace context.
 pub type SpanId = [u8; 8];
 
-/// The trace of one request.
+/// The trace context of one request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Trace {
     uid: RequestId,
-    /// Its id.
+    /// Trace id: the sender's where its trace is continued, otherwise the request id.
     pub id: [u8; 16],
-    /// The sender's span, where its trace is continued.
+    /// The sender's span, where the trace continues that of the sender.
     pub parent: Option<SpanId>,
-    /// Whether its spans are exported.
+    /// True where the spans of this trace are exported.
     pub is_sampled: bool,
 }
 
-/// What has a span of its own.
+/// A part of the processing that has its own span.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Part {
     /// The request as a whole.
     Request,
-    /// One stage of it.
+    /// One stage of the request, by its name.
     Stage(&'static str),
-    /// One attempt of a delivery.
+    /// One attempt of a delivery: its delivery id and attempt number.
     Attempt(i64, u32),
 }
 
 impl Trace {
-    /// A new trace, sampled for this share of all requests, from 0 to 1: the same answer for each part of it.
+    /// Starts a new trace. `share`, from 0 to 1, is the fraction of requests that are sampled.
+    ///
+    /// The decision follows from the request id, so every part of one request makes the same one.
     #[must_use]
     pub fn new(uid: RequestId, share: f64) -> Self {
+        // The last bytes of the id are random bits; the first ones are the time.
         let [.., a, b, c, d] = *uid.as_bytes();
         let chance = f64::from(u32::from_be_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0);
         Self {
@@ -53,13 +56,16 @@ impl Trace {
         }
     }
 
-    /// The trace that a `traceparent` names; none where it is malformed.
+    /// Continues the trace that a `traceparent` names, or returns `None` where the header is malformed.
     #[must_use]
     pub fn continued(uid: RequestId, traceparent: &str) -> Option<Self> {
+        // All versions so far begin with the 55 bytes of version 00.
         let (head, rest) = traceparent.split_at_checked(LENGTH)?;
         let mut parts = head.split('-');
         let (version, id) = (parts.next()?, parts.next()?);
         let (parent, flags) = (parts.next()?, parts.next()?);
+        // A later version may append fields after a `-`; version 00 may not, and version `ff` is invalid (W3C Trace
+        // Context).
         let is_longer = !rest.is_empty();
         let is_known = version != "ff" && (version != "00" || !is_longer);
         if parts.next().is_some() || !is_known || (is_longer && !rest.starts_with('-')) {
@@ -67,6 +73,7 @@ impl Trace {
         }
         bytes::<1>(version)?;
         let (id, parent, [flags]) = (bytes(id)?, bytes(parent)?, bytes(flags)?);
+        // The specification forbids ids of all zeros.
         if id == [0; 16] || parent == [0; 8] {
             return None;
         }
@@ -78,9 +85,10 @@ impl Trace {
         })
     }
 
-    /// The id of a span.
+    /// Derives the id of a span from the request id and the part.
     #[must_use]
     pub fn span(&self, part: Part) -> SpanId {
+        // Derived, not random: a delivery in another process, days later, gets the same parent span.
         let mut digest = Sha256::new_with_prefix(self.uid.as_bytes());
         match part {
             Part::Request => digest.update(b"request"),
@@ -93,11 +101,11 @@ impl Trace {
         let mut id = SpanId::default();
         let all = digest.finalize();
         id.iter_mut().zip(all).for_each(|(to, from)| *to = from);
-        // None is all zeros but by a chance of one in 2^64, which nobody would be hurt by.
+        // A span id of all zeros is invalid. Its probability is 1 in 2^64, and all that is lost then is one span.
         id
     }
 
-    /// The `traceparent` for who is asked within this part.
+    /// Formats the `traceparent` for a request that is sent within this part.
     #[must_use]
     pub fn header(&self, part: Part) -> String {
         let mut text = String::with_capacity(LENGTH);

@@ -1,4 +1,4 @@
-//! The body of an answer to the sender: bytes of our own, or the app's answer streamed through.
+//! Response bodies: bytes of the gate itself, or the upstream's response as a stream.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,29 +6,32 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-/// The answer to one request.
+/// The response to one request.
 pub type Answer = http::Response<AnswerBody>;
 
-/// What an answer's body fails with while it is streamed; the connection is then cut, so that the sender sees a broken
-/// answer and never a shortened one that looks whole.
+/// The error of a response body that fails while it is streamed.
+///
+/// The connection is then closed early, so that the sender sees a broken response and never a shortened one that looks
+/// whole.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The body of an answer.
+/// The body of a response.
 pub enum AnswerBody {
-    /// Our own, or a small one of the app; `None` once sent or where it is empty.
+    /// Bytes in one piece, from the gate or from a small response of the upstream. `None` once they are sent, or where
+    /// the body is empty.
     Whole(Option<Bytes>),
-    /// The app's, piece by piece, under whatever deadline `forward` puts around it.
+    /// The upstream's body, frame by frame, under the deadline that `forward` sets.
     Stream(Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>),
 }
 
 impl AnswerBody {
-    /// No body.
+    /// Creates a body without bytes.
     #[must_use]
     pub fn empty() -> Self {
         Self::Whole(None)
     }
 
-    /// These bytes.
+    /// Creates a body from bytes in one piece.
     #[must_use]
     pub fn whole(bytes: Bytes) -> Self {
         Self::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))

@@ -1,8 +1,11 @@
-//! The way out to hosts on the internet: their names are resolved here, not by the system, so that every address of an
-//! answer is seen before one is connected to, and none is asked for twice.
+//! The DNS resolver for destinations on the internet (egress guard).
 //!
-//! Whoever may name a destination could otherwise have the gate send requests into its own network: to this machine, to
-//! private networks, to the metadata service of a cloud; at once, or by a name that leads elsewhere a moment later.
+//! The gate resolves these names itself, so that it sees every address of a response before it connects, and connects
+//! to exactly the address that it checked.
+//!
+//! Otherwise, a user who may name a destination could make the gate send requests into its own network: to this
+//! machine, to private networks or to the metadata service of a cloud. The name could also point to a public address
+//! first and elsewhere a moment later (DNS rebinding).
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,36 +18,36 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
 use crate::net::special::is_public;
 
-/// Why a name has no address.
+/// The reason why a name has no address.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// The system's file cannot be read.
-    #[error("the system's configuration of the resolver cannot be used")]
+    /// The resolver configuration of the system cannot be read.
+    #[error("the system's DNS configuration (`/etc/resolv.conf`) cannot be used")]
     System(#[source] Box<NetError>),
-    /// The answer is that there is none.
-    #[error("no such name, or one without addresses")]
+    /// The name server's response says that there is no address.
+    #[error("the name does not exist in DNS, or has no address")]
     Unknown,
-    /// No answer.
-    #[error("no answer with an address")]
+    /// The name server sent no usable response.
+    #[error("no DNS response with an address")]
     Lookup(#[source] Box<NetError>),
 }
 
-/// Resolves names of hosts on the internet. Cheap to clone.
+/// A resolver for names of hosts on the internet. Cheap to clone.
 #[derive(Clone)]
 pub struct Resolver(Arc<Inner>);
 
 struct Inner {
-    /// None: what the system's configuration names.
+    /// The only name server to query. `None`: those of the system's configuration.
     server: Option<SocketAddr>,
     is_allowed: fn(IpAddr) -> bool,
-    /// Made when the first name is asked for; made anew after a failure, since the configuration may have changed.
+    /// Built for the first look-up, and again after a failure, since the configuration may have changed meanwhile.
     made: Mutex<Option<TokioResolver>>,
 }
 
-/// One question to one server. The deadline of the connection stands above it.
+/// Timeout of one query to one name server. The connection's deadline applies as well.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Longer than a name's answer counts here whatever it says: a name that moves is followed within the hour.
+/// Maximum time that a response is cached, whatever its TTL: a name that moves is followed within an hour.
 const MAX_TTL: Duration = Duration::from_secs(3600);
 
 impl Default for Resolver {
@@ -54,13 +57,13 @@ impl Default for Resolver {
 }
 
 impl Resolver {
-    /// Asks this server only.
+    /// Creates a resolver that queries one name server only.
     #[must_use]
     pub fn at(server: SocketAddr) -> Self {
         Self::new(Some(server), is_public)
     }
 
-    /// Asks this server, and takes these addresses for public: loopback is all that a test can listen on.
+    /// Creates a resolver that takes other addresses as public, since tests can listen on loopback only.
     #[cfg(test)]
     pub(crate) fn lenient(server: SocketAddr, is_allowed: fn(IpAddr) -> bool) -> Self {
         Self::new(Some(server), is_allowed)
@@ -74,26 +77,28 @@ impl Resolver {
         }))
     }
 
-    /// Whether a host on the internet may have this address.
+    /// Returns true where a host on the internet may have this address.
     #[must_use]
     pub fn allows(&self, ip: IpAddr) -> bool {
         (self.0.is_allowed)(ip)
     }
 
-    /// All addresses of a name, unchecked.
+    /// Returns all addresses of a name, unchecked: the caller must check each with [`Self::allows`].
     ///
     /// # Errors
     /// See [`ResolveError`].
     pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
         let resolver = self.made()?;
-        // With the dot no search list applies: the name is looked up as it was configured.
+        // The final dot turns off search lists: the name is looked up exactly as it was configured.
         let whole = format!("{}.", name.trim_end_matches('.'));
         match resolver.lookup_ip(whole).await {
             Ok(found) => Ok(found.iter().collect()),
             Err(error) => {
+                // A definite response is no reason to read the configuration again.
                 if error.is_no_records_found() {
                     return Err(ResolveError::Unknown);
                 }
+                // The next look-up reads the configuration again, in case the name servers have changed.
                 *lock(&self.0.made) = None;
                 Err(ResolveError::Lookup(Box::new(error)))
             }
@@ -105,6 +110,7 @@ impl Resolver {
         if let Some(resolver) = &*made {
             return Ok(resolver.clone());
         }
+        // Built on first use, so that a gate without such destinations never reads the system's configuration.
         let mut builder = match self.0.server {
             None => TokioResolver::builder_tokio().map_err(unusable)?,
             Some(server) => {
@@ -118,7 +124,9 @@ impl Resolver {
         let options = builder.options_mut();
         options.timeout = options.timeout.min(TIMEOUT);
         options.positive_max_ttl = Some(MAX_TTL);
+        // A short negative cache: a name that was just created works within half a minute.
         options.negative_max_ttl = Some(Duration::from_secs(30));
+        // Both families, since a special address among either of them rejects the name.
         options.ip_strategy = hickory_resolver::config::LookupIpStrategy::Ipv4AndIpv6;
         let resolver = builder.build().map_err(unusable)?;
         *made = Some(resolver.clone());
@@ -130,7 +138,7 @@ fn unusable(error: NetError) -> ResolveError {
     ResolveError::System(Box::new(error))
 }
 
-/// What is behind this lock is only ever replaced as a whole.
+/// Locks and ignores poisoning: the value is only ever replaced as a whole, so a panic cannot leave it half written.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

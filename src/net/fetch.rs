@@ -1,8 +1,8 @@
-//! Fetches what the gate needs from a provider: keys, certificates, published ranges of addresses.
+//! Fetches of provider data over HTTPS: keys, certificates, published address ranges.
 //!
-//! Only `https`, verified with the system's roots; one deadline over all of it, a limit of bytes, no redirects, no
-//! proxies, and few fetches at once. Whether a URL may be fetched at all is said before, by whoever made the
-//! [`RemoteUrl`].
+//! A fetch uses `https` only, verified with the system's roots. It has one deadline and a limit of bytes, and follows
+//! no redirects and no proxies. The [`RemoteUrl`] decides whether a URL may be fetched at all, before this module sees
+//! it.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -22,20 +22,20 @@ use tokio::time::timeout;
 use crate::net::client::{Client, ClientError, ConnectError, ExchangeError, Lease, PoolKey};
 use crate::net::remote_url::RemoteUrl;
 
-/// Fetches that run at the same time; the others wait within their deadline.
+/// Maximum number of concurrent fetches. Others wait, within their deadline.
 const MAX_CONCURRENT: usize = 16;
 
-/// How long and how large a fetch may become.
+/// Limits of one fetch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FetchLimits {
-    /// From the call to the last byte.
+    /// Time from the call to the last byte.
     pub deadline: Duration,
-    /// The largest body.
+    /// Maximum size of the body, in bytes.
     pub max_bytes: usize,
 }
 
 impl Default for FetchLimits {
-    /// 5 seconds, since a sender waits for its answer meanwhile; 256 KiB, since the largest known key sets have 20.
+    /// Returns 5 seconds, since a sender waits meanwhile, and 256 KiB, since the largest known key sets have 20 KiB.
     fn default() -> Self {
         Self {
             deadline: Duration::from_secs(5),
@@ -44,46 +44,46 @@ impl Default for FetchLimits {
     }
 }
 
-/// Why nothing was fetched. Texts name what to do where the operator can do something.
+/// The reason why a fetch failed. The messages say what the operator can do.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the fields are what the messages say they are")]
 pub enum FetchError {
-    /// No TLS.
+    /// TLS cannot be set up.
     #[error("cannot fetch `{url}`; is the package `ca-certificates` installed?")]
     Setup { url: RemoteUrl, source: ClientError },
-    /// No connection.
+    /// No connection could be opened.
     #[error(
-        "cannot connect to `{url}`; outgoing connections to port {} of this host have to be allowed", url.port()
+        "cannot connect to `{url}`; allow outgoing connections to port {} of this host", url.port()
     )]
     Connect {
         url: RemoteUrl,
         source: ConnectError,
     },
-    /// No answer.
-    #[error("`{url}` gave no answer")]
+    /// No response came.
+    #[error("`{url}` sent no response")]
     Exchange {
         url: RemoteUrl,
         source: ExchangeError,
     },
-    /// An answer that broke off.
-    #[error("the answer of `{url}` broke off")]
+    /// The response ended before its body was complete.
+    #[error("the response of `{url}` ended before it was complete")]
     Broken { url: RemoteUrl },
-    /// A redirect. They are not followed: they may lead to a host that nobody named.
+    /// A redirect. It is not followed, since it may point to a host that neither provider nor operator named.
     #[error(
-        "`{url}` answers with a redirect, which is not followed; name the URL that it leads to"
+        "`{url}` responds with a redirect, which hookgate does not follow; use the URL that it points to"
     )]
     Redirect { url: RemoteUrl },
-    /// Another status than 200.
-    #[error("`{url}` answers with status {}", status.as_u16())]
+    /// A status other than 200.
+    #[error("`{url}` responds with status {}", status.as_u16())]
     Status { url: RemoteUrl, status: StatusCode },
-    /// A compressed answer, though nobody asked for one.
-    #[error("the answer of `{url}` is compressed")]
+    /// A compressed response, although the request asked for `identity`.
+    #[error("the response of `{url}` is compressed, which hookgate does not read")]
     Compressed { url: RemoteUrl },
-    /// Too much.
-    #[error("the answer of `{url}` has more than {limit} bytes")]
+    /// The body is larger than the limit.
+    #[error("the response of `{url}` is larger than {limit} bytes")]
     TooLarge { url: RemoteUrl, limit: usize },
-    /// Not in time.
-    #[error("`{url}` was not fetched within {limit:?}")]
+    /// The deadline passed before the last byte.
+    #[error("`{url}` could not be fetched within {limit:?}")]
     Deadline { url: RemoteUrl, limit: Duration },
 }
 
@@ -95,7 +95,7 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// Fetches through this client, whose roots verify the hosts.
+    /// Creates a fetcher on top of a client, whose roots verify the hosts.
     #[must_use]
     pub fn new(client: Client) -> Self {
         Self {
@@ -104,13 +104,13 @@ impl Fetcher {
         }
     }
 
-    /// The client that it fetches through.
+    /// Returns the client below the fetcher.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// The body behind a URL, where it answers with 200.
+    /// Fetches the body of a URL by `GET`. Any status but 200 is an error.
     ///
     /// # Errors
     /// See [`FetchError`].
@@ -119,7 +119,7 @@ impl Fetcher {
             .await
     }
 
-    /// The answer to a JSON document, where it is 200.
+    /// Sends a JSON document by `POST` and returns the body of the response. Any status but 200 is an error.
     ///
     /// # Errors
     /// See [`FetchError`].
@@ -142,7 +142,7 @@ impl Fetcher {
         limits: FetchLimits,
     ) -> Result<Bytes, FetchError> {
         let exchange = async {
-            // Never closed.
+            // The semaphore is never closed, so this only ever waits.
             let _place = self.places.acquire().await;
             let mut lease = self.connect(url, limits.deadline).await?;
             let request = complete(url, request, body)?;
@@ -154,6 +154,7 @@ impl Fetcher {
             check(url, &answer)?;
             read(url, answer, lease, limits.max_bytes).await
         };
+        // One deadline over everything, the wait for the semaphore included, since a sender may be waiting.
         let fetched = timeout(limits.deadline, exchange).await;
         fetched.unwrap_or_else(|_| {
             Err(FetchError::Deadline {
@@ -174,12 +175,13 @@ impl Fetcher {
             authority: authority.parse().map_err(|_| setup(ClientError::Host))?,
             connect_timeout: limit,
             timeout: limit,
+            // Fetches are rare, so a connection is not kept for the next one.
             idle_timeout: Duration::ZERO,
             own_tls: None,
             is_external: false,
         };
         let client = self.client.clone();
-        // The first one reads the system's roots from the disk.
+        // The first pool reads the system's roots from disk, which would block the runtime.
         let pool = tokio::task::spawn_blocking(move || client.pool(key)).await;
         let pool = pool.map_err(|_| FetchError::Broken { url: url.clone() })?;
         let connected = pool.map_err(setup)?.connect().await;
@@ -201,11 +203,13 @@ fn complete(
     request: http::request::Builder,
     body: Bytes,
 ) -> Result<Request<Full<Bytes>>, FetchError> {
+    // The normal form of an authority omits the default port (RFC 9110, section 4.2.3).
     let host = match url.port() {
         443 => url.host().to_owned(),
         port => format!("{}:{port}", url.host()),
     };
     let request = request
+        // One fetch uses one connection, so `close`. `identity`, so that the limit of bytes applies to the plain body.
         .header(header::HOST, host)
         .header(
             header::USER_AGENT,
@@ -240,7 +244,7 @@ fn is_plain(answer: &Response<Incoming>, name: &HeaderName) -> bool {
     values.all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// Reads the body up to the limit; what is over it is not read.
+/// Reads the body up to the limit. Bytes past the limit are not read.
 async fn read(
     url: &RemoteUrl,
     answer: Response<Incoming>,
@@ -251,6 +255,7 @@ async fn read(
     let mut whole = BytesMut::new();
     loop {
         let frame = poll_fn(|context| {
+            // A body's frames may be ready already; only where they are not, the connection has to read more.
             if let Poll::Ready(frame) = Pin::new(&mut body).poll_frame(context) {
                 return Poll::Ready(frame);
             }
@@ -262,6 +267,7 @@ async fn read(
             Some(Err(_)) => return Err(FetchError::Broken { url: url.clone() }),
             Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
         };
+        // Checked before the copy, and not by `Content-Length`, which may be absent or wrong.
         if whole.len().saturating_add(piece.len()) > limit {
             return Err(FetchError::TooLarge {
                 url: url.clone(),

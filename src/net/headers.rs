@@ -1,39 +1,38 @@
-//! Header rules that both directions share: what a hop keeps for itself, what a client may not claim, reading a header
-//! that must stand once, and the name under which both are told of a request.
+//! Header rules of both directions: hop-by-hop headers, gateway claims, headers that must be unique.
 //!
-//! `forward` calls `vet_request_headers` once, while it builds the request for the app, and `vet_answer_headers` on
-//! the way back. Nothing here sets a header. Without anything to remove, a call is one pass and allocates nothing.
+//! `forward` calls `vet_request_headers` once, while it builds the upstream request, and `vet_answer_headers` on the
+//! response. The vetting functions set no header. Without anything to remove, a call is one pass and allocates nothing.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::model::ids::RequestId;
 
-/// Names the request to the sender and to the app, as it stands in the log.
+/// The request id, for the sender and the upstream; the same as in the log.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("hookgate-request-id");
 
-/// Counts the attempts of a delivery, from 1.
+/// The number of the attempt of a delivery, from 1.
 pub const ATTEMPT: HeaderName = HeaderName::from_static("hookgate-attempt");
 
-/// The value of `REQUEST_ID`.
+/// Returns the value of `REQUEST_ID`.
 #[must_use]
 pub fn request_id_value(id: RequestId) -> HeaderValue {
     let text = HeaderValue::from_str(id.encode(&mut [0; 36]));
-    // Hexadecimal digits and hyphens are always a legal value.
+    // Hexadecimal digits and hyphens always form a legal value, so the fallback is never used.
     text.unwrap_or(HeaderValue::from_static("-"))
 }
 
-/// How often a header stands in a head.
+/// The number of times that a header appears in a head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Occurrence<'a> {
-    /// Once.
+    /// The header appears exactly once.
     One(&'a HeaderValue),
-    /// Not at all.
+    /// The header does not appear.
     None,
-    /// Twice or more.
+    /// The header appears twice or more.
     Many,
 }
 
-/// The header's value where it stands exactly once.
+/// Returns the value of a header that must be unique, or why there is no such value.
 #[must_use]
 pub fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Occurrence<'a> {
     let mut values = headers.get_all(name).iter();
@@ -44,22 +43,24 @@ pub fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Occurrence<'a> {
     }
 }
 
-/// Removes from a client's request what the app must not see: hop-by-hop fields and those that `Connection` names
-/// (RFC 9110 7.6.1), names with an underscore (many apps read `X_Sig` and `X-Sig` as one name), and what only a gateway
-/// may say.
+/// Removes headers of a client's request that the upstream must not see.
 ///
-/// `protected` are the names that the route's scheme reads: they stay, whatever they are called and whatever `Connection`
-/// says, so that the app sees what was verified.
+/// These are hop-by-hop headers and those that `Connection` names (RFC 9110, section 7.6.1), names with an underscore
+/// (many apps read `X_Sig` and `X-Sig` as one name), and claims that only a gateway may make.
+///
+/// `protected` are the names that the route's scheme reads. They always stay, so that the upstream sees what was
+/// verified.
 pub fn vet_request_headers(headers: &mut HeaderMap, protected: &[HeaderName]) {
     remove_connection_named(headers, protected);
     remove_where(headers, |name| {
         let text = name.as_str();
+        // A protected header stays under any name, since the upstream may verify it again.
         (is_hop_by_hop(text) || is_gateway_claim(text) || text.contains('_'))
             && !protected.contains(name)
     });
 }
 
-/// Removes from the app's answer what belongs to the hop, and what only the gate says to a sender.
+/// Removes hop-by-hop headers from the upstream's response, and those that only the gate may send.
 pub fn vet_answer_headers(headers: &mut HeaderMap) {
     remove_connection_named(headers, &[]);
     remove_where(headers, |name| {
@@ -68,7 +69,7 @@ pub fn vet_answer_headers(headers: &mut HeaderMap) {
     });
 }
 
-/// RFC 9110 7.6.1 and the fields that only mean something to the next hop.
+/// Returns true for the headers of RFC 9110, section 7.6.1, and others that concern the next hop only.
 fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
@@ -85,7 +86,7 @@ fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
-/// What apps believe because only a proxy in front of them should be able to say it.
+/// Returns true for headers that apps trust because only a proxy in front of them is supposed to set them.
 fn is_gateway_claim(name: &str) -> bool {
     name.starts_with("hookgate-")
         || name.starts_with("x-hookgate-")
@@ -108,7 +109,8 @@ fn is_gateway_claim(name: &str) -> bool {
         )
 }
 
-/// What `Connection` cannot name away: the payload's description, the target, and what identifies somebody.
+/// Returns true for headers that `Connection` must not remove: those that describe the payload, the target or an
+/// identity.
 fn is_end_to_end(name: &str) -> bool {
     name.starts_with("content-")
         || matches!(
@@ -118,6 +120,7 @@ fn is_end_to_end(name: &str) -> bool {
 }
 
 fn remove_connection_named(headers: &mut HeaderMap, protected: &[HeaderName]) {
+    // The common case, without an allocation.
     if !headers.contains_key(header::CONNECTION) {
         return;
     }
@@ -125,6 +128,7 @@ fn remove_connection_named(headers: &mut HeaderMap, protected: &[HeaderName]) {
         .get_all(header::CONNECTION)
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        // Tokens that are not header names cannot name a header to remove.
         .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
         .filter(|name| !is_end_to_end(name.as_str()) && !protected.contains(name))
         .collect();
@@ -133,8 +137,10 @@ fn remove_connection_named(headers: &mut HeaderMap, protected: &[HeaderName]) {
     }
 }
 
-/// Collects names and removes them: a `HeaderMap` cannot be changed while it is read. The first few stay on the stack,
-/// since most requests have none or a handful; a head full of them is still read only once.
+/// Removes all headers whose name matches.
+///
+/// A `HeaderMap` cannot change while it is read, so the names are collected first. The first eight stay on the stack,
+/// since most requests have a handful at most; a head full of them is still read only once.
 fn remove_where(headers: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool) {
     let mut first = [const { None::<HeaderName> }; 8];
     let mut found = headers.keys().filter(|name| is_unwanted(name));
@@ -190,7 +196,7 @@ mod tests {
         assert_eq!(names(&headers), ["x-three"]);
     }
 
-    // Mutation: drop `!protected.contains(name)` in `remove_connection_named`.
+    // Mutation: remove `!protected.contains(name)` from `remove_connection_named`.
     #[test]
     fn connection_cannot_strip_a_signature_or_an_end_to_end_header() {
         let signature = HeaderName::from_static("x-hub-signature-256");
@@ -218,9 +224,9 @@ mod tests {
         );
     }
 
-    // Mutation: drop one arm of `is_gateway_claim`.
+    // Mutation: remove one arm of `is_gateway_claim`.
     #[test]
-    fn what_a_client_may_not_claim_goes() {
+    fn gateway_claims_of_a_client_are_removed() {
         let claims = [
             "hookgate-event-id",
             "hookgate-verdict",
@@ -268,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_keeps_its_cookies_and_loses_what_only_the_gate_says() {
+    fn a_response_keeps_its_cookies_and_loses_headers_of_the_gate() {
         let mut headers = map(&[
             ("connection", "set-cookie, x-hop"),
             ("x-hop", "1"),
@@ -283,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn single_tells_one_from_none_from_many() {
+    fn single_distinguishes_one_zero_and_many() {
         let headers = map(&[("a", "1"), ("b", "1"), ("b", "1")]);
         let one = HeaderValue::from_static("1");
         let name = HeaderName::from_static;

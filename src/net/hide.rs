@@ -1,10 +1,12 @@
-//! What nobody is shown of a kept request: senders with a shared token show it in a header or in the query, and whoever may
-//! look at requests need not be able to send some.
+//! Redaction of stored requests: masks values that may be credentials.
+//!
+//! Some senders put a shared token in a header or in the query. A user who may read stored requests must not become
+//! able to send events.
 
-/// Stands where a secret stood.
+/// The text that replaces a redacted value.
 pub const MASK: &str = "***";
 
-/// What a name has in it where its value may be a secret.
+/// Parts of names whose values may be secrets.
 const WORDS: [&str; 10] = [
     "verif",
     "credential",
@@ -18,18 +20,19 @@ const WORDS: [&str; 10] = [
     "apikey",
 ];
 
-/// What a name may end with, too.
+/// Endings of names whose values may be secrets.
 const ENDS: [&str; 4] = ["key", "-auth", "_auth", "-jwt"];
 
-/// Whole names under which senders show a token.
+/// Whole names under which senders put tokens.
 const NAMES: [&str; 4] = ["code", "sig", "auth", "k"];
 
-/// Those that look like it and are none.
+/// Names that match one of the lists, but whose values are not secrets.
 const HARMLESS: [&str; 2] = ["idempotency-key", "hookgate-order-key"];
 
-/// Path and query, without the values that may be secrets.
+/// Redacts path and query of a request: values in the query that may be secrets are masked.
 #[must_use]
 pub fn target(target: &str) -> String {
+    // The path stays: routes and their logs show it anyway, and senders put tokens in the query.
     let Some((path, query)) = target.split_once('?') else {
         return target.to_owned();
     };
@@ -41,14 +44,14 @@ pub fn target(target: &str) -> String {
     format!("{path}?{}", shown.join("&"))
 }
 
-/// Whether what stands under this name, in small letters, may be a secret.
+/// Returns true where a header or query parameter of this lowercase name may hold a secret.
 #[must_use]
 pub fn is_secret(name: &str) -> bool {
     !HARMLESS.contains(&name)
         && (WORDS.iter().any(|word| name.contains(word))
             || NAMES.contains(&name)
             || ENDS.iter().any(|end| name.ends_with(end))
-            // An escaped name is one that somebody wants not to be read.
+            // A sender has no honest reason to escape a name, so an escaped name is treated as a secret.
             || name.contains('%'))
 }
 
@@ -56,10 +59,10 @@ pub fn is_secret(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    // Fails when a value is shown whose name has one of the words, each of which some sender or proxy uses.
-    // Mutation: leave out one entry of any of the lists.
+    // Fails when a value is shown whose name has one of the words, each of which some sender or proxy uses. Mutation:
+    // leave out one entry of any of the lists.
     #[test]
-    fn every_word_hides_what_stands_under_it() {
+    fn every_word_masks_the_value_of_its_name() {
         for name in [
             "authorization",
             "x-api-key",
@@ -105,9 +108,9 @@ mod tests {
         }
     }
 
-    // Fails when the token by which a sender is known can be read in the target of a request.
+    // Fails when the token that authenticates a sender can be read in the target of a request.
     #[test]
-    fn tokens_in_a_query_are_hidden() {
+    fn tokens_in_a_query_are_masked() {
         assert_eq!(target("/in"), "/in");
         assert_eq!(
             target("/in?a=1&Token=abc&api_key=x=y&b"),

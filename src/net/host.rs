@@ -1,12 +1,13 @@
-//! Host names as URLs, `Host` headers and TLS write them.
+//! Host names, as URLs, `Host` headers and TLS write them.
 
-/// Without the brackets that an IPv6 address has in a URL.
+/// Removes the brackets that an IPv6 address has in a URL.
 #[must_use]
 pub fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
-/// Cuts off the dot of the root, with which a name means the same host (RFC 1034 3.1). Two of them are no name.
+/// Removes the dot of the DNS root, which does not change the host (RFC 1034, section 3.1). Two dots are not a valid
+/// name and stay.
 #[must_use]
 pub fn without_root(host: &str) -> &str {
     match host.strip_suffix('.') {

@@ -1,6 +1,8 @@
-//! HTTP helpers that both directions share: the answer's body, problem documents, header rules, reading a body, the
-//! outgoing client, what apps are told, fetching what providers publish, requests as files, and addresses that are none
-//! on the internet.
+//! HTTP code that both directions share.
+//!
+//! Response bodies and problem documents, header rules, reading of bodies, the outgoing client and its egress guard,
+//! fetches from providers, headers for upstreams, request files and special addresses. No module here knows a route or
+//! decides about a request.
 
 pub mod answer;
 pub mod client;

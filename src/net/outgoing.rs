@@ -1,6 +1,7 @@
-//! What the gate tells an app with each request, whether it is forwarded while the sender waits or delivered later: the
-//! `Hookgate-*` and `X-Forwarded-*` headers, set after the sender's headers were vetted, so that no sender can say or
-//! remove them.
+//! The `Hookgate-*` and `X-Forwarded-*` headers of requests to upstreams.
+//!
+//! Both proxy routes and deliveries use them. They are set after the sender's headers were vetted, so that a sender can
+//! neither set nor remove them.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -19,40 +20,40 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// The app, or the sender, learns that the app has taken the event before.
+/// Marks an event that the upstream has accepted before; also set on the response to the sender of a duplicate.
 pub const DUPLICATE: HeaderName = HeaderName::from_static("hookgate-duplicate");
-/// The app learns that it has taken the same signed bytes as another event.
+/// Marks an event whose signed bytes the upstream has already accepted as another event.
 const REPLAYED_BODY: HeaderName = HeaderName::from_static("hookgate-replayed-body");
 
-/// A type that is longer says nothing, and a header of the length of a body would be refused by the app.
+/// Maximum length of an event type in a header. A longer one has no use, and apps reject very long headers.
 const MAX_EVENT_TYPE: usize = 255;
 
-/// What the app learns from dedup about an event.
+/// The results of dedup that an upstream gets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct EventMarks {
-    /// It has taken the event before.
+    /// True where the upstream has accepted the event before.
     pub is_copy: bool,
-    /// It has taken the same signed bytes as another event.
+    /// True where the upstream has accepted the same signed bytes as another event.
     pub is_replay: bool,
 }
 
-/// Where a request comes from.
+/// The origin of a request: who sent it, and through which route it came.
 pub struct Origin<'a> {
-    /// The id of the request that brought the event.
+    /// The id of the request that carried the event.
     pub request_id: RequestId,
-    /// The route that took it.
+    /// The route that admitted the request.
     pub route: &'a HeaderValue,
-    /// The provider's id, or `custom`.
+    /// The id of the provider, or `custom`.
     pub provider: &'a HeaderValue,
-    /// The sender.
+    /// Address of the client, after the trusted-proxy rules.
     pub source: IpAddr,
-    /// Whether it came over TLS.
+    /// True where the request came over TLS.
     pub is_tls: bool,
-    /// The host that was asked for.
+    /// The host of the request, from `Host` or `:authority`.
     pub asked_host: Option<HeaderValue>,
 }
 
-/// Says where the request comes from.
+/// Sets the headers that describe the origin of the request.
 pub fn tell_origin(headers: &mut HeaderMap, origin: Origin<'_>) {
     if let Some(host) = origin.asked_host {
         headers.insert(FORWARDED_HOST, host);
@@ -65,25 +66,26 @@ pub fn tell_origin(headers: &mut HeaderMap, origin: Origin<'_>) {
     headers.insert(PROVIDER, origin.provider.clone());
 }
 
-/// Takes back who sent it, and to which host.
+/// Removes the address of the client and the requested host again.
 pub fn untell_source(headers: &mut HeaderMap) {
     for name in [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST] {
         headers.remove(name);
     }
 }
 
-/// Says which event it is, where that can stand in a header.
+/// Sets event id and type, where they are legal header values.
 pub fn tell_event(headers: &mut HeaderMap, id: Option<&EventId>, event_type: Option<&str>) {
     if let Some(id) = id.and_then(|id| HeaderValue::from_str(id.as_str()).ok()) {
         headers.insert(EVENT_ID, id);
     }
+    // An omitted header is better than one that makes the upstream reject the event.
     let event_type = event_type.filter(|text| text.len() <= MAX_EVENT_TYPE);
     if let Some(text) = event_type.and_then(|text| HeaderValue::from_str(text).ok()) {
         headers.insert(EVENT_TYPE, text);
     }
 }
 
-/// Sets the headers of these marks, and removes the others: a sender cannot set one.
+/// Sets the headers of these marks, and removes all other marks: a sender must not be able to set one.
 pub fn set_marks(headers: &mut HeaderMap, marks: EventMarks) {
     for (name, is_set) in [(DUPLICATE, marks.is_copy), (REPLAYED_BODY, marks.is_replay)] {
         match is_set {
@@ -93,7 +95,7 @@ pub fn set_marks(headers: &mut HeaderMap, marks: EventMarks) {
     }
 }
 
-/// Reads what [`set_marks`] wrote into headers that were stored.
+/// Reads the marks that [`set_marks`] wrote, from stored headers.
 #[must_use]
 pub fn stored_marks(headers: &HeaderMap) -> EventMarks {
     EventMarks {
@@ -102,7 +104,8 @@ pub fn stored_marks(headers: &HeaderMap) -> EventMarks {
     }
 }
 
-/// hyper writes no length for an empty body; many apps wait for a body, or answer 411, where a POST has none.
+/// Sets `Content-Length`. hyper omits it for an empty body, but many apps wait for a body, or respond with 411,
+/// where a `POST` has no length.
 pub fn set_length(headers: &mut HeaderMap, method: &Method, length: usize) {
     if length == 0 && matches!(*method, Method::GET | Method::HEAD) {
         headers.remove(CONTENT_LENGTH);
@@ -112,10 +115,11 @@ pub fn set_length(headers: &mut HeaderMap, method: &Method, length: usize) {
 }
 
 fn ip_value(ip: IpAddr) -> HeaderValue {
+    // On the stack: the text of an IP address has at most 45 characters.
     let mut buffer = [0; 48];
     let mut rest = buffer.as_mut_slice();
     let _ = match ip {
-        // Several times faster than the formatter that pads, which `write!` of an address is.
+        // Several times faster than formatting the address itself, whose formatter supports padding.
         IpAddr::V4(ip) => {
             let [a, b, c, d] = ip.octets();
             write!(rest, "{a}.{b}.{c}.{d}")

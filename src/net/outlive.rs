@@ -1,8 +1,10 @@
-//! Futures that must not die with the connection that asked for them, and panics that must not end more than one request.
+//! Detached futures, and containment of panics.
 //!
-//! hyper drops a request's future when the sender hangs up. From the claim on, the exchange with the app has to go on all
-//! the same. `outlive` polls it in place, which costs nothing, and hands what is left of it to a task of its own only when
-//! it is dropped unfinished.
+//! hyper drops a request's future when the sender closes the connection. After the claim, the exchange with the
+//! upstream must continue all the same. `outlive` polls such a future in place, which costs nothing, and spawns it as a
+//! task only when it is dropped unfinished.
+//!
+//! A panic must end one request only, so `contain` turns it into an error.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,19 +14,21 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-/// A future whose panic was caught: it must not be polled again.
+/// The error for a future that panicked. The future must not be polled again.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Panicked;
 
-/// Runs a future and turns its panic into an error; the hook of the process has told of it. Takes it pinned where it
-/// stands: an async function holds a future that is handed to it by value twice, and all of it is copied at each step.
+/// Runs a future and turns a panic into an error; the panic hook of the process has logged it.
+///
+/// Takes the future pinned in place. An async function would store a future that it gets by value twice, and copy all
+/// of it at each step.
 ///
 /// # Errors
 /// The future panicked.
 pub async fn contain<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Panicked> {
     poll_fn(|context| {
-        // The future is never polled again after a panic, so nobody sees what the panic left half done; what is shared
-        // beyond it (claims, counters, pools) is guarded by `Drop` and atomics.
+        // The future is never polled again after a panic, so its inconsistent state cannot be observed. State shared
+        // beyond it (claims, counters, pools) is protected by `Drop` and atomics.
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
             Ok(poll) => poll.map(Ok),
             Err(_) => Poll::Ready(Err(Panicked)),
@@ -33,7 +37,8 @@ pub async fn contain<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Pa
     .await
 }
 
-/// A future that goes on in a task of `tracker` when it is dropped unfinished. It must contain its own panics.
+/// Wraps a future so that it continues as a task of `tracker` when it is dropped unfinished. The future must contain
+/// its own panics.
 pub fn outlive<F>(future: F, tracker: &TaskTracker) -> Outliving<F>
 where
     F: Future<Output: Send> + Send + 'static,
@@ -44,7 +49,7 @@ where
     }
 }
 
-/// What `outlive` gives.
+/// The future that `outlive` returns.
 pub struct Outliving<F>
 where
     F: Future<Output: Send> + Send + 'static,
@@ -61,8 +66,10 @@ where
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let Some(future) = &mut self.future else {
+            // Only a future that was polled after it finished gets here.
             return Poll::Pending;
         };
+        // Polled in place, so that the common case needs no task.
         let poll = future.as_mut().poll(context);
         if poll.is_ready() {
             self.future = None;
@@ -79,7 +86,7 @@ where
         let Some(future) = self.future.take() else {
             return;
         };
-        // Without a runtime the process is ending: what is left is dropped, and its claim left to expire.
+        // Without a runtime the process is ending. The future is dropped, and its claim expires.
         if let Ok(runtime) = Handle::try_current() {
             self.tracker.spawn_on(
                 async move {
@@ -102,14 +109,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_dropped_unfinished_goes_on() {
+    async fn a_future_dropped_unfinished_continues() {
         let tracker = TaskTracker::new();
         let (go, done) = (Arc::new(Notify::new()), oneshot::channel());
-        let (gate, (tell, told)) = (Arc::clone(&go), done);
+        let (gate, (sender, receiver)) = (Arc::clone(&go), done);
         let work = outlive(
             async move {
                 gate.notified().await;
-                tell.send(7).unwrap();
+                sender.send(7).unwrap();
             },
             &tracker,
         );
@@ -119,13 +126,13 @@ mod tests {
                 .is_err()
         );
         go.notify_one();
-        assert_eq!(told.await.unwrap(), 7);
+        assert_eq!(receiver.await.unwrap(), 7);
         tracker.close();
         tracker.wait().await;
     }
 
     #[tokio::test]
-    async fn what_finished_starts_no_task() {
+    async fn a_finished_future_starts_no_task() {
         let tracker = TaskTracker::new();
         assert_eq!(outlive(async { 7 }, &tracker).await, 7);
         assert!(tracker.is_empty());

@@ -1,26 +1,28 @@
-//! Paths of clients that every server reads alike, and none as a way out of the folder that they begin in.
+//! Request paths that every server reads the same way.
 //!
-//! Servers decode paths in different orders, some of them twice, cut parameters off at `;`, trim white space, and fold
-//! look-alikes of dots and slashes. So nothing is decoded and compared here as one of them would: all that any of them
-//! could turn into a delimiter or a parent is refused.
+//! Servers decode paths in different orders, some of them twice. They cut off parameters at `;`, trim white space, and
+//! fold look-alikes of dots and slashes. This module therefore imitates no server: it rejects every path that some
+//! server could read as having another delimiter or a parent folder.
 
-/// Characters that compatibility forms of Unicode (NFKC, and the best-fit tables of Windows) turn into `.`, `/`, `\`, `;` or
-/// `%`.
+/// Characters that compatibility forms of Unicode (NFKC, and the best-fit tables of Windows) turn into `.`, `/`, `\`,
+/// `;` or `%`.
 const LOOK_ALIKES: [char; 21] = [
     '\u{37e}', '\u{2024}', '\u{2025}', '\u{2026}', '\u{2044}', '\u{2100}', '\u{2101}', '\u{2105}',
     '\u{2106}', '\u{2215}', '\u{2216}', '\u{29f5}', '\u{29f8}', '\u{fe52}', '\u{fe54}', '\u{fe68}',
     '\u{fe6a}', '\u{ff05}', '\u{ff0e}', '\u{ff0f}', '\u{ff1b}',
 ];
 
-/// Returns whether the part of a path that goes to an app as it was sent has one meaning only, below where it begins.
+/// Returns true where a path below the route's prefix has one meaning only, and stays below the prefix.
 ///
-/// It is empty or begins with a slash. Percent-encoded text in UTF-8 is fine. Refused are parents and empty segments in every spelling, encoded delimiters, a
-/// `%` that decodes to another one, control characters and what is not UTF-8, such as overlong forms.
+/// Such a path is empty or begins with a slash. Percent-encoded UTF-8 is allowed. Rejected are parents and empty
+/// segments in every spelling, encoded delimiters, a `%` that decodes to another `%`, control characters, and bytes
+/// that are not UTF-8, such as overlong forms.
 #[must_use]
 pub fn is_plain(path: &str) -> bool {
     if path.contains('%') && !has_plain_escapes(path) {
         return false;
     }
+    // Some servers read a backslash as a slash, and drop control characters and white space.
     let is_odd = |byte: u8| byte == b'\\' || byte.is_ascii_control() || byte.is_ascii_whitespace();
     if path.bytes().any(is_odd) {
         return false;
@@ -28,14 +30,16 @@ pub fn is_plain(path: &str) -> bool {
     let last = path.matches('/').count();
     let mut segments = path.split('/').zip(0..);
     segments.all(|(segment, position)| match segment {
+        // Only the first segment (before the leading slash) and the last (after a trailing one) may be empty.
         "" => position == 0 || position == last,
         _ => position > 0 && !is_parent(segment),
     })
 }
 
-/// Whether nothing is left of a segment but dots, or nothing at all, where its parameters are cut off and spaces are
-/// dropped. Three dots are the grandparent to some servers.
+/// Returns true where a segment is only dots, or empty, after its parameters and spaces are removed. Some servers read
+/// three dots as the parent's parent.
 fn is_parent(segment: &str) -> bool {
+    // Some servers cut a parameter off before they look for `..`, so `..;x` is a parent for them.
     let mut name = segment.split(';').next().unwrap_or_default();
     while let Some(rest) = name
         .strip_prefix("%20")
@@ -46,7 +50,7 @@ fn is_parent(segment: &str) -> bool {
     name.is_empty()
 }
 
-/// Whether every escape stands for a character that can be no delimiter and decodes no further.
+/// Returns true where no escape decodes to a delimiter, or to text that could be decoded further.
 fn has_plain_escapes(path: &str) -> bool {
     let mut decoded = Vec::with_capacity(path.len());
     let mut bytes = path.bytes();
@@ -62,11 +66,13 @@ fn has_plain_escapes(path: &str) -> bool {
         let Ok(byte) = u8::try_from(high * 16 + low) else {
             return false;
         };
+        // A decoded `%` would allow a second decoding, and the others are delimiters or dots.
         if byte.is_ascii_control() || b"./\\;?#%".contains(&byte) {
             return false;
         }
         decoded.push(byte);
     }
+    // Checked after decoding the whole path: an overlong form or a split character shows only then.
     let Ok(text) = std::str::from_utf8(&decoded) else {
         return false;
     };
@@ -74,7 +80,7 @@ fn has_plain_escapes(path: &str) -> bool {
     !text.chars().any(is_odd)
 }
 
-/// White space beyond ASCII, and characters without a width, which some servers drop.
+/// Returns true for white space beyond ASCII and for characters without a width, which some servers drop.
 fn is_unseen(c: char) -> bool {
     let is_zero_width = matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     is_zero_width || (!c.is_ascii() && c.is_whitespace())
@@ -87,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_senders_use_is_plain() {
+    fn paths_of_senders_are_plain() {
         for path in [
             "",
             "/",
@@ -111,9 +117,9 @@ mod tests {
         }
     }
 
-    /// Each line fails when the test of what it holds is left out.
+    /// Each line fails when the check for its content is removed.
     #[test]
-    fn what_a_server_may_read_as_something_else_is_refused() {
+    fn ambiguous_paths_are_rejected() {
         for path in [
             "a",
             "..",

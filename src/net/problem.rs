@@ -1,5 +1,7 @@
-//! The only answer that a stranger gets when refused: `application/problem+json` (RFC 9457) with title, status and the
-//! request id, and nothing about the inside.
+//! Problem documents (RFC 9457), the only response to a rejected request.
+//!
+//! An untrusted client gets a title, the status and the request id. The document must not reveal anything about the
+//! configuration or the reason.
 
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use http::{HeaderValue, StatusCode, header};
 use crate::model::ids::RequestId;
 use crate::net::answer::{Answer, AnswerBody};
 
-/// The generic title of a status: the same for every reason behind it.
+/// Returns the generic title of a status, the same for every reason behind it.
 #[must_use]
 pub fn title(status: StatusCode) -> &'static str {
     match status {
@@ -17,15 +19,16 @@ pub fn title(status: StatusCode) -> &'static str {
         StatusCode::FORBIDDEN => "The request is not allowed",
         StatusCode::TOO_MANY_REQUESTS => "Too many requests",
         StatusCode::SERVICE_UNAVAILABLE => "The service cannot take the request now",
-        StatusCode::BAD_GATEWAY => "The service behind did not answer properly",
-        StatusCode::GATEWAY_TIMEOUT => "The service behind did not answer in time",
+        StatusCode::BAD_GATEWAY => "The upstream service did not send a valid response",
+        StatusCode::GATEWAY_TIMEOUT => "The upstream service did not respond in time",
         _ => status
             .canonical_reason()
-            .unwrap_or("The request was refused"),
+            .unwrap_or("The request was rejected"),
     }
 }
 
-/// A problem document; `retry_after` becomes the header, in whole seconds, at least one.
+/// Builds the response with a problem document. `retry_after` becomes the header, rounded up to whole seconds, at least
+/// 1.
 #[must_use]
 pub fn answer(status: StatusCode, request_id: RequestId, retry_after: Option<Duration>) -> Answer {
     let body = document(status, Some(request_id));
@@ -37,6 +40,7 @@ pub fn answer(status: StatusCode, request_id: RequestId, retry_after: Option<Dur
         HeaderValue::from_static("application/problem+json"),
     );
     if let Some(delay) = retry_after {
+        // Rounded up: a client that comes back too early would be rejected again.
         let seconds = delay
             .as_secs()
             .saturating_add(u64::from(delay.subsec_nanos() > 0))
@@ -46,7 +50,7 @@ pub fn answer(status: StatusCode, request_id: RequestId, retry_after: Option<Dur
     answer
 }
 
-/// The JSON text of a problem document. Titles hold no character that JSON would escape.
+/// Formats a problem document as JSON. No title has a character that JSON must escape.
 #[must_use]
 pub fn document(status: StatusCode, request_id: Option<RequestId>) -> String {
     let (title, status) = (title(status), status.as_u16());

@@ -1,8 +1,9 @@
-//! Reads a stranger's body: bounded in bytes, in time and in slowness, fed to a consumer (the MAC) as it arrives.
+//! Reads the body of an unverified request, bounded in bytes, in time and in slowness.
 //!
-//! Called by `gate` after every check of the head has passed. A body that came in one piece is handed on without a copy;
-//! otherwise one buffer grows with what has arrived, never with what was merely claimed. Trailers are dropped unread.
-//! Never decompresses and never looks into the bytes.
+//! `gate` calls it after all checks of the head have passed, and a consumer (the MAC) gets each chunk as it arrives. A
+//! body that comes in one frame is passed on without a copy. Otherwise one buffer grows with the bytes that have
+//! arrived, never with the length that was merely declared. Trailers are dropped unread. This module never decompresses
+//! or interprets a body.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -14,71 +15,72 @@ use http::Version;
 use http_body::Body;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// What a body may take.
+/// Limits of one body.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyLimits {
-    /// Bytes.
+    /// Maximum size in bytes.
     pub max: usize,
-    /// From the first wait for bytes to the last byte.
+    /// Time from the first wait for bytes to the last byte.
     pub timeout: Duration,
 }
 
-/// What the head said about the body.
+/// The facts of the request head that describe the body.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyHead {
-    /// The declared length, if any; the caller has compared it with the limit.
+    /// The declared length, if any. The caller has compared it with the limit.
     pub declared: Option<u64>,
-    /// The version of the request: HTTP/2 has an end that can be told from a reset.
+    /// HTTP version of the request: only HTTP/2 distinguishes the end of a body from a reset.
     pub version: Version,
 }
 
-/// Why a body was given up.
+/// The reason why reading a body failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BodyFault {
-    /// More bytes than the limit.
+    /// The body has more bytes than the limit.
     #[error("the body is larger than allowed")]
     TooLarge,
-    /// Not whole within the deadline.
+    /// The deadline passed before the last byte.
     #[error("the body did not arrive in time")]
     Timeout,
-    /// Slower than the minimum rate.
+    /// The body arrives below the minimum rate.
     #[error("the body arrives too slowly")]
     TooSlow,
-    /// It ended early or its framing broke.
+    /// The body ended early, or its framing is invalid.
     #[error("the body ended early or its framing is broken")]
     Aborted,
-    /// Whoever takes the pieces has no room for more of them.
+    /// The consumer has no room for more bytes.
     #[error("there is no room for more of the body")]
     NoRoom,
 }
 
-/// For so long a sender may be as slow as it likes: a lost packet or two on a bad line.
+/// Time during which a sender may be as slow as it likes, since a bad line loses a packet or two.
 pub const GRACE: Duration = Duration::from_secs(5);
 
-/// Bytes per second on average from the end of the grace on; a tenth of an analogue modem, and still 1000 times what a
-/// slow-body attack wants to send.
+/// Minimum average rate after the grace, in bytes per second. A tenth of an analog modem, and still 1,000 times the
+/// rate of a slow-body attack.
 pub const MIN_RATE: u64 = 100;
 
-/// Reserved at most before the bytes are there: enough for nearly every webhook to be read without growing the buffer.
-/// Pages that nothing is written to cost no memory.
+/// Maximum reservation before the bytes arrive. It is enough to read nearly every webhook without growing the buffer,
+/// and pages that are never written cost no memory.
 const MAX_RESERVE: usize = 128 * 1024;
 
-/// Of the body of a request that is refused by its head, so much is still taken in, for so long.
+/// Bounds for reading the body of a request that its head already rejected.
 const DISCARD_BYTES: u64 = 64 * 1024;
 const DISCARD_TIME: Duration = Duration::from_secs(1);
 
-/// How often a body of HTTP/1 may have nothing more ready before it is given up: what is here already comes through hyper's
-/// channel one frame per turn of the connection's task.
+/// Number of times that an HTTP/1 body may have no more frames ready before it is dropped. Bytes that have arrived come
+/// through hyper's channel one frame per turn of the connection's task.
 const DISCARD_TURNS: u32 = 8;
 
-/// HTTP/2 lets a sender send empty frames for ever.
+/// Maximum number of empty frames: over HTTP/2, a client can send them forever.
 const MAX_EMPTY_FRAMES: u32 = 1000;
 
-/// Reads the whole body. `consume` gets every byte once, in order, as it arrives; `false` ends the reading.
+/// Reads the whole body. `consume` gets every byte once and in order, as it arrives; returning `false` ends the
+/// reading.
 ///
 /// # Errors
 ///
-/// See `BodyFault`. What `consume` was given then is not a whole body.
+/// See `BodyFault`. After an error, `consume` has not seen a whole body.
 pub async fn read_body<B>(
     body: B,
     head: BodyHead,
@@ -97,14 +99,14 @@ where
     read_at_pace(body, head, limits.max, pace, consume).await
 }
 
-/// A request's body that knows whether it was read to its end.
+/// A request body that remembers whether it was read to its end.
 pub struct TrackedBody<B> {
     body: B,
     has_ended: bool,
 }
 
 impl<B: Body> TrackedBody<B> {
-    /// A body of which nothing is read.
+    /// Wraps a body of which nothing was read.
     pub fn new(body: B) -> Self {
         Self {
             body,
@@ -112,7 +114,7 @@ impl<B: Body> TrackedBody<B> {
         }
     }
 
-    /// Whether nothing of it is left to read. A chunked body does not know that by itself.
+    /// Returns true where nothing is left to read. A chunked body does not know that by itself.
     pub fn has_ended(&self) -> bool {
         self.has_ended || self.body.is_end_stream()
     }
@@ -141,16 +143,19 @@ impl<B: Body + Unpin> Body for TrackedBody<B> {
     }
 }
 
-/// Takes in a small body that was not read, before its answer is sent.
+/// Reads a small body that no check wanted, before the response is sent.
 ///
-/// Over HTTP/2 an answer that overtakes the body ends in RST_STREAM(NO_ERROR), as RFC 9113 8.1 has it; curl 7.88 and others
-/// then report a broken stream instead of the answer, so that its status and `Retry-After` are lost: the body is waited
-/// for. Over HTTP/1 a connection whose request was not read whole has to be closed: the body is taken where it is here
-/// already, and not waited for.
+/// Over HTTP/2, a response that overtakes the body ends in RST_STREAM(NO_ERROR), as RFC 9113, section 8.1 requires.
+/// curl 7.88 and others then report a broken stream instead of the response, so its status and `Retry-After` are lost.
+/// The body is therefore awaited.
+///
+/// Over HTTP/1, a connection whose request was not read whole has to be closed. The body is read as far as it has
+/// arrived, and not awaited.
 pub async fn discard_body<B>(body: B, head: BodyHead)
 where
     B: Body<Data = Bytes>,
 {
+    // Reading a large body would cost more than the response is worth.
     let is_small = head.declared.is_none_or(|length| length <= DISCARD_BYTES);
     if !is_small {
         return;
@@ -170,11 +175,11 @@ where
             frames = frames.saturating_add(1);
         }
     };
-    // A sender that is slower than that gets its answer without having been heard out.
+    // A slower sender gets its response before its body was read.
     let _ = tokio::time::timeout(DISCARD_TIME, taking).await;
 }
 
-/// Takes the frames that are ready, within a few turns of the task.
+/// Reads the frames that are ready, within a few turns of the task.
 async fn discard_ready<B>(mut body: Pin<&mut B>)
 where
     B: Body<Data = Bytes>,
@@ -191,6 +196,7 @@ where
                 Poll::Ready(_) => break,
                 Poll::Pending if turns < DISCARD_TURNS => {
                     turns = turns.saturating_add(1);
+                    // Wakes itself, so that hyper's connection task gets a turn to pass on the next frame.
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -217,6 +223,7 @@ where
     let mut empty_frames = 0_u32;
     while !body.is_end_stream() {
         let frame = poll_fn(|context| {
+            // The body first, the timer second: a body that is already here needs no timer.
             if let Poll::Ready(frame) = body.as_mut().poll_frame(context) {
                 return Poll::Ready(Ok(frame));
             }
@@ -227,6 +234,7 @@ where
             Some(Err(_)) => return Err(BodyFault::Aborted),
             Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
         };
+        // An empty frame adds nothing to the minimum rate, so it needs its own bound.
         if chunk.is_empty() {
             empty_frames = empty_frames.saturating_add(1);
             if empty_frames > MAX_EMPTY_FRAMES {
@@ -234,13 +242,15 @@ where
             }
             continue;
         }
+        // The limit comes before the consumer, so that no byte past the limit is ever fed to the MAC.
         received.check(chunk.len())?;
         if !consume(&chunk) {
             return Err(BodyFault::NoRoom);
         }
         received.push(chunk);
     }
-    // hyper reports a stream that was reset with NO_ERROR like one that has ended: a shortened body would look whole.
+    // hyper reports a stream that was reset with NO_ERROR as ended. Without this check, a shortened body would look
+    // whole.
     let is_reset = head.version == Version::HTTP_2 && !body.is_end_stream();
     let is_short = head
         .declared
@@ -251,7 +261,7 @@ where
     Ok(received.into_bytes())
 }
 
-/// The bytes so far: the first frame as it came, or a buffer from the second frame on.
+/// The bytes so far: the first frame without a copy, or a buffer from the second frame on.
 struct Received {
     declared: Option<u64>,
     max: usize,
@@ -289,12 +299,14 @@ impl Received {
             return;
         }
         if self.buffer.is_empty() {
+            // The declared length is only a claim, so it reserves a bounded amount.
             let claimed = self
                 .declared
                 .and_then(|length| usize::try_from(length).ok())
                 .unwrap_or(0)
                 .min(MAX_RESERVE)
                 .min(self.max);
+            // Most bodies have one frame, so the buffer exists only from the second one on.
             let arrived = self.first.len().saturating_add(chunk.len());
             self.buffer = Vec::with_capacity(claimed.max(arrived));
             self.buffer.extend_from_slice(&self.first);
@@ -312,7 +324,7 @@ impl Received {
     }
 }
 
-/// The deadline and the minimum rate behind one timer, which is only made once the body has to be waited for.
+/// The deadline and the minimum rate, behind one timer. The timer is only created when the body has to be awaited.
 struct Pace {
     timeout: Duration,
     grace: Duration,
@@ -326,7 +338,7 @@ struct Running {
 }
 
 impl Pace {
-    /// Ready with the fault once the body is too late or too slow.
+    /// Returns the fault once the body is too late or too slow.
     fn poll_fault(&mut self, context: &mut Context<'_>, received: u64) -> Poll<BodyFault> {
         let (timeout, grace) = (self.timeout, self.grace);
         let running = self.running.get_or_insert_with(|| {
@@ -342,7 +354,7 @@ impl Pace {
             if elapsed >= timeout {
                 return Poll::Ready(BodyFault::Timeout);
             }
-            // What has arrived pays for so much time.
+            // The bytes so far pay for this much time at the minimum rate.
             let paid = Duration::from_millis(received.saturating_mul(1000) / self.rate.max(1));
             if paid <= elapsed {
                 return Poll::Ready(BodyFault::TooSlow);
@@ -369,7 +381,7 @@ mod tests {
         Fail,
     }
 
-    /// A body that follows a script.
+    /// A body that follows a script of steps.
     struct Script {
         steps: VecDeque<Step>,
         timer: Option<Pin<Box<Sleep>>>,
@@ -483,7 +495,7 @@ mod tests {
         assert_eq!((result, fed.len()), (Err(BodyFault::TooLarge), 60));
     }
 
-    // Mutation: make `began` anew whenever the timer is set again.
+    // Mutation: set `began` again whenever the timer is reset.
     #[tokio::test]
     async fn the_deadline_is_for_the_whole_body() {
         let limits = BodyLimits {
@@ -519,7 +531,7 @@ mod tests {
         assert_eq!(result, Err(BodyFault::Aborted));
     }
 
-    /// An HTTP/2 stream that was reset with NO_ERROR: hyper says `None`, but the end was never seen.
+    /// An HTTP/2 stream that was reset with NO_ERROR: hyper returns `None`, but the end of the stream never came.
     struct Reset(Option<Bytes>);
 
     impl Body for Reset {
@@ -579,7 +591,7 @@ mod tests {
     async fn an_unwanted_body_is_taken_in_within_bounds() {
         let piece = || Step::Data(Bytes::from(vec![0; 16 * 1024]));
         let many = || (0..100).map(|_| piece()).collect();
-        // What is left of the script, and whether it took until the deadline.
+        // The number of steps left in the script, and whether reading lasted until the deadline.
         let left = async |head: BodyHead, steps: Vec<Step>| {
             let mut script = Script::new(steps);
             let began = Instant::now();
@@ -598,7 +610,7 @@ mod tests {
             declared: None,
             version: Version::HTTP_11,
         };
-        // What is here, and no more; nothing of a body that is declared to be large.
+        // Only the bytes that have arrived are read, and no body that is declared large.
         assert_eq!(left(http1, many()).await, (95, false));
         let ready = vec![piece(), piece()];
         assert_eq!(left(http1, ready).await, (0, false));

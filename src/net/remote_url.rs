@@ -1,11 +1,13 @@
-//! URLs that the gate itself may fetch: always `https`, and where a stranger named them, only on hosts that the provider
-//! or the operator named before. Parsed once; `fetch` takes nothing else.
+//! URLs that the gate itself may fetch.
+//!
+//! They are always `https`. A URL from an untrusted client must also be on a host that the provider or the operator
+//! named. `fetch` takes no other type, so an unchecked URL cannot be fetched.
 
 use std::fmt;
 
 use url::Url;
 
-/// The longest URL that is taken.
+/// Maximum length of a URL, in bytes.
 const MAX_LENGTH: usize = 2048;
 
 /// An `https` URL without user, password and fragment, in its normal form.
@@ -14,11 +16,11 @@ pub struct RemoteUrl {
     whole: Box<str>,
     host: Box<str>,
     port: u16,
-    /// Where path and query begin.
+    /// Offset at which path and query begin.
     path: usize,
 }
 
-/// A host that URLs may name: a name, a name with one leading `*` for exactly one label, and a port where it is not 443.
+/// A host that URLs may name. A leading `*` matches exactly one label, and a port is written where it is not 443.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostPattern {
     host: Box<str>,
@@ -26,28 +28,28 @@ pub struct HostPattern {
     port: u16,
 }
 
-/// What is wrong with a URL. The texts fit behind "the URL".
+/// The reason why a URL is rejected. The messages complete "the URL".
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum UrlFault {
-    /// Not a URL at all, or too long.
-    #[error("cannot be read")]
+    /// Not a URL, or longer than the maximum.
+    #[error("is malformed")]
     Unreadable,
-    /// `http:` or another scheme.
+    /// The scheme is `http` or another one.
     #[error("does not begin with `https://`")]
     NotHttps,
-    /// A user or a password.
+    /// The URL has a user or a password.
     #[error("has a user or password")]
     Userinfo,
-    /// A fragment.
+    /// The URL has a fragment, which is never sent.
     #[error("has a fragment")]
     Fragment,
-    /// It means another URL than its text says to an eye: `\`, `..`, capitals in the host, a default port.
+    /// The text differs from the URL it means: it has `\`, `..`, capitals in the host or a default port.
     #[error("is not in its normal form")]
     NotNormal,
 }
 
 impl RemoteUrl {
-    /// Reads a URL of the operator's or of a provider file.
+    /// Parses a URL from the operator or from a provider file.
     ///
     /// # Errors
     /// See [`UrlFault`].
@@ -59,7 +61,7 @@ impl RemoteUrl {
         if url.scheme() != "https" {
             return Err(UrlFault::NotHttps);
         }
-        // An empty user leaves its `@` behind only in the text.
+        // An empty user leaves no trace in the parsed URL, so the `@` has to be found in the text.
         let authority = text.split(['/', '\\', '?', '#']).nth(2).unwrap_or_default();
         if !url.username().is_empty() || url.password().is_some() || authority.contains('@') {
             return Err(UrlFault::Userinfo);
@@ -70,6 +72,7 @@ impl RemoteUrl {
         let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
             return Err(UrlFault::Unreadable);
         };
+        // An offset instead of a second copy of the text.
         let path = url[..url::Position::BeforePath].len();
         Ok(Self {
             host: host.to_string().into(),
@@ -79,50 +82,52 @@ impl RemoteUrl {
         })
     }
 
-    /// Reads a URL that a stranger wrote: only in its normal form, so that nothing reads it differently.
+    /// Parses a URL from an untrusted client. It must be in its normal form, so that no other software reads it
+    /// differently.
     ///
     /// # Errors
     /// See [`UrlFault`].
     pub fn parse_strange(text: &str) -> Result<Self, UrlFault> {
         let url = Self::parse(text)?;
+        // Parsers differ in how they repair a URL. Equal text means that there was nothing to repair.
         if *url.whole != *text {
             return Err(UrlFault::NotNormal);
         }
         Ok(url)
     }
 
-    /// The whole URL.
+    /// Returns the whole URL in its normal form.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.whole
     }
 
-    /// The host in lower case, an IPv6 address in brackets.
+    /// Returns the host in lowercase; an IPv6 address is in brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port, 443 where none is written.
+    /// Returns the port, or 443 where the URL has no port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The path, without the query.
+    /// Returns the path without the query.
     #[must_use]
     pub fn path(&self) -> &str {
         let path = self.path_query();
         path.split_once('?').map_or(path, |(path, _)| path)
     }
 
-    /// Path and query.
+    /// Returns path and query, for the request line.
     #[must_use]
     pub fn path_query(&self) -> &str {
         self.whole.get(self.path..).unwrap_or("/")
     }
 
-    /// Whether one of these patterns names its host and port.
+    /// Returns true where one of the patterns matches the host and port of the URL.
     #[must_use]
     pub fn is_on(&self, hosts: &[HostPattern]) -> bool {
         hosts.iter().any(|pattern| pattern.fits(self))
@@ -136,19 +141,20 @@ impl fmt::Display for RemoteUrl {
 }
 
 impl HostPattern {
-    /// Reads `api.example.com`, `*.example.com` or either with a port; none where it is something else.
+    /// Parses `api.example.com`, `*.example.com` or either with a port. Returns `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (rest, is_wildcard) = match text.strip_prefix("*.") {
             Some(rest) => (rest, true),
             None => (text, false),
         };
-        // What a URL would make of the host has to be what stands here.
+        // The text must be the host's normal form, or it would never equal the host of a parsed URL.
         let url = RemoteUrl::parse(&format!("https://{rest}/")).ok()?;
         let written = match url.port {
             443 => url.host.to_string(),
             port => format!("{}:{port}", url.host),
         };
+        // A wildcard below a top-level domain or an address would match hosts of other owners.
         let is_name = url.host.contains('.') && url.host.parse::<std::net::Ipv4Addr>().is_err();
         if written != rest || rest.contains('*') || (is_wildcard && !is_name) {
             return None;
@@ -167,6 +173,7 @@ impl HostPattern {
         if !self.is_wildcard {
             return url.host == self.host;
         }
+        // The dot before the suffix keeps `evilexample.com` from matching `*.example.com`.
         let label = url.host.strip_suffix(&*self.host);
         let label = label.and_then(|label| label.strip_suffix('.'));
         label.is_some_and(|label| !label.is_empty() && !label.contains('.'))
@@ -211,9 +218,9 @@ mod tests {
         assert!(RemoteUrl::parse(&format!("https://example.com/{}", "a".repeat(2048))).is_err());
     }
 
-    // Mutation: leave the comparison in `parse_strange` out.
+    // Mutation: remove the comparison in `parse_strange`.
     #[test]
-    fn a_strangers_url_has_to_be_in_its_normal_form() {
+    fn a_url_of_an_untrusted_client_must_be_in_its_normal_form() {
         for text in [
             "https://example.com\\@evil.example/x.pem",
             "https:\\\\example.com/x.pem",
@@ -231,7 +238,7 @@ mod tests {
         assert!(RemoteUrl::parse_strange("https://example.com/a/x.pem").is_ok());
     }
 
-    // Mutation: `ends_with` in place of the label's test in `fits`.
+    // Mutation: `ends_with` instead of the test of the label in `fits`.
     #[test]
     fn a_pattern_names_one_host_or_one_label_before_it() {
         let hosts: Vec<_> = ["api.example.com", "*.keys.example.com", "localhost:8443"]

@@ -1,4 +1,6 @@
-//! Whether an app's answer has one meaning only: hyper reads some that another reader could take for something else.
+//! Rejects upstream responses that another HTTP parser could read differently than hyper.
+//!
+//! The sender, or a proxy in front of the gate, must not be led to another end of the response.
 
 use std::fmt;
 
@@ -7,10 +9,10 @@ use http::{HeaderMap, StatusCode, response};
 
 use crate::net::headers::{Occurrence, single};
 
-/// What is wrong with an answer that hyper could read.
+/// The defect of a response that hyper could parse.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AnswerFault {
-    /// 101, although nothing asked for it.
+    /// 101, although the request asked for no upgrade.
     Upgrade,
     /// A status outside 200 to 599.
     Status,
@@ -22,13 +24,13 @@ impl fmt::Display for AnswerFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Upgrade => "it switches protocols",
-            Self::Status => "its status is not one of HTTP",
+            Self::Status => "its status is not a valid HTTP status",
             Self::Framing => "its length is ambiguous",
         })
     }
 }
 
-/// Refuses an answer that another reader could take for something else.
+/// Rejects a response that another parser could read differently.
 ///
 /// # Errors
 /// See [`AnswerFault`].
@@ -37,6 +39,7 @@ pub fn check_answer(head: &response::Parts) -> Result<(), AnswerFault> {
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(AnswerFault::Upgrade);
     }
+    // hyper handles 1xx itself, and a status of 600 or more has no class that a client could act on.
     if !(200..600).contains(&status) {
         return Err(AnswerFault::Status);
     }
@@ -46,7 +49,7 @@ pub fn check_answer(head: &response::Parts) -> Result<(), AnswerFault> {
     Ok(())
 }
 
-/// One `Content-Length` of digits, or `chunked` alone, or neither; hyper takes more than that.
+/// Returns true for one `Content-Length` of digits, for `chunked` alone, or for neither. hyper accepts more than that.
 fn is_length_sound(headers: &HeaderMap) -> bool {
     let is_chunked = match single(headers, &TRANSFER_ENCODING) {
         Occurrence::None => false,

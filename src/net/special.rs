@@ -1,7 +1,7 @@
-//! Addresses that mean something else than a host on the internet: this machine, a private network, a group, nothing.
+//! IP addresses that are not public hosts: loopback, private networks, multicast, reserved ranges.
 //!
-//! The registries are IANA's (RFC 6890, <https://www.iana.org/assignments/iana-ipv4-special-registry> and
-//! <https://www.iana.org/assignments/iana-ipv6-special-registry>), with multicast and the reserved rest.
+//! The ranges are those of the IANA registries (RFC 6890, <https://www.iana.org/assignments/iana-ipv4-special-registry>
+//! and <https://www.iana.org/assignments/iana-ipv6-special-registry>), plus multicast and the reserved rest.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -35,10 +35,10 @@ static SPECIAL_V4: [Ipv4Net; 15] = [
     v4(240, 0, 0, 0, 4),
 ];
 
-/// All that is global unicast stands in 2000::/3.
+/// All global unicast addresses are in 2000::/3.
 static GLOBAL_V6: Ipv6Net = v6(0x2000, 0, 3);
 
-/// What in it is not: IETF protocol assignments with Teredo, documentation, 6to4, documentation again.
+/// Special ranges inside it: IETF protocol assignments with Teredo, documentation, 6to4, documentation again.
 static SPECIAL_V6: [Ipv6Net; 4] = [
     v6(0x2001, 0, 23),
     v6(0x2001, 0xdb8, 32),
@@ -46,13 +46,14 @@ static SPECIAL_V6: [Ipv6Net; 4] = [
     v6(0x3fff, 0, 20),
 ];
 
-/// NAT64 (RFC 6052): what is sent there reaches the IPv4 address in its last 32 bits.
+/// NAT64 (RFC 6052): packets to such an address reach the IPv4 address in its last 32 bits.
 static NAT64: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96);
 
-/// 6to4 (RFC 3056): the IPv4 address stands behind the first 16 bits.
+/// 6to4 (RFC 3056): the IPv4 address follows the first 16 bits.
 static SIX_TO_FOUR: Ipv6Net = v6(0x2002, 0, 16);
 
-/// The IPv4 address that an IPv6 address only wraps: IPv4-mapped, NAT64, 6to4. Others stay what they are.
+/// Returns the IPv4 address inside an IPv6 address that only wraps one: IPv4-mapped, NAT64 or 6to4. Other addresses
+/// stay as they are.
 #[must_use]
 pub fn unwrapped(ip: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = ip else {
@@ -69,15 +70,16 @@ pub fn unwrapped(ip: IpAddr) -> IpAddr {
     u32::try_from(wrapped & u128::from(u32::MAX)).map_or(ip, |bits| IpAddr::V4(bits.into()))
 }
 
-/// Whether the address is a host on the internet, also behind what wraps it. 6to4 never is: its relays are gone
-/// (RFC 7526), so such an address leads nowhere or astray.
+/// Returns true where the address, also when wrapped, is a public host. A 6to4 address never is: its relays are gone
+/// (RFC 7526), so its packets get lost or go astray.
 #[must_use]
 pub fn is_public(ip: IpAddr) -> bool {
+    // Checked before unwrapping, which would judge by the IPv4 address inside.
     let is_six_to_four = matches!(ip, IpAddr::V6(v6) if SIX_TO_FOUR.contains(&v6));
     !is_six_to_four && !overlaps(&IpNet::from(unwrapped(ip)))
 }
 
-/// Whether the address is link-local, also behind what wraps it: among them are the metadata services of the clouds.
+/// Returns true where the address, also when wrapped, is link-local. Metadata services of clouds are among these.
 #[must_use]
 pub fn is_link_local(ip: IpAddr) -> bool {
     match unwrapped(ip) {
@@ -86,7 +88,7 @@ pub fn is_link_local(ip: IpAddr) -> bool {
     }
 }
 
-/// Metadata services of clouds that are not link-local: Azure's, Alibaba's, Oracle's, and Amazon's over IPv6.
+/// Metadata services of clouds that are not link-local: Azure, Alibaba, Oracle, and Amazon over IPv6.
 static METADATA: [IpAddr; 4] = [
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
@@ -94,7 +96,7 @@ static METADATA: [IpAddr; 4] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
 ];
 
-/// Names by which metadata services are reached inside their clouds.
+/// Names of metadata services inside their clouds.
 static METADATA_NAMES: [&str; 4] = [
     "metadata.google.internal",
     "metadata.goog",
@@ -102,26 +104,26 @@ static METADATA_NAMES: [&str; 4] = [
     "instance-data.ec2.internal",
 ];
 
-/// Returns whether no app and no destination is at this address, also behind what wraps it: it is link-local, or a metadata
-/// service.
+/// Returns true for an address, also when wrapped, to which the gate never connects: link-local, or a metadata service.
 #[must_use]
 pub fn is_forbidden(ip: IpAddr) -> bool {
     is_link_local(ip) || METADATA.contains(&unwrapped(ip))
 }
 
-/// Returns whether no app and no destination is at this host of a URL: a forbidden address in any spelling that resolvers
-/// take, or the name of a metadata service.
+/// Returns true for a host of a URL to which the gate never connects: a forbidden address in any spelling that
+/// resolvers accept, or the name of a metadata service.
 #[must_use]
 pub fn is_forbidden_host(host: &str) -> bool {
     match url::Host::parse(without_root(host)) {
         Ok(url::Host::Ipv4(ip)) => is_forbidden(ip.into()),
         Ok(url::Host::Ipv6(ip)) => is_forbidden(ip.into()),
         Ok(url::Host::Domain(name)) => METADATA_NAMES.contains(&name.as_str()),
+        // The connection checks the resolved address once more, whatever the name is.
         Err(_) => false,
     }
 }
 
-/// Whether some address in the range is special.
+/// Returns true where the range contains a special address.
 #[must_use]
 pub fn overlaps(net: &IpNet) -> bool {
     match net {
@@ -131,6 +133,7 @@ pub fn overlaps(net: &IpNet) -> bool {
         }
         IpNet::V6(net) => {
             let mut all = SPECIAL_V6.iter();
+            // Everything outside 2000::/3 is special: loopback, link-local, unique local, multicast and unassigned.
             !GLOBAL_V6.contains(net)
                 || all.any(|special| special.contains(net) || net.contains(special))
         }
@@ -142,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_without_apps_are_found_in_every_spelling() {
+    fn forbidden_hosts_are_found_in_every_spelling() {
         for host in [
             "169.254.169.254",
             "169.254.1.1",
@@ -223,7 +226,7 @@ mod tests {
 
     // Mutation: `unwrapped` returns `ip` for NAT64.
     #[test]
-    fn what_wraps_an_address_does_not_hide_it() {
+    fn a_wrapped_address_is_still_found() {
         for special in [
             "127.0.0.1",
             "10.0.0.1",

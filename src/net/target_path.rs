@@ -1,43 +1,44 @@
-//! The target of a request to an app: what the config says, joined with what was sent.
+//! Request targets for upstreams: the configured path, joined with the received one.
 
 use bytes::{BufMut, BytesMut};
 use http::Uri;
 use http::uri::PathAndQuery;
 
-/// How the path of the app comes about.
+/// The rule by which an upstream's path is built.
 pub struct TargetPath(Kind);
 
 enum Kind {
-    /// Path and query of the config, whatever was sent.
+    /// Path and query of the config, independent of the request.
     Fixed(PathAndQuery),
-    /// The upstream's path, whatever was sent, with the query as sent.
+    /// The upstream's path with the query of the request.
     Exact(PathAndQuery),
-    /// The upstream's path with what stands behind the route's prefix.
+    /// The upstream's path, followed by the part of the request's path after the route's prefix.
     Prefix { cut: usize, base: String },
 }
 
 impl TargetPath {
-    /// This path and query, whatever was sent.
+    /// Creates a rule that always gives this path and query.
     #[must_use]
     pub fn fixed(path: PathAndQuery) -> Self {
         Self(Kind::Fixed(path))
     }
 
-    /// The app's path with the query as sent, and with what stands behind the route's prefix where it has one. None where
-    /// `base` is no path.
+    /// Creates a rule that joins the upstream's path with the query of the request and, for a route with a prefix, with
+    /// the rest of the path. Returns `None` where `base` is not a path.
     #[must_use]
     pub fn joined(prefix: Option<&str>, base: &str) -> Option<Self> {
         Some(Self(match prefix {
             None => Kind::Exact(base.parse().ok()?),
             Some(prefix) => Kind::Prefix {
-                // `/` is a prefix of everything, and the slash belongs to the rest.
+                // The prefix `/` matches every path, and its slash belongs to the rest.
                 cut: if prefix == "/" { 0 } else { prefix.len() },
                 base: base.to_owned(),
             },
         }))
     }
 
-    /// The target for what was sent, whose bytes stay as they are; none only where it would be longer than a URI can be.
+    /// Builds the target of a request without changing a byte of it. Returns `None` only where it would exceed the
+    /// maximum length of a URI.
     #[must_use]
     pub fn join(&self, path: &str, query: Option<&str>) -> Option<Uri> {
         let (base, rest) = match &self.0 {
@@ -46,7 +47,7 @@ impl TargetPath {
             Kind::Exact(fixed) => (fixed.path(), ""),
             Kind::Prefix { cut, base } => match path.get(*cut..)? {
                 "" => (base.as_str(), ""),
-                // Exactly one slash between the two.
+                // Exactly one slash separates the two parts.
                 rest => (base.strip_suffix('/').unwrap_or(base), rest),
             },
         };
@@ -124,7 +125,7 @@ mod tests {
     }
 
     proptest! {
-        // Mutation: decode or normalise anything in `join`.
+        // Mutation: decode or normalize anything in `join`.
         #[test]
         fn joined_paths_keep_every_byte(
             base in "(/[a-z]{1,4}){0,3}/?",

@@ -1,4 +1,4 @@
-//! For tests: TLS and names on loopback.
+//! Test helpers: TLS servers and a name server on loopback.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -9,7 +9,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::TlsAcceptor;
 
-/// What speaks for `localhost`, and the roots by which clients believe it.
+/// Returns a TLS server for `localhost`, and the roots that trust it.
 pub(crate) fn tls() -> (TlsAcceptor, RootCertStore) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let mut roots = RootCertStore::empty();
@@ -25,16 +25,17 @@ pub(crate) fn tls() -> (TlsAcceptor, RootCertStore) {
     (TlsAcceptor::from(Arc::new(config)), roots)
 }
 
-/// Servers for `localhost` under an authority of their own, whose certificate is in `ca.pem` of a folder, with
-/// `client.pem` and `client.key` of a client under the same authority.
+/// TLS servers for `localhost` under their own authority.
+///
+/// The folder has its certificate as `ca.pem`, and a client's certificate and key as `client.pem` and `client.key`.
 pub(crate) struct Made {
-    /// Takes only clients that show a certificate.
+    /// Accepts only clients that present a certificate of the authority.
     pub(crate) acceptor: TlsAcceptor,
-    /// Takes everybody.
+    /// Accepts clients without a certificate, too.
     pub(crate) open: TlsAcceptor,
 }
 
-/// Makes them.
+/// Creates the authority, its two servers, and the files for a client.
 pub(crate) fn tls_with_clients(folder: &Path) -> Made {
     let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -84,15 +85,14 @@ pub(crate) fn tls_with_clients(folder: &Path) -> Made {
     }
 }
 
-/// A name server on loopback that gives every name the addresses of a function of the number of the question, with no
-/// time to live.
+/// A name server on loopback. A function of the number of the query gives the addresses for any name, with a TTL of 0.
 pub(crate) struct NameServer {
     pub(crate) address: SocketAddr,
     asked: Arc<AtomicUsize>,
 }
 
 impl NameServer {
-    /// Counts questions for IPv4 addresses, from 0; there are no others.
+    /// Starts the server. Only queries for IPv4 addresses are counted, from 0; others get an empty response.
     pub(crate) async fn start(
         answers: impl Fn(usize) -> Vec<Ipv4Addr> + Send + Sync + 'static,
     ) -> Self {
@@ -103,6 +103,7 @@ impl NameServer {
         tokio::spawn(async move {
             let mut packet = [0; 1500];
             while let Ok((size, peer)) = socket.recv_from(&mut packet).await {
+                // A name ends with an empty label; type and class follow (RFC 1035, section 4.1.2).
                 let name_end = 12 + packet[12..size].iter().position(|byte| *byte == 0).unwrap();
                 let question = &packet[12..name_end + 5];
                 let is_v4 = packet[name_end + 1..name_end + 3] == [0, 1];
@@ -110,6 +111,7 @@ impl NameServer {
                     true => answers(count.fetch_add(1, Ordering::Relaxed)),
                     false => Vec::new(),
                 };
+                // The query's id, flags of a response, one question, and the number of addresses.
                 let mut answer = packet[..2].to_vec();
                 answer.extend([
                     0x81,
@@ -125,7 +127,7 @@ impl NameServer {
                 ]);
                 answer.extend(question);
                 for ip in found {
-                    // The name of the question, A, IN, no time, four bytes.
+                    // A pointer to the name of the question, A, IN, TTL 0, four bytes.
                     answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
                     answer.extend(ip.octets());
                 }
@@ -135,7 +137,7 @@ impl NameServer {
         Self { address, asked }
     }
 
-    /// Questions for IPv4 addresses so far.
+    /// Returns the number of queries for IPv4 addresses so far.
     pub(crate) fn asked(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
     }

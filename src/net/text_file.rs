@@ -1,12 +1,14 @@
-//! Text files as editors of other systems write them.
+//! Text files, as editors of other systems write them.
 
 use zeroize::Zeroize;
 
-/// UTF-8's byte-order mark.
+/// The byte-order mark of UTF-8.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Turns the text of a file into plain UTF-8: removes a byte-order mark, and decodes ASCII text in UTF-16 with its mark, as
-/// Windows writes it. Whatever else begins so stays as it is: it may be a random key.
+/// Converts the text of a file to plain UTF-8.
+///
+/// Removes a byte-order mark, and decodes ASCII text in UTF-16 with its mark, as Windows writes it. Other bytes with
+/// the same beginning stay as they are: they may be a random key.
 pub fn normalize(bytes: &mut Vec<u8>) {
     if bytes.starts_with(MARK) {
         bytes.drain(..MARK.len());
@@ -20,12 +22,14 @@ pub fn normalize(bytes: &mut Vec<u8>) {
         b"\xfe\xff" => u16::from_be_bytes,
         _ => return,
     };
+    // An odd number of bytes is not UTF-16.
     let (units, []) = rest.as_chunks::<2>() else {
         return;
     };
     let ascii = |unit: u16| u8::try_from(unit).ok().filter(|byte| is_text(*byte));
     let decoded: Option<Vec<u8>> = units.iter().map(|unit| ascii(order(*unit))).collect();
     if let Some(decoded) = decoded {
+        // The old bytes may be a secret, so they are wiped before they are replaced.
         bytes.zeroize();
         *bytes = decoded;
     }

@@ -1,4 +1,4 @@
-//! Values in each form that is taken, and those that are not.
+//! Tests of the value parsers: the forms that each one accepts and rejects.
 
 use super::*;
 use crate::document::{Document, Source};

@@ -1,4 +1,4 @@
-//! Heads that are honest, and each fault of one that is not.
+//! Valid heads, and each fault of invalid ones.
 
 use proptest::prelude::*;
 
@@ -16,7 +16,7 @@ fn check(head: &str, expected: Result<Framing, HeadFault>) {
 }
 
 #[test]
-fn honest_heads_pass() {
+fn valid_heads_pass() {
     check("POST /a HTTP/1.1\r\nHost: h\r\n\r\n", Ok(Framing::Empty));
     check(
         "POST / HTTP/1.1\r\nhost:h:8443\r\ncontent-length: 5 \r\n\r\n",
@@ -99,7 +99,7 @@ fn each_fault_is_found() {
 }
 
 #[test]
-fn odd_first_lines_and_hosts_are_refused() {
+fn odd_first_lines_and_hosts_are_rejected() {
     use HeadFault::*;
     for (line, fault) in [
         ("get / HTTP/1.1", Method),
@@ -150,7 +150,7 @@ fn odd_first_lines_and_hosts_are_refused() {
 }
 
 #[test]
-fn hopeless_beginnings_are_refused_at_once() {
+fn hopeless_beginnings_are_rejected_at_once() {
     for begin in [
         "\x16\x03\x01",
         "get",
@@ -173,7 +173,7 @@ fn hopeless_beginnings_are_refused_at_once() {
     }
 }
 
-/// Heads that are nearly right, so that both verdicts come up.
+/// Heads that are nearly valid, so that both verdicts occur.
 fn nearly_heads() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         Just("\r\n".to_owned()),
@@ -219,7 +219,7 @@ proptest! {
     }
 
     #[test]
-    fn what_passes_httparse_reads_alike(head in nearly_heads()) {
+    fn httparse_reads_accepted_heads_alike(head in nearly_heads()) {
         if let Ok(Some(_)) = whole(&head) {
             let mut headers = [httparse::EMPTY_HEADER; 100];
             let mut request = httparse::Request::new(&mut headers);

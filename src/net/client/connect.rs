@@ -1,9 +1,10 @@
-//! Opens one upstream connection: look-up, TCP, TLS, all under one deadline.
+//! Opens one upstream connection: DNS, TCP and TLS under one deadline.
 //!
-//! The address that is connected to is the one that was checked: link-local addresses, among them the metadata services
-//! of the clouds, are refused, whatever name led to them. Where the host is said to be out on the internet, every special
-//! address is refused, and so is a name with one among its addresses: who controls the name wants to lead us there.
-//! No redirects, no proxies from the environment.
+//! The gate connects to the very address that it checked. Link-local addresses and the metadata services of clouds are
+//! always rejected, whatever name points to them. For a host on the internet, every special address is rejected, and so
+//! is a name with one special address among others: the owner of such a name wants to reach an internal network.
+//!
+//! Neither redirects nor proxies from the environment are used.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -21,41 +22,43 @@ use crate::net::egress::{ResolveError, Resolver};
 use crate::net::host;
 use crate::net::special::is_forbidden;
 
-/// Why no connection could be opened. Nothing of the request was written.
+/// The reason why no connection was opened. No byte of the request was written.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The name has no address.
-    #[error("the host's name cannot be resolved")]
+    /// The system's resolver found no address.
+    #[error("the host name cannot be resolved")]
     Resolve(#[source] io::Error),
-    /// Every address is one that is never connected to.
-    #[error("the host's address is link-local")]
+    /// All addresses are link-local or metadata services.
+    #[error(
+        "the host's address is link-local or a metadata service, to which hookgate never connects"
+    )]
     Forbidden,
-    /// An address of a host on the internet is none on the internet.
-    #[error("the host's address {0} is none on the internet")]
+    /// A host on the internet has a special address.
+    #[error("the host's address {0} is not a public internet address")]
     Special(IpAddr),
-    /// The resolver does not find the name.
-    #[error("the host's name cannot be resolved")]
+    /// The egress resolver found no address.
+    #[error("the host name cannot be resolved")]
     Lookup(#[source] ResolveError),
-    /// No address took the connection.
-    #[error("the host does not take the connection")]
+    /// No address accepted the connection.
+    #[error("the host does not accept the connection")]
     Refused(#[source] io::Error),
     /// The TLS handshake failed.
     #[error("the TLS handshake with the host failed")]
     Tls(#[source] io::Error),
-    /// Not done in time.
-    #[error("the host did not take the connection in time")]
+    /// The deadline passed before the connection was established.
+    #[error("the host did not accept the connection in time")]
     Timeout,
 }
 
 impl ConnectError {
-    /// Whether the machine answered that nobody listens there.
+    /// Returns true where the machine responded that no program listens on the port.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::Refused(error) if error.kind() == io::ErrorKind::ConnectionRefused)
     }
 }
 
-/// Where to connect to, and how.
+/// The host, port and TLS settings of an upstream.
 pub(super) struct Origin {
     host: Host,
     port: u16,
@@ -63,11 +66,11 @@ pub(super) struct Origin {
     reach: Reach,
 }
 
-/// Which addresses a host may have.
+/// The set of addresses that a host may have.
 pub(super) enum Reach {
-    /// All but link-local ones; names are resolved as the system does.
+    /// All but forbidden ones. The system resolves names.
     Near,
-    /// Those on the internet.
+    /// Public addresses only. The egress resolver resolves names.
     Internet(Resolver),
 }
 
@@ -77,7 +80,7 @@ enum Host {
 }
 
 impl Origin {
-    /// None where the host is none that TLS could verify.
+    /// Creates an origin. Returns `None` where TLS could not verify the host.
     pub(super) fn of(
         authority: &Authority,
         tls: Option<Arc<rustls::ClientConfig>>,
@@ -107,7 +110,7 @@ impl Origin {
         })
     }
 
-    /// Connects within `limit`.
+    /// Opens a connection within `limit`.
     pub(super) async fn connect(
         &self,
         limit: Duration,
@@ -119,7 +122,7 @@ impl Origin {
             .map_err(|_| ConnectError::Timeout)??;
         let stream = connect_to_any(&addresses, deadline).await?;
         self.check_peer(&stream)?;
-        // A request is written in one piece; waiting for more would only delay it.
+        // A request is written in one piece, so waiting for more bytes (Nagle's algorithm) would only delay it.
         stream.set_nodelay(true).map_err(ConnectError::Refused)?;
         let stream = Probed::new(stream, probe);
         let Some((connector, name)) = &self.tls else {
@@ -148,6 +151,7 @@ impl Origin {
         if addresses.is_empty() {
             return Err(ConnectError::Resolve(io::ErrorKind::NotFound.into()));
         }
+        // One special address is enough to reject the name, so this comes before forbidden addresses are filtered out.
         if let Reach::Internet(resolver) = &self.reach {
             let mut all = addresses.iter().map(SocketAddr::ip);
             if let Some(special) = all.find(|ip| !resolver.allows(*ip)) {
@@ -161,7 +165,7 @@ impl Origin {
         Ok(addresses)
     }
 
-    /// What the kernel says it has connected to, whatever was asked of it.
+    /// Verifies the address that the kernel reports for the connected socket, as a second line of defense.
     fn check_peer(&self, stream: &TcpStream) -> Result<(), ConnectError> {
         let ip = stream.peer_addr().map_err(ConnectError::Refused)?.ip();
         match &self.reach {
@@ -172,8 +176,8 @@ impl Origin {
     }
 }
 
-/// One address after the other; each gets an equal part of the time that is left, so that a silent one does not use up
-/// the time of those behind it.
+/// Tries one address after the other. Each gets an equal part of the time left, so that a silent one does not use up
+/// the time of those after it.
 async fn connect_to_any(
     addresses: &[SocketAddr],
     deadline: Instant,
@@ -202,7 +206,7 @@ mod tests {
             .await
     }
 
-    // Mutation: leave the `retain` out of `addresses`, and `check_peer`.
+    // Mutation: remove the `retain` from `addresses`, and `check_peer`.
     #[tokio::test]
     async fn link_local_addresses_are_refused() {
         for authority in [

@@ -1,5 +1,7 @@
-//! The rest of an answer that nobody is waiting for: its beginning is kept, the rest is read so that the connection can
-//! take the next request, all within the deadline of the exchange.
+//! Reads the rest of a response that no sender waits for.
+//!
+//! The beginning is kept for the record. The rest is read so that the connection can take the next request. Everything
+//! happens within the deadline of the exchange.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -11,29 +13,29 @@ use hyper::body::Incoming;
 
 use crate::net::client::Lease;
 
-/// The beginning of an answer, and how its body ended.
+/// The beginning of a response, and how its body ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Drained {
-    /// Its first bytes.
+    /// The first bytes of the body.
     pub start: Bytes,
-    /// How it ended.
+    /// The end of the body.
     pub ending: Ending,
 }
 
-/// How the body of an answer ended.
+/// The end of a response body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ending {
-    /// As it should; the connection is back in the pool where it can take another request.
+    /// The body was read whole. The connection is back in the pool, where it can take another request.
     Whole,
-    /// It was longer than anybody reads. The connection is closed.
+    /// The body was longer than the bound. The connection is closed.
     TooLong,
-    /// It broke off.
+    /// The connection ended before the body did.
     Cut,
-    /// It was not there in time. The connection is closed.
+    /// The deadline passed before the end of the body. The connection is closed.
     Late,
 }
 
-/// How much of an answer is kept, and how much is read.
+/// Bounds of a drain: the bytes to keep, and the bytes to read at most.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Bounds {
     keep: usize,
@@ -41,8 +43,8 @@ pub(super) struct Bounds {
 }
 
 impl Lease {
-    /// Reads the body of the answer to the last exchange until the deadline of that exchange: the first `keep` bytes are
-    /// given back, up to `read` bytes are read.
+    /// Reads the body of the last exchange's response, until the deadline of that exchange. Returns the first `keep`
+    /// bytes, and reads at most `read` bytes.
     pub async fn drain(self, body: Incoming, keep: usize, read: usize) -> Drained {
         let mut draining = Draining {
             lease: Some(self),
@@ -73,6 +75,7 @@ impl Draining {
         loop {
             match Pin::new(&mut self.body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
+                    // Trailers of a response have no use here.
                     let Ok(data) = frame.into_data() else {
                         continue;
                     };
@@ -83,7 +86,7 @@ impl Draining {
                     if self.count > self.bounds.read {
                         return Poll::Ready(Ending::TooLong);
                     }
-                    // A fresh piece is worth another look at the socket.
+                    // After a frame, the socket may have more bytes.
                     is_driven = false;
                 }
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Ending::Cut),

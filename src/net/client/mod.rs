@@ -1,12 +1,12 @@
-//! The outgoing client: one pool of idle HTTP/1.1 connections for each upstream, and the exchange of one request.
+//! The outgoing HTTP/1.1 client: one pool of idle connections per upstream.
 //!
-//! A connection is driven by the task of the request that uses it, not by a task of its own: no hand-over between
-//! tasks, and an idle connection costs nothing but its socket. It goes back to the pool only after the whole answer was
-//! read and while it is still clean; in all other cases dropping the `Lease` closes it.
+//! The task of the request drives the connection it uses. There is no separate task, so nothing is handed over between
+//! tasks, and an idle connection costs only its socket. A connection returns to the pool after the whole response was
+//! read, and only while it is clean. In all other cases, dropping the `Lease` closes it.
 //!
-//! Before a request is written on a connection that was idle, the kernel is asked what the app has done meanwhile
-//! (`wire`). A connection that was closed, or on which bytes lie that nobody asked for, gives the request back unwritten:
-//! such a request may be sent again on another connection. One that was written, even in part, never is.
+//! Before a request is written to an idle connection, the kernel is asked for the current state of the socket (see
+//! `wire`). Where the upstream has closed the connection or sent unexpected bytes, the request comes back unwritten and
+//! may be sent on another connection. A request that was written, even in part, is never sent again.
 
 mod connect;
 mod drain;
@@ -37,7 +37,7 @@ pub use crate::net::client::tls::OwnTls;
 use crate::net::client::wire::{Probe, Wire};
 use crate::net::egress::Resolver;
 
-/// All pools of the process. Cheap to clone.
+/// All connection pools of the process. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Client(Arc<Shared>);
 
@@ -50,63 +50,63 @@ struct Shared {
     open: Arc<AtomicUsize>,
 }
 
-/// What two routes must have in common to share connections.
+/// The properties that two routes must share to use the same connections.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct PoolKey {
-    /// `http` or `https`.
+    /// True for `https`, false for `http`.
     pub is_tls: bool,
-    /// Host and port as the config has them.
+    /// Host and port, as in the config.
     pub authority: http::uri::Authority,
-    /// From the start to an established connection, TLS included.
+    /// Time to establish a connection, TLS handshake included.
     pub connect_timeout: Duration,
-    /// From the request to the head of the answer.
+    /// Time from the request to the head of the response.
     pub timeout: Duration,
-    /// How long an idle connection is kept.
+    /// Time for which an idle connection stays open.
     pub idle_timeout: Duration,
-    /// Authorities and a client certificate of its own; none: the system's authorities.
+    /// The upstream's own authorities and client certificate. `None`: the system's authorities.
     pub own_tls: Option<OwnTls>,
-    /// Whether the host is out on the internet: then no special address is connected to, and only with TLS.
+    /// True where the host is on the internet: it needs TLS, and special addresses are rejected.
     pub is_external: bool,
 }
 
-/// Why a pool cannot be made.
+/// The reason why a pool cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The host is none that TLS or the resolver could use.
+    /// Neither TLS nor the resolver can use the host.
     #[error("the host is not a name or an address")]
     Host,
     /// The system has no root certificates to verify an `https` upstream with.
     #[error("no root certificate could be read from the system's store")]
     Roots,
-    /// The TLS library refused its own settings.
+    /// The TLS library rejected the settings.
     #[error("TLS cannot be set up")]
     Tls(#[source] rustls::Error),
-    /// A PEM file that cannot be read, or holds no such thing.
-    #[error("`{}` cannot be used", path.display())]
+    /// A PEM file cannot be read, or lacks the expected content.
+    #[error("`{}` cannot be used as a PEM file", path.display())]
     #[expect(missing_docs, reason = "the fields are what the message says they are")]
     File {
         path: std::path::PathBuf,
         source: rustls::pki_types::pem::Error,
     },
-    /// Out on the internet without TLS.
-    #[error("a host on the internet is connected to with TLS only")]
+    /// A host on the internet is configured without TLS.
+    #[error("a host on the internet must be reached by `https`")]
     Plain,
 }
 
-/// Why an exchange gave no answer.
+/// The reason why an exchange returned no response.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
-    /// The connection had gone before anything was written; here is the request.
+    /// The connection closed before anything was written. Returns the request, which may be sent again.
     #[error("the connection was closed before the request was written")]
     Unwritten(Box<Request<Full<Bytes>>>),
-    /// The connection ended or broke before the head of an answer was complete.
-    #[error("the host closed the connection without an answer")]
+    /// The connection closed or failed before the head of a response was complete.
+    #[error("the host closed the connection without a response")]
     Closed(#[source] hyper::Error),
-    /// What came is not an HTTP/1.1 answer.
-    #[error("the host's answer is not HTTP")]
+    /// The received bytes are not an HTTP/1.1 response.
+    #[error("the host's response is not HTTP")]
     Garbage(#[source] hyper::Error),
-    /// No head of an answer within the deadline.
-    #[error("the host did not answer in time")]
+    /// The deadline passed before the head of a response.
+    #[error("the host did not respond in time")]
     Deadline,
 }
 
@@ -122,42 +122,43 @@ pub struct Pool {
 
 #[derive(Default)]
 struct IdleStack {
-    /// The oldest first; the newest is used first, so that a pool shrinks to what is needed.
+    /// Ordered from the oldest to the newest. The newest is used first, so that a pool shrinks to its current need.
     connections: Vec<(Instant, Box<Connection>)>,
     is_swept: bool,
 }
 
-/// One connection and its driver.
+/// One connection and its driver, which reads and writes the socket.
 struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
-    /// None once it has ended.
+    /// `None` once the connection has ended.
     driver: Option<http1::Connection<TokioIo<Wire>, Full<Bytes>>>,
     probe: Probe,
-    /// For the head of an answer. Kept with the connection, since moving a deadline is cheaper than making one.
+    /// Timer for the head of a response. It stays with the connection, since resetting a timer is cheaper than creating
+    /// one.
     timer: Pin<Box<Sleep>>,
     open: Arc<AtomicUsize>,
 }
 
-/// A connection taken from the pool, or opened, for one exchange. Dropping it closes the connection.
+/// A connection for one exchange, from the pool or newly opened. Dropping it closes the connection.
 pub struct Lease {
     connection: Box<Connection>,
     pool: Arc<Pool>,
 }
 
-/// More idle connections than this are closed: what a burst needed.
+/// Maximum number of idle connections per pool. Others, opened for a burst, are closed.
 const MAX_IDLE: usize = 256;
 
-/// Bytes of an answer that are held before they are passed on, and the largest head of an answer.
+/// Maximum number of buffered bytes of a response, which also limits the size of its head.
 const MAX_BUFFER: usize = 64 * 1024;
 
 impl Client {
-    /// A client that verifies `https` upstreams with the system's root certificates, read when the first is needed.
+    /// Creates a client that verifies `https` upstreams with the system's roots, which are read at the first use.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A client that verifies `https` upstreams with these roots.
+    /// Creates a client that verifies `https` upstreams with these roots.
     #[must_use]
     pub fn with_roots(roots: rustls::RootCertStore) -> Self {
         Self(Arc::new(Shared {
@@ -166,7 +167,7 @@ impl Client {
         }))
     }
 
-    /// The same roots with another resolver for hosts on the internet.
+    /// Creates a client with its own resolver for hosts on the internet.
     #[must_use]
     pub fn with_resolver(roots: Option<rustls::RootCertStore>, resolver: Resolver) -> Self {
         Self(Arc::new(Shared {
@@ -176,13 +177,14 @@ impl Client {
         }))
     }
 
-    /// The pool for this upstream: the one that is in use already, also by an older generation, or a new one.
+    /// Returns the pool for an upstream. An existing pool is shared, also with an older configuration snapshot.
     ///
     /// # Errors
     ///
-    /// Where the host cannot be one, or `https` cannot be verified.
+    /// The host is invalid, or its `https` cannot be verified.
     pub fn pool(&self, key: PoolKey) -> Result<Arc<Pool>, ClientError> {
         let mut pools = lock(&self.0.pools);
+        // The map holds weak references: a pool disappears with the last route that uses it.
         if let Some(pool) = pools.get(&key).and_then(Weak::upgrade) {
             return Ok(pool);
         }
@@ -191,6 +193,7 @@ impl Client {
             Some(own) => Some(own.config()),
             None => Some(self.tls()?),
         };
+        // Without TLS, the host's identity cannot be verified, and a network in between could redirect the request.
         let reach = match key.is_external {
             true if tls.is_none() => return Err(ClientError::Plain),
             true => Reach::Internet(self.0.resolver.clone()),
@@ -205,18 +208,19 @@ impl Client {
             idle: Mutex::default(),
             open: Arc::clone(&self.0.open),
         });
+        // Pools of past snapshots are removed here, so the map stays as small as the config.
         pools.retain(|_, pool| pool.strong_count() > 0);
         pools.insert(key, Arc::downgrade(&pool));
         Ok(pool)
     }
 
-    /// Upstream connections that are open, in use or idle.
+    /// Counts open upstream connections, in use or idle.
     #[must_use]
     pub fn open_connections(&self) -> usize {
         self.0.open.load(Ordering::Relaxed)
     }
 
-    /// Upstream connections that are open and idle.
+    /// Counts open upstream connections that are idle.
     #[must_use]
     pub fn idle_connections(&self) -> usize {
         let pools = lock(&self.0.pools);
@@ -224,7 +228,7 @@ impl Client {
         living.map(|pool| lock(&pool.idle).connections.len()).sum()
     }
 
-    /// The authorities that vouch for hosts: those that it was made with, or the system's, read anew.
+    /// Returns the roots for verification: those given at creation, or the system's, which are read again on each call.
     ///
     /// # Errors
     /// [`ClientError::Roots`]
@@ -251,6 +255,7 @@ fn system_roots() -> Result<rustls::RootCertStore, ClientError> {
     let mut roots = rustls::RootCertStore::empty();
     let (added, _) =
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    // Single certificates that cannot be parsed are skipped; a store without any usable one is an error.
     if added == 0 {
         return Err(ClientError::Roots);
     }
@@ -258,18 +263,19 @@ fn system_roots() -> Result<rustls::RootCertStore, ClientError> {
 }
 
 impl Pool {
-    /// The deadline for the head of an answer, and between two pieces of its body.
+    /// Returns the deadline for the head of a response, which is also that between two frames of its body.
     #[must_use]
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// The connection that was used last, if one is idle and not too old.
+    /// Takes the connection that was used last, unless it has been idle for too long.
     #[must_use]
     pub fn idle(self: &Arc<Self>) -> Option<Lease> {
         let now = clock::instant();
         let popped = lock(&self.idle).connections.pop();
         let (since, connection) = popped?;
+        // The newest connection is too old, so all others are, too. The sweep closes them.
         if now.saturating_duration_since(since) >= self.idle_timeout {
             return None;
         }
@@ -279,7 +285,7 @@ impl Pool {
         })
     }
 
-    /// Opens a connection.
+    /// Opens a new connection.
     ///
     /// # Errors
     ///
@@ -293,7 +299,7 @@ impl Pool {
         let handshake = http1::Builder::new()
             .max_buf_size(MAX_BUFFER)
             .handshake(TokioIo::new(wire));
-        // Nothing is exchanged here: HTTP/1 has no handshake.
+        // HTTP/1 has no handshake, so this exchanges no bytes.
         let (sender, driver) = handshake
             .await
             .map_err(|error| ConnectError::Refused(std::io::Error::other(error)))?;
@@ -313,6 +319,7 @@ impl Pool {
     fn put_back(self: &Arc<Self>, connection: Box<Connection>) {
         let now = clock::instant();
         let mut idle = lock(&self.idle);
+        // Dropping the connection closes it.
         if idle.connections.len() >= MAX_IDLE {
             return;
         }
@@ -320,12 +327,12 @@ impl Pool {
         let is_swept = std::mem::replace(&mut idle.is_swept, true);
         drop(idle);
         if !is_swept {
-            // Ends by itself with the last idle connection or with the pool.
+            // The task ends by itself, with the last idle connection or with the pool.
             tokio::spawn(sweep(Arc::downgrade(self), self.idle_timeout));
         }
     }
 
-    /// Closes what is too old; false once nothing is idle any more.
+    /// Closes connections that were idle for too long. Returns false once no connection is idle.
     fn close_old(&self) -> bool {
         let now = clock::instant();
         let mut idle = lock(&self.idle);
@@ -334,6 +341,7 @@ impl Pool {
         let old: Vec<_> = idle.connections.drain(..count).collect();
         idle.is_swept = !idle.connections.is_empty();
         let is_swept = idle.is_swept;
+        // Closing sockets happens after the lock is released, so that requests do not wait for it.
         drop(idle);
         drop(old);
         is_swept
@@ -341,6 +349,7 @@ impl Pool {
 }
 
 async fn sweep(pool: Weak<Pool>, idle_timeout: Duration) {
+    // Half of the timeout, so that a connection is open for at most one and a half of it.
     let pause = (idle_timeout / 2).max(Duration::from_millis(50));
     loop {
         sleep(pause).await;
@@ -351,23 +360,25 @@ async fn sweep(pool: Weak<Pool>, idle_timeout: Duration) {
 }
 
 impl Lease {
-    /// Writes the request and waits for the head of the answer, within the pool's `timeout`.
+    /// Writes the request and waits for the head of the response, within the pool's `timeout`.
     ///
-    /// The body of the answer comes only while `drive` is polled.
+    /// The body of the response only makes progress while `drive` is polled.
     ///
     /// # Errors
     ///
-    /// See `ExchangeError`. Unless it is `Unwritten`, the app may have seen the request.
+    /// See `ExchangeError`. Unless it is `Unwritten`, the upstream may have seen the request.
     pub async fn exchange(
         &mut self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, ExchangeError> {
         let deadline = tokio::time::Instant::now() + self.pool.timeout;
         let connection = &mut *self.connection;
+        // The next read asks the kernel, so that a connection closed meanwhile is noticed before anything is written.
         connection.probe.arm();
         connection.timer.as_mut().reset(deadline);
         let mut answer = pin!(connection.sender.try_send_request(request));
         poll_fn(|context| {
+            // First the connection, then the request: hyper returns an unwritten request when its connection has ended.
             drive(&mut connection.driver, context);
             match answer.as_mut().poll(context) {
                 Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
@@ -384,19 +395,20 @@ impl Lease {
         .await
     }
 
-    /// Lets the connection read and write; to be called whenever the answer's body has nothing to give.
+    /// Lets the connection read and write. Call it whenever the body of the response has no frame ready.
     pub fn drive(&mut self, context: &mut Context<'_>) {
         drive(&mut self.connection.driver, context);
     }
 
-    /// Whether the connection has ended: what the body does not have by now will not come.
+    /// Returns true where the connection has ended. Bytes of a body that have not arrived by then never come.
     #[must_use]
     pub fn is_ended(&self) -> bool {
         self.connection.driver.is_none()
     }
 
-    /// After the whole answer was read: puts the connection back, where it can take another request.
+    /// Returns the connection to the pool after the whole response was read, where it can take another request.
     pub fn finish(mut self, context: &mut Context<'_>) {
+        // hyper becomes ready only after it has seen the end of the response, which may take one more poll.
         if !self.connection.sender.is_ready() {
             self.drive(context);
         }
@@ -406,7 +418,7 @@ impl Lease {
     }
 }
 
-/// Polls the driver and drops it where it has ended, which gives back a request that it has not taken.
+/// Polls the driver, and drops it once it has ended. Dropping it returns a request that it has not taken.
 fn drive(
     driver: &mut Option<http1::Connection<TokioIo<Wire>, Full<Bytes>>>,
     context: &mut Context<'_>,
@@ -432,7 +444,8 @@ impl Drop for Connection {
     }
 }
 
-/// A panic while one of these locks is held leaves the data whole: no step in between can be seen.
+/// Locks and ignores poisoning: each change under these locks is complete in one step, so a panic leaves the data
+/// valid.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -95,8 +95,8 @@ async fn an_https_upstream_is_verified_and_its_connection_used_again() {
 #[tokio::test]
 async fn a_certificate_for_another_name_or_of_an_unknown_authority_is_refused() {
     let (port, roots) = tls_upstream().await;
-    let (_, strangers) = tls_upstream().await;
-    for (host, roots) in [("127.0.0.1", roots), ("localhost", strangers)] {
+    let (_, other_roots) = tls_upstream().await;
+    for (host, roots) in [("127.0.0.1", roots), ("localhost", other_roots)] {
         let client = Client::with_roots(roots);
         let pool = client.pool(key(&format!("{host}:{port}"), true)).unwrap();
         let refused = pool.connect().await.err().unwrap();
@@ -105,7 +105,7 @@ async fn a_certificate_for_another_name_or_of_an_unknown_authority_is_refused() 
     }
 }
 
-// Mutation: leave `timeout_at` out around the TLS handshake.
+// Mutation: remove `timeout_at` around the TLS handshake.
 #[tokio::test]
 async fn a_silent_handshake_ends_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,4 +1,4 @@
-//! TLS towards hosts: whom to believe, and whom to be.
+//! Outgoing TLS: trust anchors and client identity.
 
 use std::fs;
 use std::hash::{Hash, Hasher};
@@ -15,27 +15,30 @@ use sha2::{Digest as _, Sha256};
 use crate::net::client::{Client, ClientError};
 use crate::net::text_file;
 
-/// Authorities and a client certificate, read from files. Two are equal where the files held the same bytes, so that
-/// connections are shared only by those that would have made the same ones.
+/// Trust anchors and a client certificate, read from files.
+///
+/// Two values are equal where their files had the same bytes, so that only routes with the same TLS settings share
+/// connections.
 #[derive(Clone)]
 pub struct OwnTls {
     digest: [u8; 32],
     config: Arc<ClientConfig>,
 }
 
-/// The chain to show, and its key.
+/// A certificate chain to present, and its key.
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 impl OwnTls {
-    /// Reads the files. Without `ca` the client's own authorities count.
+    /// Reads the files. Without `ca`, the roots of `client` apply.
     ///
     /// # Errors
-    /// A file that cannot be read, or does not hold what it should; a key that is none of its certificate.
+    /// A file cannot be read or lacks the expected content, or the key does not belong to the certificate.
     pub fn read(
         client: &Client,
         ca: Option<&Path>,
         identity: Option<(&Path, &Path)>,
     ) -> Result<Self, ClientError> {
+        // Hashes the files in a fixed order, so that equal files give equal settings.
         let mut seen = Sha256::new();
         let roots = match ca {
             None => client.roots()?,
@@ -57,10 +60,10 @@ impl OwnTls {
         })
     }
 
-    /// Believes everybody: for test tools that are told so in so many words, and for nothing else.
+    /// Accepts every server certificate. Only for test tools that request it explicitly.
     ///
     /// # Errors
-    /// The TLS library refuses its own settings.
+    /// The TLS library rejects the settings.
     pub fn unverified() -> Result<Self, ClientError> {
         let mut config = config(RootCertStore::empty(), None)?;
         config
@@ -74,14 +77,14 @@ impl OwnTls {
         })
     }
 
-    /// What is made of it.
+    /// Returns the TLS configuration for connections.
     #[must_use]
     pub fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.config)
     }
 }
 
-/// Looks at the handshake's signature alone.
+/// A verifier that accepts every certificate and checks the handshake's signature only.
 #[derive(Debug)]
 struct Unverified(CryptoProvider);
 
@@ -142,7 +145,7 @@ impl std::fmt::Debug for OwnTls {
     }
 }
 
-/// HTTP/1.1 over TLS 1.2 or 1.3, verified by these authorities.
+/// Builds a configuration for HTTP/1.1 over TLS 1.2 or 1.3 with these roots.
 pub(super) fn config(
     roots: RootCertStore,
     identity: Option<Identity>,
@@ -158,11 +161,12 @@ pub(super) fn config(
             .with_client_auth_cert(chain, key)
             .map_err(ClientError::Tls)?,
     };
+    // Upstreams get HTTP/1.1 only, so a server must not select HTTP/2.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
 
-/// All certificates of a file; at least one.
+/// Reads all certificates of a file; at least one.
 fn certificates(
     path: &Path,
     seen: &mut Sha256,
@@ -184,7 +188,7 @@ fn private(path: &Path, seen: &mut Sha256) -> Result<PrivateKeyDer<'static>, Cli
 fn read(path: &Path, seen: &mut Sha256) -> Result<Vec<u8>, ClientError> {
     let mut text = fs::read(path).map_err(|source| broken(path, pem::Error::Io(source)))?;
     text_file::normalize(&mut text);
-    // The length keeps two files apart that hold the same bytes divided otherwise.
+    // The length separates files: otherwise two files with the same bytes, divided differently, would be equal.
     seen.update(text.len().to_le_bytes());
     seen.update(&text);
     Ok(text)

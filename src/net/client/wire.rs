@@ -1,8 +1,8 @@
-//! The socket under one upstream connection, plain or TLS, with a look past the runtime's readiness cache.
+//! The socket of one upstream connection, plain or TLS, with a probe past the runtime's readiness cache.
 //!
-//! tokio asks the kernel only when epoll has reported something, so a connection that the app has just closed, or that
-//! holds bytes nobody asked for, can look idle and clean for a moment. `Probe` makes the next read ask the kernel
-//! itself: what the app did up to this moment is seen before a request is written.
+//! tokio asks the kernel only after epoll has reported an event. A connection that the upstream has just closed, or on
+//! which unexpected bytes arrived, can therefore look idle and clean for a moment. `Probe` makes the next read ask the
+//! kernel, so that the gate sees the current state before it writes a request.
 
 use std::io::{self, Read};
 use std::pin::Pin;
@@ -15,29 +15,30 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// Plain or TLS.
+/// A stream to an upstream.
 pub(super) enum Wire {
     Plain(Probed),
     Tls(Box<TlsStream<Probed>>),
 }
 
-/// A socket whose next read can be told to ask the kernel.
+/// A socket whose next read can be made to ask the kernel.
 pub(super) struct Probed {
     stream: TcpStream,
     probe: Probe,
 }
 
-/// The order to ask the kernel, held beside the connection.
+/// The flag that requests a probe; the connection's owner holds a copy.
 #[derive(Clone, Default)]
 pub(super) struct Probe(Arc<AtomicBool>);
 
 impl Probe {
-    /// The next read asks the kernel, whatever the runtime believes.
+    /// Makes the next read ask the kernel, whatever the runtime's cache says.
     pub(super) fn arm(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
     fn take(&self) -> bool {
+        // A load is cheaper than a swap, and nearly every read finds the flag unset.
         self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
     }
 }
@@ -55,6 +56,8 @@ impl AsyncRead for Probed {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.probe.take() {
+            // An idle connection has no bytes to read, so the buffer only has to hold the beginning of an unexpected
+            // response.
             let mut bytes = [0; 512];
             let room = bytes.len().min(buffer.remaining());
             let read =
@@ -64,6 +67,7 @@ impl AsyncRead for Probed {
                     buffer.put_slice(bytes.get(..count).unwrap_or(&[]));
                     return Poll::Ready(Ok(()));
                 }
+                // Nothing to read: the runtime's read below registers the waker.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }

@@ -1,4 +1,4 @@
-//! Names that lead astray, with a name server of our own on loopback.
+//! Names that point to internal addresses, with a name server on loopback.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::*;
 use crate::net::client::{Client, ClientError, ConnectError, PoolKey};
 use crate::net::testing::NameServer;
 
-/// TEST-NET would be refused as special; this is a public address that answers nobody here.
+/// A public address at which nothing responds here. Addresses of TEST-NET would be rejected as special.
 const PUBLIC: Ipv4Addr = Ipv4Addr::new(8, 8, 8, 8);
 
 fn key(authority: &str) -> PoolKey {
@@ -30,7 +30,7 @@ async fn connect(resolver: Resolver, authority: &str) -> ConnectError {
     pool.connect().await.err().unwrap()
 }
 
-/// Somebody inside, and whether they were called.
+/// An internal service, to see whether the gate connects to it.
 async fn inside() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -42,7 +42,7 @@ async fn is_called(listener: &TcpListener) -> bool {
     accepted.await.is_ok()
 }
 
-// Mutation: leave the check of `resolver.allows` out of `Origin::addresses`, and `check_peer`.
+// Mutation: remove the check of `resolver.allows` from `Origin::addresses`, and `check_peer`.
 #[tokio::test]
 async fn a_name_that_leads_inside_is_refused() {
     for inner in [
@@ -66,7 +66,8 @@ async fn a_name_that_leads_inside_is_refused() {
     }
 }
 
-// Mutation: resolve once, keep the verdict, and connect by name. The second look finds another address, and is checked too.
+// Mutation: resolve once, keep the verdict, and connect by name. The second look-up finds another address, which is
+// checked too.
 #[tokio::test]
 async fn a_name_that_rebinds_is_refused_when_it_leads_inside() {
     let (listener, port) = inside().await;
@@ -78,9 +79,9 @@ async fn a_name_that_rebinds_is_refused_when_it_leads_inside() {
     let resolver = Resolver::at(server.address);
     let authority = format!("rebind.example:{port}");
     let first = connect(resolver.clone(), &authority).await;
-    // Whether the public address can be reached from here or not: it was the one that was tried.
+    // The public address may be unreachable from here; what matters is that it was the one tried.
     assert!(!matches!(first, ConnectError::Special(_)), "{first:?}");
-    assert_eq!(server.asked(), 1, "one look for one connection");
+    assert_eq!(server.asked(), 1, "one look-up for one connection");
     let second = connect(resolver, &authority).await;
     assert!(matches!(second, ConnectError::Special(_)), "{second:?}");
     assert_eq!(server.asked(), 2);
@@ -89,7 +90,7 @@ async fn a_name_that_rebinds_is_refused_when_it_leads_inside() {
 
 // Mutation: check the first address only.
 #[tokio::test]
-async fn one_address_inside_among_public_ones_is_one_too_many() {
+async fn one_internal_address_among_public_ones_is_rejected() {
     let (listener, port) = inside().await;
     for mixed in [
         vec![PUBLIC, Ipv4Addr::LOCALHOST],
@@ -105,7 +106,7 @@ async fn one_address_inside_among_public_ones_is_one_too_many() {
 
 // Mutation: check names only.
 #[tokio::test]
-async fn an_address_that_is_written_out_is_checked_too() {
+async fn a_literal_address_is_checked_too() {
     let (listener, port) = inside().await;
     let server = NameServer::start(|_| vec![PUBLIC]).await;
     for literal in [
@@ -125,12 +126,12 @@ async fn an_address_that_is_written_out_is_checked_too() {
             "{literal}: {error:?}"
         );
     }
-    // The system's resolver would read these as addresses; here they are names that nobody has, or none at all.
+    // The system's resolver would read these as addresses. Here they are names that do not exist, or not even names.
     for odd in ["0x7f000001", "2130706433", "127.1", "0177.0.0.1"] {
-        let nobody = NameServer::start(|_| Vec::new()).await;
+        let empty = NameServer::start(|_| Vec::new()).await;
         let client = Client::with_resolver(
             Some(rustls::RootCertStore::empty()),
-            Resolver::at(nobody.address),
+            Resolver::at(empty.address),
         );
         if let Ok(pool) = client.pool(key(&format!("{odd}:{port}"))) {
             let error = pool.connect().await.err().unwrap();
@@ -142,15 +143,16 @@ async fn an_address_that_is_written_out_is_checked_too() {
 }
 
 #[tokio::test]
-async fn a_name_without_an_address_is_told_so() {
+async fn a_name_without_an_address_has_its_own_message() {
     let server = NameServer::start(|_| Vec::new()).await;
     let error = connect(Resolver::at(server.address), "nothing.example:443").await;
-    let expected = "the host's name cannot be resolved: no such name, or one without addresses";
+    let expected =
+        "the host name cannot be resolved: the name does not exist in DNS, or has no address";
     assert_eq!(crate::model::error::chain(&error), expected);
 }
 
 #[test]
-fn out_there_everything_is_over_tls() {
+fn hosts_on_the_internet_need_tls() {
     let client = Client::with_resolver(None, Resolver::default());
     let plain = PoolKey {
         is_tls: false,

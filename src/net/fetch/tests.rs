@@ -1,4 +1,4 @@
-//! Fetches over real TLS sockets: what is fetched, and everything that ends a fetch.
+//! Fetches over real TLS sockets: the success, and every reason that ends a fetch.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,13 +8,13 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::net::testing;
 
-/// What the server does once it has read a request.
+/// The server's behavior once it has read a request.
 #[derive(Clone)]
 enum Conduct {
     Says(&'static [u8]),
-    /// Says this and then nothing more.
+    /// Sends these bytes and then nothing more.
     Stalls(&'static [u8]),
-    /// Waits, then answers with the number of requests that wait at the same time.
+    /// Waits, then responds with the number of requests that wait at the same time.
     Counts(Arc<AtomicUsize>),
 }
 
@@ -136,7 +136,7 @@ async fn the_request_names_host_and_target_and_carries_the_document() {
     assert!(request.contains("content-length: 7\r\n"), "{request}");
 }
 
-// Mutation: follow `location` in `check`, or take every status.
+// Mutation: follow `location` in `check`, or accept every status.
 #[tokio::test]
 async fn a_redirect_and_every_status_but_200_are_errors() {
     let redirect =
@@ -153,7 +153,7 @@ async fn a_redirect_and_every_status_but_200_are_errors() {
     }
 }
 
-// Mutation: leave the comparison with `limit` out of `read`.
+// Mutation: remove the comparison with `limit` from `read`.
 #[tokio::test]
 async fn a_body_over_the_limit_is_an_error_whether_declared_or_not() {
     for answer in [
@@ -180,7 +180,7 @@ async fn a_body_that_breaks_off_or_is_compressed_is_an_error() {
     assert!(matches!(refused, Err(FetchError::Compressed { .. })));
 }
 
-// Mutation: leave `timeout` out of `fetch`.
+// Mutation: remove `timeout` from `fetch`.
 #[tokio::test]
 async fn one_deadline_holds_over_head_and_body() {
     for said in [
@@ -204,8 +204,8 @@ async fn one_deadline_holds_over_head_and_body() {
 #[tokio::test]
 async fn a_host_that_the_roots_do_not_vouch_for_is_not_asked() {
     let mut server = serve(Conduct::Says(b"")).await;
-    let stranger = Fetcher::new(Client::with_roots(serve(Conduct::Says(b"")).await.roots));
-    for (fetcher, host) in [(server.fetcher(), "127.0.0.1"), (stranger, "localhost")] {
+    let other = Fetcher::new(Client::with_roots(serve(Conduct::Says(b"")).await.roots));
+    for (fetcher, host) in [(server.fetcher(), "127.0.0.1"), (other, "localhost")] {
         let refused = fetcher.get(&server.url(host), LIMITS).await;
         assert!(matches!(refused, Err(FetchError::Connect { .. })), "{host}");
     }
@@ -213,7 +213,7 @@ async fn a_host_that_the_roots_do_not_vouch_for_is_not_asked() {
     assert!(server.requests.try_recv().is_err());
 }
 
-// Mutation: leave `_place` out.
+// Mutation: remove `_place`.
 #[tokio::test]
 async fn no_more_than_the_maximum_run_at_once() {
     let server = serve(Conduct::Counts(Arc::default())).await;

@@ -1,7 +1,7 @@
-//! A request as a file: what `capture` and `listen --save` write, and `explain` and `replay-file` read.
+//! Request files, which `capture` and `listen --save` write, and `explain` and `replay-file` read.
 //!
-//! It is an HTTP/1.1 message as it is on the wire, with the body bytes exactly as they were. Lines that begin with `#`
-//! may stand before it and say where it came from:
+//! A request file is an HTTP/1.1 message as on the wire, with the exact bytes of the body. Lines that begin with `#`
+//! may come first and describe the origin of the request:
 //!
 //! ```text
 //! # received: 2026-05-03T10:11:12.345Z
@@ -13,7 +13,7 @@
 //! {"id":"evt_1"}
 //! ```
 //!
-//! Line ends before the body are CRLF when written; LF alone is read too, since people edit such files.
+//! Line ends before the body are CRLF when written. LF alone is accepted too, since people edit such files.
 
 mod part;
 mod read;
@@ -30,66 +30,67 @@ use http::{HeaderMap, Method, header};
 use crate::net::hide::MASK;
 use crate::net::request_file::part::header_of;
 
-/// Everything before the body, comments included.
+/// Maximum size of everything before the body, comments included, in bytes.
 pub const MAX_HEAD: usize = 256 * 1024;
-/// Lines before the body.
+/// Maximum number of lines before the body.
 const MAX_LINES: usize = 1024;
-/// The body: as long as the longest that a route may take in one piece.
+/// Maximum size of the body, in bytes: the largest that a route may accept in one piece.
 pub const MAX_BODY: usize = 256 * 1024 * 1024;
 
-/// When the request came: RFC 3339.
+/// Time at which the request was received (RFC 3339).
 pub const RECEIVED: &str = "received";
-/// The address of the client.
+/// Address of the client that sent it.
 pub const SOURCE: &str = "source";
-/// Hookgate's id of the request.
+/// The request id from hookgate.
 pub const REQUEST_ID: &str = "request-id";
-/// The route that it came to.
+/// Name of the route that received it.
 pub const ROUTE: &str = "route";
-/// The code of the reason why it was refused.
+/// Id of the reason for the rejection.
 pub const REFUSED: &str = "refused";
-/// Where values were taken out, since they may be tokens.
+/// Names of the parts whose values were masked, since they may be tokens.
 pub const MASKED: &str = "masked";
-/// How much of the body is there, where it is not all of it.
+/// Extent of the body, where the file does not have all of it.
 pub const BODY: &str = "body";
 
-/// A request, and what is known of where it came from.
+/// A request with the known facts about its origin.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RequestFile {
-    /// Comment lines without their `# `; a fact is `name: value`.
+    /// Comment lines without their `# `. A fact has the form `name: value`.
     pub comments: Vec<String>,
-    /// The method.
+    /// Method of the request line.
     pub method: Method,
-    /// Path and query as they were sent.
+    /// Path and query, as they were sent.
     pub target: String,
-    /// Names and values in their order, names as they were written.
+    /// Names and values in their order, with names as they were written.
     pub headers: Vec<(String, Bytes)>,
     /// The body, without any transfer coding.
     pub body: Bytes,
 }
 
-/// Why a text is no request file, or a request cannot be written as one. Never holds a value of a header.
+/// The reason why a text is not a request file, or a request cannot be written as one. It never contains a header's
+/// value.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{}{message}", place(*line))]
 pub struct RequestFileError {
-    /// From 1; 0 where it is no single line.
+    /// Line number from 1, or 0 where the error is not about one line.
     pub line: usize,
-    /// What is wrong, and what would be right.
+    /// The error and the correction.
     pub message: String,
 }
 
-/// Why a request file cannot be read.
+/// The reason why a request file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The file.
+    /// The file cannot be opened or read.
     #[error("{0}")]
     Io(#[source] io::Error),
-    /// What it holds.
+    /// The content is not a valid request file.
     #[error("{0}")]
     Content(#[source] RequestFileError),
 }
 
 impl RequestFile {
-    /// A request without comments and headers.
+    /// Creates a request without comments and headers.
     #[must_use]
     pub fn new(method: Method, target: impl Into<String>, body: Bytes) -> Self {
         Self {
@@ -101,12 +102,12 @@ impl RequestFile {
         }
     }
 
-    /// Adds a fact about where the request came from.
+    /// Adds a fact about the origin of the request.
     pub fn note(&mut self, name: &str, value: &str) {
         self.comments.push(format!("{name}: {value}"));
     }
 
-    /// The fact of this name.
+    /// Returns the value of a fact.
     #[must_use]
     pub fn fact(&self, name: &str) -> Option<&str> {
         let mut comments = self.comments.iter();
@@ -119,7 +120,7 @@ impl RequestFile {
         })
     }
 
-    /// The only value of a header, where it stands once and is text.
+    /// Returns the value of a header that appears exactly once and is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self
@@ -132,23 +133,23 @@ impl RequestFile {
         }
     }
 
-    /// Puts a header in place of all of its name.
+    /// Sets a header, and removes all others of its name.
     pub fn set_header(&mut self, name: &str, value: &str) {
         self.remove_header(name);
         let value = Bytes::copy_from_slice(value.as_bytes());
         self.headers.push((name.to_owned(), value));
     }
 
-    /// Takes out every header of this name.
+    /// Removes every header of this name.
     pub fn remove_header(&mut self, name: &str) {
         self.headers
             .retain(|(found, _)| !found.eq_ignore_ascii_case(name));
     }
 
-    /// The headers as a map.
+    /// Returns the headers as a map.
     ///
     /// # Errors
-    /// Where a name or a value is none; not for what [`RequestFile::parse`] gave.
+    /// A name or a value is invalid. The headers that [`RequestFile::parse`] returns are always valid.
     pub fn header_map(&self) -> Result<HeaderMap, RequestFileError> {
         let mut map = HeaderMap::with_capacity(self.headers.len());
         for (name, value) in &self.headers {
@@ -158,12 +159,13 @@ impl RequestFile {
         Ok(map)
     }
 
-    /// Where a value stands masked: names of headers, and `the query`.
+    /// Lists the parts that are masked: names of headers, and `the query`.
     #[must_use]
     pub fn masked(&self) -> Vec<&str> {
         let headers = self.headers.iter();
         let masked = headers.filter(|(_, value)| value == MASK.as_bytes());
         let mut names: Vec<&str> = masked.map(|(name, _)| name.as_str()).collect();
+        // A header may appear several times in a row; its name is listed once.
         names.dedup();
         let query = self.target.split_once('?');
         if query.is_some_and(|(_, query)| query.contains(MASK)) {
@@ -172,7 +174,7 @@ impl RequestFile {
         names
     }
 
-    /// Notes where a value stands masked.
+    /// Adds a comment that lists the masked parts, where there are any.
     pub fn note_masked(&mut self) {
         let masked = self.masked().join(", ");
         if !masked.is_empty() {
@@ -180,7 +182,7 @@ impl RequestFile {
         }
     }
 
-    /// What looks like an accident of editing: a length in the head that is not the body's.
+    /// Returns a warning where `Content-Length` differs from the body, which an editor's line end often causes.
     #[must_use]
     pub fn length_warning(&self) -> Option<String> {
         let said: usize = self.header("content-length")?.trim().parse().ok()?;
@@ -188,18 +190,19 @@ impl RequestFile {
         if said == is {
             return None;
         }
+        // The most common accident: an editor adds a line end when it saves the file.
         let newline = match is == said.saturating_add(1) && self.body.ends_with(b"\n") {
-            true => "; an editor may have put a line end behind it",
+            true => "; an editor may have added a line end",
             false => "",
         };
         Some(format!(
-            "Content-Length says {said} bytes, but the body has {is}{newline}"
+            "`Content-Length` is {said} bytes, but the body has {is}{newline}"
         ))
     }
 }
 
 fn too_long() -> String {
-    format!("what stands before the body has more than {MAX_LINES} lines or {MAX_HEAD} bytes")
+    format!("the part before the body has more than {MAX_LINES} lines or {MAX_HEAD} bytes")
 }
 
 fn fault(line: usize, message: impl Into<String>) -> RequestFileError {
@@ -218,7 +221,7 @@ fn place(line: usize) -> String {
     place
 }
 
-/// Whether a header is about the way of the message only: it is not sent again as it was.
+/// Returns true for headers that only describe the transfer. They are not sent again as they were.
 #[must_use]
 pub fn is_framing(name: &str) -> bool {
     [

@@ -1,8 +1,8 @@
-//! What a target and a header may be, for reading as for writing.
+//! Validation of targets and headers, shared by reading and writing.
 
 use http::{HeaderName, HeaderValue, Uri};
 
-/// The target as hyper would read it.
+/// Parses a target as hyper would.
 pub(super) fn target_of(target: &str) -> Result<Uri, String> {
     const RIGHT: &str = "it should be a path, with a query or without: `/path?a=1`";
     if !target.starts_with('/') {
@@ -17,7 +17,7 @@ pub(super) fn target_of(target: &str) -> Result<Uri, String> {
     match target.bytes().all(is_plain) {
         true => target
             .parse()
-            .map_err(|_| format!("the target is none; {RIGHT}")),
+            .map_err(|_| format!("the target is not valid; {RIGHT}")),
         false => Err(format!(
             "the target holds a space or a control character; {RIGHT}"
         )),
@@ -25,10 +25,12 @@ pub(super) fn target_of(target: &str) -> Result<Uri, String> {
 }
 
 pub(super) fn header_of(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), String> {
+    // Bounded and escaped, since the text may come from a file of any content.
     let shown: String = name.escape_debug().take(64).collect();
     let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-        format!("`{shown}` is no name of a header; names are letters, digits and hyphens")
+        format!("`{shown}` is not a header name; names have letters, digits and hyphens")
     })?;
+    // Reading would trim the value, so it would not read back the same.
     if value.trim_ascii().len() != value.len() {
         return Err(format!(
             "the value of `{shown}` begins or ends with white space"

@@ -1,4 +1,6 @@
-//! Reading a request file. What is wrong is told with its line, and with what would be right.
+//! Parsing of request files.
+//!
+//! Each error gives its line and the correction.
 
 use std::path::Path;
 use std::{fs, io};
@@ -12,10 +14,10 @@ use crate::net::request_file::{
 };
 
 impl RequestFile {
-    /// Reads a file.
+    /// Parses the bytes of a file.
     ///
     /// # Errors
-    /// The first line that is not as it should be.
+    /// The first line that is invalid.
     pub fn parse(text: &[u8]) -> Result<Self, RequestFileError> {
         let mut lines = Lines {
             rest: text,
@@ -25,6 +27,7 @@ impl RequestFile {
         let mut comments = Vec::new();
         let mut line = lines.next()?;
         while let Some(comment) = line.strip_prefix(b"#") {
+            // One space belongs to the syntax, and further ones to the comment.
             let comment = comment.strip_prefix(b" ").unwrap_or(comment);
             let comment = std::str::from_utf8(comment);
             let comment = comment.map_err(|_| fault(lines.number, "the comment is not UTF-8"))?;
@@ -58,13 +61,14 @@ impl RequestFile {
         })
     }
 
-    /// Reads the file at this path; never more of it than a request may have.
+    /// Reads the file at this path, but never more bytes than a request may have.
     ///
     /// # Errors
-    /// It cannot be read, or holds no request.
+    /// The file cannot be read, or is not a request file.
     pub fn read(path: &Path) -> Result<Self, ReadError> {
         use io::Read as _;
 
+        // One byte more than allowed, so that `parse` can see that the body is too long.
         let most = MAX_HEAD.saturating_add(MAX_BODY).saturating_add(1);
         let mut text = Vec::new();
         let file = fs::File::open(path).map_err(ReadError::Io)?;
@@ -84,9 +88,10 @@ struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// The next line without its end. The empty one ends the head, and has to be there.
+    /// Returns the next line without its end. The empty line that ends the head must exist.
     fn next(&mut self) -> Result<&'a [u8], RequestFileError> {
         self.number += 1;
+        // A search in a bounded window, so that a file without line ends does not cost a scan of 256 MiB.
         let window = self.rest.get(..MAX_HEAD).unwrap_or(self.rest);
         let Some(end) = memchr::memchr(b'\n', window) else {
             return Err(self.unended(window.len()));
@@ -118,7 +123,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// Method and target of `POST /path HTTP/1.1`.
+/// Parses method and target of `POST /path HTTP/1.1`.
 fn request_line(line: &[u8]) -> Result<(Method, String), String> {
     const RIGHT: &str = "it should be like `POST /path HTTP/1.1`";
     let text =
@@ -133,7 +138,7 @@ fn request_line(line: &[u8]) -> Result<(Method, String), String> {
         }
     };
     let method = Method::from_bytes(method.as_bytes())
-        .map_err(|_| format!("the request line begins with no method; {RIGHT}"))?;
+        .map_err(|_| format!("the request line does not begin with a method; {RIGHT}"))?;
     target_of(target)?;
     if version != "HTTP/1.1" {
         return Err("the request line does not end with ` HTTP/1.1`".to_owned());
@@ -145,11 +150,11 @@ fn header_line(line: &[u8]) -> Result<(String, Bytes), String> {
     const RIGHT: &str = "a header line is `Name: value`";
     if line.starts_with(b" ") || line.starts_with(b"\t") {
         return Err(format!(
-            "the line begins with a space; {RIGHT}, and goes over one line"
+            "the line begins with a space; {RIGHT}, on a single line"
         ));
     }
     let colon = memchr::memchr(b':', line).ok_or_else(|| {
-        format!("no header has this form; {RIGHT}, and an empty line stands before the body")
+        format!("this is not a header; {RIGHT}, and an empty line must come before the body")
     })?;
     let (name, value) = line.split_at_checked(colon).unwrap_or((line, &[]));
     let value = value.get(1..).unwrap_or(&[]).trim_ascii();

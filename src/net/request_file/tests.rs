@@ -1,4 +1,4 @@
-//! Each part is read and written back as it is, and what is wrong is told.
+//! Each part survives writing and reading, and each error names its cause.
 
 use proptest::prelude::*;
 
@@ -27,24 +27,28 @@ fn every_part_is_read() {
 }
 
 #[test]
-fn errors_say_where_what_and_what_would_be_right() {
+fn errors_give_line_cause_and_correction() {
     for (text, line, part) in [
         ("", 0, "is empty"),
         ("POST /a HTTP/1.1", 1, "ends before the empty line"),
         ("POST /a HTTP/1.1\nA: 1\n", 3, "ends before the empty line"),
         ("# x\nPOST  /a HTTP/1.1\n\n", 2, "`POST /path HTTP/1.1`"),
-        ("PO(ST /a HTTP/1.1\n\n", 1, "no method"),
+        ("PO(ST /a HTTP/1.1\n\n", 1, "begin with a method"),
         ("POST a HTTP/1.1\n\n", 1, "begin with `/`"),
         ("POST /a#b HTTP/1.1\n\n", 1, "fragment"),
         ("POST /a HTTP/2\n\n", 1, "` HTTP/1.1`"),
-        ("POST /a HTTP/1.1\nA b: 1\n\n", 2, "`A b` is no name"),
-        ("POST /a HTTP/1.1\nA : 1\n\n", 2, "no name"),
+        (
+            "POST /a HTTP/1.1\nA b: 1\n\n",
+            2,
+            "`A b` is not a header name",
+        ),
+        ("POST /a HTTP/1.1\nA : 1\n\n", 2, "not a header name"),
         ("POST /a HTTP/1.1\nA: 1\n b\n\n", 3, "begins with a space"),
         ("POST /a HTTP/1.1\nA: 1\u{1}\n\n", 2, "control character"),
         (
             "POST /a HTTP/1.1\n{\"a\"}\n\n",
             2,
-            "empty line stands before the body",
+            "empty line must come before the body",
         ),
     ] {
         let error = RequestFile::parse(text.as_bytes()).unwrap_err();
@@ -53,7 +57,7 @@ fn errors_say_where_what_and_what_would_be_right() {
     }
 }
 
-// Fails when an error shows what may be a token.
+// Fails when an error shows a value that may be a token.
 #[test]
 fn an_error_shows_no_value() {
     let error = RequestFile::parse(b"POST / HTTP/1.1\nAuthorization: s3cret\x01\n\n");
@@ -61,7 +65,7 @@ fn an_error_shows_no_value() {
 }
 
 #[test]
-fn what_would_be_read_back_otherwise_is_not_written() {
+fn ambiguous_requests_are_not_written() {
     let file = || RequestFile::new(Method::POST, "/", Bytes::new());
     let with = |name: &str, value: &'static str| RequestFile {
         headers: vec![(name.to_owned(), Bytes::from_static(value.as_bytes()))],
@@ -89,7 +93,7 @@ fn what_would_be_read_back_otherwise_is_not_written() {
 }
 
 #[test]
-fn a_line_end_of_an_editor_is_told() {
+fn a_line_end_of_an_editor_is_reported() {
     let file = |body: &str| {
         let text = format!("POST / HTTP/1.1\nContent-Length: 2\n\n{body}");
         RequestFile::parse(text.as_bytes())
@@ -125,7 +129,7 @@ fn a_head_without_end_is_refused() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_back(
+    fn a_written_file_reads_back(
         comments in proptest::collection::vec("[^\r\n]{0,20}", 0..4),
         method in "[A-Z]{1,7}",
         target in "/[a-zA-Z0-9%?&=._~/-]{0,30}",

@@ -1,4 +1,6 @@
-//! Writing a request file: only what is read back as it is.
+//! Formatting of request files.
+//!
+//! It writes only requests that parse back to the same value.
 
 use crate::net::request_file::part::{header_of, target_of};
 use crate::net::request_file::{
@@ -6,10 +8,10 @@ use crate::net::request_file::{
 };
 
 impl RequestFile {
-    /// The bytes of the file. What they hold is read back as it is.
+    /// Formats the file. Parsing the result returns the same request.
     ///
     /// # Errors
-    /// A part that would be read back as something else: a line end in a header, a space in the target, and so on.
+    /// A part would parse as something else, such as a line end in a header or a space in the target.
     pub fn to_bytes(&self) -> Result<Vec<u8>, RequestFileError> {
         let wrong = |message| fault(0, message);
         let mut file = Vec::with_capacity(self.body.len().saturating_add(1024));
