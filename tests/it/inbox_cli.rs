@@ -72,15 +72,12 @@ async fn the_token_comes_from_environment_file_or_config() {
     let (code, _, err) = run(&asked, None).await;
     assert_eq!(code, 1);
     assert!(
-        err.starts_with("error: listing events: the gate wants a token\nhelp: "),
+        err.starts_with("error: listing events: the gate requires a token\nhelp: "),
         "{err}"
     );
     let (code, _, err) = run(&asked, Some("another one")).await;
     assert_eq!(code, 1);
-    assert!(
-        err.contains("another token than the one that was sent"),
-        "{err}"
-    );
+    assert!(err.contains("the gate rejects this token"), "{err}");
     assert!(!err.contains("another one"), "{err}");
 
     let folder = tempfile::tempdir().unwrap();
@@ -146,8 +143,8 @@ async fn where_no_gate_is_the_next_step_is_told() {
     assert_eq!(
         err,
         format!(
-            "error: listing events: no gate answers at `{address}`\n\
-             help: start it (`systemctl start hookgate`), or say where its `[admin]` listens: `--admin ADDRESS`, or `--config FILE`\n"
+            "error: listing events: cannot reach a gate at `{address}`\n\
+             help: start it (`systemctl start hookgate`), or name its admin listener: `--admin ADDRESS`, or `--config FILE`\n"
         )
     );
     let (code, _, err) = run(
@@ -382,7 +379,7 @@ async fn deliveries_are_changed_one_by_one_or_many_at_once() {
     assert_eq!(code, 2);
     assert_eq!(
         err,
-        "error: Cancel of 2 deliveries: nobody can be asked here\nhelp: look with `--dry-run`, then say `--yes`\n"
+        "error: Cancel of 2 deliveries: cannot ask for confirmation without a terminal\nhelp: check with `--dry-run`, then add `--yes`\n"
     );
     for which in [&["--id", "id-2"][..], &["--all"]] {
         let cancel = [&["deliveries", "cancel", "--yes"], which].concat();
