@@ -55,7 +55,7 @@ async fn a_gate_without_a_store_says_so() {
             "pausing destination `a/b`",
         ),
         (&["replay", "list"], "listing replays"),
-        (&["replay", "--all"], "counting what a replay would deliver"),
+        (&["replay", "--all"], "counting the deliveries of a replay"),
     ] {
         let arguments = [arguments, &["--admin", &address]].concat();
         let (code, out, err) = run(&arguments, Some(TOKEN)).await;
@@ -359,8 +359,8 @@ async fn deliveries_are_changed_one_by_one_or_many_at_once() {
     assert_eq!(
         err,
         format!(
-            "error: asking for `cancel` of delivery {0}: delivery {0} is cancelled and cannot take `cancel`: it has been ended before\n\
-             error: 1 of 2 could not be changed\n",
+            "error: requesting `cancel` of delivery {0}: delivery {0} is cancelled and cannot take `cancel`: it has been ended before\n\
+             error: 1 of 2 deliveries could not be changed\n",
             ids[0]
         )
     );
@@ -373,8 +373,8 @@ async fn deliveries_are_changed_one_by_one_or_many_at_once() {
             "--dry-run",
         ])
         .await;
-    assert_eq!((code, &*out), (0, "2 deliveries can take `cancel`\n"));
-    // Nobody can be asked here.
+    assert_eq!((code, &*out), (0, "`cancel` would change 2 deliveries\n"));
+    // There is no terminal to ask for confirmation.
     let (code, _, err) = inbox.run(&["deliveries", "cancel", "--all"]).await;
     assert_eq!(code, 2);
     assert_eq!(
@@ -433,18 +433,18 @@ async fn a_replay_is_counted_begun_and_watched() {
     let (code, out, _) = inbox
         .run(&["replay", "--route", "github", "--dry-run"])
         .await;
-    assert_eq!((code, &*out), (0, "a replay would make 3 deliveries\n"));
+    assert_eq!((code, &*out), (0, "a replay would create 3 deliveries\n"));
     let (code, out, err) = inbox.run(&["replay", "--route", "github", "--yes"]).await;
     assert_eq!(
         (code, &*out, &*err),
-        (0, "replay 1 is over: 3 deliveries made\n", "")
+        (0, "replay 1 ended: 3 deliveries created\n", "")
     );
     let listed = inbox.json(&["replay", "list"]).await;
     assert_eq!(listed["replays"][0]["state"], "ended");
     let listed = inbox.json(&["deliveries", "list", "--replays"]).await;
     assert_eq!(listed["deliveries"].as_array().unwrap().len(), 3);
     let (code, out, _) = inbox.run(&["replay", "--type", "other", "--yes"]).await;
-    assert_eq!((code, &*out), (0, "a replay would make 0 deliveries\n"));
+    assert_eq!((code, &*out), (0, "a replay would create 0 deliveries\n"));
     let (code, _, err) = inbox.run(&["replay", "pause", "1"]).await;
     assert_eq!(code, 1);
     assert!(
