@@ -1,4 +1,4 @@
-//! `hookgate providers refresh-ranges`: asks providers for their address ranges and keeps them for the gate.
+//! `hookgate providers refresh-ranges`: downloads the address ranges of providers and saves them for the gate.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,27 +16,28 @@ use crate::net::fetch::Fetcher;
 use crate::providers::{self, Provider};
 use crate::ranges::{Change, Live, RangeBook, Ranges, Refresh, RefreshError};
 
-/// Failed for some.
+/// Exit code where some providers could not be updated.
 const EXIT_FAILED: u8 = 1;
 
-/// What the command line says.
+/// Arguments of `refresh-ranges`.
 #[derive(Args)]
 pub(in crate::cli) struct Arguments {
-    /// Providers to ask; all that publish ranges for programs where none is named
+    /// Provider ids [default: all providers that publish machine-readable ranges]
     #[arg(value_name = "ID")]
     ids: Vec<String>,
-    /// Believe ranges that differ much from those that were known, after you have looked at them
+    /// Accept ranges that differ much from the known ones; review the provider's announcement first
     #[arg(long)]
     accept: bool,
-    /// The folder in which the gate finds them; its `state_dir`
+    /// State folder of the gate, its `state_dir`
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// Print one JSON document
+    /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
 }
 
-/// Asks each; 0 where all are up to date, 1 where some stayed as they were, 2 where an id is nobody's.
+/// Refreshes the ranges of each provider. Exits with 0 if all are up to date, 1 if some could not be updated, 2 if an
+/// id is unknown.
 #[must_use]
 pub(in crate::cli) fn run(arguments: Arguments) -> ExitCode {
     let chosen = match choose(&arguments.ids) {
@@ -76,7 +77,7 @@ pub(in crate::cli) fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// Those that are named, or all that can be asked.
+/// Resolves the ids, or selects all providers that publish machine-readable ranges.
 fn choose(ids: &[String]) -> Result<Vec<Arc<Provider>>, ExitCode> {
     let can_be_asked = |provider: &Provider| {
         let ranges = provider.ip_ranges.as_ref();
@@ -92,13 +93,13 @@ fn choose(ids: &[String]) -> Result<Vec<Arc<Provider>>, ExitCode> {
         if !can_be_asked(&provider) {
             let help = match &provider.ip_ranges {
                 Some(ranges) => format!(
-                    "those of {} are known, and stand at {}",
+                    "hookgate knows the ranges of {}; see {}",
                     ranges.read, ranges.url
                 ),
-                None => "name addresses in `allow_ips` yourself, where you know them".to_owned(),
+                None => "if you know its addresses, list them in `allow_ips`".to_owned(),
             };
             let error = format!(
-                "{} publishes no ranges that a program can read",
+                "{} publishes no ranges in a machine-readable form",
                 provider.name
             );
             return Err(refused(&error, &help));
@@ -108,7 +109,7 @@ fn choose(ids: &[String]) -> Result<Vec<Arc<Provider>>, ExitCode> {
     Ok(chosen)
 }
 
-/// What came of asking one provider.
+/// Result of refreshing one provider.
 struct Row {
     id: String,
     before: Arc<Ranges>,
@@ -116,7 +117,7 @@ struct Row {
     outcome: Result<Change, RefreshError>,
 }
 
-/// Asks all at the same time.
+/// Refreshes all providers concurrently, and returns the results in the given order.
 async fn ask(chosen: Vec<Arc<Provider>>, book: Arc<RangeBook>, refresh: Refresh) -> Vec<Row> {
     let mut asked = Vec::new();
     for provider in chosen {
@@ -125,6 +126,7 @@ async fn ask(chosen: Vec<Arc<Provider>>, book: Arc<RangeBook>, refresh: Refresh)
         };
         let (book, refresh) = (Arc::clone(&book), refresh.clone());
         asked.push(tokio::spawn(async move {
+            // Read before the refresh: if it fails, the message says which ranges stay in use.
             let before = live.ranges();
             let outcome = book.refresh(&refresh, &live).await;
             Row {
@@ -168,7 +170,11 @@ impl Row {
                 return format!("{}  {}", styled(BAD, &id), chain(error));
             }
             Err(error) => {
-                let kept = format!("{} of {} kept", count(&self.before), self.before.read);
+                let kept = format!(
+                    "{} of {} stay in use",
+                    count(&self.before),
+                    self.before.read
+                );
                 return format!("{}  {kept}: {}", styled(BAD, &id), chain(error));
             }
         };
@@ -201,12 +207,12 @@ fn text(rows: &[Row], folder: &Path, accepts: bool) -> String {
     }
     let is_absurd = |row: &Row| matches!(row.outcome, Err(RefreshError::Absurd { .. }));
     if !accepts && rows.iter().any(is_absurd) {
-        let help = "where the provider itself tells of the change, `--accept` takes it over";
+        let help = "if the provider announced the change, accept it with `--accept`";
         text.push_str(&format!("\n{}: {help}\n", styled(STRONG, "help")));
     }
     if rows.iter().any(|row| row.outcome.is_ok()) {
         let told = format!(
-            "kept in {}; a gate takes them up when it starts or is reloaded",
+            "saved in {}; a gate reads them when it starts or reloads",
             folder.join("ranges").display()
         );
         text.push_str(&format!("\n{}\n", styled(FAINT, &told)));
