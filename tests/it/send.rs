@@ -224,7 +224,7 @@ fn body_and_headers_are_those_of_the_command_line() {
             &["--set", "x"],
             "must have the form `data.object.amount=500`",
         ),
-        (&["--data", "plain", "--set", "a=1"], "the body is no JSON"),
+        (&["--data", "plain", "--set", "a=1"], "the body is not JSON"),
         (
             &["--type", "nothing.such"],
             "no payload of the type `nothing.such`",
