@@ -114,12 +114,14 @@ impl AdminClient {
     /// Opens a response that arrives line by line and has no end of its own.
     pub(super) async fn lines(&self, doing: &str, path: &str) -> Result<Lines, Failure> {
         let answer = self.send(Method::GET, path, None);
+        // The limit covers the head only. The body continues as long as the caller reads it.
         let answer = timeout(TIMEOUT, answer)
             .await
             .unwrap_or_else(|_| Err(self.silent(TIMEOUT)));
         let answer = answer.map_err(|failure| failure.doing(doing))?;
         if answer.status() != StatusCode::OK {
             let status = answer.status();
+            // An error response is an ordinary document, which ends.
             let body = timeout(TIMEOUT, answer.into_body().collect()).await;
             let body = body.ok().and_then(Result::ok);
             let body = body.map(http_body_util::Collected::to_bytes);
@@ -165,6 +167,7 @@ impl AdminClient {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|err| self.broken(&err))?;
+        // This task does the I/O of the connection, and ends with it.
         tokio::spawn(connection);
         let request = self.request(method, path, body)?;
         sender
@@ -319,6 +322,7 @@ impl Lines {
                 }
                 return Ok(Some(line.freeze()));
             }
+            // Bounds the memory if the server is not a gate.
             if self.held.len() > MAX_LINE {
                 return Err(Failure::new("the gate sent a line longer than 1 MiB"));
             }
@@ -334,6 +338,7 @@ impl Lines {
                     chain(&err)
                 ))
             })?;
+            // Other frames are trailers, which carry nothing here.
             if let Ok(data) = frame.into_data() {
                 self.held.extend_from_slice(&data);
             }

@@ -45,6 +45,7 @@ pub(super) fn confirm(question: &str, is_agreed: bool) -> Result<bool, Failure> 
     let _ = err.flush();
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
+    // Everything else, the end of input included, counts as no.
     let is_yes = matches!(answer.trim(), "y" | "Y" | "yes" | "Yes");
     Ok(read.is_ok() && is_yes)
 }

@@ -40,6 +40,7 @@ fn capture(arguments: &Arguments, doing: &str) -> Result<(), Failure> {
     let client = arguments.door.client()?;
     let path = format!("/api/v1/requests/{}", segment(&arguments.id));
     let bytes = block_on(client.bytes(doing, &path))?;
+    // Parsed before it is written, so that no file appears for a response that is something else.
     let request = RequestFile::parse(&bytes).map_err(|error| {
         Failure::new(format!("the response of the gate is not a request file: {error}"))
             .doing(doing)
@@ -50,6 +51,7 @@ fn capture(arguments: &Arguments, doing: &str) -> Result<(), Failure> {
         None => show(&bytes),
     };
     written.map_err(|failure| failure.doing(doing))?;
+    // On standard error, since standard output may be redirected into the file.
     if let Some(masked) = request.fact(MASKED) {
         anstream::eprintln!("note: masked because it may be a token: {}", clean(masked));
     }

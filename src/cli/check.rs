@@ -37,6 +37,7 @@ pub fn run(path: &Path, json: bool) -> ExitCode {
     if json {
         println!("{:#}", report.to_json());
     } else {
+        // The report renders its own colors, so it needs the choice before it prints.
         let choice = anstream::AutoStream::choice(&std::io::stdout());
         let style = match choice {
             ColorChoice::Never => Style::Plain,
@@ -61,6 +62,7 @@ pub fn report(path: &Path) -> Report {
         upstreams,
     } = config::examine(path);
     let mut pairs = Vec::new();
+    // In the order of the file: a certificate can only be hidden by one before it.
     for files in &certificates {
         check_certificate(files, &mut pairs, &mut report);
     }
@@ -155,15 +157,18 @@ fn certificate_error(err: &CertificateError, span: Span) -> Diagnostic {
 /// the gate will run. A name that resolves to forbidden addresses only is an error.
 fn check_names(upstreams: &[(Uri, Span)], report: &mut Report) {
     let hosts: BTreeSet<String> = upstreams.iter().filter_map(|(url, _)| host(url)).collect();
+    // All lookups run at the same time, so that a slow name does not delay the others.
     let (tx, answers) = mpsc::channel();
     for name in hosts.clone() {
         let tx = tx.clone();
         // The resolver of the system has no deadline, so each lookup gets a thread. One that hangs ends with the
         // process.
         thread::spawn(move || {
+            // `to_socket_addrs` requires a port; which one makes no difference here.
             let found: Vec<_> = (name.as_str(), 80)
                 .to_socket_addrs()
                 .map_or_else(|_| Vec::new(), Iterator::collect);
+            // Only a name that resolves is sent. A name that never arrives counts as not resolved.
             if !found.is_empty() {
                 let is_forbidden = found.iter().all(|address| is_forbidden(address.ip()));
                 let _ = tx.send((name, is_forbidden));

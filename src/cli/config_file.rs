@@ -35,11 +35,13 @@ impl ConfigFile {
                 .doing(&doing)
                 .help("check the path and the permissions of the file")
         };
+        // Before reading, so that a wrong path, such as that of a store, is not read into memory.
         let length = fs::metadata(path).map_err(failed)?.len();
         if length > MAX_FILE {
             return Err(Failure::usage("the file is larger than 8 MiB").doing(&doing));
         }
         let mut text = fs::read(path).map_err(failed)?;
+        // Editors on Windows add a byte order mark or write UTF-16.
         text_file::normalize(&mut text);
         let text = String::from_utf8_lossy(&text);
         // The parser's own message quotes the line, which may contain a secret.
@@ -131,6 +133,7 @@ impl ConfigFile {
         if let Some(path) = named("file") {
             return read_secret(&self.resolve(path));
         }
+        // A name with a slash could point outside of the credential folders.
         let Some(name) = named("credential").filter(|name| !name.contains('/')) else {
             return Err(Failure::usage(
                 "the value is neither text nor `{ env }`, `{ file }` or `{ credential }`",
@@ -156,6 +159,7 @@ pub(super) fn read_secret(path: &Path) -> Result<Secret, Failure> {
         Failure::usage(format!("cannot read `{}`: {err}", path.display()))
             .help("check the path and the permissions of the file")
     })?;
+    // Overwritten when dropped, since the secret below is a copy without the line end.
     let mut bytes = Zeroizing::new(bytes);
     text_file::normalize(&mut bytes);
     let secret = bytes.strip_suffix(b"\n").unwrap_or(&bytes);

@@ -94,6 +94,7 @@ impl Door {
     }
 
     fn token(&self, config: Option<&ConfigFile>) -> Result<Option<Secret>, Failure> {
+        // From the most explicit source to the least: option, environment, config.
         if let Some(path) = &self.token_file {
             let secret = config_file::read_secret(path);
             return secret

@@ -170,6 +170,7 @@ pub(super) fn counts(counts: &Counts) -> String {
 async fn show(client: &AdminClient, arguments: &Show) -> Result<(), Failure> {
     let doing = format!("showing event `{}`", arguments.uid);
     let path = format!("/api/v1/events/{}", segment(&arguments.uid));
+    // The body has a resource of its own: it may be large, and need not be text.
     if arguments.body {
         let body = client.bytes(&doing, &format!("{path}/body")).await?;
         return write_body(&body).map_err(|failure| failure.doing(&doing));
@@ -264,6 +265,7 @@ async fn tail(client: &AdminClient, arguments: &Tail) -> Result<(), Failure> {
             true => format!("{text}\n"),
             false => tail_line(&text),
         };
+        // The reader closed the pipe.
         if !print(&shown) {
             return Ok(());
         }

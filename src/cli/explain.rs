@@ -157,6 +157,7 @@ fn read(path: &Path, arguments: &Arguments) -> Result<(Seen, Option<String>), Fa
     let seen = Seen {
         method: file.method,
         uri,
+        // The file format has no other version, even for a request that arrived by HTTP/2.
         version: Version::HTTP_11,
         headers,
         body: file.body,

@@ -134,6 +134,7 @@ fn tell(received: &Received, is_json: bool, hidden: Option<&str>) {
 
 /// Writes a request file under a name that sorts by time of arrival.
 fn save(folder: &Path, received: &Received) -> Result<(), Failure> {
+    // Padded, so that names sort by number within a millisecond.
     let name = format!(
         "{}-{:06}.http",
         received.unix_ms,

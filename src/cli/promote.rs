@@ -64,6 +64,7 @@ fn tell(arguments: &Arguments) -> Result<(), Failure> {
     let client = arguments.door.client()?;
     let path = format!("/api/v1/routes/{}/promotion", segment(&arguments.route));
     let promotion: Promotion = block_on(client.get("counting what the route would reject", &path))?;
+    // Without `--config`, the file of the systemd unit may be readable here.
     let file = arguments.door.config().unwrap_or(Path::new(DEFAULT));
     let told = Told {
         place: place(file, &arguments.route),

@@ -100,6 +100,7 @@ pub(super) fn run(begin: &Begin, command: Option<ReplayCommand>) -> ExitCode {
 }
 
 fn start(arguments: &Begin) -> Result<(), Failure> {
+    // Without a filter, all events would be sent again. `--all` states that this is intended.
     if arguments.filters.pairs().is_empty() && !arguments.all {
         return Err(Failure::usage("no deliveries selected")
             .help("add filters or `--all`; `hookgate replay --help` has examples"));
@@ -162,6 +163,7 @@ async fn follow(
         bar.set_length(replay.total);
         bar.set_position(replay.done);
     }
+    // The text below has the final numbers.
     bar.finish_and_clear();
     match json {
         true => print_json(&replay),

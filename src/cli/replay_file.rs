@@ -60,6 +60,8 @@ fn replay(arguments: &Arguments) -> Result<(), Failure> {
     // Before signing: some providers sign the URL.
     aim(&mut request, arguments);
     let mut hidden = None;
+    // Where the secret itself is the token, it must not appear in the output. Without `--resign`, the output has only
+    // what is in the file.
     if arguments.resign {
         let known = arguments.signer.known()?.ok_or_else(|| {
             Failure::usage("`--resign` needs a provider and its secret")

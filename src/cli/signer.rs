@@ -101,6 +101,7 @@ impl Signer {
             .iter()
             .map(|route| route.name.to_string())
             .collect();
+        // The URL needs the whole config, so it is computed before the route is moved out of it.
         let url_of = |route: &Route| url_of(route, &config);
         let found = config
             .routes

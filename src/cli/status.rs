@@ -129,6 +129,7 @@ async fn ask(client: &AdminClient) -> Result<Screen, Failure> {
     let status: Status = client.get(doing, "/api/v1/status").await?;
     let Routes { routes } = client.get(doing, "/api/v1/routes").await?;
     let Certificates { certificates } = client.get(doing, "/api/v1/certificates").await?;
+    // A gate without a store has no destinations, and rejects the request for them.
     let destinations = match status.has_store {
         true => {
             let found: Destinations = client.get(doing, "/api/v1/destinations").await?;
@@ -137,6 +138,7 @@ async fn ask(client: &AdminClient) -> Result<Screen, Failure> {
         false => Vec::new(),
     };
     let now_ms = Now::read().unix_ms;
+    // One request for all routes; only the history needs one for each.
     let mut last = last(client).await?;
     let mut shown = Vec::with_capacity(routes.len());
     for route in routes {

@@ -130,6 +130,7 @@ impl Place {
         match (&self.path, &self.config) {
             (Some(path), _) => Ok((bare(path), None)),
             (None, config) => {
+                // The argument group of clap requires one of the two, so the empty path never occurs.
                 let config = ConfigFile::load(config.as_deref().unwrap_or(Path::new("")))?;
                 Ok((file_of(&config)?, Some(config)))
             }
@@ -179,6 +180,7 @@ fn bar(doing: &'static str) -> ProgressBar {
 fn check(arguments: &Look) -> Result<(), Failure> {
     let (path, _) = arguments.place.find()?;
     let doing = format!("checking the store `{}`", path.display());
+    // SQLite checks the file in one call, so there is no progress to measure.
     let spinner = spinner(doing.clone());
     let found = store::check(&path).map_err(failed(&doing));
     spinner.finish_and_clear();
@@ -187,6 +189,7 @@ fn check(arguments: &Look) -> Result<(), Failure> {
         print_json(&json!({ "store": path, "is_whole": faults.is_empty(), "faults": faults }));
     } else {
         for fault in &faults {
+            // A fault may have several lines; `clean` would escape the line ends.
             for line in fault.lines() {
                 print(&format!("{}\n", clean(line)));
             }
@@ -252,6 +255,7 @@ fn size(bytes: u64) -> String {
     let mut whole = bytes;
     let mut rest = 0;
     for unit in UNITS {
+        // The first decimal of the next unit, cut off, not rounded: 1023.9 KiB must not become 1024.0 KiB.
         rest = (whole % 1024) * 10 / 1024;
         whole /= 1024;
         if whole == 0 {
@@ -315,6 +319,8 @@ fn export(arguments: &Export) -> Result<(), Failure> {
     if let Some(config) = config.filter(|_| keys.is_empty()) {
         keys = config.secrets("store", "encryption_key")?;
     }
+    // A salvage may need a copy of the file. With `--out` it goes into the folder of the output, where there must be
+    // room for the data anyway.
     let scratch = std::env::temp_dir();
     let written = match &arguments.out {
         Some(out) => {
@@ -386,6 +392,7 @@ fn write(source: &Source<'_>, out: impl Write, bar: &ProgressBar) -> Result<(), 
             bar.set_position(done);
         })?;
     }
+    // Explicit: dropping the buffer would lose an error, and an incomplete export would look complete.
     out.flush().map_err(StoreError::Output)
 }
 

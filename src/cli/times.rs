@@ -6,6 +6,7 @@ use crate::model::span;
 
 /// Formats a time to the second, in UTC.
 pub(super) fn exact(moment: Moment) -> String {
+    // A value outside of the calendar appears as the epoch: a wrong time in one row must not fail the whole list.
     let time = jiff::Timestamp::from_millisecond(moment.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     time.strftime("%F %TZ").to_string()
 }

@@ -99,6 +99,7 @@ impl Target {
             timeout,
             idle_timeout: Duration::from_secs(10),
             own_tls,
+            // Tests send to loopback, which an external target must never reach.
             is_external: false,
         });
         Ok(Self {
@@ -132,6 +133,7 @@ impl Target {
 
     fn request(&self, file: &RequestFile) -> Result<Request<Full<Bytes>>, String> {
         let mut headers = file.header_map().map_err(|error| error.to_string())?;
+        // The framing in the file describes the saved body; `set_length` below writes that of this request.
         let names: Vec<_> = headers.keys().cloned().collect();
         for name in names.iter().filter(|name| is_framing(name.as_str())) {
             headers.remove(name);

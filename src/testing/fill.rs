@@ -26,6 +26,7 @@ pub(super) fn fill(text: &str, unix_ms: i64) -> String {
         };
         rest = after;
         let (what, name) = place.split_once('#').unwrap_or((place, ""));
+        // The key is the whole placeholder, so `{{hex:8#a}}` and `{{hex:4#a}}` are two values.
         let value = named.get(place).cloned();
         match value.or_else(|| value_of(what, unix_ms)) {
             Some(value) => {
@@ -75,6 +76,7 @@ pub(super) fn uuid() -> String {
 
 /// Generates random letters of an alphabet. The first is never `0`, so that digits are a valid JSON number.
 pub(super) fn random(alphabet: &[u8], length: usize) -> String {
+    // Bounds the memory if a payload has a typing error.
     let mut bytes = vec![0; length.min(4096)];
     fresh(&mut bytes);
     let mut text = String::with_capacity(bytes.len());

@@ -28,6 +28,7 @@ impl Payload {
     pub fn event(&self, unix_ms: i64) -> Result<RequestFile, RequestFileError> {
         let filled = fill(self.text, unix_ms);
         let mut request = RequestFile::parse(filled.as_bytes())?;
+        // The comments describe the payload, not the event.
         request.comments.clear();
         let is_json = request.header("content-type");
         let is_json = is_json.is_some_and(|value| value.starts_with("application/json"));

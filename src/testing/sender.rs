@@ -38,6 +38,7 @@ pub fn new_secret(spec: &Spec) -> String {
     let mut bytes = [0; 24];
     fill::fresh(&mut bytes);
     if matches!(&spec.family, Family::Token(token) if matches!(token.place, TokenPlace::Basic)) {
+        // The secret of HTTP Basic is `user:password`.
         return format!("user:{}", HEXLOWER.encode(&bytes));
     }
     let form = spec.secret_form();
@@ -196,6 +197,7 @@ impl Sender {
             .target
             .parse()
             .map_err(|_| TestingError::Url(event.target.clone()))?;
+        // The id comes first, since many schemes sign it.
         let id = self.spec.id_header().map(|name| self.id(event, name));
         let headers = event.header_map()?;
         let to_sign = ToSign {
@@ -235,6 +237,7 @@ impl Sender {
 
     fn name_type(&self, event: &mut RequestFile, event_type: &str) {
         for field in &self.spec.event_type {
+            // Headers only: a type in the body is part of the payload.
             if let crate::scheme::spec::Field::Header(name) = field {
                 event.set_header(name.as_str(), event_type);
                 return;

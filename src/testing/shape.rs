@@ -119,6 +119,7 @@ impl Shape {
                 put(&mut self.json, pointer, value);
             }
             Field::Form(name) => {
+                // A field that appears twice is ambiguous, and the gate rejects it.
                 self.form.retain(|(found, _)| found != name);
                 self.form.push((name.clone(), text));
             }
@@ -133,6 +134,7 @@ impl Shape {
                 self.request.target = format!("{}{mark}{}", self.request.target, query.finish());
             }
             Field::FormJson(name, pointer) => self.put_form_json(name, pointer, value),
+            // Only the provider can sign a token.
             Field::Claim(_) => {}
         }
     }
@@ -162,6 +164,7 @@ impl Shape {
     }
 
     fn finish(mut self, spec: &Spec) -> RequestFile {
+        // A form takes precedence: a scheme that reads form fields cannot read a JSON body.
         let content_type = match self.form.is_empty() {
             true => "application/json",
             false => "application/x-www-form-urlencoded",

@@ -55,6 +55,7 @@ pub(super) fn change(arguments: &Change, action: Action) -> Result<(), Failure> 
         return Err(Failure::usage("numbers and filters cannot be combined")
             .help("use either delivery numbers or filters"));
     }
+    // An empty variable in a script must not select all deliveries; `--all` states that this is intended.
     if arguments.ids.is_empty() && !has_filters && !arguments.all {
         return Err(Failure::usage("no deliveries selected").help(format!(
             "add numbers, filters or `--all`; `hookgate deliveries {} --help` has examples",
@@ -116,6 +117,7 @@ async fn change_many(
     // A dry run first: the number goes into the question.
     let doing = format!("counting the deliveries for `{word}`");
     let found: Changed = client.post_many(&doing, &path, &asked).await?;
+    // With nothing to change, no question is asked.
     if arguments.dry_run || found.count == 0 {
         match arguments.json {
             true => print_json(&found),

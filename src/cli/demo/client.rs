@@ -40,6 +40,7 @@ pub(super) async fn open(
     let opening = async {
         let socket = TcpSocket::new_v4()?;
         socket
+            // On Linux, all addresses of 127.0.0.0/8 belong to the loopback interface.
             .bind((from, 0).into())
             .with_context(|| format!("cannot send from {from}"))?;
         let stream = socket.connect(gate).await.context("cannot connect")?;

@@ -52,6 +52,7 @@ impl Stage {
         let authority = folder.write_certificates("hookgate demo");
         let authority = authority.context("cannot create a certificate")?;
         let secrets = Secrets::make()?;
+        // The app starts first: the gate's config contains its address.
         let receiver = Receiver::start().await.context("cannot start the app")?;
         let text = config_text(folder.path(), receiver.address(), &secrets);
         let loaded = config::load_text("demo.toml", text).map_err(|report| {
@@ -103,6 +104,7 @@ impl Stage {
     }
 
     async fn play_one(&self, act: &Act) -> anyhow::Result<Outcome> {
+        // Everything after this point belongs to this request, since the requests do not overlap.
         let (seen_before, told_before) = (self.receiver.count(), self.told.count());
         let mut connection = client::open(self.gate_address(), act.from, &self.tls).await?;
         let mut last = None;
@@ -155,6 +157,7 @@ fn config_text(folder: &Path, app: SocketAddr, secrets: &Secrets) -> String {
         )
     };
     [
+        // A low rate limit, so that the flood of the demo exceeds it within a second.
         "[server]\nlisten = [\"127.0.0.1:0\"]\nper_source_rate_limit = \"20/s\"\n\n".to_owned(),
         format!("[tls]\ncert = \"{folder}/cert.pem\"\nkey = \"{folder}/key.pem\"\n\n"),
         route("stripe", "stripe", &secrets.stripe, ""),

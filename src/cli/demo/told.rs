@@ -72,6 +72,7 @@ impl Told {
         // A timeout is not an error here: the table then shows the line that was logged instead.
         let _ = tokio::time::timeout(limit, waiting).await;
         let mut lines = self.since(count);
+        // The last one: a flood has many lines with the same verdict.
         let wanted = lines.iter().rposition(is_wanted);
         wanted
             .map(|index| lines.swap_remove(index))
@@ -90,6 +91,7 @@ impl Told {
             return;
         };
         let text = |key: &str| line.get(key).and_then(Value::as_str).map(str::to_owned);
+        // Lines without a verdict, such as that of the start, are not about a request.
         let Some(verdict) = text("verdict") else {
             return;
         };

@@ -21,6 +21,7 @@ pub(super) async fn stay(stage: &Stage) -> anyhow::Result<()> {
             _ = interrupts.recv() => return Ok(()),
             () = stage.told.wait_for_more(told) => {}
         }
+        // The app comes first: the gate logs a request after the app has responded.
         for event in stage.receiver.since(seen) {
             seen += 1;
             anstream::println!(
@@ -51,6 +52,7 @@ fn commands(stage: &Stage) -> Vec<(&'static str, String)> {
     let url = format!("https://localhost:{}", stage.gate_address().port());
     let curl = format!("curl -i --cacert {}", stage.authority_path().display());
     let json = "-H 'Content-Type: application/json'";
+    // `sed` removes the text that openssl prints before the digest.
     let sign = |secret: &str| format!("openssl dgst -sha256 -hmac '{secret}' | sed 's/.* //'");
     let github = |body: &str, signed: &str, delivery: &str| {
         format!(
@@ -60,6 +62,7 @@ fn commands(stage: &Stage) -> Vec<(&'static str, String)> {
             sign(&stage.secrets.github)
         )
     };
+    // The shell inserts the time, so that the timestamp is fresh whenever the command is pasted.
     let stripe = format!(
         "body='{{\"id\":\"evt_by_hand\",\"type\":\"invoice.paid\"}}'; t=$(date +%s)\n\
          {curl} {url}/stripe {json} \\\n  \

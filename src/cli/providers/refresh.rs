@@ -44,6 +44,7 @@ pub(in crate::cli) fn run(arguments: Arguments) -> ExitCode {
         Ok(chosen) => chosen,
         Err(code) => return code,
     };
+    // The default is the folder of the systemd unit, where its gate reads the ranges.
     let folder = arguments.state_dir.unwrap_or_else(systemd::state_dir);
     let refresh = Refresh {
         fetcher: Fetcher::new(Client::new()),
@@ -139,6 +140,7 @@ async fn ask(chosen: Vec<Arc<Provider>>, book: Arc<RangeBook>, refresh: Refresh)
     }
     let mut rows = Vec::new();
     for one in asked {
+        // A task that panicked has no row; the others are not affected.
         rows.extend(one.await);
     }
     rows
@@ -206,6 +208,7 @@ fn text(rows: &[Row], folder: &Path, accepts: bool) -> String {
         text.push('\n');
     }
     let is_absurd = |row: &Row| matches!(row.outcome, Err(RefreshError::Absurd { .. }));
+    // The hint appears only where `--accept` would help.
     if !accepts && rows.iter().any(is_absurd) {
         let help = "if the provider announced the change, accept it with `--accept`";
         text.push_str(&format!("\n{}: {help}\n", styled(STRONG, "help")));

@@ -15,6 +15,7 @@ pub(super) fn sample(provider: &Provider) -> String {
         format!("provider = \"{id}\""),
     ];
     let scheme = &provider.scheme;
+    // No secret for a key that is built in, or that the gate fetches.
     if scheme.known_key().is_none() && !scheme.has_own_keys() {
         lines.push(format!("secret = {{ credential = \"{id}\" }}"));
     }
@@ -25,6 +26,7 @@ pub(super) fn sample(provider: &Provider) -> String {
         lines.push(format!("verify_token = {{ credential = \"{id}-verify\" }}"));
     }
     lines.extend(keyed(scheme));
+    // Without it, events of other customers of the provider would be accepted too.
     if let SigningTenant::Shared { place } = &provider.identity.tenant.value
         && let Some(field) = place.first()
     {

@@ -256,6 +256,7 @@ fn proofs(provider: &Provider) -> Vec<String> {
         lines.push(format!("documentation only: {why}"));
     }
     lines.extend(provider.sources.iter().cloned());
+    // One source often proves several facts.
     lines.dedup();
     lines
 }
@@ -298,6 +299,7 @@ fn wrap(out: &mut String, lead: &str, text: &str) {
     let mut column = indent;
     for word in text.split_whitespace() {
         let length = word.chars().count();
+        // A word that is longer than a line stays in one piece on a line of its own.
         if column > indent && column + 1 + length > WIDTH {
             out.push_str(&format!("\n{:indent$}", ""));
             column = indent;

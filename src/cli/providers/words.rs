@@ -52,6 +52,7 @@ pub(super) fn describe(spec: &Spec, tolerance: Duration) -> Vec<Line> {
             .map(|field| event_field(spec, field))
             .collect();
         match (places.is_empty(), label) {
+            // Few providers have a version, so its absence is not worth a line.
             (true, "version") => {}
             (true, _) => lines.push((label, "not in the request".to_owned())),
             (false, _) => lines.push((label, places.join(", else "))),
@@ -162,6 +163,7 @@ impl<'a> Signed<'a> {
 
 fn signed_lines(spec: &Spec, signed: &Signed<'_>, tolerance: Duration) -> Vec<Line> {
     let mut places: Vec<_> = signed.signatures.iter().map(signature_place).collect();
+    // Headers with consecutive numbers: the first and the last one describe them all.
     if let [first, .., last] = places.as_slice()
         && places.len() > MAX_PLACES
     {

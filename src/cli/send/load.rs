@@ -45,6 +45,7 @@ impl Load {
         let started = instant();
         let shared = Arc::new((recipe, target, AtomicU32::new(0), bar.clone()));
         let mut workers = JoinSet::new();
+        // More workers than events would have nothing to do.
         for _ in 0..self.concurrency.min(self.count) {
             let shared = Arc::clone(&shared);
             let (count, rate) = (self.count, self.rate);
@@ -52,6 +53,7 @@ impl Load {
                 let (recipe, target, next, bar) = &*shared;
                 let mut summary = Summary::default();
                 loop {
+                    // One counter for all workers, so that a slow worker does not delay events that others could send.
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     if index >= count {
                         return Ok::<_, Failure>(summary);
@@ -92,6 +94,7 @@ impl Load {
         }
         bar.finish_and_clear();
         summary.lasted = instant().saturating_duration_since(started);
+        // `percentile` reads them in order.
         summary.times.sort_unstable();
         match self.json {
             true => print_json(&summary.document()),

@@ -132,6 +132,7 @@ fn send(arguments: &Arguments) -> Result<(), Failure> {
         };
         return block_on(load.run(recipe, target));
     }
+    // A token is the secret itself and must not appear in the output.
     let secret = secret_place(
         recipe.sender.spec(),
         recipe.sender.signature_place().as_ref(),
@@ -221,6 +222,7 @@ impl Recipe {
             set: set.collect::<Result<_, _>>()?,
             headers: headers.collect::<Result<_, _>>()?,
             bad: arguments.bad,
+            // One byte more than the limit is enough, and takes the least time to send.
             size: arguments
                 .size
                 .or(known
@@ -292,6 +294,7 @@ impl Recipe {
             let answer = target.send(&event).await;
             let is_taken = matches!(&answer, Ok(answer) if is_success(answer));
             exchanges.push((event.clone(), answer));
+            // A copy of a rejected event would test nothing.
             if !is_taken {
                 return Ok(exchanges);
             }

@@ -192,6 +192,7 @@ impl Receiver {
     /// Waits for the next request that this method has not returned yet.
     pub async fn next(&self) -> Arc<Received> {
         let from = self.position.load(Ordering::Relaxed);
+        // "At least", since requests may have been dropped at the limits.
         let next = self.shared.kept.at_least(from).await;
         self.position
             .store(next.number.saturating_add(1), Ordering::Relaxed);

@@ -95,6 +95,7 @@ async fn connection(
     tokio::select! {
         _ = serving.as_mut() => {}
         () = stop.cancelled() => {
+            // A response in flight has a moment to complete.
             serving.as_mut().graceful_shutdown();
             let _ = tokio::time::timeout(GRACE, serving).await;
         }
@@ -124,6 +125,7 @@ async fn take(
     shared: &Shared,
 ) -> Result<Response<Full<Bytes>>, io::Error> {
     let (head, body) = request.into_parts();
+    // Reading the recorded requests is not recorded itself.
     if head.uri.path() == EVENTS {
         return Ok(events(&head, shared));
     }
@@ -151,7 +153,9 @@ async fn take(
             tokio::time::sleep(time).await;
             Ok(answer(200, "accepted\n"))
         }
+        // Ends when the client closes the connection, or the receiver stops.
         Respond::Timeout => std::future::pending().await,
+        // `Respond::of` has resolved the other two, so this is a reset.
         Respond::Reset | Respond::Flaky(_) | Respond::Sequence(_) => {
             Err(io::ErrorKind::ConnectionReset.into())
         }
@@ -168,6 +172,7 @@ fn request_of(head: &Parts, body: Bytes, source: SocketAddr, unix_ms: i64) -> Re
     request.note(request_file::SOURCE, &source.ip().to_string());
     let headers = head.headers.iter();
     let headers = headers.map(|(name, value)| {
+        // White space around a value is not part of it (RFC 9110, section 5.5).
         let value = Bytes::copy_from_slice(value.as_bytes().trim_ascii());
         (name.as_str().to_owned(), value)
     });
@@ -200,6 +205,7 @@ fn events(head: &Parts, shared: &Shared) -> Response<Full<Bytes>> {
 /// Returns true if `Host` is an IP address or `localhost`: no untrusted DNS entry can make a browser send these here.
 fn is_own_name(head: &Parts) -> bool {
     let mut hosts = head.headers.get_all(header::HOST).iter();
+    // Two `Host` headers are ambiguous, so neither is trusted.
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return false;
     };
