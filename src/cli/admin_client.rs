@@ -140,6 +140,7 @@ impl AdminClient {
         body: Option<Vec<u8>>,
         limit: Duration,
     ) -> Result<Bytes, Failure> {
+        // One limit for connecting, the head and the body together.
         let exchange = async {
             let answer = self.send(method, path, body).await?;
             let status = answer.status();
@@ -185,7 +186,8 @@ impl AdminClient {
         let host = match &self.address {
             Address::Unix(_) => "localhost",
             Address::Tcp(authority) => authority.as_str(),
-            // The listener always accepts `localhost`. A socket path is no host name, and an IPv6 address needs brackets.
+            // The listener always accepts `localhost`. A socket path is no host name, and an IPv6 address needs
+            // brackets.
             Address::Tls(_, name) if name.contains(':') => "localhost",
             Address::Tls(_, name) => name,
         };
@@ -269,6 +271,7 @@ impl AdminClient {
 
     /// Converts an error response into a failure that says what to do.
     fn refused(&self, status: StatusCode, body: &[u8]) -> Failure {
+        // The admin API always responds with a problem document (RFC 9457). Anything else is another server.
         let problem: Option<ProblemDocument> = serde_json::from_slice(body).ok();
         let Some(problem) = problem else {
             return Failure::new(format!(

@@ -131,6 +131,7 @@ fn check_certificate(files: &CertificateFiles, earlier: &mut Vec<Pair>, report: 
 }
 
 fn certificate_error(err: &CertificateError, span: Span) -> Diagnostic {
+    // The message names the fault; the help names what to put there instead.
     let help = match err {
         CertificateError::Read { .. } => "check the path and who may read the file",
         CertificateError::Mismatch { .. } => {

@@ -106,6 +106,7 @@ fn set(arguments: &Set, verb: &str) -> Result<(), Failure> {
             )
         }
     };
+    // In the progressive form, as the beginning of a failure message.
     let doing = match verb {
         "pause" => format!("pausing {what}"),
         _ => format!("resuming {what}"),
@@ -143,6 +144,7 @@ pub(super) fn table(destinations: &[Destination]) -> String {
     }
     let mut table = list(&HEADER);
     for one in destinations {
+        // Health is in the memory of the worker. A destination that left the config has a backlog, but no worker.
         let health = one.health.as_ref();
         let breaker = health.map_or("-", |health| &*health.breaker);
         let dead = Cell::new(up_to(one.deliveries.dead));

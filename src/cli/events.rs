@@ -204,6 +204,7 @@ fn write_body(body: &Bytes) -> Result<(), Failure> {
 }
 
 fn text(event: &EventDetail) -> String {
+    // With `keep_body` off, the store deletes the body after the last delivery, and the digest remains.
     let body = match (event.body.is_kept, event.body.size) {
         (true, Some(size)) => format!("{size} bytes; `--body` prints it"),
         _ => "deleted after its deliveries ended".to_owned(),

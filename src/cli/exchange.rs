@@ -92,6 +92,7 @@ pub(super) fn answer_text(answer: &Result<Answer, String>) -> String {
     let mut text = String::new();
     let mut line = |content: &str| text.push_str(&format!("{} {content}\n", styled(FAINT, "<")));
     let style = if answer.status < 300 { GOOD } else { BAD };
+    // The reason phrase is that of the standard: HTTP/2 has no phrase, and HTTP/1.1 clients ignore it.
     let reason = http::StatusCode::from_u16(answer.status).ok();
     let reason = reason
         .and_then(|status| status.canonical_reason())

@@ -61,6 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             } else {
                 print(&text(&explanation));
             }
+            // The opposite of most commands: an explanation of a rejection is the success.
             match explanation.passes {
                 true => ExitCode::from(EXIT_PASSES),
                 false => ExitCode::SUCCESS,

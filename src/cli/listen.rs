@@ -115,6 +115,7 @@ fn tell(received: &Received, is_json: bool, hidden: Option<&str>) {
         print(&format!("{}\n", received.document()));
         return;
     }
+    // No provider was given, so nothing was verified.
     let verdict = match &received.verdict {
         None => String::new(),
         Some(Ok(text)) => format!(", {}", styled(GOOD, text)),

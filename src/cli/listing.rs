@@ -61,6 +61,7 @@ impl<D: DeserializeOwned + Serialize, R> Listing<D, R> {
     ) -> Result<(), Failure> {
         let mut left = paging.wanted();
         let mut cursor = None;
+        // JSON is one document, so all pages are collected before it is printed.
         let mut whole = Vec::new();
         let mut is_first = true;
         loop {

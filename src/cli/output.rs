@@ -69,6 +69,7 @@ pub fn list(header: &[&str]) -> Table {
 #[must_use]
 pub fn lines(mut table: Table) -> String {
     for column in table.column_iter_mut() {
+        // No blank before the first column, so that `grep '^...'` and `cut` work.
         column.set_padding((0, 2));
     }
     let mut text = String::new();

@@ -83,6 +83,7 @@ fn text(told: &Told) -> String {
     let promotion = &told.promotion;
     let route = clean(&promotion.route);
     let mut text = String::new();
+    // The counts are those of real rejections then, so there is nothing to preview.
     if promotion.enforced {
         return format!(
             "route `{route}` already rejects requests that fail a check: nothing to change\n"
@@ -105,6 +106,7 @@ fn text(told: &Told) -> String {
     );
     if !promotion.examples.is_empty() {
         let mut table = list(&["WHEN", "REASON", "SOURCE", "EVENT", "REQUEST"]);
+        // Enough to recognize a pattern; `--json` has all of them.
         for each in promotion.examples.iter().take(SHOWN) {
             table.add_row(vec![
                 Cell::new(times::both(each.at)),
@@ -117,6 +119,7 @@ fn text(told: &Told) -> String {
         let _ = write!(text, "\n{}", lines(table));
         let _ = writeln!(text, "\n`hookgate explain REQUEST` explains one of them.");
     }
+    // The exact line if the config is readable here, else the key to look for.
     let line = match &told.place {
         Some(place) => format!("remove line {} of {}", place.line, place.file.display()),
         None => format!("remove `enforce = \"monitor\"` from `[routes.{route}]` in the config"),

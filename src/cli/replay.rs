@@ -192,6 +192,7 @@ fn bar(replay: &Replay) -> ProgressBar {
 /// Describes the state of a replay and the commands that change it.
 fn told(replay: &Replay) -> String {
     let id = replay.id;
+    // `done` counts every delivery that was looked at, the skipped ones included.
     let made = ask::deliveries(replay.done.saturating_sub(replay.skipped));
     let skipped = match replay.skipped {
         0 => String::new(),
@@ -215,6 +216,7 @@ fn set(arguments: &One, is_paused: bool) -> Result<(), Failure> {
     let client = arguments.door.client()?;
     let id = arguments.id;
     block_on(async {
+        // A paused replay has no progress to watch.
         if is_paused {
             let doing = format!("pausing replay {id}");
             let path = format!("/api/v1/replays/{id}/pause");

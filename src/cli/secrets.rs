@@ -62,6 +62,7 @@ fn text(found: &Secrets) -> String {
         until,
         matches,
         last_match,
+        // Destructured in full, so that a new field of the API cannot be forgotten here.
     } in &found.secrets
     {
         let or_dash = |moment: &Option<_>| moment.map_or_else(|| "-".to_owned(), times::both);

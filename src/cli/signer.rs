@@ -72,6 +72,7 @@ impl Signer {
             })?;
             return self.of_route(loaded.config, name).map(Some);
         }
+        // `listen` works without a provider, so this is not an error here.
         let Some(id) = &self.provider else {
             return Ok(None);
         };
@@ -164,6 +165,7 @@ fn url_of(route: &Route, config: &Config) -> Option<String> {
     } else {
         "http"
     };
+    // A route with a host only matches that name, so the local address would not do.
     let host = match &route.host {
         Some(host) => host.clone(),
         None if listen.ip().is_unspecified() => "localhost".to_owned(),

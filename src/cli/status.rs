@@ -211,6 +211,7 @@ fn text(screen: &Screen) -> String {
 }
 
 fn head(text: &mut String, status: &Status) {
+    // Two separate facts: a gate whose store fails still serves routes in proxy mode.
     let state = match (status.ready, status.store_healthy) {
         (true, Some(false)) => styled(BAD, "ready, but its store is not writable"),
         (true, _) => styled(GOOD, "ready"),
@@ -261,6 +262,7 @@ fn routes(routes: &[RouteNow]) -> String {
             false => format!("{}, monitor", now.route.mode),
         };
         let refused = Cell::new(now.refused);
+        // Only routes in queue or hybrid mode have a backlog.
         let backlog = now.route.backlog;
         table.add_row(vec![
             Cell::new(clean(&now.route.name)),

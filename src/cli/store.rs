@@ -219,6 +219,7 @@ fn stats(arguments: &Look) -> Result<(), Failure> {
     let (path, _) = arguments.place.find()?;
     let doing = format!("reading the store `{}`", path.display());
     let stats = store::stats_of(&path).map_err(failed(&doing))?;
+    // The same words and forms as in the admin API, so that scripts can read both.
     let oldest = stats.oldest_open_ms.map(Moment);
     let deliveries = Counts::new(stats.deliveries);
     if arguments.json {
@@ -268,6 +269,7 @@ fn size(bytes: u64) -> String {
 }
 
 fn copy(arguments: &Copy) -> Result<(), Failure> {
+    // clap cannot express "one path with `--config`, else two", so it is checked here.
     let (from, to) = match (&arguments.config, &*arguments.paths) {
         (Some(config), [to]) => (file_of(&ConfigFile::load(config)?)?, bare(to)),
         (None, [from, to]) => (bare(from), bare(to)),
@@ -404,7 +406,8 @@ fn salvaged(found: &store::Salvaged) -> String {
     );
     if found.discarded_commits > 0 || found.damaged_frames > 0 {
         text.push_str(&format!(
-            "; in the write-ahead log, {} commits after the damage were read, {} of its pages do not match their checksum",
+            "; in the write-ahead log, {} commits after the damage were read, {} of its pages do not match their \
+            checksum",
             found.discarded_commits, found.damaged_frames
         ));
     }

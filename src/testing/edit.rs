@@ -12,6 +12,7 @@ use crate::testing::{TestingError, shape};
 pub fn set(event: &mut RequestFile, path: &str, value: &str) -> Result<(), TestingError> {
     let mut document: Value = serde_json::from_slice(&event.body)
         .map_err(|_| TestingError::Set(format!("cannot set `{path}`: the body is not JSON")))?;
+    // `500` is a number, and `abc` is text without quotes, as a user types it.
     let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
     let pointer: Vec<String> = match path.strip_prefix('/') {
         Some(pointer) => pointer

@@ -56,6 +56,7 @@ fn value_of(what: &str, unix_ms: i64) -> Option<String> {
         "alnum" => ALNUM,
         _ => return None,
     };
+    // A kind without its length is not a placeholder, and stays in the text.
     Some(random(alphabet, length.parse().ok()?))
 }
 

@@ -50,6 +50,7 @@ impl Gate {
         let authority = folder.write_certificates("hookgate testing");
         let authority = authority
             .map_err(|error| TestingError::Io("cannot create a certificate", error.to_string()))?;
+        // The certificate is written first: the completed config contains its path, and loading it reads the files.
         let text = complete(config, &folder)?;
         let log = Log::default();
         let logger = Logger::to_writer(Encoding::Json, Level::INFO, Box::new(log.clone()));
@@ -63,6 +64,7 @@ impl Gate {
             let error = crate::model::error::chain(&error);
             TestingError::Io("the gate cannot start", error)
         })?;
+        // The first listener is the one that `complete` adds, unless the config has its own.
         let port = app
             .addresses()
             .first()

@@ -80,6 +80,7 @@ impl Sender {
         public_url: Option<&str>,
     ) -> Result<Self, TestingError> {
         let provider = provider.unwrap_or_default().to_owned();
+        // Before the URL: this error says more than an invalid URL would.
         check_signable(spec, &provider)?;
         let (origin, target) = split(url)?;
         let public_url = public_url.map_or(origin, str::to_owned);
@@ -154,6 +155,7 @@ impl Sender {
         unix_ms: i64,
     ) -> Result<RequestFile, TestingError> {
         let mut known = payloads::of(&self.provider);
+        // Types compare without case, so that a user can type them as the documentation spells them.
         let payload = match event_type {
             None => known.next(),
             Some(asked) => known.find(|payload| payload.event_type.eq_ignore_ascii_case(asked)),

@@ -78,6 +78,7 @@ struct Shape {
 impl Shape {
     /// Adds sample values for the signed text and for the conditions of the scheme.
     fn fill_signed(&mut self, spec: &Spec) {
+        // Paths in the body that are signed or required need some value, or signing fails.
         for pointer in spec.pointers() {
             put(&mut self.json, &pointer, "test".into());
         }
@@ -101,6 +102,7 @@ impl Shape {
         }
         if let Family::Text(family) = &spec.family {
             for one in &family.require {
+                // The other rules forbid a value, which a minimal event does not have.
                 if let Rule::Is(text) = &one.rule {
                     self.put_place(&one.place, text.as_str().into());
                 }

@@ -81,6 +81,7 @@ async fn change_these(
     for id in &arguments.ids {
         let doing = format!("requesting `{word}` of delivery {id}");
         let path = format!("/api/v1/deliveries/{id}/{word}");
+        // One request for each: a delivery that cannot be changed must not stop the others.
         match client.post::<Delivery>(&doing, &path).await {
             Ok(delivery) => changed.push(delivery),
             Err(failure) => {

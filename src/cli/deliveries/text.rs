@@ -115,6 +115,7 @@ pub(super) fn text(detail: &DeliveryDetail) -> String {
 fn attempt(attempt: &Attempt) -> String {
     let mut out = String::new();
     let is_good = attempt.error.is_none();
+    // An attempt may have both: a status outside of 2xx is an error too.
     let what = match (attempt.status, attempt.error.as_deref()) {
         (Some(status), Some(error)) => format!("{status}, {}", clean(error)),
         (Some(status), None) => status.to_string(),

@@ -140,12 +140,16 @@ fn attacks(secrets: &Secrets) -> Vec<Act> {
     let now = Now::read().unix_seconds();
     let no = Expected::Refused;
     let push = github(&secrets.github);
+    // Same length and valid JSON, so that nothing but the signature can reveal the change.
     let flipped = PUSH.replace("refs/heads/main", "refs/heads/mein");
+    // GitHub does not sign the delivery id, so this request has a valid signature.
     let fresh_id = push
         .clone()
         .with("X-GitHub-Delivery", "9f1c6b1e-0000-4000-8000-000000000002");
     let order = standard(&secrets.standard_webhooks, "msg_2", now);
+    // Valid in all respects except the source address, which the route's `allow_ips` does not contain.
     let partner = partner(&secrets.partner, now);
+    // Signed, so that only the size is wrong. The gate rejects it by `Content-Length`, before it reads the body.
     let large = github_of(&secrets.github, &"x".repeat(OVERSIZE));
     let mut flood = act(
         "a forged event 60 times in a row",
@@ -179,6 +183,7 @@ fn attacks(secrets: &Secrets) -> Vec<Act> {
             14,
             no(Reason::MissingMaterial),
         ),
+        // The event of the first part. It comes from another address, since dedup does not depend on the source.
         act("the same GitHub event again", push, 15, Expected::Duplicate),
         act(
             "... under a fresh delivery id",

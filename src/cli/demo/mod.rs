@@ -51,6 +51,7 @@ async fn perform(is_once: bool) -> anyhow::Result<bool> {
         stage.gate_address(),
         stage.receiver.address()
     );
+    // The table appears at once at the end: its columns depend on all rows.
     let outcomes = stage.play(&events::all(&stage.secrets)).await?;
     anstream::println!("{}", report::table(&outcomes));
     let failed = outcomes.iter().filter(|outcome| !outcome.is_good()).count();
@@ -67,6 +68,7 @@ async fn perform(is_once: bool) -> anyhow::Result<bool> {
     if !is_once {
         try_by_hand::stay(&stage).await?;
     }
+    // After Ctrl-C too, so that the temporary folder is removed.
     stage.end().await;
     Ok(failed == 0)
 }

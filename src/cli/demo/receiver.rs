@@ -40,6 +40,7 @@ impl Receiver {
                 let seen = Arc::clone(&kept);
                 let service = service_fn(move |request| take(request, Arc::clone(&seen)));
                 let mut server = http1::Builder::new();
+                // hyper requires a timer for its header timeout.
                 server.timer(TokioTimer::new());
                 tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
             }

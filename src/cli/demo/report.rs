@@ -28,10 +28,12 @@ impl Outcome {
         }
         match self.expected {
             Expected::Forwarded | Expected::Flagged => {
+                // Exactly one request, with exactly the bytes that were signed.
                 let is_same = matches!(self.seen.as_slice(), [seen] if seen.body == self.signed);
                 self.reply.status == 200 && is_same
             }
             Expected::Duplicate => {
+                // The status alone does not show that the gate responded in place of the app.
                 let is_marked = self.reply.headers.contains_key("hookgate-duplicate");
                 self.reply.status == 200 && is_marked && self.seen.is_empty()
             }

@@ -111,6 +111,7 @@ fn keys(spec: &JwtSpec) -> String {
 /// Describes how a message with a certificate is verified, as labeled sentences.
 pub(super) fn certificate(spec: &CertificateSpec) -> Vec<Line> {
     match spec.kind {
+        // The message has a version of its own, which selects the digest.
         CertificateKind::Sns => vec![
             (
                 "signature",

@@ -84,6 +84,7 @@ fn choose(ids: &[String]) -> Result<Vec<Arc<Provider>>, ExitCode> {
         let ranges = provider.ip_ranges.as_ref();
         ranges.is_some_and(|ranges| ranges.format.is_some())
     };
+    // Without ids, providers that only publish a page for people are skipped silently. With an id, that is an error.
     if ids.is_empty() {
         let all = providers::all().iter().filter(|one| can_be_asked(one));
         return Ok(all.cloned().collect());
@@ -213,6 +214,7 @@ fn text(rows: &[Row], folder: &Path, accepts: bool) -> String {
         let help = "if the provider announced the change, accept it with `--accept`";
         text.push_str(&format!("\n{}: {help}\n", styled(STRONG, "help")));
     }
+    // If all failed, nothing was saved.
     if rows.iter().any(|row| row.outcome.is_ok()) {
         let told = format!(
             "saved in {}; a gate reads them when it starts or reloads",

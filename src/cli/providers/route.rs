@@ -71,6 +71,7 @@ fn keyed(scheme: &Spec) -> Vec<String> {
         let host = hosts
             .first()
             .map_or("SENDER-HOST".to_owned(), ToString::to_string);
+        // `*` in a host is the part that differs for each customer.
         let host = host.replace('*', "YOUR-NAME");
         lines.push(format!("jwks = \"https://{host}/.well-known/jwks.json\""));
     }

@@ -101,6 +101,7 @@ fn template_leaves_open(template: &Template) -> Vec<String> {
         out.push("the body, except the fields above".to_owned());
     }
     let holds = |wanted: &[Part]| template.any(&|part| wanted.contains(part));
+    // The URL counts as signed only if the query is part of it.
     if holds(&[Part::Path, Part::UrlNoQuery]) {
         out.push("the query".to_owned());
     } else if !holds(&[
@@ -241,6 +242,7 @@ fn timestamp(spec: &TimestampSpec, tolerance: Duration) -> String {
         TimeUnit::SecondsOrMillis => "Unix seconds or milliseconds",
     };
     let entry = spec.key.as_ref();
+    // The timestamp may be one entry of a list in the same header, such as `t=...,v1=...`.
     let entry = entry.map_or(String::new(), |key| match key.as_str() {
         "" => ", first entry".to_owned(),
         key => format!(", entry `{key}`"),

@@ -141,6 +141,7 @@ fn double(event: &mut RequestFile, place: Option<&Place>) {
             let is_named =
                 |(found, _): &&(String, Bytes)| found.eq_ignore_ascii_case(name.as_str());
             let found = event.headers.iter().find(is_named).cloned();
+            // A second header line, not a comma in the first: parsers differ on which of the two counts.
             event.headers.extend(found);
         }
         Some(Place::Query(name)) => {

@@ -14,6 +14,7 @@ pub(super) fn print_list(provider: Option<&str>, is_json: bool) {
         .collect();
     let all = providers::all().iter();
     let others = all.filter(|one| can_send(one) && is_wanted(&one.id));
+    // Providers that can be signed for, but have no payload: their events are generated from the scheme.
     let has_none = |id: &str| payloads.iter().all(|payload| payload.provider != id);
     let others: Vec<&str> = others
         .map(|one| one.id.as_str())

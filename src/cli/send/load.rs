@@ -160,6 +160,7 @@ impl Summary {
             self.rate()
         );
         for (status, count) in &self.statuses {
+            // Not by `Recipe`: with `--bad`, a 4xx is a success, but its color is that of the status.
             let style = if (200..300).contains(status) {
                 GOOD
             } else {

@@ -54,6 +54,7 @@ impl Received {
         let request = &self.request;
         let headers = request.headers.iter();
         let headers = headers.map(|(name, value)| json!([name, String::from_utf8_lossy(value)]));
+        // JSON has no bytes: a body that is not UTF-8 goes into a field of its own.
         let (body, base64) = match std::str::from_utf8(&request.body) {
             Ok(text) => (Some(text), None),
             Err(_) => (None, Some(BASE64.encode(&request.body))),
@@ -144,6 +145,7 @@ impl Receiver {
         });
         let stop = CancellationToken::new();
         let connections = TaskTracker::new();
+        // The listener is bound before the task starts, so a request that is sent right after `with` is never lost.
         let door = serve::Door {
             listener,
             shared: Arc::clone(&shared),

@@ -33,6 +33,7 @@ impl Respond {
         match self {
             Self::Sequence(all) => {
                 let index = usize::try_from(number).unwrap_or(usize::MAX);
+                // Beyond the end, the last response repeats.
                 let one = all.get(index).or(all.last());
                 one.map_or(Self::Status(200), |one| one.of(number, chance))
             }
