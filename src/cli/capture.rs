@@ -23,7 +23,7 @@ use crate::net::request_file::{BODY, MASKED, RequestFile};
 pub(super) struct Arguments {
     /// Id of an event, from `hookgate events list`, or of a rejected request: `request_id` in the log
     id: String,
-    /// File to write; it must not exist yet [default: standard output]
+    /// File to write; it must not exist yet (default: standard output)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]

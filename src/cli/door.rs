@@ -39,7 +39,7 @@ pub(super) struct Door {
         hide_env_values = true
     )]
     admin: Option<String>,
-    /// PEM file with the authorities to trust for an `https` address [default: those of the system]
+    /// PEM file with the authorities to trust for an `https` address (default: those of the system)
     #[arg(
         long,
         value_name = "FILE",
@@ -51,7 +51,7 @@ pub(super) struct Door {
     /// Config file of the gate; its `[admin]` has the address and the token
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// File that contains the admin token [default: the environment variable HOOKGATE_ADMIN_TOKEN]
+    /// File that contains the admin token (default: the environment variable HOOKGATE_ADMIN_TOKEN)
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }

@@ -36,13 +36,13 @@ pub(super) struct Arguments {
     /// kept
     #[arg(value_name = "FILE|REQUEST_ID")]
     request: String,
-    /// Route to check against [default: the route that host and path match]
+    /// Route to check against (default: the route that host and path match)
     #[arg(long, value_name = "NAME")]
     route: Option<String>,
-    /// Time of arrival, as `2026-05-03T10:11:12Z` [default: the time in the file, else the signed timestamp]
+    /// Time of arrival, as `2026-05-03T10:11:12Z` (default: the time in the file, else the signed timestamp)
     #[arg(long, value_name = "TIME")]
     received: Option<String>,
-    /// Source address of the request [default: the address in the file]
+    /// Source address of the request (default: the address in the file)
     #[arg(long, value_name = "ADDRESS")]
     source: Option<IpAddr>,
     /// Print one JSON document instead of text

@@ -23,7 +23,7 @@ pub(super) struct Arguments {
     /// URL to send the request to. Without a path in the URL, path and query are those of the file
     #[arg(long, value_name = "URL")]
     to: String,
-    /// Value of the `Host` header [default: the host of the URL]; `file` keeps the header of the file
+    /// Value of the `Host` header (default: the host of the URL); `file` keeps the header of the file
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
     /// Sign the request again with the current time, as the provider would. Requires `--provider` and a secret, or

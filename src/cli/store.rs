@@ -103,7 +103,7 @@ pub(super) struct Export {
     /// Only events received at or after this time: 2h, 7d, 2026-11-25, 2026-11-25T08:30:00Z, or seconds since the epoch
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// File to write, readable by you only; it must not exist yet [default: standard output]
+    /// File to write, readable by you only; it must not exist yet (default: standard output)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Recover what is readable in a damaged store, and report the rest on standard error. Stop the gate first

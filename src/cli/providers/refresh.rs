@@ -22,7 +22,7 @@ const EXIT_FAILED: u8 = 1;
 /// Arguments of `refresh-ranges`.
 #[derive(Args)]
 pub(in crate::cli) struct Arguments {
-    /// Provider ids [default: all providers that publish machine-readable ranges]
+    /// Provider ids (default: all providers that publish machine-readable ranges)
     #[arg(value_name = "ID")]
     ids: Vec<String>,
     /// Accept ranges that differ much from the known ones; review the provider's announcement first

@@ -53,7 +53,7 @@ pub(super) struct Arguments {
     /// Send an invalid request on purpose; the command succeeds if the receiver rejects it
     #[arg(long, value_name = "KIND", value_enum)]
     bad: Option<Bad>,
-    /// Body size for `--bad oversize` [default: one byte more than the route or provider allows, else 2 MiB]
+    /// Body size for `--bad oversize` (default: one byte more than the route or provider allows, else 2 MiB)
     #[arg(long, value_name = "BYTES")]
     size: Option<usize>,
     /// Number of events; each has its own ids and timestamps
