@@ -1,5 +1,7 @@
-//! Lists the provider files, and the payloads that test tools send, so that they are compiled in: `provider_files.rs` and
-//! `payload_files.rs` in `$OUT_DIR` are arrays of names and texts.
+//! Build script that compiles the provider files and the test payloads into the program.
+//!
+//! It writes `provider_files.rs` and `payload_files.rs` to `$OUT_DIR`. Each is an array of names and texts, so that the
+//! program needs no data files at run time.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -17,7 +19,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let files = files.iter().map(|path| (name(path), path));
     fs::write(out.join("provider_files.rs"), list(files)?)?;
 
-    // One folder for each provider.
+    // Payloads have one folder for each provider. Cargo watches a folder for new and removed files only if that folder
+    // itself is named, so each one is.
     let folder = Path::new(&root).join("src/testing/payloads");
     println!("cargo::rerun-if-changed={}", folder.display());
     let mut payloads = Vec::new();
@@ -27,13 +30,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         let files = sorted(&provider, "http")?.into_iter();
         payloads.extend(files.map(|path| (name(&provider), path)));
     }
+    // `read_dir` has no fixed order; sorted, the build is reproducible.
     payloads.sort();
     let payloads = payloads.iter().map(|(name, path)| (name.clone(), path));
     fs::write(out.join("payload_files.rs"), list(payloads)?)?;
     Ok(())
 }
 
-/// The files with this extension in a folder.
+/// Returns the files with this extension in a folder, sorted by path so that the build is reproducible.
 fn sorted(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -51,7 +55,7 @@ fn name(path: &Path) -> String {
     name.display().to_string()
 }
 
-/// An array of names and texts.
+/// Formats a Rust array of `(name, text)`, in which the compiler reads each text by `include_str!`.
 fn list<'a>(files: impl Iterator<Item = (String, &'a PathBuf)>) -> Result<String, Box<dyn Error>> {
     let mut list = "[\n".to_owned();
     for (name, path) in files {

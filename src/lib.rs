@@ -1,7 +1,7 @@
 //! hookgate: an edge proxy that verifies webhooks and forwards only the genuine ones.
 //!
-//! The rooms in the order of the flow; imports go one way, from the later room to the earlier one. ARCHITECTURE.md has
-//! the map, `pipeline` the way of one request.
+//! The modules appear in the order of the flow. Imports go one way, from a later module to an earlier one.
+//! ARCHITECTURE.md describes each module; `pipeline` follows one request from its head to its response.
 
 pub mod model;
 

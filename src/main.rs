@@ -1,8 +1,9 @@
-//! The `hookgate` command: hands the arguments to `cli` and ends with its exit code.
+//! The `hookgate` command: runs `cli` and exits with its exit code.
 
 use std::process::ExitCode;
 
-/// glibc's allocator keeps what many short-lived connections on many threads leave behind; mimalloc gives it back.
+/// Allocator of the process. mimalloc returns memory to the system after many short-lived connections on many threads;
+/// the allocator of glibc keeps it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

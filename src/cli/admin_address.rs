@@ -1,4 +1,6 @@
-//! Where an admin listener is, as it is written on the command line.
+//! The address of an admin listener, as written on the command line.
+//!
+//! It never accepts plain HTTP to another machine: the admin token would cross the network in clear text.
 
 use std::path::PathBuf;
 
@@ -7,17 +9,17 @@ use http::uri::Authority;
 use crate::cli::failure::Failure;
 use crate::net::host;
 
-/// Where the admin listener is.
+/// Address of an admin listener: a Unix socket, loopback TCP, or TLS.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Address {
     Unix(PathBuf),
     Tcp(Authority),
-    /// Where it is, and the name that its certificate has to be for.
+    /// Host and port, and the name that its certificate must carry.
     Tls(Authority, String),
 }
 
 impl Address {
-    /// Reads `unix:/path`, `https://gate.example.com:9180`, `http://127.0.0.1:9180` or `127.0.0.1:9180`.
+    /// Parses `unix:/path`, `https://gate.example.com:9180`, `http://127.0.0.1:9180` or `127.0.0.1:9180`.
     pub(super) fn parse(text: &str) -> Result<Self, Failure> {
         if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
             return Ok(Self::Unix(path.into()));
@@ -27,11 +29,13 @@ impl Address {
             None => (false, text.strip_prefix("http://").unwrap_or(text)),
         };
         let wrong = || {
-            Failure::usage(format!("`{text}` is not where an admin listener can be"))
-                .help("for example `unix:/run/hookgate/admin.sock`, `http://127.0.0.1:9180` or `https://gate.example.com:9180`")
+            Failure::usage(format!("`{text}` is not an address of an admin listener"))
+                .help("use `unix:/run/hookgate/admin.sock`, `http://127.0.0.1:9180` or `https://gate.example.com:9180`")
         };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         let authority: Authority = authority.parse().map_err(|_| wrong())?;
+        // A default port would be a guess, since the admin listener has no port of its own. A name before `@` looks
+        // like credentials, which this client never sends.
         if authority.port_u16().is_none() || authority.as_str().contains('@') {
             return Err(wrong());
         }
@@ -39,16 +43,19 @@ impl Address {
         if is_tls {
             return Ok(Self::Tls(authority, host));
         }
+        // `localhost` counts by its name: resolving it here would say nothing about the connection that is opened
+        // later.
         let is_loopback = match host.parse::<std::net::IpAddr>() {
             Ok(address) => address.to_canonical().is_loopback(),
             Err(_) => host.eq_ignore_ascii_case("localhost"),
         };
         if !is_loopback {
             return Err(Failure::usage(format!(
-                "`{text}` is another machine, and the token would go there in clear"
+                "`{text}` is another machine, and plain HTTP would send the token there in clear text"
             ))
             .help(format!(
-                "`https://`, where its `[admin.tls]` has a certificate; or through a tunnel: `ssh -L 9180:127.0.0.1:9180 {host}`, then `--admin http://127.0.0.1:9180`"
+                "use `https://` if its `[admin.tls]` has a certificate; or open a tunnel with `ssh -L \
+                9180:127.0.0.1:9180 {host}`, then use `--admin http://127.0.0.1:9180`"
             )));
         }
         Ok(Self::Tcp(authority))
@@ -88,10 +95,13 @@ mod tests {
             assert_eq!(Address::parse(text).unwrap().to_string(), expected);
         }
         for (text, part) in [
-            ("unix:", "not where an admin listener can be"),
-            ("http://127.0.0.1", "not where an admin listener can be"),
-            ("https://127.0.0.1", "not where an admin listener can be"),
-            ("http://a@127.0.0.1:1", "not where an admin listener can be"),
+            ("unix:", "not an address of an admin listener"),
+            ("http://127.0.0.1", "not an address of an admin listener"),
+            ("https://127.0.0.1", "not an address of an admin listener"),
+            (
+                "http://a@127.0.0.1:1",
+                "not an address of an admin listener",
+            ),
             (
                 "http://10.0.0.1:9180",
                 "ssh -L 9180:127.0.0.1:9180 10.0.0.1",

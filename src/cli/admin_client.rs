@@ -1,5 +1,6 @@
-//! A small HTTP client for the admin API, over a Unix socket, TCP to loopback, or TLS. One connection for each request, as
-//! the admin listener has it.
+//! HTTP client for the admin API, over a Unix socket, loopback TCP or TLS.
+//!
+//! It opens one connection for each request, since the admin listener closes a connection after one response.
 
 use std::io;
 use std::pin::Pin;
@@ -28,26 +29,26 @@ use crate::cli::output::clean;
 use crate::model::error::chain;
 use crate::model::secret::Secret;
 
-/// On this machine.
+/// Limit for connecting, the TLS handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// As the listener has it, and a little more.
+/// Limit for a request: that of the admin listener and a margin, so that the listener's own error arrives first.
 const TIMEOUT: Duration = Duration::from_secs(35);
 
-/// For a change or a count of many, as the listener has it, and a little more.
+/// Limit for changing or counting many rows, which the admin listener allows more time for.
 const LONG_TIMEOUT: Duration = Duration::from_secs(610);
 
-/// A tail says something every 15 seconds.
+/// Longest silence in a stream. The gate sends an empty line every 15 seconds, so three are missing by then.
 const SILENCE: Duration = Duration::from_secs(45);
 
-/// A line of a tail holds one event.
+/// Bytes of a line in a stream, which holds one event.
 const MAX_LINE: usize = 1 << 20;
 
-/// Asks one gate.
+/// Client for the admin API of one gate.
 pub(super) struct AdminClient {
     address: Address,
     token: Option<Secret>,
-    /// Whom to believe, for an address with TLS.
+    /// Trust anchors for an address with TLS.
     tls: Option<Arc<ClientConfig>>,
 }
 
@@ -64,13 +65,13 @@ impl AdminClient {
         }
     }
 
-    /// Believes what this vouches for.
+    /// Sets the trust anchors for an address with TLS.
     pub(super) fn trusting(mut self, tls: Option<Arc<ClientConfig>>) -> Self {
         self.tls = tls;
         self
     }
 
-    /// Gets a JSON document. `doing` says for what.
+    /// Fetches a JSON document. `doing` begins the message of a failure, such as `listing events`.
     pub(super) async fn get<T: DeserializeOwned>(
         &self,
         doing: &str,
@@ -80,13 +81,13 @@ impl AdminClient {
         read(&bytes).map_err(|failure| failure.doing(doing))
     }
 
-    /// Gets bytes.
+    /// Fetches a response as bytes, such as the body of an event.
     pub(super) async fn bytes(&self, doing: &str, path: &str) -> Result<Bytes, Failure> {
         let asked = self.ask(Method::GET, path, None, TIMEOUT);
         asked.await.map_err(|failure| failure.doing(doing))
     }
 
-    /// Asks for a change.
+    /// Requests one change, by POST without a body.
     pub(super) async fn post<T: DeserializeOwned>(
         &self,
         doing: &str,
@@ -97,7 +98,7 @@ impl AdminClient {
         read.map_err(|failure| failure.doing(doing))
     }
 
-    /// Asks for a change of many, or a count.
+    /// Requests a change of many rows or a count, with the time limit for long work.
     pub(super) async fn post_many<T: DeserializeOwned>(
         &self,
         doing: &str,
@@ -110,15 +111,17 @@ impl AdminClient {
         read.map_err(|failure| failure.doing(doing))
     }
 
-    /// Follows an answer that comes line by line.
+    /// Opens a response that arrives line by line and has no end of its own.
     pub(super) async fn lines(&self, doing: &str, path: &str) -> Result<Lines, Failure> {
         let answer = self.send(Method::GET, path, None);
+        // The limit covers the head only. The body continues as long as the caller reads it.
         let answer = timeout(TIMEOUT, answer)
             .await
             .unwrap_or_else(|_| Err(self.silent(TIMEOUT)));
         let answer = answer.map_err(|failure| failure.doing(doing))?;
         if answer.status() != StatusCode::OK {
             let status = answer.status();
+            // An error response is an ordinary document, which ends.
             let body = timeout(TIMEOUT, answer.into_body().collect()).await;
             let body = body.ok().and_then(Result::ok);
             let body = body.map(http_body_util::Collected::to_bytes);
@@ -137,6 +140,7 @@ impl AdminClient {
         body: Option<Vec<u8>>,
         limit: Duration,
     ) -> Result<Bytes, Failure> {
+        // One limit for connecting, the head and the body together.
         let exchange = async {
             let answer = self.send(method, path, body).await?;
             let status = answer.status();
@@ -164,6 +168,7 @@ impl AdminClient {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|err| self.broken(&err))?;
+        // This task does the I/O of the connection, and ends with it.
         tokio::spawn(connection);
         let request = self.request(method, path, body)?;
         sender
@@ -181,6 +186,8 @@ impl AdminClient {
         let host = match &self.address {
             Address::Unix(_) => "localhost",
             Address::Tcp(authority) => authority.as_str(),
+            // The listener always accepts `localhost`. A socket path is no host name, and an IPv6 address needs
+            // brackets.
             Address::Tls(_, name) if name.contains(':') => "localhost",
             Address::Tls(_, name) => name,
         };
@@ -191,9 +198,10 @@ impl AdminClient {
         if let Some(token) = &self.token {
             let mut value = HeaderValue::from_bytes(&[b"Bearer ", token.expose()].concat())
                 .map_err(|_| {
-                    Failure::usage("the token holds characters that no header can hold")
-                        .help("look at the file: it should hold the token and nothing else")
+                    Failure::usage("the token contains characters that an HTTP header cannot hold")
+                        .help("check the token file: it must contain the token and nothing else")
                 })?;
+            // Keeps the token out of debug output and of header compression.
             value.set_sensitive(true);
             request = request.header(header::AUTHORIZATION, value);
         }
@@ -202,7 +210,7 @@ impl AdminClient {
         }
         let body = Full::new(Bytes::from(body.unwrap_or_default()));
         let request = request.body(body);
-        request.map_err(|err| Failure::usage(format!("`{path}` cannot be asked for: {err}")))
+        request.map_err(|err| Failure::usage(format!("`{path}` is not a valid path: {err}")))
     }
 
     async fn connect(&self) -> io::Result<Pin<Box<dyn Wire>>> {
@@ -224,18 +232,19 @@ impl AdminClient {
         let address = &self.address;
         match err.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                Failure::new(format!("no gate answers at `{address}`")).help(
-                    "start it (`systemctl start hookgate`), or say where its `[admin]` listens: `--admin ADDRESS`, or `--config FILE`",
+                Failure::new(format!("cannot reach a gate at `{address}`")).help(
+                    "start it (`systemctl start hookgate`), or name its admin listener: `--admin ADDRESS`, or \
+                    `--config FILE`",
                 )
             }
             io::ErrorKind::PermissionDenied => {
-                Failure::new(format!("you have no right to use `{address}`"))
-                    .help("run this as the user of the gate, or as root with `sudo`")
+                Failure::new(format!("permission denied for `{address}`"))
+                    .help("run the command as the user of the gate, or as root with `sudo`")
             }
-            // What rustls refuses comes as this.
+            // tokio-rustls reports a failed certificate verification as this kind.
             io::ErrorKind::InvalidData => {
-                Failure::new(format!("no trusted TLS with `{address}`: {err}")).help(
-                    "ask it by a name that its certificate is for; `--admin-ca FILE` says which authority vouches for it, else the system's do",
+                Failure::new(format!("cannot verify the certificate of `{address}`: {err}")).help(
+                    "use a name that its certificate contains; if a private authority signed it, add `--admin-ca FILE`",
                 )
             }
             _ => Failure::new(format!("cannot connect to `{address}`: {err}")),
@@ -244,43 +253,45 @@ impl AdminClient {
 
     fn broken(&self, err: &hyper::Error) -> Failure {
         Failure::new(format!(
-            "the gate at `{}` broke off: {}",
+            "the connection to the gate at `{}` failed: {}",
             self.address,
             chain(err)
         ))
-        .help("its log says why, where it is hookgate that answers there")
+        .help("see the log of the gate; check that hookgate is what listens at this address")
     }
 
     fn silent(&self, limit: Duration) -> Failure {
         Failure::new(format!(
-            "the gate at `{}` did not answer within {} seconds",
+            "the gate at `{}` did not respond within {} seconds",
             self.address,
             limit.as_secs()
         ))
-        .help("it may go on with it: look before you ask again")
+        .help("it may still complete the request: check the result before you try again")
     }
 
-    /// What a refusal means for the person who asked.
+    /// Converts an error response into a failure that says what to do.
     fn refused(&self, status: StatusCode, body: &[u8]) -> Failure {
+        // The admin API always responds with a problem document (RFC 9457). Anything else is another server.
         let problem: Option<ProblemDocument> = serde_json::from_slice(body).ok();
         let Some(problem) = problem else {
             return Failure::new(format!(
-                "what answers at `{}` is no admin API of hookgate (status {})",
+                "the server at `{}` is not an admin API of hookgate (status {})",
                 self.address,
                 status.as_u16()
             ))
-            .help("say where the gate's `[admin]` listens: `--admin ADDRESS`, or `--config FILE`");
+            .help("name the admin listener of the gate: `--admin ADDRESS`, or `--config FILE`");
         };
         let detail = problem.detail.as_deref().unwrap_or(&problem.title);
         let detail = clean(detail);
         match status {
             StatusCode::UNAUTHORIZED => {
                 let error = match self.token {
-                    Some(_) => "the gate has another token than the one that was sent",
-                    None => "the gate wants a token",
+                    Some(_) => "the gate rejects this token",
+                    None => "the gate requires a token",
                 };
                 Failure::new(error).help(
-                    "`--token-file FILE`, the environment variable HOOKGATE_ADMIN_TOKEN, or `--config FILE` of the gate",
+                    "use `--token-file FILE`, the environment variable HOOKGATE_ADMIN_TOKEN, or `--config FILE` of \
+                    the gate",
                 )
             }
             StatusCode::BAD_REQUEST => Failure::usage(detail),
@@ -291,19 +302,19 @@ impl AdminClient {
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(bytes).map_err(|err| {
-        Failure::new(format!("the answer of the gate cannot be read: {err}"))
-            .help("gate and command are of different versions: use the gate's own `hookgate`")
+        Failure::new(format!("cannot parse the response of the gate: {err}"))
+            .help("gate and command may have different versions: use the `hookgate` binary that the gate runs")
     })
 }
 
-/// An answer that comes line by line.
+/// Lines of a streamed response.
 pub(super) struct Lines {
     body: Incoming,
     held: BytesMut,
 }
 
 impl Lines {
-    /// The next line that is not empty; none at the end.
+    /// Returns the next line that is not empty, or `None` at the end. Empty lines only show that the gate is alive.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
             if let Some(end) = self.held.iter().position(|byte| *byte == b'\n') {
@@ -314,17 +325,23 @@ impl Lines {
                 }
                 return Ok(Some(line.freeze()));
             }
+            // Bounds the memory if the server is not a gate.
             if self.held.len() > MAX_LINE {
-                return Err(Failure::new("the gate sent a line without an end"));
+                return Err(Failure::new("the gate sent a line longer than 1 MiB"));
             }
             let Ok(frame) = timeout(SILENCE, self.body.frame()).await else {
-                return Err(Failure::new("the gate has fallen silent"));
+                return Err(Failure::new("the gate sent nothing for 45 seconds"));
             };
             let Some(frame) = frame else {
                 return Ok(None);
             };
-            let frame = frame
-                .map_err(|err| Failure::new(format!("the gate broke off: {}", chain(&err))))?;
+            let frame = frame.map_err(|err| {
+                Failure::new(format!(
+                    "the connection to the gate failed: {}",
+                    chain(&err)
+                ))
+            })?;
+            // Other frames are trailers, which carry nothing here.
             if let Ok(data) = frame.into_data() {
                 self.held.extend_from_slice(&data);
             }
@@ -342,31 +359,31 @@ mod tests {
         AdminClient::new(Address::Unix(socket.to_owned()), token)
     }
 
-    /// What is told where the status is asked for.
+    /// Returns the message of the failure when the status is fetched.
     async fn told(client: &AdminClient) -> String {
         let answer = client.get::<serde_json::Value>("looking", "/api/v1/status");
         answer.await.unwrap_err().plain()
     }
 
     #[tokio::test]
-    async fn what_is_wrong_is_told_with_what_to_do() {
+    async fn failures_say_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("admin.sock");
         let name = socket.display();
         assert_eq!(
             told(&client(&socket, None)).await,
             format!(
-                "error: looking: no gate answers at `unix:{name}`\nhelp: start it (`systemctl start hookgate`), or say \
-                 where its `[admin]` listens: `--admin ADDRESS`, or `--config FILE`\n"
+                "error: looking: cannot reach a gate at `unix:{name}`\nhelp: start it (`systemctl start hookgate`), \
+                 or name its admin listener: `--admin ADDRESS`, or `--config FILE`\n"
             )
         );
         let (socket, stop) = testing::door(folder.path(), Some("correct-horse-battery"));
-        let help = "help: `--token-file FILE`, the environment variable HOOKGATE_ADMIN_TOKEN, or `--config FILE` of the gate\n";
+        let help = "help: use `--token-file FILE`, the environment variable HOOKGATE_ADMIN_TOKEN, or `--config FILE` of the gate\n";
         for (token, error) in [
-            (None, "error: looking: the gate wants a token\n"),
+            (None, "error: looking: the gate requires a token\n"),
             (
                 Some("wrong"),
-                "error: looking: the gate has another token than the one that was sent\n",
+                "error: looking: the gate rejects this token\n",
             ),
         ] {
             let text = told(&client(&socket, token)).await;
@@ -378,7 +395,8 @@ mod tests {
         let listing = right.get::<serde_json::Value>("listing events", "/api/v1/events");
         assert_eq!(
             listing.await.unwrap_err().plain(),
-            "error: listing events: this gate has no store: routes in queue or hybrid mode need `[store]` in the config\n"
+            "error: listing events: this gate has no store: routes in queue or hybrid mode need `[store]` in the \
+            config\n"
         );
         let tail = right.lines("following events", "/api/v1/events/tail").await;
         let text = tail.err().unwrap().plain();
@@ -387,12 +405,12 @@ mod tests {
             "{text}"
         );
         let odd = client(&socket, Some("two\nlines"));
-        assert!(told(&odd).await.contains("no header can hold"));
+        assert!(told(&odd).await.contains("an HTTP header cannot hold"));
         stop.cancel();
     }
 
     #[tokio::test]
-    async fn somebody_else_at_the_address_is_told_apart() {
+    async fn another_server_at_the_address_is_recognized() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -411,8 +429,8 @@ mod tests {
         assert!(
             told(&other)
                 .await
-                .contains("is no admin API of hookgate (status 404)")
+                .contains("is not an admin API of hookgate (status 404)")
         );
-        assert!(told(&other).await.contains("broke off"));
+        assert!(told(&other).await.contains("the connection to the gate at"));
     }
 }

@@ -1,4 +1,4 @@
-//! Asking before much is changed, and running what waits for a gate.
+//! Confirmation before bulk changes, Ctrl-C, and the runtime for requests to a gate.
 
 use std::io::{IsTerminal, Write};
 
@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::failure::Failure;
 
-/// Runs a command that waits for a gate.
+/// Runs a command's async work on a runtime with one thread.
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -17,8 +17,9 @@ pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
     }
 }
 
-/// Ends with the first Ctrl-C from now on: one that comes before anybody waits for it counts as well.
+/// Returns a future that completes at the first Ctrl-C from now on, even one that arrives before the future is polled.
 pub(super) fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
+    // The handler is installed here, not at the first poll, so that no signal in between ends the process.
     let signals = signal(SignalKind::interrupt());
     let mut signals =
         signals.map_err(|err| Failure::new(format!("cannot wait for Ctrl-C: {err}")))?;
@@ -27,27 +28,29 @@ pub(super) fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-/// Whether the person at the terminal agrees; `--yes` has agreed already.
+/// Asks for confirmation on the terminal. Returns true at once with `--yes`, and fails where there is no terminal.
 pub(super) fn confirm(question: &str, is_agreed: bool) -> Result<bool, Failure> {
     if is_agreed {
         return Ok(true);
     }
     if !std::io::stdin().is_terminal() {
-        return Err(
-            Failure::usage(format!("{question}: nobody can be asked here"))
-                .help("look with `--dry-run`, then say `--yes`"),
-        );
+        return Err(Failure::usage(format!(
+            "{question}: cannot ask for confirmation without a terminal"
+        ))
+        .help("check with `--dry-run`, then add `--yes`"));
     }
+    // On standard error: standard output may be redirected into a file.
     let mut err = anstream::stderr();
     let _ = write!(err, "{question}? [y/N] ");
     let _ = err.flush();
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
+    // Everything else, the end of input included, counts as no.
     let is_yes = matches!(answer.trim(), "y" | "Y" | "yes" | "Yes");
     Ok(read.is_ok() && is_yes)
 }
 
-/// `1 delivery`, `2 deliveries`.
+/// Formats a count with its noun: `1 delivery`, `2 deliveries`.
 pub(super) fn deliveries(count: u64) -> String {
     match count {
         1 => "1 delivery".to_owned(),

@@ -1,5 +1,6 @@
-//! `hookgate check`: everything that is wrong with a config file, at once, and with what it names on this machine:
-//! certificates, secrets, upstreams.
+//! `hookgate check`: validates a config file and reports all errors at once.
+//!
+//! It also checks what the file refers to on this machine: certificates, secrets and the names of upstreams.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::ToSocketAddrs;
@@ -22,19 +23,21 @@ use crate::model::error;
 use crate::net::host;
 use crate::net::special::is_forbidden;
 
-/// 14 days: Let's Encrypt's certificates are renewed 30 days before their end, so by then two weeks of tries failed.
+/// Remaining seconds below which a certificate is reported. Let's Encrypt certificates are renewed 30 days before they
+/// expire, so with 14 days left, renewal has failed for two weeks.
 const SOON_SECONDS: i64 = 14 * 24 * 3600;
 
-/// A resolver that has not answered by then is taken as having failed.
+/// Limit for resolving the names of all upstreams. A name without an answer by then counts as not resolved.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Prints the diagnostics. 0 where there is no error, else 2.
+/// Prints the diagnostics. Returns exit code 0 if there is no error, else 2; warnings do not count.
 #[must_use]
 pub fn run(path: &Path, json: bool) -> ExitCode {
     let report = report(path);
     if json {
         println!("{:#}", report.to_json());
     } else {
+        // The report renders its own colors, so it needs the choice before it prints.
         let choice = anstream::AutoStream::choice(&std::io::stdout());
         let style = match choice {
             ColorChoice::Never => Style::Plain,
@@ -49,7 +52,7 @@ pub fn run(path: &Path, json: bool) -> ExitCode {
     }
 }
 
-/// Everything that is wrong with a config file and with what it names.
+/// Collects the diagnostics of a config file and of the files and names that it refers to, sorted by location.
 #[must_use]
 pub fn report(path: &Path) -> Report {
     let Examined {
@@ -59,6 +62,7 @@ pub fn report(path: &Path) -> Report {
         upstreams,
     } = config::examine(path);
     let mut pairs = Vec::new();
+    // In the order of the file: a certificate can only be hidden by one before it.
     for files in &certificates {
         check_certificate(files, &mut pairs, &mut report);
     }
@@ -72,7 +76,7 @@ pub fn report(path: &Path) -> Report {
     report
 }
 
-/// Checks a certificate with its key, and against those before it.
+/// Checks a certificate with its key, and against the certificates before it.
 fn check_certificate(files: &CertificateFiles, earlier: &mut Vec<Pair>, report: &mut Report) {
     match certificates::load_pair(&files.cert, &files.key) {
         Ok(pair) => {
@@ -88,7 +92,8 @@ fn check_certificate(files: &CertificateFiles, earlier: &mut Vec<Pair>, report: 
                     ),
                     label: String::new(),
                     help: Some(
-                        "see why it was not renewed; the new file is loaded by itself".to_owned(),
+                        "find out why it was not renewed; the gate loads a new file by itself"
+                            .to_owned(),
                     ),
                 });
             }
@@ -97,7 +102,8 @@ fn check_certificate(files: &CertificateFiles, earlier: &mut Vec<Pair>, report: 
                     severity: Severity::Warning,
                     span: Some(files.cert_span),
                     message: format!(
-                        "no client is ever shown the certificate in `{}`: those before it cover its names with the same kind of key",
+                        "the certificate in `{}` is never used: those before it cover its names with the same kind of \
+                        key",
                         files.cert.display()
                     ),
                     label: String::new(),
@@ -107,6 +113,7 @@ fn check_certificate(files: &CertificateFiles, earlier: &mut Vec<Pair>, report: 
             earlier.push(pair);
         }
         Err(err) => {
+            // The location is that of the file at fault, which is the certificate or the key.
             let span = match &err {
                 CertificateError::NoKey { .. }
                 | CertificateError::Key { .. }
@@ -124,16 +131,19 @@ fn check_certificate(files: &CertificateFiles, earlier: &mut Vec<Pair>, report: 
 }
 
 fn certificate_error(err: &CertificateError, span: Span) -> Diagnostic {
+    // The message names the fault; the help names what to put there instead.
     let help = match err {
         CertificateError::Read { .. } => "check the path and who may read the file",
         CertificateError::Mismatch { .. } => {
-            "name the key with which this certificate was requested"
+            "use the key with which this certificate was requested"
         }
-        CertificateError::Expired { .. } => "renew it; the new file is loaded by itself",
+        CertificateError::Expired { .. } => "renew it; the gate loads the new file by itself",
         CertificateError::NoKey { .. } | CertificateError::Key { .. } => {
-            "a PEM file with an ECDSA, RSA or Ed25519 key without a password"
+            "use a PEM file with an ECDSA, RSA or Ed25519 key without a password"
         }
-        _ => "a PEM file with the certificate of this host first, then those that signed it",
+        _ => {
+            "use a PEM file with the certificate of this host first, then the certificates that signed it"
+        }
     };
     Diagnostic {
         severity: Severity::Error,
@@ -144,24 +154,29 @@ fn certificate_error(err: &CertificateError, span: Span) -> Diagnostic {
     }
 }
 
-/// Warns of upstreams whose names do not resolve: a warning, since the name may exist where hookgate will run.
+/// Resolves the names of upstreams. A name that does not resolve is a warning only: it may exist on the machine where
+/// the gate will run. A name that resolves to forbidden addresses only is an error.
 fn check_names(upstreams: &[(Uri, Span)], report: &mut Report) {
     let hosts: BTreeSet<String> = upstreams.iter().filter_map(|(url, _)| host(url)).collect();
+    // All lookups run at the same time, so that a slow name does not delay the others.
     let (tx, answers) = mpsc::channel();
     for name in hosts.clone() {
         let tx = tx.clone();
-        // The system's resolver has no deadline of its own; a thread that hangs in it ends with the process.
+        // The resolver of the system has no deadline, so each lookup gets a thread. One that hangs ends with the
+        // process.
         thread::spawn(move || {
+            // `to_socket_addrs` requires a port; which one makes no difference here.
             let found: Vec<_> = (name.as_str(), 80)
                 .to_socket_addrs()
                 .map_or_else(|_| Vec::new(), Iterator::collect);
+            // Only a name that resolves is sent. A name that never arrives counts as not resolved.
             if !found.is_empty() {
                 let is_forbidden = found.iter().all(|address| is_forbidden(address.ip()));
                 let _ = tx.send((name, is_forbidden));
             }
         });
     }
-    // Once every look-up has ended there is no sender left, and the wait is over.
+    // Without this sender, `recv_timeout` fails as soon as all lookups have ended, instead of waiting for the deadline.
     drop(tx);
     let deadline = crate::model::clock::instant() + RESOLVE_TIMEOUT;
     let mut known = BTreeMap::new();
@@ -183,10 +198,11 @@ fn check_names(upstreams: &[(Uri, Span)], report: &mut Report) {
                     severity: Severity::Error,
                     span: Some(*span),
                     message: format!(
-                        "the name `{host}` leads to link-local addresses or a metadata service only, which are never connected to"
+                        "the name `{host}` resolves to link-local or metadata addresses only, which hookgate never \
+                        connects to"
                     ),
                     label: String::new(),
-                    help: Some("name the host on which the app listens".to_owned()),
+                    help: Some("use the host on which the app listens".to_owned()),
                 });
                 continue;
             }
@@ -197,7 +213,7 @@ fn check_names(upstreams: &[(Uri, Span)], report: &mut Report) {
             span: Some(*span),
             message: format!("the name `{host}` does not resolve on this machine"),
             label: String::new(),
-            help: Some("nothing reaches the app as long as it does not".to_owned()),
+            help: Some("check the name; until it resolves, no request reaches the app".to_owned()),
         });
     }
 }
@@ -212,7 +228,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// Writes a certificate that ends `days` from now, and its key.
+    /// Writes a certificate that expires `days` from now, and its key.
     fn certificate(folder: &Path, name: &str, days: i64) {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
@@ -235,15 +251,16 @@ mod tests {
     fn checked(folder: &Path, cert: &str, key: &str) -> Report {
         let file = folder.join("hookgate.toml");
         let text = format!(
-            "[tls]\ncert = \"{cert}\"\nkey = \"{key}\"\n[routes.a]\npath = \"/a\"\nprovider = \"github\"\nsecret = \"f3b8c1d09e7a4b52\"\nupstream = \"http://127.0.0.1:1/\"\n"
+            "[tls]\ncert = \"{cert}\"\nkey = \"{key}\"\n[routes.a]\npath = \"/a\"\nprovider = \"github\"\nsecret = \
+            \"f3b8c1d09e7a4b52\"\nupstream = \"http://127.0.0.1:1/\"\n"
         );
         fs::write(&file, text).unwrap();
         report(&file)
     }
 
-    /// Fails when a certificate that no client is shown is passed over, or one that some are shown is warned of.
+    /// Fails when a certificate that is never used is not reported, or one that is used is reported.
     #[test]
-    fn certificates_that_hide_each_other_are_named() {
+    fn certificates_that_hide_each_other_are_reported() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         let write = |name: &str, names: &[&str], algorithm| {
@@ -289,7 +306,7 @@ mod tests {
         }
     }
 
-    /// Fails when the files of certificates are taken byte for byte: Windows writes a mark in front, or UTF-16.
+    /// Fails when certificate files are read byte for byte: editors on Windows write a byte order mark, or UTF-16.
     #[test]
     fn files_of_other_editors_are_read() {
         let folder = tempfile::tempdir().unwrap();
@@ -311,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn certificates_are_looked_at() {
+    fn certificates_are_checked() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         for (name, days) in [("good", 90), ("late", -3), ("soon", 5)] {

@@ -1,4 +1,4 @@
-//! `hookgate config schema`: the JSON Schema of the config file, for editors.
+//! `hookgate config schema`: prints the JSON Schema of the config file, for editors.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use anstream::println;
 
 use crate::config::reference;
 
-/// Prints the schema.
+/// Prints the JSON Schema of the config file to standard output.
 #[must_use]
 pub fn print_schema() -> ExitCode {
     println!("{:#}", reference::schema());

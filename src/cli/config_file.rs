@@ -1,7 +1,7 @@
-//! The few values of a config file that commands need beside a running gate. The whole need not load here: its secrets may
-//! be for the service only (`{ credential = ... }`), and a gate runs on the config that it has loaded.
+//! Reads single values of a config file, for commands that connect to a running gate.
 //!
-//! No message here holds the text of a secret.
+//! It does not load the whole config. Secrets may be readable by the service only (`{ credential = ... }`), and the
+//! file may have changed since the gate loaded it. No message here contains the text of a secret.
 
 use std::env;
 use std::fs;
@@ -14,39 +14,44 @@ use crate::cli::failure::Failure;
 use crate::model::secret::Secret;
 use crate::net::text_file;
 
-/// A config, and no other file by mistake.
+/// Maximum size of a config file. A larger file is another file by mistake.
 const MAX_FILE: u64 = 8 << 20;
 
-/// Where systemd puts the credentials of the service, and where they are before.
+/// Folders of credentials: where systemd puts them for the service, and where they are stored before.
 const CREDENTIALS: [&str; 2] = ["/run/credentials/hookgate.service", "/etc/credstore"];
 
-/// A config file that is TOML.
+/// Config file that was parsed as TOML, but not validated.
 pub(super) struct ConfigFile {
     path: PathBuf,
     root: Table,
 }
 
 impl ConfigFile {
-    /// Reads the file.
+    /// Reads and parses a config file.
     pub(super) fn load(path: &Path) -> Result<Self, Failure> {
         let doing = format!("reading the config `{}`", path.display());
         let failed = |err: std::io::Error| {
             Failure::usage(err.to_string())
                 .doing(&doing)
-                .help("check the path, and who may read the file")
+                .help("check the path and the permissions of the file")
         };
+        // Before reading, so that a wrong path, such as that of a store, is not read into memory.
         let length = fs::metadata(path).map_err(failed)?.len();
         if length > MAX_FILE {
-            return Err(Failure::usage("it is larger than 8 MiB").doing(&doing));
+            return Err(Failure::usage("the file is larger than 8 MiB").doing(&doing));
         }
         let mut text = fs::read(path).map_err(failed)?;
+        // Editors on Windows add a byte order mark or write UTF-16.
         text_file::normalize(&mut text);
         let text = String::from_utf8_lossy(&text);
+        // The parser's own message quotes the line, which may contain a secret.
         let root = text.parse().map_err(|_| {
-            Failure::usage("it is not TOML").doing(&doing).help(format!(
-                "`hookgate check --config {}` shows where",
-                path.display()
-            ))
+            Failure::usage("the file is not valid TOML")
+                .doing(&doing)
+                .help(format!(
+                    "`hookgate check --config {}` shows the line",
+                    path.display()
+                ))
         })?;
         let path = path.to_owned();
         Ok(Self { path, root })
@@ -56,12 +61,12 @@ impl ConfigFile {
         self.root.get(section)?.get(key)
     }
 
-    /// A text of a section.
+    /// Returns the text of a key in a section.
     pub(super) fn text(&self, section: &str, key: &str) -> Option<&str> {
         self.value(section, key)?.as_str()
     }
 
-    /// A text, or the first of several.
+    /// Returns the text of a key, or the first one of a list.
     pub(super) fn first_text(&self, section: &str, key: &str) -> Option<&str> {
         match self.value(section, key)? {
             Value::Array(values) => values.first()?.as_str(),
@@ -69,17 +74,17 @@ impl ConfigFile {
         }
     }
 
-    /// Whether a section has this table.
+    /// Returns true if a section has this table.
     pub(super) fn has_table(&self, section: &str, key: &str) -> bool {
         self.value(section, key).is_some_and(Value::is_table)
     }
 
-    /// A path as the config has it: relative to the config's folder.
+    /// Resolves a path in the config, which is relative to the folder of the config.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }
 
-    /// The secrets of a key: one, a list, or none.
+    /// Reads the secrets of a key, which holds one secret or a list. Returns an empty list if the key is absent.
     pub(super) fn secrets(&self, section: &str, key: &str) -> Result<Vec<Secret>, Failure> {
         let one = |value| {
             self.secret(value).map_err(|failure| {
@@ -96,7 +101,8 @@ impl ConfigFile {
         }
     }
 
-    /// The token for the admin listener: the one of `[admin]`, else the first that is an operator's.
+    /// Reads the token for the admin listener: `token` of `[admin]`, else the first of `[[admin.tokens]]` with the role
+    /// `operator`, since a viewer's token cannot change anything.
     pub(super) fn admin_token(&self) -> Result<Option<Secret>, Failure> {
         if let Some(token) = self.secrets("admin", "token")?.into_iter().next() {
             return Ok(Some(token));
@@ -120,37 +126,40 @@ impl ConfigFile {
         if let Some(name) = named("env") {
             let text = env::var_os(name).filter(|text| !text.is_empty());
             let text = text.ok_or_else(|| {
-                Failure::usage(format!("the environment variable `{name}` is not set here"))
+                Failure::usage(format!("the environment variable `{name}` is not set"))
             })?;
             return Ok(Secret::new(text.into_encoded_bytes()));
         }
         if let Some(path) = named("file") {
             return read_secret(&self.resolve(path));
         }
+        // A name with a slash could point outside of the credential folders.
         let Some(name) = named("credential").filter(|name| !name.contains('/')) else {
             return Err(Failure::usage(
-                "it is neither a text nor `{ env }`, `{ file }` or `{ credential }`",
+                "the value is neither text nor `{ env }`, `{ file }` or `{ credential }`",
             ));
         };
+        // The variable first: systemd sets it for the process itself.
         let given = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let folders = given.into_iter().chain(CREDENTIALS.map(PathBuf::from));
         let mut paths = folders.map(|folder| folder.join(name));
         match paths.find(|path| path.exists()) {
             Some(path) => read_secret(&path),
             None => Err(Failure::usage(format!(
-                "the credential `{name}` is in none of the folders of systemd, or they may not be read"
+                "cannot read the credential `{name}` in the credential folders of systemd"
             ))
-            .help("run this as root, for example with `sudo`")),
+            .help("run the command as root, for example with `sudo`")),
         }
     }
 }
 
-/// Reads a secret from a file, without the line end that editors leave.
+/// Reads a secret from a file. Removes one line end at the end of the file, which editors add.
 pub(super) fn read_secret(path: &Path) -> Result<Secret, Failure> {
     let bytes = fs::read(path).map_err(|err| {
         Failure::usage(format!("cannot read `{}`: {err}", path.display()))
-            .help("check the path, and who may read the file")
+            .help("check the path and the permissions of the file")
     })?;
+    // Overwritten when dropped, since the secret below is a copy without the line end.
     let mut bytes = Zeroizing::new(bytes);
     text_file::normalize(&mut bytes);
     let secret = bytes.strip_suffix(b"\n").unwrap_or(&bytes);

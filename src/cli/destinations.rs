@@ -1,4 +1,4 @@
-//! `hookgate destinations`: where events go, what waits there, pause and resume.
+//! `hookgate destinations`: lists destinations with their backlog; pauses and resumes them.
 
 use std::process::ExitCode;
 
@@ -15,26 +15,27 @@ use crate::cli::filters::ByRoute;
 use crate::cli::output::{clean, lines, list, print, print_json};
 use crate::cli::times;
 
-/// What can be done with destinations.
+/// Subcommands of `hookgate destinations`.
 #[derive(Subcommand)]
 pub(super) enum DestinationsCommand {
-    /// List destinations: how they do, and what waits there
+    /// List destinations with their state and their pending deliveries
     #[command(after_help = "Examples:\n  \
             hookgate destinations list\n  \
             hookgate destinations list --json | jq '.destinations[] | select(.deliveries.dead > 0)'\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
     List(ByRoute),
-    /// Attempt nothing there; events are accepted and wait
+    /// Stop attempts to a destination; its events are still accepted and wait
     #[command(after_help = "Examples:\n  \
-            hookgate destinations pause github/ci                      one\n  \
-            hookgate destinations pause --route github                 all of a route\n\n\
-            A pause outlives a restart of the gate.\n\n\
+            hookgate destinations pause github/ci                      one destination\n  \
+            hookgate destinations pause --route github                 all destinations of a route\n\n\
+            A pause survives a restart of the gate.\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
     Pause(Set),
-    /// Go on after a pause, or after a destination was switched off because it answered 410
+    /// Resume attempts after a pause, or after a destination was disabled because it responded with 410
     #[command(after_help = "Examples:\n  \
-            hookgate destinations resume github/ci                     one\n  \
-            hookgate destinations resume --route github                the route; those paused by name stay so\n\n\
+            hookgate destinations resume github/ci                     one destination\n  \
+            hookgate destinations resume --route github                a route; destinations paused by name stay \
+            paused\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
     Resume(Set),
 }
@@ -42,20 +43,20 @@ pub(super) enum DestinationsCommand {
 #[derive(Args)]
 #[group(id = "which", required = true, multiple = false, args = ["destination", "route"])]
 pub(super) struct Set {
-    /// The destination, as the list has it: `ROUTE/NAME`
+    /// Destination, as in `hookgate destinations list`
     #[arg(value_name = "ROUTE/NAME")]
     destination: Option<String>,
-    /// All destinations of this route
+    /// Route whose destinations are all meant
     #[arg(long, value_name = "ROUTE")]
     route: Option<String>,
-    /// Print one JSON document
+    /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     door: Door,
 }
 
-/// Runs one of them.
+/// Runs a subcommand and returns its exit code.
 pub(super) fn run(command: DestinationsCommand) -> ExitCode {
     failure::end(match command {
         DestinationsCommand::List(arguments) => arguments
@@ -81,9 +82,10 @@ fn set(arguments: &Set, verb: &str) -> Result<(), Failure> {
     let (path, what) = match (&arguments.destination, &arguments.route) {
         (Some(destination), _) => {
             let Some((route, name)) = destination.split_once('/') else {
-                return Err(Failure::usage(format!("`{destination}` names no destination")).help(
+                return Err(Failure::usage(format!("`{destination}` is not a destination")).help(
                     format!(
-                        "`ROUTE/NAME` as in `hookgate destinations list`, or `--route {destination}` for all of a route"
+                        "use `ROUTE/NAME` as in `hookgate destinations list`, or `--route {destination}` for all of a \
+                        route"
                     ),
                 ));
             };
@@ -104,6 +106,7 @@ fn set(arguments: &Set, verb: &str) -> Result<(), Failure> {
             )
         }
     };
+    // In the progressive form, as the beginning of a failure message.
     let doing = match verb {
         "pause" => format!("pausing {what}"),
         _ => format!("resuming {what}"),
@@ -134,13 +137,14 @@ const HEADER: [&str; 9] = [
     "LAST FAILURE",
 ];
 
-/// A line for each.
+/// Formats a list of destinations, one line each.
 pub(super) fn table(destinations: &[Destination]) -> String {
     if destinations.is_empty() {
-        return "there is no destination\n".to_owned();
+        return "no destinations found\n".to_owned();
     }
     let mut table = list(&HEADER);
     for one in destinations {
+        // Health is in the memory of the worker. A destination that left the config has a backlog, but no worker.
         let health = one.health.as_ref();
         let breaker = health.map_or("-", |health| &*health.breaker);
         let dead = Cell::new(up_to(one.deliveries.dead));
@@ -169,7 +173,7 @@ pub(super) fn table(destinations: &[Destination]) -> String {
     lines(table)
 }
 
-/// Those that have ended are counted so far only.
+/// Formats a count of ended deliveries, which the gate counts up to 1000 only, since old ones can be many.
 fn up_to(count: u64) -> String {
     match count {
         0..1000 => count.to_string(),
@@ -179,9 +183,11 @@ fn up_to(count: u64) -> String {
 
 fn state(one: &Destination) -> Cell {
     match (&one.disabled, one.paused, one.route_paused) {
+        // In the order of strength: a disabled destination stays off even if its pause ends.
         (Some(why), _, _) => Cell::new(clean(&format!("off: {why}"))).fg(Color::Red),
         (None, true, _) => Cell::new("paused").fg(Color::Yellow),
         (None, false, true) => Cell::new("route paused").fg(Color::Yellow),
+        // The store still has deliveries for it, but no worker attempts them.
         _ if one.health.is_none() => Cell::new("not in the config"),
         _ => Cell::new("active").fg(Color::Green),
     }
@@ -194,7 +200,7 @@ mod tests {
     use crate::cli::testing::{WHEN, counts, plain};
 
     #[test]
-    fn a_list_tells_how_destinations_do() {
+    fn a_list_shows_the_state_of_destinations() {
         let health = Health {
             breaker: "half_open".to_owned(),
             in_flight: 0,
@@ -220,16 +226,16 @@ mod tests {
             active.clone(),
             with(|one| one.paused = true),
             with(|one| one.route_paused = true),
-            with(|one| one.disabled = Some("it answered 410".to_owned())),
+            with(|one| one.disabled = Some("it responded with 410".to_owned())),
             with(|one| one.health = None),
         ];
         let expected = "DESTINATION STATE BREAKER OPEN IN FLIGHT DEAD OLDEST OPEN LAST SUCCESS LAST FAILURE\n\
             github/ci active half open 0 0 1000 or more - AGE ago -\n\
             github/ci paused half open 0 0 1000 or more - AGE ago -\n\
             github/ci route paused half open 0 0 1000 or more - AGE ago -\n\
-            github/ci off: it answered 410 half open 0 0 1000 or more - AGE ago -\n\
+            github/ci off: it responded with 410 half open 0 0 1000 or more - AGE ago -\n\
             github/ci not in the config - 0 0 1000 or more - - -\n";
         assert_eq!(plain(&table(&rows)), expected);
-        assert_eq!(table(&[]), "there is no destination\n");
+        assert_eq!(table(&[]), "no destinations found\n");
     }
 }

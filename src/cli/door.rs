@@ -1,4 +1,7 @@
-//! Where the gate of a command is, and the token for it: from the command line, the environment, or the gate's config.
+//! Options that select a gate: its admin listener and token.
+//!
+//! Both come from the command line, the environment, or the gate's config, in this order. The token is never an
+//! argument, since every user of the machine can see arguments.
 
 use std::env;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,17 +20,17 @@ use crate::model::error::chain;
 use crate::model::secret::Secret;
 use crate::net::client::{Client, OwnTls};
 
-/// Where the unit has it.
+/// Address of the admin listener in the systemd unit.
 const DEFAULT: &str = "unix:/run/hookgate/admin.sock";
 
-/// The token's variable; never an argument, since every user of a machine sees those.
+/// Environment variable that holds the admin token.
 const TOKEN: &str = "HOOKGATE_ADMIN_TOKEN";
 
-/// Which gate is asked.
+/// Options that select the gate to connect to.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "The gate")]
 pub(super) struct Door {
-    /// Where its admin listener is: `unix:/run/hookgate/admin.sock` (what the unit has), `http://127.0.0.1:9180`, or
+    /// Address of the admin listener: `unix:/run/hookgate/admin.sock` (the default), `http://127.0.0.1:9180`, or
     /// `https://gate.example.com:9180`
     #[arg(
         long,
@@ -36,7 +39,7 @@ pub(super) struct Door {
         hide_env_values = true
     )]
     admin: Option<String>,
-    /// PEM file of the authorities that vouch for an `https` address; else the system's count
+    /// PEM file with the authorities to trust for an `https` address (default: those of the system)
     #[arg(
         long,
         value_name = "FILE",
@@ -45,24 +48,24 @@ pub(super) struct Door {
         value_parser = OsStringValueParser::new().map(PathBuf::from)
     )]
     admin_ca: Option<PathBuf>,
-    /// Its config file, whose `[admin]` says where it listens and what the token is
+    /// Config file of the gate; its `[admin]` has the address and the token
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A file that holds the token; else the environment variable HOOKGATE_ADMIN_TOKEN is looked at
+    /// File that contains the admin token (default: the environment variable HOOKGATE_ADMIN_TOKEN)
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
 
 impl Door {
-    /// The config file, where one is named.
+    /// Returns the path of the config file, if one is given.
     pub(super) fn config(&self) -> Option<&Path> {
         self.config.as_deref()
     }
 
-    /// Whom to ask.
+    /// Creates the client for the selected gate.
     pub(super) fn client(&self) -> Result<AdminClient, Failure> {
         let config = self.config.as_deref().map(ConfigFile::load).transpose()?;
-        // A variable that is set and empty says nothing, as with other programs.
+        // An empty variable counts as unset, as in other programs.
         let named = self.admin.as_ref().filter(|address| !address.is_empty());
         let address = match (named, &config) {
             (Some(address), _) => Address::parse(address)?,
@@ -70,6 +73,7 @@ impl Door {
             (None, None) => Address::parse(DEFAULT)?,
         };
         let token = self.token(config.as_ref())?;
+        // The trust anchors are read only where they are needed: reading those of the system takes time.
         let tls = match &address {
             Address::Tls(..) => Some(self.trust()?),
             Address::Unix(_) | Address::Tcp(_) => None,
@@ -77,18 +81,20 @@ impl Door {
         Ok(AdminClient::new(address, token).trusting(tls))
     }
 
-    /// Whom to believe at an address with TLS.
+    /// Reads the trust anchors for an address with TLS.
     fn trust(&self) -> Result<Arc<ClientConfig>, Failure> {
         let authority = self.admin_ca.as_deref();
         let authority = authority.filter(|path| !path.as_os_str().is_empty());
         let tls = OwnTls::read(&Client::new(), authority, None);
         let tls = tls.map_err(|err| {
-            Failure::usage(chain(&err)).doing("reading whom to believe at the admin listener")
+            Failure::usage(chain(&err))
+                .doing("reading the authorities to trust for the admin listener")
         })?;
         Ok(tls.config())
     }
 
     fn token(&self, config: Option<&ConfigFile>) -> Result<Option<Secret>, Failure> {
+        // From the most explicit source to the least: option, environment, config.
         if let Some(path) = &self.token_file {
             let secret = config_file::read_secret(path);
             return secret
@@ -105,11 +111,12 @@ impl Door {
     }
 }
 
-/// What `[admin]` says, or what a gate with a store does where it says nothing.
+/// Returns the address in `[admin]`, or the default socket that a gate with a store opens without one.
 fn listener(config: &ConfigFile) -> Result<Address, Failure> {
     match config.text("admin", "listen") {
         Some(listen) => match listen.strip_prefix("unix:") {
             Some(path) => Ok(Address::Unix(config.resolve(path))),
+            // The config has the address to bind to; the name to verify is in `host`, if there is one.
             None if config.has_table("admin", "tls") => {
                 let address = Address::parse(&format!("https://{}", reachable(listen)))?;
                 Ok(match (address, config.first_text("admin", "host")) {
@@ -125,7 +132,7 @@ fn listener(config: &ConfigFile) -> Result<Address, Failure> {
     }
 }
 
-/// Where what listens on all addresses is reached from here.
+/// Replaces an address that means all interfaces by loopback: it can be bound to, but not connected to everywhere.
 fn reachable(listen: &str) -> String {
     let Ok(mut address) = listen.parse::<SocketAddr>() else {
         return listen.to_owned();
@@ -143,11 +150,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_config_says_where_the_gate_is_and_what_the_token_is() {
+    fn the_config_has_the_address_and_the_token() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hookgate.toml");
         std::fs::write(folder.path().join("token"), "correct-horse\n").unwrap();
-        // The route's secret is for the service only: that is no matter of this command.
+        // The route's secret is readable by the service only. This command does not need it, so it must not fail.
         let text = "[admin]\nlisten = \"unix:run/admin.sock\"\ntoken = { file = \"token\" }\n\
             [routes.a]\nsecret = { credential = \"nowhere\" }\n";
         std::fs::write(&path, text).unwrap();

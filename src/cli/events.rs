@@ -1,4 +1,4 @@
-//! `hookgate events`: what the inbox has accepted, read from a running gate.
+//! `hookgate events`: lists, shows and follows the events in the inbox of a running gate.
 
 use std::io::{IsTerminal, Write};
 use std::pin::pin;
@@ -21,31 +21,31 @@ use crate::cli::output::{
 };
 use crate::cli::times;
 
-/// What can be done with events.
+/// Subcommands of `hookgate events`.
 #[derive(Subcommand)]
 pub(super) enum EventsCommand {
-    /// List events, the newest first
+    /// List events, newest first
     #[command(after_help = "Examples:\n  \
-            hookgate events list                                       the newest 50\n  \
-            hookgate events list --route stripe --since 2h             of the last two hours\n  \
-            hookgate events list --state dead --all                    all that have a dead letter\n  \
-            hookgate events list --text 'order 4711' --since 7d        by what the bodies hold\n  \
+            hookgate events list                                       the newest 50 events\n  \
+            hookgate events list --route stripe --since 2h             one route, the last two hours\n  \
+            hookgate events list --state dead --all                    all events with a dead letter\n  \
+            hookgate events list --text 'order 4711' --since 7d        search in bodies\n  \
             hookgate events list --type 'invoice.*' --json             for a program\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
     List(List),
-    /// Show one event: where it came from, its headers, its deliveries
+    /// Show one event: its source, headers and deliveries
     #[command(after_help = "Examples:\n  \
             hookgate events show 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12\n  \
             hookgate events show 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12 --body > body.json\n\n\
-            Values of headers that may be secrets of the sender are never shown.\n\n\
+            Header values that may be secrets of the sender are never shown.\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
     Show(Show),
     /// Show events as they are accepted, until Ctrl-C
     #[command(after_help = "Examples:\n  \
             hookgate events tail\n  \
-            hookgate events tail --route github --since 10m            begin with the last ten minutes\n  \
-            hookgate events tail --json | jq -r .type                  one JSON document a line\n\n\
-            Exit codes: 0 ended, 1 failed, 2 wrong usage.")]
+            hookgate events tail --route github --since 10m            start with the last ten minutes\n  \
+            hookgate events tail --json | jq -r .type                  one JSON document per line\n\n\
+            Exit codes: 0 stopped by Ctrl-C, 1 failed, 2 wrong usage.")]
     Tail(Tail),
 }
 
@@ -55,7 +55,7 @@ pub(super) struct List {
     paging: Paging,
     #[command(flatten)]
     filters: EventFilters,
-    /// With this text in body, type, ids or target, in whatever case; bodies are looked through one by one
+    /// Text in the body, type, ids or request target, in upper or lower case; slow, since it reads each body
     #[arg(long, value_name = "TEXT", help_heading = filters::EVENTS)]
     text: Option<String>,
     #[command(flatten)]
@@ -64,12 +64,12 @@ pub(super) struct List {
 
 #[derive(Args)]
 pub(super) struct Show {
-    /// Its id in the inbox, as the list has it
+    /// Event id, from the column EVENT of `hookgate events list`
     uid: String,
-    /// Print one JSON document
+    /// Print one JSON document instead of text
     #[arg(long, conflicts_with = "body")]
     json: bool,
-    /// Print the body, byte for byte, and nothing else
+    /// Print only the body, byte for byte
     #[arg(long)]
     body: bool,
     #[command(flatten)]
@@ -78,7 +78,7 @@ pub(super) struct Show {
 
 #[derive(Args)]
 pub(super) struct Tail {
-    /// Print one JSON document a line
+    /// Print one JSON document per line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -87,7 +87,7 @@ pub(super) struct Tail {
     door: Door,
 }
 
-/// Runs one of them.
+/// Runs a subcommand and returns its exit code.
 pub(super) fn run(command: EventsCommand) -> ExitCode {
     failure::end(match command {
         EventsCommand::List(arguments) => arguments
@@ -155,7 +155,7 @@ fn row(event: &Event) -> [String; 7] {
     ]
 }
 
-/// `2 delivered, 1 dead`; a dash where there is none.
+/// Formats counts of deliveries, such as `2 delivered, 1 dead`; a dash if there are no deliveries.
 pub(super) fn counts(counts: &Counts) -> String {
     let some = counts.words().into_iter().filter(|(_, count)| *count > 0);
     let some: Vec<_> = some
@@ -170,6 +170,7 @@ pub(super) fn counts(counts: &Counts) -> String {
 async fn show(client: &AdminClient, arguments: &Show) -> Result<(), Failure> {
     let doing = format!("showing event `{}`", arguments.uid);
     let path = format!("/api/v1/events/{}", segment(&arguments.uid));
+    // The body has a resource of its own: it may be large, and need not be text.
     if arguments.body {
         let body = client.bytes(&doing, &format!("{path}/body")).await?;
         return write_body(&body).map_err(|failure| failure.doing(&doing));
@@ -183,7 +184,7 @@ async fn show(client: &AdminClient, arguments: &Show) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A terminal gets no byte that it would act on.
+/// Writes a body to standard output: byte for byte to a file or pipe, but escaped to a terminal.
 fn write_body(body: &Bytes) -> Result<(), Failure> {
     let mut out = std::io::stdout();
     if !out.is_terminal() {
@@ -191,8 +192,10 @@ fn write_body(body: &Bytes) -> Result<(), Failure> {
         return Ok(());
     }
     let text = std::str::from_utf8(body).map_err(|_| {
-        Failure::new("the body is no text").help("send it to a file or a program: `--body > FILE`")
+        Failure::new("the body is not text, so a terminal cannot show it")
+            .help("redirect it to a file or a program: `--body > FILE`")
     })?;
+    // `clean` would escape a tab, which is common in formatted JSON.
     let shown = text.lines().map(|line| clean(&line.replace('\t', "    ")));
     for line in shown {
         print(&format!("{line}\n"));
@@ -201,9 +204,10 @@ fn write_body(body: &Bytes) -> Result<(), Failure> {
 }
 
 fn text(event: &EventDetail) -> String {
+    // With `keep_body` off, the store deletes the body after the last delivery, and the digest remains.
     let body = match (event.body.is_kept, event.body.size) {
         (true, Some(size)) => format!("{size} bytes; `--body` prints it"),
-        _ => "not kept after its deliveries".to_owned(),
+        _ => "deleted after its deliveries ended".to_owned(),
     };
     let over = if event.tls { "over TLS" } else { "without TLS" };
     let host = clean_or_dash(event.host.as_deref());
@@ -229,7 +233,7 @@ fn text(event: &EventDetail) -> String {
     for header in &event.headers {
         let value = match &header.value {
             Some(value) => clean(value),
-            None => styled(FAINT, "(not shown: it may be a secret)"),
+            None => styled(FAINT, "(not shown: may be a secret)"),
         };
         out.push_str(&format!("  {}: {value}\n", header.name));
     }
@@ -242,9 +246,10 @@ async fn tail(client: &AdminClient, arguments: &Tail) -> Result<(), Failure> {
     let doing = "following events";
     let path = with_query("/api/v1/events/tail", &arguments.filters.pairs());
     let mut tail = client.lines(doing, &path).await?;
+    // One future for the whole loop, so that a Ctrl-C between two lines is not lost.
     let mut ended = pin!(interrupted()?);
     if !arguments.json {
-        anstream::eprintln!("{}", styled(FAINT, "waiting for events; Ctrl-C ends it"));
+        anstream::eprintln!("{}", styled(FAINT, "waiting for events; Ctrl-C stops it"));
     }
     loop {
         let line = tokio::select! {
@@ -252,15 +257,16 @@ async fn tail(client: &AdminClient, arguments: &Tail) -> Result<(), Failure> {
             _ = &mut ended => return Ok(()),
         };
         let Some(line) = line else {
-            return Err(Failure::new("the gate has ended it")
+            return Err(Failure::new("the gate ended the stream")
                 .doing(doing)
-                .help("it stops, or its store failed: its log says which"));
+                .help("the gate stopped, or its store failed: see its log"));
         };
         let text = String::from_utf8_lossy(&line);
         let shown = match arguments.json {
             true => format!("{text}\n"),
             false => tail_line(&text),
         };
+        // The reader closed the pipe.
         if !print(&shown) {
             return Ok(());
         }
@@ -279,9 +285,10 @@ fn tail_line(line: &str) -> String {
                 deliveries_made(&event.deliveries),
             )
         }
+        // Not an event: the gate sends `{"missed":true}` where it skipped some to keep up.
         Err(_) => styled(
             FAINT,
-            "more events came than can be shown; `hookgate events list` has them\n",
+            "more events arrived than the stream can show; `hookgate events list` shows them\n",
         ),
     }
 }
@@ -313,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_list_has_one_line_for_each() {
-        // What a sender wrote moves no cursor.
+        // Text of a sender moves no cursor.
         let shown = plain(&table(&[event("push"), event("a\u{1b}[2Jb")], true));
         let expected = format!(
             "RECEIVED AGE EVENT ROUTE TYPE PROVIDER'S ID DELIVERIES\n\
@@ -337,7 +344,7 @@ mod tests {
         let expected = format!("2025-11-24 16:00:00Z {UID} github push - 17 bytes, 3 deliveries\n");
         assert_eq!(plain(&tail_line(&line)), expected);
         let missed = plain(&tail_line("{\"missed\":true}"));
-        assert!(missed.starts_with("more events came"), "{missed}");
+        assert!(missed.starts_with("more events arrived"), "{missed}");
     }
 
     #[test]
@@ -374,7 +381,7 @@ mod tests {
             "event {UID}\nroute github\nprovider github\ntype -\nprovider's id evt_1\nwebhook-id msg_1\n\
              received 2025-11-24 16:00:00Z (AGE ago)\nfrom 192.0.2.7 over TLS\nrequest POST /github\nhost -\n\
              body 17 bytes; `--body` prints it\nsha-256 {}\n\nHeaders\n  content-type: application/json\n  \
-             authorization: (not shown: it may be a secret)\n\nDeliveries\n\
+             authorization: (not shown: may be a secret)\n\nDeliveries\n\
              ID CREATED AGE DESTINATION TYPE STATE ATTEMPTS LAST ATTEMPT\n\
              1 2025-11-24 16:00:00Z AGE ago github/ci push dead 2 503 status\n",
             "07".repeat(32)

@@ -1,4 +1,6 @@
-//! One exchange as people and programs see it: what was sent, and what came back.
+//! A request and its response as text or JSON, and the options of a connection.
+//!
+//! Text of senders is escaped, and a header or parameter that is the secret itself is never shown.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,26 +16,26 @@ use crate::net::request_file::RequestFile;
 use crate::scheme::spec::{Family, Place, Spec};
 use crate::testing::{Answer, Target, Trust};
 
-/// Characters of a body that are shown.
+/// Characters of a body that are shown at most.
 const SHOWN: usize = 600;
 
-/// How the host is reached.
+/// Options of the connection to a server: TLS trust and timeout.
 #[derive(Args, Clone)]
 #[command(next_help_heading = "The connection")]
 pub(super) struct Connect {
-    /// A PEM file with the authorities that count for the host's certificate, instead of the system's
+    /// PEM file with the authorities to trust for the server's certificate, instead of those of the system
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     cacert: Option<PathBuf>,
-    /// Take any certificate
+    /// Accept any certificate, even an invalid one
     #[arg(long)]
     insecure: bool,
-    /// How long an answer may take
+    /// Time limit for the whole response
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     timeout: Duration,
 }
 
 impl Connect {
-    /// The host of a URL.
+    /// Prepares connections to the host of a URL.
     pub(super) fn target(&self, url: &str) -> Result<Target, Failure> {
         let trust = match &self.cacert {
             _ if self.insecure => Trust::Anybody,
@@ -44,14 +46,17 @@ impl Connect {
     }
 }
 
-/// A duration on the command line.
+/// Parses a duration on the command line; zero is rejected.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     let time = parse_duration(text).filter(|time| !time.is_zero());
-    time.ok_or_else(|| format!("`{text}` is no time; `500ms`, `30s` and `5m` are"))
+    time.ok_or_else(|| {
+        format!("`{text}` is not a duration; use for example `500ms`, `30s` or `5m`")
+    })
 }
 
-/// What must not be shown: the header or parameter that holds the secret itself.
+/// Returns the name of the header or parameter that carries the secret itself, which must never be shown.
 pub(super) fn secret_place(spec: &Spec, place: Option<&Place>) -> Option<String> {
+    // A signature may be shown: it does not reveal the secret. A token is the secret.
     let is_token = matches!(spec.family, Family::Token(_));
     match place.filter(|_| is_token)? {
         Place::Header(name) => Some(name.as_str().to_owned()),
@@ -60,7 +65,7 @@ pub(super) fn secret_place(spec: &Spec, place: Option<&Place>) -> Option<String>
     }
 }
 
-/// The request as it goes out, for people.
+/// Formats the request as it is sent, for people.
 pub(super) fn request_text(request: &RequestFile, hidden: Option<&str>) -> String {
     let mut text = String::new();
     let mut line = |content: &str| text.push_str(&format!("{} {content}\n", styled(FAINT, ">")));
@@ -78,7 +83,7 @@ pub(super) fn request_text(request: &RequestFile, hidden: Option<&str>) -> Strin
     text
 }
 
-/// What came back, for people.
+/// Formats the response, or the error in its place, for people.
 pub(super) fn answer_text(answer: &Result<Answer, String>) -> String {
     let answer = match answer {
         Ok(answer) => answer,
@@ -87,6 +92,7 @@ pub(super) fn answer_text(answer: &Result<Answer, String>) -> String {
     let mut text = String::new();
     let mut line = |content: &str| text.push_str(&format!("{} {content}\n", styled(FAINT, "<")));
     let style = if answer.status < 300 { GOOD } else { BAD };
+    // The reason phrase is that of the standard: HTTP/2 has no phrase, and HTTP/1.1 clients ignore it.
     let reason = http::StatusCode::from_u16(answer.status).ok();
     let reason = reason
         .and_then(|status| status.canonical_reason())
@@ -104,7 +110,7 @@ pub(super) fn answer_text(answer: &Result<Answer, String>) -> String {
     text
 }
 
-/// An exchange for programs.
+/// Builds the JSON document of a request and its response, for programs.
 pub(super) fn document(
     request: &RequestFile,
     answer: &Result<Answer, String>,
@@ -136,7 +142,7 @@ pub(super) fn document(
     json!({ "request": request, "answer": answer })
 }
 
-/// In milliseconds, with as many digits as say something.
+/// Formats a duration in milliseconds: one decimal below 10 ms, where it is significant.
 pub(super) fn took(time: Duration) -> String {
     let ms = millis(time);
     match ms {
@@ -146,6 +152,7 @@ pub(super) fn took(time: Duration) -> String {
 }
 
 pub(super) fn millis(time: Duration) -> f64 {
+    // Rounds to whole microseconds: more digits are noise.
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
@@ -167,14 +174,14 @@ fn shown_target(target: &str, hidden: Option<&str>) -> String {
     format!("{path}?{}", pairs.collect::<Vec<_>>().join("&"))
 }
 
-/// The beginning of a body on one line.
+/// Formats the beginning of a body on one line. Returns a note with the size for a body that is not UTF-8.
 pub(super) fn body_text(body: &[u8]) -> String {
     let Ok(text) = std::str::from_utf8(body) else {
-        return format!("[{} bytes that are no text]", body.len());
+        return format!("[{} bytes that are not UTF-8 text]", body.len());
     };
     let shown: String = text.trim_end().chars().take(SHOWN).collect();
     let rest = match shown.len() < text.trim_end().len() {
-        true => styled(FAINT, &format!(" ... {} bytes in all", body.len())),
+        true => styled(FAINT, &format!(" ... {} bytes in total", body.len())),
         false => String::new(),
     };
     format!("{}{rest}", clean(&shown))

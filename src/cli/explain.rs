@@ -1,4 +1,6 @@
-//! `hookgate explain`: why a request was refused, from a file or from what a running gate has kept.
+//! `hookgate explain`: explains why a request was rejected.
+//!
+//! The request comes from a file, or from the rejected requests that a running gate keeps. It never prints a secret.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -24,32 +26,33 @@ use crate::model::ids::{RequestId, RouteName};
 use crate::net::request_file::{BODY, RECEIVED, RequestFile, SOURCE};
 use crate::ranges::RangeBook;
 
-/// Ends with it where the request would pass.
+/// Exit code where the request would pass.
 const EXIT_PASSES: u8 = 1;
 
-/// What is explained, and under which config.
+/// Arguments of `explain`: the request, and the config to check it against.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// A file with the raw request, as `hookgate capture` writes it; or the id of a request that the gate has kept
+    /// A file with the raw request, as `hookgate capture` writes it; or the id of a request that the gate rejected and
+    /// kept
     #[arg(value_name = "FILE|REQUEST_ID")]
     request: String,
-    /// The route whose rules count; else the one that host and path lead to
+    /// Route to check against (default: the route that host and path match)
     #[arg(long, value_name = "NAME")]
     route: Option<String>,
-    /// When it came, as `2026-05-03T10:11:12Z`; else what the file says, or the time that it signs
+    /// Time of arrival, as `2026-05-03T10:11:12Z` (default: the time in the file, else the signed timestamp)
     #[arg(long, value_name = "TIME")]
     received: Option<String>,
-    /// The address that sent it; else what the file says
+    /// Source address of the request (default: the address in the file)
     #[arg(long, value_name = "ADDRESS")]
     source: Option<IpAddr>,
-    /// Print one JSON document
+    /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     door: Door,
 }
 
-/// Explains, and ends with a code of its own.
+/// Explains one request. The exit codes differ from those of other commands: 1 means that the request would pass.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     match explain(arguments) {
         Ok(explanation) => {
@@ -58,6 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             } else {
                 print(&text(&explanation));
             }
+            // The opposite of most commands: an explanation of a rejection is the success.
             match explanation.passes {
                 true => ExitCode::from(EXIT_PASSES),
                 false => ExitCode::SUCCESS,
@@ -72,6 +76,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 
 fn explain(arguments: &Arguments) -> Result<Explanation, Failure> {
     let path = Path::new(&arguments.request);
+    // A file wins: its name may look like an id, but an id never names an existing file by accident.
     if !path.exists()
         && let Some(id) = RequestId::parse(&arguments.request)
     {
@@ -79,7 +84,7 @@ fn explain(arguments: &Arguments) -> Result<Explanation, Failure> {
     }
     let Some(config) = arguments.door.config() else {
         return Err(
-            Failure::usage("a file is explained under a config, and no config is named")
+            Failure::usage("a request file needs a config to check it against")
                 .help("add `--config /etc/hookgate/hookgate.toml`"),
         );
     };
@@ -87,7 +92,7 @@ fn explain(arguments: &Arguments) -> Result<Explanation, Failure> {
     let loaded = crate::config::load(config).map_err(|report| {
         let shown = report.render(Style::Plain);
         Failure::usage(format!(
-            "the config cannot be used:\n{shown}{}",
+            "the config has errors:\n{shown}{}",
             report.summary()
         ))
     })?;
@@ -108,22 +113,22 @@ fn explain(arguments: &Arguments) -> Result<Explanation, Failure> {
     Ok(explanation)
 }
 
-/// Asks the gate for the explanation of a request that it has kept.
+/// Fetches the explanation of a request that the gate rejected and kept.
 async fn ask(arguments: &Arguments, id: RequestId) -> Result<Explanation, Failure> {
     let client = arguments.door.client()?;
     let path = format!(
         "/api/v1/rejections/{}/explanation",
         segment(&id.to_string())
     );
-    client.get("asking why a request was refused", &path).await
+    client.get("explaining a rejected request", &path).await
 }
 
-/// The request of a file, and what it lacks.
+/// Reads a request file. The second value is a note about masked headers, if there are any.
 fn read(path: &Path, arguments: &Arguments) -> Result<(Seen, Option<String>), Failure> {
     let doing = format!("reading the request `{}`", path.display());
     let failed = |err: &dyn std::error::Error| {
         Failure::usage(err.to_string()).doing(&doing).help(
-            "a request file is what goes over the wire: `POST /path HTTP/1.1`, headers, an empty line, the body",
+            "a request file has the format of HTTP/1.1: `POST /path HTTP/1.1`, headers, an empty line, the body",
         )
     };
     let file = RequestFile::read(path).map_err(|err| failed(&err))?;
@@ -139,19 +144,21 @@ fn read(path: &Path, arguments: &Arguments) -> Result<(Seen, Option<String>), Fa
     let received = received.map(|text| {
         let time = text.parse::<jiff::Timestamp>();
         time.map_err(|_| {
-            Failure::usage(format!("`{text}` is no time"))
-                .help("for example `2026-05-03T10:11:12Z`")
+            Failure::usage(format!("`{text}` is not a time"))
+                .help("use the form `2026-05-03T10:11:12Z`")
         })
     });
     let noted = file.fact(SOURCE).and_then(|text| text.parse().ok());
     let masked = file.masked().join(", ");
     let note = (!masked.is_empty()).then(|| {
-        format!("masked when it was kept: {masked}. A check that looks there fails for that alone.")
+        format!("masked when it was saved: {masked}. A check that reads one of these fails for that reason alone.")
     });
+    // The file marks a body that is not complete: a digest over it says nothing about the original.
     let is_cut = file.fact(BODY).is_some();
     let seen = Seen {
         method: file.method,
         uri,
+        // The file format has no other version, even for a request that arrived by HTTP/2.
         version: Version::HTTP_11,
         headers,
         body: file.body,
@@ -164,7 +171,7 @@ fn read(path: &Path, arguments: &Arguments) -> Result<(Seen, Option<String>), Fa
     Ok((seen, note))
 }
 
-/// The rules of a config, without anything of a running gate.
+/// Compiles the rules of a config as a gate does, but without dedup, limits or anything else that a running gate has.
 fn explainer(config: Config) -> Result<Explainer, Failure> {
     let folder: Option<PathBuf> = config.server.state_dir;
     let ranges = RangeBook::new(folder);
@@ -172,6 +179,7 @@ fn explainer(config: Config) -> Result<Explainer, Failure> {
     let failed = |err: crate::scheme::SchemeError| Failure::usage(err.to_string());
     let mut rules = Vec::with_capacity(config.routes.len());
     for route in config.routes {
+        // Ranges that were refreshed on this machine count, as they do for the gate.
         let names_it = route.allow_ips.as_ref().is_some_and(|ips| ips.is_provider);
         let provider = route.provider.clone().filter(|_| names_it);
         let live = provider.and_then(|provider| ranges.live(&provider));
@@ -182,7 +190,7 @@ fn explainer(config: Config) -> Result<Explainer, Failure> {
     Explainer::new(&gate).map_err(failed)
 }
 
-/// The explanation for people.
+/// Formats an explanation for people.
 fn text(explanation: &Explanation) -> String {
     let mut text = String::new();
     let mut line = |label: &str, value: &str| {
@@ -199,7 +207,7 @@ fn text(explanation: &Explanation) -> String {
         Some(reason) => {
             let verdict = match (explanation.passes, reason.as_str()) {
                 (true, _) => styled(GOOD, &format!("forwarded, and marked: {reason}")),
-                (false, "duplicate") => styled(GOOD, "answered as a duplicate"),
+                (false, "duplicate") => styled(GOOD, "duplicate: not forwarded"),
                 (false, _) => styled(BAD, &format!("refused: {reason}")),
             };
             line("verdict", &verdict);
@@ -213,11 +221,12 @@ fn text(explanation: &Explanation) -> String {
                 Some(cause) if cause.is_proven => clean(&cause.says),
                 Some(cause) => format!("{} (likely)", clean(&cause.says)),
                 None if explanation.tries > 0 => format!(
-                    "none of {} hypotheses makes it pass: most likely the secret is another one",
+                    "tried {} causes without success: most likely the sender signs with another secret",
                     explanation.tries
                 ),
                 None => "see below".to_owned(),
             };
+            // A duplicate has no cause to fix: the event was accepted before.
             let is_repeat = explanation.passes || reason == "duplicate";
             if !is_repeat {
                 line("cause", &cause);

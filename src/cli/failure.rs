@@ -1,11 +1,11 @@
-//! Why a command failed, told in one form: what was being done, what is wrong, what to do next.
+//! The error of a command, and its one form: activity, error, help.
 
 use std::process::ExitCode;
 
 use crate::cli::EXIT_USAGE;
 use crate::cli::output::{BAD, STRONG, styled};
 
-/// Why a command failed.
+/// Error of a command, with the next step for the operator and the exit code.
 #[derive(Debug)]
 pub(super) struct Failure {
     error: String,
@@ -14,7 +14,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// What was asked for could not be done.
+    /// Creates a failure with exit code 1: the command was valid but did not succeed.
     pub(super) fn new(error: impl Into<String>) -> Self {
         Self {
             error: error.into(),
@@ -23,7 +23,7 @@ impl Failure {
         }
     }
 
-    /// The command line, or the config, asks for something that cannot be.
+    /// Creates a failure with exit code 2: the command line or the config must change.
     pub(super) fn usage(error: impl Into<String>) -> Self {
         Self {
             is_usage: true,
@@ -31,7 +31,7 @@ impl Failure {
         }
     }
 
-    /// What to do next.
+    /// Sets the next step for the operator, shown as `help:`.
     pub(super) fn help(self, help: impl Into<String>) -> Self {
         Self {
             help: Some(help.into()),
@@ -39,7 +39,7 @@ impl Failure {
         }
     }
 
-    /// What was being done.
+    /// Puts the activity in front of the error, as in `listing events: the gate requires a token`.
     pub(super) fn doing(self, doing: &str) -> Self {
         Self {
             error: format!("{doing}: {}", self.error),
@@ -47,7 +47,7 @@ impl Failure {
         }
     }
 
-    /// The lines for people, coloured.
+    /// Formats the lines for people, with colors.
     pub(super) fn text(&self) -> String {
         let mut text = format!("{}: {}\n", styled(BAD, "error"), self.error);
         if let Some(help) = &self.help {
@@ -56,18 +56,18 @@ impl Failure {
         text
     }
 
-    /// The lines for people.
+    /// Formats the lines for people, without colors.
     #[cfg(test)]
     pub(super) fn plain(&self) -> String {
         anstream::adapter::strip_str(&self.text()).to_string()
     }
 
-    /// Tells it on standard error.
+    /// Prints the failure to standard error.
     pub(super) fn tell(&self) {
         anstream::eprint!("{}", self.text());
     }
 
-    /// The code to end with.
+    /// Returns the exit code.
     pub(super) fn code(&self) -> ExitCode {
         match self.is_usage {
             true => ExitCode::from(EXIT_USAGE),
@@ -76,7 +76,7 @@ impl Failure {
     }
 }
 
-/// The exit code of a command; a failure is told first.
+/// Converts the result of a command into its exit code. Prints a failure first.
 pub(super) fn end(outcome: Result<(), Failure>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! Which events and deliveries commands mean: the filters of the admin API as options.
+//! The filters of the admin API as command-line options.
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
@@ -7,94 +7,94 @@ use serde_json::{Map, Value};
 use crate::cli::door::Door;
 use crate::model::delivery::DeliveryState;
 
-/// What `--since` and `--before` take.
+/// Forms of a time that `--since` and `--before` accept.
 const TIMES: &str = "2h, 7d, 2026-11-25, 2026-11-25T08:30:00Z, or seconds since the epoch";
 
 fn states() -> PossibleValuesParser {
     PossibleValuesParser::new(DeliveryState::ALL.map(DeliveryState::word))
 }
 
-/// What lists of the parts of routes take.
+/// Options of lists that are filtered by route only.
 #[derive(Args)]
 pub(super) struct ByRoute {
-    /// Print one JSON document
+    /// Print one JSON document instead of text
     #[arg(long)]
     pub(super) json: bool,
-    /// Only those of this route
+    /// Only this route
     #[arg(long, value_name = "ROUTE")]
     pub(super) route: Option<String>,
     #[command(flatten)]
     pub(super) door: Door,
 }
 
-/// Above the filters of events in a help.
-pub(super) const EVENTS: &str = "Which events (all that is said has to hold)";
+/// Heading above the filters of events in a help text.
+pub(super) const EVENTS: &str = "Filters for events (all must match)";
 
-/// Which events.
+/// Filters for events. An event must match all of them.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = EVENTS)]
 pub(super) struct EventFilters {
-    /// Of this route
+    /// Name of the route
     #[arg(long, value_name = "ROUTE")]
     route: Option<String>,
-    /// Of this provider
+    /// Id of the provider
     #[arg(long, value_name = "PROVIDER")]
     provider: Option<String>,
-    /// With this id of the provider, or this `webhook-id`
+    /// Event id that the provider assigned, or the `webhook-id`
     #[arg(long, value_name = "ID")]
     id: Option<String>,
-    /// Of this type; `*` stands for anything: `--type 'invoice.*'`
+    /// Event type; `*` matches any text: `--type 'invoice.*'`
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
-    /// With a delivery in this state
+    /// State of at least one of its deliveries
     #[arg(long, value_name = "STATE", value_parser = states())]
     state: Option<String>,
-    #[arg(long, value_name = "TIME", help = format!("Received since then: {TIMES}"))]
+    #[arg(long, value_name = "TIME", help = format!("Received at or after this time: {TIMES}"))]
     since: Option<String>,
-    /// Received before then, in the same forms
+    /// Received before this time, in the same forms
     #[arg(long, value_name = "TIME")]
     before: Option<String>,
 }
 
-/// Which deliveries.
+/// Filters for deliveries. A delivery must match all of them.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Which deliveries (all that is said has to hold)")]
+#[command(next_help_heading = "Filters for deliveries (all must match)")]
 pub(super) struct DeliveryFilters {
-    /// Of this route
+    /// Name of the route
     #[arg(long, value_name = "ROUTE")]
     route: Option<String>,
-    /// For this destination; `ROUTE/NAME`, or NAME beside `--route`
+    /// Destination: `ROUTE/NAME`, or NAME together with `--route`
     #[arg(long, value_name = "DESTINATION")]
     destination: Option<String>,
-    /// Of events of this provider
+    /// Id of the provider
     #[arg(long, value_name = "PROVIDER")]
     provider: Option<String>,
-    /// Of this event, by its id in the inbox
+    /// Event, by its id in the inbox
     #[arg(long, value_name = "UID")]
     event: Option<String>,
-    /// Of events with this id of the provider, or this `webhook-id`
+    /// Event id that the provider assigned, or the `webhook-id`
     #[arg(long, value_name = "ID")]
     id: Option<String>,
-    /// Of events of this type; `*` stands for anything: `--type 'invoice.*'`
+    /// Event type; `*` matches any text: `--type 'invoice.*'`
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
-    /// In this state
+    /// State of the delivery
     #[arg(long, value_name = "STATE", value_parser = states())]
     state: Option<String>,
     /// Only replays
     #[arg(long, conflicts_with = "no_replays")]
     replays: bool,
-    /// No replays
+    /// Without replays
     #[arg(long)]
     no_replays: bool,
-    #[arg(long, value_name = "TIME", help = format!("Of events received since then: {TIMES}"))]
+    #[arg(long, value_name = "TIME", help = format!("Event received at or after this time: {TIMES}"))]
     since: Option<String>,
-    /// Of events received before then, in the same forms
+    /// Event received before this time, in the same forms
     #[arg(long, value_name = "TIME")]
     before: Option<String>,
 }
 
-/// Name and value of each filter that is there.
+/// Names and values of the filters that are set, as query parameters of the admin API.
 pub(super) type Pairs = Vec<(&'static str, String)>;
 
 fn present<const N: usize>(fields: [(&'static str, Option<&String>); N]) -> Pairs {
@@ -120,6 +120,7 @@ impl EventFilters {
 impl DeliveryFilters {
     pub(super) fn pairs(&self) -> Pairs {
         let (route, destination) = match self.destination.as_deref() {
+            // The route in `ROUTE/NAME` wins over `--route`, since it is more specific.
             Some(destination) => match destination.split_once('/') {
                 Some((route, name)) => (Some(route.to_owned()), Some(name.to_owned())),
                 None => (self.route.clone(), Some(destination.to_owned())),
@@ -141,11 +142,12 @@ impl DeliveryFilters {
         ])
     }
 
-    /// The document of a request that changes many.
+    /// Builds the document of a request that changes or counts many deliveries.
     pub(super) fn many(&self, is_all: bool, is_dry_run: bool) -> Value {
         let mut search = Map::new();
         for (name, value) in self.pairs() {
             let value = match name {
+                // The document has a boolean where a query has text.
                 "replay" => Value::from(value == "true"),
                 _ => Value::from(value),
             };

@@ -1,4 +1,6 @@
-//! `hookgate listen`: a receiver for development. Prints what arrives, says whether it is genuine, answers as told.
+//! `hookgate listen`: a receiver for webhooks during development.
+//!
+//! It prints each request, verifies its signature as a gate would, and sends the response that the options ask for.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -29,16 +31,16 @@ use crate::testing::{Received, Receiver, Respond};
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// Where to listen; port 0 takes a free one, which is told
+    /// Address to listen on; port 0 selects a free port, which is printed
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// How to answer: a status, `timeout`, `reset`, `slow:3s`, `flaky:0.3`, `sequence:500,500,200`
+    /// Response to send: a status, `timeout`, `reset`, `slow:3s`, `flaky:0.3`, `sequence:500,500,200`
     #[arg(long, value_name = "HOW", default_value = "200")]
     respond: Respond,
-    /// A folder where each request is kept as a file, for `hookgate replay-file`
+    /// Folder in which to save each request as a file, for `hookgate replay-file`
     #[arg(long, value_name = "FOLDER")]
     save: Option<PathBuf>,
-    /// End after so many requests
+    /// Exit after this number of requests
     #[arg(long, value_name = "N")]
     count: Option<NonZeroU64>,
     /// Print one JSON document for each request, on one line
@@ -48,7 +50,7 @@ pub(super) struct Arguments {
     signer: Signer,
 }
 
-/// Runs `listen`.
+/// Runs `hookgate listen` until Ctrl-C or `--count`, and returns its exit code.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     failure::end(listen(arguments))
 }
@@ -57,18 +59,23 @@ fn listen(arguments: &Arguments) -> Result<(), Failure> {
     let known = arguments.signer.known()?;
     let hidden = known.as_ref().and_then(hidden);
     if let Some(folder) = &arguments.save {
-        fs::create_dir_all(folder)
-            .map_err(|err| Failure::usage(format!("cannot make `{}`: {err}", folder.display())))?;
+        fs::create_dir_all(folder).map_err(|err| {
+            Failure::usage(format!(
+                "cannot create the folder `{}`: {err}",
+                folder.display()
+            ))
+        })?;
     }
     block_on(async {
-        // Before it is told that it listens: who was told may end it.
+        // Before the address is printed: a script that reads it may send the interrupt at once.
         let mut ended = pin!(interrupted()?);
         let receiver = Receiver::with(arguments.listen, arguments.respond.clone()).await;
         let receiver = receiver.map_err(|error| {
-            signer::failure(&error).help("another address with `--listen`, port 0 for a free one")
+            signer::failure(&error)
+                .help("choose another address with `--listen`; port 0 selects a free port")
         })?;
         if let Some(known) = &known {
-            // Where the port was for the system to choose, it is known only now.
+            // Only now: with port 0, the URL that some schemes verify is known after the bind.
             receiver.judge(judge(known, &receiver.url(""))?);
         }
         tell_address(&receiver, arguments.json);
@@ -97,7 +104,7 @@ fn tell_address(receiver: &Receiver, is_json: bool) {
             json!({ "listening": address.to_string() })
         )),
         false => print(&format!(
-            "{} http://{address}; what came: http://{address}/_events; Ctrl-C ends it\n\n",
+            "{} http://{address}; requests as JSON: http://{address}/_events; Ctrl-C stops it\n\n",
             styled(STRONG, "Listening on")
         )),
     };
@@ -108,13 +115,14 @@ fn tell(received: &Received, is_json: bool, hidden: Option<&str>) {
         print(&format!("{}\n", received.document()));
         return;
     }
+    // No provider was given, so nothing was verified.
     let verdict = match &received.verdict {
         None => String::new(),
         Some(Ok(text)) => format!(", {}", styled(GOOD, text)),
         Some(Err(text)) => format!(", {}", styled(BAD, text)),
     };
     print(&format!(
-        "{} from {}{verdict}, answered {}\n{}\n",
+        "{} from {}{verdict}, response {}\n{}\n",
         styled(
             STRONG,
             &format!("Request {}", received.number.saturating_add(1))
@@ -125,8 +133,9 @@ fn tell(received: &Received, is_json: bool, hidden: Option<&str>) {
     ));
 }
 
-/// Writes a request file, under a name that sorts by time.
+/// Writes a request file under a name that sorts by time of arrival.
 fn save(folder: &Path, received: &Received) -> Result<(), Failure> {
+    // Padded, so that names sort by number within a millisecond.
     let name = format!(
         "{}-{:06}.http",
         received.unix_ms,
@@ -139,7 +148,7 @@ fn save(folder: &Path, received: &Received) -> Result<(), Failure> {
         .map_err(|err| Failure::new(format!("cannot write `{}`: {err}", path.display())))
 }
 
-/// The header or parameter that holds the secret itself.
+/// Returns the header or parameter that carries the secret itself, which is not printed.
 fn hidden(known: &Known) -> Option<String> {
     use crate::scheme::spec::{Family, TokenPlace};
     let Family::Token(token) = &known.spec.family else {
@@ -154,7 +163,7 @@ fn hidden(known: &Known) -> Option<String> {
     secret_place(&known.spec, place.as_ref())
 }
 
-/// What the gate would say of the signature.
+/// Builds the function that verifies the signature of each request as a gate would.
 fn judge(known: &Known, origin: &str) -> Result<Judge, Failure> {
     let entry = SecretEntry {
         label: "1".into(),
@@ -163,6 +172,7 @@ fn judge(known: &Known, origin: &str) -> Result<Judge, Failure> {
         until_ms: None,
         span: Span::default(),
     };
+    // Without `--public-url`, schemes that sign the URL are verified against the address that the sender calls.
     let public_url = known.public_url.as_deref().unwrap_or(origin);
     let keys = Keys::new(&known.spec, &[entry], Some(public_url), known.tolerance);
     let keys = keys.map_err(|error| Failure::usage(error.to_string()))?;
@@ -182,16 +192,17 @@ fn verify(keys: &Keys, request: &RequestFile, unix_ms: i64) -> Result<(), Reject
     let uri = request
         .target
         .parse()
-        .map_err(|_| malformed("has no target"))?;
+        .map_err(|_| malformed("has no valid target"))?;
     let headers = request
         .header_map()
-        .map_err(|_| malformed("has headers that are none"))?;
+        .map_err(|_| malformed("has invalid headers"))?;
     let own_names = keys.own_names(&headers)?;
     let head = Head {
         method: &request.method,
         uri: &uri,
         headers: own_names.as_deref().unwrap_or(&headers),
     };
+    // The time of arrival, not of this call, decides whether the timestamp is fresh.
     let now = Now {
         unix_ms,
         ..Now::read()
@@ -200,13 +211,13 @@ fn verify(keys: &Keys, request: &RequestFile, unix_ms: i64) -> Result<(), Reject
     pending.update(&request.body);
     if pending.need(&request.body)?.is_some() {
         return Err(Reject::KeyUnavailable {
-            fault: "its sender's key would have to be fetched, which `listen` does not do".into(),
+            fault: "the sender's key must be fetched, which `hookgate listen` does not do".into(),
         });
     }
     pending.finish(&request.body, None).map(|_| ())
 }
 
-/// The refusal in words, with what tells more.
+/// Formats a rejection: its reason, the explanation, and the detail that helps most.
 fn why(reject: &Reject) -> String {
     let means = reject.explanation().means;
     let more = match reject {
@@ -214,7 +225,7 @@ fn why(reject: &Reject) -> String {
         Reject::MalformedMaterial { name, fault } => format!(" ({name} {fault})"),
         Reject::StaleTimestamp { age_seconds, .. } => {
             let ago = span::relative(0, age_seconds.saturating_mul(1000));
-            format!(" (its time: {ago})")
+            format!(" (signed {ago})")
         }
         Reject::KeyUnavailable { fault } => format!(" ({fault})"),
         _ => String::new(),

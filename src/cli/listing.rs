@@ -1,4 +1,4 @@
-//! Lists of the admin API, which come part by part.
+//! Lists of the admin API, fetched page by page.
 
 use clap::Args;
 use serde::Serialize;
@@ -10,39 +10,39 @@ use crate::cli::failure::Failure;
 use crate::cli::filters::Pairs;
 use crate::cli::output::{FAINT, print, print_json, styled};
 
-/// How much of a list, and in which form.
+/// Options of each list: the number of rows, and the output format.
 #[derive(Args, Clone, Copy, Debug)]
 pub(super) struct Paging {
-    /// Rows at most
+    /// Maximum number of rows
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
-    /// All rows
+    /// Print all rows
     #[arg(long, conflicts_with = "limit")]
     all: bool,
-    /// Print one JSON document
+    /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
 }
 
-/// One kind of list: `D` is the document that the API gives, `R` a row of it.
+/// Definition of a list: `D` is the document that the API returns, `R` a row of it.
 pub(super) struct Listing<D, R> {
-    /// What a failure says first.
+    /// Begins the message of a failure, such as `listing events`.
     pub(super) doing: &'static str,
-    /// The resource.
+    /// Path of the API resource.
     pub(super) path: &'static str,
-    /// Takes a document apart: its rows, and where the next part begins.
+    /// Splits a document into its rows and the cursor of the next page.
     pub(super) open: fn(D) -> (Vec<R>, Option<String>),
-    /// The opposite.
+    /// Builds one document from all rows, for `--json`.
     pub(super) close: fn(Vec<R>, Option<String>) -> D,
-    /// The lines of a part; the first one has a header.
+    /// Formats the rows of a page; only the first page has a header.
     pub(super) table: fn(&[R], bool) -> String,
 }
 
-/// Rows that are asked for at once: what the API gives at most.
+/// Rows requested at once: the maximum of the API.
 const PART: u64 = 500;
 
 impl Paging {
-    /// Rows wanted in all.
+    /// Returns the number of rows to print in total.
     fn wanted(&self) -> u64 {
         match self.all {
             true => u64::MAX,
@@ -52,7 +52,7 @@ impl Paging {
 }
 
 impl<D: DeserializeOwned + Serialize, R> Listing<D, R> {
-    /// Prints what the filters find, each part as soon as it is there; as JSON one document in the end.
+    /// Prints the rows that match the filters. Text appears page by page, JSON as one document at the end.
     pub(super) async fn print(
         &self,
         client: &AdminClient,
@@ -61,6 +61,7 @@ impl<D: DeserializeOwned + Serialize, R> Listing<D, R> {
     ) -> Result<(), Failure> {
         let mut left = paging.wanted();
         let mut cursor = None;
+        // JSON is one document, so all pages are collected before it is printed.
         let mut whole = Vec::new();
         let mut is_first = true;
         loop {
@@ -69,11 +70,13 @@ impl<D: DeserializeOwned + Serialize, R> Listing<D, R> {
             left = left.saturating_sub(rows.len() as u64);
             cursor = next;
             let is_last = cursor.is_none() || left == 0;
-            // A part of a search for text may hold none, though later ones do.
+            // A search for text may return an empty page although later pages have rows: the gate limits the bodies
+            // that it reads for one request. Only the last page may print "no event matches".
             let is_empty = rows.is_empty() && !is_last;
             if paging.json {
                 whole.extend(rows);
             } else if !is_empty {
+                // False: the reader closed the pipe, so the remaining pages are not fetched.
                 if !print(&(self.table)(&rows, is_first)) {
                     return Ok(());
                 }
@@ -92,16 +95,16 @@ impl<D: DeserializeOwned + Serialize, R> Listing<D, R> {
     }
 }
 
-/// What stands below a list that goes on.
+/// Returns the line below a list that was cut by `--limit`.
 fn more(filters: &Pairs) -> &'static str {
-    // Whether a text is in one that was not looked at, nobody knows.
+    // For a search for text, it is unknown whether a row that was not examined would match.
     match filters.iter().any(|(name, _)| *name == "text") {
         true => "\nthere may be more: `--all` or `--limit` shows them\n",
         false => "\nthere are more: `--all` or `--limit` shows them\n",
     }
 }
 
-/// The query of the next part: the filters, how many rows, where to go on.
+/// Builds the query of the next page: the filters, the number of rows, the cursor.
 fn part(mut pairs: Pairs, left: u64, cursor: Option<String>) -> Pairs {
     pairs.push(("limit", left.min(PART).to_string()));
     if let Some(cursor) = cursor {

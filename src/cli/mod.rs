@@ -1,6 +1,7 @@
-//! The command line: one file per command. Exit codes: 0 done, 1 failed, 2 wrong usage or config.
+//! The command line: one file for each command, and the texts of `--help`.
 //!
-//! Commands talk to the person at the terminal; what they do is done by the rooms below.
+//! A command parses its arguments, calls the modules below, and prints the result. It holds no logic of the gate
+//! itself. Exit codes: 0 done, 1 failed, 2 wrong usage or config.
 
 mod admin_address;
 mod admin_client;
@@ -41,7 +42,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Wrong usage or a config that cannot be used; clap ends with the same code.
+/// Exit code for wrong usage or a config that cannot be used; clap exits with the same code.
 pub const EXIT_USAGE: u8 = 2;
 
 #[derive(Parser)]
@@ -50,12 +51,16 @@ pub const EXIT_USAGE: u8 = 2;
     version,
     about = "An edge proxy that verifies webhooks and forwards only the genuine ones",
     long_about = "An edge proxy that verifies webhooks and forwards only the genuine ones.\n\n\
-        hookgate stands in front of your app, terminates TLS, and decides for each webhook whether it is \
-        genuine, fresh, allowed and new. One TOML file says how; one binary does it.",
+        hookgate runs in front of your app. It terminates TLS and checks each webhook: is it genuine (signature), \
+        fresh (timestamp), allowed (source, rate, size) and new (event id)? Only webhooks that pass reach your app, \
+        byte for byte. One TOML file configures it; `hookgate check` validates that file.",
     after_help = "Examples:\n  \
-        hookgate demo                                           see what it does; needs nothing\n  \
-        hookgate check --config /etc/hookgate/hookgate.toml     see what is wrong with a config\n  \
-        hookgate run --config /etc/hookgate/hookgate.toml       run it\n\n\
+        hookgate demo                                           try it: no config, no network\n  \
+        hookgate providers show stripe                          how Stripe signs, and a route to paste\n  \
+        hookgate check --config /etc/hookgate/hookgate.toml     validate a config\n  \
+        hookgate run --config /etc/hookgate/hookgate.toml       run the gate\n  \
+        hookgate status                                         see how a running gate does\n\n\
+        `hookgate COMMAND --help` has examples for each command.\n\n\
         Exit codes: 0 done, 1 failed, 2 wrong usage or config.",
     arg_required_else_help = true,
     disable_help_subcommand = true
@@ -70,111 +75,124 @@ enum Command {
     /// Run the gate
     #[command(
         long_about = "Run the gate in the foreground, with one config file.\n\n\
-            SIGHUP reloads the file: all of it or, where it has an error, nothing. SIGTERM and SIGINT end the process \
-            after what is in flight has been finished.",
+            SIGHUP reloads the file. A file with an error changes nothing: the gate keeps its current config. SIGTERM \
+            and SIGINT stop the gate after it has finished the requests in flight.",
         after_help = "Examples:\n  \
             hookgate run --config /etc/hookgate/hookgate.toml\n  \
-            kill -HUP $(pidof hookgate)     reload; under systemd: systemctl reload hookgate\n\n\
-            Exit codes: 0 ended by a signal, 1 failed, 2 the config cannot be used."
+            kill -HUP $(pidof hookgate)     reload the config; under systemd: systemctl reload hookgate\n\n\
+            Exit codes: 0 stopped by a signal, 1 failed, 2 the config cannot be used."
     )]
     Run {
-        /// The config file
+        /// Path of the config file (TOML)
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Show everything that is wrong with a config file
-    #[command(after_help = "Examples:\n  \
-            hookgate check --config /etc/hookgate/hookgate.toml\n\n\
-            Exit codes: 0 no errors, 2 errors.")]
+    /// Validate a config file and show all errors at once
+    #[command(
+        long_about = "Validate a config file and show all errors at once, each with its line and a suggested fix.\n\n\
+            It also checks what the file refers to on this machine: certificates and keys, secrets, and the names of \
+            upstreams. It does not need a running gate and changes nothing.",
+        after_help = "Examples:\n  \
+            hookgate check --config /etc/hookgate/hookgate.toml\n  \
+            hookgate check --config hookgate.toml --json      for a program, such as a CI job\n\n\
+            Exit codes: 0 no errors (there may be warnings), 2 errors."
+    )]
     Check {
-        /// The config file
+        /// Path of the config file (TOML)
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// Print one JSON document
+        /// Print one JSON document instead of text
         #[arg(long)]
         json: bool,
     },
-    /// Show what the gate does: real signed events and attacks through the real gate, on loopback
+    /// Try the gate: send signed events and attacks through it, on loopback only
     #[command(
-        long_about = "Show what the gate does, with real TLS and real signatures, on loopback only.\n\n\
-            Makes a throw-away certificate, starts a small app and the gate in front of it, sends signed Stripe, \
-            GitHub, Shopify, Slack and Standard Webhooks events, then attacks, and prints what became of each. Then \
-            it stays up and prints curl commands to try by hand.",
+        long_about = "Try the gate with real TLS and real signatures, on loopback only.\n\n\
+            The demo makes a temporary certificate and starts a small app with the gate in front of it. It sends \
+            signed Stripe, GitHub, Shopify, Slack and Standard Webhooks events, then attacks, and prints the verdict \
+            for each. Then it stays up and prints curl commands to try by hand.",
         after_help = "Examples:\n  \
-            hookgate demo          look, then try by hand; Ctrl-C ends it\n  \
-            hookgate demo --once   look and end\n\n\
+            hookgate demo          print the table, then wait for your own requests; Ctrl-C stops it\n  \
+            hookgate demo --once   print the table and exit\n\n\
             Exit codes: 0 all lines of the table are as they should be, 1 some are not."
     )]
     Demo {
-        /// End after the table
+        /// Exit after the table
         #[arg(long)]
         once: bool,
     },
-    /// Say why a request was refused: which check, what it expected and found, what is behind it, how to mend it
+    /// Explain why a request was rejected: the check, what it expected and found, the cause, and how to fix it
     #[command(
-        long_about = "Say why a request was refused: which check, what it expected and found, what is behind it, how to mend it.\n\n\
-            Runs the gate's own checks over the request, and where the signature is the matter, tries what usually goes \
-            wrong, one thing after the other, until the real verification passes. No secret is ever printed.\n\n\
-            The request is a file as `hookgate capture` and `hookgate listen --save` write it, or the id of a request that \
-            a running gate has refused and kept (`keep_rejected`).",
+        long_about = "Explain why a request was rejected: the check, what it expected and found, the cause, and how \
+            to fix it.\n\n\
+            It runs the same checks as the gate. If the signature is invalid, it tries the usual causes one by one \
+            (another secret, a changed body, another URL) until the real verification passes. It never prints a \
+            secret.\n\n\
+            The request is a file that `hookgate capture` or `hookgate listen --save` wrote, or the id of a request \
+            that a running gate rejected and kept (`keep_rejected`). The id is `request_id` in the log line and \
+            `Hookgate-Request-Id` in the response.",
         after_help = "Examples:\n  \
-            hookgate explain --config hookgate.toml request.http                    by the route that host and path lead to\n  \
-            hookgate explain --config hookgate.toml --route stripe request.http     by this route\n  \
-            hookgate explain 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12                   what the running gate has refused\n\n\
-            Exit codes: 0 it is refused, and that was explained; 1 it would pass; 2 wrong usage or config, or no such request."
+            hookgate explain 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12                   a request that the running gate \
+            rejected\n  \
+            hookgate explain --config hookgate.toml request.http                    a file, by the route that host \
+            and path match\n  \
+            hookgate explain --config hookgate.toml --route stripe request.http     a file, by this route\n\n\
+            Exit codes: 0 rejected, and the reason was explained; 1 the request would pass; 2 wrong usage or config, \
+            or no such request."
     )]
     Explain(explain::Arguments),
-    /// Save a request that a running gate knows as a file, for `explain` and `replay-file`
+    /// Save a request from a running gate as a file, for `explain` and `replay-file`
     #[command(
-        long_about = "Save a request that a running gate knows as a file, for `explain` and `replay-file`.\n\n\
-            That is an event of the inbox, or one of the last refused requests (`keep_rejected`). The body stands in the file \
-            byte for byte. What may be a sender's token is masked, and the file says where; of a refused request the first \
-            64 KiB of the body are there at most. `hookgate listen --save` writes the same kind of file.",
+        long_about = "Save a request from a running gate as a file, for `explain` and `replay-file`.\n\n\
+            The request is an event in the inbox, or one of the last rejected requests (`keep_rejected`). The file \
+            holds the body byte for byte. Header values that may be tokens are masked, and the file lists them. The \
+            file of a rejected request holds at most the first 64 KiB of the body. `hookgate listen --save` writes \
+            the same format.",
         after_help = "Examples:\n  \
             hookgate capture 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12 > event.http\n  \
-            hookgate capture 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12 --out event.http     for its owner only\n  \
+            hookgate capture 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12 --out event.http     readable by you only\n  \
             hookgate replay-file event.http --to http://127.0.0.1:9000                 send it again\n  \
-            hookgate explain --config hookgate.toml event.http                         why it is refused\n\n\
+            hookgate explain --config hookgate.toml event.http                         explain why it is rejected\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage."
     )]
     Capture(capture::Arguments),
-    /// List the providers that hookgate knows, and show one in full
+    /// List the supported providers, or show one in detail
     #[command(
         args_conflicts_with_subcommands = true,
-        long_about = "List the providers that hookgate knows, one line each.\n\n\
-            PROOF says what shows that a provider's file is right: vectors that the provider's own library or \
-            documentation made, or its documentation only.",
+        long_about = "List the supported providers, one line each.\n\n\
+            ID is the value for `provider` in a route. PROOF is how hookgate tests its implementation: with test \
+            vectors from the provider's own library or documentation, or by the documentation only.",
         after_help = "Examples:\n  \
-            hookgate providers                     who is known\n  \
+            hookgate providers                     list all providers\n  \
             hookgate providers show stripe         what is signed and what is not, and a route to paste\n  \
             hookgate providers show stripe --json  the same for a program\n  \
-            hookgate providers refresh-ranges      the address ranges that they publish today\n\n\
+            hookgate providers refresh-ranges      download the address ranges that providers publish\n\n\
             Exit codes: 0 done, 2 no such provider."
     )]
     Providers {
-        /// Print one JSON document
+        /// Print one JSON document instead of text
         #[arg(long)]
         json: bool,
         #[command(subcommand)]
         command: Option<ProvidersCommand>,
     },
-    /// Show how a running gate does, in one screen
+    /// Show the state of a running gate on one screen
     #[command(
-        long_about = "Show how a running gate does, in one screen: what needs a person, every route with its last hour, \
-            destinations with what waits there, certificates with their ends.",
+        long_about = "Show the state of a running gate on one screen: problems that need attention, each route with \
+            its last hour, each destination with its pending deliveries, and the expiry of certificates.",
         after_help = "Examples:\n  \
-            hookgate status                         once\n  \
-            hookgate status --watch                 again every two seconds; Ctrl-C ends it\n  \
-            hookgate status --json | jq .status.needs\n\n\
-            Exit codes: 0 all is well, 1 something needs a person or the gate does not answer, 2 wrong usage."
+            hookgate status                            show it once\n  \
+            hookgate status --watch                    refresh every two seconds; Ctrl-C stops it\n  \
+            hookgate status --json | jq .status.needs  only what needs attention, for a program\n\n\
+            Exit codes: 0 all is well, 1 something needs attention or the gate does not respond, 2 wrong usage."
     )]
     Status(status::Arguments),
-    /// Look at the events in the inbox of a running gate
+    /// List, show or follow the events in the inbox of a running gate
     Events {
         #[command(subcommand)]
         command: events::EventsCommand,
     },
-    /// Look at deliveries in the inbox of a running gate; retry, cancel, discard them
+    /// List or show deliveries of a running gate; retry, cancel or discard them
     Deliveries {
         #[command(subcommand)]
         command: deliveries::DeliveriesCommand,
@@ -182,15 +200,16 @@ enum Command {
     /// Deliver old events again
     #[command(
         args_conflicts_with_subcommands = true,
-        long_about = "Deliver old events again: a new delivery for each one that matches the filters.\n\n\
-            Shows how many that are and asks first. The gate works it off by itself, slowly enough that live traffic goes \
-            first, and goes on with it after a restart. Events whose body was not kept are left out.",
+        long_about = "Deliver old events again: create a new delivery for each delivery that matches the filters.\n\n\
+            The command shows the number of deliveries and asks for confirmation first. The gate then works through \
+            the replay in the background. Live traffic takes precedence, and a replay continues after a restart. \
+            Events whose body is no longer stored are skipped.",
         after_help = "Examples:\n  \
             hookgate replay --event 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12      one event, to all its destinations\n  \
-            hookgate replay --destination github/ci --since 2h                what one destination got in two hours\n  \
+            hookgate replay --destination github/ci --since 2h                the last two hours of one destination\n  \
             hookgate replay --route stripe --type 'invoice.*' --dry-run       only count\n  \
-            hookgate replay list                                              how far they are\n  \
-            hookgate replay pause 3                                           stop one\n\n\
+            hookgate replay list                                              show the progress of all replays\n  \
+            hookgate replay pause 3                                           pause replay 3\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage."
     )]
     Replay {
@@ -199,134 +218,138 @@ enum Command {
         #[command(subcommand)]
         command: Option<replay::ReplayCommand>,
     },
-    /// Look at the destinations of a running gate; pause and resume them
+    /// List the destinations of a running gate; pause or resume them
     Destinations {
         #[command(subcommand)]
         command: destinations::DestinationsCommand,
     },
-    /// Look at the secrets of a running gate: when they end, and which still match
+    /// List the secrets of a running gate: when they expire, and which ones still match
     Secrets {
         #[command(subcommand)]
         command: secrets::SecretsCommand,
     },
-    /// Say what a route in monitor mode would have refused, and which line of the config to change
+    /// Show what a route in monitor mode would have rejected, and the config line to change
     #[command(
-        long_about = "Say what a route in monitor mode would have refused in the last 24 hours, the last of these requests, and \
-            which line of the config to change. It changes nothing.\n\n\
-            Counts live in the gate's memory: they outlive a reload, not a restart.",
+        long_about = "Show what a route in monitor mode would have rejected in the last 24 hours, the latest of these \
+            requests, and the config line to change. The command itself changes nothing.\n\n\
+            The counts are in the memory of the gate: they survive a reload, but not a restart.",
         after_help = "Examples:\n  \
             hookgate promote stripe\n  \
-            hookgate promote stripe --config hookgate.toml    the line of this file\n  \
+            hookgate promote stripe --config hookgate.toml    name the line in this file\n  \
             hookgate promote stripe --json | jq .would_refuse\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage."
     )]
     Promote(promote::Arguments),
-    /// Check, copy or export the file of a store, beside a running gate or without one
+    /// Check, copy or export the database file of a store; the gate may be running
     Store {
         #[command(subcommand)]
         command: store::StoreCommand,
     },
-    /// Send a provider's events, signed as it signs them, or wrong on purpose
+    /// Send test events of a provider, with valid signatures or invalid on purpose
     #[command(
-        long_about = "Send a provider's events to any URL, signed as it signs them.\n\n\
-            Each event is a new one: its ids and times are made when it is sent. With `--bad` it is wrong on purpose, to see \
-            that it is refused. `--list` shows what can be sent.",
+        long_about = "Send test events of a provider to any URL, signed as the provider signs them.\n\n\
+            Each event is new: its ids and timestamps are generated when it is sent. With `--bad` the event is \
+            invalid on purpose, to test that the receiver rejects it. `--list` shows which events can be sent.",
         after_help = "Examples:\n  \
             hookgate send --list\n  \
-            hookgate send https://localhost:8443/stripe --provider stripe --type invoice.paid --secret-env STRIPE_SECRET\n  \
+            hookgate send https://localhost:8443/stripe --provider stripe --type invoice.paid --secret-env \
+            STRIPE_SECRET\n  \
             hookgate send --config hookgate.toml --route github --type push --insecure\n  \
             hookgate send http://127.0.0.1:8080/in --provider github --secret-file secret --data @push.json\n  \
             hookgate send ... --set data.object.amount_paid=500\n  \
-            hookgate send ... --bad timestamp            signed an hour ago: has to be refused\n  \
+            hookgate send ... --bad timestamp            signed an hour ago: must be rejected\n  \
             hookgate send ... --count 1000 --concurrency 20 --rate 200\n  \
-            hookgate send ... --print > event.http       for `hookgate replay-file`\n\n\
-            Exit codes: 0 all were answered 2xx, or with `--bad` refused with 4xx (a replay: refused, or known as a \
+            hookgate send ... --print > event.http       save it for `hookgate replay-file`\n\n\
+            Exit codes: 0 all responses were 2xx, or with `--bad` 4xx (a replay: rejected, or recognized as a \
             duplicate); 1 some were not; 2 wrong usage."
     )]
     Send(Box<send::Arguments>),
-    /// Receive webhooks while developing: print them, verify them, answer as told
+    /// Receive webhooks during development: print them, verify them, send the response you choose
     #[command(
-        long_about = "Receive webhooks while developing.\n\n\
-            Prints each request. With a provider and its secret it says whether the request is genuine, or why not. \
-            What came last (1000 requests, 64 MiB at most) is given by `GET /_events` and forgotten by `DELETE /_events`, \
-            for whoever asks by address or as `localhost`.",
+        long_about = "Receive webhooks during development.\n\n\
+            The command prints each request. With a provider and its secret it also verifies the signature, and \
+            prints the reason if it is invalid. `GET /_events` returns the latest requests as JSON (at most 1000 \
+            requests and 64 MiB), and `DELETE /_events` clears them. Both require a `Host` that is an IP address or \
+            `localhost`.",
         after_help = "Examples:\n  \
             hookgate listen\n  \
             hookgate listen --provider stripe --secret-env STRIPE_SECRET\n  \
-            hookgate listen --respond sequence:500,500,200      fails twice, then takes it\n  \
-            hookgate listen --respond flaky:0.3                 fails three times out of ten\n  \
-            hookgate listen --save requests --count 1           keep one as a file, and end\n  \
+            hookgate listen --respond sequence:500,500,200      fail twice, then succeed\n  \
+            hookgate listen --respond flaky:0.3                 fail three times out of ten\n  \
+            hookgate listen --save requests --count 1           save one request as a file, then exit\n  \
             curl http://127.0.0.1:8080/_events\n\n\
-            Exit codes: 0 ended by Ctrl-C or `--count`, 1 failed, 2 wrong usage."
+            Exit codes: 0 stopped by Ctrl-C or `--count`, 1 failed, 2 wrong usage."
     )]
     Listen(Box<listen::Arguments>),
-    /// Send a request that was kept as a file again, byte for byte
+    /// Send a saved request again, byte for byte
     #[command(
-        long_about = "Send a request that was kept as a file again.\n\n\
-            Headers and body go out as they stand in the file. An old signature is refused by a receiver that looks at its \
-            time: `--resign` signs anew, with the time of now.",
+        long_about = "Send a saved request again.\n\n\
+            Headers and body are sent exactly as they are in the file. A receiver that checks the timestamp rejects \
+            an old signature: `--resign` signs the request again with the current time.",
         after_help = "Examples:\n  \
             hookgate replay-file requests/1764000000000-000001.http --to http://127.0.0.1:8080\n  \
-            hookgate replay-file event.http --to https://localhost:8443/stripe --insecure --resign --provider stripe \\\n      \
+            hookgate replay-file event.http --to https://localhost:8443/stripe --insecure --resign --provider stripe \
+            \\\n      \
             --secret-env STRIPE_SECRET\n\n\
-            Exit codes: 0 it was answered 2xx, 1 it was not, 2 wrong usage."
+            Exit codes: 0 the response was 2xx, 1 it was not, 2 wrong usage."
     )]
     ReplayFile(Box<replay_file::Arguments>),
-    /// Describe the config file
+    /// Print the JSON Schema of the config file
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Print a script that completes hookgate's commands in your shell
+    /// Print the completion script for your shell
     #[command(after_help = "Examples:\n  \
             hookgate completions bash > /etc/bash_completion.d/hookgate\n  \
             hookgate completions zsh > \"${fpath[1]}/_hookgate\"\n  \
             hookgate completions fish > ~/.config/fish/completions/hookgate.fish")]
     Completions {
-        /// The shell to complete in
+        /// Shell to print the script for
         shell: clap_complete::Shell,
     },
 }
 
 #[derive(Subcommand)]
 enum ProvidersCommand {
-    /// Show one provider: how it signs, what is not signed, how it retries, and a route to paste
+    /// Show one provider: what it signs and what not, how it retries, and a route to paste
     #[command(after_help = "Examples:\n  \
             hookgate providers show github\n\n\
             Exit codes: 0 done, 2 no such provider.")]
     Show {
-        /// The provider's id, as in the list
+        /// Provider id, from `hookgate providers`
         id: String,
-        /// Print one JSON document
+        /// Print one JSON document instead of text
         #[arg(long)]
         json: bool,
     },
-    /// Ask providers for the address ranges that they publish, and keep them for the gate
+    /// Download the address ranges that providers publish, for `allow_ips = ["provider"]`
     #[command(
-        long_about = "Ask providers for the address ranges that they publish, and keep them for the gate.\n\n\
-            What is kept stands in the state folder, where a gate takes it up when it starts or is reloaded. A gate \
-            with `refresh_ranges = \"24h\"` in `[server]` does the same by itself and needs no command.\n\n\
-            An answer that fails, is empty, holds addresses from which nobody sends, or differs absurdly from what was \
-            known changes nothing. `--accept` takes one that only differs.",
+        long_about = "Download the address ranges that providers publish, for routes with `allow_ips = \
+            [\"provider\"]`.\n\n\
+            The ranges are saved in the state folder. A gate reads them when it starts or reloads. A gate with \
+            `refresh_ranges = \"24h\"` in `[server]` does the same by itself and does not need this command.\n\n\
+            A download changes nothing if it fails, is empty, contains private or reserved addresses, or differs too \
+            much from the known ranges. `--accept` accepts a list that only differs.",
         after_help = "Examples:\n  \
-            hookgate providers refresh-ranges            all\n  \
-            hookgate providers refresh-ranges github     one\n  \
-            systemctl reload hookgate                    use them\n\n\
-            Exit codes: 0 all are up to date, 1 some stayed as they were, 2 no such provider."
+            hookgate providers refresh-ranges            all providers that publish ranges\n  \
+            hookgate providers refresh-ranges github     one provider\n  \
+            systemctl reload hookgate                    make the gate use them\n\n\
+            Exit codes: 0 all are up to date, 1 some could not be updated, 2 no such provider."
     )]
     RefreshRanges(providers::refresh::Arguments),
 }
 
 #[derive(Subcommand)]
 enum ConfigCommand {
-    /// Print the JSON Schema of the config file, for editors
+    /// Print the JSON Schema of the config file, for completion and validation in editors
     #[command(after_help = "Examples:\n  \
             hookgate config schema > hookgate.schema.json\n  \
-            echo '#:schema ./hookgate.schema.json' | cat - hookgate.toml     what editors look for")]
+            echo '#:schema ./hookgate.schema.json' | cat - hookgate.toml     add the line that editors look for")]
     Schema,
 }
 
-/// Reads the arguments and runs the command.
+/// Parses the command line and runs the command. Wrong usage ends the process with [`EXIT_USAGE`].
 #[must_use]
 pub fn main() -> ExitCode {
     match Arguments::parse().command {

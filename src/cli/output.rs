@@ -1,7 +1,6 @@
-//! What commands print: tables and colours for people, and plain text where nobody looks.
+//! Output of commands: tables, lists and colors for people, JSON for programs.
 //!
-//! `anstream` takes the colours out again where standard output is not a terminal or `NO_COLOR` is set, so the code
-//! above never asks.
+//! Commands always write colors. `anstream` removes them where standard output is not a terminal or `NO_COLOR` is set.
 
 use std::io::Write;
 
@@ -11,25 +10,25 @@ use comfy_table::{Attribute, Cell, ContentArrangement, Table};
 
 use crate::record::line::is_misleading;
 
-/// Something went as it should.
+/// Style of a result that is as it should be.
 pub const GOOD: Style = AnsiColor::Green.on_default();
-/// Something did not.
+/// Style of a result that is wrong.
 pub const BAD: Style = AnsiColor::Red.on_default().bold();
-/// The eye shall find it.
+/// Style of headings, labels and other text that a reader looks for.
 pub const STRONG: Style = Style::new().bold();
-/// The eye may pass over it.
+/// Style of text that a reader may skip.
 pub const FAINT: Style = Style::new().dimmed();
 
-/// The text in this style.
+/// Wraps text in the escape sequences of a style.
 #[must_use]
 pub fn styled(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Where there is no terminal to ask for its width.
+/// Columns of a table where standard output is not a terminal.
 const WIDTH: u16 = 120;
 
-/// A table as wide as the terminal, with this header.
+/// Creates a table as wide as the terminal, with this header.
 #[must_use]
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
@@ -37,13 +36,14 @@ pub fn table(header: &[&str]) -> Table {
         .load_style(UTF8_HORIZONTAL_ONLY)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(header);
+    // Without a width, the table library would not wrap cells at all.
     if !table.is_tty() {
         table.set_width(WIDTH);
     }
     table
 }
 
-/// A list, one line each, so that `grep` can pick some. On a terminal long cells are broken instead.
+/// Creates a list with one line for each row, so that `grep` can select rows. On a terminal, long cells wrap instead.
 #[must_use]
 pub fn list(header: &[&str]) -> Table {
     let mut table = Table::new();
@@ -57,7 +57,7 @@ pub fn list(header: &[&str]) -> Table {
     if !has_colour() {
         table.force_no_tty();
     }
-    // A list that goes on has none.
+    // The second part of a list has no header: it continues the first.
     if !header.is_empty() {
         let header = header.iter();
         table.set_header(header.map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
@@ -65,10 +65,11 @@ pub fn list(header: &[&str]) -> Table {
     table
 }
 
-/// The text of a list.
+/// Formats a list without leading or trailing blanks, so that its lines can be cut by column.
 #[must_use]
 pub fn lines(mut table: Table) -> String {
     for column in table.column_iter_mut() {
+        // No blank before the first column, so that `grep '^...'` and `cut` work.
         column.set_padding((0, 2));
     }
     let mut text = String::new();
@@ -79,7 +80,7 @@ pub fn lines(mut table: Table) -> String {
     text
 }
 
-/// Names and values, one a line.
+/// Formats names and values, one pair a line, with the values aligned.
 pub(super) fn facts(facts: &[(&str, String)]) -> String {
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let mut out = String::new();
@@ -90,13 +91,13 @@ pub(super) fn facts(facts: &[(&str, String)]) -> String {
     out
 }
 
-/// Whether standard output takes colours.
+/// Returns true if standard output supports colors.
 fn has_colour() -> bool {
     let choice = anstream::AutoStream::choice(&std::io::stdout());
     choice != anstream::ColorChoice::Never
 }
 
-/// What a stranger wrote, with what a terminal would act on escaped.
+/// Escapes the characters of untrusted text that a terminal acts on, such as escape sequences and direction marks.
 #[must_use]
 pub fn clean(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
@@ -109,13 +110,13 @@ pub fn clean(text: &str) -> String {
     clean
 }
 
-/// As [`clean`]; a dash where there is none.
+/// Escapes untrusted text as [`clean`] does, and returns a dash for `None`.
 #[must_use]
 pub fn clean_or_dash(text: Option<&str>) -> String {
     text.map_or_else(|| "-".to_owned(), clean)
 }
 
-/// Prints to standard output. A reader that has seen enough, such as `head`, is no failure: `false`.
+/// Prints to standard output. Returns false where the reader closed the pipe, as `head` does; that is not a failure.
 pub fn print(text: &str) -> bool {
     let mut out = anstream::stdout();
     out.write_all(text.as_bytes())
@@ -133,9 +134,9 @@ pub fn print_json(document: &impl serde::Serialize) {
 mod tests {
     use super::*;
 
-    // Fails when a sender can move the cursor, or turn around what stands on an operator's terminal.
+    // Fails when text of a sender can move the cursor, or reverse the text on an operator's terminal.
     #[test]
-    fn what_a_stranger_wrote_moves_no_cursor() {
+    fn text_of_a_sender_moves_no_cursor() {
         assert_eq!(
             clean("a\u{1b}[2Jb\n\u{202e}"),
             "a\\u{1b}[2Jb\\u{a}\\u{202e}"

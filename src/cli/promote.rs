@@ -1,4 +1,6 @@
-//! `hookgate promote ROUTE`: what a route in monitor mode would have refused, and which line to change. It changes nothing.
+//! `hookgate promote ROUTE`: shows what a route in monitor mode would have rejected.
+//!
+//! It also names the config line to change. It never changes the config itself: the operator decides.
 
 use std::fmt::Write;
 use std::fs;
@@ -18,42 +20,42 @@ use crate::cli::failure::{self, Failure};
 use crate::cli::output::{STRONG, clean, clean_or_dash, lines, list, print, print_json, styled};
 use crate::cli::times;
 
-/// Where the unit has it.
+/// Path of the config in the systemd unit.
 const DEFAULT: &str = "/etc/hookgate/hookgate.toml";
 
-/// Requests that are shown.
+/// Maximum number of example requests in the text.
 const SHOWN: usize = 10;
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The route, by its name in the config
+    /// Name of the route in the config
     #[arg(value_name = "ROUTE")]
     route: String,
-    /// Print one JSON document
+    /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     door: Door,
 }
 
-/// What is told.
+/// The report: the answer of the gate, and the config line to change.
 #[derive(Serialize)]
 struct Told {
     #[serde(flatten)]
     promotion: Promotion,
-    /// The line of the config that keeps the route in monitor mode; none where the file could not be looked at.
+    /// Config line that keeps the route in monitor mode; `None` if the file cannot be read here.
     place: Option<Place>,
 }
 
-/// A line of the config.
+/// Location of a line in the config.
 #[derive(Serialize)]
 struct Place {
     file: PathBuf,
-    /// From 1.
+    /// Line number, counted from 1.
     line: usize,
 }
 
-/// Tells it.
+/// Runs `hookgate promote` and returns its exit code.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     failure::end(tell(arguments))
 }
@@ -61,7 +63,8 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 fn tell(arguments: &Arguments) -> Result<(), Failure> {
     let client = arguments.door.client()?;
     let path = format!("/api/v1/routes/{}/promotion", segment(&arguments.route));
-    let promotion: Promotion = block_on(client.get("asking what would be refused", &path))?;
+    let promotion: Promotion = block_on(client.get("counting what the route would reject", &path))?;
+    // Without `--config`, the file of the systemd unit may be readable here.
     let file = arguments.door.config().unwrap_or(Path::new(DEFAULT));
     let told = Told {
         place: place(file, &arguments.route),
@@ -80,8 +83,11 @@ fn text(told: &Told) -> String {
     let promotion = &told.promotion;
     let route = clean(&promotion.route);
     let mut text = String::new();
+    // The counts are those of real rejections then, so there is nothing to preview.
     if promotion.enforced {
-        return format!("route `{route}` refuses already what fails a check: nothing to change\n");
+        return format!(
+            "route `{route}` already rejects requests that fail a check: nothing to change\n"
+        );
     }
     let since = times::both(promotion.since);
     let reasons = promotion.reasons.iter();
@@ -94,12 +100,13 @@ fn text(told: &Told) -> String {
     };
     let _ = writeln!(
         text,
-        "since {since} route `{route}` would have refused {} of {} requests{reasons}",
+        "since {since}, route `{route}` would have rejected {} of {} requests{reasons}",
         styled(STRONG, &promotion.would_refuse.to_string()),
         promotion.requests,
     );
     if !promotion.examples.is_empty() {
         let mut table = list(&["WHEN", "REASON", "SOURCE", "EVENT", "REQUEST"]);
+        // Enough to recognize a pattern; `--json` has all of them.
         for each in promotion.examples.iter().take(SHOWN) {
             table.add_row(vec![
                 Cell::new(times::both(each.at)),
@@ -110,25 +117,23 @@ fn text(told: &Told) -> String {
             ]);
         }
         let _ = write!(text, "\n{}", lines(table));
-        let _ = writeln!(
-            text,
-            "\n`hookgate explain REQUEST` says what is behind one."
-        );
+        let _ = writeln!(text, "\n`hookgate explain REQUEST` explains one of them.");
     }
+    // The exact line if the config is readable here, else the key to look for.
     let line = match &told.place {
         Some(place) => format!("remove line {} of {}", place.line, place.file.display()),
         None => format!("remove `enforce = \"monitor\"` from `[routes.{route}]` in the config"),
     };
     let _ = writeln!(
         text,
-        "\nTo refuse them from now on, {line} (`enforce = \"monitor\"`), and reload: `systemctl reload hookgate`.\n\
-         Requests like those above then get an error and do not reach the app; all others go on as before. Putting the line \
-         back undoes it."
+        "\nTo reject them from now on, {line} (`enforce = \"monitor\"`), and reload: `systemctl reload hookgate`.\n\
+         Requests like those above then get an error response and do not reach the app. All others are not affected. \
+         To undo it, put the line back."
     );
     text
 }
 
-/// Where the route is put into monitor mode; none where the file cannot be read, or has no such line.
+/// Finds the line that puts the route into monitor mode. Returns `None` if the file cannot be read or has no such line.
 fn place(file: &Path, route: &str) -> Option<Place> {
     let text = fs::read_to_string(file).ok()?;
     let root = DeTable::parse(&text).ok()?;
@@ -138,6 +143,7 @@ fn place(file: &Path, route: &str) -> Option<Place> {
     if !matches!(value.get_ref(), DeValue::String(word) if word == "monitor") {
         return None;
     }
+    // The parser gives byte offsets; the line number is the count of line ends before.
     let before = text.get(..name.span().start)?;
     Some(Place {
         file: file.to_owned(),
@@ -160,7 +166,8 @@ mod tests {
     fn the_line_is_that_of_the_route() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.toml");
-        let text = "[routes.a]\nenforce = \"monitor\"\n\n[routes.\"b.c\"]\nprovider = \"x\"\n# enforce = \"monitor\"\n  enforce = \"monitor\"\n[routes.d]\nenforce = \"block\"\n";
+        let text = "[routes.a]\nenforce = \"monitor\"\n\n[routes.\"b.c\"]\nprovider = \"x\"\n# enforce = \"monitor\"\n  \
+            enforce = \"monitor\"\n[routes.d]\nenforce = \"block\"\n";
         fs::write(&file, text).unwrap();
         let line = |route| place(&file, route).map(|place| place.line);
         assert_eq!((line("a"), line("b.c")), (Some(2), Some(7)));

@@ -1,4 +1,6 @@
-//! `hookgate replay`: delivers old events again, as new deliveries, and watches how far that is.
+//! `hookgate replay`: delivers old events again, as new deliveries, and shows the progress.
+//!
+//! The gate runs the replay. This command only starts, pauses or watches it, so ending the command stops nothing.
 
 use std::fmt::Write;
 use std::pin::pin;
@@ -17,25 +19,25 @@ use crate::cli::filters::DeliveryFilters;
 use crate::cli::output::{lines, list, print, print_json};
 use crate::cli::times;
 
-/// Between two looks at a replay.
+/// Time between two requests for the progress of a replay.
 const PACE: Duration = Duration::from_millis(500);
 
-/// What `replay` alone takes.
+/// Arguments of `replay` without a subcommand.
 #[derive(Args)]
 pub(super) struct Begin {
-    /// All deliveries, without a filter
+    /// Replay all deliveries, without a filter
     #[arg(long)]
     all: bool,
-    /// Only count them
+    /// Only count the deliveries, replay nothing
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
-    /// Do not wait until it is over
+    /// Do not wait until the replay ends
     #[arg(long)]
     detach: bool,
-    /// Print one JSON document
+    /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -44,18 +46,18 @@ pub(super) struct Begin {
     door: Door,
 }
 
-/// What can be done with replays that were begun.
+/// Subcommands of `hookgate replay`.
 #[derive(Subcommand)]
 pub(super) enum ReplayCommand {
-    /// List replays, the newest first
+    /// List replays, newest first
     #[command(after_help = "Examples:\n  hookgate replay list\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
     List(List),
-    /// Stop a replay; what it has made is attempted all the same
+    /// Pause a replay; deliveries that it already created are still attempted
     #[command(after_help = "Examples:\n  hookgate replay pause 3\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
     Pause(One),
-    /// Let a replay go on, and watch it
+    /// Resume a paused replay, and watch it
     #[command(after_help = "Examples:\n  hookgate replay resume 3\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
     Resume(One),
@@ -63,7 +65,7 @@ pub(super) enum ReplayCommand {
 
 #[derive(Args)]
 pub(super) struct List {
-    /// Print one JSON document
+    /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -72,19 +74,19 @@ pub(super) struct List {
 
 #[derive(Args)]
 pub(super) struct One {
-    /// Its number, as the list has it
+    /// Number of the replay, from `hookgate replay list`
     id: i64,
-    /// Print one JSON document
+    /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
-    /// Do not wait until it is over
+    /// Do not wait until the replay ends
     #[arg(long)]
     detach: bool,
     #[command(flatten)]
     door: Door,
 }
 
-/// Runs `replay`, or one of the commands below it.
+/// Runs `hookgate replay` or one of its subcommands, and returns its exit code.
 pub(super) fn run(begin: &Begin, command: Option<ReplayCommand>) -> ExitCode {
     failure::end(match command {
         None => start(begin),
@@ -98,9 +100,10 @@ pub(super) fn run(begin: &Begin, command: Option<ReplayCommand>) -> ExitCode {
 }
 
 fn start(arguments: &Begin) -> Result<(), Failure> {
+    // Without a filter, all events would be sent again. `--all` states that this is intended.
     if arguments.filters.pairs().is_empty() && !arguments.all {
-        return Err(Failure::usage("which deliveries shall be made again?")
-            .help("name filters, or `--all`; `hookgate replay --help` has examples"));
+        return Err(Failure::usage("no deliveries selected")
+            .help("add filters or `--all`; `hookgate replay --help` has examples"));
     }
     let client = arguments.door.client()?;
     block_on(begin(&client, arguments))
@@ -108,33 +111,34 @@ fn start(arguments: &Begin) -> Result<(), Failure> {
 
 async fn begin(client: &AdminClient, arguments: &Begin) -> Result<(), Failure> {
     let path = "/api/v1/replays";
+    // A dry run first: the number goes into the question.
     let asked = arguments.filters.many(arguments.all, true);
-    let doing = "counting what a replay would deliver";
+    let doing = "counting the deliveries of a replay";
     let found: ReplayAsked = client.post_many(doing, path, &asked).await?;
     let counted = ask::deliveries(found.count);
     if arguments.dry_run || found.count == 0 {
         match arguments.json {
             true => print_json(&found),
             false => {
-                print(&format!("a replay would make {counted}\n"));
+                print(&format!("a replay would create {counted}\n"));
             }
         }
         return Ok(());
     }
-    if !confirm(&format!("Make {counted} again"), arguments.yes)? {
+    if !confirm(&format!("Replay {counted}"), arguments.yes)? {
         return Err(Failure::new("nothing was replayed"));
     }
     let asked = arguments.filters.many(arguments.all, false);
     let begun: ReplayAsked = client
-        .post_many("beginning the replay", path, &asked)
+        .post_many("starting the replay", path, &asked)
         .await?;
     let Some(replay) = begun.replay else {
-        return Err(Failure::new("the gate began no replay").doing("beginning the replay"));
+        return Err(Failure::new("the gate started no replay").doing("starting the replay"));
     };
     follow(client, replay, arguments.detach, arguments.json).await
 }
 
-/// Watches a replay until it is over, paused by somebody, or nobody wants to watch any more.
+/// Watches a replay until it ends, is paused, or Ctrl-C ends the watching.
 async fn follow(
     client: &AdminClient,
     mut replay: Replay,
@@ -145,7 +149,7 @@ async fn follow(
     let doing = format!("watching replay {id}");
     let bar = bar(&replay);
     let path = format!("/api/v1/replays/{id}");
-    // One for all looks: a signal between two of them is not lost.
+    // One future for the whole loop, so that a Ctrl-C between two requests is not lost.
     let mut ended = pin!(ask::interrupted()?);
     while replay.state == ReplayState::Running && !is_detached {
         let look = async {
@@ -159,6 +163,7 @@ async fn follow(
         bar.set_length(replay.total);
         bar.set_position(replay.done);
     }
+    // The text below has the final numbers.
     bar.finish_and_clear();
     match json {
         true => print_json(&replay),
@@ -169,7 +174,7 @@ async fn follow(
     Ok(())
 }
 
-/// Drawn on standard error, and only where that is a terminal.
+/// Creates a progress bar. It appears on standard error, and only if that is a terminal.
 fn bar(replay: &Replay) -> ProgressBar {
     let bar = ProgressBar::new(replay.total).with_position(replay.done);
     let style = "replay {msg} {bar:40} {pos}/{len} {rate}, {eta} left; Ctrl-C stops watching";
@@ -184,23 +189,24 @@ fn bar(replay: &Replay) -> ProgressBar {
     bar
 }
 
-/// What became of it, and what can be done.
+/// Describes the state of a replay and the commands that change it.
 fn told(replay: &Replay) -> String {
     let id = replay.id;
+    // `done` counts every delivery that was looked at, the skipped ones included.
     let made = ask::deliveries(replay.done.saturating_sub(replay.skipped));
     let skipped = match replay.skipped {
         0 => String::new(),
-        skipped => format!(", {skipped} left out because their body was not kept"),
+        skipped => format!(", {skipped} skipped because their body is no longer stored"),
     };
     match replay.state {
-        ReplayState::Ended => format!("replay {id} is over: {made} made{skipped}\n"),
+        ReplayState::Ended => format!("replay {id} ended: {made} created{skipped}\n"),
         ReplayState::Paused => format!(
-            "replay {id} is paused at {} of {}\n`hookgate replay resume {id}` lets it go on\n",
+            "replay {id} is paused at {} of {}\n`hookgate replay resume {id}` resumes it\n",
             replay.done, replay.total
         ),
         ReplayState::Running => format!(
-            "replay {id} goes on by itself; it is at {} of {}\n`hookgate replay list` shows how far it is, \
-             `hookgate replay pause {id}` stops it, `hookgate replay resume {id}` lets it go on\n",
+            "replay {id} continues in the background, at {} of {}\n`hookgate replay list` shows its progress, \
+             `hookgate replay pause {id}` pauses it, `hookgate replay resume {id}` resumes it\n",
             replay.done, replay.total
         ),
     }
@@ -210,6 +216,7 @@ fn set(arguments: &One, is_paused: bool) -> Result<(), Failure> {
     let client = arguments.door.client()?;
     let id = arguments.id;
     block_on(async {
+        // A paused replay has no progress to watch.
         if is_paused {
             let doing = format!("pausing replay {id}");
             let path = format!("/api/v1/replays/{id}/pause");
@@ -241,14 +248,14 @@ async fn list_all(client: &AdminClient, json: bool) -> Result<(), Failure> {
 
 fn table(replays: &[Replay]) -> String {
     if replays.is_empty() {
-        return "there was no replay\n".to_owned();
+        return "no replays found\n".to_owned();
     }
-    let mut table = list(&["ID", "BEGUN", "AGE", "STATE", "DONE", "TOTAL", "LEFT OUT"]);
+    let mut table = list(&["ID", "STARTED", "AGE", "STATE", "DONE", "TOTAL", "SKIPPED"]);
     for replay in replays {
         let state = match replay.state {
             ReplayState::Running => "running",
             ReplayState::Paused => "paused",
-            ReplayState::Ended => "over",
+            ReplayState::Ended => "ended",
         };
         table.add_row([
             replay.id.to_string(),
@@ -269,7 +276,7 @@ mod tests {
     use crate::cli::testing::{WHEN, plain};
 
     #[test]
-    fn what_became_of_a_replay_is_told_with_what_can_be_done() {
+    fn the_state_of_a_replay_comes_with_its_commands() {
         let replay = |state, skipped| Replay {
             id: 3,
             created: WHEN,
@@ -279,10 +286,9 @@ mod tests {
             skipped,
         };
         let over = told(&replay(ReplayState::Ended, 0));
-        assert_eq!(over, "replay 3 is over: 10 deliveries made\n");
+        assert_eq!(over, "replay 3 ended: 10 deliveries created\n");
         let over = told(&replay(ReplayState::Ended, 9));
-        let expected =
-            "replay 3 is over: 1 delivery made, 9 left out because their body was not kept\n";
+        let expected = "replay 3 ended: 1 delivery created, 9 skipped because their body is no longer stored\n";
         assert_eq!(over, expected);
         let running = told(&replay(ReplayState::Running, 0));
         for command in ["replay list", "replay pause 3", "replay resume 3"] {
@@ -292,9 +298,9 @@ mod tests {
             );
         }
         let rows = [replay(ReplayState::Paused, 2)];
-        let expected = "ID BEGUN AGE STATE DONE TOTAL LEFT OUT\n\
+        let expected = "ID STARTED AGE STATE DONE TOTAL SKIPPED\n\
             3 2025-11-24 16:00:00Z AGE ago paused 10 10 2\n";
         assert_eq!(plain(&table(&rows)), expected);
-        assert_eq!(table(&[]), "there was no replay\n");
+        assert_eq!(table(&[]), "no replays found\n");
     }
 }

@@ -1,4 +1,4 @@
-//! `hookgate replay-file`: sends a request that was kept as a file again, byte for byte, or signed anew.
+//! `hookgate replay-file`: sends a saved request again, unchanged or with a new signature.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,18 +18,19 @@ use crate::testing::Sender;
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The file, as `hookgate listen --save`, `capture` and `send --print` write it
+    /// Request file, as `hookgate capture`, `hookgate listen --save` or `hookgate send --print` write it
     file: PathBuf,
-    /// Where it goes. A URL without a path takes path and query of the file
+    /// URL to send the request to. Without a path in the URL, path and query are those of the file
     #[arg(long, value_name = "URL")]
     to: String,
-    /// The `Host` header, instead of the URL's host; `file` takes the file's
+    /// Value of the `Host` header (default: the host of the URL); `file` keeps the header of the file
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
-    /// Sign it anew, with the time of now, as the provider would: needs `--provider` and a secret, or a config
+    /// Sign the request again with the current time, as the provider would. Requires `--provider` and a secret, or
+    /// `--config` and `--route`
     #[arg(long)]
     resign: bool,
-    /// Print one JSON document
+    /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -38,7 +39,7 @@ pub(super) struct Arguments {
     connect: Connect,
 }
 
-/// Runs `replay-file`.
+/// Runs `hookgate replay-file` and returns its exit code: 1 where the response is not 2xx.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     failure::end(replay(arguments))
 }
@@ -48,17 +49,23 @@ fn replay(arguments: &Arguments) -> Result<(), Failure> {
     let read = RequestFile::read(&arguments.file);
     let mut request = read.map_err(|error| Failure::usage(error.to_string()).doing(&doing))?;
     if let Some(body) = request.fact(BODY) {
-        anstream::eprintln!("warning: the body is not whole: {}", clean(body));
+        anstream::eprintln!(
+            "warning: the body in the file is incomplete: {}",
+            clean(body)
+        );
     } else if let Some(warning) = request.length_warning() {
-        anstream::eprintln!("warning: {warning}; the body is sent as it is");
+        anstream::eprintln!("warning: {warning}; the body is sent unchanged");
     }
     signer::check_url(&arguments.to)?;
+    // Before signing: some providers sign the URL.
     aim(&mut request, arguments);
     let mut hidden = None;
+    // Where the secret itself is the token, it must not appear in the output. Without `--resign`, the output has only
+    // what is in the file.
     if arguments.resign {
         let known = arguments.signer.known()?.ok_or_else(|| {
-            Failure::usage("whose signature shall it be?")
-                .help("`--provider ID` and a secret, or `--config FILE --route NAME`")
+            Failure::usage("`--resign` needs a provider and its secret")
+                .help("add `--provider ID` and a secret, or `--config FILE --route NAME`")
         })?;
         let sender = Sender::with(
             &known.spec,
@@ -74,7 +81,7 @@ fn replay(arguments: &Arguments) -> Result<(), Failure> {
     }
     let masked = request.masked().join(", ");
     if !masked.is_empty() {
-        anstream::eprintln!("warning: masked when it was kept, and sent as `{MASK}`: {masked}");
+        anstream::eprintln!("warning: masked when it was saved, so sent as `{MASK}`: {masked}");
     }
     let target = arguments.connect.target(&arguments.to)?;
     block_on(async {
@@ -93,15 +100,15 @@ fn replay(arguments: &Arguments) -> Result<(), Failure> {
         match answer {
             Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
             Ok(answer) => Err(Failure::new(format!(
-                "it was answered {}, not 2xx",
+                "the response was {}, not 2xx",
                 answer.status
             ))),
-            Err(_) => Err(Failure::new("no answer came")),
+            Err(_) => Err(Failure::new("no response received")),
         }
     })
 }
 
-/// Host and target; all else stays as it is in the file, but for how the body was framed.
+/// Sets host and target. Everything else stays as in the file, except framing headers, which the client writes itself.
 fn aim(request: &mut RequestFile, arguments: &Arguments) {
     request.headers.retain(|(name, _)| !is_framing(name));
     match arguments.host.as_deref() {
@@ -111,6 +118,7 @@ fn aim(request: &mut RequestFile, arguments: &Arguments) {
     }
     let url: Option<Uri> = arguments.to.parse().ok();
     let target = url.as_ref().and_then(Uri::path_and_query);
+    // `http::Uri` reads a URL without a path as `/`; only a slash that was typed means the root.
     let named = target.filter(|target| target.as_str() != "/" || arguments.to.ends_with('/'));
     if let Some(named) = named {
         request.target = named.as_str().to_owned();

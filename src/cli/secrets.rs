@@ -1,4 +1,6 @@
-//! `hookgate secrets`: which secrets a running gate knows, and which of them still match; so that a rotation can be ended.
+//! `hookgate secrets`: lists the secrets of a running gate and when they last matched.
+//!
+//! A rotation can end once the old secret no longer matches. The secret text itself is never shown.
 
 use std::process::ExitCode;
 
@@ -13,20 +15,21 @@ use crate::cli::filters::ByRoute;
 use crate::cli::output::{clean, lines, list, print, print_json};
 use crate::cli::times;
 
-/// What can be asked of secrets.
+/// Subcommands of `hookgate secrets`.
 #[derive(Subcommand)]
 pub(super) enum SecretsCommand {
-    /// List the secrets of all routes: when they end, and when they last matched; never their text
+    /// List the secrets of all routes: when they expire and when they last matched, never their text
     #[command(after_help = "Examples:\n  \
             hookgate secrets list\n  \
             hookgate secrets list --route github\n  \
             hookgate secrets list --json | jq '.secrets[] | select(.matches == 0)'\n\n\
-            Matches are counted since the gate started, and over reloads.\n\n\
+            A secret that no longer matches can be removed from the config. Matches are counted since the gate \
+            started; a reload keeps the counts.\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
     List(ByRoute),
 }
 
-/// Runs one of them.
+/// Runs a subcommand and returns its exit code.
 pub(super) fn run(command: SecretsCommand) -> ExitCode {
     let SecretsCommand::List(arguments) = command;
     let client = arguments.door.client();
@@ -49,7 +52,7 @@ async fn show(client: &AdminClient, arguments: &ByRoute) -> Result<(), Failure> 
 
 fn text(found: &Secrets) -> String {
     if found.secrets.is_empty() {
-        return "there is no secret\n".to_owned();
+        return "no secrets found\n".to_owned();
     }
     let mut table = list(&["ROUTE", "SECRET", "FROM", "UNTIL", "MATCHES", "LAST MATCH"]);
     for SecretUse {
@@ -59,6 +62,7 @@ fn text(found: &Secrets) -> String {
         until,
         matches,
         last_match,
+        // Destructured in full, so that a new field of the API cannot be forgotten here.
     } in &found.secrets
     {
         let or_dash = |moment: &Option<_>| moment.map_or_else(|| "-".to_owned(), times::both);

@@ -1,4 +1,6 @@
-//! Whose events, and under which secret: from the command line, a file, the environment, or a gate's config.
+//! Options that select a provider and its secret, for `send`, `listen` and `replay-file`.
+//!
+//! The secret comes from the command line, a file, the environment, or a route of a gate's config.
 
 use std::env;
 use std::path::PathBuf;
@@ -19,57 +21,58 @@ use crate::providers;
 use crate::scheme::spec::Spec;
 use crate::testing::TestingError;
 
-/// Whose events, and how they are signed.
+/// Options for the sender of events: provider, secret and URL.
 #[derive(Args, Clone, Default)]
-#[command(next_help_heading = "Whose events")]
+#[command(next_help_heading = "The sender")]
 pub(super) struct Signer {
-    /// The provider, as `hookgate providers` lists them
+    /// Provider id, from `hookgate providers`
     #[arg(long, value_name = "ID")]
     pub(super) provider: Option<String>,
-    /// The secret as the provider shows it; every user of the machine can see it while the command runs
+    /// Secret as the provider shows it. Other users of this machine can see it while the command runs
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["secret_env", "secret_file"])]
     secret: Option<String>,
-    /// The environment variable that holds the secret
+    /// Environment variable that contains the secret
     #[arg(long, value_name = "NAME", conflicts_with = "secret_file")]
     secret_env: Option<String>,
-    /// The file that holds the secret
+    /// File that contains the secret
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
-    /// A gate's config: provider, scheme, secret and URL are those of one of its routes
+    /// Config of a gate: `--route` selects the route whose provider, scheme, secret and URL are used
     #[arg(long, value_name = "FILE", requires = "route")]
     config: Option<PathBuf>,
-    /// The route in that config
+    /// Route in that config
     #[arg(long, value_name = "NAME", requires = "config")]
     route: Option<String>,
-    /// Scheme, host and port that the receiver believes to have, for providers that sign the URL
+    /// Public scheme, host and port of the receiver, for providers that sign the URL
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
 }
 
-/// What is known of the events' sender.
+/// The sender of the events: scheme, secret, and facts of its route.
 pub(super) struct Known {
-    /// None for a route's own scheme.
+    /// Provider id; `None` for a custom scheme of a route.
     pub(super) provider: Option<String>,
     pub(super) spec: Spec,
     pub(super) secret: Secret,
     pub(super) public_url: Option<String>,
-    /// Where the config's route is.
+    /// URL of the config's route on this machine.
     pub(super) url: Option<String>,
     pub(super) tolerance: Duration,
-    /// What the config's route takes.
+    /// Maximum body size of the config's route.
     pub(super) max_body: Option<usize>,
 }
 
 impl Signer {
-    /// What the command line says; none where it names neither a provider nor a route.
+    /// Resolves the options. Returns `None` if they name neither a provider nor a route.
     pub(super) fn known(&self) -> Result<Option<Known>, Failure> {
         if let (Some(path), Some(name)) = (&self.config, &self.route) {
             let loaded = config::load(path).map_err(|report| {
                 let text = report.render(Style::Plain);
-                Failure::usage(format!("the config cannot be used:\n{text}"))
+                Failure::usage(format!("the config has errors:\n{text}"))
             })?;
             return self.of_route(loaded.config, name).map(Some);
         }
+        // `listen` works without a provider, so this is not an error here.
         let Some(id) = &self.provider else {
             return Ok(None);
         };
@@ -77,8 +80,8 @@ impl Signer {
         let secret = match self.secret()? {
             Some(secret) => secret,
             None => {
-                return Err(Failure::usage(format!("the secret of `{id}` is not given")).help(
-                    "`--secret-env NAME`, `--secret-file FILE`, or `--config FILE --route NAME`",
+                return Err(Failure::usage(format!("the secret for `{id}` is missing")).help(
+                "add `--secret-env NAME`, `--secret-file FILE`, or `--config FILE --route NAME`",
                 ));
             }
         };
@@ -99,6 +102,7 @@ impl Signer {
             .iter()
             .map(|route| route.name.to_string())
             .collect();
+        // The URL needs the whole config, so it is computed before the route is moved out of it.
         let url_of = |route: &Route| url_of(route, &config);
         let found = config
             .routes
@@ -110,16 +114,18 @@ impl Signer {
         let route = found.and_then(|index| config.routes.into_iter().nth(index));
         let route = route.ok_or_else(|| {
             Failure::usage(format!("the config has no route `{name}`"))
-                .help(format!("it has {}", known.join(", ")))
+                .help(format!("its routes: {}", known.join(", ")))
         })?;
         let now = Now::read().unix_ms;
+        // A secret on the command line wins over the config's, which may not be readable here.
         let given = self.secret()?;
         let mut entries = route.secrets.into_iter();
         let current = entries
             .find(|entry| entry.is_current(now))
             .map(|entry| entry.secret);
         let secret = given.or(current).ok_or_else(|| {
-            Failure::usage(format!("the route `{name}` has no secret that counts now"))
+            Failure::usage(format!("route `{name}` has no current secret"))
+                .help("check `not_before` and `until` of its secrets, or add `--secret-env NAME`")
         })?;
         Ok(Known {
             provider: route.provider.map(|provider| provider.id.clone()),
@@ -139,7 +145,7 @@ impl Signer {
         if let Some(name) = &self.secret_env {
             let text = env::var_os(name).filter(|text| !text.is_empty());
             let text = text.ok_or_else(|| {
-                Failure::usage(format!("the environment variable `{name}` is not set here"))
+                Failure::usage(format!("the environment variable `{name}` is not set"))
             })?;
             return Ok(Some(Secret::new(text.into_encoded_bytes())));
         }
@@ -147,7 +153,7 @@ impl Signer {
     }
 }
 
-/// Where a route is on this machine; none where the config does not say the port.
+/// Returns the URL of a route on this machine, or `None` if the config leaves the port to the system.
 fn url_of(route: &Route, config: &Config) -> Option<String> {
     let listen = config
         .server
@@ -159,6 +165,7 @@ fn url_of(route: &Route, config: &Config) -> Option<String> {
     } else {
         "http"
     };
+    // A route with a host only matches that name, so the local address would not do.
     let host = match &route.host {
         Some(host) => host.clone(),
         None if listen.ip().is_unspecified() => "localhost".to_owned(),
@@ -172,15 +179,15 @@ fn url_of(route: &Route, config: &Config) -> Option<String> {
 }
 
 fn unknown(id: &str) -> Failure {
-    let failure = Failure::usage(format!("there is no provider `{id}`"));
+    let failure = Failure::usage(format!("no provider has the id `{id}`"));
     let close = suggest::nearest(id, providers::ids());
     failure.help(match close {
-        Some(close) => format!("did you mean `{close}`? `hookgate providers` lists them"),
-        None => "`hookgate providers` lists them".to_owned(),
+        Some(close) => format!("did you mean `{close}`? `hookgate providers` lists all ids"),
+        None => "`hookgate providers` lists all ids".to_owned(),
     })
 }
 
-/// A failure of the test tools, in a command's words.
+/// Converts an error of the test tools. Only I/O errors are failures; all others are wrong usage.
 pub(super) fn failure(error: &TestingError) -> Failure {
     match error {
         TestingError::Io(..) => Failure::new(error.to_string()),
@@ -188,7 +195,7 @@ pub(super) fn failure(error: &TestingError) -> Failure {
     }
 }
 
-/// Whether a text is an URL with a host.
+/// Rejects a text that is not an http or https URL with a host.
 pub(super) fn check_url(url: &str) -> Result<(), Failure> {
     let parsed: Option<Uri> = url.parse().ok();
     let is_whole = parsed.is_some_and(|uri| {
@@ -196,7 +203,9 @@ pub(super) fn check_url(url: &str) -> Result<(), Failure> {
     });
     match is_whole {
         true => Ok(()),
-        false => Err(Failure::usage(format!("`{url}` is no URL"))
-            .help("for example `https://localhost:8443/stripe`")),
+        false => Err(
+            Failure::usage(format!("`{url}` is not a valid http or https URL"))
+                .help("use a URL such as `https://localhost:8443/stripe`"),
+        ),
     }
 }

@@ -1,6 +1,6 @@
-//! `hookgate status`: how a running gate does, in one screen; with `--watch` again and again.
+//! `hookgate status`: shows the state of a running gate on one screen.
 //!
-//! Asks the admin API what the console's overview asks.
+//! It reads the same admin API as the overview of the console, so both show the same numbers.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -27,32 +27,32 @@ use crate::cli::output::{BAD, FAINT, GOOD, STRONG, clean, lines, list, print, pr
 use crate::cli::times;
 use crate::model::clock::Now;
 
-/// Columns of the chart, and what each of them stands for: an hour in all.
+/// Columns of the chart and the time that each covers: one hour in total.
 const COLUMNS: usize = 20;
 const COLUMN_MS: i64 = 3 * 60_000;
 
-/// Verdicts that are looked at, for the last one of each route.
+/// Number of verdicts to fetch, to find the latest of each route.
 const VERDICTS: &str = "500";
 
-/// Clears a terminal and goes to its upper left corner.
+/// Escape sequence that clears a terminal and moves the cursor to the upper left corner.
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// Ask again and again, until Ctrl-C
+    /// Refresh the screen until Ctrl-C
     #[arg(long, conflicts_with = "json")]
     watch: bool,
-    /// With `--watch`: how long to wait in between
+    /// With `--watch`: time between two refreshes
     #[arg(long, value_name = "TIME", default_value = "2s", requires = "watch", value_parser = exchange::time)]
     every: Duration,
-    /// Print one JSON document
+    /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     door: Door,
 }
 
-/// All that one screen shows.
+/// Data of one screen.
 #[derive(Serialize)]
 struct Screen {
     status: Status,
@@ -61,18 +61,18 @@ struct Screen {
     certificates: Vec<Certificate>,
 }
 
-/// A route and what came to it in the last hour.
+/// A route with its requests of the last hour.
 #[derive(Serialize)]
 struct RouteNow {
     route: Route,
     passed: u64,
     refused: u64,
-    /// Requests in each part of the hour, the oldest first.
+    /// Requests in each part of the hour, oldest first.
     columns: [u64; COLUMNS],
     last: Option<Moment>,
 }
 
-/// Looks, once or again and again.
+/// Runs `hookgate status`. Exits with 1 where something needs attention.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let looked = arguments.door.client().and_then(|client| {
         block_on(async {
@@ -106,10 +106,11 @@ async fn watch(client: &AdminClient, every: Duration) -> Result<(), Failure> {
     loop {
         let shown = match ask(client).await {
             Ok(screen) => text(&screen),
-            // A gate that is being restarted is there again soon.
+            // Keeps watching: a gate that restarts is back soon.
             Err(failure) => failure.text(),
         };
         let shown = match is_terminal {
+            // Into a file or pipe, screens follow each other instead.
             true => format!("{CLEAR}{shown}"),
             false => format!("{shown}\n"),
         };
@@ -124,10 +125,11 @@ async fn watch(client: &AdminClient, every: Duration) -> Result<(), Failure> {
 }
 
 async fn ask(client: &AdminClient) -> Result<Screen, Failure> {
-    let doing = "asking how the gate does";
+    let doing = "fetching the status";
     let status: Status = client.get(doing, "/api/v1/status").await?;
     let Routes { routes } = client.get(doing, "/api/v1/routes").await?;
     let Certificates { certificates } = client.get(doing, "/api/v1/certificates").await?;
+    // A gate without a store has no destinations, and rejects the request for them.
     let destinations = match status.has_store {
         true => {
             let found: Destinations = client.get(doing, "/api/v1/destinations").await?;
@@ -136,6 +138,7 @@ async fn ask(client: &AdminClient) -> Result<Screen, Failure> {
         false => Vec::new(),
     };
     let now_ms = Now::read().unix_ms;
+    // One request for all routes; only the history needs one for each.
     let mut last = last(client).await?;
     let mut shown = Vec::with_capacity(routes.len());
     for route in routes {
@@ -152,10 +155,10 @@ async fn ask(client: &AdminClient) -> Result<Screen, Failure> {
     })
 }
 
-/// When the last request came, by route, as far as the gate remembers it.
+/// Fetches the time of the latest request of each route, as far as the gate keeps verdicts.
 async fn last(client: &AdminClient) -> Result<HashMap<String, Moment>, Failure> {
     let path = with_query("/api/v1/verdicts", &[("limit", VERDICTS.to_owned())]);
-    let found: Verdicts = client.get("asking for the last requests", &path).await?;
+    let found: Verdicts = client.get("fetching the latest requests", &path).await?;
     Ok(found.last_by_route())
 }
 
@@ -172,10 +175,11 @@ impl RouteNow {
             passed: history.passed(),
             refused: history.failed(),
             columns: [0; COLUMNS],
-            // What came longer ago than the verdicts that are remembered is known to the minute, or to the hour.
+            // Beyond the verdicts that the gate keeps, the history knows the time to the minute or the hour only.
             last: last.or(history.last()),
         };
         for tally in &history.minutes {
+            // Column 0 is the oldest. Minutes that are older than an hour have no column and are left out.
             let ago = now_ms.saturating_sub(tally.start.0).max(0) / COLUMN_MS;
             let column = usize::try_from(ago).ok();
             let column = column.and_then(|ago| (COLUMNS - 1).checked_sub(ago));
@@ -191,7 +195,7 @@ fn text(screen: &Screen) -> String {
     let mut text = String::new();
     head(&mut text, &screen.status);
     if !screen.status.needs.is_empty() {
-        let _ = writeln!(text, "\n{}", styled(STRONG, "Needs a person"));
+        let _ = writeln!(text, "\n{}", styled(STRONG, "Needs attention"));
     }
     for need in &screen.status.needs {
         let _ = writeln!(text, "  {} {}", styled(BAD, "!"), clean(&need.text));
@@ -207,29 +211,30 @@ fn text(screen: &Screen) -> String {
 }
 
 fn head(text: &mut String, status: &Status) {
+    // Two separate facts: a gate whose store fails still serves routes in proxy mode.
     let state = match (status.ready, status.store_healthy) {
-        (true, Some(false)) => styled(BAD, "ready, but its store cannot be written"),
+        (true, Some(false)) => styled(BAD, "ready, but its store is not writable"),
         (true, _) => styled(GOOD, "ready"),
-        (false, _) => styled(BAD, "not ready: it starts or drains"),
+        (false, _) => styled(BAD, "not ready: starting or draining"),
     };
     let since = times::relative(status.started);
     let _ = writeln!(
         text,
-        "{} {state}, started {since}, {} open, {} worked on",
+        "{} {state}, started {since}, {} open, {} in flight",
         styled(STRONG, &format!("hookgate {}", clean(&status.version))),
         counted(status.connections, "connection"),
         counted(status.in_flight, "request"),
     );
     if status.has_store {
         let waiting = match status.oldest_waiting {
-            Some(oldest) => format!(", the oldest from {}", times::relative(oldest)),
+            Some(oldest) => format!(", oldest from {}", times::relative(oldest)),
             None => String::new(),
         };
         let backlog = deliveries(status.backlog);
         let _ = writeln!(
             text,
             "{}",
-            styled(FAINT, &format!("{backlog} waiting{waiting}"))
+            styled(FAINT, &format!("{backlog} pending{waiting}"))
         );
     }
 }
@@ -246,7 +251,7 @@ fn routes(routes: &[RouteNow]) -> String {
         "MODE",
         "LAST HOUR",
         "PASSED",
-        "REFUSED",
+        "REJECTED",
         "LAST",
         "OPEN",
         "DEAD",
@@ -257,6 +262,7 @@ fn routes(routes: &[RouteNow]) -> String {
             false => format!("{}, monitor", now.route.mode),
         };
         let refused = Cell::new(now.refused);
+        // Only routes in queue or hybrid mode have a backlog.
         let backlog = now.route.backlog;
         table.add_row(vec![
             Cell::new(clean(&now.route.name)),
@@ -276,13 +282,14 @@ fn routes(routes: &[RouteNow]) -> String {
     lines(table)
 }
 
-/// A bar for each part of the hour, relative to the fullest one; what is there is seen, however little it is.
+/// Draws a bar for each part of the hour, relative to the highest one. Any count above zero is visible.
 fn chart(columns: &[u64; COLUMNS]) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let highest = columns.iter().copied().max().unwrap_or(0).max(1);
     let bar = |count: u64| match count {
         0 => '·',
         _ => {
+            // Rounded up, so that even one request among thousands gets the lowest bar rather than the dot of zero.
             let step = count.saturating_mul(8).div_ceil(highest).saturating_sub(1);
             let bar = usize::try_from(step).ok().and_then(|step| BARS.get(step));
             bar.copied().unwrap_or('█')
@@ -292,7 +299,7 @@ fn chart(columns: &[u64; COLUMNS]) -> String {
 }
 
 fn certificates(certificates: &[Certificate]) -> String {
-    let mut table = list(&["CERTIFICATE", "ENDS"]);
+    let mut table = list(&["CERTIFICATE", "EXPIRES"]);
     for one in certificates {
         let end = Cell::new(times::both(one.not_after));
         table.add_row(vec![
@@ -311,7 +318,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chart_shows_what_came_however_little_it_was() {
+    fn a_chart_shows_even_a_single_request() {
         let mut columns = [0; COLUMNS];
         columns[0] = 1;
         columns[1] = 500;

@@ -1,4 +1,6 @@
-//! `hookgate store`: works on the file of a store directly, beside a running gate or without one.
+//! `hookgate store`: checks, measures, copies and exports the database file of a store.
+//!
+//! It opens the file directly, so it works while the gate runs, and without a gate.
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -22,55 +24,55 @@ use crate::model::secret::Secret;
 use crate::store::partial::Partial;
 use crate::store::{self, StoreError};
 
-/// How often a spinner moves.
+/// Time between two steps of a spinner.
 const TICK: Duration = Duration::from_millis(120);
 
-/// What can be done with the file of a store.
+/// Subcommands of `hookgate store`.
 #[derive(Subcommand)]
 pub(super) enum StoreCommand {
     /// Check the whole file for damage
     #[command(after_help = "Examples:\n  \
             hookgate store check --config /etc/hookgate/hookgate.toml\n  \
             hookgate store check /var/lib/hookgate/hookgate.db --json\n\n\
-            A running gate is not held up by it.\n\n\
-            Exit codes: 0 it is whole, 1 it is damaged, or failed, 2 wrong usage or config.")]
+            The gate may be running; the check does not block it.\n\n\
+            Exit codes: 0 no damage, 1 damaged or failed, 2 wrong usage or config.")]
     Check(Look),
-    /// Show what is in the file
+    /// Show the number of events and deliveries, and the size of the file
     #[command(after_help = "Examples:\n  \
             hookgate store stats --config /etc/hookgate/hookgate.toml\n  \
             hookgate store stats /var/lib/hookgate/hookgate.db --json\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage or config.")]
     Stats(Look),
-    /// Copy a store, whole and as of one moment, as a backup does
+    /// Copy a store as a consistent backup
     #[command(
-        long_about = "Copy a store, whole and as of one moment, as a backup does.\n\n\
-            A gate may run on it meanwhile. The copy is a store of its own: what is sealed stays sealed with the same key, and \
-            a gate that runs on the copy delivers what was open.",
+        long_about = "Copy a store as a consistent backup: a snapshot of one moment.\n\n\
+            The gate may be running. The copy is a complete store: encrypted events stay encrypted with the same key, \
+            and a gate that runs on the copy makes the deliveries that were still open.",
         after_help = "Examples:\n  \
             hookgate store copy --config /etc/hookgate/hookgate.toml /backup/hookgate.db\n  \
             hookgate store copy /var/lib/hookgate/hookgate.db /backup/hookgate.db\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage or config."
     )]
     Copy(Copy),
-    /// Write events with their bodies and deliveries as JSON lines
+    /// Export events with their bodies and deliveries as JSON lines
     #[command(after_help = "Examples:\n  \
             hookgate store export --config /etc/hookgate/hookgate.toml --since 1d > events.jsonl\n  \
             hookgate store export /backup/hookgate.db --key-file /etc/hookgate/store.key --out events.jsonl\n  \
             hookgate store export /var/lib/hookgate/hookgate.db --salvage --out events.jsonl\n\n\
-            Each line is one event with its body, deliveries and attempts, the oldest first. All of it is in clear: what your \
-            customers' events hold, and tokens that senders show in headers.\n\n\
+            Each line is one event with its body, deliveries and attempts, oldest first. The export is not encrypted: \
+            it contains the data of your customers, and tokens that senders put into headers.\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage or config.")]
     Export(Export),
 }
 
-/// Which store.
+/// Arguments that select a store: the path of its file, or a config.
 #[derive(Args)]
 #[group(id = "place", required = true, multiple = false, args = ["path", "config"])]
 pub(super) struct Place {
-    /// The file of the store
+    /// Database file of the store
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
-    /// A config whose `[store]` says where it is
+    /// Config whose `[store]` has the path
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -79,17 +81,17 @@ pub(super) struct Place {
 pub(super) struct Look {
     #[command(flatten)]
     place: Place,
-    /// Print one JSON document
+    /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Args)]
 pub(super) struct Copy {
-    /// From where, unless `--config` says it, and to where: a file that is not there yet
+    /// Source file, unless `--config` has it, and target file, which must not exist yet
     #[arg(value_name = "FROM TO", required = true, num_args = 1..=2)]
     paths: Vec<PathBuf>,
-    /// A config whose `[store]` says from where
+    /// Config whose `[store]` has the path of the source
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -98,21 +100,21 @@ pub(super) struct Copy {
 pub(super) struct Export {
     #[command(flatten)]
     place: Place,
-    /// Only events received since then: 2h, 7d, 2026-11-25, 2026-11-25T08:30:00Z, or seconds since the epoch
+    /// Only events received at or after this time: 2h, 7d, 2026-11-25, 2026-11-25T08:30:00Z, or seconds since the epoch
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// A file that must not be there yet, for its owner only; else standard output
+    /// File to write, readable by you only; it must not exist yet (default: standard output)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Read what can be read of a damaged store, and say on standard error what cannot; no gate may run on it
+    /// Recover what is readable in a damaged store, and report the rest on standard error. Stop the gate first
     #[arg(long)]
     salvage: bool,
-    /// A file with a key that the store is sealed with, as `encryption_key` in `[store]` has it; `--config` knows its own
+    /// File with an encryption key of the store, as in `encryption_key` of `[store]`; not needed with `--config`
     #[arg(long, value_name = "FILE")]
     key_file: Vec<PathBuf>,
 }
 
-/// Runs one of them.
+/// Runs a subcommand and returns its exit code.
 pub(super) fn run(command: StoreCommand) -> ExitCode {
     failure::end(match command {
         StoreCommand::Check(arguments) => check(&arguments),
@@ -123,11 +125,12 @@ pub(super) fn run(command: StoreCommand) -> ExitCode {
 }
 
 impl Place {
-    /// The file, and the config that told it.
+    /// Finds the file, and returns the config that names it, if one was given.
     fn find(&self) -> Result<(PathBuf, Option<ConfigFile>), Failure> {
         match (&self.path, &self.config) {
             (Some(path), _) => Ok((bare(path), None)),
             (None, config) => {
+                // The argument group of clap requires one of the two, so the empty path never occurs.
                 let config = ConfigFile::load(config.as_deref().unwrap_or(Path::new("")))?;
                 Ok((file_of(&config)?, Some(config)))
             }
@@ -135,23 +138,23 @@ impl Place {
     }
 }
 
-/// The path of `sqlite:PATH`.
+/// Removes the `sqlite:` prefix, so that the value of `url` can be pasted as a path.
 fn bare(path: &Path) -> PathBuf {
     let text = path.to_str();
     let bare = text.and_then(|text| text.strip_prefix("sqlite:"));
     bare.map_or_else(|| path.to_owned(), PathBuf::from)
 }
 
-/// The file that `[store]` names.
+/// Returns the file that `[store]` names.
 fn file_of(config: &ConfigFile) -> Result<PathBuf, Failure> {
     let Some(url) = config.text("store", "url") else {
         return Err(Failure::usage("the config has no `[store]` with a `url`")
-            .help("name the file itself: `hookgate store check /var/lib/hookgate/hookgate.db`"));
+            .help("give the path of the file instead: `hookgate store check /var/lib/hookgate/hookgate.db`"));
     };
     match url.strip_prefix("sqlite:") {
         Some(path) => Ok(config.resolve(path)),
         None => Err(Failure::usage(format!("`{}` is not a file", clean(url)))
-            .help("`sqlite:PATH` is the store that these commands know")),
+            .help("these commands support stores of the form `sqlite:PATH` only")),
     }
 }
 
@@ -165,7 +168,7 @@ fn spinner(message: String) -> ProgressBar {
     spinner
 }
 
-/// Drawn on standard error, and only where that is a terminal.
+/// Creates a progress bar. It appears on standard error, and only if that is a terminal.
 fn bar(doing: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(0).with_message(doing);
     if let Ok(style) = ProgressStyle::with_template("{msg} {bar:40} {percent}%, {eta} left") {
@@ -177,6 +180,7 @@ fn bar(doing: &'static str) -> ProgressBar {
 fn check(arguments: &Look) -> Result<(), Failure> {
     let (path, _) = arguments.place.find()?;
     let doing = format!("checking the store `{}`", path.display());
+    // SQLite checks the file in one call, so there is no progress to measure.
     let spinner = spinner(doing.clone());
     let found = store::check(&path).map_err(failed(&doing));
     spinner.finish_and_clear();
@@ -185,6 +189,7 @@ fn check(arguments: &Look) -> Result<(), Failure> {
         print_json(&json!({ "store": path, "is_whole": faults.is_empty(), "faults": faults }));
     } else {
         for fault in &faults {
+            // A fault may have several lines; `clean` would escape the line ends.
             for line in fault.lines() {
                 print(&format!("{}\n", clean(line)));
             }
@@ -193,13 +198,18 @@ fn check(arguments: &Look) -> Result<(), Failure> {
     match faults.len() {
         0 if arguments.json => {}
         0 => {
-            print(&format!("the store `{}` is whole\n", path.display()));
+            print(&format!("the store `{}` has no damage\n", path.display()));
         }
         count => {
             let places = if count == 1 { "place" } else { "places" };
-            return Err(Failure::new(format!("it is damaged, in {count} {places}"))
-                .doing(&doing)
-                .help("stop the gate, keep the file, and go on with a backup; `hookgate store export --salvage` reads what can be read"));
+            return Err(
+                Failure::new(format!("the file is damaged in {count} {places}"))
+                    .doing(&doing)
+                    .help(
+                        "stop the gate, keep the file, and restore a backup; \
+                     `hookgate store export --salvage` recovers what is readable",
+                    ),
+            );
         }
     }
     Ok(())
@@ -207,8 +217,9 @@ fn check(arguments: &Look) -> Result<(), Failure> {
 
 fn stats(arguments: &Look) -> Result<(), Failure> {
     let (path, _) = arguments.place.find()?;
-    let doing = format!("looking into the store `{}`", path.display());
+    let doing = format!("reading the store `{}`", path.display());
     let stats = store::stats_of(&path).map_err(failed(&doing))?;
+    // The same words and forms as in the admin API, so that scripts can read both.
     let oldest = stats.oldest_open_ms.map(Moment);
     let deliveries = Counts::new(stats.deliveries);
     if arguments.json {
@@ -238,13 +249,14 @@ fn stats(arguments: &Look) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Bytes in the largest unit that fits at least once.
+/// Formats bytes in the largest unit that fits at least once, with one decimal.
 fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     let mut shown = format!("{bytes} bytes");
     let mut whole = bytes;
     let mut rest = 0;
     for unit in UNITS {
+        // The first decimal of the next unit, cut off, not rounded: 1023.9 KiB must not become 1024.0 KiB.
         rest = (whole % 1024) * 10 / 1024;
         whole /= 1024;
         if whole == 0 {
@@ -257,15 +269,19 @@ fn size(bytes: u64) -> String {
 }
 
 fn copy(arguments: &Copy) -> Result<(), Failure> {
+    // clap cannot express "one path with `--config`, else two", so it is checked here.
     let (from, to) = match (&arguments.config, &*arguments.paths) {
         (Some(config), [to]) => (file_of(&ConfigFile::load(config)?)?, bare(to)),
         (None, [from, to]) => (bare(from), bare(to)),
         (Some(_), _) => {
-            return Err(Failure::usage("with `--config` only the target is named"));
+            return Err(
+                Failure::usage("`--config` already names the source").help("give the target only")
+            );
         }
         (None, _) => {
-            return Err(Failure::usage("a copy needs a source and a target")
-                .help("`hookgate store copy FROM TO`, or `--config FILE TO`"));
+            return Err(Failure::usage("a copy needs a source and a target").help(
+                "use `hookgate store copy FROM TO`, or `hookgate store copy --config FILE TO`",
+            ));
         }
     };
     let doing = format!(
@@ -290,10 +306,8 @@ fn export(arguments: &Export) -> Result<(), Failure> {
         Some(text) => match input::parse_time(text, Now::read().unix_ms) {
             Some(since) => Some(since),
             None => {
-                return Err(
-                    Failure::usage(format!("`--since` is `{text}`, which is no time"))
-                        .help(format!("use {}", input::TIMES)),
-                );
+                return Err(Failure::usage(format!("`--since`: `{text}` is not a time"))
+                    .help(format!("use {}", input::TIMES)));
             }
         },
     };
@@ -303,16 +317,20 @@ fn export(arguments: &Export) -> Result<(), Failure> {
     for file in &arguments.key_file {
         keys.push(config_file::read_secret(file)?);
     }
+    // Keys of the command line win: the config may name a key that only the service can read.
     if let Some(config) = config.filter(|_| keys.is_empty()) {
         keys = config.secrets("store", "encryption_key")?;
     }
+    // A salvage may need a copy of the file. With `--out` it goes into the folder of the output, where there must be
+    // room for the data anyway.
     let scratch = std::env::temp_dir();
     let written = match &arguments.out {
         Some(out) => {
             let failed = |err: io::Error| {
-                Failure::new(format!("cannot make `{}`: {err}", out.display())).doing(&doing)
+                Failure::new(format!("cannot create `{}`: {err}", out.display())).doing(&doing)
             };
-            // For its owner only: what comes out is in clear.
+            // Readable by its owner only, since the export is not encrypted. The file gets its name at the end, so that
+            // an export that failed never looks complete.
             let partial = Partial::begin(out).map_err(failed)?;
             let folder = out.parent().filter(|folder| *folder != Path::new(""));
             let source = Source {
@@ -342,20 +360,20 @@ fn export(arguments: &Export) -> Result<(), Failure> {
         }
     };
     match written {
-        // A reader that has seen enough, such as `head`, is no failure.
+        // A reader that closed the pipe, such as `head`, is not a failure.
         Err(StoreError::Output(err)) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(err @ StoreError::Key { .. }) => Err(failed(&doing)(err)
-            .help("`--key-file FILE` with the key, or `--config FILE` whose `[store]` has it")),
+            .help("add `--key-file FILE` with the key, or `--config FILE` whose `[store]` has it")),
         written => written.map_err(failed(&doing)),
     }
 }
 
-/// Parameters of an export.
+/// Parameters of an export: the file, its keys, the time limit, and how to treat damage.
 struct Source<'a> {
     path: &'a Path,
     keys: &'a [Secret],
     since_ms: Option<i64>,
-    /// Damage is put up with; where a copy may be made.
+    /// Folder for a temporary copy if damage is tolerated; `None` fails at the first damage.
     salvage: Option<&'a Path>,
 }
 
@@ -376,18 +394,20 @@ fn write(source: &Source<'_>, out: impl Write, bar: &ProgressBar) -> Result<(), 
             bar.set_position(done);
         })?;
     }
+    // Explicit: dropping the buffer would lose an error, and an incomplete export would look complete.
     out.flush().map_err(StoreError::Output)
 }
 
-/// Describes the result of a salvage.
+/// Describes the result of a salvage in one line.
 fn salvaged(found: &store::Salvaged) -> String {
     let mut text = format!(
-        "{} events whole, {} in part, {} unreadable",
+        "{} events complete, {} partial, {} unreadable",
         found.whole, found.in_part, found.unreadable
     );
     if found.discarded_commits > 0 || found.damaged_frames > 0 {
         text.push_str(&format!(
-            "; of the log, {} commits behind its damage were read, {} of its pages do not fit their checksum",
+            "; in the write-ahead log, {} commits after the damage were read, {} of its pages do not match their \
+            checksum",
             found.discarded_commits, found.damaged_frames
         ));
     }
@@ -399,7 +419,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_told_in_one_unit() {
+    fn sizes_have_one_unit() {
         for (bytes, expected) in [
             (0, "0 bytes"),
             (1023, "1023 bytes"),
@@ -412,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn the_config_says_where_the_store_is() {
+    fn the_config_has_the_path_of_the_store() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hookgate.toml");
         let place = |text: &str| {

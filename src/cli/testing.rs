@@ -1,4 +1,4 @@
-//! What the tests of commands over the inbox share: rows, and text without what differs from run to run.
+//! Test helpers for the commands that use the admin API: sample rows, stable text, and a gate.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::record::Recorder;
 use crate::record::line::Encoding;
 use crate::record::log::Logger;
 
-/// 2025-11-24, 16:00 in UTC.
+/// Time of the sample rows: 2025-11-24, 16:00 UTC.
 pub(super) const WHEN: Moment = Moment(1_764_000_000_000);
 
 pub(super) const UID: &str = "0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12";
@@ -44,7 +44,7 @@ pub(super) fn delivery(id: i64, state: State) -> Delivery {
     }
 }
 
-/// The text without colours, with one word for each age and one blank for each gap.
+/// Removes colors, and replaces each age by `AGE` and each gap by one blank, so that text is the same in each run.
 pub(super) fn plain(text: &str) -> String {
     let text = anstream::adapter::strip_str(text).to_string();
     let mut out = String::new();
@@ -67,7 +67,7 @@ pub(super) fn plain(text: &str) -> String {
     out
 }
 
-/// A door without a store, which goes with the token that is returned.
+/// Serves an admin listener without a store on a socket in `folder`, until the returned token is cancelled.
 pub(super) fn door(folder: &Path, token: Option<&str>) -> (PathBuf, CancellationToken) {
     open(folder, token, Controls::without_store())
 }

@@ -1,26 +1,27 @@
-//! Times as people read them: to the second, and how long ago.
+//! Times for people: to the second in UTC, and relative to now.
 
 use crate::admin::wire::Moment;
 use crate::model::clock::Now;
 use crate::model::span;
 
-/// To the second, in UTC.
+/// Formats a time to the second, in UTC.
 pub(super) fn exact(moment: Moment) -> String {
+    // A value outside of the calendar appears as the epoch: a wrong time in one row must not fail the whole list.
     let time = jiff::Timestamp::from_millisecond(moment.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     time.strftime("%F %TZ").to_string()
 }
 
-/// How long ago, or in how long, in one unit.
+/// Formats the distance to now in one unit, such as `3 days ago` or `in 2 hours`.
 pub(super) fn relative(moment: Moment) -> String {
     span::relative(moment.0, Now::read().unix_ms)
 }
 
-/// Both.
+/// Formats a time to the second, with the distance to now in parentheses.
 pub(super) fn both(moment: Moment) -> String {
     format!("{} ({})", exact(moment), relative(moment))
 }
 
-/// How long ago; a dash where it never was.
+/// Formats the distance to now; a dash for a time that never was.
 pub(super) fn relative_or_dash(moment: Option<Moment>) -> String {
     moment.map_or_else(|| "-".to_owned(), relative)
 }
@@ -30,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_told_to_the_second_and_in_words() {
+    fn a_time_is_exact_and_in_words() {
         let moment = Moment(1_764_000_000_000);
         assert_eq!(exact(moment), "2025-11-24 16:00:00Z");
         assert!(both(moment).starts_with("2025-11-24 16:00:00Z ("));

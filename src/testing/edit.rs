@@ -1,28 +1,31 @@
-//! Values of an event that a test wants otherwise.
+//! Changes single values in the JSON body of an event.
 
 use serde_json::Value;
 
 use crate::net::request_file::RequestFile;
 use crate::testing::{TestingError, shape};
 
-/// Writes a value into an event's JSON body, at a JSON pointer or a path with dots.
+/// Sets a value in an event's JSON body, at a JSON pointer or a path with dots. A value that is not JSON is text.
 ///
 /// # Errors
-/// The body is no JSON, or the path leads through a value that holds no others.
+/// The body is not JSON, or the path leads through a value that is neither an object nor an array.
 pub fn set(event: &mut RequestFile, path: &str, value: &str) -> Result<(), TestingError> {
     let mut document: Value = serde_json::from_slice(&event.body)
-        .map_err(|_| TestingError::Set(format!("`{path}` cannot be set: the body is no JSON")))?;
+        .map_err(|_| TestingError::Set(format!("cannot set `{path}`: the body is not JSON")))?;
+    // `500` is a number, and `abc` is text without quotes, as a user types it.
     let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
     let pointer: Vec<String> = match path.strip_prefix('/') {
         Some(pointer) => pointer
             .split('/')
+            // This order matters: `~01` means `~1`, not `/` (RFC 6901, section 4).
             .map(|part| part.replace("~1", "/").replace("~0", "~"))
             .collect(),
         None => path.split('.').map(str::to_owned).collect(),
     };
     if !shape::put(&mut document, &pointer, value) {
-        let fault =
-            format!("`{path}` cannot be set: it leads through a value that holds no others");
+        let fault = format!(
+            "cannot set `{path}`: it leads through a value that is neither an object nor an array"
+        );
         return Err(TestingError::Set(fault));
     }
     event.body = document.to_string().into();

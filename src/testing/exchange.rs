@@ -1,4 +1,4 @@
-//! Sends a request and takes the answer, as an HTTP client on the other side of the network would.
+//! HTTP client of the test tools: sends a request as it is and returns the response.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,45 +19,45 @@ use crate::net::outgoing::set_length;
 use crate::net::request_file::{RequestFile, is_framing};
 use crate::testing::TestingError;
 
-/// Bytes of an answer that are kept, and that are read.
+/// Limits for the body of a response: bytes that are kept, and bytes that are read.
 const KEPT_ANSWER: usize = 64 * 1024;
 const READ_ANSWER: usize = 16 * 1024 * 1024;
 
-/// Whom to believe that they are the host.
+/// Trust anchors for the certificate of a server.
 pub enum Trust {
-    /// The system's authorities.
+    /// The authorities of the system.
     System,
-    /// These authorities.
+    /// Only the given authorities.
     Roots(rustls::RootCertStore),
-    /// The authorities in this PEM file.
+    /// Only the authorities in this PEM file.
     File(PathBuf),
-    /// Everybody.
+    /// Any certificate: verification is off.
     Anybody,
 }
 
-/// Where requests go.
+/// Server to which requests are sent.
 pub struct Target {
     pool: Arc<Pool>,
     host: HeaderValue,
 }
 
-/// What came back.
+/// Response to a request.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The status.
+    /// Status code of the response.
     pub status: u16,
-    /// The headers.
+    /// Headers of the response.
     pub headers: HeaderMap,
-    /// The body, or its first 64 KiB.
+    /// Body of the response, at most its first 64 KiB.
     pub body: Bytes,
-    /// Whether there was more of the body, or it broke off.
+    /// True if the body was longer, or ended early.
     pub is_cut: bool,
-    /// From the first byte of the request to the last of the answer; without connecting where a connection was open.
+    /// Time from sending the request to the end of the response; includes connecting if no connection was open.
     pub took: Duration,
 }
 
 impl Answer {
-    /// The only value of a header, where it is text.
+    /// Returns the value of a header that appears exactly once and is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
@@ -69,10 +69,10 @@ impl Answer {
 }
 
 impl Target {
-    /// The host of a URL; its path is not used. `timeout` is for the whole answer.
+    /// Prepares connections to the host of a URL; its path is ignored. `timeout` limits the whole response.
     ///
     /// # Errors
-    /// The URL is none, or the authorities cannot be read.
+    /// The URL is invalid, or the authorities cannot be read.
     pub fn new(url: &str, trust: Trust, timeout: Duration) -> Result<Self, TestingError> {
         let (origin, _) = split(url)?;
         let origin: Uri = origin
@@ -99,6 +99,7 @@ impl Target {
             timeout,
             idle_timeout: Duration::from_secs(10),
             own_tls,
+            // Tests send to loopback, which an external target must never reach.
             is_external: false,
         });
         Ok(Self {
@@ -107,13 +108,15 @@ impl Target {
         })
     }
 
-    /// Sends it as it is, but for the headers of framing, and `Host` where it has none.
+    /// Sends a request unchanged, except for framing headers and a missing `Host`.
     ///
     /// # Errors
-    /// No answer came. The text says why.
+    /// No response was received. The text says why.
     pub async fn send(&self, request: &RequestFile) -> Result<Answer, String> {
         let mut request = self.request(request)?;
         let started = instant();
+        // A kept connection may have been closed meanwhile. Only a request that was not written at all is sent again on
+        // a new connection: anything else could be delivered twice.
         if let Some(mut lease) = self.pool.idle() {
             match lease.exchange(request).await {
                 Ok(response) => return Ok(read(response, lease, started).await),
@@ -130,6 +133,7 @@ impl Target {
 
     fn request(&self, file: &RequestFile) -> Result<Request<Full<Bytes>>, String> {
         let mut headers = file.header_map().map_err(|error| error.to_string())?;
+        // The framing in the file describes the saved body; `set_length` below writes that of this request.
         let names: Vec<_> = headers.keys().cloned().collect();
         for name in names.iter().filter(|name| is_framing(name.as_str())) {
             headers.remove(name);
@@ -141,13 +145,14 @@ impl Target {
         let mut request = Request::new(Full::new(file.body.clone()));
         *request.method_mut() = file.method.clone();
         let target = file.target.parse();
-        *request.uri_mut() = target.map_err(|_| format!("`{}` is no target", file.target))?;
+        *request.uri_mut() =
+            target.map_err(|_| format!("`{}` is not a valid request target", file.target))?;
         *request.headers_mut() = headers;
         Ok(request)
     }
 }
 
-/// The origin of a URL, and its path and query.
+/// Splits a URL into its origin, and its path with the query.
 pub(super) fn split(url: &str) -> Result<(String, String), TestingError> {
     let wrong = || TestingError::Url(url.to_owned());
     let parsed: Uri = url.parse().map_err(|_| wrong())?;
@@ -157,6 +162,7 @@ pub(super) fn split(url: &str) -> Result<(String, String), TestingError> {
     let (Some(scheme), Some(authority)) = (scheme, parsed.authority()) else {
         return Err(wrong());
     };
+    // Credentials in a URL would be dropped silently.
     if authority.as_str().contains('@') {
         return Err(wrong());
     }

@@ -1,7 +1,8 @@
-//! Fills the places in a payload: `{{hex:40}}` and its like become fresh values, so that each event is a new one.
+//! Fills the placeholders in a payload, such as `{{hex:40}}`, so that each event is new.
 //!
-//! `{{KIND}}`, `{{KIND:LENGTH}}`, and either with `#NAME` behind it for a value that stands in several places. Kinds:
-//! `uuid`, `hex`, `digits`, `lower`, `upper`, `alnum` (with a length), `now`, `now_ms`, `iso` (the time of sending).
+//! A placeholder is `{{KIND}}` or `{{KIND:LENGTH}}`. With `#NAME` behind it, all placeholders with the same text get
+//! the same value. Kinds with a length: `hex`, `digits`, `lower`, `upper`, `alnum`. Kinds without: `uuid`, and `now`,
+//! `now_ms`, `iso` for the time of sending.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ const LOWER: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 const UPPER: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 const ALNUM: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// The text with its places filled; what is no place stays.
+/// Fills the placeholders in a text. Text in braces that is not a placeholder stays unchanged.
 pub(super) fn fill(text: &str, unix_ms: i64) -> String {
     let mut named: BTreeMap<&str, String> = BTreeMap::new();
     let mut filled = String::with_capacity(text.len());
@@ -25,6 +26,7 @@ pub(super) fn fill(text: &str, unix_ms: i64) -> String {
         };
         rest = after;
         let (what, name) = place.split_once('#').unwrap_or((place, ""));
+        // The key is the whole placeholder, so `{{hex:8#a}}` and `{{hex:4#a}}` are two values.
         let value = named.get(place).cloned();
         match value.or_else(|| value_of(what, unix_ms)) {
             Some(value) => {
@@ -54,16 +56,17 @@ fn value_of(what: &str, unix_ms: i64) -> Option<String> {
         "alnum" => ALNUM,
         _ => return None,
     };
+    // A kind without its length is not a placeholder, and stays in the text.
     Some(random(alphabet, length.parse().ok()?))
 }
 
-/// To the second.
+/// Formats a time as RFC 3339 in UTC, to the second.
 fn iso(unix_ms: i64) -> Option<String> {
     let time = jiff::Timestamp::from_millisecond(unix_ms).ok()?;
     Some(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
-/// A random UUID.
+/// Generates a random UUID.
 pub(super) fn uuid() -> String {
     let mut bytes = [0; 16];
     fresh(&mut bytes);
@@ -72,12 +75,14 @@ pub(super) fn uuid() -> String {
         .to_string()
 }
 
-/// Random letters. The first is never `0`, so that digits are a number.
+/// Generates random letters of an alphabet. The first is never `0`, so that digits are a valid JSON number.
 pub(super) fn random(alphabet: &[u8], length: usize) -> String {
+    // Bounds the memory if a payload has a typing error.
     let mut bytes = vec![0; length.min(4096)];
     fresh(&mut bytes);
     let mut text = String::with_capacity(bytes.len());
     for byte in bytes {
+        // The remainder prefers some letters slightly. These values are ids in tests, not secrets.
         let letter = alphabet.get(usize::from(byte) % alphabet.len().max(1));
         let letter = char::from(letter.copied().unwrap_or(b'x'));
         match text.is_empty() && letter == '0' {
@@ -88,12 +93,13 @@ pub(super) fn random(alphabet: &[u8], length: usize) -> String {
     text
 }
 
-/// Random letters and digits.
+/// Generates random letters and digits.
 pub(super) fn alnum(length: usize) -> String {
     random(ALNUM, length)
 }
 
-/// Random bytes; where the system has none, what is sent twice is a duplicate, and shows as one.
+/// Fills a buffer with random bytes. Without a random source it stays unchanged: ids then repeat, and the receiver
+/// reports duplicates.
 pub(super) fn fresh(bytes: &mut [u8]) {
     let _ = aws_lc_rs::rand::fill(bytes);
 }
@@ -103,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_filled_and_named_ones_alike() {
+    fn placeholders_with_a_name_have_the_same_value() {
         let text = r#"{"a":{"b":{{now}}},"c":"{{hex:8#c}}","d":"{{hex:8#c}}","e":"{{hex:8}}","f":"{{iso}}","g":"{{what}}{{"}"#;
         let filled = fill(text, 1_700_000_000_123);
         let c = filled

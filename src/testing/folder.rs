@@ -1,4 +1,4 @@
-//! A private folder with a throw-away certificate in it.
+//! A temporary private folder with a certificate for tests.
 
 use std::fs;
 use std::io;
@@ -8,21 +8,21 @@ use std::path::{Path, PathBuf};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::CertificateDer;
 
-/// The certificate's names.
+/// Names in the certificate.
 const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
-/// A folder that only this user can read; removed in the end.
+/// Temporary folder that only this user can read. Dropping it removes it.
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// Makes one for temporary files, whose name begins like this.
+    /// Creates a folder among the temporary files; its name starts with `name`.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// The folder cannot be created.
     pub fn make(name: &str) -> io::Result<Self> {
         let base = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
         let mut path = base.clone();
-        // Made with its mode and never reused: nobody else on the machine can have prepared it.
+        // Created with its mode and never reused, so that no other user can have put files or links into it.
         for attempt in 0..10_000 {
             match fs::DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Ok(Self(path)),
@@ -35,17 +35,17 @@ impl Folder {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// Where it is.
+    /// Returns the path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Writes an authority (`ca.pem`), and a certificate of it for this machine (`cert.pem`, `key.pem`); gives the
-    /// authority for clients to trust.
+    /// Writes a new authority (`ca.pem`) and a certificate of it for `localhost` (`cert.pem`, `key.pem`). Returns the
+    /// authority's certificate, for clients to trust.
     ///
     /// # Errors
-    /// No key can be made, or a file cannot be written.
+    /// A key cannot be generated, or a file cannot be written.
     pub fn write_certificates(&self, authority: &str) -> anyhow::Result<CertificateDer<'static>> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -64,7 +64,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A folder that is gone already is as good.
+        // An error is ignored: the folder may be gone already, and `drop` has no caller to report to.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

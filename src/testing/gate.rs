@@ -1,4 +1,4 @@
-//! The gate in process, as `hookgate run` would run it, on a free port with a throw-away certificate.
+//! A gate in the same process, as `hookgate run` starts it, on a free port with a temporary certificate.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,45 +16,55 @@ use crate::testing::exchange::{Answer, Target, Trust};
 use crate::testing::folder::Folder;
 use crate::testing::{TestingError, load};
 
-/// Everything is on this machine.
+/// Limit for a response. Everything is on this machine, so more than this means a hang.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Between two looks at the log, and how many there are.
+/// Time between two reads of the log, and their maximum number: ten seconds in total.
 const LOOK: Duration = Duration::from_millis(5);
 const LOOKS: usize = 2000;
 
-/// A running gate.
+/// Running gate for tests. [`Gate::stop`] ends it.
 pub struct Gate {
     app: App,
     target: Target,
     url: String,
     log: Log,
-    /// Removed with the gate.
+    /// Folder with the certificate, removed together with the gate.
     folder: Folder,
 }
 
 impl Gate {
-    /// Starts with a config. Where it has no `[server]` or `[tls]`, they are added: a free port of 127.0.0.1, and a
-    /// certificate for `localhost` that nobody else trusts.
+    /// Starts a gate with a config.
+    ///
+    /// Adds a missing `[server]` with a free port of 127.0.0.1, and a missing `[tls]` with a new certificate for
+    /// `localhost`, which only [`Gate::send`] trusts.
     ///
     /// # Errors
-    /// The config is refused, or something cannot be started.
+    /// The config has errors, or the gate cannot start.
     pub async fn start(config: &str) -> Result<Self, TestingError> {
         let failed = |what| move |error: String| TestingError::Io(what, error);
         let folder = Folder::make("hookgate-testing");
-        let folder = folder.map_err(|error| TestingError::Io("no folder", error.to_string()))?;
+        let folder = folder.map_err(|error| {
+            TestingError::Io("cannot create a temporary folder", error.to_string())
+        })?;
         let authority = folder.write_certificates("hookgate testing");
-        let authority =
-            authority.map_err(|error| TestingError::Io("no certificate", error.to_string()))?;
+        let authority = authority
+            .map_err(|error| TestingError::Io("cannot create a certificate", error.to_string()))?;
+        // The certificate is written first: the completed config contains its path, and loading it reads the files.
         let text = complete(config, &folder)?;
         let log = Log::default();
         let logger = Logger::to_writer(Encoding::Json, Level::INFO, Box::new(log.clone()));
         let logger = logger.map_err(|error| error.to_string());
-        let app = App::start(load(&text)?, logger.map_err(failed("no log"))?).await;
+        let app = App::start(
+            load(&text)?,
+            logger.map_err(failed("cannot start the log"))?,
+        )
+        .await;
         let app = app.map_err(|error| {
             let error = crate::model::error::chain(&error);
-            TestingError::Io("the gate does not start", error)
+            TestingError::Io("the gate cannot start", error)
         })?;
+        // The first listener is the one that `complete` adds, unless the config has its own.
         let port = app
             .addresses()
             .first()
@@ -62,7 +72,7 @@ impl Gate {
         let url = format!("https://localhost:{port}");
         let mut roots = RootCertStore::empty();
         let added = roots.add(authority).map_err(|error| error.to_string());
-        added.map_err(failed("no certificate"))?;
+        added.map_err(failed("cannot trust the certificate"))?;
         Ok(Self {
             target: Target::new(&url, Trust::Roots(roots), TIMEOUT)?,
             app,
@@ -72,13 +82,13 @@ impl Gate {
         })
     }
 
-    /// The URL of a path.
+    /// Returns the URL of a path at this gate.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.url)
     }
 
-    /// The PEM file of the authority that other clients need to believe.
+    /// Returns the PEM file of the authority that other clients must trust.
     #[must_use]
     pub fn authority(&self) -> std::path::PathBuf {
         self.folder.path().join("ca.pem")
@@ -87,17 +97,18 @@ impl Gate {
     /// Sends a request as a provider would.
     ///
     /// # Errors
-    /// No answer came.
+    /// No response was received.
     pub async fn send(&self, request: &RequestFile) -> Result<Answer, TestingError> {
         let answer = self.target.send(request).await;
-        answer.map_err(|error| TestingError::Io("no answer", error))
+        answer.map_err(|error| TestingError::Io("no response received", error))
     }
 
-    /// The line that the gate's log has about the request with this answer: verdict, reason, evidence. `None` where none
-    /// comes.
+    /// Waits for the log line of the request with this response: verdict, reason and evidence. Returns `None` if no
+    /// such line is written within ten seconds.
     pub async fn told(&self, answer: &Answer) -> Option<Value> {
         let id = answer.header("hookgate-request-id")?;
         for _ in 0..LOOKS {
+            // Other lines about the request have its id too; only the final one has a verdict.
             let line = self.log.lines().into_iter().find(|line| {
                 line.get("request_id").and_then(Value::as_str) == Some(id)
                     && line.get("verdict").is_some()
@@ -110,21 +121,21 @@ impl Gate {
         None
     }
 
-    /// The lines of its log so far.
+    /// Returns the lines of the gate's log so far.
     #[must_use]
     pub fn log(&self) -> Vec<Value> {
         self.log.lines()
     }
 
-    /// Finishes what is in flight, and ends.
+    /// Stops the gate after the requests in flight.
     pub async fn stop(self) {
         self.app.stop().await;
     }
 }
 
-/// The config with what it lacks.
+/// Completes a config with the sections that it lacks.
 fn complete(config: &str, folder: &Folder) -> Result<String, TestingError> {
-    // What is no TOML is told in the gate's own words.
+    // Text that is not TOML fails in `load`, whose error shows the location.
     let Ok(table) = config.parse::<toml::Table>() else {
         load(config)?;
         return Ok(config.to_owned());
@@ -143,7 +154,7 @@ fn complete(config: &str, folder: &Folder) -> Result<String, TestingError> {
     Ok(text)
 }
 
-/// The lines of the log, as they are written.
+/// Buffer for the lines of the log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

@@ -1,7 +1,7 @@
-//! Testing with webhooks: real events of a provider, signed as it signs them; a receiver that keeps what it gets and
-//! answers as told; and the gate in process, on a free port.
+//! Test tools for webhooks: a sender of signed events, a receiver, and a gate in the same process.
 //!
-//! `hookgate send`, `listen` and `replay-file` stand on it, and tests of apps can:
+//! `hookgate send`, `listen` and `replay-file` use this module, and so can the tests of apps. A test needs no network
+//! except loopback, and no account at a provider:
 //!
 //! ```
 //! use hookgate::testing::{Gate, Receiver, Sender};
@@ -61,45 +61,45 @@ use crate::document::report::{Report, Style};
 use crate::net::request_file::RequestFileError;
 use crate::scheme::{SchemeError, SignError};
 
-/// Why a test tool cannot do what it was asked for.
+/// Error of a test tool.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TestingError {
-    /// No provider has this id.
+    /// No provider has this id. `hookgate providers` lists all ids.
     #[error("no provider has the id `{0}`")]
     NoProvider(String),
-    /// Its events are signed with a key that only it has, or inside of the body.
-    #[error("events of `{0}` can be verified here, but not signed: {1}")]
+    /// hookgate cannot sign for this provider: only the provider has the key, or the signature is inside the body.
+    #[error("hookgate can verify events of `{0}`, but not sign them: {1}")]
     NotSignable(String, &'static str),
-    /// No payload of this type.
-    #[error("`{provider}` has no payload of the type `{asked}`; there are: {known}")]
+    /// The provider has payloads, but no payload of this event type.
+    #[error("`{provider}` has no payload of the type `{asked}`; its types: {known}")]
     NoPayload {
-        /// The provider.
+        /// Id of the provider.
         provider: String,
-        /// What was asked for.
+        /// Event type that was requested.
         asked: String,
-        /// What there is.
+        /// Event types of the provider, separated by commas.
         known: String,
     },
-    /// The secret is not one of this provider's.
+    /// The secret does not have the form that the scheme requires.
     #[error("{0}")]
     Scheme(#[from] SchemeError),
-    /// The event cannot be signed.
+    /// The event lacks a value that the scheme signs.
     #[error("{0}")]
     Sign(#[from] SignError),
-    /// A part of the request is none.
+    /// A part of the request is not valid HTTP.
     #[error("{0}")]
     Request(#[from] RequestFileError),
-    /// A value cannot be set.
+    /// A value cannot be set in the body of an event.
     #[error("{0}")]
     Set(String),
-    /// The URL is none.
-    #[error("`{0}` is no URL of `http://` or `https://` with a host")]
+    /// The text is not a valid http or https URL with a host.
+    #[error("`{0}` is not a valid http or https URL")]
     Url(String),
-    /// The config cannot be used.
-    #[error("the config is refused:\n{0}")]
+    /// The config has errors; the text shows each with its location.
+    #[error("the config has errors:\n{0}")]
     Config(String),
-    /// The gate or the receiver cannot be started, or does not answer.
+    /// The gate or the receiver cannot start, or sent no response. The first text names the operation.
     #[error("{0}: {1}")]
     Io(&'static str, String),
 }
@@ -110,7 +110,7 @@ impl TestingError {
     }
 }
 
-/// Reads a config as `hookgate run` would.
+/// Loads a config as `hookgate run` does.
 fn load(text: &str) -> Result<config::Loaded, TestingError> {
     config::load_text("testing.toml", text).map_err(|report| TestingError::config(&report))
 }

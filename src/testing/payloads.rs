@@ -1,37 +1,38 @@
-//! The payloads that are compiled in: `payloads/PROVIDER/NAME.http`, each a request file with places to fill.
+//! The built-in payloads: `payloads/PROVIDER/NAME.http`, each a request file with placeholders.
 //!
-//! `# type:` is the event's type as the provider names it, `# about:` says what happened. The headers are those that the
-//! provider sends beside what the scheme adds; line breaks in JSON are taken out, as providers send it.
+//! `# type:` is the event type as the provider names it, and `# about:` describes the event. The headers are those that
+//! the provider sends in addition to those of the scheme. White space in JSON is removed, as providers send it.
 
 use crate::net::request_file::{RequestFile, RequestFileError};
 use crate::testing::fill::fill;
 
 static FILES: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/payload_files.rs"));
 
-/// One payload.
+/// Built-in payload of a provider.
 #[derive(Clone, Copy, Debug)]
 pub struct Payload {
-    /// Whose it is.
+    /// Id of the provider that sends it.
     pub provider: &'static str,
-    /// The type, as the provider names it.
+    /// Event type, as the provider names it.
     pub event_type: &'static str,
-    /// What happened.
+    /// Short description of the event.
     pub about: &'static str,
     text: &'static str,
 }
 
 impl Payload {
-    /// A new event of it, not signed yet, as of this time.
+    /// Makes a new event with this time and fresh ids, but does not sign it.
     ///
     /// # Errors
-    /// Where the file is no request file; not for those that are compiled in.
+    /// The file is not a request file, which a test rules out for the built-in payloads.
     pub fn event(&self, unix_ms: i64) -> Result<RequestFile, RequestFileError> {
         let filled = fill(self.text, unix_ms);
         let mut request = RequestFile::parse(filled.as_bytes())?;
+        // The comments describe the payload, not the event.
         request.comments.clear();
         let is_json = request.header("content-type");
         let is_json = is_json.is_some_and(|value| value.starts_with("application/json"));
-        // The line end of the file is none of the body's.
+        // The line end at the end of the file is not part of the body.
         let body = request.body.strip_suffix(b"\n").unwrap_or(&request.body);
         request.body = match is_json {
             true => without_breaks(body).into(),
@@ -41,7 +42,7 @@ impl Payload {
     }
 }
 
-/// All payloads, by provider.
+/// Returns all payloads, sorted by provider.
 pub fn all() -> impl Iterator<Item = Payload> {
     FILES.iter().map(|(provider, text)| {
         let fact = |name: &str| {
@@ -57,17 +58,18 @@ pub fn all() -> impl Iterator<Item = Payload> {
     })
 }
 
-/// The payloads of a provider.
+/// Returns the payloads of one provider.
 pub fn of(provider: &str) -> impl Iterator<Item = Payload> {
     all().filter(move |payload| payload.provider == provider)
 }
 
-/// JSON without the white space between its tokens; text in quotes stays.
+/// Removes the white space between JSON tokens, but not inside strings.
 fn without_breaks(json: &[u8]) -> Vec<u8> {
     let mut bare = Vec::with_capacity(json.len());
     let (mut is_quoted, mut is_escaped) = (false, false);
     for byte in json.iter().copied() {
         if is_quoted {
+            // A quote ends a string only if no backslash escapes it, and an escaped backslash escapes nothing.
             is_quoted = is_escaped || byte != b'"';
             is_escaped = !is_escaped && byte == b'\\';
         } else if byte.is_ascii_whitespace() {
@@ -91,9 +93,9 @@ mod tests {
         assert_eq!(bare, b"{\"a b\":\"c \\\" d\\\\\",\"e\":[1]}");
     }
 
-    // Fails when a file has no type, a place that is none, or JSON that is none.
+    // Fails when a file has no type, an unknown placeholder, or invalid JSON.
     #[test]
-    fn every_payload_is_whole() {
+    fn every_payload_is_complete() {
         let mut count = 0;
         for payload in all() {
             let name = format!("{} {}", payload.provider, payload.event_type);

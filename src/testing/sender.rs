@@ -1,4 +1,4 @@
-//! Makes events of a provider and signs them as it does, under a secret that both sides know.
+//! Makes events of a provider and signs them as the provider does, with a secret that both sides know.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use crate::scheme::{Head, Scheme, ToSign, with_query};
 use crate::testing::exchange::split;
 use crate::testing::{TestingError, fill, payloads, shape};
 
-/// Signs events of one provider for one URL.
+/// Sender of one provider's events to one URL.
 pub struct Sender {
-    /// Its id; empty for a scheme of one's own.
+    /// Id of the provider; empty for a custom scheme.
     provider: String,
     spec: Spec,
     scheme: Scheme,
@@ -25,18 +25,20 @@ pub struct Sender {
     public_url: String,
 }
 
-/// Whether who has the secret can make events of this provider.
+/// Returns true if the secret of a route is enough to sign events of this provider.
 #[must_use]
 pub fn can_send(provider: &Provider) -> bool {
     provider.scheme.can_be_signed()
 }
 
-/// A fresh secret in the form in which this provider's are.
+/// Generates a secret in the form that the scheme requires.
 #[must_use]
 pub fn new_secret(spec: &Spec) -> String {
+    // 24 bytes: `check` warns of secrets shorter than 16 bytes.
     let mut bytes = [0; 24];
     fill::fresh(&mut bytes);
     if matches!(&spec.family, Family::Token(token) if matches!(token.place, TokenPlace::Basic)) {
+        // The secret of HTTP Basic is `user:password`.
         return format!("user:{}", HEXLOWER.encode(&bytes));
     }
     let form = spec.secret_form();
@@ -50,19 +52,23 @@ pub fn new_secret(spec: &Spec) -> String {
 }
 
 impl Sender {
-    /// A sender of a provider that hookgate knows, with the secret as the provider shows it, and the URL where the events
-    /// go: some providers sign it.
+    /// Creates a sender for a provider.
+    ///
+    /// `secret` has the form in which the provider shows it. `url` is the target of the events, which some providers
+    /// sign.
     ///
     /// # Errors
-    /// There is no such provider, it cannot be signed for, the secret is none of its secrets, or the URL is none.
+    /// The provider is unknown or its events cannot be signed here, the secret does not have the form of the provider,
+    /// or the URL is invalid.
     pub fn new(provider: &str, secret: &str, url: &str) -> Result<Self, TestingError> {
         let known = known(provider)?;
         let secret = Secret::new(secret.as_bytes().to_vec());
         Self::with(&known.scheme, Some(provider), &secret, url, None)
     }
 
-    /// The same with a scheme; `public_url` is the origin that the receiver believes to have, where that is another one
-    /// than the URL's.
+    /// Creates a sender for a scheme.
+    ///
+    /// `public_url` is the origin that the receiver verifies, if it differs from the origin of `url`.
     ///
     /// # Errors
     /// As for [`Sender::new`].
@@ -74,6 +80,7 @@ impl Sender {
         public_url: Option<&str>,
     ) -> Result<Self, TestingError> {
         let provider = provider.unwrap_or_default().to_owned();
+        // Before the URL: this error says more than an invalid URL would.
         check_signable(spec, &provider)?;
         let (origin, target) = split(url)?;
         let public_url = public_url.map_or(origin, str::to_owned);
@@ -87,10 +94,10 @@ impl Sender {
         })
     }
 
-    /// The same with another secret, which the receiver does not know.
+    /// Creates the same sender with a generated secret, which the receiver does not have.
     ///
     /// # Errors
-    /// Not in practice.
+    /// The generated secret does not fit the scheme, which does not happen for the built-in providers.
     pub fn with_wrong_secret(&self) -> Result<Self, TestingError> {
         let secret = Secret::new(new_secret(&self.spec).into_bytes());
         let scheme = Scheme::compile(&self.spec, &[&secret], Some(&self.public_url))?;
@@ -103,13 +110,13 @@ impl Sender {
         })
     }
 
-    /// How it signs.
+    /// Returns the scheme of the sender.
     #[must_use]
     pub fn spec(&self) -> &Spec {
         &self.spec
     }
 
-    /// Where the signature or the token stands.
+    /// Returns the location of the signature or token, or `None` if it is not in the head.
     #[must_use]
     pub fn signature_place(&self) -> Option<Place> {
         match &self.spec.family {
@@ -126,10 +133,11 @@ impl Sender {
         }
     }
 
-    /// A new event of this type, signed now; without a type the first that there is.
+    /// Makes a new event of this type, signed with the current time. Without a type, uses the first payload of the
+    /// provider.
     ///
     /// # Errors
-    /// There is no payload of this type.
+    /// The provider has no payload of this type.
     pub fn event(&self, event_type: Option<&str>) -> Result<RequestFile, TestingError> {
         let now = Now::read().unix_ms;
         let mut event = self.draft(event_type, now)?;
@@ -137,7 +145,7 @@ impl Sender {
         Ok(event)
     }
 
-    /// A new event of this type as of this time, not signed yet.
+    /// Makes a new event of this type with this time, but does not sign it.
     ///
     /// # Errors
     /// As for [`Sender::event`].
@@ -147,6 +155,7 @@ impl Sender {
         unix_ms: i64,
     ) -> Result<RequestFile, TestingError> {
         let mut known = payloads::of(&self.provider);
+        // Types compare without case, so that a user can type them as the documentation spells them.
         let payload = match event_type {
             None => known.next(),
             Some(asked) => known.find(|payload| payload.event_type.eq_ignore_ascii_case(asked)),
@@ -162,10 +171,11 @@ impl Sender {
         Ok(self.aimed(event))
     }
 
-    /// An event with this body, not signed yet. The type goes where it stands in the head; in the body it is what it is.
+    /// Makes an event with this body, but does not sign it. The type is set only if the provider sends it in a header.
     #[must_use]
     pub fn draft_of(&self, event_type: Option<&str>, body: Bytes) -> RequestFile {
         let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok();
+        // A guess by the content, like that of curl's users: forms have no line breaks.
         let is_form = !is_json && body.contains(&b'=') && !body.contains(&b'\n');
         let mut event = RequestFile::new(Method::POST, "/", body);
         let content_type = match (is_json, is_form) {
@@ -180,15 +190,16 @@ impl Sender {
         self.aimed(event)
     }
 
-    /// Signs, in place of any signature that is there; the event's id stays where it has one.
+    /// Signs an event. Replaces an existing signature, but keeps the event id.
     ///
     /// # Errors
-    /// A value that is signed is not there.
+    /// The event lacks a value that the scheme signs.
     pub fn sign(&self, event: &mut RequestFile, unix_ms: i64) -> Result<(), TestingError> {
         let target: Uri = event
             .target
             .parse()
             .map_err(|_| TestingError::Url(event.target.clone()))?;
+        // The id comes first, since many schemes sign it.
         let id = self.spec.id_header().map(|name| self.id(event, name));
         let headers = event.header_map()?;
         let to_sign = ToSign {
@@ -212,11 +223,11 @@ impl Sender {
         Ok(())
     }
 
-    /// The id of an event, where it stands in a header.
+    /// Returns the event id in a header, or generates one in the form that such senders use.
     fn id(&self, event: &RequestFile, name: &HeaderName) -> String {
         match event.header(name.as_str()) {
             Some(id) => id.to_owned(),
-            // As these senders write theirs.
+            // Svix and the senders of Standard Webhooks write ids like this.
             None if self.scheme_signs_id() => format!("msg_{}", fill::alnum(27)),
             None => fill::uuid(),
         }
@@ -228,6 +239,7 @@ impl Sender {
 
     fn name_type(&self, event: &mut RequestFile, event_type: &str) {
         for field in &self.spec.event_type {
+            // Headers only: a type in the body is part of the payload.
             if let crate::scheme::spec::Field::Header(name) = field {
                 event.set_header(name.as_str(), event_type);
                 return;
@@ -235,7 +247,7 @@ impl Sender {
         }
     }
 
-    /// The least that the scheme reads; only where there is no payload that could be meant.
+    /// Makes an event with only the values that the scheme reads. Rejects an unknown type if the provider has payloads.
     fn unknown(&self, asked: Option<&str>, unix_ms: i64) -> Result<RequestFile, TestingError> {
         let known: Vec<_> = payloads::of(&self.provider).collect();
         match asked {
@@ -252,7 +264,7 @@ impl Sender {
         }
     }
 
-    /// With the path of the URL; a query that the body's maker added stays behind it.
+    /// Sets the target to that of the URL, followed by the query parameters that the draft already has.
     fn aimed(&self, mut event: RequestFile) -> RequestFile {
         let added = event.target.split_once('?').map(|(_, query)| query);
         event.target = match added {
@@ -266,7 +278,7 @@ impl Sender {
     }
 }
 
-/// A provider by its id.
+/// Finds a provider by its id.
 pub(super) fn known(provider: &str) -> Result<Arc<Provider>, TestingError> {
     let found = providers::find(provider);
     found.ok_or_else(|| TestingError::NoProvider(provider.to_owned()))
@@ -277,14 +289,12 @@ fn check_signable(spec: &Spec, provider: &str) -> Result<(), TestingError> {
         return Ok(());
     }
     let why = match &spec.family {
-        Family::Jwt(_) | Family::Certificate(_) => {
-            "its sender signs with a key that nobody else has"
-        }
+        Family::Jwt(_) | Family::Certificate(_) => "only the provider has the signing key",
         Family::Text(_) | Family::Http(_) if spec.is_public_key() => {
-            "its sender signs with a private key that nobody else has"
+            "only the provider has the private key"
         }
         Family::Text(_) | Family::Token(_) | Family::Hmac(_) | Family::Http(_) => {
-            "the signature or the token stands in the body"
+            "the signature or the token is inside the body"
         }
     };
     Err(TestingError::NotSignable(provider.to_owned(), why))
@@ -299,7 +309,7 @@ mod tests {
     use crate::document::Span;
     use crate::gate::signature::Keys;
 
-    /// What the gate's own verification says.
+    /// Verifies an event with the verification of the gate.
     fn is_taken(sender: &Sender, secret: &str, event: &RequestFile) -> Result<(), String> {
         let entry = SecretEntry {
             label: "1".into(),
@@ -324,9 +334,9 @@ mod tests {
         signed.map(|_| ()).map_err(|reject| format!("{reject:?}"))
     }
 
-    // Fails when a provider that can be signed for has events that the gate would refuse.
+    // Fails when the gate would reject events of a provider that this module can sign for.
     #[test]
-    fn every_sender_signs_what_the_gate_takes() {
+    fn every_sender_signs_what_the_gate_accepts() {
         let mut failed = Vec::new();
         for provider in providers::all().iter().filter(|one| can_send(one)) {
             let secret = new_secret(&provider.scheme);

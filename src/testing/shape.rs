@@ -1,4 +1,4 @@
-//! A body for a sender without payloads of its own, or for a scheme of one's own: as little as the scheme reads.
+//! Generates minimal events, for providers without payloads and for custom schemes.
 
 use bytes::Bytes;
 use http::{HeaderName, Method};
@@ -9,16 +9,17 @@ use crate::net::request_file::RequestFile;
 use crate::scheme::spec::{Family, Field, Part, Place, Rule, Spec, TimeUnit, TimestampSpec};
 use crate::testing::fill;
 
-/// Deepest index into a list that is filled up.
+/// Highest index of a list that `put` extends; the entries before it are null.
 const MAX_INDEX: usize = 16;
 
-/// The least that this scheme can make something of: id, type, time, and the values that it signs.
+/// Generates an event with only the values that the scheme reads: id, type, time, and the signed values.
 pub(super) fn least(spec: &Spec, event_type: Option<&str>, unix_ms: i64) -> RequestFile {
     let mut shape = Shape {
         request: RequestFile::new(Method::POST, "/", Bytes::new()),
         json: Value::Object(Map::new()),
         form: Vec::new(),
     };
+    // The signed values first: id, type and time may be among them and replace their sample text.
     shape.fill_signed(spec);
     if let Some(field) = spec.event_id.first() {
         shape.put(field, fill::uuid().into());
@@ -32,7 +33,8 @@ pub(super) fn least(spec: &Spec, event_type: Option<&str>, unix_ms: i64) -> Requ
     shape.finish(spec)
 }
 
-/// Writes a value at an RFC 6901 pointer; what is not there is made.
+/// Sets a value at a JSON pointer (RFC 6901) and creates missing parents. Returns false if the path leads through a
+/// value that is neither an object nor an array.
 pub(super) fn put(document: &mut Value, pointer: &[String], value: Value) -> bool {
     let Some((first, rest)) = pointer.split_first() else {
         *document = value;
@@ -42,6 +44,7 @@ pub(super) fn put(document: &mut Value, pointer: &[String], value: Value) -> boo
         .parse::<usize>()
         .ok()
         .filter(|index| *index <= MAX_INDEX);
+    // A number in the path means an array only where no object with keys exists yet.
     if index.is_some() && (document.is_null() || document.as_object().is_some_and(Map::is_empty)) {
         *document = Value::Array(Vec::new());
     }
@@ -73,8 +76,9 @@ struct Shape {
 }
 
 impl Shape {
-    /// What the signed text and the scheme's conditions need.
+    /// Adds sample values for the signed text and for the conditions of the scheme.
     fn fill_signed(&mut self, spec: &Spec) {
+        // Paths in the body that are signed or required need some value, or signing fails.
         for pointer in spec.pointers() {
             put(&mut self.json, &pointer, "test".into());
         }
@@ -98,6 +102,7 @@ impl Shape {
         }
         if let Family::Text(family) = &spec.family {
             for one in &family.require {
+                // The other rules forbid a value, which a minimal event does not have.
                 if let Rule::Is(text) = &one.rule {
                     self.put_place(&one.place, text.as_str().into());
                 }
@@ -116,6 +121,7 @@ impl Shape {
                 put(&mut self.json, pointer, value);
             }
             Field::Form(name) => {
+                // A field that appears twice is ambiguous, and the gate rejects it.
                 self.form.retain(|(found, _)| found != name);
                 self.form.push((name.clone(), text));
             }
@@ -130,11 +136,12 @@ impl Shape {
                 self.request.target = format!("{}{mark}{}", self.request.target, query.finish());
             }
             Field::FormJson(name, pointer) => self.put_form_json(name, pointer, value),
+            // Only the provider can sign a token.
             Field::Claim(_) => {}
         }
     }
 
-    /// Puts a value into the JSON of a form's field, which holds nothing else or JSON already.
+    /// Sets a value in the JSON text of a form field, and keeps the members that it already has.
     fn put_form_json(&mut self, name: &str, pointer: &[String], value: Value) {
         let held = self.form.iter().find(|(found, _)| found == name);
         let held = held.and_then(|(_, text)| serde_json::from_str::<Value>(text).ok());
@@ -159,6 +166,7 @@ impl Shape {
     }
 
     fn finish(mut self, spec: &Spec) -> RequestFile {
+        // A form takes precedence: a scheme that reads form fields cannot read a JSON body.
         let content_type = match self.form.is_empty() {
             true => "application/json",
             false => "application/x-www-form-urlencoded",
@@ -170,6 +178,7 @@ impl Shape {
             self.request.body = form.finish().into();
             return self.request;
         }
+        // Two empty bodies would be the same bytes, and the second one a replay for the gate.
         if self.json.as_object().is_some_and(Map::is_empty) && spec.event_type.is_empty() {
             put(&mut self.json, &["test".to_owned()], fill::uuid().into());
         }
@@ -178,7 +187,7 @@ impl Shape {
     }
 }
 
-/// Lists the headers that the scheme reads, but for its signature.
+/// Lists the headers that the scheme reads, except its signature.
 fn listed(spec: &Spec) -> String {
     let signatures = match &spec.family {
         Family::Text(family) => family.signatures.as_slice(),
@@ -194,7 +203,7 @@ fn listed(spec: &Spec) -> String {
     names.join(",")
 }
 
-/// The timestamp, where it stands in the body: in the head the scheme puts it.
+/// Returns the timestamp if it is in the body. A timestamp in the head is written when the event is signed.
 fn timestamp(spec: &Spec) -> Option<&TimestampSpec> {
     let time = match &spec.family {
         Family::Hmac(family) => family.timestamp.as_ref(),

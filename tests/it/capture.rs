@@ -130,8 +130,8 @@ async fn a_refused_request_is_saved_with_its_tokens_masked() {
     assert_eq!(
         told(&saved),
         format!(
-            "note: masked, since it may be a token: x-gitlab-token, the query\n\
-             note: the body is not whole: {cut}\n"
+            "note: masked because it may be a token: x-gitlab-token, the query\n\
+             note: the body is incomplete: {cut}\n"
         )
     );
     let file = std::fs::read(gate.folder().join("refused.http")).unwrap();
@@ -152,8 +152,8 @@ async fn a_refused_request_is_saved_with_its_tokens_masked() {
     assert!(text.contains(&format!("# body: {cut}\r\n")), "{text}");
     let again = replay(&gate, "refused.http", &app.url(""), &[]).await;
     let warnings = format!(
-        "warning: the body is not whole: {cut}\n\
-         warning: masked when it was kept, and sent as `***`: x-gitlab-token, the query\n"
+        "warning: the body in the file is incomplete: {cut}\n\
+         warning: masked when it was saved, so sent as `***`: x-gitlab-token, the query\n"
     );
     assert_eq!(told(&again), warnings);
     assert!(again.status.success(), "{again:?}");
@@ -161,7 +161,7 @@ async fn a_refused_request_is_saved_with_its_tokens_masked() {
     let explained = gate.hookgate("", &explain).await;
     let shown = String::from_utf8_lossy(&explained.stdout).into_owned();
     assert!(
-        shown.contains("note      masked when it was kept: x-gitlab-token"),
+        shown.contains("note      masked when it was saved: x-gitlab-token"),
         "{shown}"
     );
 
@@ -172,7 +172,7 @@ async fn a_refused_request_is_saved_with_its_tokens_masked() {
     let cut = "cut, 65536 of 100000 bytes were kept";
     assert_eq!(
         told(&saved),
-        format!("note: the body is not whole: {cut}\n")
+        format!("note: the body is incomplete: {cut}\n")
     );
     let again = replay(&gate, "long.http", &app.url(""), &[]).await;
     assert!(told(&again).contains(cut), "{}", told(&again));
@@ -196,7 +196,7 @@ async fn what_cannot_be_captured_is_told() {
     for (arguments, code, words) in [
         (&[unknown][..], 1, "no request `0199d2c4"),
         (&["evt_1"], 2, "`evt_1` is not the id of an event"),
-        (&[&id, "--out", "there.http"], 2, "is there already"),
+        (&[&id, "--out", "there.http"], 2, "already exists"),
         (
             &[&id, "--out", "no/where.http"],
             1,
@@ -205,7 +205,7 @@ async fn what_cannot_be_captured_is_told() {
         (
             &[&id, "--admin", "unix:/nowhere.sock"],
             1,
-            "no gate answers",
+            "cannot reach a gate",
         ),
     ] {
         let output = capture(&gate, arguments[0], &arguments[1..]).await;
@@ -213,7 +213,10 @@ async fn what_cannot_be_captured_is_told() {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {err}");
         assert!(output.stdout.is_empty(), "{arguments:?}");
         let doing = format!("error: capturing the request `{name}`: ");
-        assert!(err.starts_with(&doing) || err.contains("no gate"), "{err}");
+        assert!(
+            err.starts_with(&doing) || err.contains("cannot reach a gate"),
+            "{err}"
+        );
         assert!(err.contains(words), "{words} is not in\n{err}");
     }
     assert_eq!(std::fs::read(&file).unwrap(), b"mine");

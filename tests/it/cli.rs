@@ -105,7 +105,7 @@ fn providers_are_listed_and_shown() {
     let (shown, _) = check(&["providers", "show", "stripe"], 0);
     for part in [
         "the time as sent, \".\", the raw body",
-        "What nobody signed",
+        "Not signed",
         "[routes.stripe]",
         "https://docs.stripe.com",
     ] {

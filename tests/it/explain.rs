@@ -134,7 +134,7 @@ fn what_cannot_be_explained_ends_with_2_and_says_why() {
     let sender = Sender::new(Provider::Stripe).with_secret(RIGHT);
     write(folder.path(), &sender.event("/stripe"));
     for (arguments, words) in [
-        (&["request.http"][..], "no config is named"),
+        (&["request.http"][..], "needs a config"),
         (
             &["--config", "hookgate.toml", "nowhere.http"],
             "nowhere.http",
@@ -159,7 +159,7 @@ fn what_cannot_be_explained_ends_with_2_and_says_why() {
                 "hookgate.toml",
                 "request.http",
             ],
-            "`noon` is no time",
+            "`noon` is not a time",
         ),
         (
             &[

@@ -55,7 +55,7 @@ async fn a_gate_without_a_store_says_so() {
             "pausing destination `a/b`",
         ),
         (&["replay", "list"], "listing replays"),
-        (&["replay", "--all"], "counting what a replay would deliver"),
+        (&["replay", "--all"], "counting the deliveries of a replay"),
     ] {
         let arguments = [arguments, &["--admin", &address]].concat();
         let (code, out, err) = run(&arguments, Some(TOKEN)).await;
@@ -72,15 +72,12 @@ async fn the_token_comes_from_environment_file_or_config() {
     let (code, _, err) = run(&asked, None).await;
     assert_eq!(code, 1);
     assert!(
-        err.starts_with("error: listing events: the gate wants a token\nhelp: "),
+        err.starts_with("error: listing events: the gate requires a token\nhelp: "),
         "{err}"
     );
     let (code, _, err) = run(&asked, Some("another one")).await;
     assert_eq!(code, 1);
-    assert!(
-        err.contains("another token than the one that was sent"),
-        "{err}"
-    );
+    assert!(err.contains("the gate rejects this token"), "{err}");
     assert!(!err.contains("another one"), "{err}");
 
     let folder = tempfile::tempdir().unwrap();
@@ -146,8 +143,8 @@ async fn where_no_gate_is_the_next_step_is_told() {
     assert_eq!(
         err,
         format!(
-            "error: listing events: no gate answers at `{address}`\n\
-             help: start it (`systemctl start hookgate`), or say where its `[admin]` listens: `--admin ADDRESS`, or `--config FILE`\n"
+            "error: listing events: cannot reach a gate at `{address}`\n\
+             help: start it (`systemctl start hookgate`), or name its admin listener: `--admin ADDRESS`, or `--config FILE`\n"
         )
     );
     let (code, _, err) = run(
@@ -362,8 +359,8 @@ async fn deliveries_are_changed_one_by_one_or_many_at_once() {
     assert_eq!(
         err,
         format!(
-            "error: asking for `cancel` of delivery {0}: delivery {0} is cancelled and cannot take `cancel`: it has been ended before\n\
-             error: 1 of 2 could not be changed\n",
+            "error: requesting `cancel` of delivery {0}: delivery {0} is cancelled and cannot take `cancel`: it has been ended before\n\
+             error: 1 of 2 deliveries could not be changed\n",
             ids[0]
         )
     );
@@ -376,13 +373,13 @@ async fn deliveries_are_changed_one_by_one_or_many_at_once() {
             "--dry-run",
         ])
         .await;
-    assert_eq!((code, &*out), (0, "2 deliveries can take `cancel`\n"));
-    // Nobody can be asked here.
+    assert_eq!((code, &*out), (0, "`cancel` would change 2 deliveries\n"));
+    // There is no terminal to ask for confirmation.
     let (code, _, err) = inbox.run(&["deliveries", "cancel", "--all"]).await;
     assert_eq!(code, 2);
     assert_eq!(
         err,
-        "error: Cancel of 2 deliveries: nobody can be asked here\nhelp: look with `--dry-run`, then say `--yes`\n"
+        "error: Cancel of 2 deliveries: cannot ask for confirmation without a terminal\nhelp: check with `--dry-run`, then add `--yes`\n"
     );
     for which in [&["--id", "id-2"][..], &["--all"]] {
         let cancel = [&["deliveries", "cancel", "--yes"], which].concat();
@@ -436,18 +433,18 @@ async fn a_replay_is_counted_begun_and_watched() {
     let (code, out, _) = inbox
         .run(&["replay", "--route", "github", "--dry-run"])
         .await;
-    assert_eq!((code, &*out), (0, "a replay would make 3 deliveries\n"));
+    assert_eq!((code, &*out), (0, "a replay would create 3 deliveries\n"));
     let (code, out, err) = inbox.run(&["replay", "--route", "github", "--yes"]).await;
     assert_eq!(
         (code, &*out, &*err),
-        (0, "replay 1 is over: 3 deliveries made\n", "")
+        (0, "replay 1 ended: 3 deliveries created\n", "")
     );
     let listed = inbox.json(&["replay", "list"]).await;
     assert_eq!(listed["replays"][0]["state"], "ended");
     let listed = inbox.json(&["deliveries", "list", "--replays"]).await;
     assert_eq!(listed["deliveries"].as_array().unwrap().len(), 3);
     let (code, out, _) = inbox.run(&["replay", "--type", "other", "--yes"]).await;
-    assert_eq!((code, &*out), (0, "a replay would make 0 deliveries\n"));
+    assert_eq!((code, &*out), (0, "a replay would create 0 deliveries\n"));
     let (code, _, err) = inbox.run(&["replay", "pause", "1"]).await;
     assert_eq!(code, 1);
     assert!(

@@ -46,7 +46,7 @@ async fn a_route_in_monitor_mode_tells_what_it_would_have_refused_and_which_line
     let arguments = ["promote", "hook", "--config", "hookgate.toml"];
     let text = out(&gate.hookgate(TOKEN, &arguments).await);
     assert!(
-        text.contains("would have refused 2 of 3 requests: "),
+        text.contains("would have rejected 2 of 3 requests: "),
         "{text}"
     );
     for part in ["1 stale-timestamp", "1 bad-signature"] {
@@ -67,7 +67,7 @@ async fn a_route_in_monitor_mode_tells_what_it_would_have_refused_and_which_line
             .await
     );
     let text = out(&gate.hookgate(TOKEN, &["promote", "hook"]).await);
-    assert!(text.contains("refuses already"), "{text}");
+    assert!(text.contains("already rejects"), "{text}");
     let unknown = gate.hookgate(TOKEN, &["promote", "hok"]).await;
     assert_eq!(unknown.status.code(), Some(1));
     let told = String::from_utf8_lossy(&unknown.stderr).into_owned();

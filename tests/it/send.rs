@@ -149,11 +149,7 @@ async fn provider_secret_and_url_come_from_a_config() {
     // Without a URL the route's own counts, where the config says the port.
     let sent = run(&["send", "--config", &config, "--route", "own"]).await;
     assert_eq!(sent.status.code(), Some(2));
-    assert!(
-        told(&sent).contains("where shall it go?"),
-        "{}",
-        told(&sent)
-    );
+    assert!(told(&sent).contains("no URL to send to"), "{}", told(&sent));
     let mut listener = Listener::of_stripe(&[]);
     let text = format!(
         "[server]\nlisten = [\"{}\"]\n[routes.s]\npath = \"/s\"\nprovider = \"stripe\"\n\
@@ -172,7 +168,7 @@ async fn provider_secret_and_url_come_from_a_config() {
     );
     let sent = run(&["send", "--config", &config, "--route", "t"]).await;
     assert_eq!(sent.status.code(), Some(2));
-    assert!(told(&sent).contains("it has s"), "{}", told(&sent));
+    assert!(told(&sent).contains("its routes: s"), "{}", told(&sent));
 }
 
 /// Fails when what the command line says of body and head is not what is signed and sent.
@@ -219,10 +215,16 @@ fn body_and_headers_are_those_of_the_command_line() {
 
     for (arguments, words) in [
         (&["--data", "@/nowhere"][..], "cannot read `/nowhere`"),
-        (&["--header", "no colon"], "should be like `Name: value`"),
+        (
+            &["--header", "no colon"],
+            "must have the form `Name: value`",
+        ),
         (&["--header", "a b: c"], "no name of a header"),
-        (&["--set", "x"], "should be like `data.object.amount=500`"),
-        (&["--data", "plain", "--set", "a=1"], "the body is no JSON"),
+        (
+            &["--set", "x"],
+            "must have the form `data.object.amount=500`",
+        ),
+        (&["--data", "plain", "--set", "a=1"], "the body is not JSON"),
         (
             &["--type", "nothing.such"],
             "no payload of the type `nothing.such`",

@@ -49,7 +49,7 @@ async fn one_screen_tells_how_the_gate_does() {
     assert_eq!(words[3].chars().count(), 20, "{text}");
     assert_eq!(words[4..6], ["1", "2"], "{text}");
     assert!(line("hook/upstream ").contains("active"), "{text}");
-    assert!(line("CERTIFICATE").contains("ENDS"), "{text}");
+    assert!(line("CERTIFICATE").contains("EXPIRES"), "{text}");
 
     let paused = gate
         .hookgate(TOKEN, &["destinations", "pause", "hook/upstream"])

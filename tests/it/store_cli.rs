@@ -38,7 +38,7 @@ async fn a_store_is_checked_counted_copied_and_exported_beside_its_gate() {
 
     let (code, out, err) = run(&["store", "check", file]);
     assert_eq!((code, &*err), (0, ""), "{out}");
-    assert_eq!(out, format!("the store `{file}` is whole\n"));
+    assert_eq!(out, format!("the store `{file}` has no damage\n"));
     let (code, out, _) = run(&["store", "check", "--config", config, "--json"]);
     let found: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, &found["is_whole"]), (0, &Value::Bool(true)));

@@ -527,7 +527,7 @@ async fn a_start_says_how_much_of_a_damaged_log_was_discarded() {
     assert_eq!(code, 0, "{err}");
     assert_eq!(out.lines().count(), 20, "{err}");
     assert!(
-        err.contains("1 of its pages do not fit their checksum"),
+        err.contains("1 of its pages do not match their checksum"),
         "{err}"
     );
     let text = config(&app.url("/in"));

@@ -122,11 +122,14 @@ async fn what_cannot_be_tested_is_an_error_that_says_why() {
     assert_eq!(unknown, "no provider has the id `no_such`");
     let foreign = error(Sender::new("google_pubsub", SECRET, url));
     assert!(
-        foreign.contains("can be verified here, but not signed"),
+        foreign.contains("can verify events of `google_pubsub`, but not sign them"),
         "{foreign}"
     );
     let wrong = error(Sender::new("stripe", SECRET, "127.0.0.1"));
-    assert!(wrong.contains("is no URL"), "{wrong}");
+    assert!(
+        wrong.contains("is not a valid http or https URL"),
+        "{wrong}"
+    );
     let stripe = Sender::new("stripe", SECRET, url).unwrap();
     let no_type = stripe.event(Some("no.such")).unwrap_err();
     assert!(

@@ -1,4 +1,6 @@
-//! `retry`, `cancel` and `discard`: these deliveries, or all that filters find.
+//! `hookgate deliveries retry`, `cancel` and `discard`: by number, or all that match filters.
+//!
+//! A change by filters always counts first and asks for confirmation.
 
 use clap::Args;
 
@@ -13,19 +15,19 @@ use crate::cli::output::{print, print_json};
 
 #[derive(Args)]
 pub(in crate::cli) struct Change {
-    /// Numbers of deliveries, as the list has them; else filters say which
+    /// Numbers of deliveries, from `hookgate deliveries list`; or use filters instead
     #[arg(value_name = "ID")]
     ids: Vec<i64>,
-    /// All deliveries, without a filter
+    /// Change all deliveries, without a filter
     #[arg(long, conflicts_with = "ids")]
     all: bool,
-    /// Only count them
+    /// Only count the deliveries, change nothing
     #[arg(long, conflicts_with = "ids")]
     dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
-    /// Print one JSON document
+    /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -34,7 +36,7 @@ pub(in crate::cli) struct Change {
     door: Door,
 }
 
-/// What became of so many. Due, not attempted: their destination may be paused.
+/// Returns the words after a count. A retry says "due", not "attempted": the destination may be paused.
 fn done(action: Action, count: u64) -> &'static str {
     match (action, count) {
         (Action::Retry, 1) => "is due now",
@@ -46,16 +48,17 @@ fn done(action: Action, count: u64) -> &'static str {
     }
 }
 
-/// Does it with those that are meant.
+/// Runs the change, by number or by filters.
 pub(super) fn change(arguments: &Change, action: Action) -> Result<(), Failure> {
     let has_filters = !arguments.filters.pairs().is_empty();
     if !arguments.ids.is_empty() && has_filters {
         return Err(Failure::usage("numbers and filters cannot be combined")
-            .help("the numbers say already which deliveries are meant"));
+            .help("use either delivery numbers or filters"));
     }
+    // An empty variable in a script must not select all deliveries; `--all` states that this is intended.
     if arguments.ids.is_empty() && !has_filters && !arguments.all {
-        return Err(Failure::usage("which deliveries are meant?").help(format!(
-            "name numbers, filters, or `--all`; `hookgate deliveries {} --help` has examples",
+        return Err(Failure::usage("no deliveries selected").help(format!(
+            "add numbers, filters or `--all`; `hookgate deliveries {} --help` has examples",
             action.word()
         )));
     }
@@ -66,7 +69,7 @@ pub(super) fn change(arguments: &Change, action: Action) -> Result<(), Failure> 
     }
 }
 
-/// Each by itself: those that cannot be changed are told, the others are changed.
+/// Changes each delivery by itself. Reports those that cannot be changed, and changes the others.
 async fn change_these(
     client: &AdminClient,
     arguments: &Change,
@@ -76,8 +79,9 @@ async fn change_these(
     let mut changed = Vec::new();
     let mut failed = 0_usize;
     for id in &arguments.ids {
-        let doing = format!("asking for `{word}` of delivery {id}");
+        let doing = format!("requesting `{word}` of delivery {id}");
         let path = format!("/api/v1/deliveries/{id}/{word}");
+        // One request for each: a delivery that cannot be changed must not stop the others.
         match client.post::<Delivery>(&doing, &path).await {
             Ok(delivery) => changed.push(delivery),
             Err(failure) => {
@@ -97,7 +101,7 @@ async fn change_these(
     match failed {
         0 => Ok(()),
         _ => Err(Failure::new(format!(
-            "{failed} of {} could not be changed",
+            "{failed} of {} deliveries could not be changed",
             arguments.ids.len()
         ))),
     }
@@ -111,14 +115,16 @@ async fn change_many(
     let word = action.word();
     let path = format!("/api/v1/deliveries/{word}");
     let asked = arguments.filters.many(arguments.all, true);
-    let doing = format!("counting the deliveries that can take `{word}`");
+    // A dry run first: the number goes into the question.
+    let doing = format!("counting the deliveries for `{word}`");
     let found: Changed = client.post_many(&doing, &path, &asked).await?;
+    // With nothing to change, no question is asked.
     if arguments.dry_run || found.count == 0 {
         match arguments.json {
             true => print_json(&found),
             false => {
                 print(&format!(
-                    "{} can take `{word}`\n",
+                    "`{word}` would change {}\n",
                     ask::deliveries(found.count)
                 ));
             }
@@ -130,7 +136,8 @@ async fn change_many(
         return Err(Failure::new("nothing was changed"));
     }
     let asked = arguments.filters.many(arguments.all, false);
-    let doing = format!("asking for `{word}` of {}", ask::deliveries(found.count));
+    // The gate selects again, so deliveries that changed since the count are judged by their state now.
+    let doing = format!("requesting `{word}` of {}", ask::deliveries(found.count));
     let changed: Changed = client.post_many(&doing, &path, &asked).await?;
     match arguments.json {
         true => print_json(&changed),

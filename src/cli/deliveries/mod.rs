@@ -1,4 +1,6 @@
-//! `hookgate deliveries`: one event for one destination; list, show, retry, cancel, discard.
+//! `hookgate deliveries`: lists, shows, retries, cancels and discards deliveries.
+//!
+//! A delivery is one event for one destination.
 
 mod change;
 #[cfg(test)]
@@ -21,13 +23,13 @@ use crate::cli::filters::DeliveryFilters;
 use crate::cli::listing::{Listing, Paging};
 use crate::cli::output::{print, print_json};
 
-/// What can be done with deliveries.
+/// Subcommands of `hookgate deliveries`.
 #[derive(Subcommand)]
 pub(super) enum DeliveriesCommand {
-    /// List deliveries, the newest first
+    /// List deliveries, newest first
     #[command(after_help = "Examples:\n  \
-            hookgate deliveries list --state dead                      the dead letters\n  \
-            hookgate deliveries list --destination github/ci           for one destination\n  \
+            hookgate deliveries list --state dead                      dead letters\n  \
+            hookgate deliveries list --destination github/ci           one destination\n  \
             hookgate deliveries list --since 1d --all --json           for a program\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
     List(List),
@@ -36,25 +38,25 @@ pub(super) enum DeliveriesCommand {
             hookgate deliveries show 4711\n\n\
             Exit codes: 0 done, 1 failed, 2 wrong usage.")]
     Show(Show),
-    /// Attempt deliveries now: those that wait, and dead letters
+    /// Retry waiting deliveries and dead letters now
     #[command(after_help = "Examples:\n  \
-            hookgate deliveries retry 4711 4712                        these\n  \
+            hookgate deliveries retry 4711 4712                        these two deliveries\n  \
             hookgate deliveries retry --state dead --destination github/ci\n  \
             hookgate deliveries retry --state dead --since 1d --dry-run   only count\n\n\
-            What was delivered or cancelled is sent again by `hookgate replay`.\n\n\
-            Exit codes: 0 done, 1 some could not be changed, or failed, 2 wrong usage.")]
+            To send a delivery again that was delivered or cancelled, use `hookgate replay`.\n\n\
+            Exit codes: 0 done, 1 failed or some could not be changed, 2 wrong usage.")]
     Retry(Change),
-    /// End deliveries that have not been made
+    /// Cancel deliveries that are still open; they are not attempted again
     #[command(after_help = "Examples:\n  \
             hookgate deliveries cancel 4711\n  \
             hookgate deliveries cancel --destination github/ci --before 1d\n\n\
-            Exit codes: 0 done, 1 some could not be changed, or failed, 2 wrong usage.")]
+            Exit codes: 0 done, 1 failed or some could not be changed, 2 wrong usage.")]
     Cancel(Change),
-    /// Be done with dead letters
+    /// Discard dead letters, so that they no longer need attention
     #[command(after_help = "Examples:\n  \
             hookgate deliveries discard 4711\n  \
             hookgate deliveries discard --route github --type 'check_run.*'\n\n\
-            Exit codes: 0 done, 1 some could not be changed, or failed, 2 wrong usage.")]
+            Exit codes: 0 done, 1 failed or some could not be changed, 2 wrong usage.")]
     Discard(Change),
 }
 
@@ -70,9 +72,9 @@ pub(super) struct List {
 
 #[derive(Args)]
 pub(super) struct Show {
-    /// Its number, as the list has it
+    /// Number of the delivery, from `hookgate deliveries list`
     id: i64,
-    /// Print one JSON document
+    /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -87,7 +89,7 @@ const LISTING: Listing<Deliveries, Delivery> = Listing {
     table,
 };
 
-/// Runs one of them.
+/// Runs a subcommand and returns its exit code.
 pub(super) fn run(command: DeliveriesCommand) -> ExitCode {
     let with = |door: &Door| door.client();
     failure::end(match command {

@@ -1,4 +1,4 @@
-//! What is shown of deliveries and their attempts.
+//! Tests of the text of deliveries and their attempts.
 
 use crate::admin::wire::{Attempt, DeliveryDetail, Moment, State};
 use crate::cli::deliveries::text::{table, text};
@@ -25,13 +25,13 @@ fn a_delivery_is_shown_with_each_attempt() {
     let expected = "delivery 2\nevent 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12\ndestination github/ci\n\
         type push\nprovider's id 72d3162e-cc78-11e3-81ab-4c9367dc0958\nstate delivered (replay)\n\
         created 2025-11-24 16:00:00Z (AGE ago)\nended 2025-11-24 16:00:00Z (AGE ago)\n\nAttempts\n  \
-        1 2025-11-24 16:00:00Z 1.2 s connect\n     error: connect: refused\n     answer: busy\n  \
-        2 2025-11-24 16:00:00Z 1.2 s 200\n     answer: busy\n";
+        1 2025-11-24 16:00:00Z 1.2 s connect\n     error: connect: refused\n     response: busy\n  \
+        2 2025-11-24 16:00:00Z 1.2 s 200\n     response: busy\n";
     assert_eq!(plain(&text(&detail)), expected);
 }
 
 #[test]
-fn a_list_tells_states_and_last_attempts() {
+fn a_list_shows_states_and_last_attempts() {
     let mut waiting = delivery(3, State::Waiting);
     waiting.last_status = None;
     waiting.due = Some(WHEN);
@@ -48,7 +48,7 @@ fn a_list_tells_states_and_last_attempts() {
 }
 
 #[test]
-fn an_attempt_under_way_is_shown_without_an_outcome() {
+fn an_attempt_in_flight_is_shown_without_an_outcome() {
     let shown = |state| {
         let detail = DeliveryDetail {
             delivery: delivery(3, state),
@@ -56,6 +56,6 @@ fn an_attempt_under_way_is_shown_without_an_outcome() {
         };
         plain(&text(&detail))
     };
-    assert!(shown(State::InFlight).ends_with("\nAttempts\n  2 under way\n"));
-    assert!(shown(State::Pending).ends_with("\nAttempts\nnone yet\n"));
+    assert!(shown(State::InFlight).ends_with("\nAttempts\n  2 in flight\n"));
+    assert!(shown(State::Pending).ends_with("\nAttempts\nno attempts yet\n"));
 }

@@ -1,4 +1,4 @@
-//! Deliveries as a person reads them: a line each, or one with its attempts.
+//! Deliveries as text: a list, or one delivery with its attempts.
 
 use comfy_table::{Cell, Color};
 
@@ -20,7 +20,7 @@ const HEADER: [&str; 8] = [
     "LAST ATTEMPT",
 ];
 
-/// A list of deliveries.
+/// Formats a list of deliveries, one line each. Only the first page of a list has a header.
 pub(in crate::cli) fn table(deliveries: &[Delivery], is_first: bool) -> String {
     if deliveries.is_empty() && is_first {
         return "no delivery matches\n".to_owned();
@@ -48,7 +48,7 @@ fn destination(delivery: &Delivery) -> String {
     clean(&format!("{}/{}", delivery.route, delivery.destination))
 }
 
-/// The state, and when the next attempt is due.
+/// Formats the state, and the time at which the next attempt is due.
 fn state(delivery: &Delivery) -> String {
     let word = DeliveryState::from(delivery.state).word().replace('_', " ");
     let word = match delivery.replay {
@@ -57,7 +57,7 @@ fn state(delivery: &Delivery) -> String {
     };
     match (delivery.state, delivery.due) {
         (State::Waiting, Some(due)) => format!("{word}, due {}", times::relative(due)),
-        // Somebody asked for a delay.
+        // Only with a delay: a pending delivery that is already due starts within moments.
         (State::Pending, Some(due)) if due.0 > Now::read().unix_ms => {
             format!("{word}, due {}", times::relative(due))
         }
@@ -83,7 +83,7 @@ fn last(delivery: &Delivery) -> String {
     }
 }
 
-/// One delivery with each attempt.
+/// Formats one delivery with each of its attempts.
 pub(super) fn text(detail: &DeliveryDetail) -> String {
     let delivery = &detail.delivery;
     let ended = delivery.ended.map_or_else(|| "-".to_owned(), times::both);
@@ -100,14 +100,14 @@ pub(super) fn text(detail: &DeliveryDetail) -> String {
     out.push_str(&format!("\n{}\n", styled(STRONG, "Attempts")));
     let is_in_flight = delivery.state == State::InFlight;
     if detail.attempts.is_empty() && !is_in_flight {
-        out.push_str("none yet\n");
+        out.push_str("no attempts yet\n");
     }
     for each in &detail.attempts {
         out.push_str(&attempt(each));
     }
     if is_in_flight {
-        // Its outcome is not known yet.
-        out.push_str(&format!("{:>3}  under way\n", delivery.attempts));
+        // The attempt has no row before its outcome is known.
+        out.push_str(&format!("{:>3}  in flight\n", delivery.attempts));
     }
     out
 }
@@ -115,6 +115,7 @@ pub(super) fn text(detail: &DeliveryDetail) -> String {
 fn attempt(attempt: &Attempt) -> String {
     let mut out = String::new();
     let is_good = attempt.error.is_none();
+    // An attempt may have both: a status outside of 2xx is an error too.
     let what = match (attempt.status, attempt.error.as_deref()) {
         (Some(status), Some(error)) => format!("{status}, {}", clean(error)),
         (Some(status), None) => status.to_string(),
@@ -137,7 +138,7 @@ fn attempt(attempt: &Attempt) -> String {
     }
     if !attempt.answer.trim_end().is_empty() {
         let answer = clean(attempt.answer.trim_end());
-        out.push_str(&format!("     answer: {answer}\n"));
+        out.push_str(&format!("     response: {answer}\n"));
     }
     out
 }

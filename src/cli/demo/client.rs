@@ -1,4 +1,6 @@
-//! The demo's sender: one HTTP/1.1 connection over TLS, from a loopback address of its choice.
+//! HTTP/1.1 client of the demo: connects over TLS from a chosen loopback address.
+//!
+//! Each attacker gets an address of its own, so that the limits per source do not mix.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,19 +19,19 @@ use tokio_rustls::TlsConnector;
 
 use crate::cli::demo::events::Webhook;
 
-/// Everything is on this machine; longer than this means that something hangs.
+/// Limit for connecting and for a response. Everything is on this machine, so more than this means a hang.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// What the gate answered.
+/// Status and headers of a response of the gate.
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
 }
 
-/// An open connection.
+/// Open connection to the gate.
 pub(super) struct Connection(SendRequest<Full<Bytes>>);
 
-/// Connects with a full TLS handshake.
+/// Connects to the gate with a full TLS handshake.
 pub(super) async fn open(
     gate: SocketAddr,
     from: Ipv4Addr,
@@ -38,6 +40,7 @@ pub(super) async fn open(
     let opening = async {
         let socket = TcpSocket::new_v4()?;
         socket
+            // On Linux, all addresses of 127.0.0.0/8 belong to the loopback interface.
             .bind((from, 0).into())
             .with_context(|| format!("cannot send from {from}"))?;
         let stream = socket.connect(gate).await.context("cannot connect")?;
@@ -45,18 +48,18 @@ pub(super) async fn open(
         let stream = TlsConnector::from(Arc::clone(tls))
             .connect(name, stream)
             .await;
-        let stream = stream.context("no TLS")?;
+        let stream = stream.context("the TLS handshake failed")?;
         let (requests, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         Ok(Connection(requests))
     };
     tokio::time::timeout(LIMIT, opening)
         .await
-        .context("the gate does not take connections")?
+        .context("the gate does not accept connections")?
 }
 
 impl Connection {
-    /// One request and its answer.
+    /// Sends one request and returns the response.
     pub(super) async fn send(&mut self, webhook: &Webhook) -> anyhow::Result<Reply> {
         let mut request = Request::post(webhook.path)
             .header("host", "localhost")
@@ -68,6 +71,7 @@ impl Connection {
         let exchange = async {
             self.0.ready().await?;
             let (head, body) = self.0.send_request(request).await?.into_parts();
+            // Read to its end, so that the connection can carry the next request.
             body.collect().await?;
             Ok(Reply {
                 status: head.status,
@@ -76,6 +80,6 @@ impl Connection {
         };
         tokio::time::timeout(LIMIT, exchange)
             .await
-            .context("the gate does not answer")?
+            .context("the gate does not respond")?
     }
 }

@@ -1,4 +1,6 @@
-//! What the demo sends: real events, signed as the providers sign, and then what attackers make of them.
+//! The requests of the demo: signed events of five providers, then attacks.
+//!
+//! The signatures are computed here, not by `scheme`, so that the demo also checks the gate's own implementation.
 
 use std::net::Ipv4Addr;
 
@@ -12,40 +14,41 @@ use crate::cli::demo::told::Decision;
 use crate::gate::reject::Reason;
 use crate::model::clock::Now;
 
-/// More than the routes of the demo take.
+/// Bytes of a body that is larger than `max_body` of the demo's routes.
 const OVERSIZE: usize = 100_000;
 
-/// More than the demo's per-source rate and its burst, even where a machine takes a second for them.
+/// Requests of a flood: more than the per-source rate limit and its burst allow, even on a machine that takes a second
+/// to send them.
 const FLOOD: usize = 60;
 
-/// One line of the table.
+/// Request of the demo, with its expected outcome: one line of the table.
 pub(super) struct Act {
     pub(super) title: &'static str,
     pub(super) webhook: Webhook,
-    /// Each attacker has an address of their own, so that the limits of one do not touch the others.
+    /// Source address. Each attacker has its own, so that the limits of one do not affect the others.
     pub(super) from: Ipv4Addr,
     pub(super) times: usize,
     pub(super) expected: Expected,
 }
 
-/// What has to come of it.
+/// Expected outcome of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Expected {
-    /// The app gets it, once, byte for byte.
+    /// The app receives the event once, byte for byte.
     Forwarded,
-    /// The gate says yes by itself, the app gets nothing.
+    /// The gate responds with 2xx by itself, and the app receives nothing.
     Duplicate,
-    /// The app gets it, and learns that it has had the same bytes before.
+    /// The app receives the event, marked as bytes that it received before.
     Flagged,
-    /// The gate says no for this reason, the app gets nothing.
+    /// The gate rejects the request for this reason, and the app receives nothing.
     Refused(Reason),
-    /// The gate refuses the first ones for their signature and the last one for its rate. The log has the first ones only: a
-    /// flood of refusals is cut short there.
+    /// The gate rejects the first requests for their signature and the last one for its rate. The log has the first
+    /// ones only, since logs are rate-limited.
     RateLimited,
 }
 
 impl Expected {
-    /// Whether the gate's log says what it should.
+    /// Returns true if the log line has the expected verdict and reason.
     pub(super) fn is_told_by(self, decision: &Decision) -> bool {
         let (verdict, reason) = match self {
             Self::Forwarded | Self::Flagged => ("accepted", None),
@@ -60,7 +63,7 @@ impl Expected {
     }
 }
 
-/// One request.
+/// Path, headers and body of a request.
 #[derive(Clone)]
 pub(super) struct Webhook {
     pub(super) path: &'static str,
@@ -94,7 +97,7 @@ impl Webhook {
     }
 }
 
-/// Every act, in order: the second half lives on what the first half sent.
+/// Returns all requests in order. The attacks reuse events that the first part sent.
 pub(super) fn all(secrets: &Secrets) -> Vec<Act> {
     let mut acts = honest(secrets);
     acts.extend(attacks(secrets));
@@ -137,12 +140,16 @@ fn attacks(secrets: &Secrets) -> Vec<Act> {
     let now = Now::read().unix_seconds();
     let no = Expected::Refused;
     let push = github(&secrets.github);
+    // Same length and valid JSON, so that nothing but the signature can reveal the change.
     let flipped = PUSH.replace("refs/heads/main", "refs/heads/mein");
+    // GitHub does not sign the delivery id, so this request has a valid signature.
     let fresh_id = push
         .clone()
         .with("X-GitHub-Delivery", "9f1c6b1e-0000-4000-8000-000000000002");
     let order = standard(&secrets.standard_webhooks, "msg_2", now);
+    // Valid in all respects except the source address, which the route's `allow_ips` does not contain.
     let partner = partner(&secrets.partner, now);
+    // Signed, so that only the size is wrong. The gate rejects it by `Content-Length`, before it reads the body.
     let large = github_of(&secrets.github, &"x".repeat(OVERSIZE));
     let mut flood = act(
         "a forged event 60 times in a row",
@@ -176,6 +183,7 @@ fn attacks(secrets: &Secrets) -> Vec<Act> {
             14,
             no(Reason::MissingMaterial),
         ),
+        // The event of the first part. It comes from another address, since dedup does not depend on the source.
         act("the same GitHub event again", push, 15, Expected::Duplicate),
         act(
             "... under a fresh delivery id",
@@ -265,7 +273,8 @@ fn standard(secret: &str, id: &str, at: i64) -> Webhook {
     let body =
         r#"{"type":"order.shipped","timestamp":"2026-11-03T20:26:10Z","data":{"order":"A-17"}}"#;
     let encoded = secret.trim_start_matches("whsec_");
-    // The secret was made a moment ago; one that cannot be decoded signs nothing, and the table shows it.
+    // The secret was generated with this encoding. If it cannot be decoded, the signature is wrong and the table shows
+    // it.
     let key = BASE64.decode(encoded.as_bytes()).unwrap_or_default();
     let at = at.to_string();
     let signed = [id.as_bytes(), b".", at.as_bytes(), b".", body.as_bytes()];
@@ -291,9 +300,9 @@ fn partner(secret: &str, at: i64) -> Webhook {
     Webhook::new("/partner", headers, body)
 }
 
-/// HMAC-SHA256 over the pieces, as a sender computes it.
+/// Computes the HMAC-SHA256 over the pieces, as a sender does.
 fn mac(key: &[u8], pieces: &[&[u8]]) -> Vec<u8> {
-    // HMAC takes keys of every length (RFC 2104), so there is no key to refuse.
+    // HMAC accepts keys of every length (RFC 2104, section 3), so this cannot fail.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
         return Vec::new();
     };

@@ -1,7 +1,7 @@
-//! `hookgate demo`: the real gate with real TLS in front of a small app, real signed events through it, then attacks,
-//! and a table of what became of each. Needs no file, no other program and no network but loopback.
+//! `hookgate demo`: sends signed events and attacks through a real gate, and prints the verdicts.
 //!
-//! It uses the public doors only: the config as text, `App` as `run` starts it, TLS sockets.
+//! It needs no file, no other program and no network except loopback. It uses the gate only from outside: the config as
+//! text, `App` as `hookgate run` starts it, and TLS sockets. So the demo shows what a user would see.
 
 mod client;
 mod events;
@@ -18,7 +18,7 @@ use anyhow::Context;
 use crate::cli::output::{BAD, GOOD, STRONG, styled};
 use crate::model::error;
 
-/// Runs the demo; with `is_once` it ends after the table, with 1 where a line is not as it should be.
+/// Runs the demo. With `is_once` it ends after the table. Exits with 1 if a line of the table is not as it should be.
 #[must_use]
 pub(crate) fn run(is_once: bool) -> ExitCode {
     match play(is_once) {
@@ -38,6 +38,7 @@ fn play(is_once: bool) -> anyhow::Result<bool> {
         .build()
         .context("cannot start the runtime")?;
     let is_good = runtime.block_on(perform(is_once))?;
+    // Connections of curl may still be open; the demo does not wait for them.
     runtime.shutdown_background();
     Ok(is_good)
 }
@@ -45,11 +46,12 @@ fn play(is_once: bool) -> anyhow::Result<bool> {
 async fn perform(is_once: bool) -> anyhow::Result<bool> {
     let stage = stage::Stage::set().await?;
     anstream::println!(
-        "{} on https://{} with a certificate made a moment ago, a small app on http://{} behind it.\n",
+        "{} on https://{} with a temporary certificate, in front of a small app on http://{}.\n",
         styled(STRONG, "The gate listens"),
         stage.gate_address(),
         stage.receiver.address()
     );
+    // The table appears at once at the end: its columns depend on all rows.
     let outcomes = stage.play(&events::all(&stage.secrets)).await?;
     anstream::println!("{}", report::table(&outcomes));
     let failed = outcomes.iter().filter(|outcome| !outcome.is_good()).count();
@@ -66,6 +68,7 @@ async fn perform(is_once: bool) -> anyhow::Result<bool> {
     if !is_once {
         try_by_hand::stay(&stage).await?;
     }
+    // After Ctrl-C too, so that the temporary folder is removed.
     stage.end().await;
     Ok(failed == 0)
 }

@@ -1,4 +1,4 @@
-//! The demo's app: takes every webhook with 200 and remembers it.
+//! The app of the demo: responds with 200 to each webhook and records it.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-/// One request as the app got it.
+/// Request as the app received it.
 #[derive(Clone)]
 pub(super) struct Seen {
     pub(super) path: String,
@@ -22,14 +22,14 @@ pub(super) struct Seen {
     pub(super) body: Bytes,
 }
 
-/// The running app.
+/// The running app of the demo.
 pub(super) struct Receiver {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Receiver {
-    /// Listens on a free port of 127.0.0.1.
+    /// Starts the app on a free port of 127.0.0.1.
     pub(super) async fn start() -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
@@ -40,6 +40,7 @@ impl Receiver {
                 let seen = Arc::clone(&kept);
                 let service = service_fn(move |request| take(request, Arc::clone(&seen)));
                 let mut server = http1::Builder::new();
+                // hyper requires a timer for its header timeout.
                 server.timer(TokioTimer::new());
                 tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
             }
@@ -55,7 +56,7 @@ impl Receiver {
         lock(&self.seen).len()
     }
 
-    /// What came after the first `count`.
+    /// Returns the requests after the first `count`.
     pub(super) fn since(&self, count: usize) -> Vec<Seen> {
         lock(&self.seen).iter().skip(count).cloned().collect()
     }
@@ -70,7 +71,7 @@ async fn take(
         let value = head.headers.get(name).and_then(|value| value.to_str().ok());
         value.unwrap_or_default().to_owned()
     };
-    // A body that breaks off is shown as an empty one, which no line of the table expects.
+    // An incomplete body becomes an empty one, which no line of the table expects, so the table shows the fault.
     let body = body
         .collect()
         .await

@@ -1,4 +1,4 @@
-//! The table: what was sent, what the gate decided and why, what the app saw, and whether that is as it should be.
+//! The table of the demo: each request with its verdict, its reason, and what the app received.
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use crate::cli::demo::told::Decision;
 use crate::cli::output;
 use crate::gate::reject::Reason;
 
-/// What became of one act.
+/// Outcome of one request at the client, the gate and the app.
 pub(super) struct Outcome {
     pub(super) title: &'static str,
     pub(super) expected: Expected,
@@ -20,7 +20,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Whether sender, log and app all saw what they should.
+    /// Returns true if response, log and app are all as expected.
     pub(super) fn is_good(&self) -> bool {
         let is_told = |decision| self.expected.is_told_by(decision);
         if !self.decision.as_ref().is_some_and(is_told) {
@@ -28,10 +28,12 @@ impl Outcome {
         }
         match self.expected {
             Expected::Forwarded | Expected::Flagged => {
+                // Exactly one request, with exactly the bytes that were signed.
                 let is_same = matches!(self.seen.as_slice(), [seen] if seen.body == self.signed);
                 self.reply.status == 200 && is_same
             }
             Expected::Duplicate => {
+                // The status alone does not show that the gate responded in place of the app.
                 let is_marked = self.reply.headers.contains_key("hookgate-duplicate");
                 self.reply.status == 200 && is_marked && self.seen.is_empty()
             }
@@ -47,20 +49,21 @@ impl Outcome {
     fn decided(&self) -> String {
         let status = self.reply.status.as_u16();
         let Some(decision) = &self.decision else {
-            return format!("{status}, and the log does not say why");
+            return format!("{status}, and the log has no line for it");
         };
         let reason = decision.reason.as_deref().and_then(Reason::find);
         let reason = reason.map(|reason| match self.expected {
+            // The line of the last request is suppressed in the log; its status shows that the rate limit worked.
             Expected::RateLimited if self.is_good() => Reason::SourceRate,
             _ => reason,
         });
         let why = match reason {
             Some(reason) => format!("{}. {}", reason.explanation().code, plain(reason)),
             None if decision.verdict == "duplicate" => {
-                "the app has this event already, so it is not told again".to_owned()
+                "the app has received this event already, so it is not forwarded again".to_owned()
             }
             None if decision.is_replayed_body => {
-                "genuine, but the app has had these bytes under another id: marked".to_owned()
+                "genuine, but the app has received these bytes under another id: marked".to_owned()
             }
             None => "genuine, fresh and new".to_owned(),
         };
@@ -73,25 +76,20 @@ impl Outcome {
             [seen] if seen.body == self.signed => {
                 format!("{}: {} bytes, as signed", seen.event_type, seen.body.len())
             }
-            [_] => "other bytes than were signed".to_owned(),
+            [_] => "a body that differs from the signed one".to_owned(),
             several => format!("{} requests", several.len()),
         }
     }
 }
 
-/// What a reason means, in one sentence without the marks of a document.
+/// Returns the meaning of a reason in one sentence, without backticks.
 fn plain(reason: Reason) -> String {
     reason.explanation().means.replace('`', "")
 }
 
-/// The whole table.
+/// Formats the table.
 pub(super) fn table(outcomes: &[Outcome]) -> String {
-    let mut table = output::table(&[
-        "",
-        "What was sent",
-        "What the gate decided, and why",
-        "What the app saw",
-    ]);
+    let mut table = output::table(&["", "Request", "Verdict and reason", "App received"]);
     for outcome in outcomes {
         let mark = if outcome.is_good() { "ok" } else { "WRONG" };
         table.add_row([

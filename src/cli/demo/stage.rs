@@ -1,5 +1,6 @@
-//! The stage of the demo: a private folder with a throw-away certificate, the app, the gate in front of it, and playing
-//! one act after the other.
+//! Setup of the demo: a temporary certificate, the app, and the gate in front of it.
+//!
+//! It also sends the requests of the demo one after the other, and collects what the gate and the app made of each.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,10 +21,10 @@ use crate::config;
 use crate::document::report::Style;
 use crate::testing::Folder;
 
-/// How long the log line of a request may take to be written.
+/// Limit for the log line of a request, which may appear after the response.
 const LINE_LIMIT: Duration = Duration::from_secs(5);
 
-/// What each provider's events are signed with: made for this run.
+/// Signing secret of each provider, generated for this run.
 pub(super) struct Secrets {
     pub(super) stripe: String,
     pub(super) github: String,
@@ -33,7 +34,7 @@ pub(super) struct Secrets {
     pub(super) partner: String,
 }
 
-/// Everything that runs.
+/// The running demo: app, gate and certificate.
 pub(super) struct Stage {
     pub(super) secrets: Secrets,
     pub(super) receiver: Receiver,
@@ -44,19 +45,20 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Starts everything.
+    /// Starts the app and the gate.
     pub(super) async fn set() -> anyhow::Result<Self> {
         let folder = Folder::make("hookgate-demo");
-        let folder = folder.context("cannot make a folder for the certificate")?;
+        let folder = folder.context("cannot create a folder for the certificate")?;
         let authority = folder.write_certificates("hookgate demo");
-        let authority = authority.context("cannot make a certificate")?;
+        let authority = authority.context("cannot create a certificate")?;
         let secrets = Secrets::make()?;
+        // The app starts first: the gate's config contains its address.
         let receiver = Receiver::start().await.context("cannot start the app")?;
         let text = config_text(folder.path(), receiver.address(), &secrets);
         let loaded = config::load_text("demo.toml", text).map_err(|report| {
             let errors = report.render(Style::Plain);
             anyhow!(
-                "the demo's own config is refused:
+                "the config of the demo has errors:
 {errors}"
             )
         })?;
@@ -72,7 +74,7 @@ impl Stage {
         })
     }
 
-    /// Where the gate listens.
+    /// Returns the address on which the gate listens.
     pub(super) fn gate_address(&self) -> SocketAddr {
         self.app
             .addresses()
@@ -81,12 +83,12 @@ impl Stage {
             .unwrap_or(([127, 0, 0, 1], 0).into())
     }
 
-    /// The authority's certificate, for curl.
+    /// Returns the path of the authority's certificate, for curl.
     pub(super) fn authority_path(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 
-    /// One act after the other.
+    /// Sends the requests one after the other, since later ones depend on earlier ones.
     pub(super) async fn play(&self, acts: &[Act]) -> anyhow::Result<Vec<Outcome>> {
         let mut outcomes = Vec::with_capacity(acts.len());
         for act in acts {
@@ -96,19 +98,20 @@ impl Stage {
         Ok(outcomes)
     }
 
-    /// Lets the gate finish what is in flight, and removes the folder.
+    /// Stops the gate after the requests in flight, and removes the folder.
     pub(super) async fn end(self) {
         self.app.stop().await;
     }
 
     async fn play_one(&self, act: &Act) -> anyhow::Result<Outcome> {
+        // Everything after this point belongs to this request, since the requests do not overlap.
         let (seen_before, told_before) = (self.receiver.count(), self.told.count());
         let mut connection = client::open(self.gate_address(), act.from, &self.tls).await?;
         let mut last = None;
         for _ in 0..act.times {
             last = Some(connection.send(&act.webhook).await?);
         }
-        let reply = last.context("an act sends at least once")?;
+        let reply = last.context("no request was sent")?;
         let is_wanted = |decision: &Decision| act.expected.is_told_by(decision);
         let decision = self
             .told
@@ -140,11 +143,11 @@ impl Secrets {
 
 fn random() -> anyhow::Result<[u8; 24]> {
     let mut bytes = [0; 24];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow!("no random numbers"))?;
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow!("the system has no random numbers"))?;
     Ok(bytes)
 }
 
-/// A config as a user would write it, but for the ports.
+/// Returns the config of the demo, as a user would write it, except that the system chooses the ports.
 fn config_text(folder: &Path, app: SocketAddr, secrets: &Secrets) -> String {
     let folder = folder.display();
     let route = |name: &str, provider: &str, secret: &str, more: &str| {
@@ -154,6 +157,7 @@ fn config_text(folder: &Path, app: SocketAddr, secrets: &Secrets) -> String {
         )
     };
     [
+        // A low rate limit, so that the flood of the demo exceeds it within a second.
         "[server]\nlisten = [\"127.0.0.1:0\"]\nper_source_rate_limit = \"20/s\"\n\n".to_owned(),
         format!("[tls]\ncert = \"{folder}/cert.pem\"\nkey = \"{folder}/key.pem\"\n\n"),
         route("stripe", "stripe", &secrets.stripe, ""),
@@ -184,6 +188,7 @@ fn client_config(
     let mut config = ClientConfig::builder()
         .with_root_certificates(roots)
         .with_no_client_auth();
+    // The demo's client speaks HTTP/1.1 only.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

@@ -1,4 +1,4 @@
-//! What the gate tells in its log, taken in as the demo's source of "why".
+//! Captures the log lines of the demo's gate, which hold the verdict and the reason of each request.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::record::line::Encoding;
 use crate::record::log::Logger;
 
-/// One line about a request.
+/// Verdict of one request, as the log line has it.
 #[derive(Clone, Default)]
 pub(super) struct Decision {
     pub(super) verdict: String,
@@ -21,7 +21,7 @@ pub(super) struct Decision {
     pub(super) status: u64,
 }
 
-/// The lines so far.
+/// Log lines with a verdict, in the order in which the gate wrote them.
 #[derive(Clone)]
 pub(super) struct Told(Arc<Inner>);
 
@@ -44,7 +44,7 @@ impl Default for Told {
 }
 
 impl Told {
-    /// A log that ends here.
+    /// Creates a logger that writes into this capture.
     pub(super) fn logger(&self) -> anyhow::Result<Arc<Logger>> {
         let writer = Box::new(self.clone());
         let logger = Logger::to_writer(Encoding::Json, tracing::Level::INFO, writer);
@@ -55,12 +55,12 @@ impl Told {
         lock(&self.0.lines).len()
     }
 
-    /// What was told after the first `count`.
+    /// Returns the lines after the first `count`.
     pub(super) fn since(&self, count: usize) -> Vec<Decision> {
         lock(&self.0.lines).iter().skip(count).cloned().collect()
     }
 
-    /// The newest line after the first `count`, once one of them is as wanted or the limit is over.
+    /// Waits until a line after the first `count` is as wanted, and returns it. At the limit, returns the newest line.
     pub(super) async fn wait_for_line(
         &self,
         count: usize,
@@ -69,16 +69,17 @@ impl Told {
     ) -> Option<Decision> {
         let mut counts = self.0.count.subscribe();
         let waiting = counts.wait_for(|_| self.since(count).iter().any(&is_wanted));
-        // What was told instead of the wanted line is what the table shows.
+        // A timeout is not an error here: the table then shows the line that was logged instead.
         let _ = tokio::time::timeout(limit, waiting).await;
         let mut lines = self.since(count);
+        // The last one: a flood has many lines with the same verdict.
         let wanted = lines.iter().rposition(is_wanted);
         wanted
             .map(|index| lines.swap_remove(index))
             .or_else(|| lines.pop())
     }
 
-    /// Ends when there are more than `count` lines.
+    /// Waits until there are more than `count` lines.
     pub(super) async fn wait_for_more(&self, count: usize) {
         let mut counts = self.0.count.subscribe();
         // The sender lives as long as this value, so the wait cannot fail.
@@ -90,6 +91,7 @@ impl Told {
             return;
         };
         let text = |key: &str| line.get(key).and_then(Value::as_str).map(str::to_owned);
+        // Lines without a verdict, such as that of the start, are not about a request.
         let Some(verdict) = text("verdict") else {
             return;
         };
@@ -105,7 +107,7 @@ impl Told {
                 .unwrap_or_default(),
         });
         let count = lines.len();
-        // Whoever is woken looks at the lines.
+        // Unlocked before the notification: a task that wakes up locks the lines at once.
         drop(lines);
         self.0.count.send_replace(count);
     }
@@ -115,6 +117,7 @@ impl Write for Told {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut unfinished = lock(&self.0.unfinished);
         unfinished.extend_from_slice(bytes);
+        // The logger may write a line in pieces, or several at once.
         while let Some(end) = unfinished.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = unfinished.drain(..=end).collect();
             self.take(&line);

@@ -1,4 +1,4 @@
-//! After the table: curl commands that sign in the shell, and a live view of what gate and app make of them.
+//! The second part of the demo: curl commands that sign in the shell, and a live view of their results.
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -6,21 +6,22 @@ use crate::cli::demo::stage::Stage;
 use crate::cli::output::{BAD, FAINT, GOOD, STRONG, styled};
 use crate::gate::reject::Reason;
 
-/// Prints the commands, then shows what happens until Ctrl-C.
+/// Prints the commands, then shows each request at the gate and the app until Ctrl-C.
 pub(super) async fn stay(stage: &Stage) -> anyhow::Result<()> {
     anstream::println!("\n{}\n", styled(STRONG, "Try it by hand"));
-    // From here on: what is printed may take a while, and a Ctrl-C meanwhile counts.
+    // Installed before printing, so that a Ctrl-C during the output ends the demo cleanly.
     let mut interrupts = signal(SignalKind::interrupt())?;
     for (comment, command) in commands(stage) {
         anstream::println!("{}\n{command}\n", styled(FAINT, &format!("# {comment}")));
     }
-    anstream::println!("What gate and app see is shown below. Ctrl-C ends the demo.\n");
+    anstream::println!("Requests at the gate and the app appear below. Ctrl-C stops the demo.\n");
     let (mut told, mut seen) = (stage.told.count(), stage.receiver.count());
     loop {
         tokio::select! {
             _ = interrupts.recv() => return Ok(()),
             () = stage.told.wait_for_more(told) => {}
         }
+        // The app comes first: the gate logs a request after the app has responded.
         for event in stage.receiver.since(seen) {
             seen += 1;
             anstream::println!(
@@ -51,6 +52,7 @@ fn commands(stage: &Stage) -> Vec<(&'static str, String)> {
     let url = format!("https://localhost:{}", stage.gate_address().port());
     let curl = format!("curl -i --cacert {}", stage.authority_path().display());
     let json = "-H 'Content-Type: application/json'";
+    // `sed` removes the text that openssl prints before the digest.
     let sign = |secret: &str| format!("openssl dgst -sha256 -hmac '{secret}' | sed 's/.* //'");
     let github = |body: &str, signed: &str, delivery: &str| {
         format!(
@@ -60,6 +62,7 @@ fn commands(stage: &Stage) -> Vec<(&'static str, String)> {
             sign(&stage.secrets.github)
         )
     };
+    // The shell inserts the time, so that the timestamp is fresh whenever the command is pasted.
     let stripe = format!(
         "body='{{\"id\":\"evt_by_hand\",\"type\":\"invoice.paid\"}}'; t=$(date +%s)\n\
          {curl} {url}/stripe {json} \\\n  \
@@ -71,14 +74,17 @@ fn commands(stage: &Stage) -> Vec<(&'static str, String)> {
     let forged = r#"{"ref":"refs/heads/forged"}"#;
     vec![
         (
-            "A GitHub event, signed: forwarded. Send it twice: the second is a duplicate.",
+            "A signed GitHub event: forwarded. Send it again: the second one is a duplicate.",
             github(push, push, "by-hand-1"),
         ),
         (
-            "The same signature over another body: refused, and the answer does not say why.",
+            "The same signature with another body: rejected, and the response does not reveal the reason.",
             github(forged, push, "by-hand-2"),
         ),
-        ("A Stripe event, signed with the time: forwarded.", stripe),
+        (
+            "A Stripe event, signed with the current time: forwarded.",
+            stripe,
+        ),
         (
             "No route has this path: 404.",
             format!("{curl} {url}/nowhere -d '{{}}'"),

@@ -1,11 +1,11 @@
-//! HTTP Message Signatures in words.
+//! Describes HTTP Message Signatures (RFC 9421), for `providers show`.
 
 use std::time::Duration;
 
 use crate::cli::providers::words::{self, Line};
 use crate::scheme::spec::{Component, ComponentSource, HttpAlgorithm, HttpParameter, HttpSpec};
 
-/// Describes how a signature is verified, as labelled sentences.
+/// Describes how a signature is verified, as labeled sentences.
 pub(super) fn lines(spec: &HttpSpec, tolerance: Duration) -> Vec<Line> {
     let label = match &spec.label {
         Some(label) => format!(" under the label `{label}`"),
@@ -22,7 +22,7 @@ pub(super) fn lines(spec: &HttpSpec, tolerance: Duration) -> Vec<Line> {
         .map(|one| one.identifier.as_str())
         .collect();
     let covers = match components.is_empty() {
-        true => "nothing that has to be covered".to_owned(),
+        true => "no component is required".to_owned(),
         false => format!("at least {}", components.join(", ")),
     };
     lines.push(("covers", covers));
@@ -54,12 +54,12 @@ fn time(spec: &HttpSpec, tolerance: Duration) -> String {
         parts.push("until the parameter `expires`".to_owned());
     }
     match parts.is_empty() {
-        true => "none that has to be there".to_owned(),
+        true => "no time parameter is required".to_owned(),
         false => parts.join(", and "),
     }
 }
 
-/// Lists what a client could change without breaking the signature.
+/// Lists the parts of a request that an untrusted client could change without breaking the signature.
 pub(super) fn leaves_open(spec: &HttpSpec) -> Vec<String> {
     use ComponentSource as Source;
     let covers = |wanted: &[Source]| {
@@ -70,6 +70,7 @@ pub(super) fn leaves_open(spec: &HttpSpec) -> Vec<String> {
     if !spec.components.iter().any(Component::binds_body) {
         out.push("the body".to_owned());
     }
+    // `@target-uri` and `@request-target` contain path and query (RFC 9421, sections 2.2.2 and 2.2.5).
     let is_whole = covers(&[Source::TargetUri, Source::RequestTarget]);
     match (
         is_whole || covers(&[Source::Path]),

@@ -1,4 +1,4 @@
-//! Signed tokens, and signatures whose key is in a certificate, in words.
+//! Describes schemes with signed tokens (JWT) or certificates, for `providers show`.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::scheme::spec::{
     JwtSpec, Published, UrlClaim,
 };
 
-/// The algorithms of a token by their names.
+/// Lists the names of the algorithms that a token may use.
 pub(super) fn algorithms(spec: &JwtSpec) -> String {
     let names = JwtAlgorithm::ALL.into_iter();
     let taken = names.filter(|(_, one)| spec.algorithms.contains(one));
@@ -16,7 +16,7 @@ pub(super) fn algorithms(spec: &JwtSpec) -> String {
     taken.join(", ")
 }
 
-/// How a token is verified, as labelled sentences.
+/// Describes how a token is verified, as labeled sentences.
 pub(super) fn jwt(spec: &JwtSpec, tolerance: Duration) -> Vec<Line> {
     let place = match &spec.place {
         JwtPlace::Body => "the whole body".to_owned(),
@@ -31,12 +31,13 @@ pub(super) fn jwt(spec: &JwtSpec, tolerance: Duration) -> Vec<Line> {
     match &spec.audience {
         Audience::Any => {}
         Audience::Route(_) => lines.push(("audience", "the route's `audience`".to_owned())),
-        Audience::Url => lines.push(("audience", "the URL that was called".to_owned())),
+        Audience::Url => lines.push(("audience", "the URL of the request".to_owned())),
     }
     let covers = spec.body_claim.as_ref();
     let covers = covers.map_or("nothing".to_owned(), |claim| {
         digest(claim.digest(), "the body")
     });
+    // A token that is the whole body covers it by definition.
     if spec.place != JwtPlace::Body {
         lines.push(("covers", covers));
     }
@@ -82,7 +83,7 @@ fn time(spec: &JwtSpec, tolerance: Duration) -> String {
         parts.push("until the claim `exp`".to_owned());
     }
     if parts.is_empty() {
-        return "none that has to be there".to_owned();
+        return "no time claim is required".to_owned();
     }
     parts.join(", and ")
 }
@@ -100,16 +101,17 @@ fn keys(spec: &JwtSpec) -> String {
         JwtKeys::Secret => words::secret_form(&spec.secret),
         JwtKeys::Published(published) => format!("the key set at {}", place(published)),
         JwtKeys::Asked(published) => format!(
-            "asked for by its name at {}, with the secret `client_id:secret`; or from a file (`jwks`)",
+            "fetched by its key id at {}, with the secret `client_id:secret`; or from a file (`jwks`)",
             place(published)
         ),
         JwtKeys::File(_) => "a key set in a file".to_owned(),
     }
 }
 
-/// How a message with a certificate is verified, as labelled sentences.
+/// Describes how a message with a certificate is verified, as labeled sentences.
 pub(super) fn certificate(spec: &CertificateSpec) -> Vec<Line> {
     match spec.kind {
+        // The message has a version of its own, which selects the digest.
         CertificateKind::Sns => vec![
             (
                 "signature",
@@ -118,14 +120,14 @@ pub(super) fn certificate(spec: &CertificateSpec) -> Vec<Line> {
             ),
             (
                 "signed text",
-                "name and value of the message's fields, on lines of their own".to_owned(),
+                "names and values of the message's fields, each on a line of its own".to_owned(),
             ),
             (
                 "key",
-                "the certificate that `/SigningCertURL` names, on a host `sns.REGION.amazonaws.com` only"
+                "the certificate at `/SigningCertURL`, only on a host `sns.REGION.amazonaws.com`"
                     .to_owned(),
             ),
-            ("audience", "the route's `audience`: the topics that may send".to_owned()),
+            ("audience", "the route's `audience`: the topics that are allowed to send".to_owned()),
         ],
         CertificateKind::AppStore => vec![
             (
@@ -150,12 +152,13 @@ pub(super) fn certificate(spec: &CertificateSpec) -> Vec<Line> {
             ),
             (
                 "signed text",
-                "the headers `paypal-transmission-id` and `paypal-transmission-time`, the webhook's id, and the CRC-32 of the body"
+                "the headers `paypal-transmission-id` and `paypal-transmission-time`, the webhook's id, and the \
+                CRC-32 of the body"
                     .to_owned(),
             ),
             (
                 "key",
-                "the certificate that `paypal-cert-url` names, on PayPal's hosts only; its chain is verified"
+                "the certificate at `paypal-cert-url`, only on PayPal's hosts; its chain is verified"
                     .to_owned(),
             ),
             ("secret", "the webhook's id".to_owned()),
@@ -163,12 +166,12 @@ pub(super) fn certificate(spec: &CertificateSpec) -> Vec<Line> {
     }
 }
 
-/// What a stranger could change without breaking a token.
+/// Lists the parts of a request that an untrusted client could change without breaking a token.
 pub(super) fn token_leaves_open(spec: &JwtSpec) -> Vec<String> {
     let mut out = Vec::new();
     if spec.body_claim.is_none() && spec.place != JwtPlace::Body {
         out.push(
-            "the body: whoever sees one request can send another body until its token expires"
+            "the body: a client that sees one request can send other bodies until the token expires"
                 .to_owned(),
         );
     }
@@ -179,13 +182,14 @@ pub(super) fn token_leaves_open(spec: &JwtSpec) -> Vec<String> {
     out
 }
 
-/// What a stranger could change without breaking the signature.
+/// Lists the parts of a request that an untrusted client could change without breaking the signature.
 pub(super) fn certificate_leaves_open(spec: &CertificateSpec) -> Vec<String> {
     let body = match spec.kind {
-        CertificateKind::AppStore => "members of the body beside `signedPayload`",
-        CertificateKind::Sns => "fields of the body that the signed text does not name",
+        CertificateKind::AppStore => "members of the body other than `signedPayload`",
+        CertificateKind::Sns => "fields of the body that are not part of the signed text",
         CertificateKind::PayPal => {
-            "the body, in practice: a CRC-32 is no cryptographic digest, and another body with the same one is easily made"
+            "the body, in practice: a CRC-32 is not a cryptographic digest, and a body with the same CRC-32 is easy \
+            to make"
         }
     };
     vec![

@@ -1,4 +1,4 @@
-//! `hookgate providers`: who is known, and each in full.
+//! `hookgate providers`: lists the supported providers and shows one in detail.
 
 mod http_signature;
 mod keyed;
@@ -18,7 +18,7 @@ use crate::document::suggest;
 use crate::providers::challenge::Challenge;
 use crate::providers::{self, Proof, Provider};
 
-/// Prints a line for each provider.
+/// Prints the list of providers, one line each.
 #[must_use]
 pub(super) fn list(json: bool) -> ExitCode {
     if json {
@@ -28,7 +28,7 @@ pub(super) fn list(json: bool) -> ExitCode {
     print(&table())
 }
 
-/// Prints one provider in full; 2 where nobody has this id.
+/// Prints one provider in detail. Exits with 2 if the id is unknown.
 #[must_use]
 pub(super) fn show(id: &str, json: bool) -> ExitCode {
     let Some(provider) = providers::find(id) else {
@@ -40,7 +40,7 @@ pub(super) fn show(id: &str, json: bool) -> ExitCode {
     print(&show::text(&provider))
 }
 
-/// Tells that nobody has this id, and who may be meant.
+/// Reports an unknown id and suggests the nearest one.
 fn unknown(id: &str) -> ExitCode {
     let help = match suggest::nearest(id, providers::ids()) {
         Some(near) => format!("did you mean `{near}`?"),
@@ -61,7 +61,7 @@ fn refused(error: &str, help: &str) -> ExitCode {
     ExitCode::from(EXIT_USAGE)
 }
 
-/// A reader that has seen enough, such as `head`, is no failure.
+/// Prints to standard output. A reader that closed the pipe, such as `head`, is not a failure.
 fn print(text: &str) -> ExitCode {
     let _ = anstream::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
@@ -69,12 +69,13 @@ fn print(text: &str) -> ExitCode {
 
 const HEADER: [&str; 5] = ["ID", "NAME", "SIGNATURE", "URL CHECK", "PROOF"];
 
-/// One line each, in columns, so that `grep` can pick some.
+/// Formats the list in columns with one line for each provider, so that `grep` can select lines.
 fn table() -> String {
     let rows: Vec<[String; 5]> = providers::all().iter().map(|one| row(one)).collect();
     let mut widths = HEADER.map(str::len);
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
+            // Characters, not bytes: names may contain letters beyond ASCII.
             *width = (*width).max(cell.chars().count());
         }
     }
@@ -91,7 +92,7 @@ fn table() -> String {
         out.push_str(&line(row));
     }
     let count = format!(
-        "{} providers; `hookgate providers show ID` tells all of one",
+        "{} providers; `hookgate providers show ID` shows one in detail",
         rows.len()
     );
     format!("{out}\n\n{}\n", styled(FAINT, &count))

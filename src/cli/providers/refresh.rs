@@ -1,4 +1,4 @@
-//! `hookgate providers refresh-ranges`: asks providers for their address ranges and keeps them for the gate.
+//! `hookgate providers refresh-ranges`: downloads the address ranges of providers and saves them for the gate.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,33 +16,35 @@ use crate::net::fetch::Fetcher;
 use crate::providers::{self, Provider};
 use crate::ranges::{Change, Live, RangeBook, Ranges, Refresh, RefreshError};
 
-/// Failed for some.
+/// Exit code where some providers could not be updated.
 const EXIT_FAILED: u8 = 1;
 
-/// What the command line says.
+/// Arguments of `refresh-ranges`.
 #[derive(Args)]
 pub(in crate::cli) struct Arguments {
-    /// Providers to ask; all that publish ranges for programs where none is named
+    /// Provider ids (default: all providers that publish machine-readable ranges)
     #[arg(value_name = "ID")]
     ids: Vec<String>,
-    /// Believe ranges that differ much from those that were known, after you have looked at them
+    /// Accept ranges that differ much from the known ones; review the provider's announcement first
     #[arg(long)]
     accept: bool,
-    /// The folder in which the gate finds them; its `state_dir`
+    /// State folder of the gate, its `state_dir`
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// Print one JSON document
+    /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
 }
 
-/// Asks each; 0 where all are up to date, 1 where some stayed as they were, 2 where an id is nobody's.
+/// Refreshes the ranges of each provider. Exits with 0 if all are up to date, 1 if some could not be updated, 2 if an
+/// id is unknown.
 #[must_use]
 pub(in crate::cli) fn run(arguments: Arguments) -> ExitCode {
     let chosen = match choose(&arguments.ids) {
         Ok(chosen) => chosen,
         Err(code) => return code,
     };
+    // The default is the folder of the systemd unit, where its gate reads the ranges.
     let folder = arguments.state_dir.unwrap_or_else(systemd::state_dir);
     let refresh = Refresh {
         fetcher: Fetcher::new(Client::new()),
@@ -76,12 +78,13 @@ pub(in crate::cli) fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// Those that are named, or all that can be asked.
+/// Resolves the ids, or selects all providers that publish machine-readable ranges.
 fn choose(ids: &[String]) -> Result<Vec<Arc<Provider>>, ExitCode> {
     let can_be_asked = |provider: &Provider| {
         let ranges = provider.ip_ranges.as_ref();
         ranges.is_some_and(|ranges| ranges.format.is_some())
     };
+    // Without ids, providers that only publish a page for people are skipped silently. With an id, that is an error.
     if ids.is_empty() {
         let all = providers::all().iter().filter(|one| can_be_asked(one));
         return Ok(all.cloned().collect());
@@ -92,13 +95,13 @@ fn choose(ids: &[String]) -> Result<Vec<Arc<Provider>>, ExitCode> {
         if !can_be_asked(&provider) {
             let help = match &provider.ip_ranges {
                 Some(ranges) => format!(
-                    "those of {} are known, and stand at {}",
+                    "hookgate knows the ranges of {}; see {}",
                     ranges.read, ranges.url
                 ),
-                None => "name addresses in `allow_ips` yourself, where you know them".to_owned(),
+                None => "if you know its addresses, list them in `allow_ips`".to_owned(),
             };
             let error = format!(
-                "{} publishes no ranges that a program can read",
+                "{} publishes no ranges in a machine-readable form",
                 provider.name
             );
             return Err(refused(&error, &help));
@@ -108,7 +111,7 @@ fn choose(ids: &[String]) -> Result<Vec<Arc<Provider>>, ExitCode> {
     Ok(chosen)
 }
 
-/// What came of asking one provider.
+/// Result of refreshing one provider.
 struct Row {
     id: String,
     before: Arc<Ranges>,
@@ -116,7 +119,7 @@ struct Row {
     outcome: Result<Change, RefreshError>,
 }
 
-/// Asks all at the same time.
+/// Refreshes all providers concurrently, and returns the results in the given order.
 async fn ask(chosen: Vec<Arc<Provider>>, book: Arc<RangeBook>, refresh: Refresh) -> Vec<Row> {
     let mut asked = Vec::new();
     for provider in chosen {
@@ -125,6 +128,7 @@ async fn ask(chosen: Vec<Arc<Provider>>, book: Arc<RangeBook>, refresh: Refresh)
         };
         let (book, refresh) = (Arc::clone(&book), refresh.clone());
         asked.push(tokio::spawn(async move {
+            // Read before the refresh: if it fails, the message says which ranges stay in use.
             let before = live.ranges();
             let outcome = book.refresh(&refresh, &live).await;
             Row {
@@ -137,6 +141,7 @@ async fn ask(chosen: Vec<Arc<Provider>>, book: Arc<RangeBook>, refresh: Refresh)
     }
     let mut rows = Vec::new();
     for one in asked {
+        // A task that panicked has no row; the others are not affected.
         rows.extend(one.await);
     }
     rows
@@ -168,7 +173,11 @@ impl Row {
                 return format!("{}  {}", styled(BAD, &id), chain(error));
             }
             Err(error) => {
-                let kept = format!("{} of {} kept", count(&self.before), self.before.read);
+                let kept = format!(
+                    "{} of {} stay in use",
+                    count(&self.before),
+                    self.before.read
+                );
                 return format!("{}  {kept}: {}", styled(BAD, &id), chain(error));
             }
         };
@@ -200,13 +209,15 @@ fn text(rows: &[Row], folder: &Path, accepts: bool) -> String {
         text.push('\n');
     }
     let is_absurd = |row: &Row| matches!(row.outcome, Err(RefreshError::Absurd { .. }));
+    // The hint appears only where `--accept` would help.
     if !accepts && rows.iter().any(is_absurd) {
-        let help = "where the provider itself tells of the change, `--accept` takes it over";
+        let help = "if the provider announced the change, accept it with `--accept`";
         text.push_str(&format!("\n{}: {help}\n", styled(STRONG, "help")));
     }
+    // If all failed, nothing was saved.
     if rows.iter().any(|row| row.outcome.is_ok()) {
         let told = format!(
-            "kept in {}; a gate takes them up when it starts or is reloaded",
+            "saved in {}; a gate reads them when it starts or reloads",
             folder.join("ranges").display()
         );
         text.push_str(&format!("\n{}\n", styled(FAINT, &told)));

@@ -1,4 +1,4 @@
-//! A route for a provider, ready to be pasted into a config.
+//! Generates the route of a provider, ready to paste into a config.
 
 use crate::providers::Provider;
 use crate::providers::challenge::Challenge;
@@ -6,7 +6,7 @@ use crate::providers::identity::SigningTenant;
 use crate::scheme::spec::{Audience, CertificateKind, Family, JwtKeys, Published, Spec};
 use crate::scheme::{Scheme, SchemeError};
 
-/// The tables of the route, with what the provider needs and nothing else.
+/// Generates the route with the keys that the provider needs, and no others.
 pub(super) fn sample(provider: &Provider) -> String {
     let id = &provider.id;
     let mut lines = vec![
@@ -15,6 +15,7 @@ pub(super) fn sample(provider: &Provider) -> String {
         format!("provider = \"{id}\""),
     ];
     let scheme = &provider.scheme;
+    // No secret for a key that is built in, or that the gate fetches.
     if scheme.known_key().is_none() && !scheme.has_own_keys() {
         lines.push(format!("secret = {{ credential = \"{id}\" }}"));
     }
@@ -25,6 +26,7 @@ pub(super) fn sample(provider: &Provider) -> String {
         lines.push(format!("verify_token = {{ credential = \"{id}-verify\" }}"));
     }
     lines.extend(keyed(scheme));
+    // Without it, events of other customers of the provider would be accepted too.
     if let SigningTenant::Shared { place } = &provider.identity.tenant.value
         && let Some(field) = place.first()
     {
@@ -35,10 +37,9 @@ pub(super) fn sample(provider: &Provider) -> String {
     }
     match provider.ip_ranges.as_ref().map(|ranges| &ranges.format) {
         Some(Some(_)) => lines.push("allow_ips = [\"provider\"]".to_owned()),
-        // A list that nothing keeps up to date is the operator's to choose.
-        Some(None) => lines.push(
-            "# allow_ips = [\"provider\"]  # a list that nothing keeps up to date".to_owned(),
-        ),
+        // Commented out: hookgate cannot refresh this list, so the operator has to decide whether to rely on it.
+        Some(None) => lines
+            .push("# allow_ips = [\"provider\"]  # hookgate cannot refresh this list".to_owned()),
         None => {}
     }
     lines.push(format!("upstream = \"http://127.0.0.1:8080/{id}\""));
@@ -46,7 +47,7 @@ pub(super) fn sample(provider: &Provider) -> String {
     lines.join("\n")
 }
 
-/// What a route says about senders who sign for everybody alike.
+/// Generates the lines that name you to a sender that signs for all its customers with one key.
 fn keyed(scheme: &Spec) -> Vec<String> {
     let sns = "audience = \"arn:aws:sns:eu-central-1:123456789012:TOPIC\"".to_owned();
     let family = match &scheme.family {
@@ -70,6 +71,7 @@ fn keyed(scheme: &Spec) -> Vec<String> {
         let host = hosts
             .first()
             .map_or("SENDER-HOST".to_owned(), ToString::to_string);
+        // `*` in a host is the part that differs for each customer.
         let host = host.replace('*', "YOUR-NAME");
         lines.push(format!("jwks = \"https://{host}/.well-known/jwks.json\""));
     }
@@ -111,7 +113,7 @@ mod tests {
         secret: String,
     }
 
-    /// Fails when a sender that signs for all its customers may have a route that takes the events of any of them.
+    /// Fails when a sender that signs for all its customers can have a route that accepts the events of any of them.
     #[test]
     fn a_sender_with_one_key_for_all_needs_its_customer_named() {
         let mut count = 0;
@@ -123,7 +125,11 @@ mod tests {
             let is_naming =
                 |line: &&str| line.starts_with("audience") || line.starts_with("claims");
             let named: Vec<&str> = whole.lines().filter(is_naming).collect();
-            assert!(!named.is_empty(), "{} shows no way to name it", provider.id);
+            assert!(
+                !named.is_empty(),
+                "{} has no line that names the customer",
+                provider.id
+            );
             let without: Vec<&str> = whole.lines().filter(|line| !is_naming(line)).collect();
             let text = format!(
                 "[server]\nlisten = [\"127.0.0.1:0\"]\n{}\n",
@@ -161,7 +167,7 @@ mod tests {
             let Err(report) = config::load_text("sample.toml", text.clone()) else {
                 continue;
             };
-            // Secrets of documentation are weak ones.
+            // Secrets in documentation are weak, which `check` rightly reports.
             let mut errors = report.diagnostics().iter();
             assert!(
                 errors.all(|one| one.message.contains("secret")),

@@ -1,4 +1,4 @@
-//! One provider in full, as a person wants to read it, and as JSON.
+//! Formats one provider in detail, as text and as JSON.
 
 use serde_json::{Value as Json, json};
 
@@ -9,13 +9,13 @@ use crate::providers::identity::{ResponseUse, RetrySigning, SigningTenant};
 use crate::providers::{IpRanges, Proof, Provider};
 use crate::scheme::spec::Family;
 
-/// Columns of a line: what is pleasant to read, and fits into nearly every terminal.
+/// Maximum columns of a line: easy to read, and fits nearly every terminal.
 const WIDTH: usize = 100;
 
-/// Columns of the labels.
+/// Columns of a label, the gap behind it included.
 const LABELS: usize = 14;
 
-/// All that an operator may want to know, in sections.
+/// Formats all facts about a provider, in sections.
 pub(super) fn text(provider: &Provider) -> String {
     let mut out = format!(
         "{}  {}\n{}\n",
@@ -34,9 +34,9 @@ pub(super) fn text(provider: &Provider) -> String {
     );
     let open = words::not_signed(&provider.scheme);
     let open = open.iter().chain(&provider.unsigned);
-    bullets(&mut out, "What nobody signed", open);
-    section(&mut out, "What names an event", &identity(provider));
-    section(&mut out, "What it does", &behaviour(provider));
+    bullets(&mut out, "Not signed", open);
+    section(&mut out, "Event identity", &identity(provider));
+    section(&mut out, "Behavior", &behaviour(provider));
     bullets(
         &mut out,
         "Stricter than its own library",
@@ -52,7 +52,7 @@ pub(super) fn text(provider: &Provider) -> String {
     out
 }
 
-/// The same as one object.
+/// Builds the JSON document with the same facts.
 pub(super) fn json(provider: &Provider) -> Json {
     let scheme = words::describe(&provider.scheme, provider.tolerance);
     let scheme: serde_json::Map<String, Json> = scheme
@@ -99,20 +99,21 @@ fn ranges_json(ranges: &IpRanges) -> Json {
     })
 }
 
-/// Returns what names an event, and what follows from it for dedup.
+/// Describes the key that identifies an event, and what follows from it for dedup.
 fn identity(provider: &Provider) -> Vec<(&'static str, String)> {
     let facts = &provider.identity;
     let key = &facts.key.value;
     let text = match (key.is_nothing(), provider.scheme.signs_key(key)) {
         (true, _) => "nothing: each request reaches the app, retries too".to_owned(),
-        (false, true) => format!("{key}: hookgate hands an event to the app once"),
+        (false, true) => format!("{key}: hookgate forwards an event to the app once"),
+        // Under an unsigned id alone, a captured body sent with the id of another event would suppress that event.
         (false, false) => {
-            format!("{key}, not signed: it counts together with the digest of the body")
+            format!("{key}, not signed: it is combined with the digest of the body")
         }
     };
     let resigned = match facts.retries_resign.value {
-        RetrySigning::Yes => "signed anew",
-        RetrySigning::No => "the first request once more, with its timestamp and signature",
+        RetrySigning::Yes => "signed again, with a new timestamp and signature",
+        RetrySigning::No => "identical to the first request, with its timestamp and signature",
         RetrySigning::Unknown => "not documented",
     };
     let response = match &facts.response.value {
@@ -124,20 +125,20 @@ fn identity(provider: &Provider) -> Vec<(&'static str, String)> {
                 false => format!(" in events of type {}", types.join(" or ")),
             };
             format!(
-                "the sender uses its body{which}: a duplicate is forwarded too, with `Hookgate-Duplicate: true`"
+                "the sender uses its body{which}: duplicates are forwarded too, with `Hookgate-Duplicate: true`"
             )
         }
     };
     let tenant = match &facts.tenant.value {
-        SigningTenant::Customer => "yours alone".to_owned(),
+        SigningTenant::Customer => "used for your events only".to_owned(),
         SigningTenant::Shared { place } => {
             let places: Vec<_> = place.iter().map(ToString::to_string).collect();
             let named = match places.is_empty() {
                 true => String::new(),
-                false => format!(", which has to be {}", places.join(" or ")),
+                false => format!(", which must match {}", places.join(" or ")),
             };
             format!(
-                "the sender's own, for all its customers: the route names you by `audience` or `claims`{named}"
+                "one key for all customers of the sender: `audience` or `claims` of the route identifies you{named}"
             )
         }
     };
@@ -191,16 +192,16 @@ fn identity_json(provider: &Provider) -> Json {
     })
 }
 
-/// Retries, URL check, addresses.
+/// Describes retries, the URL check and the source addresses.
 fn behaviour(provider: &Provider) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     if let Some(retries) = &provider.retries {
         let timeout = retries.timeout.map(words::duration);
         let parts = [
-            timeout.map(|time| format!("waits {time} for an answer")),
+            timeout.map(|time| format!("waits {time} for a response")),
             retries
                 .attempts
-                .map(|count| format!("{count} attempts in all")),
+                .map(|count| format!("{count} attempts in total")),
             retries.stops.clone(),
         ];
         let parts: Vec<_> = parts.into_iter().flatten().collect();
@@ -210,17 +211,17 @@ fn behaviour(provider: &Provider) -> Vec<(&'static str, String)> {
     }
     if let Some(time) = provider.retry_horizon {
         let text = format!(
-            "it goes on for {}, so dedup remembers at least that long",
+            "after {}, so dedup remembers events at least that long",
             words::duration(time)
         );
         lines.push(("gives up", text));
     }
     let challenge = match provider.challenge {
         Some(kind) if kind.usual().is_some() => {
-            format!("{}; hookgate answers it by itself", kind.words())
+            format!("{}; hookgate responds to it by itself", kind.words())
         }
-        Some(kind) => format!("{}; else left to the app", kind.words()),
-        None => "none".to_owned(),
+        Some(kind) => format!("{}; otherwise left to the app", kind.words()),
+        None => "not used".to_owned(),
     };
     lines.push(("URL check", challenge));
     lines.push(("addresses", addresses(provider.ip_ranges.as_ref())));
@@ -229,11 +230,11 @@ fn behaviour(provider: &Provider) -> Vec<(&'static str, String)> {
 
 fn addresses(ranges: Option<&IpRanges>) -> String {
     let Some(ranges) = ranges else {
-        return "none published that can be relied on".to_owned();
+        return "no reliable list is published".to_owned();
     };
     let cidrs: Vec<_> = ranges.cidrs.iter().map(ToString::to_string).collect();
     let refresh = match ranges.format {
-        Some(_) => "; `refresh_ranges` keeps them up to date",
+        Some(_) => "; `refresh_ranges` updates them",
         None => "",
     };
     format!(
@@ -249,19 +250,20 @@ fn proofs(provider: &Provider) -> Vec<String> {
     let mut lines = Vec::new();
     if provider.proof == Proof::DocumentationOnly {
         let why = match &provider.scheme.family {
-            Family::Token(_) => "what is shown is the secret itself",
-            _ => "no signature made by somebody else was found",
+            Family::Token(_) => "there is no signature to test, the token is the secret itself",
+            _ => "no test vector from an independent source was found",
         };
         lines.push(format!("documentation only: {why}"));
     }
     lines.extend(provider.sources.iter().cloned());
+    // One source often proves several facts.
     lines.dedup();
     lines
 }
 
 fn at_the_provider(provider: &Provider) -> String {
     let id = &provider.id;
-    let url = format!("The URL to enter is `https://YOUR-HOST/{id}` (the route's `path`).");
+    let url = format!("Enter the URL `https://YOUR-HOST/{id}` (the route's `path`).");
     match &provider.setup {
         Some(setup) => format!("{setup} {url}"),
         None => url,
@@ -290,13 +292,14 @@ fn bullets<'a>(out: &mut String, title: &str, lines: impl Iterator<Item = &'a St
     }
 }
 
-/// The text in lines of at most `WIDTH`, the first behind `lead`, the others indented as much.
+/// Wraps text into lines of at most `WIDTH` columns. The first line follows `lead`, the others are indented as much.
 fn wrap(out: &mut String, lead: &str, text: &str) {
     let indent = lead.chars().count();
     out.push_str(lead);
     let mut column = indent;
     for word in text.split_whitespace() {
         let length = word.chars().count();
+        // A word that is longer than a line stays in one piece on a line of its own.
         if column > indent && column + 1 + length > WIDTH {
             out.push_str(&format!("\n{:indent$}", ""));
             column = indent;
@@ -317,13 +320,13 @@ mod tests {
     use crate::providers;
 
     #[test]
-    fn each_is_told_in_lines_that_fit() {
+    fn each_provider_is_shown_in_lines_that_fit() {
         for provider in providers::all() {
             let text = anstream::adapter::strip_str(&text(provider)).to_string();
             for needed in [&provider.name, &provider.docs, "[routes."] {
                 assert!(text.contains(needed), "{text}");
             }
-            // An address of a page stays in one piece.
+            // A URL is never broken, so that a terminal can open it.
             let is_fit = |line: &str| line.chars().count() <= WIDTH || line.contains("http");
             assert!(text.lines().all(is_fit), "{text}");
         }

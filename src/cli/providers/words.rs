@@ -1,4 +1,4 @@
-//! A scheme in words: what is signed, where it stands, and what nobody signed.
+//! Describes a scheme in words: the signed parts, their locations, and the parts that are not signed.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::scheme::spec::{
     TimestampSpec, TokenPlace,
 };
 
-/// A label and what stands behind it.
+/// Label and text of a line.
 pub(super) type Line = (&'static str, String);
 
-/// The family in a word or two.
+/// Names the family of a scheme in a few words.
 pub(super) fn family(spec: &Spec) -> String {
     match &spec.family {
         Family::Hmac(hmac) => format!("HMAC-{}", algorithm(hmac.algorithm)),
@@ -28,7 +28,7 @@ pub(super) fn family(spec: &Spec) -> String {
     }
 }
 
-/// How it signs, as labelled sentences.
+/// Describes how a scheme signs, as labeled sentences.
 pub(super) fn describe(spec: &Spec, tolerance: Duration) -> Vec<Line> {
     let mut lines = match &spec.family {
         Family::Hmac(hmac) => signed_lines(spec, &Signed::of_hmac(hmac), tolerance),
@@ -52,15 +52,16 @@ pub(super) fn describe(spec: &Spec, tolerance: Duration) -> Vec<Line> {
             .map(|field| event_field(spec, field))
             .collect();
         match (places.is_empty(), label) {
+            // Few providers have a version, so its absence is not worth a line.
             (true, "version") => {}
-            (true, _) => lines.push((label, "none".to_owned())),
+            (true, _) => lines.push((label, "not in the request".to_owned())),
             (false, _) => lines.push((label, places.join(", else "))),
         }
     }
     lines
 }
 
-/// What a stranger could change without breaking the signature.
+/// Lists the parts of a request that an untrusted client could change without breaking the signature.
 pub(super) fn not_signed(spec: &Spec) -> Vec<String> {
     let mut out = match (&spec.family, spec.template()) {
         (Family::Jwt(jwt), _) => keyed::token_leaves_open(jwt),
@@ -68,17 +69,20 @@ pub(super) fn not_signed(spec: &Spec) -> Vec<String> {
         (Family::Http(http), _) => http_signature::leaves_open(http),
         (_, Some(template)) => template_leaves_open(template),
         (_, None) => {
-            return vec!["anything at all: whoever sees one request can make others".to_owned()];
+            // A token without a signature: one observed request is enough.
+            return vec!["everything: a client that sees one request can make others".to_owned()];
         }
     };
     if boundary::is_extendable(spec) {
         out.push(
-            "where the text ends: a plain digest with the secret in front can be extended, so bodies that are neither whole JSON nor plain text are refused".to_owned(),
+            "the end of the text: a plain digest with the secret in front can be extended, so bodies that are neither \
+             complete JSON nor plain text are rejected"
+                .to_owned(),
         );
     }
     if !spec.tells_age() {
         out.push(
-            "a time: an old request stays good, and dedup is what stops its replay".to_owned(),
+            "the time: an old request stays valid, and only dedup stops its replay".to_owned(),
         );
     }
     for (label, fields) in [
@@ -94,9 +98,10 @@ pub(super) fn not_signed(spec: &Spec) -> Vec<String> {
 fn template_leaves_open(template: &Template) -> Vec<String> {
     let mut out = Vec::new();
     if !template.signs_body() {
-        out.push("the body, but for the fields named above".to_owned());
+        out.push("the body, except the fields above".to_owned());
     }
     let holds = |wanted: &[Part]| template.any(&|part| wanted.contains(part));
+    // The URL counts as signed only if the query is part of it.
     if holds(&[Part::Path, Part::UrlNoQuery]) {
         out.push("the query".to_owned());
     } else if !holds(&[
@@ -113,7 +118,7 @@ fn template_leaves_open(template: &Template) -> Vec<String> {
     out
 }
 
-/// A duration as it stands in a config.
+/// Formats a duration as in a config: in the largest unit that divides it.
 pub(super) fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     let units = [(86400, "d"), (3600, "h"), (60, "m"), (1, "s")];
@@ -123,10 +128,10 @@ pub(super) fn duration(time: Duration) -> String {
     })
 }
 
-/// Places of a signature that are named one by one; more are the headers of a numbered family.
+/// Locations of a signature that are listed one by one; more than these are headers with consecutive numbers.
 const MAX_PLACES: usize = 4;
 
-/// What the signing families have in common.
+/// The common parts of the signing families.
 struct Signed<'a> {
     signatures: &'a [SignatureSpec],
     encoding: Encoding,
@@ -159,6 +164,7 @@ impl<'a> Signed<'a> {
 
 fn signed_lines(spec: &Spec, signed: &Signed<'_>, tolerance: Duration) -> Vec<Line> {
     let mut places: Vec<_> = signed.signatures.iter().map(signature_place).collect();
+    // Headers with consecutive numbers: the first and the last one describe them all.
     if let [first, .., last] = places.as_slice()
         && places.len() > MAX_PLACES
     {
@@ -171,7 +177,7 @@ fn signed_lines(spec: &Spec, signed: &Signed<'_>, tolerance: Duration) -> Vec<Li
         places.join(", or in ")
     );
     let time = signed.timestamp;
-    let time = time.map_or("none".to_owned(), |time| timestamp(time, tolerance));
+    let time = time.map_or("no timestamp".to_owned(), |time| timestamp(time, tolerance));
     let mut lines = vec![
         ("signature", signature),
         ("signed text", template(&signed.template.parts)),
@@ -213,8 +219,8 @@ fn signature_place(signature: &SignatureSpec) -> String {
 
 fn key(spec: &Spec) -> String {
     match (spec.is_public_key(), spec.known_key()) {
-        (true, Some(_)) => "its well-known public key, which hookgate has".to_owned(),
-        (true, None) => "the sender's public key, which takes the place of a secret".to_owned(),
+        (true, Some(_)) => "the provider's well-known public key, built into hookgate".to_owned(),
+        (true, None) => "the provider's public key, set as `secret` of the route".to_owned(),
         (false, _) => secret_form(&spec.secret_form()),
     }
 }
@@ -236,6 +242,7 @@ fn timestamp(spec: &TimestampSpec, tolerance: Duration) -> String {
         TimeUnit::SecondsOrMillis => "Unix seconds or milliseconds",
     };
     let entry = spec.key.as_ref();
+    // The timestamp may be one entry of a list in the same header, such as `t=...,v1=...`.
     let entry = entry.map_or(String::new(), |key| match key.as_str() {
         "" => ", first entry".to_owned(),
         key => format!(", entry `{key}`"),
@@ -263,7 +270,7 @@ pub(super) fn secret_form(form: &SecretForm) -> String {
     text
 }
 
-/// The template as a sentence: `timestamp, ".", body`.
+/// Formats the template as a list: `timestamp, ".", body`.
 fn template(parts: &[Part]) -> String {
     let parts: Vec<String> = parts.iter().map(part).collect();
     parts.join(", ")
@@ -300,17 +307,18 @@ fn part(part: &Part) -> String {
         Part::BodyJsonString => "the body as a JSON string".to_owned(),
         Part::FormSorted => "the fields of the form, sorted by name".to_owned(),
         Part::UrlFormSorted => {
-            "the URL, its query sorted by name, and the fields of the form likewise".to_owned()
+            "the URL with its query sorted by name, and the fields of the form sorted by name"
+                .to_owned()
         }
         Part::FormOrDigest(name) => format!(
-            "the fields of a form, sorted by name (of other bodies, `{name}` in the query is the SHA-256)"
+            "the fields of a form, sorted by name (for other bodies, `{name}` in the query is the SHA-256)"
         ),
         Part::ListedHeaders(name) => format!("the headers that `{name}` lists"),
-        Part::Group(parts) => format!("where it is there: {}", template(parts)),
+        Part::Group(parts) => format!("if present: {}", template(parts)),
     }
 }
 
-/// Text as it stands, in the quotes that it does not hold.
+/// Quotes a literal text with the kind of quotes that it does not contain.
 fn literal(text: &str) -> String {
     if text.contains('"') && !text.contains('\'') && !text.contains(char::is_control) {
         format!("'{text}'")
@@ -319,7 +327,7 @@ fn literal(text: &str) -> String {
     }
 }
 
-/// A digest by its own name.
+/// Returns the name of a digest on its own, such as `SHA-256`.
 pub(super) fn digest(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::Md5 => "MD5",
@@ -331,7 +339,7 @@ pub(super) fn digest(algorithm: Algorithm) -> &'static str {
     }
 }
 
-/// A digest as part of a longer name, such as `HMAC-SHA256`.
+/// Returns the name of a digest as part of a longer name, such as `HMAC-SHA256`.
 pub(super) fn algorithm(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::Md5 => "MD5",

@@ -1,4 +1,4 @@
-//! Wrong on purpose: what a gate has to refuse.
+//! Defects for `send --bad`: requests that a gate must reject.
 
 use std::time::Duration;
 
@@ -11,50 +11,52 @@ use crate::net::request_file::RequestFile;
 use crate::scheme::spec::{Place, Spec};
 use crate::testing::Sender;
 
-/// How far the time is off at least.
+/// Minimum distance of a wrong timestamp from now. It is more if the tolerance of the route needs more.
 const OFF: Duration = Duration::from_hours(1);
 
-/// What is wrong with an event.
+/// Kind of defect of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(super) enum Bad {
-    /// One character of the signature is another
+    /// One character of the signature is changed
     Signature,
-    /// Signed with another secret
+    /// Signed with a wrong secret
     Secret,
-    /// Something is appended to the body after it was signed
+    /// Body extended after it was signed
     Body,
-    /// Signed long ago
+    /// Signed with a timestamp that is too old
     Timestamp,
-    /// Signed for a time to come
+    /// Signed with a timestamp in the future
     Future,
     /// No signature
     Missing,
-    /// A signature that is none
+    /// A value that is not a signature
     Malformed,
-    /// The signature stands there twice
+    /// The signature twice
     Twice,
-    /// A good event, sent a second time
+    /// A valid event, sent twice
     Replay,
     /// PUT instead of POST
     Method,
-    /// A path that no route has
+    /// A path without a route
     Path,
-    /// A good signature over a body of `--size`
+    /// A body of `--size` bytes with a valid signature
     Oversize,
 }
 
 impl Bad {
-    /// Whether this sender's events can be wrong in this way.
+    /// Rejects a defect that events of this sender cannot have.
     pub(super) fn check(self, spec: &Spec) -> Result<(), Failure> {
         let cannot = match self {
-            Self::Timestamp | Self::Future if !spec.is_dated() => "this provider signs no time",
+            Self::Timestamp | Self::Future if !spec.is_dated() => {
+                "this provider signs no timestamp"
+            }
             Self::Body if !spec.signs_body() => "this provider's signature does not cover the body",
             _ => return Ok(()),
         };
-        Err(Failure::usage(cannot).help("another kind of `--bad`"))
+        Err(Failure::usage(cannot).help("choose another kind of `--bad`"))
     }
 
-    /// When the event is signed: milliseconds since the epoch.
+    /// Returns the time of signing in milliseconds since the epoch.
     pub(super) fn time(self, now_ms: i64, tolerance: Duration) -> i64 {
         let off = OFF.max(tolerance.saturating_mul(2));
         let off = i64::try_from(off.as_millis()).unwrap_or(i64::MAX);
@@ -65,7 +67,7 @@ impl Bad {
         }
     }
 
-    /// Before it is signed.
+    /// Applies a defect that the signature covers. Call it before signing.
     pub(super) fn before(self, event: &mut RequestFile, size: usize) {
         if self != Self::Oversize {
             return;
@@ -75,12 +77,13 @@ impl Bad {
         if !is_json {
             body.extend_from_slice(b"&padding=");
         }
+        // Blanks after JSON and a longer value in a form keep the body valid, so that only its size is wrong.
         let padding = if is_json { b' ' } else { b'x' };
         body.resize(body.len().max(size), padding);
         event.body = body.into();
     }
 
-    /// After it was signed.
+    /// Applies a defect that breaks the signature. Call it after signing.
     pub(super) fn after(self, event: &mut RequestFile, sender: &Sender) {
         let place = sender.signature_place();
         match self {
@@ -90,6 +93,7 @@ impl Bad {
             Self::Twice => double(event, place.as_ref()),
             Self::Body => {
                 let is_json = event.body.starts_with(b"{") || event.body.starts_with(b"[");
+                // The body stays well-formed, so that the receiver must find out by the signature.
                 let more: &[u8] = if is_json { b" " } else { b"&forged=1" };
                 event.body = Bytes::from([&event.body, more].concat());
             }
@@ -137,6 +141,7 @@ fn double(event: &mut RequestFile, place: Option<&Place>) {
             let is_named =
                 |(found, _): &&(String, Bytes)| found.eq_ignore_ascii_case(name.as_str());
             let found = event.headers.iter().find(is_named).cloned();
+            // A second header line, not a comma in the first: parsers differ on which of the two counts.
             event.headers.extend(found);
         }
         Some(Place::Query(name)) => {
@@ -164,10 +169,12 @@ fn with_pairs(target: &str, change: impl Fn(&str) -> Vec<String>) -> String {
     }
 }
 
-/// With another letter in the middle of the longest run of letters and digits: still well-formed, in each encoding.
+/// Changes one letter in the middle of the longest run of letters and digits. The value stays well-formed in each
+/// encoding, so that only a comparison of the signature finds the change.
 fn flipped(value: &str) -> String {
     let mut longest = (0, 0);
     let mut start = 0;
+    // The blank at the end closes the last run.
     for (index, byte) in value.bytes().chain([b' ']).enumerate() {
         if !byte.is_ascii_alphanumeric() {
             if index - start > longest.1 - longest.0 {
@@ -190,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_letter_of_the_signature_is_another() {
+    fn one_letter_of_the_signature_changes() {
         for (value, wrong) in [
             (
                 "t=1700000000,v1=00112233445566778899",

@@ -1,4 +1,4 @@
-//! What can be sent: payloads by provider and type, and the providers without any.
+//! `send --list`: payloads by provider and type, then the providers without payloads.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use crate::cli::output::{lines, list, print, print_json};
 use crate::providers;
 use crate::testing::{can_send, payloads};
 
-/// Prints the list, of one provider or of all.
+/// Prints the payloads of one provider, or of all.
 pub(super) fn print_list(provider: Option<&str>, is_json: bool) {
     let is_wanted = |id: &str| provider.is_none_or(|wanted| wanted == id);
     let payloads: Vec<_> = payloads::all()
@@ -14,6 +14,7 @@ pub(super) fn print_list(provider: Option<&str>, is_json: bool) {
         .collect();
     let all = providers::all().iter();
     let others = all.filter(|one| can_send(one) && is_wanted(&one.id));
+    // Providers that can be signed for, but have no payload: their events are generated from the scheme.
     let has_none = |id: &str| payloads.iter().all(|payload| payload.provider != id);
     let others: Vec<&str> = others
         .map(|one| one.id.as_str())
@@ -34,7 +35,7 @@ pub(super) fn print_list(provider: Option<&str>, is_json: bool) {
     print(&lines(table));
     if !others.is_empty() {
         print(&format!(
-            "\nWith any `--type`, a small body of their own or `--data`: {}\n",
+            "\nThese providers accept any `--type`; the body is a small generated one or `--data`: {}\n",
             others.join(", ")
         ));
     }

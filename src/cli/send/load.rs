@@ -1,4 +1,4 @@
-//! Many events: at a rate, some at the same time, and a summary of how they were answered and how fast.
+//! `send --count`: sends many events at a rate, and summarizes responses and latency.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -18,7 +18,7 @@ use crate::cli::send::Recipe;
 use crate::model::clock::instant;
 use crate::testing::Target;
 
-/// How many, and how fast.
+/// Plan of a load: number of events, rate and concurrency.
 pub(super) struct Load {
     pub(super) count: u32,
     pub(super) rate: Option<u32>,
@@ -26,10 +26,10 @@ pub(super) struct Load {
     pub(super) json: bool,
 }
 
-/// How it went.
+/// Results of a load: responses, errors and latencies.
 #[derive(Default)]
 struct Summary {
-    /// Answers by status; errors under 0.
+    /// Number of responses by status.
     statuses: BTreeMap<u16, u64>,
     errors: BTreeMap<String, u64>,
     times: Vec<Duration>,
@@ -38,13 +38,14 @@ struct Summary {
 }
 
 impl Load {
-    /// Sends them all, or those until Ctrl-C.
+    /// Sends all events, or until Ctrl-C, and prints the summary. Fails if a response was not as expected.
     pub(super) async fn run(self, recipe: Recipe, target: Target) -> Result<(), Failure> {
         let mut stopped = pin!(interrupted()?);
         let bar = bar(self.count);
         let started = instant();
         let shared = Arc::new((recipe, target, AtomicU32::new(0), bar.clone()));
         let mut workers = JoinSet::new();
+        // More workers than events would have nothing to do.
         for _ in 0..self.concurrency.min(self.count) {
             let shared = Arc::clone(&shared);
             let (count, rate) = (self.count, self.rate);
@@ -52,11 +53,14 @@ impl Load {
                 let (recipe, target, next, bar) = &*shared;
                 let mut summary = Summary::default();
                 loop {
+                    // One counter for all workers, so that a slow worker does not delay events that others could send.
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     if index >= count {
                         return Ok::<_, Failure>(summary);
                     }
                     if let Some(rate) = rate {
+                        // Each event has its own time of departure, counted from the start: a slow response does not
+                        // lower the rate of the events behind it, as long as a worker is free.
                         let at = Duration::from_secs_f64(f64::from(index) / f64::from(rate));
                         tokio::time::sleep_until((started + at).into()).await;
                     }
@@ -78,10 +82,10 @@ impl Load {
             tokio::select! {
                 ended = workers.join_next() => match ended {
                     Some(Ok(ended)) => summary.join(ended?),
-                    Some(Err(_)) => return Err(Failure::new("a part of the sending panicked")),
+                    Some(Err(_)) => return Err(Failure::new("a worker that sends events panicked")),
                     None => break,
                 },
-                // Those in flight are still waited for.
+                // Workers see that no event is left, finish those in flight, and end.
                 () = &mut stopped, if !is_stopped => {
                     is_stopped = true;
                     shared.2.store(self.count, Ordering::Relaxed);
@@ -90,6 +94,7 @@ impl Load {
         }
         bar.finish_and_clear();
         summary.lasted = instant().saturating_duration_since(started);
+        // `percentile` reads them in order.
         summary.times.sort_unstable();
         match self.json {
             true => print_json(&summary.document()),
@@ -100,7 +105,7 @@ impl Load {
         match summary.wrong {
             0 => Ok(()),
             wrong => Err(Failure::new(format!(
-                "{wrong} were not answered as they should be"
+                "{wrong} responses were not as expected"
             ))),
         }
     }
@@ -128,7 +133,7 @@ impl Summary {
         self.wrong += other.wrong;
     }
 
-    /// The time that this part of all answers did not exceed.
+    /// Returns the latency that this fraction of responses did not exceed (nearest-rank percentile).
     fn percentile(&self, part: f64) -> Duration {
         let last = self.times.len().saturating_sub(1);
         #[expect(
@@ -149,12 +154,13 @@ impl Summary {
 
     fn text(&self) -> String {
         let mut text = format!(
-            "{} answers in {:.1} s, {:.0} a second\n",
+            "{} responses in {:.1} s, {:.0} per second\n",
             self.times.len(),
             self.lasted.as_secs_f64(),
             self.rate()
         );
         for (status, count) in &self.statuses {
+            // Not by `Recipe`: with `--bad`, a 4xx is a success, but its color is that of the status.
             let style = if (200..300).contains(status) {
                 GOOD
             } else {
@@ -199,10 +205,10 @@ impl Summary {
     }
 }
 
-/// Drawn on standard error, and only where that is a terminal.
+/// Creates a progress bar. It appears on standard error, and only if that is a terminal.
 fn bar(count: u32) -> ProgressBar {
     let bar = ProgressBar::new(count.into());
-    let style = "{bar:40} {pos}/{len} {per_sec}, {eta} left; Ctrl-C ends it";
+    let style = "{bar:40} {pos}/{len} {per_sec}, {eta} left; Ctrl-C stops it";
     if let Ok(style) = ProgressStyle::with_template(style) {
         bar.set_style(style);
     }

@@ -1,5 +1,6 @@
-//! `hookgate send`: makes real events of a provider, signs them as it does, sends them to any URL, and shows what came
-//! back. With `--bad` it makes them wrong on purpose.
+//! `hookgate send`: sends signed test events of a provider to any URL and shows the responses.
+//!
+//! With `--bad` each event has a defect on purpose, and success means that the receiver rejects it.
 
 mod bad;
 mod list;
@@ -25,56 +26,56 @@ use crate::providers::{self, Provider};
 use crate::scheme::spec::Spec;
 use crate::testing::{self, Answer, Sender};
 
-/// Twice what a route takes where it does not say.
+/// Bytes of an oversized body where no limit is known: twice the default `max_body` of a route.
 const OVERSIZE: usize = 2 << 20;
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// Where it goes; with `--config` the route's own URL, unless it is given
+    /// URL to send to; not needed with `--config`, which has the URL of the route
     url: Option<String>,
     #[command(flatten)]
     signer: Signer,
-    /// The type of the event, as `--list` has it
+    /// Event type, from `--list`
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
-    /// The body instead of a payload: a text, `@FILE`, or `@-` for standard input
+    /// Body to send instead of a payload: text, `@FILE`, or `@-` for standard input
     #[arg(long, value_name = "TEXT")]
     data: Option<String>,
-    /// A value in the JSON body, by its path: `data.object.amount=500`
+    /// Value to set in the JSON body, by its path: `data.object.amount=500`
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<String>,
-    /// A header beside those of the provider, or instead of one: `Name: value`
+    /// Header to add, or to replace if the provider sends it: `Name: value`
     #[arg(long, value_name = "HEADER")]
     header: Vec<String>,
-    /// List what can be sent
+    /// List the events that can be sent
     #[arg(long)]
     list: bool,
-    /// Make it wrong on purpose; done is then what was refused
+    /// Send an invalid request on purpose; the command succeeds if the receiver rejects it
     #[arg(long, value_name = "KIND", value_enum)]
     bad: Option<Bad>,
-    /// Bytes of the body of `--bad oversize`; else one more than the config's route takes, or 2 MiB
+    /// Body size for `--bad oversize` (default: one byte more than the route or provider allows, else 2 MiB)
     #[arg(long, value_name = "BYTES")]
     size: Option<usize>,
-    /// How many events, each a new one
+    /// Number of events; each has its own ids and timestamps
     #[arg(long, value_name = "N", default_value = "1")]
     count: NonZeroU32,
-    /// Events in a second at most
+    /// Maximum number of events per second
     #[arg(long, value_name = "N")]
     rate: Option<NonZeroU32>,
-    /// Events in flight at the same time
+    /// Maximum number of requests in flight
     #[arg(long, value_name = "N", default_value = "1")]
     concurrency: NonZeroU32,
     /// Print the signed request as a file instead of sending it
     #[arg(long, conflicts_with_all = ["json", "count"])]
     print: bool,
-    /// Print one JSON document
+    /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     connect: Connect,
 }
 
-/// Everything that makes one event after the other.
+/// Everything that is needed to make an event and to judge its response.
 struct Recipe {
     sender: Sender,
     wrong: Sender,
@@ -85,11 +86,11 @@ struct Recipe {
     bad: Option<Bad>,
     size: usize,
     tolerance: Duration,
-    /// A copy reaches the app.
+    /// A copy of an event legitimately reaches the app, so a 2xx for it is no failure.
     hands_over_copies: bool,
 }
 
-/// Runs `send`.
+/// Runs `hookgate send` and returns its exit code.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     failure::end(match arguments.list {
         true => {
@@ -102,13 +103,13 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 
 fn send(arguments: &Arguments) -> Result<(), Failure> {
     let known = arguments.signer.known()?.ok_or_else(|| {
-        Failure::usage("whose event shall it be?")
-            .help("`--provider ID` and a secret, or `--config FILE --route NAME`; `--list` has all")
+        Failure::usage("no provider selected")
+            .help("add `--provider ID` and a secret, or `--config FILE --route NAME`; `--list` shows what can be sent")
     })?;
     let url = arguments.url.clone().or_else(|| known.url.clone());
     let url = url.ok_or_else(|| {
-        Failure::usage("where shall it go?")
-            .help("name a URL, for example `https://localhost:8443/stripe`")
+        Failure::usage("no URL to send to")
+            .help("add a URL, for example `https://localhost:8443/stripe`")
     })?;
     signer::check_url(&url)?;
     let recipe = Recipe::new(arguments, &known, &url)?;
@@ -117,7 +118,7 @@ fn send(arguments: &Arguments) -> Result<(), Failure> {
         let file = file.map_err(|error| Failure::usage(error.to_string()))?;
         use std::io::Write;
         let mut out = std::io::stdout();
-        // A reader that has seen enough is no failure.
+        // A reader that closed the pipe is not a failure.
         let _ = out.write_all(&file).and_then(|()| out.flush());
         return Ok(());
     }
@@ -131,6 +132,7 @@ fn send(arguments: &Arguments) -> Result<(), Failure> {
         };
         return block_on(load.run(recipe, target));
     }
+    // A token is the secret itself and must not appear in the output.
     let secret = secret_place(
         recipe.sender.spec(),
         recipe.sender.signature_place().as_ref(),
@@ -155,7 +157,7 @@ fn send(arguments: &Arguments) -> Result<(), Failure> {
         }
         let (_, answer) = exchanges
             .last()
-            .ok_or_else(|| Failure::new("nothing was sent"))?;
+            .ok_or_else(|| Failure::new("no event was sent"))?;
         match recipe.is_as_it_should(answer) {
             true => Ok(()),
             false => Err(recipe.disappointment(answer)),
@@ -202,7 +204,7 @@ impl Recipe {
         let pair = |text: &str, separator: char, right: &str| {
             let pair = text.split_once(separator);
             let pair = pair.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
-            pair.ok_or_else(|| Failure::usage(format!("`{text}` should be like `{right}`")))
+            pair.ok_or_else(|| Failure::usage(format!("`{text}` must have the form `{right}`")))
         };
         let set = arguments
             .set
@@ -220,6 +222,7 @@ impl Recipe {
             set: set.collect::<Result<_, _>>()?,
             headers: headers.collect::<Result<_, _>>()?,
             bad: arguments.bad,
+            // One byte more than the limit is enough, and takes the least time to send.
             size: arguments
                 .size
                 .or(known
@@ -233,7 +236,7 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// A new event, signed, and wrong as it is to be.
+    /// Makes a new signed event, with the defect that was asked for.
     fn make(&self) -> Result<RequestFile, Failure> {
         let now = Now::read().unix_ms;
         let at = self.bad.map_or(now, |bad| bad.time(now, self.tolerance));
@@ -253,6 +256,8 @@ impl Recipe {
         if let Some(bad) = self.bad {
             bad.before(&mut event, self.size);
         }
+        // Before signing, since a scheme may sign a header. Once more below: signing writes its own headers, and those
+        // of the command line win.
         let signer = match self.bad {
             Some(Bad::Secret) => &self.wrong,
             _ => &self.sender,
@@ -267,7 +272,7 @@ impl Recipe {
         Ok(event)
     }
 
-    /// The command line's headers, instead of all of their names.
+    /// Sets the headers of the command line, in place of all headers with the same names.
     fn put_headers(&self, event: &mut RequestFile) {
         for (name, _) in &self.headers {
             event.remove_header(name);
@@ -278,7 +283,7 @@ impl Recipe {
         }
     }
 
-    /// Sends a new event; one that is to be a replay twice.
+    /// Sends a new event. For `--bad replay`, sends it a second time if the first was accepted.
     async fn exchange(
         &self,
         target: &testing::Target,
@@ -289,6 +294,7 @@ impl Recipe {
             let answer = target.send(&event).await;
             let is_taken = matches!(&answer, Ok(answer) if is_success(answer));
             exchanges.push((event.clone(), answer));
+            // A copy of a rejected event would test nothing.
             if !is_taken {
                 return Ok(exchanges);
             }
@@ -298,7 +304,8 @@ impl Recipe {
         Ok(exchanges)
     }
 
-    /// Taken; or, where it is wrong, refused or known for what it is.
+    /// Returns true if the response is as expected: 2xx for a valid event, 4xx for a defect. A replay may also be
+    /// recognized as a duplicate.
     fn is_as_it_should(&self, answer: &Result<Answer, String>) -> bool {
         let Ok(answer) = answer else { return false };
         let is_refused = (400..500).contains(&answer.status);
@@ -315,17 +322,18 @@ impl Recipe {
 
     fn disappointment(&self, answer: &Result<Answer, String>) -> Failure {
         match (answer, self.bad) {
-            (Err(_), _) => Failure::new("no answer came"),
+            (Err(_), _) => Failure::new("no response received"),
             (Ok(answer), None) => {
-                Failure::new(format!("it was answered {}, not 2xx", answer.status))
+                Failure::new(format!("the response was {}, not 2xx", answer.status))
             }
             (Ok(answer), Some(Bad::Replay)) => Failure::new(format!(
-                "the copy was answered {}, and not as a duplicate",
+                "the response to the copy was {}, and it was not recognized as a duplicate",
                 answer.status
             )),
-            (Ok(answer), Some(_)) => {
-                Failure::new(format!("it was answered {}, not refused", answer.status))
-            }
+            (Ok(answer), Some(_)) => Failure::new(format!(
+                "the response was {}: the invalid request was not rejected",
+                answer.status
+            )),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a receiver has got: the newest requests, within a number and a size.
+//! The requests that a receiver has recorded: the newest ones, bounded in number and size.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,15 +7,15 @@ use tokio::sync::watch;
 
 use crate::testing::receiver::Received;
 
-/// Requests that are kept.
+/// Maximum number of recorded requests.
 const MAX_COUNT: usize = 1000;
-/// Bytes of their bodies, heads included roughly.
+/// Maximum bytes of recorded requests, bodies and heads together.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// The newest requests.
+/// Recorded requests, which tasks can wait for.
 pub(super) struct Kept {
     held: Mutex<Held>,
-    /// How many came in all.
+    /// Number of requests that were recorded in total.
     count: watch::Sender<u64>,
 }
 
@@ -36,7 +36,7 @@ impl Default for Kept {
 }
 
 impl Kept {
-    /// The number of the next request.
+    /// Returns the number for the next request. Each number is given once.
     pub(super) fn number(&self) -> u64 {
         let mut held = self.lock();
         let number = held.next;
@@ -44,10 +44,11 @@ impl Kept {
         number
     }
 
-    /// Keeps one, and lets go of the oldest where there are too many.
+    /// Records a request, and drops the oldest ones beyond the limits.
     pub(super) fn push(&self, received: Received) {
         let mut held = self.lock();
         held.bytes = held.bytes.saturating_add(size(&received));
+        // Connections are concurrent: a request may be recorded after one with a higher number.
         let after = held
             .requests
             .partition_point(|one| one.number < received.number);
@@ -58,6 +59,7 @@ impl Kept {
             };
             held.bytes = held.bytes.saturating_sub(size(&oldest));
         }
+        // Unlocked before the notification: a task that wakes up takes the lock at once.
         drop(held);
         self.count
             .send_modify(|count| *count = count.saturating_add(1));
@@ -73,16 +75,17 @@ impl Kept {
         held.bytes = 0;
     }
 
-    /// The first with this number or a later one.
+    /// Waits for the first request with this number or a higher one.
     pub(super) async fn at_least(&self, number: u64) -> Arc<Received> {
         let mut counts = self.count.subscribe();
         loop {
+            // Before the lookup: a request that arrives between the lookup and the wait then ends the wait.
             counts.mark_unchanged();
             let found = self.first(number);
             if let Some(found) = found {
                 return found;
             }
-            // The sender lives as long as this value.
+            // The sender is part of `self`, so the wait cannot fail.
             let _ = counts.changed().await;
         }
     }
@@ -102,6 +105,7 @@ fn size(received: &Received) -> usize {
     let request = &received.request;
     let headers = request.headers.iter();
     let headers: usize = headers
+        // 64 bytes for the allocations of a header, so that many empty headers count as well.
         .map(|(name, value)| name.len() + value.len() + 64)
         .sum();
     request.body.len() + request.target.len() + headers
@@ -128,7 +132,7 @@ mod tests {
 
     // Mutation: leave out the loop in `push`.
     #[tokio::test]
-    async fn what_is_kept_is_bounded_in_number_and_size() {
+    async fn recorded_requests_are_bounded_in_number_and_size() {
         let kept = Kept::default();
         (0..MAX_COUNT + 5).for_each(|_| push(&kept, 1));
         assert_eq!(kept.all().len(), MAX_COUNT);

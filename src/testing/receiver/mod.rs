@@ -1,7 +1,8 @@
-//! A receiver for tests and development: keeps what it gets, within bounds, and answers as told.
+//! A receiver for tests and development: records requests and sends the response that the test chose.
 //!
-//! `GET /_events` gives what it has as JSON, `DELETE /_events` forgets it. Both only for a `Host` that is an address or
-//! `localhost`: a page in a browser may have any name lead here, and would read it.
+//! `GET /_events` returns the recorded requests as JSON, and `DELETE /_events` clears them. Both require a `Host` that
+//! is an IP address or `localhost`. Otherwise a web page could point its own name at this address (DNS rebinding) and
+//! read the requests.
 
 mod kept;
 mod respond;
@@ -23,36 +24,37 @@ use crate::testing::TestingError;
 use crate::testing::receiver::kept::Kept;
 pub use crate::testing::receiver::respond::Respond;
 
-/// What is in flight when it is stopped may still be answered.
+/// Time that requests in flight have to complete when the receiver stops.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Says of a request, and when it came, whether it is genuine, and why not.
+/// Function that verifies a request with its time of arrival. Returns a text in both cases: verified, or the reason.
 pub type Judge = Box<dyn Fn(&RequestFile, i64) -> Result<String, String> + Send + Sync>;
 
-/// A request as it came.
+/// Request as the receiver got it.
 #[derive(Clone, Debug)]
 pub struct Received {
-    /// Counts from 0.
+    /// Number of the request, counted from 0.
     pub number: u64,
-    /// Milliseconds since the epoch.
+    /// Time of arrival in milliseconds since the epoch.
     pub unix_ms: i64,
-    /// Who sent it.
+    /// Address of the client.
     pub source: SocketAddr,
-    /// The request.
+    /// Method, target, headers and body.
     pub request: RequestFile,
-    /// What the judge says; none without one.
+    /// Result of the verification; `None` without a judge.
     pub verdict: Option<Result<String, String>>,
-    /// How it was answered.
+    /// Response that was sent, in a few words.
     pub answer: String,
 }
 
 impl Received {
-    /// All of it, for programs.
+    /// Builds the JSON document of the request.
     #[must_use]
     pub fn document(&self) -> Value {
         let request = &self.request;
         let headers = request.headers.iter();
         let headers = headers.map(|(name, value)| json!([name, String::from_utf8_lossy(value)]));
+        // JSON has no bytes: a body that is not UTF-8 goes into a field of its own.
         let (body, base64) = match std::str::from_utf8(&request.body) {
             Ok(text) => (Some(text), None),
             Err(_) => (None, Some(BASE64.encode(&request.body))),
@@ -74,7 +76,7 @@ impl Received {
     }
 }
 
-/// A running receiver; it ends when it is dropped.
+/// Running receiver. It stops when it is dropped.
 ///
 /// ```
 /// use std::time::Duration;
@@ -100,7 +102,7 @@ impl Received {
 pub struct Receiver {
     address: SocketAddr,
     shared: Arc<Shared>,
-    /// The number that `next` gives next.
+    /// Lowest number that `next` may return.
     position: AtomicU64,
     stop: CancellationToken,
     connections: TaskTracker,
@@ -120,18 +122,18 @@ impl Shared {
 }
 
 impl Receiver {
-    /// Listens on a free port of 127.0.0.1, and answers 200.
+    /// Starts a receiver on a free port of 127.0.0.1 that responds with 200.
     ///
     /// # Errors
-    /// It cannot listen.
+    /// The receiver cannot listen.
     pub async fn start() -> Result<Self, TestingError> {
         Self::with(([127, 0, 0, 1], 0).into(), Respond::Status(200)).await
     }
 
-    /// Listens there, and answers so.
+    /// Starts a receiver on an address, with the response to send.
     ///
     /// # Errors
-    /// It cannot listen there.
+    /// The receiver cannot listen on this address.
     pub async fn with(listen: SocketAddr, respond: Respond) -> Result<Self, TestingError> {
         let failed = |error: std::io::Error| TestingError::Io("cannot listen", error.to_string());
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
@@ -143,6 +145,7 @@ impl Receiver {
         });
         let stop = CancellationToken::new();
         let connections = TaskTracker::new();
+        // The listener is bound before the task starts, so a request that is sent right after `with` is never lost.
         let door = serve::Door {
             listener,
             shared: Arc::clone(&shared),
@@ -159,53 +162,54 @@ impl Receiver {
         })
     }
 
-    /// Where it listens.
+    /// Returns the address on which the receiver listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The URL of a path.
+    /// Returns the URL of a path at this receiver.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// Answers so from the next request on.
+    /// Changes the response, from the next request on.
     pub fn respond(&self, respond: Respond) {
         let held = self.shared.respond.lock();
         *held.unwrap_or_else(PoisonError::into_inner) = respond;
     }
 
-    /// Has each request judged from now on. The first judge stays.
+    /// Sets the function that verifies each request from now on. A second call has no effect.
     pub fn judge(&self, judge: Judge) {
         let _ = self.shared.judge.set(judge);
     }
 
-    /// What it has, the oldest first.
+    /// Returns the recorded requests, oldest first.
     #[must_use]
     pub fn received(&self) -> Vec<Arc<Received>> {
         self.shared.kept.all()
     }
 
-    /// Waits for the next request that was not given yet.
+    /// Waits for the next request that this method has not returned yet.
     pub async fn next(&self) -> Arc<Received> {
         let from = self.position.load(Ordering::Relaxed);
+        // "At least", since requests may have been dropped at the limits.
         let next = self.shared.kept.at_least(from).await;
         self.position
             .store(next.number.saturating_add(1), Ordering::Relaxed);
         next
     }
 
-    /// Takes no more requests, and lets those that came be answered, for a moment.
+    /// Stops the receiver. Requests in flight have one second to complete.
     pub async fn stop(self) {
         self.stop.cancel();
         self.connections.close();
-        // What is never to be answered is given up.
+        // The limit is needed: with `Respond::Timeout`, a request never completes.
         let _ = tokio::time::timeout(GRACE, self.connections.wait()).await;
     }
 
-    /// Forgets what it has.
+    /// Clears the recorded requests.
     pub fn clear(&self) {
         self.shared.kept.clear();
     }

@@ -1,37 +1,39 @@
-//! How the receiver answers: as an app would on a good day, and on all kinds of bad ones.
+//! Responses of the receiver: those of a healthy app, and those of a failing one.
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use crate::document::value::parse_duration;
 
-/// How long `slow` takes without a time.
+/// Delay of `slow` without a duration.
 const SLOW: Duration = Duration::from_secs(10);
 
-/// An answer, or none.
+/// Response to send, or a failure to respond.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Respond {
-    /// With this status.
+    /// A response with this status.
     Status(u16),
-    /// Not at all: the connection stays open.
+    /// No response: the connection stays open.
     Timeout,
-    /// Not at all: the connection is reset once the request was read.
+    /// No response: the connection is reset after the request was read.
     Reset,
-    /// 200 after this time.
+    /// A response with 200 after this delay.
     Slow(Duration),
-    /// 500 with this probability, else 200.
+    /// A response with 500 with this probability, else 200.
     Flaky(f64),
-    /// One after the other; the last one for all that follow.
+    /// One response after the other; the last one repeats.
     Sequence(Vec<Self>),
 }
 
 impl Respond {
-    /// What it means for the request with this number, from 0: never a sequence. `chance` is from 0.0 to 1.0.
+    /// Resolves the response for the request with this number, counted from 0. The result is never a sequence and never
+    /// flaky. `chance` is a random number from 0.0 to below 1.0.
     #[must_use]
     pub(super) fn of(&self, number: u64, chance: f64) -> Self {
         match self {
             Self::Sequence(all) => {
                 let index = usize::try_from(number).unwrap_or(usize::MAX);
+                // Beyond the end, the last response repeats.
                 let one = all.get(index).or(all.last());
                 one.map_or(Self::Status(200), |one| one.of(number, chance))
             }
@@ -41,7 +43,7 @@ impl Respond {
         }
     }
 
-    /// In a few words.
+    /// Describes the response in a few words, for the recorded request.
     #[must_use]
     pub(super) fn word(&self) -> String {
         match self {
@@ -66,7 +68,7 @@ impl FromStr for Respond {
         let (word, rest) = text.split_once(':').unwrap_or((text, ""));
         let wrong = || {
             format!(
-                "`{text}` is no way to answer; it is a status, `timeout`, `reset`, `slow`, `slow:3s`, `flaky:0.3`, or \
+                "`{text}` is not a response; use a status, `timeout`, `reset`, `slow`, `slow:3s`, `flaky:0.3`, or \
                  `sequence:500,500,200`"
             )
         };
@@ -82,6 +84,7 @@ impl FromStr for Respond {
             }
             _ => {
                 let status: Option<u16> = text.parse().ok();
+                // A status below 200 is not a final response (RFC 9110, section 15.2).
                 let status = status.filter(|status| (200..=599).contains(status));
                 status.map(Self::Status).ok_or_else(wrong)
             }
@@ -94,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_way_is_read() {
+    fn every_form_is_parsed() {
         let read = |text: &str| text.parse::<Respond>();
         assert_eq!(read("503"), Ok(Respond::Status(503)));
         assert_eq!(read("timeout"), Ok(Respond::Timeout));
@@ -120,7 +123,7 @@ mod tests {
             "maybe",
         ] {
             assert!(
-                read(text).unwrap_err().contains("no way to answer"),
+                read(text).unwrap_err().contains("is not a response"),
                 "{text}"
             );
         }

@@ -1,4 +1,4 @@
-//! The receiver's side of the sockets.
+//! The server of the receiver: accepts connections, records requests, sends responses.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -26,16 +26,16 @@ use crate::net::request_file::{self, RequestFile};
 use crate::testing::fill;
 use crate::testing::receiver::{GRACE, Received, Respond, Shared};
 
-/// A body that is longer is refused.
+/// Maximum size of a body; a longer one is rejected with 413.
 const MAX_BODY: usize = 32 * 1024 * 1024;
-/// Connections at the same time.
+/// Maximum number of open connections.
 const MAX_CONNECTIONS: usize = 512;
-/// After an error of accept, such as too many open files.
+/// Pause after `accept` fails, for example with too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Where what was received can be asked for.
+/// Path of the recorded requests.
 const EVENTS: &str = "/_events";
 
-/// What is needed to take connections.
+/// Listener of the receiver, with the state that its connections share.
 pub(super) struct Door {
     pub(super) listener: TcpListener,
     pub(super) shared: Arc<Shared>,
@@ -44,11 +44,12 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// Takes connections until it is stopped.
+    /// Accepts connections until the receiver stops.
     pub(super) async fn accept(self) {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let accepting = async {
             loop {
+                // The permit comes before `accept`, so that connections beyond the limit wait in the kernel's queue.
                 let Ok(place) = Arc::clone(&places).acquire_owned().await else {
                     return;
                 };
@@ -90,17 +91,18 @@ async fn connection(
     server.timer(TokioTimer::new());
     let serving = server.serve_connection(TokioIo::new(stream), service);
     let mut serving = std::pin::pin!(serving);
-    // How the other side ends a connection is its business.
+    // Errors of a connection are ignored: the client may close it in any manner.
     tokio::select! {
         _ = serving.as_mut() => {}
         () = stop.cancelled() => {
+            // A response in flight has a moment to complete.
             serving.as_mut().graceful_shutdown();
             let _ = tokio::time::timeout(GRACE, serving).await;
         }
     }
 }
 
-/// A second handle of a connection's socket.
+/// Second handle of a connection's socket, to change an option while hyper owns the stream.
 #[derive(Clone)]
 struct Socket(Arc<socket2::Socket>);
 
@@ -110,25 +112,29 @@ impl Socket {
         Some(Self(Arc::new(socket)))
     }
 
-    /// Closing sends a reset: nothing lingers.
+    /// Sets `SO_LINGER` to zero, so that closing the connection sends a reset.
     fn reset_when_closed(&self) {
         let _ = self.0.set_linger(Some(Duration::ZERO));
     }
 }
 
-/// One request; an error resets the connection.
+/// Records one request and returns its response. An error makes the connection end with a reset.
 async fn take(
     request: Request<Incoming>,
     source: SocketAddr,
     shared: &Shared,
 ) -> Result<Response<Full<Bytes>>, io::Error> {
     let (head, body) = request.into_parts();
+    // Reading the recorded requests is not recorded itself.
     if head.uri.path() == EVENTS {
         return Ok(events(&head, shared));
     }
     let unix_ms = Now::read().unix_ms;
     let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
-        return Ok(answer(413, "the body is too long, or broke off\n"));
+        return Ok(answer(
+            413,
+            "the body is larger than 32 MiB, or incomplete\n",
+        ));
     };
     let request = request_of(&head, body.to_bytes(), source, unix_ms);
     let number = shared.kept.number();
@@ -142,12 +148,14 @@ async fn take(
         answer: respond.word(),
     });
     match respond {
-        Respond::Status(status) => Ok(answer(status, "taken\n")),
+        Respond::Status(status) => Ok(answer(status, "accepted\n")),
         Respond::Slow(time) => {
             tokio::time::sleep(time).await;
-            Ok(answer(200, "taken\n"))
+            Ok(answer(200, "accepted\n"))
         }
+        // Ends when the client closes the connection, or the receiver stops.
         Respond::Timeout => std::future::pending().await,
+        // `Respond::of` has resolved the other two, so this is a reset.
         Respond::Reset | Respond::Flaky(_) | Respond::Sequence(_) => {
             Err(io::ErrorKind::ConnectionReset.into())
         }
@@ -164,6 +172,7 @@ fn request_of(head: &Parts, body: Bytes, source: SocketAddr, unix_ms: i64) -> Re
     request.note(request_file::SOURCE, &source.ip().to_string());
     let headers = head.headers.iter();
     let headers = headers.map(|(name, value)| {
+        // White space around a value is not part of it (RFC 9110, section 5.5).
         let value = Bytes::copy_from_slice(value.as_bytes().trim_ascii());
         (name.as_str().to_owned(), value)
     });
@@ -171,10 +180,10 @@ fn request_of(head: &Parts, body: Bytes, source: SocketAddr, unix_ms: i64) -> Re
     request
 }
 
-/// What was received, for programs.
+/// Returns or clears the recorded requests.
 fn events(head: &Parts, shared: &Shared) -> Response<Full<Bytes>> {
     if !is_own_name(head) {
-        return answer(403, "ask by address, or as `localhost`\n");
+        return answer(403, "use an IP address or `localhost` as host\n");
     }
     match head.method {
         Method::GET => {
@@ -189,13 +198,14 @@ fn events(head: &Parts, shared: &Shared) -> Response<Full<Bytes>> {
             shared.kept.clear();
             answer(204, "")
         }
-        _ => answer(405, "GET or DELETE\n"),
+        _ => answer(405, "use GET or DELETE\n"),
     }
 }
 
-/// Whether the host that is asked for is one that no stranger can give to this address in the DNS.
+/// Returns true if `Host` is an IP address or `localhost`: no untrusted DNS entry can make a browser send these here.
 fn is_own_name(head: &Parts) -> bool {
     let mut hosts = head.headers.get_all(header::HOST).iter();
+    // Two `Host` headers are ambiguous, so neither is trusted.
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return false;
     };
@@ -212,7 +222,7 @@ fn answer(status: u16, body: &str) -> Response<Full<Bytes>> {
     response
 }
 
-/// From 0.0 to below 1.0.
+/// Returns a random number from 0.0 to below 1.0.
 fn chance() -> f64 {
     let mut bytes = [0; 4];
     fill::fresh(&mut bytes);
