@@ -1,4 +1,4 @@
-//! The senders that are known by name, and the route that each of them needs.
+//! Pages about the providers of the catalogue, with an example route for each.
 
 use askama::Template;
 use axum::extract::Path;
@@ -55,7 +55,7 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Res
     }))
 }
 
-/// The smallest route.
+/// Returns the shortest route that works for a provider, as TOML to copy.
 fn route(id: &str) -> String {
     let variable = id.to_ascii_uppercase();
     format!(

@@ -1,4 +1,4 @@
-//! Replays and how far they are.
+//! Page about replays and their progress.
 
 use askama::Template;
 use axum::extract::Path;
@@ -13,7 +13,7 @@ use crate::console::query::Query;
 use crate::console::show::{self, Chip};
 use crate::console::visitor::{Posted, Visitor};
 
-/// Replays on the page.
+/// Most replays that the page shows.
 const MAX_SHOWN: usize = 100;
 
 #[derive(Template)]
@@ -48,7 +48,7 @@ pub(super) async fn change(
         _ => {
             return Err(Refused::new(
                 StatusCode::NOT_FOUND,
-                "There is no such action.",
+                "This action does not exist.",
             ));
         }
     };
