@@ -102,6 +102,7 @@ pub(super) async fn change(
     };
     let path = format!("/deliveries/{}/{action}", segment(&id));
     let delivery: Delivery = posted.visitor.client.post(&path).await?;
+    // Lists of deliveries have the same buttons and set `back`; the event page does not.
     let back = posted.back(&format!("/console/events/{}", segment(&delivery.event)));
     Ok(Redirect::to(&layout::with_notice(&back, done)).into_response())
 }

@@ -122,6 +122,7 @@ pub(super) fn without_store(
     section: &'static str,
     title: &'static str,
 ) -> Option<Response> {
+    // The API reports the health of a store only if there is one.
     let is_missing = visitor.status.store_healthy.is_none();
     let layout = is_missing.then(|| Layout::new(visitor, section, title))?;
     Some(page(&NoStorePage { layout }))
@@ -137,6 +138,7 @@ pub(super) fn with_notice(address: &str, word: &str) -> String {
 pub(super) fn page(template: &impl Template) -> Response {
     match template.render() {
         Ok(text) => Html(text).into_response(),
+        // The error page is a template too, so a failed template gets a plain response.
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

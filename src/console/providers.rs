@@ -35,6 +35,7 @@ pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused
     let search = asked.text("q").to_owned();
     let Providers { mut providers } = visitor.client.get("/providers").await?;
     let all = providers.len();
+    // Ids are in lower case already; names are not.
     let wanted = search.to_lowercase();
     providers.retain(|one| one.id.contains(&wanted) || one.name.to_lowercase().contains(&wanted));
     Ok(layout::page(&ProvidersPage {

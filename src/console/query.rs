@@ -24,6 +24,7 @@ impl Query {
     ) -> Self {
         let mut query = Self::default();
         for (name, value) in pairs {
+            // Pasted ids often have white space around them.
             query.push(&name, value.trim());
         }
         query

@@ -30,6 +30,7 @@ pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused
     }
     let asked = Query::parse(uri.query());
     let Replays { mut replays } = visitor.client.get("/replays").await?;
+    // The newest come first, so the oldest are cut off.
     replays.truncate(MAX_SHOWN);
     Ok(layout::page(&ReplaysPage {
         layout: Layout::new(&visitor, "replays", "Replays"),

@@ -49,6 +49,7 @@ fn toml_of(mut config: Value) -> String {
     drop_nulls(&mut config);
     let document = toml::Value::try_from(&config).ok();
     let text = document.and_then(|document| toml::to_string_pretty(&document).ok());
+    // JSON is better than an empty page if a value does not fit TOML.
     text.unwrap_or_else(|| format!("{config:#}"))
 }
 
