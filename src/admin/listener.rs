@@ -1,4 +1,4 @@
-//! Socket of the admin listener: TCP, or a Unix socket that only its owner may open.
+//! Socket of the admin listener: TCP, or a Unix socket for its owner only.
 
 use std::ffi::OsStr;
 use std::io;

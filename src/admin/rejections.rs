@@ -63,7 +63,7 @@ pub(super) async fn list(
         groups: groups.iter().map(group).collect(),
         rejections: requests
             .iter()
-            // Only rejected requests are recorded, so none of them is left out here.
+            // Only rejected requests are recorded, so this leaves out no request.
             .filter_map(|request| Some(rejection(request, request.verdict.decision.reject()?)))
             .collect(),
     }))

@@ -1,4 +1,4 @@
-//! Reminders about the rotation of secrets: one expires soon, or an old one is not used any more.
+//! Reminders about secrets that expire soon or that a rotation left unused.
 //!
 //! A reminder appears in two places: in the list of what needs attention while it holds, and once in the log.
 

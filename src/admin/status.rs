@@ -1,4 +1,4 @@
-//! Handlers for `/status` and `/store`: health of the gate, content of the store, and what needs attention.
+//! Handlers for `/status` and `/store`: health, content of the store, what needs attention.
 
 use std::sync::Arc;
 

@@ -1,4 +1,6 @@
-//! Shared parts of live tails: their formats, and a body that extends its deadline while a client reads it.
+//! Formats and response body of live tails.
+//!
+//! The body extends the deadline of its connection only while the client reads it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

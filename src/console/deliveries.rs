@@ -1,4 +1,6 @@
-//! Page with the list of deliveries, newest first; dead letters have an entry of their own in the navigation.
+//! Page with the list of deliveries, newest first.
+//!
+//! Dead letters are the same page with a filter, under an entry of their own in the navigation.
 
 use askama::Template;
 use axum::response::Response;

@@ -1,4 +1,4 @@
-//! The effective config as JSON: written values and defaults, under the keys of the config file.
+//! The effective config as JSON, with defaults, under the keys of the config file.
 //!
 //! It must never contain a secret: secrets and headers show only their names, and URLs mask values that may be secrets.
 

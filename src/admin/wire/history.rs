@@ -1,4 +1,4 @@
-//! JSON shapes of counts: by minute and hour, by secret, and for routes in monitor mode.
+//! JSON shapes of counts by time, by secret, and for routes in monitor mode.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
