@@ -1,9 +1,8 @@
-//! Who may use the admin door, and for what: tokens with roles, or the user at the other end of a Unix socket.
+//! Access control of the admin listener: tokens with roles, and users of the Unix socket.
 //!
-//! The console and the API ask here. Tokens are compared as digests, all of them each time, so that neither their lengths
-//! nor their order shows in the time. Whoever guesses is slowed down: a source that showed wrong tokens waits before its
-//! next one is looked at, the right one too, else its answer would tell. Every user of a machine shares loopback, so one
-//! of them can make the others wait there, but never on the Unix socket.
+//! The API and the console use it. A source that guesses tokens has to wait between guesses. Correct tokens of that
+//! source wait too, because an immediate response would confirm the guess. All users of a machine share loopback, so
+//! one of them can make the others wait there, but never on the Unix socket.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,21 +18,21 @@ use crate::model::clock;
 use crate::model::secret::TokenDigest;
 use crate::model::source::SourceKey;
 
-/// Wrong tokens that a source may show at once.
+/// Wrong tokens that a source may send before it has to wait.
 const BURST: u32 = 10;
 
-/// After which time it may show one more.
+/// Time after which a source may send one more wrong token.
 const REFILL: Duration = Duration::from_secs(10);
 
-/// Sources that are remembered; beyond it the one that was silent longest is forgotten.
+/// Bound on sources in memory. At the bound the source that was silent longest is forgotten.
 const MAX_SOURCES: usize = 1024;
 
-/// Where somebody asks from.
+/// The other end of an admin connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Origin {
-    /// Over TCP.
+    /// The address of a client over TCP.
     Ip(IpAddr),
-    /// Over the Unix socket: the user, as the kernel says it.
+    /// The user id of a client on the Unix socket, from the kernel.
     User(u32),
 }
 
@@ -46,39 +45,39 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Somebody who may ask. In the extensions of each request that reaches a handler.
+/// A client with access. It is in the extensions of each request that reaches a handler.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Who {
     /// The name of the token, or `uid:0` of a user of the socket.
     pub name: Arc<str>,
-    /// What it may do.
+    /// The role, which decides about changes.
     pub role: Role,
-    /// Where it asks from.
+    /// The other end of its connection.
     pub source: Origin,
 }
 
 impl Who {
-    /// Whether it may change something.
+    /// Returns whether the client may make changes.
     #[must_use]
     pub fn is_operator(&self) -> bool {
         self.role == Role::Operator
     }
 }
 
-/// Why somebody may not ask.
+/// The reason why a client has no access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refused {
-    /// There is no token in the config, and whoever asks could be any user of the machine.
+    /// The config has no token, and the client over TCP could be any user of the machine.
     Open,
-    /// No token was shown.
+    /// The request has no token.
     Missing,
-    /// Not one of the tokens.
+    /// The token is not in the config.
     Unknown,
-    /// Wrong ones came from there too often; the next is looked at after this time.
+    /// The source sent too many wrong tokens; the next one is checked after this time.
     TooMany(Duration),
 }
 
-/// The tokens, and who guesses them.
+/// The tokens of the config, and the sources that guess them.
 pub struct Access {
     tokens: ArcSwap<Vec<Entry>>,
     guesses: Mutex<HashMap<SourceKey, Allowance>>,
@@ -90,7 +89,7 @@ struct Entry {
     digest: TokenDigest,
 }
 
-/// Wrong tokens that a source has left.
+/// Token bucket of a source: the wrong tokens that it may still send.
 #[derive(Clone, Copy)]
 struct Allowance {
     left: u32,
@@ -104,7 +103,7 @@ impl fmt::Debug for Access {
 }
 
 impl Access {
-    /// With these tokens.
+    /// Creates the access control with these tokens.
     #[must_use]
     pub fn new(tokens: &[AdminToken]) -> Self {
         Self {
@@ -113,21 +112,23 @@ impl Access {
         }
     }
 
-    /// Takes the tokens of a new config.
+    /// Replaces the tokens after a reload.
     pub fn set(&self, tokens: &[AdminToken]) {
         self.tokens.store(Arc::new(entries(tokens)));
     }
 
-    /// Whether there is a token at all.
+    /// Returns whether the config has any token.
     #[must_use]
     pub fn has_tokens(&self) -> bool {
         !self.tokens.load().is_empty()
     }
 
-    /// Who shows this token from there. Without any token in the config, whoever comes over the Unix socket is an operator.
+    /// Identifies the client that sends `token` from `source`.
+    ///
+    /// If the config has no token, every client on the Unix socket is an operator.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason why the client has no access.
     pub fn identify(&self, token: Option<TokenDigest>, source: Origin) -> Result<Who, Refused> {
         let tokens = self.tokens.load();
         if tokens.is_empty() {
@@ -142,9 +143,12 @@ impl Access {
         }
         let token = token.ok_or(Refused::Missing)?;
         let now = clock::instant();
+        // Before the comparison, so that a waiting source learns nothing about its next token.
         if let Some(wait) = self.wait(source, now) {
             return Err(Refused::TooMany(wait));
         }
+        // Digests have one length, and the loop compares all of them: the time reveals neither the length of a token
+        // nor its position.
         let mut found = None;
         for entry in tokens.iter() {
             if bool::from(entry.digest.is_same(&token)) {
@@ -162,20 +166,22 @@ impl Access {
         })
     }
 
-    /// How long a source has to wait before a token of its is looked at.
+    /// Returns how long a source has to wait before its next token is checked.
     fn wait(&self, source: Origin, now: Instant) -> Option<Duration> {
-        // Only its owner reaches the socket.
+        // Only its owner can open the Unix socket, so guesses there need no limit.
         let Origin::Ip(ip) = source else { return None };
         let guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
         guesses.get(&SourceKey::of(ip))?.wait(now)
     }
 
-    /// A wrong token came from there.
+    /// Counts a wrong token of a source.
     fn note(&self, source: Origin, now: Instant) {
         let Origin::Ip(ip) = source else { return };
+        // The key groups IPv6 addresses by network, of which one client may have many.
         let key = SourceKey::of(ip);
         let mut guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
         if guesses.len() >= MAX_SOURCES && !guesses.contains_key(&key) {
+            // A search of all sources is cheap enough here: it runs only for a wrong token of a new source.
             let oldest = guesses
                 .iter()
                 .min_by_key(|(_, allowance)| allowance.refilled);
@@ -193,10 +199,12 @@ impl Access {
 }
 
 impl Allowance {
+    /// Adds the wrong tokens that became free until `now`.
     fn refill(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.refilled).as_secs();
         let gained = u32::try_from(passed / REFILL.as_secs()).unwrap_or(u32::MAX);
         self.left = self.left.saturating_add(gained).min(BURST);
+        // Move on by whole steps only: the rest of the time counts toward the next step. A full bucket saves no time.
         self.refilled = match REFILL.checked_mul(gained) {
             Some(used) if self.left < BURST => self.refilled + used,
             _ => now,
@@ -219,7 +227,7 @@ fn entries(tokens: &[AdminToken]) -> Vec<Entry> {
     tokens.iter().map(entry).collect()
 }
 
-/// A token for tests.
+/// Builds a token for tests.
 #[cfg(test)]
 pub(crate) fn token(name: &str, role: Role, text: &str) -> AdminToken {
     let secret = crate::model::secret::Secret::new(text.as_bytes().to_vec());
@@ -277,7 +285,7 @@ mod tests {
         assert_eq!(refused, Err(Refused::Missing));
     }
 
-    // Fails when guesses are not counted, when the right token is let through in between, or when others pay for them.
+    // Fails when guesses are not counted, when the correct token passes in between, or when other sources have to wait.
     #[test]
     fn a_source_that_guesses_has_to_wait() {
         let access = access();

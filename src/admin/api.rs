@@ -1,8 +1,8 @@
-//! The admin API: `/api/v1` on the admin listener. Every resource with its handler, and who may ask.
+//! The admin API below `/api/v1`: the list of resources and the access check.
 //!
-//! Whoever reaches the listener over TCP needs a token, since every user of the machine can connect to loopback; a Unix
-//! socket is for its owner only, and asks for a token where there is one. What changes something takes an operator, and is
-//! refused to pages of other origins: a browser sends some requests for anybody.
+//! A client over TCP needs a token, because every user of the machine can connect to loopback. A Unix socket is open to
+//! its owner only, and needs a token only if the config has one. A change needs the role of an operator, and pages of
+//! other origins may not make one: a browser sends some requests on behalf of any page.
 
 use std::sync::Arc;
 
@@ -30,23 +30,23 @@ use crate::admin::{
 };
 use crate::model::secret::TokenDigest;
 
-/// Below this everything belongs to the API.
+/// Path prefix of the API.
 pub(super) const PREFIX: &str = "/api/";
 
-/// Searches are small.
+/// Largest request body in bytes. Requests carry a search at most.
 const MAX_BODY: usize = 64 * 1024;
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "hookgate admin API",
-        description = "Events in the inbox, their deliveries and attempts, destinations, replays. Lists go from the newest to the oldest; `next` of an answer is the `cursor` of the next part. Refusals are problem documents (RFC 9457)."
+        description = "Manages events in the inbox, their deliveries and attempts, destinations and replays. Lists go from the newest to the oldest; send `next` of a response as the `cursor` of the next request. Errors are problem documents (RFC 9457)."
     ),
     modifiers(&Token)
 )]
 struct Document;
 
-/// The token, as the document has it.
+/// Adds the bearer token to the OpenAPI document as its security scheme.
 struct Token;
 
 impl Modify for Token {
@@ -59,7 +59,7 @@ impl Modify for Token {
     }
 }
 
-/// The API as one function: for what comes over the admin listener, and for whoever asks on behalf of others.
+/// The API as one function, for requests of the admin listener and of the console.
 #[derive(Clone, Debug)]
 pub struct Api {
     router: Router,
@@ -67,7 +67,7 @@ pub struct Api {
     operations: Arc<Operations>,
 }
 
-/// All resources, and what requests for them ask for.
+/// Builds the router of all resources and the table of their operations.
 fn build(state: Arc<AdminState>) -> (Router, Operations) {
     let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(events::list))
@@ -114,6 +114,7 @@ fn build(state: Arc<AdminState>) -> (Router, Operations) {
         .routes(routes!(rejections::explanation))
         .routes(routes!(requests::capture))
         .split_for_parts();
+    // The audit log takes operation names from the document, so that both cannot differ.
     let operations = Operations::of(&document);
     let document = Bytes::from(document.to_json().unwrap_or_default());
     let document = move || async move {
@@ -124,24 +125,27 @@ fn build(state: Arc<AdminState>) -> (Router, Operations) {
         .route("/api/v1/openapi.json", get(document))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
+        // Bounds bodies without a `Content-Length`, too; `permit` rejects announced ones earlier.
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(state);
     (router, operations)
 }
 
 async fn unknown() -> Problem {
-    Problem::missing("there is no such resource; `/api/v1/openapi.json` describes all")
+    Problem::missing(
+        "this resource does not exist: see `/api/v1/openapi.json` for the list of resources",
+    )
 }
 
 async fn wrong_method() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        "this resource does not take this method; `/api/v1/openapi.json` describes all",
+        "this resource does not support this method: see `/api/v1/openapi.json` for the list of operations",
     )
 }
 
 impl Api {
-    /// Of the gate that `state` belongs to.
+    /// Creates the API of the gate that `state` belongs to.
     #[must_use]
     pub fn new(state: Arc<AdminState>) -> Self {
         let (router, operations) = build(Arc::clone(&state));
@@ -152,13 +156,13 @@ impl Api {
         }
     }
 
-    /// Who asks with these headers, if they may.
+    /// Identifies the client of a request by its headers, if it has access.
     #[must_use]
     pub fn find_who(&self, headers: &HeaderMap, visit: &Visit) -> Option<Who> {
         self.state.identify(bearer(headers), visit.origin).ok()
     }
 
-    /// Answers a request, or says why it may not be asked.
+    /// Handles a request, or responds with the reason why the client has no access.
     pub async fn answer(&self, request: Request<Body>, visit: Visit) -> Response {
         let who = match self.state.identify(bearer(request.headers()), visit.origin) {
             Ok(who) => who,
@@ -166,20 +170,22 @@ impl Api {
         };
         let (method, path) = (request.method(), request.uri().path());
         let asked = self.operations.find(method, path);
+        // Most reads are not audited: they reveal no bytes of a sender.
         let asked = asked.filter(|asked| audit::is_kept(method, &asked.operation));
         let is_change = is_change(method);
         let (router, state) = (self.router.clone(), Arc::clone(&self.state));
         let work = act(router, request, state, visit, who, asked);
+        // A read that ends with its connection leaves nothing half done.
         if !is_change {
             return work.await;
         }
-        // In a task of its own, so that it is done whole and noted though whoever asked hangs up.
+        // hyper drops this future when the client hangs up. A task of its own finishes the change and its audit entry.
         let done = tokio::spawn(work).await;
         done.unwrap_or_else(|_| deliveries::broken().into_response())
     }
 }
 
-/// Does what is asked, where whoever asks may, and notes what came of it.
+/// Runs a request if the client may make it, and adds its outcome to the audit log.
 async fn act(
     router: Router,
     mut request: Request<Body>,
@@ -197,6 +203,7 @@ async fn act(
         }
         Err(problem) => problem.into_response(),
     };
+    // Rejected requests are audited too: they show which operator tried what.
     if let Some(asked) = asked {
         let ended = Ended {
             action: asked.operation,
@@ -220,65 +227,71 @@ fn is_change(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD)
 }
 
-/// Whether this may be asked.
+/// Rejects a change from another origin or by a viewer, and a body that is too large.
 fn permit<B>(request: &Request<B>, who: &Who) -> Result<(), Problem> {
     let is_change = is_change(request.method());
     if is_change && is_foreign(request.headers()) {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
-            "a page of another origin asks for a change",
+            "a web page of another origin requested this change: make it from the console or from a program",
         ));
     }
     if is_change {
         need_operator(who)?;
     }
-    // What is claimed to be too large is not waited for.
+    // A client that announces a body that is too large gets its response before it sends the body.
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > MAX_BODY as u64) {
         return Err(Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("a request has {MAX_BODY} bytes at most"),
+            format!("the request body is too large: send at most {MAX_BODY} bytes"),
         ));
     }
     Ok(())
 }
 
-/// What a viewer may not do.
+/// Rejects a client that is not an operator.
 pub(super) fn need_operator(who: &Who) -> Result<(), Problem> {
     match who.is_operator() {
         true => Ok(()),
         false => Err(Problem::new(
             StatusCode::FORBIDDEN,
             format!(
-                "`{}` is a viewer's token, and this takes an operator's (`role` in `[[admin.tokens]]`)",
+                "the token `{}` has the role `viewer`, and this needs `operator` (`role` in `[[admin.tokens]]`)",
                 who.name
             ),
         )),
     }
 }
 
-/// The token that a request shows.
+/// Returns the digest of the bearer token of a request.
 pub(super) fn bearer(headers: &HeaderMap) -> Option<TokenDigest> {
+    // Exactly one header: with two it would be unclear which one counts.
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return None;
     };
+    // The scheme is case-insensitive (RFC 9110, section 11.1), the token is not.
     let scheme = b"Bearer ";
     let (given, token) = value.as_bytes().split_at_checked(scheme.len())?;
     let is_bearer = given.eq_ignore_ascii_case(scheme);
     is_bearer.then(|| TokenDigest::of(token))
 }
 
-/// Whether a browser says that a page of another origin asks. Other programs say neither.
+/// Returns whether a browser marks a request as one of a page of another origin.
+///
+/// Programs other than browsers send neither `Sec-Fetch-Site` nor `Origin`, so their requests pass.
 #[must_use]
 pub fn is_foreign(headers: &HeaderMap) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
+        // `none` is a navigation by the user. `same-site` may be another port of this host, so it does not pass.
         return !matches!(site.as_bytes(), b"same-origin" | b"none");
     }
     let Some(origin) = headers.get(header::ORIGIN) else {
         return false;
     };
+    // Older browsers send only `Origin`. It may be `null`, which has no scheme and equals no host.
     let origin = origin.to_str().ok();
     let origin = origin.and_then(|origin| Some(origin.split_once("://")?.1));
     let host = headers.get(header::HOST);

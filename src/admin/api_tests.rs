@@ -1,4 +1,4 @@
-//! The admin API over real sockets, with a real store behind it.
+//! Tests of the admin API over real sockets, with a real store behind it.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -24,7 +24,7 @@ use crate::store::rows::{
 
 const TOKEN: &str = "correct-horse-battery-staple";
 
-/// A gate's door with a store that holds events, and what it did.
+/// An admin listener with a store of events, and the destinations that it woke.
 struct Door {
     _folder: TempDir,
     socket: std::path::PathBuf,
@@ -332,7 +332,7 @@ async fn a_delivery_takes_the_steps_that_its_state_allows() {
     assert_eq!(
         problem["detail"],
         format!(
-            "delivery {dead} is dead and cannot take `cancel`: it is a dead letter: discard it"
+            "cannot cancel delivery {dead}, which is dead: the delivery is a dead letter: discard it instead"
         )
     );
     let (status, problem) = door.post(&path(second, "discard"), &Value::Null).await;
@@ -428,9 +428,12 @@ async fn destinations_are_paused_and_resumed() {
         ),
         (
             "/destinations/githab/ci/pause",
-            "no route `githab` has destinations: did you mean `github`?",
+            "no destination has the route `githab`: did you mean `github`?",
         ),
-        ("/routes/stripe/pause", "no route `stripe` has destinations"),
+        (
+            "/routes/stripe/pause",
+            "no destination has the route `stripe`",
+        ),
     ] {
         let (status, problem) = door.post(path, &Value::Null).await;
         assert_eq!((status, &problem["detail"]), (404, &json!(detail)));
@@ -457,7 +460,7 @@ async fn a_replay_is_worked_off_and_wakes_its_destination() {
         .await;
     assert_eq!(paused["state"], "paused");
 
-    // As after a restart: the worker begins when the replay is there already.
+    // As after a restart: the worker starts when the replay is already in the store.
     let stop = CancellationToken::new();
     let working = tokio::spawn(run_replays(door.state.controls.clone(), stop.clone()));
     let (_, resumed) = door
@@ -491,7 +494,7 @@ async fn a_replay_is_worked_off_and_wakes_its_destination() {
 }
 
 #[tokio::test]
-async fn the_store_and_the_gate_tell_how_they_do() {
+async fn the_store_and_the_gate_report_their_status() {
     let door = Door::open().await;
     door.commit(1, "push", &["ci"]).await;
     let (status, store) = door.get("/store").await;
@@ -547,7 +550,7 @@ async fn a_tail_shows_what_comes_and_there_are_only_so_many() {
         assert!(!text.contains("id-1") && !text.contains("id-2"), "{text}");
     }
     drop(tails);
-    // What was accepted before is shown where that is asked for.
+    // With `since` a tail also shows events that were accepted before it began.
     let again = async {
         loop {
             let mut tail = UnixStream::connect(&door.socket).await.unwrap();
@@ -565,7 +568,7 @@ async fn a_tail_shows_what_comes_and_there_are_only_so_many() {
         .await
         .unwrap();
     assert!(text.find("id-1") < text.find("id-3"), "{text}");
-    // A tail ends with the door.
+    // A tail ends with the admin listener.
     let mut tail = UnixStream::connect(&door.socket).await.unwrap();
     tail.write_all(request).await.unwrap();
     door.stop.cancel();
@@ -574,7 +577,7 @@ async fn a_tail_shows_what_comes_and_there_are_only_so_many() {
     assert!(ended.await.is_ok());
 }
 
-/// A door over TCP without a store.
+/// Starts an admin listener over TCP without a store.
 async fn tcp(token: Option<&str>) -> SocketAddr {
     let tokens = token.map(|token| access::token("admin", Role::Operator, token));
     let tokens: Vec<_> = tokens.into_iter().collect();

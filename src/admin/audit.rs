@@ -1,7 +1,8 @@
-//! `/audit`: who did what. Each action of an operator is told to the log and kept, in the store where there is one; so is
-//! each one that was refused, and each look at the bytes that a sender sent, which are somebody's data.
+//! Audit log of operator actions, and the handler for `/audit`.
 //!
-//! Wrong tokens are only told to the log: a stranger must not be able to push out what was kept.
+//! It records every change, every rejected change, and every view of bytes from a sender, which may be personal data.
+//! Each entry goes to the log and, if there is one, to the store. Wrong tokens go to the log only: an untrusted client
+//! must not be able to push out entries.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,26 +25,26 @@ use crate::store::audit::{self as kept, ActionRow, ActionSearch};
 use crate::store::search::Page;
 use crate::store::{Store, StoreError};
 
-/// Actions that are remembered without a store.
+/// Most entries kept in memory if there is no store.
 const MAX_REMEMBERED: usize = 1000;
 
-/// Characters of what an action is about.
+/// Most characters of a target or a detail.
 const MAX_TEXT: usize = 2000;
 
-/// An action that has ended.
+/// A finished action of an operator.
 #[derive(Clone, Debug)]
 pub struct Ended {
-    /// What was asked for: the name of an operation of the API, or of the console.
+    /// Name of the operation: the `operationId` of the API.
     pub action: String,
-    /// With what; empty where the action has no target.
+    /// Values of the path parameters; empty if the operation has no parameters.
     pub target: String,
-    /// What else tells it from others of its name.
+    /// Detail that the path does not show, such as a search.
     pub detail: Option<String>,
-    /// The status of the answer.
+    /// Status of the response.
     pub status: StatusCode,
 }
 
-/// Takes in what was done.
+/// The audit log: the log, and the store or the memory.
 pub struct Audit {
     recorder: Arc<Recorder>,
     store: Option<Store>,
@@ -65,7 +66,7 @@ impl Audit {
         }
     }
 
-    /// Tells and keeps what somebody did, or was not let do. Returns when it is kept.
+    /// Logs and stores an action, or an attempt at one that was rejected. Returns when it is stored.
     pub async fn note(&self, who: &Who, ended: Ended) {
         let action = kept::Action {
             at_ms: Now::read().unix_ms,
@@ -77,6 +78,7 @@ impl Audit {
             detail: ended.detail.map(cut),
             status: ended.status.as_u16(),
         };
+        // The log comes first: it has the entry even if the store fails.
         self.recorder.audit(&Audited {
             who: &action.who,
             role: &action.role,
@@ -87,25 +89,28 @@ impl Audit {
             status: action.status,
             outcome: outcome(action.status),
         });
+        // Without a store the memory keeps the last entries, so that `/audit` is never empty for that reason.
         let Some(store) = &self.store else {
             self.remember(action);
             return;
         };
         if let Err(err) = store.note_action(action).await {
-            tracing::error!(error = %chain(&err), "an action could not be kept: the line before has it");
+            tracing::error!(error = %chain(&err), "cannot store an audit entry: the previous log line has it");
         }
     }
 
+    /// Keeps an entry in memory, newest first, and drops the oldest beyond the bound.
     fn remember(&self, action: kept::Action) {
         let remembered = self.remembered.lock();
         let mut remembered = remembered.unwrap_or_else(PoisonError::into_inner);
+        // Ids must grow as in the store, since they are the cursor of the list.
         let last = remembered.front().map_or(0, |row| row.id);
         let id = last.saturating_add(1);
         remembered.push_front(ActionRow { id, action });
         remembered.truncate(MAX_REMEMBERED);
     }
 
-    /// The newest first.
+    /// Returns the matching entries of a page, newest first.
     async fn list(&self, search: ActionSearch, page: Page) -> Result<Vec<ActionRow>, StoreError> {
         if let Some(store) = &self.store {
             return store.actions(search, page).await;
@@ -120,13 +125,14 @@ impl Audit {
     }
 }
 
-/// Whether what this operation does is kept.
+/// Returns whether the audit log records this operation: changes, and views of bytes from a sender.
 pub(super) fn is_kept(method: &Method, operation: &str) -> bool {
+    // These two reads return what a sender sent, not only data about it.
     const LOOKS: [&str; 2] = ["show_event_body", "capture_request"];
     *method != Method::GET || LOOKS.contains(&operation)
 }
 
-/// The word for what became of an action.
+/// Returns the word for the outcome of an action.
 fn outcome(status: u16) -> &'static str {
     match status {
         200..=299 => "done",
@@ -135,6 +141,7 @@ fn outcome(status: u16) -> &'static str {
     }
 }
 
+/// Cuts text to [`MAX_TEXT`] characters, because a client chooses its length.
 fn cut(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(MAX_TEXT) {
         text.truncate(end);
@@ -142,27 +149,27 @@ fn cut(mut text: String) -> String {
     text
 }
 
-/// Which actions. All that is said has to hold.
+/// Filter for actions. An action must match every field that is set.
 #[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ActionFilter {
-    /// Of this token, by its name, or of this user of the socket (`uid:0`).
+    /// Name of the token, or user of the Unix socket (`uid:0`).
     who: Option<String>,
-    /// This operation, by its `operationId` in this document.
+    /// Operation, by its `operationId` in this document.
     action: Option<String>,
-    /// With this target, as the list shows it.
+    /// Target of the action, as in the list.
     target: Option<String>,
-    /// At this time or later: RFC 3339, seconds or milliseconds since the epoch, a day, or so long ago (`2h`).
+    /// Earliest time: RFC 3339, seconds or milliseconds since the epoch, a day, or an age (`2h`).
     since: Option<String>,
-    /// Before this time, in the same forms.
+    /// Actions before this time, in the same forms as `since`.
     before: Option<String>,
 }
 
-/// What operators did, the newest first
+/// Lists the actions of operators, newest first
 ///
-/// Changes, attempts at changes that were refused, and looks at the bytes of events. With a store the last 100,000 of the
-/// last 400 days are kept, without one the last 1,000 since the start. For operators only.
+/// The list has changes, rejected changes, and views of the bytes of events. With a store it covers the last 100,000
+/// actions of the last 400 days, without one the last 1,000 since the start. For operators only.
 #[utoipa::path(
     get, path = "/api/v1/audit", tag = "gate", operation_id = "list_actions",
     params(ActionFilter, Paging),
@@ -176,6 +183,7 @@ pub(super) async fn list(
     Extension(who): Extension<Who>,
     uri: Uri,
 ) -> Result<Json<AuditEntries>, Problem> {
+    // The log says who did what and from where, which is no business of viewers.
     api::need_operator(&who)?;
     let (filter, page) = input::listing::<ActionFilter>(&uri)?;
     let search = ActionSearch {

@@ -1,4 +1,6 @@
-//! What the admin API reaches of the rest of the gate. `app` fills it in, since these rooms do not know each other.
+//! Connections from the admin API to other parts of the gate.
+//!
+//! `app` fills them in. So this module imports neither the workers nor the listeners, which would make a cycle.
 
 use std::fmt;
 use std::pin::Pin;
@@ -11,84 +13,85 @@ use crate::model::ids::RequestId;
 use crate::store::Store;
 use crate::store::rows::DestinationId;
 
-/// Tells the workers of a destination to look what is due.
+/// Wakes the worker of a destination, so that it queries for due deliveries.
 pub type Wake = Arc<dyn Fn(DestinationId) + Send + Sync>;
 
-/// Asks how the destinations of the running config do.
+/// Returns the health of the destinations in the running config.
 pub type HealthSource = Arc<dyn Fn() -> Vec<DestinationHealth> + Send + Sync>;
 
-/// Asks how the public side does.
+/// Returns the current load and the certificates of the public listeners.
 pub type GateSource = Arc<dyn Fn() -> GateNow + Send + Sync>;
 
-/// Somebody who wants the config read again, and waits for what comes of it.
+/// A request to reload the config; the outcome goes back through the channel.
 pub type ReloadAsk = oneshot::Sender<Result<usize, ReloadRefused>>;
 
-/// The public side at one moment.
+/// Load and certificates of the public listeners at one moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct GateNow {
-    /// Requests that are worked on.
+    /// In-flight requests on the public listeners.
     pub in_flight: u64,
-    /// Connections that are open.
+    /// Open connections on the public listeners.
     pub connections: u64,
     /// The names of each certificate in use, and its last moment in seconds since the epoch.
     pub certificates: Vec<(Vec<String>, i64)>,
 }
 
-/// Why a config was not taken. The old one goes on.
+/// The reason why a reload failed. The previous config stays in use.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ReloadRefused {
-    /// For people.
+    /// The error as text for operators.
     pub text: String,
-    /// Place by place, where it is the file that is wrong.
+    /// Errors with their locations, if the config file is invalid.
     pub diagnostics: Option<serde_json::Value>,
 }
 
-/// Explains why a request was refused; none where nothing is known of it any more.
+/// Explains why a request was rejected; `None` if the request is no longer in memory.
 pub type ExplainSource = Arc<dyn Fn(RequestId) -> Explaining + Send + Sync>;
 
-/// An explanation in the making.
+/// Future of an explanation.
 pub type Explaining = Pin<Box<dyn Future<Output = Option<Explanation>> + Send>>;
 
-/// How a destination does, as those see it who deliver.
+/// Health of a destination, as its worker sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DestinationHealth {
-    /// Which.
+    /// The destination, by its id in the store.
     pub id: DestinationId,
-    /// The word for its breaker: `closed`, `open` or `half_open`.
+    /// State of its circuit breaker: `closed`, `open` or `half_open`.
     pub breaker: &'static str,
-    /// Attempts that are going on.
+    /// Attempts in progress.
     pub in_flight: u64,
-    /// When it last took an event. Milliseconds since the epoch.
+    /// Time of the last successful attempt, in milliseconds since the epoch.
     pub last_success_ms: Option<i64>,
-    /// When an attempt last failed. Milliseconds since the epoch.
+    /// Time of the last failed attempt, in milliseconds since the epoch.
     pub last_failure_ms: Option<i64>,
 }
 
-/// The store and those who work on it. Without a store the other parts are never asked.
+/// The parts of the gate that the admin API may use.
 #[derive(Clone)]
 pub struct Controls {
-    /// The store, where there is one.
+    /// The store, if the config has one.
     pub store: Option<Store>,
-    /// Called after something became due, or may be attempted again.
+    /// Called after a delivery became due or a destination was resumed.
     pub wake: Wake,
-    /// How destinations do.
+    /// Source of the health of destinations.
     pub health: HealthSource,
-    /// Rung where a replay was begun or goes on; [`run_replays`](crate::admin::run_replays) listens.
+    /// Notified when a replay begins, pauses or resumes; [`run_replays`](crate::admin::run_replays) waits for it.
     pub replays: Arc<Notify>,
-    /// How the public side does.
+    /// Source of the load and the certificates of the public listeners.
     pub gate: GateSource,
-    /// Where to ask for a reload; none where nobody listens.
+    /// Channel for reload requests; `None` if no task handles them.
     pub reload: Option<mpsc::Sender<ReloadAsk>>,
-    /// Why requests were refused.
+    /// Source of explanations for rejected requests.
     pub explain: ExplainSource,
 }
 
 impl Controls {
-    /// Of a gate without a store.
+    /// Returns the controls of a gate without a store.
     #[must_use]
     pub fn without_store() -> Self {
         Self {
             store: None,
+            // Without a store there is no worker to wake and no destination with health.
             wake: Arc::new(|_| {}),
             health: Arc::new(Vec::new),
             replays: Arc::new(Notify::new()),
@@ -99,7 +102,7 @@ impl Controls {
     }
 }
 
-/// Of a gate that knows no request.
+/// Returns a source that explains no request.
 #[must_use]
 pub fn unexplained() -> ExplainSource {
     Arc::new(|_| Box::pin(async { None }))

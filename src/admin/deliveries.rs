@@ -1,4 +1,4 @@
-//! `/deliveries`: one event for one destination, and what operators do with it.
+//! Handlers for `/deliveries`: list deliveries and retry, cancel or discard them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +23,12 @@ use crate::store::search::{
     AttemptRow, DeliveryRow, DeliverySearch, Page, Replay, Selection, Which,
 };
 
-/// For a change of many, which goes on in bounded groups.
+/// Deadline for a bulk change, which the store makes in bounded groups.
 pub(super) const LONG: Duration = Duration::from_secs(600);
 
-/// Deliveries, the newest first
+/// Lists deliveries, newest first
 ///
-/// Dead letters are those of `state=dead`.
+/// Dead letters are the deliveries with `state=dead`.
 #[utoipa::path(
     get, path = "/api/v1/deliveries", tag = "deliveries", operation_id = "list_deliveries",
     params(DeliveryFilter, Paging),
@@ -44,6 +44,7 @@ pub(super) async fn list(
     let (filter, page) = input::listing::<DeliveryFilter>(&uri)?;
     let search = filter.search()?;
     let store = state.store()?;
+    // The extra row shows whether there is another page, without a count of all rows.
     let rows = store.deliveries(search, input::one_more(page)).await?;
     let (rows, next) = input::cut(rows, page.limit, |row| row.id.0);
     Ok(Json(Deliveries {
@@ -52,10 +53,10 @@ pub(super) async fn list(
     }))
 }
 
-/// One delivery with its attempts
+/// Shows a delivery with its attempts
 #[utoipa::path(
     get, path = "/api/v1/deliveries/{id}", tag = "deliveries", operation_id = "show_delivery",
-    params(("id" = i64, Path, description = "Its number")),
+    params(("id" = i64, Path, description = "Number of the delivery")),
     responses(
         (status = 200, body = DeliveryDetail),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -75,10 +76,10 @@ pub(super) async fn show(
     }))
 }
 
-/// The attempts of a delivery, in their order
+/// Lists the attempts of a delivery, oldest first
 #[utoipa::path(
     get, path = "/api/v1/deliveries/{id}/attempts", tag = "deliveries", operation_id = "list_attempts",
-    params(("id" = i64, Path, description = "Its number")),
+    params(("id" = i64, Path, description = "Number of the delivery")),
     responses(
         (status = 200, body = Attempts),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -90,6 +91,7 @@ pub(super) async fn attempts(
 ) -> Result<Json<Attempts>, Problem> {
     let id = delivery_id(&id)?;
     let store = state.store()?;
+    // A delivery without attempts and a missing one both have no rows, so look for the delivery first.
     find(store, id).await?;
     let attempts = store.attempts(id).await?;
     Ok(Json(Attempts {
@@ -97,13 +99,13 @@ pub(super) async fn attempts(
     }))
 }
 
-/// Attempts a delivery now
+/// Retries a delivery now
 #[utoipa::path(
     post, path = "/api/v1/deliveries/{id}/retry", tag = "deliveries", operation_id = "retry_delivery",
-    params(("id" = i64, Path, description = "Its number")),
+    params(("id" = i64, Path, description = "Number of the delivery")),
     responses(
         (status = 200, body = Delivery),
-        (status = 409, description = "Its state does not allow it", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "The state of the delivery does not allow this", body = ProblemDocument, content_type = "application/problem+json"),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
@@ -114,13 +116,13 @@ pub(super) async fn retry(
     change(&state, &id, Action::Retry).await
 }
 
-/// Ends a delivery that has not been made
+/// Cancels an open delivery
 #[utoipa::path(
     post, path = "/api/v1/deliveries/{id}/cancel", tag = "deliveries", operation_id = "cancel_delivery",
-    params(("id" = i64, Path, description = "Its number")),
+    params(("id" = i64, Path, description = "Number of the delivery")),
     responses(
         (status = 200, body = Delivery),
-        (status = 409, description = "Its state does not allow it", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "The state of the delivery does not allow this", body = ProblemDocument, content_type = "application/problem+json"),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
@@ -131,13 +133,13 @@ pub(super) async fn cancel(
     change(&state, &id, Action::Cancel).await
 }
 
-/// Is done with a dead letter
+/// Discards a dead-lettered delivery
 #[utoipa::path(
     post, path = "/api/v1/deliveries/{id}/discard", tag = "deliveries", operation_id = "discard_delivery",
-    params(("id" = i64, Path, description = "Its number")),
+    params(("id" = i64, Path, description = "Number of the delivery")),
     responses(
         (status = 200, body = Delivery),
-        (status = 409, description = "Its state does not allow it", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "The state of the delivery does not allow this", body = ProblemDocument, content_type = "application/problem+json"),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
@@ -148,7 +150,7 @@ pub(super) async fn discard(
     change(&state, &id, Action::Discard).await
 }
 
-/// Attempts all that match now
+/// Retries all matching deliveries now
 #[utoipa::path(
     post, path = "/api/v1/deliveries/retry", tag = "deliveries", operation_id = "retry_deliveries",
     request_body = Many,
@@ -166,7 +168,7 @@ pub(super) async fn retry_many(
     change_many(&state, &visit, input::json(&headers, body)?, Action::Retry).await
 }
 
-/// Ends all that match and have not been made
+/// Cancels all matching open deliveries
 #[utoipa::path(
     post, path = "/api/v1/deliveries/cancel", tag = "deliveries", operation_id = "cancel_deliveries",
     request_body = Many,
@@ -184,7 +186,7 @@ pub(super) async fn cancel_many(
     change_many(&state, &visit, input::json(&headers, body)?, Action::Cancel).await
 }
 
-/// Is done with all dead letters that match
+/// Discards all matching dead letters
 #[utoipa::path(
     post, path = "/api/v1/deliveries/discard", tag = "deliveries", operation_id = "discard_deliveries",
     request_body = Many,
@@ -212,10 +214,12 @@ fn delivery_id(text: &str) -> Result<DeliveryId, Problem> {
     input::number(text, "a delivery").map(DeliveryId)
 }
 
+/// Takes a step with one delivery, or says why its state does not allow it.
 async fn change(state: &AdminState, id: &str, action: Action) -> Result<Json<Delivery>, Problem> {
     let id = delivery_id(id)?;
     let store = state.store()?;
     let row = find(store, id).await?;
+    // Checked before the write only for a useful message. The store checks the state again when it changes it.
     if row.state.after(action.step()).is_none() {
         return Err(refused(id, row.state, action));
     }
@@ -226,9 +230,10 @@ async fn change(state: &AdminState, id: &str, action: Action) -> Result<Json<Del
     let changed = store.change(selection, Now::read().unix_ms).await?;
     let row = find(store, id).await?;
     if changed == 0 {
-        // It moved on between the look and the change.
+        // A worker changed the delivery between the query and this change, so report its new state.
         return Err(refused(id, row.state, action));
     }
+    // The worker of the destination sleeps until its next due delivery, so wake it for this one.
     if action == Action::Retry {
         let destination = store.destination(&row.route, &row.destination).await?;
         (state.controls.wake)(destination);
@@ -236,29 +241,38 @@ async fn change(state: &AdminState, id: &str, action: Action) -> Result<Json<Del
     Ok(Json(delivery(row)))
 }
 
-/// Why a step cannot be taken, and what can be done instead.
+/// Explains why the state of a delivery does not allow an action, and which action is possible.
 fn refused(id: DeliveryId, state: DeliveryState, action: Action) -> Problem {
     use DeliveryState::{Cancelled, Dead, Delivered, InFlight, Pending, Waiting};
     let why = match (action, state) {
-        (_, InFlight) => "an attempt is going on: look again when it has ended",
-        (Action::Retry, Delivered) => "the event was taken: send it again with a replay",
-        (Action::Retry, Cancelled) => "it was ended for good: deliver the event with a replay",
-        (Action::Cancel, Dead) => "it is a dead letter: discard it",
-        (Action::Cancel, Delivered) => "the event was taken",
-        (Action::Cancel | Action::Discard, Cancelled) => "it has been ended before",
-        (Action::Discard, Pending | Waiting) => "it is no dead letter: cancel it",
-        (Action::Discard, Delivered) => "it is no dead letter: the event was taken",
+        (_, InFlight) => "an attempt is in progress: try again when it has ended",
+        (Action::Retry, Delivered) => {
+            "the destination accepted the event: use a replay to deliver it again"
+        }
+        (Action::Retry, Cancelled) => {
+            "the delivery ended for good: use a replay to deliver the event"
+        }
+        (Action::Cancel, Dead) => "the delivery is a dead letter: discard it instead",
+        (Action::Cancel, Delivered) => "the destination accepted the event already",
+        (Action::Cancel | Action::Discard, Cancelled) => "the delivery ended already",
+        (Action::Discard, Pending | Waiting) => {
+            "the delivery is not a dead letter: cancel it instead"
+        }
+        (Action::Discard, Delivered) => {
+            "the delivery is not a dead letter: the destination accepted the event"
+        }
         (Action::Retry, Pending | Waiting | Dead)
         | (Action::Cancel, Pending | Waiting)
-        | (Action::Discard, Dead) => "it changed in this moment: look again",
+        | (Action::Discard, Dead) => "its state changed at this moment: try again",
     };
     Problem::conflict(format!(
-        "delivery {id} is {} and cannot take `{}`: {why}",
-        state.word().replace('_', " "),
-        action.word()
+        "cannot {} delivery {id}, which is {}: {why}",
+        action.word(),
+        state.word().replace('_', " ")
     ))
 }
 
+/// Takes a step with all matching deliveries whose state allows it, or only counts them.
 async fn change_many(
     state: &AdminState,
     visit: &Visit,
@@ -270,6 +284,7 @@ async fn change_many(
     let _slot = state.long_slot()?;
     visit.patience.extend(LONG);
     let wanted = many.words();
+    // The remark gives the audit log the search and the count. The path of the request shows neither.
     if many.dry_run {
         let count = count(&store, &search, action).await?;
         visit.remark(format!("{wanted}: {count} counted"));
@@ -285,7 +300,8 @@ async fn change_many(
     let changed = store.change(selection, Now::read().unix_ms).await;
     visit.remark(match &changed {
         Ok(count) => format!("{wanted}: {count} changed"),
-        Err(_) => format!("{wanted}: broken off"),
+        // Groups before the failure are committed, so the number of changes is unknown.
+        Err(_) => format!("{wanted}: failed, possibly after some changes"),
     });
     let count = changed?;
     if action == Action::Retry && count > 0 {
@@ -297,7 +313,7 @@ async fn change_many(
     }))
 }
 
-/// How many the step could be taken with.
+/// Counts the matching deliveries whose state allows the action.
 async fn count(store: &Store, search: &DeliverySearch, action: Action) -> Result<u64, Problem> {
     let mut count = 0_u64;
     let states = DeliveryState::ALL.into_iter();
@@ -308,18 +324,20 @@ async fn count(store: &Store, search: &DeliverySearch, action: Action) -> Result
             state: Some(state),
             ..search.clone()
         };
-        // With a state it is of deliveries, as a step is.
+        // With a state, `count_replay` counts deliveries. Without one it may count events, which an action does not.
         let found = store.count_replay(&Replay { search }).await?;
         count = count.saturating_add(found);
     }
     Ok(count)
 }
 
+/// Wakes the workers of all destinations that the search may concern.
 async fn wake_all(
     state: &AdminState,
     store: &Store,
     search: &DeliverySearch,
 ) -> Result<(), Problem> {
+    // Only route and destination narrow it: to wake a worker without due deliveries costs one query.
     for row in store.destinations().await? {
         let route = search.event.route.as_ref();
         let name = search.destination.as_ref();
@@ -332,16 +350,17 @@ async fn wake_all(
     Ok(())
 }
 
-/// A task of the gate broke.
+/// Creates a 500 for a task that panicked or lost its other end.
 pub(super) fn broken() -> Problem {
     Problem::new(
         StatusCode::INTERNAL_SERVER_ERROR,
-        "the gate broke off while it worked on this: its log says more",
+        "the gate failed while it handled this request: look in its log for the error",
     )
 }
 
-/// Lists go from the newest to the oldest, so a delivery is the first one of a part that begins just above its number.
+/// Finds one delivery.
 async fn find(store: &Store, id: DeliveryId) -> Result<DeliveryRow, Problem> {
+    // Lists go from the newest to the oldest, so a delivery is the first row of a page that begins just above it.
     let page = Page {
         after: Some(id.0.saturating_add(1)),
         limit: 1,
@@ -350,12 +369,12 @@ async fn find(store: &Store, id: DeliveryId) -> Result<DeliveryRow, Problem> {
     let row = rows.into_iter().find(|row| row.id == id);
     row.ok_or_else(|| {
         Problem::missing(format!(
-            "there is no delivery {id}: it was never here, or retention has removed it"
+            "delivery {id} does not exist: check the number; retention may have removed it"
         ))
     })
 }
 
-/// A delivery in a list.
+/// Converts a delivery to its JSON shape.
 pub(super) fn delivery(row: DeliveryRow) -> Delivery {
     Delivery {
         id: row.id.0,

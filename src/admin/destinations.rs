@@ -1,4 +1,4 @@
-//! `/destinations`: where events go, what waits there, pause and resume. A pause never holds up accepting.
+//! Handlers for `/destinations`: list, pause and resume. A pause stops deliveries, never the acceptance of events.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::model::ids::{DestinationName, RouteName};
 use crate::store::Store;
 use crate::store::rows::DestinationRow;
 
-/// All destinations that were ever named
+/// Lists all destinations, including those that left the config
 #[utoipa::path(
     get, path = "/api/v1/destinations", tag = "destinations", operation_id = "list_destinations",
     responses(
@@ -30,10 +30,10 @@ pub(super) async fn list(
     Ok(Json(shown(&state, rows)))
 }
 
-/// Pauses a destination: nothing is attempted there, and what comes waits
+/// Pauses a destination: its deliveries wait and are not attempted
 #[utoipa::path(
     post, path = "/api/v1/destinations/{route}/{name}/pause", tag = "destinations", operation_id = "pause_destination",
-    params(("route" = String, Path, description = "Its route"), ("name" = String, Path, description = "Its name")),
+    params(("route" = String, Path, description = "Name of the route"), ("name" = String, Path, description = "Name of the destination")),
     responses(
         (status = 200, body = Destinations),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -46,10 +46,10 @@ pub(super) async fn pause(
     set(&state, &route, Some(&name), true).await
 }
 
-/// Resumes a destination that was paused, or switched off because it answered 410
+/// Resumes a destination that was paused, or that was disabled after a response with status 410
 #[utoipa::path(
     post, path = "/api/v1/destinations/{route}/{name}/resume", tag = "destinations", operation_id = "resume_destination",
-    params(("route" = String, Path, description = "Its route"), ("name" = String, Path, description = "Its name")),
+    params(("route" = String, Path, description = "Name of the route"), ("name" = String, Path, description = "Name of the destination")),
     responses(
         (status = 200, body = Destinations),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -65,7 +65,7 @@ pub(super) async fn resume(
 /// Pauses all destinations of a route
 #[utoipa::path(
     post, path = "/api/v1/routes/{route}/pause", tag = "destinations", operation_id = "pause_route",
-    params(("route" = String, Path, description = "Its name")),
+    params(("route" = String, Path, description = "Name of the route")),
     responses(
         (status = 200, body = Destinations),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -78,10 +78,10 @@ pub(super) async fn pause_route(
     set(&state, &route, None, true).await
 }
 
-/// Resumes a route that was paused; destinations that were paused by themselves stay so
+/// Resumes a paused route; destinations that were paused one by one stay paused
 #[utoipa::path(
     post, path = "/api/v1/routes/{route}/resume", tag = "destinations", operation_id = "resume_route",
-    params(("route" = String, Path, description = "Its name")),
+    params(("route" = String, Path, description = "Name of the route")),
     responses(
         (status = 200, body = Destinations),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -94,7 +94,7 @@ pub(super) async fn resume_route(
     set(&state, &route, None, false).await
 }
 
-/// Pauses or resumes, and answers what stands there now.
+/// Pauses or resumes a destination or a route, and returns the destinations concerned.
 async fn set(
     state: &AdminState,
     route: &str,
@@ -104,6 +104,7 @@ async fn set(
     let store = state.store()?;
     let route = RouteName::new(route);
     let name = name.map(DestinationName::new);
+    // The store keeps the pause, so that it survives a restart and a reload.
     if !store.pause(&route, name.as_ref(), is_paused).await? {
         return Err(unknown(store, &route, name.as_ref()).await?);
     }
@@ -111,6 +112,7 @@ async fn set(
     rows.retain(|row| row.route == route && name.as_ref().is_none_or(|name| *name == row.name));
     if !is_paused {
         for row in &mut rows {
+            // Only a resume by name enables a disabled destination: a resume of its route must not repeat a 410.
             if name.is_some() && row.disabled.is_some() {
                 store.disable(row.id, None).await?;
                 row.disabled = None;
@@ -121,7 +123,7 @@ async fn set(
     Ok(Json(shown(state, rows)))
 }
 
-/// Says that there is no such name, and which one may be meant.
+/// Builds the 404 for an unknown route or destination, with the most similar name.
 pub(super) async fn unknown(
     store: &Store,
     route: &RouteName,
@@ -129,6 +131,7 @@ pub(super) async fn unknown(
 ) -> Result<Problem, Problem> {
     let rows = store.destinations().await?;
     let is_route = rows.iter().any(|row| row.route == *route);
+    // For a wrong route the name of the destination means nothing yet, so suggest a route first.
     let (what, near) = match name.filter(|_| is_route) {
         Some(name) => {
             let names = rows.iter().filter(|row| row.route == *route);
@@ -141,7 +144,7 @@ pub(super) async fn unknown(
         None => {
             let routes = rows.iter().map(|row| row.route.as_str());
             (
-                format!("no route `{route}` has destinations"),
+                format!("no destination has the route `{route}`"),
                 suggest::nearest(route.as_str(), routes),
             )
         }
@@ -152,8 +155,10 @@ pub(super) async fn unknown(
     }))
 }
 
+/// Combines rows of the store with the health that the workers report.
 fn shown(state: &AdminState, rows: Vec<DestinationRow>) -> Destinations {
     let health = (state.controls.health)();
+    // A destination without a worker is not in the running config, so it has no health.
     let destinations = rows.into_iter().map(|row| {
         let health = health.iter().find(|health| health.id == row.id);
         destination(row, health)

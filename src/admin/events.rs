@@ -1,4 +1,4 @@
-//! `/events`: what was accepted.
+//! Handlers for `/events`: accepted events and their bodies.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::model::ids::RequestId;
 use crate::store::rows::StoredEvent;
 use crate::store::search::{DeliverySearch, EventRow, Page};
 
-/// Events, the newest first
+/// Lists events, newest first
 #[utoipa::path(
     get, path = "/api/v1/events", tag = "events", operation_id = "list_events",
     params(EventFilter, Paging),
@@ -32,6 +32,7 @@ pub(super) async fn list(
 ) -> Result<Json<Events>, Problem> {
     let (filter, page) = input::listing::<EventFilter>(&uri)?;
     let search = filter.search()?;
+    // A text search stops after a time, not after a number of rows, so the store returns its own cursor.
     if let Some(text) = filter.text.filter(|text| !text.is_empty()) {
         let store = state.store()?;
         let (rows, next) = store.events_with_text(search, text, page).await?;
@@ -48,10 +49,10 @@ pub(super) async fn list(
     }))
 }
 
-/// One event with all but its body
+/// Shows an event without its body
 #[utoipa::path(
     get, path = "/api/v1/events/{uid}", tag = "events", operation_id = "show_event",
-    params(("uid" = String, Path, description = "Its id in the inbox")),
+    params(("uid" = String, Path, description = "Id of the event in the inbox")),
     responses(
         (status = 200, body = EventDetail),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -67,20 +68,22 @@ pub(super) async fn show(
         uid: Some(uid),
         ..DeliverySearch::default()
     };
+    // One page is enough for people. Programs can list more with `/deliveries?event=UID`.
     let page = Page {
         after: None,
         limit: MAX_ROWS,
     };
     let rows = state.store()?.deliveries(search, page).await?;
+    // Mask with the scheme of the running config, which may name credentials that an older one did not know.
     let mut detail = detail(&event, &state.facts.load());
     detail.deliveries = rows.into_iter().map(deliveries::delivery).collect();
     Ok(Json(detail))
 }
 
-/// The body of an event, byte for byte
+/// Returns the body of an event, byte for byte
 #[utoipa::path(
     get, path = "/api/v1/events/{uid}/body", tag = "events", operation_id = "show_event_body",
-    params(("uid" = String, Path, description = "Its id in the inbox")),
+    params(("uid" = String, Path, description = "Id of the event in the inbox")),
     responses(
         (status = 200, body = inline(crate::admin::wire::Raw), content_type = "application/octet-stream"),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -94,10 +97,11 @@ pub(super) async fn body(
     let event = find(&state, uid).await?;
     let Some(body) = event.body else {
         return Err(Problem::missing(format!(
-            "the body of event `{uid}` was not kept after its deliveries (`keep_body = false` in `[store]`)"
+            "the store removed the body of event `{uid}` when its deliveries ended (`keep_body = false` in `[store]`)"
         )));
     };
     let mut answer = download(body, &format!("{uid}.bin"));
+    // `Repr-Digest` of RFC 9530, with the digest from acceptance, so that a client can check the stored bytes.
     let digest = format!("sha-256=:{}:", BASE64.encode(&event.digest));
     if let Ok(digest) = HeaderValue::try_from(digest) {
         let name = HeaderName::from_static("repr-digest");
@@ -106,7 +110,7 @@ pub(super) async fn body(
     Ok(answer)
 }
 
-/// Bytes as a file. Whatever a sender wrote is never shown by a browser as if it were a page of the gate.
+/// Returns bytes as a file to download, so that no browser renders text of a sender as a page of the gate.
 pub(super) fn download(bytes: impl IntoResponse, name: &str) -> Response {
     let kind = HeaderValue::from_static("application/octet-stream");
     let mut answer = bytes.into_response();
@@ -122,12 +126,12 @@ pub(super) fn download(bytes: impl IntoResponse, name: &str) -> Response {
 async fn find(state: &AdminState, uid: RequestId) -> Result<StoredEvent, Problem> {
     state.store()?.event(uid).await?.ok_or_else(|| {
         Problem::missing(format!(
-            "there is no event `{uid}`: it was never here, or retention has removed it"
+            "event `{uid}` does not exist: check the id; retention may have removed it"
         ))
     })
 }
 
-/// An event in a list.
+/// Converts an event of a list to its JSON shape.
 pub(super) fn event(row: EventRow) -> Event {
     Event {
         uid: row.uid.to_string(),
@@ -142,6 +146,7 @@ pub(super) fn event(row: EventRow) -> Event {
     }
 }
 
+/// Converts an event to its JSON shape with masked secrets. The caller adds the deliveries.
 fn detail(event: &StoredEvent, facts: &Facts) -> EventDetail {
     EventDetail {
         uid: event.uid.to_string(),
@@ -162,6 +167,7 @@ fn detail(event: &StoredEvent, facts: &Facts) -> EventDetail {
             size: event.body.as_ref().map(|body| body.len() as u64),
             sha256: HEXLOWER.encode(&event.digest),
         },
+        // `show` fills it in, because only that handler reads the deliveries.
         deliveries: Vec::new(),
     }
 }

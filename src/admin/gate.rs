@@ -1,4 +1,4 @@
-//! `/routes`, `/certificates`, `/config`: what the running config says; and `/reload`, which reads it again.
+//! Handlers for the running config: `/routes`, `/certificates`, `/config` and `/reload`.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::store::rows::DestinationRow;
 
 const DAY: i64 = 86_400;
 
-/// The routes of the running config, with what waits for them
+/// Lists the routes of the running config with their deliveries by state
 #[utoipa::path(
     get, path = "/api/v1/routes", tag = "config", operation_id = "list_routes",
     responses(
@@ -27,15 +27,16 @@ const DAY: i64 = 86_400;
     ),
 )]
 pub(super) async fn routes(State(state): State<Arc<AdminState>>) -> Result<Json<Routes>, Problem> {
+    // Facts are shared and never change, so the deliveries go into a copy.
     let mut routes = state.facts.load().routes.clone();
     add_backlog(&state, &mut routes).await?;
     Ok(Json(Routes { routes }))
 }
 
-/// One route of the running config
+/// Shows a route of the running config
 #[utoipa::path(
     get, path = "/api/v1/routes/{route}", tag = "config", operation_id = "show_route",
-    params(("route" = String, Path, description = "Its name")),
+    params(("route" = String, Path, description = "Name of the route")),
     responses(
         (status = 200, body = Route),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -50,7 +51,7 @@ pub(super) async fn route(
     Ok(Json(route))
 }
 
-/// Adds what waits, where there is a store.
+/// Adds the deliveries by state to each route, if there is a store.
 async fn add_backlog(state: &AdminState, routes: &mut [Route]) -> Result<(), Problem> {
     let Some(store) = &state.controls.store else {
         return Ok(());
@@ -62,6 +63,7 @@ async fn add_backlog(state: &AdminState, routes: &mut [Route]) -> Result<(), Pro
     Ok(())
 }
 
+/// Sums the deliveries by state over the destinations of a route.
 fn waiting(rows: &[DestinationRow], route: &str) -> Counts {
     let mut sum = [0_u64; 6];
     for row in rows.iter().filter(|row| row.route.as_str() == route) {
@@ -72,7 +74,7 @@ fn waiting(rows: &[DestinationRow], route: &str) -> Counts {
     Counts::new(sum)
 }
 
-/// The certificates in use, with their ends
+/// Lists the certificates in use with their expiry
 #[utoipa::path(
     get, path = "/api/v1/certificates", tag = "config", operation_id = "list_certificates",
     responses(
@@ -87,19 +89,20 @@ pub(super) async fn certificates(State(state): State<Arc<AdminState>>) -> Json<C
     })
 }
 
-/// Certificates as the API shows them.
+/// Converts certificates to their JSON shape, with the days that are left.
 pub(super) fn certificates_of(ends: Vec<(Vec<String>, i64)>, now: Now) -> Vec<Certificate> {
     let each = ends.into_iter().map(|(names, not_after)| Certificate {
         names,
         not_after: Moment(not_after.saturating_mul(1000)),
+        // Euclidean division: a certificate that expired an hour ago has -1 days left, not 0.
         days_left: not_after.saturating_sub(now.unix_seconds()).div_euclid(DAY),
     });
     each.collect()
 }
 
-/// The running config, with what holds by default
+/// Shows the running config with all defaults
 ///
-/// Under the keys of the config file. Of secrets and headers only the names are there.
+/// It has the keys of the config file. Secrets and headers show only their names.
 #[utoipa::path(
     get, path = "/api/v1/config", tag = "config", operation_id = "show_config",
     responses(
@@ -111,14 +114,14 @@ pub(super) async fn config(State(state): State<Arc<AdminState>>) -> Json<serde_j
     Json(state.facts.load().config.clone())
 }
 
-/// Reads the config file again, as SIGHUP does
+/// Reloads the config file, as SIGHUP does
 ///
-/// Where it cannot be used the old config goes on, and the answer says what is wrong, place by place.
+/// If the new config is invalid, the previous one stays in use, and the response lists every error with its location.
 #[utoipa::path(
     post, path = "/api/v1/reload", tag = "config", operation_id = "reload_config",
     responses(
         (status = 200, description = "The new config is in use", body = Reloaded),
-        (status = 422, description = "The config cannot be used; the old one goes on", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "The config is invalid; the previous one stays in use", body = ProblemDocument, content_type = "application/problem+json"),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
@@ -127,12 +130,14 @@ pub(super) async fn reload(
     Extension(visit): Extension<Visit>,
 ) -> Result<Json<Reloaded>, Problem> {
     let busy = || {
-        let detail = "this process cannot read its config now: it starts, ends, or reloads already";
+        let detail =
+            "cannot reload the config while the gate starts, stops or reloads: try again later";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     };
     let asks = state.controls.reload.as_ref().ok_or_else(busy)?;
     visit.patience.extend(deliveries::LONG);
     let (answer, came) = oneshot::channel();
+    // A full channel means that a reload is in progress. The client gets an error at once instead of a long wait.
     asks.try_send(answer).map_err(|_| busy())?;
     match came.await.map_err(|_| busy())? {
         Ok(routes) => Ok(Json(Reloaded {

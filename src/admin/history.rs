@@ -1,4 +1,4 @@
-//! `/routes/{route}/history`, `/routes/{route}/promotion` and `/secrets`: what the gate counted lately.
+//! Handlers for recent counts: `/routes/{route}/history`, `/routes/{route}/promotion` and `/secrets`.
 
 use std::sync::Arc;
 
@@ -17,15 +17,15 @@ use crate::model::clock::Now;
 use crate::record::history;
 use crate::record::recent::Wanted;
 
-/// Verdicts that a promotion shows.
+/// Most example verdicts in a promotion report.
 const EXAMPLES: usize = 50;
 
-/// What came on a route lately, by minute and by hour
+/// Counts recent requests of a route by minute and by hour
 ///
-/// Counts live in memory: they outlive a reload, not a restart.
+/// Counts are kept in memory: they survive a reload, but not a restart.
 #[utoipa::path(
     get, path = "/api/v1/routes/{route}/history", tag = "config", operation_id = "show_route_history",
-    params(("route" = String, Path, description = "Its name")),
+    params(("route" = String, Path, description = "Name of the route")),
     responses(
         (status = 200, body = History),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -37,6 +37,7 @@ pub(super) async fn show(
 ) -> Result<Json<History>, Problem> {
     let route = state.facts.load().route(&name)?.clone();
     let now = Now::read().unix_ms;
+    // A route without any request so far has no counters.
     let counters = state.recorder.find_route(&route.name);
     let (minutes, hours) = counters.map_or_else(Default::default, |counters| {
         let history = counters.history();
@@ -50,12 +51,13 @@ pub(super) async fn show(
     }))
 }
 
-/// What a route in monitor mode would have refused in the last 24 hours
+/// Shows what a route in monitor mode would have rejected in the last 24 hours
 ///
-/// The way out of monitor mode: which requests `enforce = "block"` would have kept from the app. It changes nothing.
+/// Read it before you leave monitor mode: it lists the requests that `enforce = "block"` would have kept from the app.
+/// It changes nothing.
 #[utoipa::path(
     get, path = "/api/v1/routes/{route}/promotion", tag = "config", operation_id = "show_route_promotion",
-    params(("route" = String, Path, description = "Its name")),
+    params(("route" = String, Path, description = "Name of the route")),
     responses(
         (status = 200, body = Promotion),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -80,6 +82,7 @@ pub(super) async fn promotion(
     Ok(Json(Promotion {
         route: route.name,
         enforced: route.enforced,
+        // A process younger than a day has counted only since its start.
         since: Moment(day.start_ms.max(state.started_ms)),
         requests: day.total(),
         would_refuse: reasons.iter().map(|each| each.count).sum(),
@@ -91,9 +94,10 @@ pub(super) async fn promotion(
     }))
 }
 
-/// The secrets of all routes: when they end, and when they last matched
+/// Lists the secrets of all routes: when they expire and when they last matched
 ///
-/// No text of a secret, and nothing made from one. After a rotation the old one can go once only the new one matches.
+/// The response contains no secret and nothing derived from one. After a rotation, remove the old secret once only the
+/// new one matches.
 #[utoipa::path(
     get, path = "/api/v1/secrets", tag = "config", operation_id = "list_secrets",
     responses(
@@ -108,10 +112,11 @@ pub(super) async fn secrets(State(state): State<Arc<AdminState>>) -> Json<Secret
     })
 }
 
-/// The secrets of the running config, with what they matched.
+/// Returns the secrets of the running config with their matches since the start.
 pub(super) fn secrets_now(state: &AdminState) -> Vec<SecretUse> {
     let facts = state.facts.load();
     let mut secrets = Vec::new();
+    // The config decides which secrets are listed: counts of a secret that left it are left out.
     for route in &facts.routes {
         let counters = state.recorder.find_route(&route.name);
         let used = counters.map_or_else(Vec::new, |counters| counters.history().secrets());
@@ -130,6 +135,7 @@ pub(super) fn secrets_now(state: &AdminState) -> Vec<SecretUse> {
     secrets
 }
 
+/// Converts the counts of a minute or an hour to their JSON shape.
 fn tally(tally: &history::Tally) -> Tally {
     Tally {
         start: Moment(tally.start_ms),

@@ -1,4 +1,6 @@
-//! What requests of the admin API say: filters, pages, times, numbers. Every fault names the value and what would be right.
+//! Parsing of admin API requests: filters, pages, times and ids.
+//!
+//! Every error names the invalid value and a valid form.
 
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequestParts, Path, Query};
@@ -18,73 +20,73 @@ use crate::model::clock;
 use crate::model::ids::{DestinationName, RequestId, RouteName};
 use crate::store::search::{DeliverySearch, EventSearch, Page};
 
-/// Rows where the request says nothing.
+/// Rows in a response if the request sets no `limit`.
 const DEFAULT_ROWS: u32 = 50;
 
-/// Rows at most: with the one more that tells whether there are others, below the 1,000 that the store gives.
+/// Most rows in a response. One more row shows whether there are others; both stay below the 1,000 of the store.
 pub(super) const MAX_ROWS: u32 = 500;
 
-/// Below it a number is one of seconds, from it on one of milliseconds: 1973 in milliseconds, the year 5138 in seconds.
+/// Smallest number that is read as milliseconds: the year 1973. In seconds it would be the year 5138.
 const FIRST_MILLIS: u64 = 100_000_000_000;
 
-/// What [`parse_time`] takes, in words.
+/// The forms of a time that [`parse_time`] accepts, for messages.
 pub const TIMES: &str = "2026-11-25T08:30:00Z, 2026-11-25, seconds or milliseconds since the epoch, or how long ago (2h, 7d, 1h30m)";
 
-/// Which events. All that is said has to hold.
+/// Filter for events. An event must match every field that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, IntoParams, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct EventFilter {
-    /// Of this route.
+    /// Name of the route.
     pub route: Option<String>,
-    /// Of this provider.
+    /// Id of the provider, such as `stripe`.
     pub provider: Option<String>,
-    /// With this id of the provider, or this `webhook-id`.
+    /// The provider's id of the event, or its `webhook-id`.
     pub id: Option<String>,
-    /// Of this type; `*` stands for any run of characters.
+    /// Type of the event; `*` matches any run of characters.
     #[serde(rename = "type")]
     pub event_type: Option<String>,
-    /// With a delivery in this state.
+    /// State of at least one delivery of the event.
     pub state: Option<State>,
-    /// Received at this time or later: RFC 3339, seconds or milliseconds since the epoch, a day, or so long ago (`2h`).
+    /// Earliest time of receipt: RFC 3339, seconds or milliseconds since the epoch, a day, or an age (`2h`).
     pub since: Option<String>,
-    /// Received before this time, in the same forms.
+    /// Events received before this time, in the same forms as `since`.
     pub before: Option<String>,
-    /// With this text in body, type, ids or target; lists only. A part looks at as many events as a tenth of a second allows
-    /// and may hold few of them or none: `next` goes on behind them.
+    /// Text in the body, type, ids or target; only for lists. A response covers the events that a search of a tenth of
+    /// a second reads, so it may have few rows or no rows: continue with `next`.
     pub text: Option<String>,
 }
 
-/// Which deliveries. All that is said has to hold.
+/// Filter for deliveries. A delivery must match every field that is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct DeliveryFilter {
-    /// Of this route.
+    /// Name of the route.
     pub route: Option<String>,
-    /// For this destination of the route.
+    /// Name of the destination in its route.
     pub destination: Option<String>,
-    /// Of events of this provider.
+    /// Id of the event's provider, such as `stripe`.
     pub provider: Option<String>,
-    /// Of this event, by its id in the inbox.
+    /// Id of the event in the inbox.
     pub event: Option<String>,
-    /// Of events with this id of the provider, or this `webhook-id`.
+    /// The provider's id of the event, or its `webhook-id`.
     pub id: Option<String>,
-    /// Of events of this type; `*` stands for any run of characters.
+    /// Type of the event; `*` matches any run of characters.
     #[serde(rename = "type")]
     pub event_type: Option<String>,
-    /// In this state.
+    /// Current state of the delivery.
     pub state: Option<State>,
-    /// Only replays, or none of them.
+    /// `true` for replays only, `false` to leave them out.
     pub replay: Option<bool>,
-    /// Of events that were received at this time or later: RFC 3339, seconds or milliseconds since the epoch, a day, or
-    /// so long ago (`2h`).
+    /// Earliest time at which the event was received: RFC 3339, seconds or milliseconds since the epoch, a day, or an
+    /// age (`2h`).
     pub since: Option<String>,
-    /// Of events that were received before this time, in the same forms.
+    /// Events received before this time, in the same forms as `since`.
     pub before: Option<String>,
 }
 
-/// What the path names. As axum's `Path`, with a problem document where it is no text.
+/// Path parameters, as in axum's `Path`, but with a problem document if they are not UTF-8.
 pub(super) struct Named<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T> {
@@ -92,39 +94,40 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Named<T
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let named = Path::<T>::from_request_parts(parts, state).await;
-        let wrong = |_| Problem::bad("the path holds what is no text");
+        let wrong = |_| Problem::bad("the path is not valid UTF-8: percent-encode each part of it");
         named.map(|Path(named)| Self(named)).map_err(wrong)
     }
 }
 
-/// A part of a list.
+/// Selects a page of a list.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Paging {
-    /// Rows at most, from 1 to 500; 50 where nothing is said.
+    /// Most rows in the response, from 1 to 500; 50 by default.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u32>,
-    /// `next` of the part before.
+    /// `next` of the previous response.
     cursor: Option<String>,
 }
 
-/// Deliveries to change, or to replay.
+/// A selection of deliveries to change or to replay.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Many {
-    /// Which deliveries.
+    /// Filter that selects the deliveries.
     #[serde(default)]
     pub search: DeliveryFilter,
-    /// Needed where `search` says nothing, so that an empty request does not change everything.
+    /// Must be `true` if `search` is empty, so that an empty request does not change everything.
     #[serde(default)]
     pub all: bool,
-    /// Only count.
+    /// Counts the deliveries and changes nothing.
     #[serde(default)]
     pub dry_run: bool,
 }
 
 impl EventFilter {
+    /// Parses the filter for the store. `text` is not part of it, because the store searches text in another call.
     pub(super) fn search(&self) -> Result<EventSearch, Problem> {
         Ok(EventSearch {
             route: self.route.as_deref().map(RouteName::new),
@@ -139,6 +142,7 @@ impl EventFilter {
 }
 
 impl DeliveryFilter {
+    /// Parses the filter for the store.
     pub(super) fn search(&self) -> Result<DeliverySearch, Problem> {
         let event = EventSearch {
             route: self.route.as_deref().map(RouteName::new),
@@ -147,6 +151,7 @@ impl DeliveryFilter {
             event_type: self.event_type.clone(),
             since_ms: time("since", self.since.as_deref())?,
             before_ms: time("before", self.before.as_deref())?,
+            // The state of a delivery, below, not that of its event.
             state: None,
         };
         let event_id = self.event.as_deref();
@@ -162,7 +167,7 @@ impl DeliveryFilter {
 }
 
 impl Many {
-    /// As the audit log has it.
+    /// Formats the filter for the audit log, without fields that are not set.
     pub(super) fn words(&self) -> String {
         let mut search = serde_json::to_value(&self.search).unwrap_or_default();
         if let Some(fields) = search.as_object_mut() {
@@ -171,20 +176,21 @@ impl Many {
         search.to_string()
     }
 
-    /// The search; one that says nothing has to be meant.
+    /// Parses the search, and rejects an empty one without `all`.
     pub(super) fn search(&self) -> Result<DeliverySearch, Problem> {
         if self.search == DeliveryFilter::default() && !self.all {
             return Err(Problem::bad(
-                "`search` says nothing, so all deliveries would be meant: add a filter, or say `\"all\": true`",
+                "`search` is empty and would select all deliveries: add a filter, or set `\"all\": true`",
             ));
         }
         self.search.search()
     }
 }
 
-/// The filter and the page of a query.
+/// Parses the filter and the page of a query.
 pub(super) fn listing<F: DeserializeOwned>(uri: &Uri) -> Result<(F, Page), Problem> {
     let pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    // Split the query in two: serde cannot combine `flatten` with `deny_unknown_fields`, which rejects unknown names.
     let mut paging = form_urlencoded::Serializer::new(String::new());
     let mut filter = form_urlencoded::Serializer::new(String::new());
     for (name, value) in pairs {
@@ -196,19 +202,20 @@ pub(super) fn listing<F: DeserializeOwned>(uri: &Uri) -> Result<(F, Page), Probl
     Ok((query(&filter.finish())?, page(&paging)?))
 }
 
-/// The filter of a query without pages.
+/// Parses the filter of a query that has no pages.
 pub(super) fn filter<F: DeserializeOwned>(uri: &Uri) -> Result<F, Problem> {
     query(uri.query().unwrap_or_default())
 }
 
 fn query<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
+    // axum parses queries only as a part of a URI.
     let uri: Uri = format!("/?{text}")
         .parse()
-        .map_err(|_| Problem::bad("the query is not one of a URL"))?;
+        .map_err(|_| Problem::bad("the query of the URL is invalid: percent-encode its values"))?;
     match Query::<T>::try_from_uri(&uri) {
         Ok(Query(value)) => Ok(value),
         Err(rejection) => Err(Problem::bad(format!(
-            "the query: {}",
+            "invalid query: {}",
             rejection.body_text()
         ))),
     }
@@ -218,7 +225,7 @@ fn page(paging: &Paging) -> Result<Page, Problem> {
     let limit = paging.limit.unwrap_or(DEFAULT_ROWS);
     if !(1..=MAX_ROWS).contains(&limit) {
         return Err(Problem::bad(format!(
-            "`limit` is {limit}: from 1 to {MAX_ROWS} rows can be asked for at once"
+            "`limit` is {limit}: use a number from 1 to {MAX_ROWS}"
         )));
     }
     let after = match paging.cursor.as_deref().map(str::parse) {
@@ -226,14 +233,14 @@ fn page(paging: &Paging) -> Result<Page, Problem> {
         Some(Ok(after)) => Some(after),
         Some(Err(_)) => {
             return Err(Problem::bad(
-                "`cursor` is not one of this gate: take `next` of the answer before",
+                "`cursor` is invalid: use `next` of the previous response",
             ));
         }
     };
     Ok(Page { after, limit })
 }
 
-/// A list that was asked for with one row more than wanted: the rows, and the cursor of the next part.
+/// Cuts a list that was read with one extra row; returns the rows and the cursor of the next page.
 pub(super) fn cut<T>(
     mut rows: Vec<T>,
     limit: u32,
@@ -247,7 +254,7 @@ pub(super) fn cut<T>(
     (rows, next)
 }
 
-/// The same page with one row more, for [`cut`].
+/// Returns the same page with one extra row, for [`cut`].
 pub(super) fn one_more(page: Page) -> Page {
     Page {
         after: page.after,
@@ -255,7 +262,7 @@ pub(super) fn one_more(page: Page) -> Page {
     }
 }
 
-/// The JSON document of a body.
+/// Parses the JSON document of a request body.
 pub(super) fn json<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -263,25 +270,27 @@ pub(super) fn json<T: DeserializeOwned>(
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or("");
     let media = kind.split(';').next().unwrap_or("").trim();
-    // A page of somebody else can have a browser send other types without asking first.
+    // A page of another site can make a browser send other types without a CORS preflight, but not this one.
     if !media.eq_ignore_ascii_case("application/json") {
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "this takes a JSON document: send `Content-Type: application/json`",
+            "the request needs a JSON document: send it with `Content-Type: application/json`",
         ));
     }
     let body = body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
-    serde_json::from_slice(&body).map_err(|err| Problem::bad(format!("the JSON document: {err}")))
+    serde_json::from_slice(&body)
+        .map_err(|err| Problem::bad(format!("invalid JSON document: {err}")))
 }
 
-/// The id of an event or a request; `kind` says which is meant.
+/// Parses the id of an event or a request; `kind` names it in the error, such as "an event".
 pub(super) fn request_id(text: &str, kind: &str) -> Result<RequestId, Problem> {
-    const LOOKS: &str = "looks like 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12 and stands in `Hookgate-Request-Id` and in the log: \
-                         events are found by the provider's id with the filter `id`";
+    const LOOKS: &str = "looks like 0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12 and appears in the header \
+                         `Hookgate-Request-Id` and in the log; to find an event by the provider's id, use the \
+                         filter `id`";
     RequestId::parse(text).ok_or_else(|| no_id(text, kind, LOOKS))
 }
 
-/// The number of a delivery or a replay; `kind` says which is meant.
+/// Parses the number of a delivery or a replay; `kind` names it in the error.
 pub(super) fn number(text: &str, kind: &str) -> Result<i64, Problem> {
     text.parse().map_err(|_| no_id(text, kind, "is a number"))
 }
@@ -290,19 +299,21 @@ fn no_id(text: &str, kind: &str, looks: &str) -> Problem {
     Problem::bad(format!("`{text}` is not the id of {kind}, which {looks}"))
 }
 
+/// Parses the time in the parameter `name`, in milliseconds since the epoch.
 pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<i64>, Problem> {
     let Some(text) = text else { return Ok(None) };
     match parse_time(text, clock::Now::read().unix_ms) {
         Some(time) => Ok(Some(time)),
         None => Err(Problem::bad(format!(
-            "`{name}` is `{text}`, which is no time: use {TIMES}"
+            "`{name}` is `{text}`, which is not a valid time: use {TIMES}"
         ))),
     }
 }
 
-/// Reads a time as the filters take it. Milliseconds since the epoch.
+/// Parses a time in any form that filters accept. Returns milliseconds since the epoch.
 #[must_use]
 pub fn parse_time(text: &str, now_ms: i64) -> Option<i64> {
+    // Numbers first: a duration needs a unit, so `1763999000` cannot be one.
     if let Ok(number) = text.parse::<i64>() {
         let is_millis = number.unsigned_abs() >= FIRST_MILLIS;
         return Some(if is_millis {
@@ -315,6 +326,7 @@ pub fn parse_time(text: &str, now_ms: i64) -> Option<i64> {
         let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
         return Some(now_ms.saturating_sub(ago));
     }
+    // Ten characters are a day alone. A longer text must be a whole timestamp, or its time would be ignored.
     if let Some(second) = clock::day_start(text).filter(|_| text.len() == 10) {
         return Some(second.saturating_mul(1000));
     }
@@ -367,9 +379,9 @@ mod tests {
             ("statr=dead", "unknown field `statr`"),
             ("state=ded", "unknown variant `ded`"),
             ("state=dead&state=dead", "duplicate field `state`"),
-            ("limit=0", "from 1 to 500 rows"),
+            ("limit=0", "from 1 to 500"),
             ("limit=x", "limit"),
-            ("cursor=x", "take `next`"),
+            ("cursor=x", "use `next`"),
         ] {
             let fault = listed(query).unwrap_err();
             assert!(fault.contains(part), "{query}: {fault}");

@@ -1,4 +1,4 @@
-//! Where the admin door listens: TCP, or a Unix socket that only its owner may open.
+//! Socket of the admin listener: TCP, or a Unix socket for its owner only.
 
 use std::ffi::OsStr;
 use std::io;
@@ -22,31 +22,31 @@ use crate::model::source::canonical;
 
 const BACKLOG: i32 = 64;
 
-/// Why the door cannot be opened.
+/// The reason why the admin listener cannot start.
 #[derive(Debug, Error)]
 pub enum AdminError {
-    /// A TCP address.
-    #[error("cannot listen on `{address}` for the admin door")]
+    /// The TCP address cannot be bound.
+    #[error("cannot bind the admin listener to `{address}`")]
     Tcp {
-        /// The address.
+        /// The address from the config.
         address: SocketAddr,
-        /// The error of the system.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The certificate.
-    #[error("cannot use the certificate of the admin door")]
+    /// The certificate or its key cannot be used.
+    #[error("cannot use the certificate of the admin listener")]
     Tls(#[from] CertificateError),
-    /// A Unix socket.
-    #[error("cannot listen on `unix:{}` for the admin door", path.display())]
+    /// The Unix socket cannot be bound.
+    #[error("cannot bind the admin listener to `unix:{}`", path.display())]
     Unix {
-        /// The path.
+        /// The path from the config.
         path: PathBuf,
-        /// The error of the system.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
-/// A bound listener; the file of a Unix socket goes with it.
+/// A bound admin listener. Dropping it removes the file of its Unix socket.
 #[derive(Debug)]
 pub struct AdminListener {
     socket: Listening,
@@ -60,33 +60,34 @@ enum Listening {
     Unix(UnixListener),
 }
 
-/// The socket's file, removed at the end if it is still ours.
+/// The file of a Unix socket, removed on drop if it is still the same file.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
     id: (u64, u64),
 }
 
-/// Where the door is when the config does not say and there is a store to reach: `admin.sock` in the folder that systemd
-/// made for the service (`RUNTIME_DIRECTORY`). None without one: nobody else may make it up.
+/// Returns the default address of the admin listener: `admin.sock` in the `RUNTIME_DIRECTORY` of systemd.
+///
+/// Without that folder there is no default, because no other folder is known to be safe from other users.
 #[must_use]
 pub fn default_listen(runtime_directory: Option<&OsStr>) -> Option<AdminListen> {
-    // Several would be separated by colons.
+    // systemd separates several folders with colons.
     let named = runtime_directory?.to_str()?;
     let first = named.split(':').next().filter(|first| !first.is_empty())?;
     Some(AdminListen::Unix(Path::new(first).join("admin.sock")))
 }
 
-/// Either kind of connection.
+/// A byte stream of either kind of socket.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Send> Wire for T {}
 
 impl AdminListener {
-    /// Opens the door. Needs a tokio runtime.
+    /// Binds the listener. Needs a tokio runtime.
     ///
     /// # Errors
-    /// What the system says; a Unix socket on which somebody answers is in use.
+    /// The error of the operating system. A Unix socket on which a process accepts connections is in use.
     pub fn bind(listen: &AdminListen) -> Result<Self, AdminError> {
         match listen {
             AdminListen::Tcp(address) => Self::bind_tcp(*address).map_err(|source| {
@@ -100,7 +101,7 @@ impl AdminListener {
         }
     }
 
-    /// Speaks TLS from now on.
+    /// Sets TLS for all connections; `None` means plain HTTP.
     #[must_use]
     pub fn with_tls(mut self, tls: Option<Arc<AdminTls>>) -> Self {
         self.tls = tls;
@@ -119,7 +120,7 @@ impl AdminListener {
         }
     }
 
-    /// Where it listens, as the config writes it: port 0 there is any free one.
+    /// Returns the address in the form of the config, with the actual port where the config has port 0.
     #[must_use]
     pub fn place(&self) -> String {
         match (&self.socket, &self.file) {
@@ -131,7 +132,7 @@ impl AdminListener {
         }
     }
 
-    /// The socket itself, where it is a Unix socket, and its file.
+    /// Returns the socket and its file if the listener is a Unix socket.
     #[must_use]
     pub fn into_unix(self) -> Option<(UnixListener, SocketFile)> {
         match self.socket {
@@ -140,7 +141,7 @@ impl AdminListener {
         }
     }
 
-    /// The next connection, and who is at its other end.
+    /// Accepts the next connection and identifies its other end.
     pub(super) async fn accept(&self) -> io::Result<(Pin<Box<dyn Wire>>, Origin)> {
         match &self.socket {
             Listening::Tcp(listener) => {
@@ -149,6 +150,7 @@ impl AdminListener {
             }
             Listening::Unix(listener) => {
                 let stream = listener.accept().await?.0;
+                // The kernel vouches for the user, so the audit log can name it.
                 let user = stream.peer_cred()?.uid();
                 Ok((Box::pin(stream), Origin::User(user)))
             }
@@ -157,6 +159,7 @@ impl AdminListener {
 
     fn bind_tcp(address: SocketAddr) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        // A restart must not wait until connections of the previous process leave TIME_WAIT.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
@@ -173,7 +176,7 @@ impl AdminListener {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         socket.bind(&SockAddr::unix(path)?)?;
-        // Nobody can connect before `listen`, so there is no moment in which the mode is a wider one.
+        // A client can connect only after `listen`, so the socket is never open under a wider mode.
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         let metadata = std::fs::symlink_metadata(path)?;
         let file = SocketFile {
@@ -189,13 +192,15 @@ impl AdminListener {
     }
 }
 
-/// Removes a socket that a process left behind which is gone. Nothing but a socket is ever removed.
+/// Removes a socket that a dead process left behind. It never removes any other kind of file.
 fn remove_stale(path: &Path) -> io::Result<()> {
+    // Without following links: a link must not lead to the removal of another file.
     let is_socket = match std::fs::symlink_metadata(path) {
         Ok(metadata) => metadata.file_type().is_socket(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
+    // Only a refused connection proves that no process listens. Any other error may have another cause.
     let is_dead = is_socket
         && UnixStream::connect(path)
             .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
@@ -207,6 +212,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        // A new process may have bound its own socket to this path by now. Its file has another inode.
         let is_ours = std::fs::symlink_metadata(&self.path)
             .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.id);
         if is_ours {

@@ -1,9 +1,9 @@
-//! The operator's door: metrics, health and the API of the inbox, on a listener of its own that is never a public one.
+//! The admin listener: metrics, health checks, the admin API and the console.
 //!
-//! `app` binds it, tells it when the gate is ready, and gives it what it reaches of the rest (`Controls`): by itself it
-//! changes nothing. A browser cannot be tricked into using it: `Host` has to be loopback, an address or a name of ours, so
-//! that a name which an attacker rebinds to it is refused, and pages of other origins may change nothing. Each connection
-//! serves one request under one deadline; a live tail moves its own as long as it is read.
+//! It is a listener of its own and never a public one. `app` binds it, reports readiness to it, and passes in the other
+//! parts of the gate that it may use (`Controls`). A web page must not be able to use it through an operator's browser:
+//! `Host` has to be loopback, an IP address or a configured name, which stops DNS rebinding, and pages of other origins
+//! may not make changes. Each connection serves one request under one deadline.
 
 pub mod access;
 mod api;
@@ -87,43 +87,45 @@ use crate::net::problem as generic;
 use crate::record::Recorder;
 use crate::store::Store;
 
-/// Connections at the same time: a few scrapers and probes.
+/// Most connections at the same time: enough for a few scrapers, probes and operators.
 const MAX_CONNECTIONS: usize = 64;
 
-/// From accept to the end of the answer.
+/// Time from accept to the end of the response. Long requests and live tails extend it.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Time for the TLS handshake, and then for the head of the request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Largest request head in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// Answers that are being written at the end have this long.
+/// Time that responses in progress have left when the listener stops.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// After a failed `accept`.
+/// Pause after a failed `accept`, so that a lack of file descriptors causes no busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Below this the console answers, and for `/`.
+/// Path prefix of the console, which also serves `/`.
 pub const CONSOLE: &str = "/console";
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Live tails at the same time: each of events looks into the store twice a second.
+/// Most live tails at the same time. Each tail of events queries the store twice a second.
 const MAX_TAILS: usize = 16;
 
-/// Changes and counts of many at the same time: each may take long, and they wait for the same writer.
+/// Most bulk changes and counts at the same time. Each may take long, and all wait for the same writer.
 const MAX_LONG: usize = 4;
 
-/// What the answers are made from.
+/// State that all handlers of the admin listener share.
 #[derive(Debug)]
 pub struct AdminState {
     recorder: Arc<Recorder>,
     access: Access,
     audit: Audit,
     facts: ArcSwap<Facts>,
-    /// Why the last reload was refused; none where it was not.
+    /// Error of the last reload; empty if it succeeded.
     refused_reload: ArcSwapOption<String>,
-    /// Names under which it may be asked, in lower case.
+    /// Allowed values of `Host` besides loopback and addresses, in lower case.
     hosts: ArcSwap<Vec<String>>,
     is_ready: AtomicBool,
     controls: Controls,
@@ -132,22 +134,22 @@ pub struct AdminState {
     long: Arc<Semaphore>,
 }
 
-/// What a handler may know of the connection that it answers.
+/// Data about the connection of a request, for its handler.
 #[derive(Clone, Debug)]
 pub struct Visit {
-    /// Its deadline.
+    /// Deadline of the connection, which a handler may extend.
     patience: Arc<Patience>,
-    /// The end of the admin door.
+    /// Cancelled when the admin listener stops.
     stop: CancellationToken,
-    /// Who is at its other end.
+    /// The client: its address, or the user of the Unix socket.
     origin: Origin,
-    /// Its certificate.
+    /// TLS of the listener, if the connection uses it.
     tls: Option<Arc<AdminTls>>,
-    /// What the audit log shall say beside what the request itself says.
+    /// Detail for the audit log that only the handler knows, such as how many deliveries changed.
     remark: Arc<OnceLock<String>>,
 }
 
-/// Who answers below `/api/` and below [`CONSOLE`].
+/// Handlers for the paths below `/api/` and below [`CONSOLE`].
 #[derive(Clone)]
 struct Routers {
     api: Api,
@@ -155,14 +157,14 @@ struct Routers {
 }
 
 impl Visit {
-    /// Has the audit log say this of the action.
+    /// Sets the detail for the audit log. Only the first call counts.
     fn remark(&self, text: String) {
         let _ = self.remark.set(text);
     }
 }
 
 impl AdminState {
-    /// Not ready yet. `tokens` are what `/metrics` and the API ask for.
+    /// Creates the state of a gate that is not ready yet. `/metrics` and the API accept `tokens`.
     #[must_use]
     pub fn new(recorder: Arc<Recorder>, tokens: &[AdminToken], controls: Controls) -> Arc<Self> {
         Arc::new(Self {
@@ -180,44 +182,46 @@ impl AdminState {
         })
     }
 
-    /// Whether the gate takes requests: from now on, or no more.
+    /// Sets whether the gate accepts requests, which `/readyz` reports.
     pub fn set_ready(&self, is_ready: bool) {
+        // Relaxed is enough, because no other data depends on the flag.
         self.is_ready.store(is_ready, Ordering::Relaxed);
     }
 
-    /// Who may ask.
+    /// Returns the access control, whose tokens a reload replaces.
     #[must_use]
     pub fn access(&self) -> &Access {
         &self.access
     }
 
-    /// Tells of another config from now on.
+    /// Replaces the facts about the running config after a reload.
     pub fn set_facts(&self, facts: Facts) {
         self.facts.store(Arc::new(facts));
     }
 
-    /// Takes the names of a new config under which it may be asked.
+    /// Replaces the allowed values of `Host` after a reload. They must be in lower case.
     pub fn set_hosts(&self, hosts: Vec<String>) {
         self.hosts.store(Arc::new(hosts));
     }
 
-    /// What came of the last reload: why it was refused, or none.
+    /// Stores the outcome of the last reload: its error, or `None` if it succeeded.
     pub fn set_reload(&self, refused: Option<String>) {
         self.refused_reload.store(refused.map(Arc::new));
     }
 
-    /// Takes in what operators do.
+    /// Returns the audit log of operator actions.
     #[must_use]
     pub fn audit(&self) -> &Audit {
         &self.audit
     }
 
-    /// Who shows this token from there; a wrong one is told to the log.
+    /// Identifies the client with this token, and logs a wrong token.
     ///
     /// # Errors
-    /// Why they may not ask.
+    /// The reason why the client has no access.
     pub fn identify(&self, token: Option<TokenDigest>, source: Origin) -> Result<Who, Refused> {
         let identified = self.access.identify(token, source);
+        // A missing token is no guess: a browser or a new client sends its first request without one.
         if identified == Err(Refused::Unknown) {
             self.recorder.audit_refused(&source.to_string());
         }
@@ -239,7 +243,7 @@ impl AdminState {
     fn tail_slot(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let slot = Arc::clone(&self.tails).try_acquire_owned();
         slot.map_err(|_| {
-            let detail = "too many tails are open: end one of them";
+            let detail = "too many live tails are open: close one of them, then try again";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         })
     }
@@ -253,14 +257,16 @@ impl AdminState {
         slot.map_err(|_| {
             Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "other changes of many are going on: try again when they are done",
+                "too many bulk changes are in progress: try again when they have finished",
             )
         })
     }
 }
 
-/// Answers until `stop` is cancelled; to be stopped after the gate has drained, so that `/readyz` tells of the drain.
-/// `console` answers what lies below [`CONSOLE`], and decides itself who may ask.
+/// Serves the admin listener until `stop` is cancelled.
+///
+/// Stop it after the gate has drained, so that `/readyz` reports the drain. `console` serves the paths below
+/// [`CONSOLE`] and checks access itself.
 pub async fn serve(
     listener: AdminListener,
     state: Arc<AdminState>,
@@ -278,12 +284,13 @@ pub async fn serve(
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
+        // Reap finished tasks here: a `JoinSet` keeps their results until they are joined.
         while connections.try_join_next().is_some() {}
         let Ok((stream, origin)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        // Where all slots are taken the connection is closed at once.
+        // At the limit the connection is closed at once, so that a client sees an error instead of a hang.
         if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
             let visit = Visit {
                 patience: Arc::new(Patience::new(CONNECTION_TIMEOUT)),
@@ -297,30 +304,32 @@ pub async fn serve(
             connections.spawn(async move {
                 let _slot = slot;
                 tokio::select! {
+                    // The deadline covers handshake, request and response: no phase can hold a slot for long.
                     () = greet(stream, state, routers, visit) => {}
                     () = patience.is_over() => {}
                 }
             });
         }
     }
+    // Close the listener first: new clients get a refused connection instead of a wait in the backlog.
     drop(listener);
     let all = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(END_TIMEOUT, all).await;
 }
 
-/// The handshake, where there is one.
+/// Does the TLS handshake if the listener has a certificate, then serves the connection.
 async fn greet(stream: Pin<Box<dyn Wire>>, state: Arc<AdminState>, routers: Routers, visit: Visit) {
     let Some(acceptor) = visit.tls.as_ref().map(|tls| tls.acceptor()) else {
         return converse(stream, state, routers, visit).await;
     };
     let shaken = tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await;
-    // Whoever does not speak TLS has no answer.
+    // A failed handshake gets no response: without TLS there is no channel for one.
     if let Ok(Ok(stream)) = shaken {
         converse(stream, state, routers, visit).await;
     }
 }
 
-/// One request, one answer.
+/// Serves one request on a connection, then closes it.
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     state: Arc<AdminState>,
@@ -337,7 +346,7 @@ async fn converse(
         .keep_alive(false)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service);
-    // Whoever breaks off has no answer; that concerns nobody else.
+    // An error here means that the client closed the connection or sent no valid HTTP. It concerns only this client.
     let _ = connection.await;
 }
 
@@ -347,6 +356,7 @@ async fn answer(
     routers: Routers,
     visit: Visit,
 ) -> Answer {
+    // Checked before routing, so that no handler runs for a rebound name.
     let is_ours = is_host_allowed(request.headers(), &state, visit.tls.as_deref());
     let (path, recorder) = (request.uri().path().to_owned(), Arc::clone(&state.recorder));
     let console = routers.console.filter(|_| is_console(&path));
@@ -357,6 +367,7 @@ async fn answer(
         }
         _ => route(&request, is_ours, state, visit.origin).await,
     };
+    // Every response counts, rejected ones too, so that metrics show guesses and broken scrapers.
     recorder.admin_answer(&path, answer.status());
     let headers = answer.headers_mut();
     let fixed: [(HeaderName, &str); 2] = [
@@ -364,7 +375,7 @@ async fn answer(
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     for (name, value) in fixed {
-        // The console says what may be kept.
+        // The console sets its own cache policy for assets.
         if !headers.contains_key(&name) {
             headers.insert(name, HeaderValue::from_static(value));
         }
@@ -373,6 +384,7 @@ async fn answer(
 }
 
 fn is_console(path: &str) -> bool {
+    // `/consolex` is no page of the console.
     let rest = path.strip_prefix(CONSOLE);
     path == "/" || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -395,6 +407,7 @@ async fn route(
         return refusal(StatusCode::MISDIRECTED_REQUEST);
     }
     let path = request.uri().path();
+    // 404 before 405: an unknown path has no allowed methods.
     if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
         return refusal(StatusCode::NOT_FOUND);
     }
@@ -407,6 +420,7 @@ async fn route(
     match path {
         "/metrics" => metrics(request.headers(), state, origin).await,
         "/readyz" if !state.is_ready() => refusal(StatusCode::SERVICE_UNAVAILABLE),
+        // A failing store takes the gate out of rotation, but does not fail liveness: a restart fixes no disk.
         "/readyz" if is_store_failing(&state) => {
             let mut answer = text("text/plain; charset=utf-8", STORE_FAILING.to_owned());
             *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -419,7 +433,7 @@ async fn route(
     }
 }
 
-/// Body of both health paths while nothing can be stored.
+/// Body of both health paths while the store fails.
 const STORE_FAILING: &str = "store failing\n";
 
 fn is_store_failing(state: &AdminState) -> bool {
@@ -429,12 +443,12 @@ fn is_store_failing(state: &AdminState) -> bool {
 
 async fn metrics(headers: &HeaderMap, state: Arc<AdminState>, origin: Origin) -> Answer {
     match state.identify(api::bearer(headers), origin) {
-        // Numbers only, which whoever may connect may see where nothing else was asked for.
+        // Metrics are only numbers. Without a token in the config every client that can connect may read them.
         Ok(_) | Err(Refused::Open) => {}
         Err(refused) => return stream(Problem::from(refused).into_response()),
     }
     state.recorder.look_into_store().await;
-    // Many routes make a long text, and `/proc` is read: not on a thread that serves requests.
+    // Many routes make a long text, and it reads `/proc`. Both would block a thread that serves requests.
     let text_of = tokio::task::spawn_blocking(move || state.recorder.metrics_text());
     match text_of.await {
         Ok(metrics) => text(OPEN_METRICS, metrics),
@@ -442,7 +456,9 @@ async fn metrics(headers: &HeaderMap, state: Arc<AdminState>, origin: Origin) ->
     }
 }
 
-/// Whether exactly one `Host` says loopback, an address, or a name of ours. Names of others are what DNS rebinding needs.
+/// Returns whether exactly one `Host` is loopback, an IP address, or a name of this listener.
+///
+/// DNS rebinding needs any other name: an attacker's name that suddenly resolves to this listener.
 fn is_host_allowed(headers: &HeaderMap, state: &AdminState, tls: Option<&AdminTls>) -> bool {
     let mut values = headers.get_all(header::HOST).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
@@ -452,6 +468,7 @@ fn is_host_allowed(headers: &HeaderMap, state: &AdminState, tls: Option<&AdminTl
         return false;
     };
     let host = authority.host();
+    // `Authority` keeps the brackets of an IPv6 address, which the parser of addresses does not accept.
     let address = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))

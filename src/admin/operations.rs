@@ -1,9 +1,12 @@
-//! The operations of the API by method and path, as its document has them: what a request asks for, before a handler runs.
+//! Table of the API's operations, to name a request before its handler runs.
+//!
+//! The audit log needs the name of an operation even for a request that no handler sees. The table comes from the
+//! OpenAPI document, so names in the log and in the document are the same.
 
 use http::Method;
 use utoipa::openapi::{OpenApi, PathItem};
 
-/// All of them.
+/// All operations of the OpenAPI document.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Operations(Vec<Operation>);
 
@@ -11,20 +14,21 @@ pub(super) struct Operations(Vec<Operation>);
 struct Operation {
     method: Method,
     id: String,
-    /// The segments of its path; none: any.
+    /// The segments of its path; a parameter is `None`.
     segments: Vec<Option<String>>,
 }
 
-/// What a request asks for.
+/// The operation and the target of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Asked {
-    /// The `operationId`.
+    /// The `operationId` in the OpenAPI document.
     pub(super) operation: String,
-    /// What the path names, joined by slashes.
+    /// Values of the path parameters, joined by slashes.
     pub(super) target: String,
 }
 
 impl Operations {
+    /// Reads the operations of a document. Operations without an id are left out.
     pub(super) fn of(document: &OpenApi) -> Self {
         let mut operations = Vec::new();
         for (path, item) in &document.paths.paths {
@@ -33,6 +37,7 @@ impl Operations {
                 else {
                     continue;
                 };
+                // `{id}` and other parameters become `None`, which matches any segment.
                 let segment =
                     |segment: &str| (!segment.starts_with('{')).then(|| segment.to_owned());
                 operations.push(Operation {
@@ -45,7 +50,9 @@ impl Operations {
         Self(operations)
     }
 
-    /// Where several fit, the one that names most: `/deliveries/retry` is no delivery.
+    /// Finds the operation of a request.
+    ///
+    /// If several paths match, the one with the most fixed segments wins: `/deliveries/retry` names no delivery.
     pub(super) fn find(&self, method: &Method, path: &str) -> Option<Asked> {
         let found: Vec<&str> = path.split('/').collect();
         let fitting = self.0.iter().filter(|operation| {
@@ -56,6 +63,7 @@ impl Operations {
         });
         let operation =
             fitting.max_by_key(|operation| operation.segments.iter().flatten().count())?;
+        // The parameters are what the operation is about, such as a route and a destination.
         let pairs = operation.segments.iter().zip(&found);
         let named = pairs.filter(|(wanted, _)| wanted.is_none());
         let named: Vec<&str> = named.map(|(_, found)| *found).collect();

@@ -1,16 +1,16 @@
-//! How clients of the API write what they ask for: parts of paths, and queries.
+//! Encoding of paths and queries for clients of the admin API.
 
 use url::form_urlencoded;
 
-/// A text as one part of a path, with what has a meaning there escaped.
+/// Encodes text as one segment of a path.
 #[must_use]
 pub fn segment(text: &str) -> String {
     let encoded: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
-    // A plus is a space in queries only.
+    // A plus is a space in queries only; in a path it would stay a plus.
     encoded.replace('+', "%20")
 }
 
-/// A path with a query.
+/// Appends a query to a path.
 #[must_use]
 pub fn with_query<N, V>(path: &str, pairs: &[(N, V)]) -> String
 where

@@ -1,11 +1,11 @@
-//! The deadline of one admin connection. A request that may take longer moves it; everything else ends by the first one.
+//! Deadline of one admin connection, which a slow request may extend.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// A deadline that can be moved while it is waited for.
+/// A deadline that can be extended while a task waits for it.
 #[derive(Debug)]
 pub(super) struct Patience(Mutex<Instant>);
 
@@ -14,14 +14,15 @@ impl Patience {
         Self(Mutex::new(Instant::now() + limit))
     }
 
-    /// So long from now, if that is later.
+    /// Extends the deadline to `limit` from now. Never shortens it.
     pub(super) fn extend(&self, limit: Duration) {
         let mut deadline = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *deadline = (*deadline).max(Instant::now() + limit);
     }
 
-    /// Returns when the deadline is over.
+    /// Waits until the deadline is over.
     pub(super) async fn is_over(&self) {
+        // The deadline may have moved during the sleep, so look again after each one.
         loop {
             let deadline = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if deadline <= Instant::now() {

@@ -1,5 +1,6 @@
-//! Refusals of the admin API: problem documents with a `detail` that tells the operator what to do. Unlike those that a
-//! stranger gets they may speak about the inside.
+//! Errors of the admin API as problem documents (RFC 9457) with instructions for the operator.
+//!
+//! Unlike the responses to untrusted clients, they may reveal details of the gate.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::model::error::chain;
 use crate::net::problem;
 use crate::store::StoreError;
 
-/// Why a request of an operator is not done.
+/// The reason why a request to the admin API fails.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
@@ -32,22 +33,22 @@ impl Problem {
         }
     }
 
-    /// The request cannot be understood.
+    /// Creates a 400: the request is invalid.
     pub(super) fn bad(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// There is no such thing.
+    /// Creates a 404: the named thing does not exist.
     pub(super) fn missing(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
-    /// The state of the thing does not allow it.
+    /// Creates a 409: the state of the named thing does not allow the change.
     pub(super) fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, detail)
     }
 
-    /// With what is wrong about a config, place by place.
+    /// Adds the errors of a config with their locations.
     pub(super) fn with_diagnostics(self, diagnostics: Option<serde_json::Value>) -> Self {
         Self {
             diagnostics,
@@ -64,6 +65,7 @@ impl Problem {
 impl From<StoreError> for Problem {
     fn from(err: StoreError) -> Self {
         let status = match err {
+            // These pass by themselves or when an operator frees space, so a client may retry.
             StoreError::Full { .. }
             | StoreError::Busy
             | StoreError::Reopening
@@ -79,18 +81,18 @@ impl From<Refused> for Problem {
         match refused {
             Refused::Open => Self::new(
                 StatusCode::FORBIDDEN,
-                "every user of this machine can connect to this address, so the API needs a token: set `token` in \
-                 `[admin]`, or let `[admin]` listen on a Unix socket, which is for its owner only",
+                "the admin API needs a token, because every user of this machine can connect to this address: set \
+                 `token` in `[admin]`, or set `listen` to a Unix socket, which only its owner can open",
             ),
             Refused::Missing | Refused::Unknown => Self::new(
                 StatusCode::UNAUTHORIZED,
-                "send a token of `[admin]` as `Authorization: Bearer TOKEN`",
+                "the token is missing or wrong: send a token of `[admin]` as `Authorization: Bearer TOKEN`",
             ),
             Refused::TooMany(wait) => Self {
                 retry_after: Some(wait),
                 ..Self::new(
                     StatusCode::TOO_MANY_REQUESTS,
-                    "wrong tokens came from this address again and again: wait before the next one",
+                    "too many wrong tokens from this address: wait as long as `Retry-After` says, then try again",
                 )
             },
         }
@@ -114,7 +116,7 @@ impl IntoResponse for Problem {
             headers.insert(header::WWW_AUTHENTICATE, scheme);
         }
         if let Some(wait) = self.retry_after {
-            // Rounded up: whoever comes a moment early waits once more.
+            // Rounded up: a client that returned a moment too early would have to wait again.
             let seconds = wait.as_secs().saturating_add(1);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -1,4 +1,4 @@
-//! `/providers`: the senders that are known by name.
+//! Handlers for `/providers`: the catalogue of providers.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::admin::{AdminState, deliveries};
 use crate::document::suggest;
 use crate::providers::{self, Proof};
 
-/// The senders that are known by name, sorted by id
+/// Lists the providers of the catalogue, sorted by id
 #[utoipa::path(
     get, path = "/api/v1/providers", tag = "config", operation_id = "list_providers",
     responses(
@@ -21,7 +21,7 @@ use crate::providers::{self, Proof};
     ),
 )]
 pub(super) async fn list() -> Result<Json<Providers>, Problem> {
-    // The first who asks has all files parsed.
+    // The first request parses all provider files, which would block a thread that serves requests.
     let all = tokio::task::spawn_blocking(providers::all).await;
     let all = all.map_err(|_| deliveries::broken())?;
     Ok(Json(Providers {
@@ -29,7 +29,7 @@ pub(super) async fn list() -> Result<Json<Providers>, Problem> {
     }))
 }
 
-/// One sender in full
+/// Shows a provider in full
 #[utoipa::path(
     get, path = "/api/v1/providers/{id}", tag = "config", operation_id = "show_provider",
     params(("id" = String, Path, description = "As in `provider = \"...\"`", example = "stripe")),
@@ -45,9 +45,10 @@ pub(super) async fn show(
     let found = providers::find(&id).ok_or_else(|| {
         let near = suggest::nearest(&id, providers::ids());
         let near = near.map_or(String::new(), |near| format!(": did you mean `{near}`?"));
-        Problem::missing(format!("no provider has the id `{id}`{near}"))
+        Problem::missing(format!("the provider `{id}` does not exist{near}"))
     })?;
     let facts = state.facts.load();
+    // Shows an operator where the provider is in use already.
     let routes = facts.routes.iter().filter(|route| route.provider == id);
     let ranges = found.ip_ranges.as_ref().map(|ranges| &ranges.cidrs);
     Ok(Json(ProviderDetail {
@@ -67,6 +68,7 @@ pub(super) async fn show(
     }))
 }
 
+/// Converts a provider to its JSON shape in lists.
 fn provider(provider: &providers::Provider) -> Provider {
     Provider {
         id: provider.id.clone(),

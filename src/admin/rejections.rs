@@ -1,4 +1,4 @@
-//! `/rejections`: requests that were refused, and why.
+//! Handlers for `/rejections`: recently rejected requests and their reasons.
 
 use std::sync::Arc;
 
@@ -22,21 +22,21 @@ use crate::model::ids::RouteName;
 use crate::net::hide::MASK;
 use crate::record::rejected::{RejectedGroup, RejectedRequest};
 
-/// Which refused requests. All that is said has to hold.
+/// Filter for rejected requests. A request must match every field that is set.
 #[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct RejectionFilter {
-    /// Of this route.
+    /// Name of the route.
     route: Option<String>,
-    /// Refused for this reason, or would have been: a word of the reference of reasons, such as `bad-signature`.
+    /// Reason of the rejection, also in monitor mode: a word of the reference of reasons, such as `bad-signature`.
     reason: Option<String>,
 }
 
-/// The last requests that were refused and kept, the newest first, and how many there were of each kind
+/// Lists the last rejected requests, newest first, with counts by route and reason
 ///
-/// Each is one that reached a route and failed a check of it, the ones that monitor mode let through included. As many as
-/// `keep_rejected` of `[server]` says, since the start; none where that is 0.
+/// Each request reached a route and failed one of its checks; requests that monitor mode forwarded are included. The
+/// gate keeps the last `keep_rejected` (of `[server]`) in memory since its start. With 0 the list is empty.
 #[utoipa::path(
     get, path = "/api/v1/rejections", tag = "rejections", operation_id = "list_rejections",
     params(RejectionFilter),
@@ -63,17 +63,18 @@ pub(super) async fn list(
         groups: groups.iter().map(group).collect(),
         rejections: requests
             .iter()
+            // Only rejected requests are recorded, so this leaves out no request.
             .filter_map(|request| Some(rejection(request, request.verdict.decision.reject()?)))
             .collect(),
     }))
 }
 
-/// One refused request with its headers, and what the reason means
+/// Shows a rejected request with its headers and the meaning of its reason
 ///
-/// `explanation` below it says what is behind it, and `/requests/{request_id}` gives the request as a file.
+/// Read `explanation` below it for the probable cause, and `/requests/{request_id}` for the request as a file.
 #[utoipa::path(
     get, path = "/api/v1/rejections/{request_id}", tag = "rejections", operation_id = "show_rejection",
-    params(("request_id" = String, Path, description = "The id of the request, as in `Hookgate-Request-Id`")),
+    params(("request_id" = String, Path, description = "Id of the request, as in the header `Hookgate-Request-Id`")),
     responses(
         (status = 200, body = RejectionDetail),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -95,20 +96,20 @@ pub(super) async fn show(
     });
     detail.map(Json).ok_or_else(|| {
         Problem::missing(format!(
-            "no refused request `{id}` is kept: it is older than the last ones that `keep_rejected` of `[server]` keeps, \
-             or from before the start"
+            "the rejected request `{id}` is not in memory: it is too old (`keep_rejected` in `[server]`), or from \
+             before the start; look for the id in the log"
         ))
     })
 }
 
-/// Why a request was refused: which check, and what is behind it
+/// Explains why a request was rejected: the failed check and its probable cause
 ///
-/// The gate's own checks run over the request once more, under the config that is running. Where the signature is the
-/// matter, what usually goes wrong is tried until the real verification passes. Of a request that was not kept only what
-/// the verdict about it says is told. For operators only.
+/// The gate runs its checks on the request again, with the running config. For a wrong signature it tries common
+/// mistakes until the verification passes. For a request that is not in memory, the explanation has only what its
+/// verdict says. For operators only.
 #[utoipa::path(
     get, path = "/api/v1/rejections/{request_id}/explanation", tag = "rejections", operation_id = "explain_rejection",
-    params(("request_id" = String, Path, description = "The id of the request, as in `Hookgate-Request-Id`")),
+    params(("request_id" = String, Path, description = "Id of the request, as in the header `Hookgate-Request-Id`")),
     responses(
         (status = 200, body = Explanation),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -124,8 +125,8 @@ pub(super) async fn explanation(
     let explained = (state.controls.explain)(id).await;
     explained.map(Json).ok_or_else(|| {
         Problem::missing(format!(
-            "nothing is known of the request `{id}`: it is older than the last ones that `keep_verdicts` of `[server]` \
-             keeps, or from before the start"
+            "the request `{id}` is not in memory: it is too old (`keep_verdicts` in `[server]`), or from before the \
+             start; look for the id in the log"
         ))
     })
 }
@@ -138,6 +139,7 @@ fn rejection(request: &RejectedRequest, reject: &Reject) -> Rejection {
         at: Moment(request.unix_ms()),
         route: route.unwrap_or_default(),
         reason: reject.code().to_owned(),
+        // A recorded request failed a check. If it was not refused, monitor mode forwarded it.
         monitored: !matches!(verdict.decision, Decision::Refused(_)),
         source: verdict.source.ip.to_string(),
         method: request.method.to_string(),
@@ -158,8 +160,9 @@ fn group(group: &RejectedGroup) -> RejectionGroup {
     }
 }
 
-/// What was masked when it was kept has no value.
+/// Converts headers to their JSON shape; a masked value becomes `None`.
 fn headers(request: &RejectedRequest) -> Vec<Header> {
+    // Values were masked when the request was recorded, so the mask itself is what marks them.
     let each = request.headers.iter().map(|(name, value)| {
         let is_masked = value.as_ref() == MASK.as_bytes();
         Header {

@@ -1,7 +1,7 @@
-//! Works off replays: makes their deliveries in small steps, with pauses in which live traffic is written.
+//! The task that creates the deliveries of replays, in small steps.
 //!
-//! A replay that was not over when the process ended goes on when the next one starts, since the store keeps how far it
-//! is. A store that fails is asked again later, ever less often.
+//! Live traffic goes first: between two steps the task pauses, so that the store can write accepted events. The store
+//! records the progress, so a replay continues after a restart.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,31 +15,32 @@ use crate::model::error::chain;
 use crate::store::rows::DestinationId;
 use crate::store::{Store, StoreError};
 
-/// Deliveries made at once: a step is one group of the store's writer, and nobody waits behind it for long.
+/// Deliveries created in a step. A step is one group of the store's writer, so it must not delay other groups for long.
 const STEP: u64 = 200;
 
-/// For each moment that a step takes, so many pass without one: four fifths of the writer are left to live traffic.
+/// Length of a pause in multiples of the step before it: four fifths of the writer's time stay for live traffic.
 const SHARE: u32 = 4;
 
-/// Between two steps, at least and at most.
+/// Shortest and longest pause between two steps.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 
-/// How often a look is taken without a bell: something may have been lost between two processes.
+/// Time between two checks without a notification, which may get lost, for instance when the process restarts.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// After the first failure of the store, and at most.
+/// First and longest wait after failures of the store; it doubles with each one.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// Replays that are looked at; more than that are never open.
+/// Replays read from the store; there are never more open ones.
 const KNOWN: u64 = 1000;
 
-/// Works off all replays until `stop` is cancelled. Returns at once where there is no store.
+/// Processes replays until `stop` is cancelled. Returns at once if there is no store.
 pub async fn run_replays(controls: Controls, stop: CancellationToken) {
     let Some(store) = controls.store.clone() else {
         return;
     };
     let mut backoff = BACKOFF.0;
     loop {
+        // Dropping the work in the middle loses nothing: each step is one transaction of the store.
         let wait = match stop.run_until_cancelled(work_off(&store, &controls)).await {
             None => return,
             Some(Ok(())) => {
@@ -47,7 +48,7 @@ pub async fn run_replays(controls: Controls, stop: CancellationToken) {
                 IDLE
             }
             Some(Err(err)) => {
-                tracing::warn!(error = %chain(&err), "replays are held up by the store");
+                tracing::warn!(error = %chain(&err), "replays wait because the store fails; the next try follows");
                 backoff = (backoff * 2).min(BACKOFF.1);
                 backoff
             }
@@ -60,7 +61,7 @@ pub async fn run_replays(controls: Controls, stop: CancellationToken) {
     }
 }
 
-/// Takes steps with each replay in turn until none is left that can go on.
+/// Takes steps with each replay in turn until all have ended or are paused.
 async fn work_off(store: &Store, controls: &Controls) -> Result<(), StoreError> {
     let (mut open, mut destinations) = look(store).await?;
     let mut failed = None;
@@ -68,7 +69,7 @@ async fn work_off(store: &Store, controls: &Controls) -> Result<(), StoreError> 
         let began = Instant::now();
         let row = match store.step_replay(id, STEP, Now::read().unix_ms).await {
             Ok(row) => row,
-            // One whose look takes too long must not hold up those behind it.
+            // A replay whose query takes too long must not block the others.
             Err(err) => {
                 failed = Some(err);
                 continue;
@@ -80,26 +81,28 @@ async fn work_off(store: &Store, controls: &Controls) -> Result<(), StoreError> 
                     replay = id,
                     deliveries = row.done.saturating_sub(row.skipped),
                     skipped = row.skipped,
-                    "a replay is over"
+                    "replay ended"
                 );
             } else if !row.is_paused {
+                // To the end of the line, so that a large replay does not starve a small one.
                 open.push_back(id);
             }
         }
-        // The row does not say where its deliveries go; to look for nothing costs a worker little.
+        // The row does not name the destinations of the new deliveries, so wake all: an empty query costs little.
         for destination in &destinations {
             (controls.wake)(*destination);
         }
         let pause = began.elapsed().saturating_mul(SHARE);
         tokio::select! {
             () = sleep(pause.clamp(PAUSE.0, PAUSE.1)) => {}
+            // A replay was begun, paused or resumed: read the list again.
             () = controls.replays.notified() => (open, destinations) = look(store).await?,
         }
     }
     failed.map_or(Ok(()), Err)
 }
 
-/// The replays that can go on, the oldest first, and all destinations.
+/// Reads the replays that can continue, oldest first, and all destinations.
 async fn look(store: &Store) -> Result<(VecDeque<i64>, Vec<DestinationId>), StoreError> {
     let rows = store.replays(KNOWN).await?;
     let open = rows.iter().rev();

@@ -1,4 +1,4 @@
-//! `/replays`: old events that are delivered again, as new deliveries.
+//! Handlers for `/replays`: deliver old events again, as new deliveries.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use crate::admin::{AdminState, Visit, deliveries};
 use crate::model::clock::Now;
 use crate::store::search::{self, ReplayRow};
 
-/// Those that are looked through for one.
+/// Most replays that a list returns and that a lookup by number reads.
 const KNOWN: u64 = 1000;
 
-/// The replays, the newest first, 1,000 at most
+/// Lists the last 1,000 replays, newest first
 #[utoipa::path(
     get, path = "/api/v1/replays", tag = "replays", operation_id = "list_replays",
     responses(
@@ -33,13 +33,13 @@ pub(super) async fn list(State(state): State<Arc<AdminState>>) -> Result<Json<Re
     }))
 }
 
-/// Begins a replay: a new delivery for each one that matches
+/// Begins a replay, which creates a new delivery for each matching one
 #[utoipa::path(
     post, path = "/api/v1/replays", tag = "replays", operation_id = "begin_replay",
     request_body = Many,
     responses(
-        (status = 200, description = "It was only counted", body = ReplayAsked),
-        (status = 201, description = "It was begun", body = ReplayAsked),
+        (status = 200, description = "The deliveries were only counted (`dry_run`)", body = ReplayAsked),
+        (status = 201, description = "The replay has begun", body = ReplayAsked),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
@@ -66,8 +66,10 @@ pub(super) async fn begin(
         };
         return Ok((StatusCode::OK, Json(answer)));
     }
+    // The store fixes the selection now: deliveries that match later are no part of the replay.
     let row = store.begin_replay(asked, Now::read().unix_ms).await?;
     visit.remark(format!("{wanted}: replay {} of {}", row.id, row.total));
+    // The replay is in the store, so it survives a restart. The notification only has it start at once.
     state.controls.replays.notify_one();
     let answer = ReplayAsked {
         dry_run: false,
@@ -77,10 +79,10 @@ pub(super) async fn begin(
     Ok((StatusCode::CREATED, Json(answer)))
 }
 
-/// One replay and how far it is
+/// Shows a replay and its progress
 #[utoipa::path(
     get, path = "/api/v1/replays/{id}", tag = "replays", operation_id = "show_replay",
-    params(("id" = i64, Path, description = "Its number")),
+    params(("id" = i64, Path, description = "Number of the replay")),
     responses(
         (status = 200, body = Replay),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -94,13 +96,13 @@ pub(super) async fn show(
     Ok(Json(replay(&find(&state, id).await?)))
 }
 
-/// Stops a replay; deliveries that it has made are attempted all the same
+/// Pauses a replay; deliveries that it already created are still attempted
 #[utoipa::path(
     post, path = "/api/v1/replays/{id}/pause", tag = "replays", operation_id = "pause_replay",
-    params(("id" = i64, Path, description = "Its number")),
+    params(("id" = i64, Path, description = "Number of the replay")),
     responses(
         (status = 200, body = Replay),
-        (status = 409, description = "It is over", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "The replay has ended", body = ProblemDocument, content_type = "application/problem+json"),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
@@ -111,13 +113,13 @@ pub(super) async fn pause(
     set(&state, &id, true).await
 }
 
-/// Lets a replay go on
+/// Resumes a paused replay
 #[utoipa::path(
     post, path = "/api/v1/replays/{id}/resume", tag = "replays", operation_id = "resume_replay",
-    params(("id" = i64, Path, description = "Its number")),
+    params(("id" = i64, Path, description = "Number of the replay")),
     responses(
         (status = 200, body = Replay),
-        (status = 409, description = "It is over", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "The replay has ended", body = ProblemDocument, content_type = "application/problem+json"),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
@@ -128,33 +130,40 @@ pub(super) async fn resume(
     set(&state, &id, false).await
 }
 
+/// Pauses or resumes a replay that has not ended.
 async fn set(state: &AdminState, id: &str, is_paused: bool) -> Result<Json<Replay>, Problem> {
     let id = input::number(id, "a replay")?;
     if find(state, id).await?.is_ended {
         return Err(Problem::conflict(format!(
-            "replay {id} is over: its deliveries were made, and `/deliveries/cancel` ends those that still wait"
+            "replay {id} has ended and created all its deliveries: cancel those that still wait with \
+             `/deliveries/cancel`"
         )));
     }
     let row = state.store()?.pause_replay(id, is_paused).await?;
     let row = row.ok_or_else(|| missing(id))?;
+    // After a pause too: the task then reads the list of replays again and leaves this one out.
     state.controls.replays.notify_one();
     Ok(Json(replay(&row)))
 }
 
 async fn find(state: &AdminState, id: i64) -> Result<ReplayRow, Problem> {
+    // The store has no query for one replay, and the list is short.
     let rows = state.store()?.replays(KNOWN).await?;
     let row = rows.into_iter().find(|row| row.id == id);
     row.ok_or_else(|| missing(id))
 }
 
 fn missing(id: i64) -> Problem {
-    Problem::missing(format!("there is no replay {id}"))
+    Problem::missing(format!(
+        "replay {id} does not exist: list the replays with `/replays`"
+    ))
 }
 
 fn replay(row: &ReplayRow) -> Replay {
     Replay {
         id: row.id,
         created: Moment(row.created_ms),
+        // A replay that ended while it was paused counts as ended.
         state: match row {
             ReplayRow { is_ended: true, .. } => ReplayState::Ended,
             ReplayRow {

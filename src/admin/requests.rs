@@ -1,4 +1,4 @@
-//! `/requests`: a request as a file, which `explain` reads and `replay-file` sends again.
+//! Handler for `/requests`: a request as a file for `explain` and `replay-file`.
 
 use std::sync::Arc;
 
@@ -19,14 +19,14 @@ use crate::net::hide::MASK;
 use crate::net::request_file::{RECEIVED, REQUEST_ID, ROUTE, RequestFile, SOURCE};
 use crate::store::rows::StoredEvent;
 
-/// A request as a file: an event of the inbox, or one that was refused and kept
+/// Returns a request as a file: an event of the inbox, or a rejected request in memory
 ///
-/// An HTTP/1.1 message as it is on the wire, behind lines that begin with `#` and say where it came from. The body stands
-/// there byte for byte; of a refused request the start of it, which is said. What may be a token is masked, and the file
-/// says where. For operators only.
+/// The file is an HTTP/1.1 message as on the wire, behind lines that begin with `#` and say where the request came
+/// from. It has the body byte for byte, or only its start for a rejected request, which the file then says. Values that
+/// may be tokens are masked, and the file lists them. For operators only.
 #[utoipa::path(
     get, path = "/api/v1/requests/{request_id}", tag = "requests", operation_id = "capture_request",
-    params(("request_id" = String, Path, description = "The id of the event, or of the request, as in `Hookgate-Request-Id`")),
+    params(("request_id" = String, Path, description = "Id of the event or of the request, as in the header `Hookgate-Request-Id`")),
     responses(
         (status = 200, body = inline(crate::admin::wire::Raw), content_type = "application/octet-stream"),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -40,14 +40,15 @@ pub(super) async fn capture(
     api::need_operator(&who)?;
     let id = input::request_id(&text, "an event or a request")?;
     let bytes = find(&state, id).await?.to_bytes().map_err(|error| {
-        let detail = format!("the request `{id}` cannot be written as a file: {error}");
+        let detail = format!("cannot write the request `{id}` as a file: {error}");
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     })?;
     Ok(events::download(bytes, &format!("{id}.http")))
 }
 
-/// From the inbox, which has all of the body, else from the refused requests.
+/// Finds a request in the inbox or among the rejected requests in memory.
 async fn find(state: &AdminState, id: RequestId) -> Result<RequestFile, Problem> {
+    // The inbox first: it has the whole body. A gate without a store has only rejected requests.
     let stored = match state.store() {
         Ok(store) => store.event(id).await?,
         Err(_) => None,
@@ -55,7 +56,8 @@ async fn find(state: &AdminState, id: RequestId) -> Result<RequestFile, Problem>
     if let Some(event) = stored {
         let body = event.body.clone().ok_or_else(|| {
             Problem::missing(format!(
-                "the body of event `{id}` was not kept after its deliveries (`keep_body = false` in `[store]`)"
+                "the store removed the body of event `{id}` when its deliveries ended (`keep_body = false` in \
+                 `[store]`)"
             ))
         })?;
         return Ok(file_of(&event, body, &state.facts.load()));
@@ -63,13 +65,13 @@ async fn find(state: &AdminState, id: RequestId) -> Result<RequestFile, Problem>
     let refused = state.recorder.rejected().find(&id);
     refused.map(|request| request.to_file()).ok_or_else(|| {
         Problem::missing(format!(
-            "no request `{id}` is kept: neither the inbox has it, nor is it one of the last refused ones that \
-             `keep_rejected` of `[server]` keeps"
+            "the request `{id}` is neither in the inbox nor among the last rejected requests in memory \
+             (`keep_rejected` in `[server]`): check the id"
         ))
     })
 }
 
-/// An event as the request that brought it.
+/// Rebuilds the request of an event, with its secrets masked.
 fn file_of(event: &StoredEvent, body: Bytes, facts: &Facts) -> RequestFile {
     let mut file = RequestFile::new(event.method.clone(), hide::target(event, facts), body);
     if let Ok(time) = jiff::Timestamp::from_millisecond(event.received_ms) {
@@ -84,12 +86,13 @@ fn file_of(event: &StoredEvent, body: Bytes, facts: &Facts) -> RequestFile {
     for (name, value) in &event.headers {
         let value = match hide::is_hidden(event, name, facts) {
             true => MASK.as_bytes(),
-            // White space at the ends says nothing, and no file can keep it.
+            // White space around a header value has no meaning in HTTP, and a file cannot preserve it.
             false => value.as_bytes().trim_ascii(),
         };
         let value = Bytes::copy_from_slice(value);
         file.headers.push((name.as_str().to_owned(), value));
     }
+    // Last, because it lists the headers that are masked.
     file.note_masked();
     file
 }

@@ -1,6 +1,6 @@
-//! Rotation of secrets: what an operator is told before one ends, and when an old one may go.
+//! Reminders about secrets that expire soon or that a rotation left unused.
 //!
-//! Told twice: among what needs a person, for as long as it holds, and in the log, once.
+//! A reminder appears in two places: in the list of what needs attention while it holds, and once in the log.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,25 +13,25 @@ use crate::model::clock::Now;
 
 const DAY_MS: i64 = 86_400_000;
 
-/// How long before its end a secret is told of, and once more on its last day.
+/// Days before its expiry at which a secret is reported first. It is logged again on its last day.
 const SOON_DAYS: i64 = 7;
 
-/// How long a secret has to match nothing before it is told of.
+/// Time without a match after which an old secret is reported.
 const IDLE_MS: i64 = 7 * DAY_MS;
 
-/// How often the log looks.
+/// Time between two checks for the log.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// Something to say of one secret.
+/// A reminder about one secret.
 struct Finding<'a> {
     secret: &'a SecretUse,
     what: &'static str,
     text: String,
-    /// Of another weight than before, so that it is worth another line.
+    /// True on the last day of a secret, which is worth a second line in the log.
     is_urgent: bool,
 }
 
-/// Tells the log of secrets; ends with the future that it is.
+/// Logs reminders about secrets until the future is dropped.
 pub async fn watch_secrets(state: Arc<AdminState>) {
     let mut told = HashSet::new();
     let mut ticks = tokio::time::interval(PERIOD);
@@ -42,6 +42,7 @@ pub async fn watch_secrets(state: Arc<AdminState>) {
         let mut holding = HashSet::new();
         for finding in found {
             let secret = finding.secret;
+            // With the urgency in the key, the last day of a secret logs a second line.
             let key = (
                 secret.route.clone(),
                 secret.name.clone(),
@@ -58,12 +59,12 @@ pub async fn watch_secrets(state: Arc<AdminState>) {
             }
             holding.insert(key);
         }
-        // What no longer holds is told again when it comes again, and the set does not grow.
+        // Forget reminders that no longer hold: they are logged again if they return, and the set cannot grow.
         told = holding;
     }
 }
 
-/// What a person should look at.
+/// Returns the reminders for the list of what needs attention.
 pub(super) fn needs(state: &AdminState, now: Now) -> Vec<Need> {
     let secrets = history::secrets_now(state);
     let found = findings(&secrets, state.started_ms, now.unix_ms).into_iter();
@@ -75,6 +76,7 @@ pub(super) fn needs(state: &AdminState, now: Now) -> Vec<Need> {
         .collect()
 }
 
+/// Finds at most one reminder for each secret; an expiry comes before disuse.
 fn findings(secrets: &[SecretUse], started_ms: i64, now_ms: i64) -> Vec<Finding<'_>> {
     secrets
         .iter()
@@ -84,7 +86,9 @@ fn findings(secrets: &[SecretUse], started_ms: i64, now_ms: i64) -> Vec<Finding<
         .collect()
 }
 
+/// Reports a secret that expires within [`SOON_DAYS`].
 fn ends_soon(secret: &SecretUse, now_ms: i64) -> Option<Finding<'_>> {
+    // From 1: a secret that has expired already matches nothing and needs no reminder.
     let left_ms = secret.until?.0.saturating_sub(now_ms);
     if !(1..=SOON_DAYS * DAY_MS).contains(&left_ms) {
         return None;
@@ -98,14 +102,14 @@ fn ends_soon(secret: &SecretUse, now_ms: i64) -> Option<Finding<'_>> {
         secret,
         what: "secret_ends",
         text: format!(
-            "the secret `{}` of route `{}` ends {left}: what is signed with it is refused then",
+            "the secret `{}` of route `{}` expires {left}: requests signed with it are rejected then",
             secret.name, secret.route
         ),
         is_urgent: left_ms < DAY_MS,
     })
 }
 
-/// An old secret of a rotation: it matches nothing, while another one of the route does.
+/// Reports an old secret of a rotation: it matches nothing, while another secret of the route does.
 fn is_idle<'a>(
     secret: &'a SecretUse,
     all: &[SecretUse],
@@ -119,7 +123,7 @@ fn is_idle<'a>(
             && now_ms.saturating_sub(last) < IDLE_MS
     };
     let used = all.iter().find(is_used)?;
-    // Counts begin with the process: it has to have seen a whole week.
+    // Counts begin with the process and with the secret's start, so a week must have passed since both.
     let since = [secret.last_match, secret.not_before].into_iter().flatten();
     let since = since.map(|moment| moment.0).fold(started_ms, i64::max);
     let is_over = secret.until.is_some_and(|until| until.0 <= now_ms);
@@ -130,8 +134,8 @@ fn is_idle<'a>(
         secret,
         what: "secret_idle",
         text: format!(
-            "the secret `{}` of route `{}` has matched nothing for a week, while `{}` has: it may be removed, unless the \
-             sender is still to sign with it",
+            "the secret `{}` of route `{}` has matched nothing for a week, while `{}` has: remove it, unless a sender \
+             is yet to switch to it",
             secret.name, secret.route, used.name
         ),
         is_urgent: false,
@@ -164,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_told_of_a_week_before_its_end_and_on_its_last_day() {
+    fn a_secret_is_reported_a_week_before_its_expiry_and_on_its_last_day() {
         let ends_in = |ms| SecretUse {
             until: Some(Moment(NOW + ms)),
             ..secret("old")
@@ -185,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_secret_may_go_after_a_week_in_which_only_another_matched() {
+    fn an_old_secret_is_reported_after_a_week_in_which_only_another_matched() {
         let matched = |name, ms| SecretUse {
             matches: 1,
             last_match: Some(Moment(NOW - ms)),
@@ -200,14 +204,14 @@ mod tests {
             found(&[new.clone(), matched("old", IDLE_MS - 1)], month),
             []
         );
-        // The process has not seen a week, or the secret has not counted for one.
+        // The process or the secret is younger than a week.
         assert_eq!(found(&[new.clone(), secret("old")], NOW - IDLE_MS + 1), []);
         let young = SecretUse {
             not_before: Some(Moment(NOW - DAY_MS)),
             ..secret("old")
         };
         assert_eq!(found(&[new.clone(), young], month), []);
-        // A route where nothing comes says nothing of its secrets.
+        // Without requests for the route, nothing is known about its secrets.
         assert_eq!(found(&[matched("new", IDLE_MS), secret("old")], month), []);
         let other = SecretUse {
             route: "other".to_owned(),

@@ -1,4 +1,4 @@
-//! `/status` and `/store`: how the gate does, and what is in the store.
+//! Handlers for `/status` and `/store`: health, content of the store, what needs attention.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::model::clock::Now;
 use crate::store::Store;
 use crate::store::rows::DestinationRow;
 
-/// What is in the store
+/// Shows the content of the store
 #[utoipa::path(
     get, path = "/api/v1/store", tag = "gate", operation_id = "show_store",
     responses(
@@ -40,7 +40,7 @@ pub(super) async fn store(
     }))
 }
 
-/// How the gate does
+/// Shows the status of the gate
 #[utoipa::path(
     get, path = "/api/v1/status", tag = "gate", operation_id = "show_status",
     responses(
@@ -51,13 +51,14 @@ pub(super) async fn store(
 pub(super) async fn status(State(state): State<Arc<AdminState>>) -> Json<Status> {
     let store = state.controls.store.as_ref();
     let rows = match store {
-        // A store that does not answer is told of as such: the rest of the status must not fail with it.
+        // If the store fails, the status says so in `store_healthy`. The rest of the status must not fail with it.
         Some(store) => store.destinations().await.ok(),
         None => None,
     };
     let rows = rows.unwrap_or_default();
     let now = Now::read();
     let gate = (state.controls.gate)();
+    // The wall clock may step back behind the start; the uptime then stays at 0.
     let uptime_ms = now.unix_ms.saturating_sub(state.started_ms);
     let open = rows.iter().map(|row| Counts::new(row.deliveries).open());
     Json(Status {
@@ -81,8 +82,9 @@ pub(super) async fn status(State(state): State<Arc<AdminState>>) -> Json<Status>
     })
 }
 
-/// What a person should look at, the most urgent first.
+/// Lists what needs attention, most urgent first.
 fn needs(state: &AdminState, rows: &[DestinationRow], gate: &GateNow, now: Now) -> Vec<Need> {
+    // The order below is the order of urgency: what rejects events comes first.
     let mut needs = Vec::new();
     let mut tell = |what: &str, text: String| {
         let what = what.to_owned();
@@ -94,14 +96,15 @@ fn needs(state: &AdminState, rows: &[DestinationRow], gate: &GateNow, now: Now) 
         .as_ref()
         .is_some_and(|store| !store.is_healthy())
     {
-        let text = "the store cannot be written: events are refused until it can; its disk and the log say more";
+        let text = "the store cannot be written, so events are rejected: check its disk and look in the log";
         tell("store", text.to_owned());
     }
     if let Some(error) = state.refused_reload.load().as_deref() {
+        // The first line names the error; the others show its location in the file.
         let first = error.lines().next().unwrap_or_default();
         tell(
             "config",
-            format!("the last reload was refused, the old config goes on: {first}"),
+            format!("the last reload failed, the previous config stays in use: {first}"),
         );
     }
     for certificate in gate::certificates_of(gate.certificates.clone(), now) {
@@ -110,7 +113,7 @@ fn needs(state: &AdminState, rows: &[DestinationRow], gate: &GateNow, now: Now) 
             let days = certificate.days_left;
             tell(
                 "certificate",
-                format!("the certificate for {names} ends in {days} days"),
+                format!("the certificate for {names} expires in {days} days: renew it"),
             );
         }
     }
@@ -122,13 +125,13 @@ fn needs(state: &AdminState, rows: &[DestinationRow], gate: &GateNow, now: Now) 
         if let Some(why) = &row.disabled {
             tell(
                 "disabled",
-                format!("{place} was switched off ({why}): resume it when it takes events again"),
+                format!("{place} is disabled ({why}): resume it when it accepts events again"),
             );
         }
         if row.is_paused || row.is_route_paused {
             tell(
                 "paused",
-                format!("{place} is paused: what comes waits until it is resumed"),
+                format!("{place} is paused: its deliveries wait until you resume it"),
             );
         }
         let dead = Counts::new(row.deliveries).dead;
@@ -136,18 +139,19 @@ fn needs(state: &AdminState, rows: &[DestinationRow], gate: &GateNow, now: Now) 
             tell(
                 "dead_letters",
                 format!(
-                    "{place} has dead letters, {dead}: retry them when it takes events again, or discard them"
+                    "{place} has dead letters ({dead}): retry them when it accepts events again, or discard them"
                 ),
             );
         }
     }
+    // Last, because an open breaker needs no action: it closes by itself when an attempt succeeds.
     for health in (state.controls.health)() {
         let row = rows.iter().find(|row| row.id == health.id);
         if let Some(row) = row.filter(|_| health.breaker == "open") {
             let place = format!("{}/{}", row.route, row.name);
             tell(
                 "failing",
-                format!("{place} fails again and again: attempts pause, and go on by themselves"),
+                format!("{place} fails repeatedly: attempts pause and continue by themselves"),
             );
         }
     }

@@ -1,4 +1,6 @@
-//! What live tails share: server-sent events, and a body whose deadline moves only while it is read.
+//! Formats and response body of live tails.
+//!
+//! The body extends the deadline of its connection only while the client reads it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,32 +16,33 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::admin::Visit;
 
-/// Something is said after so long without an event, so that both ends know that the other is there.
+/// Time without an event after which a tail sends a heartbeat, so that both ends notice a dead connection.
 pub(super) const BEAT: Duration = Duration::from_secs(15);
 
-/// Without anything taken for so long the tail is cut.
+/// A tail is closed if its client reads nothing for this long.
 const UNREAD: Duration = Duration::from_secs(60);
 
-/// Pieces that wait to be taken.
+/// Pieces of text that may wait for the client to read them.
 pub(super) const QUEUE: usize = 4;
 
-/// What browsers come back with (`EventSource`).
+/// Header with the last id that a browser received (`EventSource`), sent when it reconnects.
 static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// How a tail writes.
+/// The format of a tail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Format {
-    /// One JSON document a line.
+    /// One JSON document in each line (NDJSON).
     Lines,
-    /// Server-sent events.
+    /// Server-sent events, as browsers read them.
     Events,
 }
 
 impl Format {
-    /// What whoever asks takes: lines, unless they ask for the other.
+    /// Chooses the format by the `Accept` header; lines by default.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let accept = headers.get(header::ACCEPT);
         let accept = accept.and_then(|accept| accept.to_str().ok()).unwrap_or("");
+        // Browsers send `text/event-stream` alone, so quality values need no attention.
         let mut kinds = accept.split(',');
         match kinds.any(|kind| kind.trim_start().starts_with("text/event-stream")) {
             true => Self::Events,
@@ -54,7 +57,7 @@ impl Format {
         })
     }
 
-    /// Goes out at once, so that the head of the answer does.
+    /// Returns the first bytes of a tail. They go out at once, so that the client gets the response head at once.
     pub(super) fn start(self) -> BytesMut {
         BytesMut::from(match self {
             Self::Lines => &b"\n"[..],
@@ -62,7 +65,7 @@ impl Format {
         })
     }
 
-    /// Says that the tail lives.
+    /// Appends a heartbeat.
     pub(super) fn beat(self, text: &mut BytesMut) {
         text.put_slice(match self {
             Self::Lines => b"\n",
@@ -70,7 +73,7 @@ impl Format {
         });
     }
 
-    /// Says that more came than is shown.
+    /// Appends a notice that the tail left out some items.
     pub(super) fn missed(self, text: &mut BytesMut) {
         text.put_slice(match self {
             Self::Lines => b"{\"missed\":true}\n",
@@ -78,9 +81,9 @@ impl Format {
         });
     }
 
-    /// One document; `id` is what whoever breaks off comes back with.
+    /// Appends one document. A client that reconnects sends the last `id` back in `Last-Event-ID`.
     pub(super) fn put(self, text: &mut BytesMut, kind: &str, id: &str, document: &impl Serialize) {
-        // JSON holds no line end of its own.
+        // Compact JSON contains no line break, so a line or a `data:` field holds a whole document.
         let Ok(json) = serde_json::to_vec(document) else {
             return;
         };
@@ -95,14 +98,14 @@ impl Format {
     }
 }
 
-/// The two numbers of the id after which whoever broke off wants to go on.
+/// Parses the two numbers of the id after which a client that reconnects wants to continue.
 pub(super) fn last_seen(headers: &HeaderMap) -> Option<(i64, i64)> {
     let id = headers.get(&LAST_EVENT_ID)?.to_str().ok()?;
     let (first, second) = id.split_once('-')?;
     Some((first.parse().ok()?, second.parse().ok()?))
 }
 
-/// The answer that sends what comes through `lines`.
+/// Builds the response that streams the pieces from `lines`. It holds the slot until it ends.
 pub(super) fn answer(
     format: Format,
     lines: mpsc::Receiver<Bytes>,
@@ -120,7 +123,7 @@ pub(super) fn answer(
     answer
 }
 
-/// The pieces as a body.
+/// A response body made of the pieces of a tail.
 struct Lines {
     lines: mpsc::Receiver<Bytes>,
     visit: Visit,
@@ -136,6 +139,7 @@ impl http_body::Body for Lines {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let line = self.lines.poll_recv(context);
+        // hyper polls for a piece only while its write buffer has space, which takes a client that reads.
         if line.is_ready() {
             self.visit.patience.extend(UNREAD);
         }

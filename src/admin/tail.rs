@@ -1,8 +1,7 @@
-//! `/events/tail`: events as they are accepted, one JSON document a line or as server-sent events, until whoever asked
-//! hangs up.
+//! Handler for `/events/tail`: a live stream of accepted events.
 //!
-//! Looks into the store at a steady pace, so that a tail costs the commits nothing. A tail that nobody reads is cut: its
-//! deadline moves only while lines are taken.
+//! It queries the store at a steady pace, so that a tail never slows down a commit. A tail without a reading client
+//! ends, because its deadline moves only while the client reads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,27 +22,27 @@ use crate::admin::{AdminState, Visit, events};
 use crate::store::search::{EventRow, EventSearch, Page};
 use crate::store::{Store, StoreError};
 
-/// Between two looks: what a person at a terminal takes for at once.
+/// Time between two queries, which a person at a terminal takes for immediate.
 const PACE: Duration = Duration::from_millis(500);
 
-/// The clock may step back: of what came since the last look, so much before it is looked through too.
+/// Overlap with the time before the last query, because the clock may step back.
 const SLACK_MS: i64 = 300_000;
 
-/// Rows of one look: beyond them a tail says that it missed some.
+/// Rows in one page of a query, and most rows of a query: with more, the tail reports that it missed some.
 const ROWS: u32 = 500;
 const MAX_ROWS: usize = 10_000;
 
-/// Events as they are accepted
+/// Streams events as they are accepted
 ///
-/// One JSON document (an `Event`) a line; an empty line now and then; `{"missed":true}` where more came than can be shown.
-/// Where `Accept` names `text/event-stream` these are server-sent events of the kinds `event` and `missed`, and
-/// `Last-Event-ID` goes on behind the last one that was seen. With `since` it begins with those that have been accepted
-/// since then. `state` is not taken.
+/// Each line is one JSON document (an `Event`). An empty line is a heartbeat, and `{"missed":true}` means that the tail
+/// left out some events. If `Accept` names `text/event-stream`, the response has server-sent events of the types
+/// `event` and `missed`, and `Last-Event-ID` continues after that event. With `since` the tail begins with the events
+/// accepted since then. `state` and `text` are rejected.
 #[utoipa::path(
     get, path = "/api/v1/events/tail", tag = "events", operation_id = "tail_events",
     params(EventFilter),
     responses(
-        (status = 200, description = "Events until whoever asked hangs up", content(
+        (status = 200, description = "Events until the client disconnects", content(
             (String = "application/x-ndjson"),
             (String = "text/event-stream"),
         )),
@@ -58,17 +57,21 @@ pub(super) async fn tail(
 ) -> Result<Response, Problem> {
     let filter = input::filter::<EventFilter>(&uri)?;
     if filter.text.is_some() {
-        return Err(Problem::bad("`text` is for lists, not for tails"));
+        return Err(Problem::bad(
+            "a tail does not support `text`: use it with the list `/events`",
+        ));
     }
     let search = filter.search()?;
     if search.state.is_some() {
         return Err(Problem::bad(
-            "a tail shows events as they are accepted, before anything was delivered: list them with `state`",
+            "a tail does not support `state`, because it shows events before their deliveries: use the list `/events`",
         ));
     }
     let store = state.store()?.clone();
     let slot = state.tail_slot()?;
     let format = Format::of(&headers);
+    // A client that reconnects continues where it ended. With `since` that time alone bounds the first query. Otherwise
+    // the tail begins with the next event.
     let seen = match (stream::last_seen(&headers), search.since_ms) {
         (Some((cursor, received_ms)), _) => Some(Seen {
             cursor,
@@ -79,6 +82,7 @@ pub(super) async fn tail(
     };
     let (tx, lines) = mpsc::channel(stream::QUEUE);
     let stop = visit.stop.clone();
+    // A task of its own: the listener's stop token ends it even while the client does not read.
     tokio::spawn(async move {
         let follow = follow(store, search, seen, format, tx);
         let _ = stop.run_until_cancelled(follow).await;
@@ -86,13 +90,14 @@ pub(super) async fn tail(
     Ok(stream::answer(format, lines, visit, slot))
 }
 
-/// The newest event that a tail has seen.
+/// The newest event that a tail has sent or skipped.
 #[derive(Clone, Copy)]
 struct Seen {
     cursor: i64,
     received_ms: i64,
 }
 
+/// Reads the position of the newest event in the store.
 async fn newest(store: &Store) -> Result<Option<Seen>, StoreError> {
     let page = Page {
         after: None,
@@ -105,7 +110,7 @@ async fn newest(store: &Store) -> Result<Option<Seen>, StoreError> {
     }))
 }
 
-/// Sends lines until nobody takes them, or the store fails: then the answer ends, and whoever asked may ask again.
+/// Sends events until the client disconnects or the store fails. Then the response ends, and the client may reconnect.
 async fn follow(
     store: Store,
     search: EventSearch,
@@ -122,6 +127,7 @@ async fn follow(
         if !is_whole {
             format.missed(&mut text);
         }
+        // The store lists the newest first; a tail shows events in the order of acceptance.
         for row in rows.into_iter().rev() {
             let id = format!("{}-{}", row.cursor, row.received_ms);
             format.put(&mut text, "event", &id, &events::event(row));
@@ -137,13 +143,15 @@ async fn follow(
         }
         tokio::select! {
             () = sleep(PACE) => {}
+            // Without this a tail that matches no events would not notice that its client is gone.
             () = tx.closed() => return,
         }
     }
 }
 
-/// What has come since the last look, the newest first, and whether that is all. Where nothing at all came, or little
-/// matches, this costs next to nothing: it goes no further back than the last look.
+/// Reads the events since the last query, newest first, and whether these are all.
+///
+/// It costs little if no event came or few match: it reads no further back than the last query.
 async fn look(
     store: &Store,
     search: &EventSearch,
@@ -153,6 +161,7 @@ async fn look(
         return Ok((Vec::new(), true));
     };
     let after = seen.map_or(i64::MIN, |seen| seen.cursor);
+    // The usual case: one cheap query shows that no event came, whatever the filter.
     if newest.cursor <= after {
         return Ok((Vec::new(), true));
     }
@@ -162,9 +171,10 @@ async fn look(
             .min(newest.received_ms)
             .saturating_sub(SLACK_MS)
     });
+    // The later of both: the client's own `since` must not be widened.
     search.since_ms = search.since_ms.max(since);
     let (rows, is_whole) = newer(store, &search, after).await?;
-    // Some may have come between the two looks.
+    // Events may have come between the two queries, so take the larger cursor of both.
     let last = rows.first().map_or(newest.cursor, |row| row.cursor);
     *seen = Some(Seen {
         cursor: last.max(newest.cursor),
@@ -173,7 +183,7 @@ async fn look(
     Ok((rows, is_whole))
 }
 
-/// The events that came after `seen`, the newest first, and whether these are all.
+/// Reads the events after the cursor `seen`, newest first, and whether these are all.
 async fn newer(
     store: &Store,
     search: &EventSearch,
@@ -186,6 +196,7 @@ async fn newer(
     };
     loop {
         let rows = store.events(search.clone(), page).await?;
+        // A short page is the end of the store; a page with a known event is the end of what is new.
         let is_last = rows.len() < ROWS as usize;
         page.after = rows.last().map(|row| row.cursor);
         let is_met = rows.iter().any(|row| row.cursor <= seen);

@@ -1,7 +1,8 @@
-//! `/destinations/{route}/{name}/test`: an event that says it is a test, to see whether a destination takes one.
+//! Handler for `/destinations/{route}/{name}/test`: deliver a test event.
 //!
-//! Nobody sent it, so it passes no check, and what it carries cannot be a sender's: `Hookgate-Provider` is `hookgate`,
-//! which no sender can say, and the body is the gate's own. It goes the way of all deliveries, retries included.
+//! A test event has no sender, so no check runs on it, and it must never look like a sender's event:
+//! `Hookgate-Provider` is `hookgate`, which no provider has as its id, and the gate writes the body. It is delivered
+//! like every other event, including retries.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -22,23 +23,23 @@ use crate::model::clock::Now;
 use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
 use crate::store::rows::{Committed, DestinationRow, NewDelivery, NewEvent, StoredEvent};
 
-/// What stands in `Hookgate-Provider`.
+/// Value of the header `Hookgate-Provider`.
 const PROVIDER: &str = "hookgate";
 
-/// What stands in `Hookgate-Event-Type`.
+/// Value of the header `Hookgate-Event-Type`.
 const TYPE: &str = "hookgate.test";
 
 /// Sends a test event to one destination
 ///
-/// It is stored and delivered as all others, signed where the destination is signed for, and says of itself that it is a
-/// test: `Hookgate-Provider: hookgate`, `Hookgate-Event-Type: hookgate.test`, and `"test": true` in its body. Filters of
-/// the destination are not asked.
+/// The event is stored and delivered like every other event, and signed if the destination has a secret. It is marked
+/// as a test: `Hookgate-Provider: hookgate`, `Hookgate-Event-Type: hookgate.test`, and `"test": true` in its body. The
+/// filters of the destination do not apply.
 #[utoipa::path(
     post, path = "/api/v1/destinations/{route}/{name}/test", tag = "destinations", operation_id = "test_destination",
-    params(("route" = String, Path, description = "Its route"), ("name" = String, Path, description = "Its name")),
+    params(("route" = String, Path, description = "Name of the route"), ("name" = String, Path, description = "Name of the destination")),
     responses(
         (status = 201, body = TestEvent),
-        (status = 409, description = "Nothing is attempted there", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "The destination is paused, disabled or not in the config", body = ProblemDocument, content_type = "application/problem+json"),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
     ),
 )]
@@ -54,6 +55,7 @@ pub(super) async fn send(
     let store = state.store()?;
     let committed = store.commit(NewEvent {
         event,
+        // No claims: a test event has a new id each time and can be no duplicate.
         claims: Vec::new(),
         status: StatusCode::OK.as_u16(),
         deliveries: vec![NewDelivery {
@@ -66,7 +68,7 @@ pub(super) async fn send(
     });
     let numbers = match committed.await? {
         Committed::New(numbers) => numbers,
-        // It has no claims.
+        // Impossible: only an event with claims can be a duplicate.
         Committed::Duplicate(_) => Vec::new(),
     };
     let delivery = numbers.first().ok_or_else(deliveries::broken)?.0;
@@ -79,7 +81,7 @@ pub(super) async fn send(
     Ok((StatusCode::CREATED, Json(answer)))
 }
 
-/// The destination, where somebody delivers to it.
+/// Finds the destination, and rejects one to which no worker delivers now.
 async fn destination(
     state: &AdminState,
     route: &str,
@@ -94,25 +96,28 @@ async fn destination(
     };
     if row.is_paused || row.is_route_paused || row.disabled.is_some() {
         return Err(Problem::conflict(format!(
-            "nothing is attempted at `{route}/{name}` now: resume it first"
+            "`{route}/{name}` is paused or disabled, so no delivery is attempted: resume it first"
         )));
     }
+    // Only destinations of the running config have a worker, and each worker reports its health.
     let health = (state.controls.health)();
     if !health.iter().any(|health| health.id == row.id) {
         return Err(Problem::conflict(format!(
-            "the config has no destination `{route}/{name}` any more, so nobody would deliver it"
+            "the running config has no destination `{route}/{name}`, so no worker would deliver the event: add it first"
         )));
     }
     Ok(row)
 }
 
-/// What the route's senders ask for, so that what stands behind a prefix is nothing here.
+/// Returns the path of the route, as if the event had come through it. A prefix route adds nothing behind its prefix.
 fn target(state: &AdminState, route: &str) -> String {
     let facts = state.facts.load();
     let found = facts.route(route);
+    // The store may have a destination whose route left the config.
     found.map_or_else(|_| "/".to_owned(), |route| route.path.clone())
 }
 
+/// Builds the test event. Its id is unique, so that an app with dedup of its own accepts each one.
 fn event(
     to: &DestinationRow,
     target: String,
@@ -143,6 +148,7 @@ fn event(
         event_type: Some(TYPE.into()),
         webhook_id: id,
         received_ms: now.unix_ms,
+        // An event needs an address. A user of the Unix socket is on this machine.
         source: match visit.origin {
             Origin::Ip(ip) => ip,
             Origin::User(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -1,4 +1,4 @@
-//! The admin door over real sockets.
+//! Tests of the admin listener over real sockets.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -49,7 +49,7 @@ impl Door {
         exchange(&mut stream, request).await
     }
 
-    /// GET with one more header line, or none.
+    /// Sends a GET with one more header line, which may be empty.
     async fn ask(&self, path: &str, header: &str) -> String {
         self.send(&format!(
             "GET {path} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n"
@@ -70,7 +70,7 @@ fn status(answer: &str) -> &str {
 }
 
 #[tokio::test]
-async fn health_and_readiness_are_told_apart() {
+async fn health_and_readiness_differ() {
     let door = open(&loopback(), None);
     assert_eq!(status(&door.ask("/healthz", "").await), "200");
     assert_eq!(status(&door.ask("/readyz", "").await), "503");
@@ -198,7 +198,7 @@ async fn a_head_that_does_not_come_is_cut() {
 async fn the_unix_socket_is_for_its_owner_and_goes_with_the_door() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("admin.sock");
-    // A process that was killed leaves its socket behind.
+    // A killed process leaves its socket behind.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let listen = AdminListen::Unix(path.clone());
     let door = open(&listen, None);

@@ -1,5 +1,6 @@
-//! TLS on the admin listener: one certificate, loaded again when its files change. Connections carry one request, so
-//! nothing is kept to take them up again.
+//! TLS of the admin listener: one certificate, reloaded when its files change.
+//!
+//! A connection carries one request, so the server stores no sessions and sends no tickets to resume them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::model::CertificateFiles;
 use crate::edge::certificates::{self, CertificateError, CertificateInfo, Pair};
 
-/// The certificate in use.
+/// TLS state of the admin listener: the files and the certificate in use.
 pub struct AdminTls {
     files: CertificateFiles,
     current: ArcSwap<Current>,
@@ -32,21 +33,24 @@ impl fmt::Debug for AdminTls {
 }
 
 impl AdminTls {
-    /// Reads the files. Blocks.
+    /// Loads certificate and key from their files. Blocks the thread.
     ///
     /// # Errors
-    /// Files that cannot be used, or a certificate past its end.
+    /// A file cannot be read or used, or the certificate has expired.
     pub fn load(files: CertificateFiles) -> Result<Self, CertificateError> {
         let current = ArcSwap::from_pointee(Current::load(&files)?);
         Ok(Self { files, current })
     }
 
-    /// Reads the files again; whether there was another certificate. On any fault the one in use stays. Blocks.
+    /// Reloads the files and returns whether the certificate changed. Blocks the thread.
+    ///
+    /// On any error the certificate in use stays.
     ///
     /// # Errors
     /// As [`Self::load`].
     pub fn renew(&self) -> Result<bool, CertificateError> {
         let next = Current::load(&self.files)?;
+        // Files may change without a new certificate, for instance when a tool copies them again.
         if next.pair.key.cert == self.current.load().pair.key.cert {
             return Ok(false);
         }
@@ -54,13 +58,13 @@ impl AdminTls {
         Ok(true)
     }
 
-    /// Names and end of the certificate.
+    /// Returns names and expiry of the certificate in use.
     #[must_use]
     pub fn info(&self) -> CertificateInfo {
         self.current.load().pair.info.clone()
     }
 
-    /// Whether the certificate is for this name, which is in lower case. A wildcard stands for one label.
+    /// Returns whether the certificate covers this name, which must be in lower case. A wildcard covers one label.
     pub(super) fn covers(&self, host: &str) -> bool {
         let parent = host.split_once('.').map(|(_, parent)| parent);
         let current = self.current.load();
@@ -71,6 +75,7 @@ impl AdminTls {
         })
     }
 
+    /// Returns an acceptor for the next connection, with the certificate in use.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.current.load().config))
     }
@@ -91,11 +96,12 @@ impl Current {
         let resolver = Arc::new(SingleCertAndKey::from(Arc::clone(&pair.key)));
         let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // No early data: a replayed request must not repeat a change.
         config.max_early_data_size = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         let config = Arc::new(config);
-        // What cannot begin a handshake is told now, and not by the first connection.
+        // Report a config that cannot begin a handshake at load time, not at the first connection.
         ServerConnection::new(Arc::clone(&config)).map_err(unfit)?;
         Ok(Self { pair, config })
     }

@@ -1,4 +1,4 @@
-//! `/verdicts`: what the gate decided lately about each request, refused ones too, and as it decides.
+//! Handlers for `/verdicts`: recent verdicts in memory, and a live stream of new ones.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,32 +24,33 @@ use crate::gate::reject::{Reason, Reject};
 use crate::gate::verdict::Decision;
 use crate::record::recent::{KeptVerdict, Wanted};
 
-/// Verdicts of one piece of a tail.
+/// Most verdicts in one piece of a tail.
 const AT_ONCE: usize = 500;
 
-/// Between two pieces of a tail, however many requests come.
+/// Pause between two pieces of a tail, which bounds its cost under any load.
 const PACE: Duration = Duration::from_millis(100);
 
-/// Which verdicts. All that is said has to hold.
+/// Filter for verdicts. A verdict must match every field that is set.
 #[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct VerdictFilter {
-    /// Of this route.
+    /// Name of the route.
     route: Option<String>,
-    /// `accepted`, `challenge`, `duplicate`, `filtered`, `refused` or `monitored`.
+    /// Decision: `accepted`, `challenge`, `duplicate`, `filtered`, `refused` or `monitored`.
     verdict: Option<String>,
-    /// Refused for this reason, or would have been: a word of the reference of reasons, such as `bad-signature`.
+    /// Reason of the rejection, also in monitor mode: a word of the reference of reasons, such as `bad-signature`.
     reason: Option<String>,
 }
 
 impl VerdictFilter {
+    /// Parses the filter, and rejects unknown words, which would match nothing.
     fn wanted(self) -> Result<Wanted, Problem> {
         let is_word = |word: &String| Decision::WORDS.contains(&word.as_str());
         if let Some(word) = self.verdict.as_ref().filter(|word| !is_word(word)) {
             let words = Decision::WORDS.join(", ");
             return Err(Problem::bad(format!(
-                "`verdict` is `{word}`, and verdicts are {words}"
+                "`verdict` is `{word}`, which is unknown: use one of {words}"
             )));
         }
         let reason = self.reason.as_deref().map(reason_named);
@@ -61,17 +62,17 @@ impl VerdictFilter {
     }
 }
 
-/// The reason of this code.
+/// Finds the reason with this code, or suggests a similar one.
 pub(super) fn reason_named(code: &str) -> Result<Reason, Problem> {
     Reason::find(code).ok_or_else(|| {
         let codes = Reason::ALL.iter().map(|reason| reason.explanation().code);
         let near = suggest::nearest(code, codes);
         let near = near.map_or(String::new(), |near| format!(": did you mean `{near}`?"));
-        Problem::bad(format!("no reason is called `{code}`{near}"))
+        Problem::bad(format!("the reason `{code}` does not exist{near}"))
     })
 }
 
-/// What a refusal means.
+/// Explains a rejection in general terms, by its reason.
 pub(super) fn meaning(reject: &Reject) -> Explanation {
     let told = reject.explanation();
     Explanation {
@@ -81,9 +82,9 @@ pub(super) fn meaning(reject: &Reject) -> Explanation {
     }
 }
 
-/// The last verdicts, the newest first
+/// Lists the last verdicts, newest first
 ///
-/// As many as `keep_verdicts` of `[server]` says, since the start; none where that is 0.
+/// The gate keeps the last `keep_verdicts` (of `[server]`) in memory since its start. With 0 the list is empty.
 #[utoipa::path(
     get, path = "/api/v1/verdicts", tag = "verdicts", operation_id = "list_verdicts",
     params(VerdictFilter, Paging),
@@ -98,6 +99,7 @@ pub(super) async fn list(
 ) -> Result<Json<Verdicts>, Problem> {
     let (filter, page) = input::listing::<VerdictFilter>(&uri)?;
     let wanted = filter.wanted()?;
+    // A negative cursor is older than every verdict, so it gives an empty page.
     let before = page.after.map(|after| u64::try_from(after).unwrap_or(0));
     let limit = usize::try_from(input::one_more(page).limit).unwrap_or(usize::MAX);
     let kept = state.recorder.recent().newest(before, &wanted, limit);
@@ -109,10 +111,10 @@ pub(super) async fn list(
     }))
 }
 
-/// One verdict with all its checks
+/// Shows a verdict with all its checks
 #[utoipa::path(
     get, path = "/api/v1/verdicts/{request_id}", tag = "verdicts", operation_id = "show_verdict",
-    params(("request_id" = String, Path, description = "The id of the request, as in `Hookgate-Request-Id`")),
+    params(("request_id" = String, Path, description = "Id of the request, as in the header `Hookgate-Request-Id`")),
     responses(
         (status = 200, body = VerdictDetail),
         (status = "default", body = ProblemDocument, content_type = "application/problem+json"),
@@ -125,22 +127,23 @@ pub(super) async fn show(
     let id = input::request_id(&id, "a request")?;
     let kept = state.recorder.recent().find(&id).ok_or_else(|| {
         Problem::missing(format!(
-            "no verdict about request `{id}` is remembered: it is older than the last ones that `keep_verdicts` of \
-             `[server]` keeps, or from before the start"
+            "the verdict about request `{id}` is not in memory: it is too old (`keep_verdicts` in `[server]`), or from \
+             before the start; look for the id in the log"
         ))
     })?;
     Ok(Json(detail(&kept)))
 }
 
-/// Verdicts as they are made
+/// Streams verdicts as the gate makes them
 ///
-/// As `/events/tail`: one JSON document (a `Verdict`) a line, or server-sent events of the kinds `verdict` and `missed`
-/// where `Accept` names `text/event-stream`; `Last-Event-ID` goes on behind the last one that was seen.
+/// Works like `/events/tail`: each line is one JSON document (a `Verdict`). If `Accept` names `text/event-stream`, the
+/// response has server-sent events of the types `verdict` and `missed`, and `Last-Event-ID` continues after that
+/// verdict.
 #[utoipa::path(
     get, path = "/api/v1/verdicts/tail", tag = "verdicts", operation_id = "tail_verdicts",
     params(VerdictFilter),
     responses(
-        (status = 200, description = "Verdicts until whoever asked hangs up", content(
+        (status = 200, description = "Verdicts until the client disconnects", content(
             (String = "application/x-ndjson"),
             (String = "text/event-stream"),
         )),
@@ -157,10 +160,12 @@ pub(super) async fn tail(
     let slot = state.tail_slot()?;
     let format = Format::of(&headers);
     let last = state.recorder.recent().last();
-    // Numbers begin anew with each process, so the id names it.
+    // Numbers restart with each process, so the id also has the start time. With the id of an older process the tail
+    // sends all verdicts in memory, and reports that it missed some.
     let (after, is_missed) = match stream::last_seen(&headers) {
         None => (last, false),
         Some((started, number)) if started == state.started_ms => {
+            // A client may send any number. One above `last` would skip verdicts to come.
             (u64::try_from(number).unwrap_or(0).min(last), false)
         }
         Some(_) => (0, true),
@@ -174,7 +179,7 @@ pub(super) async fn tail(
     Ok(stream::answer(format, lines, visit, slot))
 }
 
-/// Sends verdicts until nobody takes them.
+/// Sends verdicts until the client disconnects.
 async fn follow(
     state: Arc<AdminState>,
     wanted: Wanted,
@@ -189,6 +194,7 @@ async fn follow(
         format.missed(&mut text);
     }
     loop {
+        // `next` also counts verdicts that the filter left out, so that they are not read again.
         let (found, next) = recent.after(after, &wanted, AT_ONCE);
         after = next;
         for kept in &found {
@@ -200,15 +206,17 @@ async fn follow(
         }
         tokio::select! {
             () = tx.closed() => return,
+            // The pause comes after the first new verdict, so that one piece collects a whole burst.
             () = async { recent.wait(after).await; sleep(PACE).await } => {}
             () = sleep(stream::BEAT) => format.beat(&mut text),
         }
     }
 }
 
-/// As the API shows it.
+/// Converts a verdict to its JSON shape.
 pub(super) fn verdict(kept: &KeptVerdict) -> Verdict {
     let (verdict, exchange) = (&kept.verdict, &kept.exchange);
+    // A filter is no reject, but users look for its name in the same field.
     let reason = match &verdict.decision {
         Decision::Filtered(by) => Some(by.code()),
         decision => decision.reject().map(|reject| reject.code()),
@@ -262,6 +270,7 @@ fn detail(kept: &KeptVerdict) -> VerdictDetail {
         ("upstream", exchange.upstream_time),
         ("commit", times.commit_time()),
     ];
+    // A stage that took no time did not happen, such as the upstream in queue mode.
     let stages = stages.into_iter().filter(|(_, took)| !took.is_zero());
     let stages = stages.map(|(stage, took)| Stage {
         stage: stage.to_owned(),

@@ -1,4 +1,4 @@
-//! The files beside the pages, compiled in.
+//! Style sheet, script and icon of the console, compiled into the program.
 
 use std::sync::LazyLock;
 
@@ -6,7 +6,7 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 
-/// Name, media type, content.
+/// Every asset: its name, media type and content.
 const FILES: [(&str, &str, &str); 3] = [
     (
         "console.css",
@@ -21,7 +21,7 @@ const FILES: [(&str, &str, &str); 3] = [
     ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
 ];
 
-/// A file under an address that names its content is the same for ever.
+/// Cache header of assets. The address contains a checksum of the content, so a copy never becomes stale.
 const FOR_EVER: &str = "private, max-age=31536000, immutable";
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {
@@ -32,7 +32,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     format!("{:08x}", hasher.finalize())
 });
 
-/// Stands in the addresses of the files.
+/// Returns the checksum of all assets, for the `v` parameter of their addresses.
 pub(super) fn version() -> &'static str {
     &VERSION
 }

@@ -1,16 +1,18 @@
-//! The body of an event for the eye: JSON put in lines and coloured, as it came, or byte by byte. Nothing of it is ever
-//! read by a browser as anything but text.
+//! Views of an event's body: formatted JSON, raw text, or a hex dump.
+//!
+//! The sender wrote the body, so a browser must never read it as anything but text: this module returns pieces of text,
+//! and the template escapes each of them.
 
 use serde::de::IgnoredAny;
 
-/// More is not shown: the whole body can be downloaded.
+/// Bytes that a page shows of a body. The whole body can be downloaded.
 const MAX_TEXT: usize = 64 * 1024;
 const MAX_HEX: usize = 4 * 1024;
 
-/// Bytes in a line.
+/// Bytes in a line of the hex dump.
 const LINE: usize = 16;
 
-/// How a body is looked at.
+/// The form in which a page shows a body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum View {
     Pretty,
@@ -18,25 +20,25 @@ pub(super) enum View {
     Hex,
 }
 
-/// A run of characters of one kind.
+/// A run of characters with the same color.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Piece {
-    /// The class that gives it its colour; empty: none.
+    /// CSS class that gives the color; empty for plain text.
     pub(super) class: &'static str,
     pub(super) text: String,
 }
 
-/// A body, shown.
+/// The visible part of a body.
 #[derive(Debug)]
 pub(super) struct Shown {
     pub(super) view: View,
     pub(super) pieces: Vec<Piece>,
-    /// Whether there is more than is shown.
+    /// True if the body is longer than the visible part.
     pub(super) is_cut: bool,
 }
 
 impl View {
-    /// As a page was asked for, else what suits the body.
+    /// Parses the view from a query; an unknown word gives the default view.
     pub(super) fn parse(word: &str) -> Self {
         match word {
             "raw" => Self::Raw,
@@ -54,24 +56,26 @@ impl View {
     }
 }
 
-/// A body in a view; where that does not suit it, in the next one that does.
+/// Shows a body in a view, or in the next view that can show it: pretty, then raw, then hex.
 pub(super) fn show(body: &[u8], view: View) -> Shown {
     let max = if view == View::Hex { MAX_HEX } else { MAX_TEXT };
     let is_cut = body.len() > max;
     let start = body.get(..max).unwrap_or(body);
     let text = match std::str::from_utf8(start) {
         Ok(text) => Some(text),
-        // A character that is cut through at the end.
+        // The bound may cut through the last character, which does not make the text binary.
         Err(err) if is_cut && err.error_len().is_none() => {
             let whole = start.get(..err.valid_up_to()).unwrap_or_default();
             std::str::from_utf8(whole).ok()
         }
         Err(_) => None,
     };
+    // `is_json` looks at the whole body: the visible part alone is seldom a whole document.
     let (view, pieces) = match (view, text) {
         (View::Pretty, Some(text)) if is_json(body) => (View::Pretty, pretty(text)),
         (View::Pretty | View::Raw, Some(text)) => (View::Raw, vec![plain(text)]),
         _ => {
+            // A fallback to hex was measured by `MAX_TEXT` above, so cut to the bound of hex here.
             let start = body.get(..MAX_HEX).unwrap_or(body);
             (View::Hex, vec![plain(&hex(start))])
         }
@@ -95,10 +99,13 @@ fn is_json(body: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(body).is_ok()
 }
 
-/// JSON with its lines indented. Every token stays as it was written: no number is rounded, no key moved.
+/// Indents JSON and keeps every token as the sender wrote it.
+///
+/// A parser and a printer would round numbers and might reorder keys, so this splits the text into tokens instead.
 fn pretty(text: &str) -> Vec<Piece> {
     let mut writer = Writer::default();
     let mut rest = text;
+    // Each round takes one token. The text may end in the middle of one, because `show` cuts long bodies.
     while let Some(first) = rest.chars().next() {
         let length = match first {
             '"' => string_end(rest),
@@ -115,9 +122,10 @@ fn pretty(text: &str) -> Vec<Piece> {
     writer.pieces
 }
 
-/// Where a string that begins here ends.
+/// Returns the length of the JSON string at the start of `text`, or of the rest if the string was cut.
 fn string_end(text: &str) -> usize {
     let mut is_escaped = false;
+    // Bytes are enough: in UTF-8 no byte of another character equals a quote or a backslash.
     for (index, byte) in text.bytes().enumerate().skip(1) {
         match byte {
             b'"' if !is_escaped => return index + 1,
@@ -132,7 +140,7 @@ fn string_end(text: &str) -> usize {
 struct Writer {
     pieces: Vec<Piece>,
     depth: usize,
-    /// Whether the last token opened something, which may turn out to be empty.
+    /// True if the last token opened an object or a list, which may turn out to be empty.
     is_open: bool,
 }
 
@@ -145,6 +153,7 @@ impl Writer {
         if closes {
             self.depth = self.depth.saturating_sub(1);
         }
+        // A line break after an opening token and before a closing one, but not between the two: `{}` stays together.
         if self.is_open != closes && (self.is_open || closes) {
             self.line();
         }
@@ -168,7 +177,7 @@ impl Writer {
     }
 
     fn line(&mut self) {
-        // Deep nesting is not moved out of sight.
+        // A bound keeps deep nesting on the screen, and hostile nesting from making the page large.
         let indent = "  ".repeat(self.depth.min(20));
         self.put("", &format!("\n{indent}"));
     }
@@ -184,7 +193,7 @@ impl Writer {
     }
 }
 
-/// Offset, bytes, and what of them can be printed.
+/// Formats a hex dump: offset, bytes, and the printable ASCII characters.
 fn hex(body: &[u8]) -> String {
     let mut text = String::new();
     for (index, line) in body.chunks(LINE).enumerate() {
@@ -192,6 +201,7 @@ fn hex(body: &[u8]) -> String {
         for position in 0..LINE {
             match line.get(position) {
                 Some(byte) => text.push_str(&format!("{byte:02x} ")),
+                // Keeps the column of characters in place on a short last line.
                 None => text.push_str("   "),
             }
             if position == LINE / 2 - 1 {

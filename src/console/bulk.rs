@@ -1,4 +1,6 @@
-//! What is done with many deliveries: first it is counted and asked for, then done. What comes in between is not touched.
+//! Bulk actions on deliveries: a page that counts and asks, then the action itself.
+//!
+//! The filter of the form ends at the time of the count, so deliveries created in between stay untouched.
 
 use askama::Template;
 use axum::extract::Path;
@@ -14,7 +16,7 @@ use crate::console::show;
 use crate::console::visitor::{Posted, Visitor};
 use crate::model::clock::Now;
 
-/// What deliveries are chosen by; the names are those of the API.
+/// Filters that select deliveries, under the names of the API.
 pub(super) const FILTERS: [&str; 10] = [
     "route",
     "destination",
@@ -28,10 +30,10 @@ pub(super) const FILTERS: [&str; 10] = [
     "before",
 ];
 
-/// Something that can be done with many.
+/// An action on many deliveries.
 struct Action {
     word: &'static str,
-    /// As a heading and on the button.
+    /// Label for the heading and the button.
     name: &'static str,
     what: &'static str,
     path: &'static str,
@@ -41,26 +43,26 @@ const ACTIONS: [Action; 4] = [
     Action {
         word: "replay",
         name: "Replay",
-        what: "Each delivery below is made once more, as a new delivery of the same event to the same destination. Apps see the \
-               same webhook-id again.",
+        what: "Creates a new delivery of the same event to the same destination for each matching delivery. Apps \
+               receive the same webhook-id again.",
         path: "/replays",
     },
     Action {
         word: "retry",
         name: "Retry",
-        what: "Each of these deliveries is attempted now. Dead letters come to life again.",
+        what: "Attempts each matching delivery now. Dead letters become pending deliveries again.",
         path: "/deliveries/retry",
     },
     Action {
         word: "cancel",
         name: "Cancel",
-        what: "No more attempts are made for these deliveries.",
+        what: "Ends the matching deliveries. They are not attempted again.",
         path: "/deliveries/cancel",
     },
     Action {
         word: "discard",
         name: "Discard",
-        what: "These dead letters are done with: they are not attempted any more, and retention removes them in time.",
+        what: "Ends the matching dead letters. They are not attempted again, and retention removes them later.",
         path: "/deliveries/discard",
     },
 ];
@@ -71,10 +73,10 @@ struct BulkPage {
     layout: Layout,
     action: &'static Action,
     filter: Query,
-    /// The filter as people read it.
+    /// The filter in readable form.
     words: Vec<(String, String)>,
     count: u64,
-    /// Whether nothing narrows what is meant.
+    /// True if no filter is set, so that the action selects all deliveries.
     is_all: bool,
 }
 
@@ -87,7 +89,7 @@ pub(super) async fn ask(
     let mut filter = Query::parse(uri.query()).only(&FILTERS);
     let is_all = filter.is_empty();
     let now = Now::read().unix_ms;
-    // Without an end in time, most filters are counted without a look at each delivery.
+    // Count before `before` is set: without an end in time the store need not read each delivery for most filters.
     let count = run(&visitor.client, action, &filter, true).await?;
     if filter.first("before").is_none() {
         filter.push("before", &now.to_string());
@@ -105,10 +107,11 @@ pub(super) async fn ask(
 pub(super) async fn act(Path(word): Path<String>, posted: Posted) -> Result<Response, Refused> {
     let action = find(&word)?;
     let filter = posted.fields.only(&FILTERS);
+    // The form always has `before`, so an empty filter is no form of ours and must not select everything.
     if filter.is_empty() {
         return Err(Refused::new(
             StatusCode::BAD_REQUEST,
-            "Nothing says which deliveries are meant.",
+            "The form has no filter, so no delivery is selected. Go back, filter the list and choose the action again.",
         ));
     }
     run(&posted.visitor.client, action, &filter, false).await?;
@@ -123,7 +126,7 @@ pub(super) async fn act(Path(word): Path<String>, posted: Posted) -> Result<Resp
 
 fn find(word: &str) -> Result<&'static Action, Refused> {
     let action = ACTIONS.iter().find(|action| action.word == word);
-    action.ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "There is no such action."))
+    action.ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "This action does not exist."))
 }
 
 fn words(filter: &Query) -> Vec<(String, String)> {
@@ -138,7 +141,7 @@ fn words(filter: &Query) -> Vec<(String, String)> {
     words.collect()
 }
 
-/// Does it, or only counts; how many.
+/// Runs an action, or only counts with `is_dry`. Returns how many deliveries it concerns.
 async fn run(
     client: &Client,
     action: &Action,
@@ -153,7 +156,7 @@ async fn run(
         };
         search.insert(name.clone(), value);
     }
-    // Only a count may be about all there is.
+    // `all` allows an empty search. Only a count may use one.
     let many = json!({ "search": search, "dry_run": is_dry, "all": is_dry });
     if action.word == "replay" {
         let asked: ReplayAsked = client.post_json(action.path, &many).await?;

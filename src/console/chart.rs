@@ -1,16 +1,18 @@
-//! Small charts, drawn here as SVG: no script, and no style but that of the page.
+//! Small bar charts in SVG, without script and without inline styles.
+//!
+//! The content security policy allows neither, so classes of the style sheet give the colors.
 
 use crate::admin::wire::{History, Moment, Verdict};
 
-/// A chart is so wide and high, in units of its own.
+/// Width of a chart in its own units; the page scales it.
 pub(super) const WIDTH: u32 = 240;
 pub(super) const HEIGHT: u32 = 32;
 
-/// Columns of a chart, and how far they are apart.
+/// Columns in a chart, and the distance between them.
 const COLUMNS: usize = 60;
 const STEP: u32 = 4;
 
-/// A rectangle.
+/// One rectangle of a chart.
 pub(super) struct Bar {
     pub(super) class: &'static str,
     pub(super) x: u32,
@@ -19,10 +21,10 @@ pub(super) struct Bar {
     pub(super) height: u32,
 }
 
-/// Columns side by side, each of one or more parts on top of each other.
+/// A bar chart whose columns are stacks of one or more parts.
 pub(super) struct Chart {
     pub(super) bars: Vec<Bar>,
-    /// What it shows, for those who do not see it.
+    /// Text alternative for screen readers.
     pub(super) title: String,
 }
 
@@ -35,16 +37,16 @@ impl Chart {
         HEIGHT
     }
 
-    /// Columns from left to right; a part is a class with a number.
+    /// Draws columns from left to right. A part of a column is a CSS class with a number.
     fn draw(columns: &[Vec<(&'static str, u64)>], title: String) -> Self {
         let sums = columns.iter().map(|parts| sum(parts));
         let highest = sums.max().unwrap_or(0).max(1);
         let mut bars = Vec::new();
-        // The newest stands at the right end.
+        // The newest column is at the right end, so a short history leaves the left side empty.
         for (index, parts) in (1_u32..).zip(columns.iter().rev().take(COLUMNS)) {
             let mut y = HEIGHT;
             for (class, number) in parts.iter().filter(|(_, number)| *number > 0) {
-                // What is there is seen, however little it is.
+                // A small number stays visible next to a large one: at least two units high.
                 let height = number.saturating_mul(u64::from(HEIGHT)) / highest;
                 let height = u32::try_from(height)
                     .unwrap_or(HEIGHT)
@@ -63,9 +65,10 @@ impl Chart {
         Self { bars, title }
     }
 
-    /// Requests that passed and that were refused, minute by minute over the last hour.
+    /// Draws passed and rejected requests for each minute of the last hour.
     pub(super) fn of_hour(history: &History, now_ms: i64) -> Self {
         let mut columns = vec![vec![("pass", 0), ("refuse", 0)]; COLUMNS];
+        // The history leaves out minutes without requests, so each minute finds its column by its age.
         for minute in &history.minutes {
             let ago = now_ms.saturating_sub(minute.start.0).max(0) / 60_000;
             let column = usize::try_from(ago).ok();
@@ -75,22 +78,23 @@ impl Chart {
             }
         }
         let (passed, refused) = (history.passed(), history.failed());
-        let title = format!("In the last hour {passed} passed and {refused} were refused");
+        let title = format!("Requests in the last hour: {passed} passed, {refused} rejected");
         Self::draw(&columns, title)
     }
 
-    /// How long attempts took, the oldest first.
+    /// Draws the duration of each attempt, oldest first.
     pub(super) fn of_durations(attempts: &[(Moment, u32, bool)]) -> Self {
         let columns: Vec<_> = attempts
             .iter()
             .map(|(_, ms, is_good)| {
                 let class = if *is_good { "pass" } else { "refuse" };
+                // `draw` leaves out zeros, and an attempt of 0 ms must still show.
                 vec![(class, u64::from(*ms).max(1))]
             })
             .collect();
         let longest = attempts.iter().map(|(_, ms, _)| *ms).max().unwrap_or(0);
         let title = format!(
-            "The last {} attempts; the longest took {}",
+            "Duration of the last {} attempts; the longest took {}",
             attempts.len(),
             crate::console::show::duration(&longest)
         );
@@ -98,7 +102,7 @@ impl Chart {
     }
 }
 
-/// Whether the gate kept a request from the app, or would have.
+/// Returns whether the gate rejected a request, or would have outside of monitor mode.
 pub(super) fn is_refused(verdict: &Verdict) -> bool {
     matches!(verdict.verdict.as_str(), "refused" | "monitored")
 }

@@ -1,5 +1,7 @@
-//! Asks the admin API in the name of a visitor, within the process: the same handlers with the same checks that a program
-//! meets over the socket.
+//! In-process client of the admin API that acts with the credentials of a visitor.
+//!
+//! It goes through the same handlers and the same access checks as a program that connects to the admin listener, so
+//! the console can never do more than its visitor may.
 
 use axum::body::{Body, to_bytes};
 use axum::response::{IntoResponse, Response};
@@ -12,10 +14,10 @@ use crate::admin::wire::ProblemDocument;
 use crate::admin::{Api, Visit};
 use crate::console::layout::{self, ErrorPage, Layout};
 
-/// What says where a request of a browser comes from; the API judges it.
+/// Headers that say which page a browser request comes from. The API checks them against cross-site requests.
 const ORIGIN_HEADERS: [&str; 3] = ["host", "origin", "sec-fetch-site"];
 
-/// Asks for one visitor.
+/// An API client that carries the credentials of one visitor.
 #[derive(Clone)]
 pub(super) struct Client {
     api: Api,
@@ -23,7 +25,7 @@ pub(super) struct Client {
     headers: HeaderMap,
 }
 
-/// What the API, or the console itself, does not do, and why.
+/// A request that the API or the console rejects, with the status and the reason for the error page.
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) status: StatusCode,
@@ -50,7 +52,7 @@ impl IntoResponse for Refused {
 }
 
 impl Client {
-    /// For whoever sent `headers`; `bearer` is what they logged in with.
+    /// Creates a client for the visitor who sent `headers`. `bearer` is the token of their session.
     pub(super) fn new(
         api: Api,
         visit: Visit,
@@ -58,6 +60,7 @@ impl Client {
         bearer: Option<HeaderValue>,
     ) -> Self {
         let mut passed = HeaderMap::new();
+        // Only these: cookies and other browser headers mean nothing to the API.
         for name in ORIGIN_HEADERS {
             if let Some(value) = headers.get(name) {
                 passed.insert(name, value.clone());
@@ -73,7 +76,7 @@ impl Client {
         }
     }
 
-    /// Whether the visitor may change something.
+    /// Returns whether the visitor may make changes.
     pub(super) fn is_operator(&self) -> bool {
         let who = self.api.find_who(&self.headers, &self.visit);
         who.is_some_and(|who| who.is_operator())
@@ -84,17 +87,17 @@ impl Client {
         read(self.stream(path).await?).await
     }
 
-    /// The answer as it comes.
+    /// Reads a resource and returns the response with its body unread.
     pub(super) async fn stream(&self, path: &str) -> Result<Response, Refused> {
         self.ask(Method::GET, path, Body::empty()).await
     }
 
-    /// Asks for a change that needs no words.
+    /// Posts a change that needs no document.
     pub(super) async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, Refused> {
         read(self.ask(Method::POST, path, Body::empty()).await?).await
     }
 
-    /// Asks for a change.
+    /// Posts a change that `document` describes.
     pub(super) async fn post_json<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -110,14 +113,18 @@ impl Client {
             .uri(format!("/api/v1{path}"))
             .header(header::CONTENT_TYPE, "application/json")
             .body(body);
-        let mut request = request
-            .map_err(|_| Refused::new(StatusCode::BAD_REQUEST, "The address cannot be read."))?;
+        let mut request = request.map_err(|_| {
+            let detail =
+                "The address of this page is not a valid URL. Check it, or go to the console.";
+            Refused::new(StatusCode::BAD_REQUEST, detail)
+        })?;
         request.headers_mut().extend(self.headers.clone());
         let answer = self.api.answer(request, self.visit.clone()).await;
         if answer.status().is_success() {
             return Ok(answer);
         }
         let status = answer.status();
+        // The `detail` of the problem document is written for operators, so the error page shows it as it is.
         let problem = whole(answer).await?;
         let problem = serde_json::from_slice::<ProblemDocument>(&problem);
         let detail = problem.ok().and_then(|problem| problem.detail);
@@ -125,8 +132,9 @@ impl Client {
     }
 }
 
-/// The whole body of an answer.
+/// Reads the whole body of a response.
 pub(super) async fn whole(answer: Response) -> Result<Bytes, Refused> {
+    // No limit: the response comes from this process, and events are bounded by `max_body` of their route.
     to_bytes(answer.into_body(), usize::MAX)
         .await
         .map_err(|_| broken())
@@ -140,6 +148,6 @@ async fn read<T: DeserializeOwned>(answer: Response) -> Result<T, Refused> {
 fn broken() -> Refused {
     Refused::new(
         StatusCode::INTERNAL_SERVER_ERROR,
-        "The gate broke off while it made this page: its log says more.",
+        "The gate failed while it rendered this page. Look in its log for the error, then load the page again.",
     )
 }

@@ -1,14 +1,16 @@
-//! An event as a command, to send it to an app under development. What may be a secret is left out.
+//! An event as a curl command, to send it to an app under development.
+//!
+//! The command must never contain a secret, and text from the sender must never end the shell word it is in.
 
 use crate::admin::wire::EventDetail;
 
-/// A body that is longer is named as a file.
+/// Longest body in bytes that is part of the command. A longer one is named as a file.
 const MAX_BODY: usize = 16 * 1024;
 
-/// What curl writes by itself.
+/// Headers that curl writes by itself.
 const LEFT_OUT: [&str; 4] = ["content-length", "host", "connection", "transfer-encoding"];
 
-/// The command.
+/// Formats the curl command that sends `event` with `body`.
 pub(super) fn command(event: &EventDetail, body: Option<&[u8]>) -> String {
     let scheme = if event.tls { "https" } else { "http" };
     let host = event.host.as_deref().unwrap_or("localhost");
@@ -22,13 +24,14 @@ pub(super) fn command(event: &EventDetail, body: Option<&[u8]>) -> String {
         if LEFT_OUT.contains(&header.name.as_str()) {
             continue;
         }
-        // A header without its value would be sent as none, so that the place of the secret is seen.
+        // The admin API masks secret values. curl drops a header without a value, so asterisks show where one belongs.
         let value = header.value.as_deref().unwrap_or("***");
         lines.push(format!(
             "-H {}",
             quoted(&format!("{}: {value}", header.name))
         ));
     }
+    // An argument of a command cannot contain a zero byte.
     let text = body.filter(|body| body.len() <= MAX_BODY && !body.contains(&0));
     let text = text.and_then(|body| std::str::from_utf8(body).ok());
     lines.push(match text {
@@ -39,12 +42,13 @@ pub(super) fn command(event: &EventDetail, body: Option<&[u8]>) -> String {
     lines.join(" \\\n  ")
 }
 
-/// A word of a shell, whatever stands in it.
+/// Quotes text as one word of a shell.
 fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     if !text.is_empty() && text.chars().all(is_plain) {
         return text.to_owned();
     }
+    // In single quotes only the quote itself has a meaning: close, escape it, open again.
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
@@ -52,7 +56,7 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
-    // Fails when what a sender wrote can end the word that it stands in, and become a command of whoever pastes it.
+    // Fails when text from a sender can end its shell word and run as a command of the operator who pastes it.
     #[test]
     fn words_stay_words() {
         assert_eq!(quoted("POST"), "POST");

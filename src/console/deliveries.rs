@@ -1,4 +1,6 @@
-//! Deliveries, newest first; dead letters above all.
+//! Page with the list of deliveries, newest first.
+//!
+//! Dead letters are the same page with a filter, under an entry of their own in the navigation.
 
 use askama::Template;
 use axum::response::Response;
@@ -48,6 +50,7 @@ pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused
         true => ("deliveries?state=dead", "Dead letters"),
         false => ("events", "Deliveries"),
     };
+    // Before any call to the API, which responds with 404 where there is no store.
     if let Some(page) = layout::without_store(&visitor, section, title) {
         return Ok(page);
     }
@@ -56,6 +59,7 @@ pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused
     let known = known.destinations;
     let routes = known.iter().map(|destination| destination.route.clone());
     let filter = Filter::new(query.clone(), routes.collect());
+    // Routes may use the same name for a destination, and the list of choices shows each name once.
     let mut names: Vec<_> = known
         .into_iter()
         .map(|destination| destination.name)

@@ -1,4 +1,4 @@
-//! Destinations: how they do, what waits there, and whether anything is attempted.
+//! Pages about destinations: health, pending deliveries, pause and resume.
 
 use askama::Template;
 use axum::extract::Path;
@@ -15,7 +15,7 @@ use crate::console::query::Query;
 use crate::console::show::{self, Chip};
 use crate::console::visitor::{Posted, Visitor};
 
-/// Deliveries whose attempts the chart shows.
+/// Deliveries read for the chart, and the most attempts that it shows.
 const CHARTED: usize = 60;
 
 #[derive(Template)]
@@ -66,7 +66,7 @@ pub(super) async fn show(
         let detail = format!("Route `{route}` has no destination `{name}`.");
         Refused::new(StatusCode::NOT_FOUND, detail)
     })?;
-    // The running config may not have the route any more.
+    // The running config may no longer have the route. The page then leaves out the URL.
     let config = visitor
         .client
         .get::<Route>(&format!("/routes/{}", segment(&route)))
@@ -80,6 +80,7 @@ pub(super) async fn show(
         .iter()
         .map(|attempt| (attempt.started, attempt.duration_ms, is_good(attempt)))
         .collect();
+    // Sorted for the median and the longest.
     let mut sorted: Vec<_> = durations.iter().map(|(_, ms, _)| *ms).collect();
     sorted.sort_unstable();
     Ok(layout::page(&DestinationPage {
@@ -95,7 +96,7 @@ pub(super) async fn show(
     }))
 }
 
-/// The last attempts, the oldest first.
+/// Reads the last attempts of a destination, oldest first.
 async fn attempts(visitor: &Visitor, route: &str, name: &str) -> Result<Vec<Attempt>, Refused> {
     let mut query = Query::default();
     query.push("route", route);
@@ -103,6 +104,7 @@ async fn attempts(visitor: &Visitor, route: &str, name: &str) -> Result<Vec<Atte
     query.push("limit", &CHARTED.to_string());
     let found: Deliveries = visitor.client.get(&query.after("/deliveries")).await?;
     let mut attempts = Vec::new();
+    // One call in process for each delivery: `CHARTED` bounds their number.
     for delivery in found
         .deliveries
         .iter()
@@ -112,6 +114,7 @@ async fn attempts(visitor: &Visitor, route: &str, name: &str) -> Result<Vec<Atte
         let of_one: Attempts = visitor.client.get(&path).await?;
         attempts.extend(of_one.attempts);
     }
+    // Retries of older deliveries mix with first attempts of newer ones, so order all of them by time.
     attempts.sort_by_key(|attempt| attempt.started);
     let first = attempts.len().saturating_sub(CHARTED);
     Ok(attempts.split_off(first))
@@ -134,7 +137,7 @@ pub(super) async fn change(
         _ => {
             return Err(Refused::new(
                 StatusCode::NOT_FOUND,
-                "There is no such action.",
+                "This action does not exist.",
             ));
         }
     };
@@ -148,11 +151,11 @@ pub(super) async fn change(
     Ok(Redirect::to(&layout::with_notice(&back, done)).into_response())
 }
 
-/// What keeps a destination from getting anything, or how it does.
+/// Returns labels for everything that stops deliveries to a destination, or one label that it is healthy.
 pub(super) fn states(destination: &Destination) -> Vec<Chip> {
     let mut chips = Vec::new();
     if destination.disabled.is_some() {
-        chips.push(Chip::new("bad", "switched off"));
+        chips.push(Chip::new("bad", "disabled"));
     }
     if destination.paused {
         chips.push(Chip::new("warn", "paused"));
@@ -164,6 +167,7 @@ pub(super) fn states(destination: &Destination) -> Vec<Chip> {
         .as_ref()
         .map(|health| health.breaker.as_str())
     {
+        // The store keeps destinations that left the config, because their deliveries may still be open.
         None => chips.push(Chip::new("", "not in the config")),
         Some("open") => chips.push(Chip::new("bad", "breaker open")),
         Some("half_open") => chips.push(Chip::new("warn", "breaker half open")),
@@ -173,12 +177,12 @@ pub(super) fn states(destination: &Destination) -> Vec<Chip> {
     chips
 }
 
-/// Whether it waits for an operator's word.
+/// Returns whether deliveries stop until an operator resumes the destination.
 pub(super) fn is_stopped(destination: &Destination) -> bool {
     destination.paused || destination.disabled.is_some()
 }
 
-/// The oldest open delivery, if there is one.
+/// Returns when the oldest open delivery was created.
 pub(super) fn oldest(destination: &Destination) -> Option<Moment> {
     destination.oldest_open
 }

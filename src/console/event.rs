@@ -1,4 +1,4 @@
-//! One event: what came, what became of it, and what can be done.
+//! Page about one event: its request, its deliveries and the actions on them.
 
 use askama::Template;
 use axum::extract::Path;
@@ -14,7 +14,7 @@ use crate::console::query::Query;
 use crate::console::visitor::{Posted, Visitor};
 use crate::console::{curl, show};
 
-/// Deliveries whose attempts are shown; the others are one click away.
+/// Deliveries shown with their attempts. The page gives the number of further ones.
 const MAX_SHOWN: usize = 20;
 
 #[derive(Template)]
@@ -28,7 +28,7 @@ struct EventPage {
     body: Option<Shown>,
     views: [(View, bool); 3],
     curl: String,
-    /// What the gate decided, as long as it remembers.
+    /// Verdict about the request, while the gate has it in memory.
     verdict: Option<VerdictDetail>,
 }
 
@@ -45,7 +45,7 @@ pub(super) async fn show(
         false => None,
     };
     let mut deliveries = Vec::new();
-    // In the order in which they were made, as a time line runs.
+    // The API lists the newest first; a timeline runs the other way, oldest first.
     for delivery in event.deliveries.iter().rev().take(MAX_SHOWN) {
         let path = format!("/deliveries/{}", delivery.id);
         deliveries.push(visitor.client.get(&path).await?);
@@ -62,7 +62,7 @@ pub(super) async fn show(
         notice: show::notice(asked.text("notice")),
         more_deliveries: event.deliveries.len().saturating_sub(MAX_SHOWN),
         deliveries,
-        // The id in the inbox is the id of the request.
+        // The id of an event in the inbox is the id of its request, so it finds the verdict.
         verdict: visitor
             .client
             .get(&format!("/verdicts/{}", segment(&uid)))
@@ -75,7 +75,7 @@ pub(super) async fn show(
     }))
 }
 
-/// The body as a file.
+/// Sends the body as a file. The API marks it as an attachment, so that no browser renders it.
 pub(super) async fn download(
     visitor: Visitor,
     Path(uid): Path<String>,
@@ -84,7 +84,7 @@ pub(super) async fn download(
     visitor.client.stream(&path).await
 }
 
-/// Retries, cancels or discards a delivery, and goes back to where the button was.
+/// Retries, cancels or discards a delivery, and redirects to the page with the button.
 pub(super) async fn change(
     Path((id, action)): Path<(String, String)>,
     posted: Posted,
@@ -96,12 +96,13 @@ pub(super) async fn change(
         _ => {
             return Err(Refused::new(
                 StatusCode::NOT_FOUND,
-                "There is no such action.",
+                "This action does not exist.",
             ));
         }
     };
     let path = format!("/deliveries/{}/{action}", segment(&id));
     let delivery: Delivery = posted.visitor.client.post(&path).await?;
+    // Lists of deliveries have the same buttons and set `back`; the event page does not.
     let back = posted.back(&format!("/console/events/{}", segment(&delivery.event)));
     Ok(Redirect::to(&layout::with_notice(&back, done)).into_response())
 }

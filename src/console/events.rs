@@ -1,4 +1,4 @@
-//! The events, newest first.
+//! Page with the list of events, newest first.
 
 use askama::Template;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -13,12 +13,12 @@ use crate::console::show;
 use crate::console::visitor::Visitor;
 use crate::model::ids::RequestId;
 
-/// What a list of events is narrowed by; the names are those of the API.
+/// Filters for a list of events, under the names of the API.
 pub(super) const FILTERS: [&str; 8] = [
     "route", "provider", "type", "state", "id", "since", "before", "text",
 ];
 
-/// How far back a list may go with one choice.
+/// Choices for the age of events: the value for the API and the label.
 const SPANS: [(&str, &str); 5] = [
     ("15m", "15 minutes"),
     ("1h", "hour"),
@@ -53,7 +53,7 @@ struct EventRows {
     events: Vec<Event>,
 }
 
-/// The filter of a list as its form shows it.
+/// The filter of a list, with the choices of its form.
 pub(super) struct Filter {
     pub(super) query: Query,
     pub(super) routes: Vec<Choice>,
@@ -61,7 +61,7 @@ pub(super) struct Filter {
     pub(super) spans: Vec<Choice>,
 }
 
-/// A line of a choice.
+/// One option of a `<select>` element.
 pub(super) struct Choice {
     pub(super) value: String,
     pub(super) text: String,
@@ -73,6 +73,7 @@ pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused
         return Ok(page);
     }
     let asked = Query::parse(uri.query());
+    // An id in the form of the inbox names one event, so open it instead of listing it.
     if let Some(uid) = RequestId::parse(asked.text("id")) {
         let event = format!("/console/events/{}", segment(&uid.to_string()));
         return Ok(Redirect::to(&event).into_response());
@@ -81,6 +82,7 @@ pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused
     let cursor = asked.text("cursor");
     let listed = query.with("cursor", cursor).after("/events");
     let Events { events, next } = visitor.client.get(&listed).await?;
+    // The script of an open list requests only the rows.
     if asked.first("part") == Some("rows") {
         return Ok(layout::page(&EventRows { events }));
     }
@@ -100,6 +102,7 @@ pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused
 
 impl Filter {
     pub(super) fn new(query: Query, mut routes: Vec<String>) -> Self {
+        // A route that left the config stays a choice while it is the filter, or the form would drop it.
         let route = query.text("route").to_owned();
         if !route.is_empty() {
             routes.push(route.clone());
@@ -111,6 +114,7 @@ impl Filter {
             .iter()
             .map(|(value, text)| Choice::new(value, &format!("last {text}"), &since))
             .collect();
+        // The address may have any time that the API accepts, not only one of the choices.
         if !since.is_empty() && !spans.iter().any(|span| span.is_chosen) {
             spans.push(Choice::new(&since, &format!("since {since}"), &since));
         }
@@ -129,7 +133,7 @@ impl Filter {
         }
     }
 
-    /// The address of what is done with all that match.
+    /// Returns the address of a bulk action on all matching deliveries.
     pub(super) fn bulk(&self, action: &str) -> String {
         self.query.after(&format!("/console/bulk/{action}"))
     }

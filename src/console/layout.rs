@@ -1,4 +1,4 @@
-//! What all pages have around them, and how a page becomes an answer.
+//! The frame around every page, and the rendering of pages to responses.
 
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
@@ -8,7 +8,7 @@ use crate::console::assets;
 use crate::console::query::Query;
 use crate::console::visitor::Visitor;
 
-/// The pages that the navigation leads to: path below `/console/`, name.
+/// Entries of the navigation: the path below `/console/` and the label.
 const SECTIONS: [(&str, &str); 9] = [
     ("", "Overview"),
     ("events", "Events"),
@@ -21,10 +21,10 @@ const SECTIONS: [(&str, &str); 9] = [
     ("audit", "Audit"),
 ];
 
-/// A section that no page belongs to.
+/// Section of pages that belong to no entry of the navigation.
 const NOWHERE: &str = "-";
 
-/// Around a page.
+/// Data for the frame of a page: title, navigation and footer.
 pub(super) struct Layout {
     pub(super) title: String,
     /// The section that the page belongs to.
@@ -32,10 +32,10 @@ pub(super) struct Layout {
     pub(super) form_token: String,
     pub(super) has_session: bool,
     pub(super) is_operator: bool,
-    /// Whether the visitor is let in: else there is nothing to go to.
+    /// True if the visitor is logged in. Otherwise the frame shows no navigation.
     is_inside: bool,
     version: String,
-    /// What does not do as it should, in a word.
+    /// Short name of a problem of the gate, for the footer.
     trouble: Option<&'static str>,
 }
 
@@ -59,10 +59,11 @@ impl Layout {
         }
     }
 
-    /// Where the visitor may go.
+    /// Returns the entries of the navigation that this visitor may open.
     pub(super) fn sections(&self) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
         let is_operator = self.is_operator;
         let sections = SECTIONS.iter();
+        // The API rejects the audit log for viewers, so the navigation does not offer it.
         sections.filter(move |(path, _)| is_operator || *path != "audit")
     }
 
@@ -86,7 +87,7 @@ impl Layout {
         assets::version()
     }
 
-    /// Around a page for somebody of whom nothing is known.
+    /// Returns the frame for a visitor who is not logged in: it reveals nothing about the gate.
     pub(super) fn bare(title: impl Into<String>) -> Self {
         Self {
             title: title.into(),
@@ -115,27 +116,29 @@ struct NoStorePage {
     layout: Layout,
 }
 
-/// Instead of a page that shows what a store holds, where there is none.
+/// Returns the page that explains how to add a store, if the gate has no store.
 pub(super) fn without_store(
     visitor: &Visitor,
     section: &'static str,
     title: &'static str,
 ) -> Option<Response> {
+    // The API reports the health of a store only if there is one.
     let is_missing = visitor.status.store_healthy.is_none();
     let layout = is_missing.then(|| Layout::new(visitor, section, title))?;
     Some(page(&NoStorePage { layout }))
 }
 
-/// An address with a word for what was just done.
+/// Adds the word for a finished action to an address; [`notice`](crate::console::show::notice) turns it into text.
 pub(super) fn with_notice(address: &str, word: &str) -> String {
     let (path, query) = address.split_once('?').unwrap_or((address, ""));
     Query::parse(Some(query)).with("notice", word).after(path)
 }
 
-/// A page as an answer.
+/// Renders a page to a response.
 pub(super) fn page(template: &impl Template) -> Response {
     match template.render() {
         Ok(text) => Html(text).into_response(),
+        // The error page is a template too, so a failed template gets a plain response.
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

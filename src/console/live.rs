@@ -1,5 +1,6 @@
-//! Tells an open list of events that there is something new: server-sent events over the tail of the API. The page then
-//! asks for its rows again, so that there is one way in which rows are made.
+//! Server-sent events that notify an open list of events about new rows.
+//!
+//! They carry no rows: the page requests its rows again, so that only one template renders them.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -12,20 +13,22 @@ use crate::console::events::FILTERS;
 use crate::console::query::Query;
 use crate::console::visitor::Visitor;
 
-/// A line that says that the other end is there.
+/// Comment that keeps the connection open and shows that the gate is alive.
 const BEAT: &[u8] = b": beat\n\n";
 
+/// Message that has the page request its rows.
 const NEWS: &[u8] = b"data: news\n\n";
 
 pub(super) async fn live(visitor: Visitor, uri: Uri) -> Result<Response, Refused> {
     let filter = Query::parse(uri.query()).only(&FILTERS);
-    // A tail shows events before anything was delivered, begins now, and opens no bodies.
+    // A tail reports events before any delivery, starts now and reads no bodies, so the API rejects these filters.
     let filter = filter
         .with("state", "")
         .with("since", "")
         .with("before", "")
         .with("text", "");
     let tail = visitor.client.stream(&filter.after("/events/tail")).await?;
+    // The tail sends a line for each event and an empty line as a heartbeat.
     let lines = tail.into_body().map_frame(|frame| {
         frame.map_data(|lines| {
             let is_news = lines.iter().any(|byte| *byte != b'\n');

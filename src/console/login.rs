@@ -1,4 +1,4 @@
-//! Logging in with a token of `[admin]`, and out.
+//! Login with a token of `[admin]`, and logout.
 
 use std::sync::Arc;
 
@@ -43,12 +43,14 @@ pub(super) async fn log_in(State(console): State<Arc<Console>>, request: Request
         Err(response) => return response,
     };
     let next = place(fields.text("next"));
+    // A token with a line break or another control character is no header value, so it cannot be one of the config.
     let bearer = HeaderValue::try_from(format!("Bearer {}", fields.text("token")));
     let Ok(bearer) = bearer else {
         return wrong(next);
     };
     let api = console.api.clone();
     let client = Client::new(api, visit, &headers, Some(bearer.clone()));
+    // The API judges the token and counts wrong ones per source, so the login needs no rate limit of its own.
     match client.get::<Status>("/status").await {
         Ok(_) => {
             let cookie = set_cookie(&headers, &console.sessions.begin(bearer), LIFE_SECONDS);
@@ -67,6 +69,7 @@ pub(super) async fn log_out(
     if let Some(id) = visitor::cookie(&headers) {
         console.sessions.end(&id);
     }
+    // `Max-Age=0` has the browser delete the cookie.
     let cookie = set_cookie(&headers, "", 0);
     let login = Redirect::to("/console/login");
     ([(header::SET_COOKIE, cookie)], login).into_response()
@@ -81,8 +84,9 @@ fn wrong(next: String) -> Response {
     (StatusCode::UNAUTHORIZED, page).into_response()
 }
 
-/// Where to after the login: a page of the console and nothing else.
+/// Returns the page to open after the login. Rejects every address outside of the console (open redirect).
 fn place(next: &str) -> String {
+    // Not the login or logout page, which would start the same round again.
     let is_ours = next.starts_with("/console/") && !next.starts_with("/console/log");
     let next = if is_ours { next } else { "/console/" };
     next.to_owned()
@@ -90,7 +94,8 @@ fn place(next: &str) -> String {
 
 fn set_cookie(headers: &HeaderMap, id: &str, seconds: u64) -> String {
     let name = visitor::cookie_name(headers);
-    // The browser's own word, since whatever stands in front may speak TLS; who says it wrongly harms nobody else.
+    // The browser says whether it uses TLS, because a proxy in front of the gate may terminate TLS. A false `Origin`
+    // changes only the cookie of the client that sent it.
     let origin = headers.get(header::ORIGIN);
     let is_tls = origin.is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
     let secure = if is_tls { "; Secure" } else { "" };
@@ -101,7 +106,7 @@ fn set_cookie(headers: &HeaderMap, id: &str, seconds: u64) -> String {
 mod tests {
     use super::*;
 
-    // Fails when a browser that logs in over TLS would send the cookie in clear later.
+    // Fails when a browser that logs in over TLS would send the cookie over plain HTTP later.
     #[test]
     fn a_cookie_of_tls_stays_with_tls() {
         let mut headers = HeaderMap::new();
@@ -117,7 +122,7 @@ mod tests {
         assert!(secure(&headers));
     }
 
-    // Fails when a link can send whoever logs in to a page of somebody else.
+    // Fails when a link can send a visitor who logs in to a page of another site.
     #[test]
     fn only_own_pages_come_next() {
         assert_eq!(place("/console/events?route=a"), "/console/events?route=a");

@@ -1,9 +1,9 @@
-//! The web console: pages over the admin API, for people.
+//! The web console: HTML pages for operators, rendered from the admin API.
 //!
-//! Every page asks the API in process and in the name of its visitor (`client`), so that it can show and do what that
-//! visitor may, and there is no second way into the store. Pages are made here, whole; the script only makes them
-//! pleasant. Whatever a sender wrote is text: templates escape, and the policy of the pages (`POLICY`) runs no script
-//! and takes no style but the two files that are compiled in.
+//! Every page calls the API in process with the credentials of its visitor (`client`). So a page shows and does only
+//! what that visitor may, and no second path leads into the store. The server renders each page whole; the script adds
+//! comfort only. Text from a sender is untrusted: templates escape it, and the content security policy (`POLICY`)
+//! allows no script and no style except the two files that are compiled in.
 
 mod assets;
 mod body;
@@ -41,20 +41,20 @@ use crate::admin::Api;
 use crate::console::client::Refused;
 use crate::console::session::Sessions;
 
-/// Forms are small.
+/// Largest form body in bytes. A form has a token, a path to go back to and a few filters.
 const MAX_FORM: usize = 64 * 1024;
 
-/// What a page may load: its own files. No script or style stands in a page.
+/// Content security policy of every page: only files of the console, and no inline script or style.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-/// What all pages share.
+/// State that all handlers of the console share.
 struct Console {
     api: Api,
     sessions: Sessions,
 }
 
-/// Answers below `/console`, and sends `/` there.
+/// Builds the router for everything below `/console`, and redirects `/` there.
 pub fn router(api: Api) -> Router {
     let console = Arc::new(Console {
         api,
@@ -94,6 +94,7 @@ pub fn router(api: Api) -> Router {
         .route("/console/bulk/{action}", get(bulk::ask).post(bulk::act))
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(MAX_FORM))
+        // Outside of the routes and the fallback, so that error pages carry the security headers too.
         .layer(map_response(guarded))
         .with_state(console)
 }
@@ -105,17 +106,18 @@ async fn home() -> Redirect {
 async fn unknown() -> Response {
     Refused::new(
         StatusCode::NOT_FOUND,
-        "There is no such page. It may have moved: begin with one of the pages on the left.",
+        "This page does not exist. It may have moved: go to the console and choose a page in the navigation.",
     )
     .into_response()
 }
 
-/// The headers that every answer has.
+/// Adds the security headers that every response has.
 async fn guarded(mut response: Response) -> Response {
     let fields: [(HeaderName, &str); 6] = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_FRAME_OPTIONS, "DENY"),
-        // Not `no-referrer`, with which a browser hides the origin of a form of our own, too.
+        // Not `no-referrer`: with it a browser sends `Origin: null` for our own forms too, and `is_foreign` rejects
+        // that.
         (header::REFERRER_POLICY, "same-origin"),
         (
             HeaderName::from_static("cross-origin-opener-policy"),

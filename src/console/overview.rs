@@ -1,4 +1,4 @@
-//! Where one begins: what needs a person, and how every route does.
+//! Start page: what needs attention, and the state of every route.
 
 use askama::Template;
 use axum::response::Response;
@@ -15,7 +15,7 @@ use crate::console::visitor::Visitor;
 use crate::console::{destinations, show};
 use crate::model::clock::Now;
 
-/// Verdicts that are looked at, for the last one of each route.
+/// Number of verdicts read to find the last request of each route.
 const VERDICTS: &str = "500";
 
 #[derive(Template)]
@@ -42,7 +42,7 @@ pub(super) async fn show(visitor: Visitor) -> Result<Response, Refused> {
     let certificates = client.get("/certificates").await?;
     let destinations = match client.get::<Destinations>("/destinations").await {
         Ok(found) => found.destinations,
-        // Without a store there are none.
+        // Without a store the API responds with 404, and there are no destinations.
         Err(refused) if refused.status == StatusCode::NOT_FOUND => Vec::new(),
         Err(refused) => return Err(refused),
     };
@@ -57,7 +57,7 @@ pub(super) async fn show(visitor: Visitor) -> Result<Response, Refused> {
         let history: History = client.get(&history).await?;
         lines.push(RouteLine {
             chart: Chart::of_hour(&history, now_ms),
-            // What came before the verdicts that are remembered is known to the minute, or to the hour.
+            // Verdicts in memory give the exact time. For older requests the history knows the minute or the hour.
             last: last.remove(&route.name).or(history.last()),
             passed: history.passed(),
             refused: history.failed(),
@@ -73,7 +73,7 @@ pub(super) async fn show(visitor: Visitor) -> Result<Response, Refused> {
     }))
 }
 
-/// The page that a need is seen to on.
+/// Returns the page where an operator handles a need.
 fn page_of(need: &Need) -> &'static str {
     match need.what.as_str() {
         "dead_letters" => "/console/deliveries?state=dead",

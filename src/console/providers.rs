@@ -1,4 +1,4 @@
-//! The senders that are known by name, and the route that each of them needs.
+//! Pages about the providers of the catalogue, with an example route for each.
 
 use askama::Template;
 use axum::extract::Path;
@@ -35,6 +35,7 @@ pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused
     let search = asked.text("q").to_owned();
     let Providers { mut providers } = visitor.client.get("/providers").await?;
     let all = providers.len();
+    // Ids are in lower case already; names are not.
     let wanted = search.to_lowercase();
     providers.retain(|one| one.id.contains(&wanted) || one.name.to_lowercase().contains(&wanted));
     Ok(layout::page(&ProvidersPage {
@@ -55,7 +56,7 @@ pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Res
     }))
 }
 
-/// The smallest route.
+/// Returns the shortest route that works for a provider, as TOML to copy.
 fn route(id: &str) -> String {
     let variable = id.to_ascii_uppercase();
     format!(

@@ -1,5 +1,6 @@
-//! The names and values of an address or a form, in their order. Filters stand in addresses, so that a view can be kept,
-//! sent to somebody, and gone back to.
+//! Names and values of a query or a form, in their order.
+//!
+//! Filters are part of the address, so that an operator can bookmark a view, share it and go back to it.
 
 use std::borrow::Cow;
 
@@ -7,7 +8,7 @@ use url::form_urlencoded;
 
 use crate::admin::path::with_query;
 
-/// Names with values; empty values say nothing and are left out.
+/// A list of names with values. An empty value means no filter and is left out.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
 pub(super) struct Query {
     pairs: Vec<(String, String)>,
@@ -23,6 +24,7 @@ impl Query {
     ) -> Self {
         let mut query = Self::default();
         for (name, value) in pairs {
+            // Pasted ids often have white space around them.
             query.push(&name, value.trim());
         }
         query
@@ -34,14 +36,14 @@ impl Query {
         }
     }
 
-    /// The first value of a name.
+    /// Returns the first value of a name.
     pub(super) fn first(&self, name: &str) -> Option<&str> {
         let mut pairs = self.pairs.iter();
         let pair = pairs.find(|(found, _)| found == name)?;
         Some(&pair.1)
     }
 
-    /// The first value of a name, or nothing.
+    /// Returns the first value of a name, or an empty text.
     pub(super) fn text(&self, name: &str) -> &str {
         self.first(name).unwrap_or_default()
     }
@@ -54,7 +56,7 @@ impl Query {
         &self.pairs
     }
 
-    /// Only these names, each at most once.
+    /// Returns a query with these names only, each at most once.
     pub(super) fn only(&self, names: &[&str]) -> Self {
         let mut query = Self::default();
         for name in names {
@@ -63,7 +65,7 @@ impl Query {
         query
     }
 
-    /// With this value, or without the name where it is empty.
+    /// Returns a query in which the name has this value only; an empty value removes the name.
     pub(super) fn with(&self, name: &str, value: &str) -> Self {
         let mut query = self.clone();
         query.pairs.retain(|(found, _)| found != name);
@@ -71,7 +73,7 @@ impl Query {
         query
     }
 
-    /// A path with this query.
+    /// Appends this query to a path.
     pub(super) fn after(&self, path: &str) -> String {
         with_query(path, &self.pairs)
     }

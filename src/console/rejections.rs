@@ -1,4 +1,6 @@
-//! What was refused, and why: grouped, since a fault comes many times.
+//! Pages about rejected requests and their reasons.
+//!
+//! One fault rejects many requests, so the list groups them by route and reason.
 
 use askama::Template;
 use axum::extract::Path;
@@ -16,11 +18,11 @@ use crate::console::show;
 use crate::console::visitor::Visitor;
 use crate::explain::Explanation;
 
-/// Parts of the refused verdicts, and of those that monitor mode let through.
+/// Pages of verdicts that the list reads for each kind, and the verdicts in one page.
 const PARTS: usize = 4;
 const PART: &str = "500";
 
-/// Groups on a page, and requests of each.
+/// Groups on a page, and requests shown in each group.
 const MAX_GROUPS: usize = 50;
 const MAX_REQUESTS: usize = 5;
 
@@ -36,7 +38,7 @@ struct RejectionsPage {
     is_filtered: bool,
 }
 
-/// Requests of one route that were refused for one reason.
+/// Requests of one route that were rejected for one reason.
 struct Group {
     route: Option<String>,
     reason: String,
@@ -51,7 +53,7 @@ struct Group {
 struct RequestPage {
     layout: Layout,
     detail: VerdictDetail,
-    /// What is behind it, where the request was refused and the visitor may know.
+    /// Explanation of the rejection, if the request was rejected and the visitor is an operator.
     found: Option<Explanation>,
 }
 
@@ -59,12 +61,14 @@ pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused
     let asked = Query::parse(uri.query());
     let request = asked.text("request").to_owned();
     let path = format!("/verdicts/{}", segment(&request));
+    // A known request id opens its page. An unknown one falls through to the list, which says so.
     if !request.is_empty() && visitor.client.get::<VerdictDetail>(&path).await.is_ok() {
         let page = format!("/console/requests/{}", segment(&request));
         return Ok(Redirect::to(&page).into_response());
     }
     let route = asked.text("route");
     let mut found = Vec::new();
+    // The API filters by one verdict at a time.
     for word in ["refused", "monitored"] {
         let query = asked.only(&["route"]).with("verdict", word);
         found.extend(verdicts(&visitor.client, &query).await?);
@@ -72,6 +76,7 @@ pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused
     let looked_at = found.len();
     let mut groups = group(found);
     for group in &mut groups {
+        // All requests of a group have one reason, so the newest gives the explanation for all.
         let newest = group.newest.first().map(|verdict| &verdict.request_id);
         let path = format!("/verdicts/{}", newest.map_or("", String::as_str));
         group.detail = visitor.client.get(&path).await.ok();
@@ -91,7 +96,7 @@ pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused
     }))
 }
 
-/// The last verdicts that match, the newest first.
+/// Reads the last matching verdicts, newest first, up to `PARTS` pages.
 async fn verdicts(client: &Client, query: &Query) -> Result<Vec<Verdict>, Refused> {
     let mut query = query.with("limit", PART);
     let mut all = Vec::new();
@@ -104,8 +109,9 @@ async fn verdicts(client: &Client, query: &Query) -> Result<Vec<Verdict>, Refuse
     Ok(all)
 }
 
-/// The newest group first.
+/// Groups verdicts by route, reason and mode; the group with the newest request comes first.
 fn group(mut verdicts: Vec<Verdict>) -> Vec<Group> {
+    // The two kinds of verdict were read one after the other, so order all of them by time first.
     verdicts.sort_by_key(|verdict| std::cmp::Reverse(verdict.at));
     let mut groups: Vec<Group> = Vec::new();
     for verdict in verdicts {
@@ -135,30 +141,32 @@ fn group(mut verdicts: Vec<Verdict>) -> Vec<Group> {
                 newest: vec![verdict],
                 detail: None,
             }),
+            // The groups with the newest requests have taken all places.
             None => {}
         }
     }
     groups
 }
 
-/// Returns whether there is more to say than what each check found.
+/// Returns whether an explanation adds more than the outcomes of the checks.
 fn is_explained(verdict: &Verdict) -> bool {
     let is_repeat = verdict.verdict == "duplicate" || verdict.is_copy || verdict.is_replayed_body;
     is_refused(verdict) || is_repeat
 }
 
-/// One request: every check, and what came of it.
+/// Shows one request with every check and its outcome.
 pub(super) async fn show(visitor: Visitor, Path(id): Path<String>) -> Result<Response, Refused> {
     let path = format!("/verdicts/{}", segment(&id));
     let detail = visitor.client.get::<VerdictDetail>(&path).await;
     let detail = detail.map_err(|refused| match refused.status {
         StatusCode::NOT_FOUND => Refused::new(
             StatusCode::NOT_FOUND,
-            "This request is not remembered any more, or never came here. `keep_verdicts` in `[server]` says how many are; the \
-             log has all.",
+            "This request is not in memory: it is too old, or it never reached this gate. The log has all requests; \
+             `keep_verdicts` in `[server]` sets how many verdicts stay in memory.",
         ),
         _ => refused,
     })?;
+    // The API gives explanations to operators only, so the page of a viewer does not ask for one.
     let found = match visitor.is_operator && is_explained(&detail.verdict) {
         true => {
             let path = format!("/rejections/{}/explanation", segment(&id));

@@ -1,4 +1,4 @@
-//! Replays and how far they are.
+//! Page about replays and their progress.
 
 use askama::Template;
 use axum::extract::Path;
@@ -13,7 +13,7 @@ use crate::console::query::Query;
 use crate::console::show::{self, Chip};
 use crate::console::visitor::{Posted, Visitor};
 
-/// Replays on the page.
+/// Most replays that the page shows.
 const MAX_SHOWN: usize = 100;
 
 #[derive(Template)]
@@ -30,6 +30,7 @@ pub(super) async fn list(visitor: Visitor, uri: Uri) -> Result<Response, Refused
     }
     let asked = Query::parse(uri.query());
     let Replays { mut replays } = visitor.client.get("/replays").await?;
+    // The newest come first, so the oldest are cut off.
     replays.truncate(MAX_SHOWN);
     Ok(layout::page(&ReplaysPage {
         layout: Layout::new(&visitor, "replays", "Replays"),
@@ -48,7 +49,7 @@ pub(super) async fn change(
         _ => {
             return Err(Refused::new(
                 StatusCode::NOT_FOUND,
-                "There is no such action.",
+                "This action does not exist.",
             ));
         }
     };

@@ -1,7 +1,7 @@
-//! Who is logged in. Sessions live in memory: a restart logs everybody out.
+//! Sessions of logged-in visitors, kept in memory only.
 //!
-//! A session holds what its visitor logged in with, and the API judges that anew for every page: a token that the config
-//! no longer has ends its sessions.
+//! A restart logs out every visitor. A session holds the token of its visitor, and the API checks that token again for
+//! every page: when a token leaves the config, its sessions end.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,19 +14,19 @@ use sha2::{Digest, Sha256};
 
 use crate::model::clock;
 
-/// A working day.
+/// Longest life of a session: a working day.
 const LIFE: Duration = Duration::from_secs(12 * 3600);
 
-/// Without a page asked for.
+/// A session ends after this time without a request.
 const IDLE: Duration = Duration::from_secs(2 * 3600);
 
-/// Only who has a token makes one; beyond them the one that was used least lately goes.
+/// Bound on sessions. Only a valid token opens one; at the bound the least recently used session ends.
 const MAX_SESSIONS: usize = 64;
 
-/// All sessions, by the digest of their ids: memory that leaks opens none.
+/// All sessions, by the digest of their ids, so that leaked memory reveals no usable id.
 pub(super) struct Sessions {
     by_digest: Mutex<HashMap<[u8; 32], Kept>>,
-    /// Stands in forms where nobody has to log in.
+    /// Form token for visitors without a session, on a listener that needs no login.
     open_form_token: String,
 }
 
@@ -36,12 +36,12 @@ struct Kept {
     used: Instant,
 }
 
-/// What a page needs of a session.
+/// The part of a session that pages use.
 #[derive(Clone)]
 pub(super) struct Session {
-    /// `Bearer` and the token. Marked, so that no `Debug` shows it.
+    /// `Bearer` and the token. Marked as sensitive, so that `Debug` prints no token.
     pub(super) bearer: HeaderValue,
-    /// Stands in each form: a page of somebody else does not know it.
+    /// Token in each form. A page of another site cannot know it.
     pub(super) form_token: String,
 }
 
@@ -53,12 +53,12 @@ impl Sessions {
         }
     }
 
-    /// The form token where nobody has to log in.
+    /// Returns the form token for visitors without a session.
     pub(super) fn open_form_token(&self) -> String {
         self.open_form_token.clone()
     }
 
-    /// Begins a session and returns its id, which only the visitor keeps.
+    /// Begins a session and returns its id, of which only the visitor keeps a copy.
     pub(super) fn begin(&self, mut bearer: HeaderValue) -> String {
         bearer.set_sensitive(true);
         let session = Session {
@@ -68,6 +68,7 @@ impl Sessions {
         let id = random();
         let now = clock::instant();
         let mut kept = self.kept(now);
+        // A client that logs in again and again must not make the gate grow.
         while kept.len() >= MAX_SESSIONS {
             let oldest = kept.iter().min_by_key(|(_, kept)| kept.used);
             let Some(oldest) = oldest.map(|(digest, _)| *digest) else {
@@ -84,7 +85,7 @@ impl Sessions {
         id
     }
 
-    /// The session of an id, if it is not over.
+    /// Returns the session with this id, if it has not expired, and marks it as used.
     pub(super) fn find(&self, id: &str) -> Option<Session> {
         let now = clock::instant();
         let mut all = self.kept(now);
@@ -93,12 +94,12 @@ impl Sessions {
         Some(kept.session.clone())
     }
 
-    /// Ends a session.
+    /// Ends the session with this id, if there is one.
     pub(super) fn end(&self, id: &str) {
         self.kept(clock::instant()).remove(&digest(id));
     }
 
-    /// Those that are not over.
+    /// Locks the sessions and drops those that expired before `now`.
     fn kept(&self, now: Instant) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Kept>> {
         let mut kept = self
             .by_digest
@@ -112,17 +113,18 @@ impl Sessions {
     }
 }
 
-/// How long a browser keeps the cookie.
+/// Lifetime of the session cookie in seconds.
 pub(super) const LIFE_SECONDS: u64 = LIFE.as_secs();
 
 fn digest(id: &str) -> [u8; 32] {
     Sha256::digest(id.as_bytes()).into()
 }
 
-/// 256 bits that nobody can guess.
+/// Returns 256 random bits in hexadecimal digits.
 fn random() -> String {
     let mut bytes = [0; 32];
-    // Without random bytes no session is better than one that can be guessed: an empty id is never found.
+    // Without random bytes the result is empty, never guessable: an empty form token matches no form, so nothing can be
+    // changed.
     match rand::fill(&mut bytes) {
         Ok(()) => HEXLOWER.encode(&bytes),
         Err(_) => String::new(),
@@ -150,7 +152,7 @@ mod tests {
         assert!(sessions.find(&id).is_none());
     }
 
-    // Fails when whoever logs in again and again makes the gate grow.
+    // Fails when a client that logs in again and again makes the gate grow.
     #[test]
     fn sessions_are_bounded() {
         let sessions = Sessions::new();

@@ -1,4 +1,6 @@
-//! The running config without its secrets, and what operators did.
+//! Pages about the running config and the audit log.
+//!
+//! The API gives the config without its secrets, so no page can show one.
 
 use askama::Template;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -42,14 +44,16 @@ pub(super) async fn config(visitor: Visitor, uri: Uri) -> Result<Response, Refus
     }))
 }
 
-/// As it would stand in a file; what is not set is left out.
+/// Formats the config as a TOML file and leaves out keys that are not set.
 fn toml_of(mut config: Value) -> String {
     drop_nulls(&mut config);
     let document = toml::Value::try_from(&config).ok();
     let text = document.and_then(|document| toml::to_string_pretty(&document).ok());
+    // JSON is better than an empty page if a value does not fit TOML.
     text.unwrap_or_else(|| format!("{config:#}"))
 }
 
+/// Removes every null, for which TOML has no form.
 fn drop_nulls(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -71,10 +75,11 @@ pub(super) async fn reload(posted: Posted) -> Result<Response, Refused> {
 }
 
 pub(super) async fn audit(visitor: Visitor, uri: Uri) -> Result<Response, Refused> {
+    // The API rejects viewers too; this page says why in words for people.
     if !visitor.is_operator {
         return Err(Refused::new(
             StatusCode::FORBIDDEN,
-            "What operators did is for operators: your token is a viewer's.",
+            "Your token has the role `viewer`. Log in with an operator's token to see the audit log.",
         ));
     }
     let asked = Query::parse(uri.query());

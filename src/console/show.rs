@@ -1,4 +1,4 @@
-//! Numbers, times and states as people read them.
+//! Formatting of numbers, times and states for templates.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -9,17 +9,17 @@ use crate::admin::wire::{Counts, Delivery, Moment, State};
 use crate::model::clock::Now;
 use crate::model::span;
 
-/// A moment: how long ago, and exactly.
+/// A moment that renders as a `<time>` element.
 pub(super) struct Time {
     ms: i64,
     now_ms: i64,
     is_exact: bool,
 }
 
-// Made of digits and words of our own alone.
+// Safe without escaping: the element contains only digits and fixed words, no text from a sender.
 impl HtmlSafe for Time {}
 
-/// How long ago; exactly where it is pointed at.
+/// Formats how long ago a moment was, with the exact time as a tooltip.
 pub(super) fn time(moment: &Moment) -> Time {
     Time {
         ms: moment.0,
@@ -28,7 +28,7 @@ pub(super) fn time(moment: &Moment) -> Time {
     }
 }
 
-/// Exactly, then how long ago.
+/// Formats the exact time, then how long ago it was.
 pub(super) fn exact(moment: &Moment) -> Time {
     Time {
         is_exact: true,
@@ -40,6 +40,7 @@ impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let moment = Moment(self.ms);
         let exact = moment.to_string().replace('T', " ").replace('Z', " UTC");
+        // `data-ago` has the script keep the distance up to date while the page is open.
         let ago = span::relative(self.ms, self.now_ms);
         if self.is_exact {
             write!(
@@ -55,17 +56,17 @@ impl fmt::Display for Time {
     }
 }
 
-/// Seconds as a person reads them.
+/// Formats seconds as a duration in words.
 pub(super) fn span(seconds: impl Borrow<u64>) -> String {
     span::words(*seconds.borrow())
 }
 
-/// Milliseconds as a person reads them.
+/// Formats milliseconds as a duration.
 pub(super) fn duration(ms: &u32) -> String {
     span::took(*ms)
 }
 
-/// Microseconds as a person reads them.
+/// Formats microseconds as a duration.
 pub(super) fn micros(micros: &u64) -> String {
     match *micros {
         micros @ 0..1000 => format!("{micros} µs"),
@@ -73,7 +74,7 @@ pub(super) fn micros(micros: &u64) -> String {
     }
 }
 
-/// Nanoseconds as a person reads them.
+/// Formats nanoseconds as a duration.
 pub(super) fn nanos(nanos: &u64) -> String {
     match *nanos {
         nanos @ 0..10_000 => format!("{}.{} µs", nanos / 1000, nanos % 1000 / 100),
@@ -81,26 +82,27 @@ pub(super) fn nanos(nanos: &u64) -> String {
     }
 }
 
-/// A text of our own, cut at its backticks: whether a part is code, and the part.
+/// Splits a text at its backticks into parts; the flag says whether a part is code.
 pub(super) fn prose(text: &str) -> impl Iterator<Item = (bool, &str)> {
+    // Backticks come in pairs, so every second part is code.
     let parts = text.split('`').enumerate();
     parts.map(|(index, part)| (index % 2 == 1, part))
 }
 
-/// What was done in a stage of a request.
+/// Returns the label for a stage of a request.
 pub(super) fn stage(word: &str) -> &str {
     match word {
         "head" => "checks of the head",
         "body" => "reading the body",
         "verify" => "signature and later checks",
-        "wait" => "waiting for its first copy",
-        "upstream" => "the app",
-        "commit" => "to the disk",
+        "wait" => "waiting for the first copy",
+        "upstream" => "response of the app",
+        "commit" => "commit to the store",
         word => word,
     }
 }
 
-/// What came of a check.
+/// Returns the label for the outcome of a check.
 pub(super) fn outcome(word: &str) -> &str {
     match word {
         "not-reached" => "not reached",
@@ -108,7 +110,7 @@ pub(super) fn outcome(word: &str) -> &str {
     }
 }
 
-/// Bytes as a person reads them.
+/// Formats a number of bytes with one decimal.
 pub(super) fn size(bytes: &u64) -> String {
     const KIB: u64 = 1024;
     const MIB: u64 = 1024 * KIB;
@@ -125,7 +127,7 @@ pub(super) fn size(bytes: &u64) -> String {
     }
 }
 
-/// A number with its thousands apart. Templates hand over values and references.
+/// Formats a number with commas between thousands. Templates pass values and references, hence `Borrow`.
 pub(super) fn number(number: impl Borrow<u64>) -> String {
     let digits = number.borrow().to_string();
     let mut text = String::new();
@@ -138,26 +140,28 @@ pub(super) fn number(number: impl Borrow<u64>) -> String {
     text
 }
 
-/// What was just done, by the word for it in the address.
+/// Returns the message about a finished action, by its word in the address. Unknown words give no message.
 pub(super) fn notice(word: &str) -> &'static str {
     match word {
         "retried" => "The delivery is attempted now.",
         "cancelled" => "The delivery was cancelled.",
         "discarded" => "The dead letter was discarded.",
-        "replay" => "The replay has begun. Its deliveries appear as they are made.",
+        "replay" => "The replay has begun. Its deliveries appear as they are created.",
         "retry" => "The deliveries are attempted now.",
         "cancel" => "The deliveries were cancelled.",
         "discard" => "The dead letters were discarded.",
-        "reloaded" => "The config was read again and is in use.",
-        "replay-paused" => "The replay is paused. What it has made is attempted all the same.",
-        "replay-resumed" => "The replay goes on.",
-        "paused" => "Paused. Events are accepted and wait.",
-        "resumed" => "Resumed. What waited is attempted now.",
+        "reloaded" => "The config was reloaded and is in use.",
+        "replay-paused" => {
+            "The replay is paused. Deliveries that it already created are still attempted."
+        }
+        "replay-resumed" => "The replay continues.",
+        "paused" => "Paused. New events are accepted and wait.",
+        "resumed" => "Resumed. Waiting deliveries are attempted now.",
         _ => "",
     }
 }
 
-/// What can be done with a delivery in its state: word of the API, text of the button.
+/// Returns the actions that the state of a delivery allows: the word of the API and the label of the button.
 pub(super) fn actions(delivery: &Delivery) -> &'static [(&'static str, &'static str)] {
     match delivery.state {
         State::Pending => &[("cancel", "Cancel")],
@@ -167,7 +171,7 @@ pub(super) fn actions(delivery: &Delivery) -> &'static [(&'static str, &'static 
     }
 }
 
-/// A state, for its colour and its word.
+/// A colored label for a state.
 pub(super) struct Chip {
     pub(super) class: &'static str,
     pub(super) text: String,
@@ -182,14 +186,15 @@ impl Chip {
     }
 }
 
-/// The state of one delivery.
+/// Returns the label for the state of one delivery.
 pub(super) fn state(state: &State) -> Chip {
     let (class, text) = words(*state);
     Chip::new(class, text)
 }
 
-/// The deliveries of an event by state; a single one is not counted.
+/// Returns a label for each state that deliveries of an event are in. A single delivery shows no number.
 pub(super) fn counts(counts: &Counts) -> Vec<Chip> {
+    // States that need attention come first.
     let states = [
         (State::Dead, counts.dead),
         (State::Waiting, counts.waiting),

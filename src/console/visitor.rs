@@ -1,4 +1,7 @@
-//! Who looks at a page, and who sent a form.
+//! Extractors for console handlers: the visitor of a page and the sender of a form.
+//!
+//! A handler that takes a [`Visitor`] runs only if the API accepts the visitor. A handler that takes a [`Posted`]
+//! form runs only if the form comes from a page of this console, which stops cross-site request forgery.
 
 use std::sync::Arc;
 
@@ -16,18 +19,18 @@ use crate::console::Console;
 use crate::console::client::{Client, Refused};
 use crate::console::query::Query;
 
-/// Whoever may look at the page.
+/// A visitor that the API accepts, with the status of the gate.
 pub(super) struct Visitor {
     pub(super) client: Client,
     pub(super) status: Status,
-    /// What each form carries.
+    /// Token that each form carries; [`Posted`] compares it.
     pub(super) form_token: String,
     pub(super) has_session: bool,
-    /// Whether there are buttons.
+    /// True if the visitor may make changes, so that pages show buttons.
     pub(super) is_operator: bool,
 }
 
-/// A form of ours, sent by a visitor.
+/// A form of this console, sent by a visitor.
 pub(super) struct Posted {
     pub(super) visitor: Visitor,
     pub(super) fields: Query,
@@ -44,10 +47,12 @@ impl FromRequestParts<Arc<Console>> for Visitor {
         let session = cookie(&parts.headers).and_then(|id| console.sessions.find(&id));
         let has_session = session.is_some();
         let (bearer, form_token) = match session {
+            // Without a session the API decides: on a Unix socket without tokens every visitor is an operator.
             Some(session) => (Some(session.bearer), session.form_token),
             None => (None, console.sessions.open_form_token()),
         };
         let client = Client::new(console.api.clone(), visit, &parts.headers, bearer);
+        // Every page asks for the status, so a token that was removed from the config ends its sessions here.
         match client.get::<Status>("/status").await {
             Ok(status) => Ok(Self {
                 is_operator: client.is_operator(),
@@ -71,6 +76,7 @@ impl FromRequest<Arc<Console>> for Posted {
         let fields = fields(Request::from_parts(parts, body), console).await?;
         let given = fields.first("form_token").unwrap_or_default().as_bytes();
         let expected = visitor.form_token.as_bytes();
+        // An empty token means that the system gave no random bytes. It must not match a form without a token.
         if expected.is_empty() || !bool::from(given.ct_eq(expected)) {
             return Err(foreign().into_response());
         }
@@ -79,22 +85,23 @@ impl FromRequest<Arc<Console>> for Posted {
 }
 
 impl Posted {
-    /// The page with the button, else another one.
+    /// Returns the path of the page that has the button, or `other` if the form does not name one.
     pub(super) fn back(&self, other: &str) -> String {
         let back = self.fields.first("back");
-        // Nothing but a page of ours: not `//evil.example`.
+        // Only pages of this console: `//evil.example` would send the visitor to another site.
         let back = back.filter(|back| back.starts_with("/console/"));
         back.unwrap_or(other).to_owned()
     }
 }
 
-/// The fields of a form that does not come from a page of somebody else.
+/// Reads the fields of a form, and rejects a form that comes from a page of another site.
 pub(super) async fn fields(request: Request, console: &Arc<Console>) -> Result<Query, Response> {
     let kind = request.headers().get(header::CONTENT_TYPE);
     let is_form = kind.is_some_and(|kind| {
         let kind = kind.to_str().unwrap_or_default();
         kind.split(';').next() == Some("application/x-www-form-urlencoded")
     });
+    // A form of HTML has this type. Others, such as `text/plain`, come from scripts or from forms that forge JSON.
     if is_foreign(request.headers()) || !is_form {
         return Err(foreign().into_response());
     }
@@ -106,12 +113,12 @@ pub(super) async fn fields(request: Request, console: &Arc<Console>) -> Result<Q
 fn foreign() -> Refused {
     Refused::new(
         StatusCode::FORBIDDEN,
-        "This form does not come from a page of this console, or you logged in anew since it was opened. Go back, load the \
-         page again, and repeat what you wanted to do.",
+        "This form is not valid any more: you logged in again since the page was loaded, or the form comes from \
+         another site. Go back, reload the page and repeat the action.",
     )
 }
 
-/// The connection of a request.
+/// Returns the connection data that the admin listener attached to a request.
 pub(super) fn visit(parts: &Parts) -> Result<Visit, StatusCode> {
     let visit = parts.extensions.get::<Visit>().cloned();
     visit.ok_or(StatusCode::INTERNAL_SERVER_ERROR)
@@ -120,14 +127,17 @@ pub(super) fn visit(parts: &Parts) -> Result<Visit, StatusCode> {
 fn to_login(parts: &Parts) -> Response {
     let mut query = Query::default();
     let wanted = parts.uri.path_and_query().map(ToString::to_string);
+    // Only pages can be opened after the login; the address of a form accepts no GET.
     if let Some(wanted) = wanted.filter(|_| parts.method == Method::GET) {
         query.push("next", &wanted);
     }
     Redirect::to(&query.after("/console/login")).into_response()
 }
 
-/// The name of the cookie. Browsers share cookies among the ports of a host: with the port in it, who looks at two gates
-/// through two ports stays logged in at both.
+/// Returns the name of the session cookie, which contains the port of the request.
+///
+/// Browsers share cookies among all ports of a host. With the port in the name, a visitor can be logged in to two gates
+/// on one host.
 pub(super) fn cookie_name(headers: &HeaderMap) -> String {
     let host = headers.get(header::HOST);
     let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -136,7 +146,7 @@ pub(super) fn cookie_name(headers: &HeaderMap) -> String {
     format!("hookgate_{}", if is_port { port } else { "0" })
 }
 
-/// The id of the session that a browser shows.
+/// Returns the session id from the cookies of a request.
 pub(super) fn cookie(headers: &HeaderMap) -> Option<String> {
     let name = cookie_name(headers);
     let fields = headers.get_all(header::COOKIE).iter();

@@ -1,7 +1,7 @@
-"""Starts the gate with a store, sends it events, and has schemathesis ask its admin API.
+"""Starts the gate with a store, sends it events, and runs schemathesis against its admin API.
 
-It asks twice: with the names and ids of what is there, which are answered, and with whatever else comes to its mind. The
-seed is fixed, so that a run can be repeated; tails are left out, since they do not end.
+It runs twice: with names and ids that exist, so that requests succeed, and with generated values. The seed is fixed, so
+that a run can be repeated. Tails are excluded, because their responses do not end.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ breaker = false
 
 
 class App(http.server.BaseHTTPRequestHandler):
-    """Takes all events but those of the type `issues`, which become dead letters."""
+    """Accepts all events except the type `issues`, which become dead letters."""
 
     def do_POST(self):
         self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -61,14 +61,14 @@ def start_app():
 
 
 def addresses(gate):
-    """Where the gate listens, and its admin door, as its log says."""
+    """Reads the addresses of the gate and of its admin listener from its log."""
     found = {}
     for line in gate.stderr:
         told = json.loads(line)
         if told.get("message") in ("listening", "admin listening"):
             found[told["message"]] = told["address"]
         if len(found) == 2:
-            # What follows is read too, so that the gate never waits for its log.
+            # Keep reading: if the pipe filled up, the gate would block on its log.
             threading.Thread(target=gate.stderr.read, daemon=True).start()
             return found["listening"], found["admin listening"]
     sys.exit("the gate did not start")
@@ -87,7 +87,7 @@ def send(address, number):
     try:
         urllib.request.urlopen(request, timeout=10).close()
     except urllib.error.HTTPError as refused:
-        # The first one has a wrong signature.
+        # Only the first event has a wrong signature.
         assert (number, refused.code) == (0, 401), refused
 
 
@@ -100,14 +100,14 @@ def ask(admin, path, document=None):
 
 
 def names(admin):
-    """Waits for the dead letters, and says in schemathesis' own words how paths name something that is there."""
+    """Waits for the dead letters, and returns a schemathesis config with names and ids that exist."""
     for _ in range(200):
         dead = ask(admin, "deliveries?state=dead")["deliveries"]
         if len(dead) >= 3:
             break
         time.sleep(0.05)
     else:
-        sys.exit("no dead letters came")
+        sys.exit("no dead letters appeared within 10 seconds")
     refused = ask(admin, "verdicts?verdict=refused")["verdicts"]
     assert len(refused) == 1, refused
     replay = ask(admin, "replays", {"search": {"route": "hook"}})["replay"]["id"]
@@ -130,7 +130,10 @@ parameters = {{ "path.id" = "github" }}
 
 
 def refuse_strangers(admin):
-    """Each operation without a token, and with a wrong one: schemathesis guesses so often that the gate has it wait."""
+    """Checks that each operation rejects a missing and a wrong token.
+
+    schemathesis would do the same, but with so many wrong tokens that the gate makes it wait.
+    """
     paths = ask(admin, "openapi.json")["paths"]
     for path, methods in paths.items():
         for method in methods:
@@ -141,18 +144,18 @@ def refuse_strangers(admin):
                 )
                 try:
                     urllib.request.urlopen(request, timeout=10).close()
-                    sys.exit(f"{method} {path} is answered without a token")
+                    sys.exit(f"{method} {path} succeeds without a valid token")
                 except urllib.error.HTTPError as refused:
                     wanted = (401, 429) if headers else (401,)
                     assert refused.code in wanted, (method, path, refused.code)
 
 
-# What the gate answers where something is wrong; everything else is a mistake, which `default` would let pass.
+# Statuses that the gate may respond with when it rejects a request. The `default` of the document would allow any.
 REFUSALS = ["400", "401", "403", "404", "409", "413", "415", "422", "429", "503"]
 
 
 def refs(part):
-    """The names of the schemas that a part of the document points to."""
+    """Returns the names of the schemas that a part of the document references."""
     if isinstance(part, list):
         return {name for item in part for name in refs(item)}
     if not isinstance(part, dict):
@@ -162,7 +165,7 @@ def refs(part):
 
 
 def reached(part, schemas):
-    """The same, with all that those point to."""
+    """Returns the names of all schemas that a part of the document references, directly or through others."""
     found, todo = set(), refs(part)
     while todo:
         name = todo.pop()
@@ -172,8 +175,10 @@ def reached(part, schemas):
 
 
 def strict(document):
-    """The document as the gate has to keep to it today: clients have to bear new fields, the gate may not send any that its
-    document does not name, nor a status."""
+    """Returns a stricter document: the gate may send only fields and statuses that the document names.
+
+    The published document is open, because clients must accept new fields of later versions.
+    """
     schemas = document["components"]["schemas"]
     operations = [each for path in document["paths"].values() for each in path.values()]
     asked = reached([each.get("requestBody", {}) for each in operations], schemas)
@@ -192,7 +197,7 @@ def strict(document):
 
 
 def does_hold(schemathesis, admin, config, more):
-    """Whether all answers are what the document says."""
+    """Returns whether all responses match the document."""
     document = config.with_suffix(".openapi.json")
     document.write_text(json.dumps(strict(ask(admin, "openapi.json"))))
     command = [schemathesis, "--config-file", str(config)]
@@ -236,9 +241,9 @@ def main():
             gate.kill()
             gate.wait()
     if not alive:
-        sys.exit("the gate died")
+        sys.exit("the gate exited during the test")
     if failed:
-        sys.exit(f"not as the document says: {', '.join(failed)}")
+        sys.exit(f"responses do not match the document: {', '.join(failed)}")
 
 
 main()

@@ -1,4 +1,4 @@
-// The console in a real browser, as a person uses it. Prints a line per test; ends with 1 where one does not hold.
+// Tests the console in a real browser, as a person uses it. Prints a line for each test and exits with 1 if one fails.
 //
 //   main.mjs PROGRAM [--shots FOLDER]
 
@@ -12,13 +12,13 @@ import { BROWSER, send, startWorld, TOKEN, VIEWER } from "./world.mjs";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const EVIL = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>";
-// No more than a limit: what is waited for comes within moments, on a slow machine within seconds.
+// Only a limit: expected changes appear within moments, on a slow machine within seconds.
 const LIMIT = 60_000;
 
 const [program, ...rest] = process.argv.slice(2);
 const shots = rest[0] === "--shots" ? rest[1] : null;
 
-// A run that hangs is a run that failed.
+// A run that hangs counts as failed.
 setTimeout(() => {
     console.log("test result: FAILED. 0 passed; 1 failed; it took longer than 15 minutes");
     process.exit(1);
@@ -42,11 +42,11 @@ function assert(holds, text) {
     if (!holds) throw new Error(text);
 }
 
-// Waits until what `ask` answers is true.
+// Waits until `ask` returns true.
 async function until(text, ask) {
     const end = Date.now() + LIMIT;
     while (!(await ask())) {
-        if (Date.now() > end) throw new Error(`in vain waited until ${text}`);
+        if (Date.now() > end) throw new Error(`timed out before ${text}`);
         await new Promise((later) => setTimeout(later, 50));
     }
 }
@@ -55,13 +55,13 @@ const world = await startWorld(program);
 const browser = await chromium.launch(BROWSER);
 const faults = [];
 
-// A browser of its own, all whose requests and complaints are looked at.
+// Opens a separate browser context and records requests to other origins and errors of its pages as faults.
 async function visitor(options = {}) {
     const context = await browser.newContext({ baseURL: world.admin, ...options });
     context.setDefaultTimeout(LIMIT);
     const page = await context.newPage();
     page.on("request", (request) => {
-        if (new URL(request.url()).origin !== world.admin) faults.push(`asked for ${request.url()}`);
+        if (new URL(request.url()).origin !== world.admin) faults.push(`requested ${request.url()}`);
     });
     page.on("console", (message) => {
         const isRefusal = message.text().includes("the server responded with a status of");
@@ -85,7 +85,7 @@ function pages(ids) {
     return {
         overview: "/console/",
         events: "/console/events",
-        "no-events": "/console/events?type=nobody",
+        "no-events": "/console/events?type=unused",
         event: `/console/events/${ids.dead}`,
         "dead-letters": "/console/deliveries?state=dead",
         deliveries: "/console/deliveries",
@@ -106,12 +106,12 @@ function pages(ids) {
 const page = await visitor({ viewport: { width: 1360, height: 850 } });
 const ids = {};
 
-await test("a wrong token is refused, a right one leads to the page that was asked for", async () => {
+await test("a wrong token is rejected, a correct one opens the requested page", async () => {
     await page.goto("/console/events?route=github");
     assert(page.url().includes("/console/login?next="), `not the login: ${page.url()}`);
     await page.getByLabel("Token").fill("wrong");
     await page.getByRole("button", { name: "Log in" }).click();
-    await page.getByText("This is not a token of this gate.").waitFor();
+    await page.getByText("Wrong token.").waitFor();
     await page.getByLabel("Token").fill(TOKEN);
     await page.getByRole("button", { name: "Log in" }).click();
     await page.waitForURL("**/console/events?route=github");
@@ -119,9 +119,9 @@ await test("a wrong token is refused, a right one leads to the page that was ask
     assert(cookie.httpOnly && cookie.sameSite === "Strict", JSON.stringify(cookie));
 });
 
-await test("an event appears while one looks, and can be opened", async () => {
+await test("a new event appears in an open list and can be opened", async () => {
     await page.goto("/console/events");
-    await page.getByText("No event has come yet").waitFor();
+    await page.getByText("No events yet").waitFor();
     await page.getByRole("button", { name: "Live" }).click();
     await page.locator("#live[data-state=open]").waitFor();
     const sent = await send(world, "push", { ref: "refs/heads/main", size: 12345678901234567890n.toString(), ok: true });
@@ -139,7 +139,7 @@ await test("an event appears while one looks, and can be opened", async () => {
     await page.getByText("00000000  7b 22").waitFor();
 });
 
-await test("a text is found in bodies", async () => {
+await test("a text search finds text in bodies", async () => {
     const before = world.app.taken;
     await send(world, "ping", { zen: "Approachable is better than simple." });
     await until("the app has it", () => world.app.taken === before + 1);
@@ -148,13 +148,13 @@ await test("a text is found in bodies", async () => {
     await page.keyboard.press("Enter");
     await page.waitForURL("**/console/events?text=APPROACHABLE");
     await page.getByRole("link", { name: "ping" }).waitFor();
-    assert((await page.locator("tbody tr").count()) === 1, "more was found than holds it");
-    assert((await page.getByRole("link", { name: "Replay…" }).count()) === 0, "a replay would go by no filter");
+    assert((await page.locator("tbody tr").count()) === 1, "the search found an event without the text");
+    assert((await page.getByRole("link", { name: "Replay…" }).count()) === 0, "a replay would ignore the text filter");
     await page.goto("/console/events?text=nothing-of-that-kind");
     await page.getByText("Nothing matches").waitFor();
 });
 
-await test("a dead letter is retried", async () => {
+await test("an operator retries a dead letter", async () => {
     world.app.status = 500;
     ids.dead = (await send(world, "release.published", { note: EVIL })).id;
     await until("both deliveries are dead", async () => {
@@ -169,13 +169,13 @@ await test("a dead letter is retried", async () => {
     await until("the app has it", () => world.app.taken === before + 1);
 });
 
-await test("a replay is counted, then begun", async () => {
+await test("a replay is counted before it starts", async () => {
     const before = world.app.taken;
     await page.goto("/console/events?type=push");
     await page.getByRole("link", { name: "Replay…" }).click();
     await page.getByRole("heading", { name: "Replay 1 delivery?" }).waitFor();
     await picture(page, "bulk");
-    assert(world.app.taken === before, "it was delivered though it was only counted");
+    assert(world.app.taken === before, "an event was delivered although the replay was only counted");
     await page.getByRole("button", { name: "Replay 1" }).click();
     await page.getByText("The replay has begun.").waitFor();
     await until("the app has it again", () => world.app.taken === before + 1);
@@ -183,31 +183,31 @@ await test("a replay is counted, then begun", async () => {
     await page.getByText("Replayed to").waitFor();
 });
 
-await test("a destination is paused and resumed", async () => {
+await test("an operator pauses and resumes a destination", async () => {
     await page.goto("/console/destinations");
     await page.getByRole("button", { name: "Pause ci" }).click();
-    await page.getByText("Paused. Events are accepted and wait.").waitFor();
+    await page.getByText("Paused. New events are accepted and wait.").waitFor();
     await page.getByText("paused", { exact: true }).waitFor();
     const before = world.app.taken;
     const sent = await send(world, "issues", { action: "opened" });
     await page.goto(`/console/events/${sent.id}`);
     await page.locator(".chip.pending").waitFor();
-    assert(world.app.taken === before, "a paused destination got an event");
+    assert(world.app.taken === before, "a paused destination received an event");
     await page.goto("/console/destinations");
     await page.getByRole("button", { name: "Resume ci" }).click();
     await page.getByText("Resumed.").waitFor();
-    await until("the app has what waited", () => world.app.taken === before + 1);
+    await until("the app has the waiting event", () => world.app.taken === before + 1);
 });
 
-await test("one finds out why a request was refused", async () => {
-    ids.refused = (await send(world, "push", { a: 1 }, { secret: "somebody-elses-secret" })).id;
-    await send(world, "push", { a: 2 }, { secret: "somebody-elses-secret" });
+await test("an operator finds out why a request was rejected", async () => {
+    ids.refused = (await send(world, "push", { a: 1 }, { secret: "another-secret" })).id;
+    await send(world, "push", { a: 2 }, { secret: "another-secret" });
     await page.goto("/console/rejections");
     await page.getByRole("heading", { name: "bad-signature on github" }).waitFor();
     await page.getByText("2 ×").waitFor();
     await page.getByText("Usually", { exact: true }).first().waitFor();
-    await page.getByLabel("Id of a request").fill(ids.refused);
-    await page.getByRole("button", { name: "Look" }).click();
+    await page.getByLabel("Request id").fill(ids.refused);
+    await page.getByRole("button", { name: "Find" }).click();
     await page.waitForURL(`**/console/requests/${ids.refused}`);
     await page.getByText("What it means").waitFor();
     await page.locator(".checks .failed").waitFor();
@@ -217,7 +217,7 @@ await test("one finds out why a request was refused", async () => {
     await page.getByText("What to do").waitFor();
 });
 
-await test("what a sender wrote is text, in bodies, headers and types", async () => {
+await test("text from a sender stays text in bodies, headers and types", async () => {
     const sent = await send(world, "push", { evil: EVIL }, { headers: { "x-evil": EVIL, "x-github-event": EVIL } });
     assert(sent.status === 200, `${sent.status} ${sent.text}`);
     for (const address of ["/console/events", `/console/events/${sent.id}`, `/console/events/${sent.id}?body=raw`, "/console/deliveries", `/console/events?type=${encodeURIComponent(EVIL)}`, `/console/events?since=${encodeURIComponent(EVIL)}`, `/console/rejections?request=${encodeURIComponent(EVIL)}`]) {
@@ -226,12 +226,12 @@ await test("what a sender wrote is text, in bodies, headers and types", async ()
         assert((await page.locator("img").count()) === 0, `a picture of a sender on ${address}`);
     }
     await page.goto(`/console/events/${ids.dead}`);
-    const answer = page.locator("details:has-text('Answer')").first();
+    const answer = page.locator("details:has(> summary:text-is('Response'))").first();
     await answer.locator("summary").click();
     await answer.getByText("<b>the database is away</b>").waitFor();
 });
 
-await test("an event is copied as a command", async () => {
+await test("an event can be copied as a curl command", async () => {
     await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
     await page.goto(`/console/events/${ids.live}`);
     await page.locator("[data-copy=curl]").click();
@@ -240,7 +240,7 @@ await test("an event is copied as a command", async () => {
     assert(copied.startsWith("curl -X POST http") && copied.includes("--data-raw '{\"ref\""), copied);
 });
 
-await test("a viewer sees no buttons and can do nothing", async () => {
+await test("a viewer sees no buttons and cannot make changes", async () => {
     const viewer = await visitor();
     await logIn(viewer, VIEWER);
     await viewer.getByRole("heading", { name: "Overview" }).waitFor();
@@ -259,7 +259,7 @@ await test("a viewer sees no buttons and can do nothing", async () => {
     await viewer.context().close();
 });
 
-await test("a form without the token of the session is refused", async () => {
+await test("a form without the token of the session is rejected", async () => {
     await page.goto("/console/destinations");
     const statuses = await page.evaluate(async () => {
         const post = async (body) => (await fetch("/console/destinations/github/ci/pause", { method: "POST", body: new URLSearchParams(body) })).status;
@@ -268,20 +268,20 @@ await test("a form without the token of the session is refused", async () => {
     assert(statuses.every((status) => status === 403), JSON.stringify(statuses));
 });
 
-await test("the keyboard is enough", async () => {
+await test("the keyboard alone reaches a row", async () => {
     await page.goto("/console/events");
     await page.keyboard.press("Tab");
     await page.keyboard.press("Enter");
     assert(await page.evaluate(() => document.activeElement.id === "main"), "the skip link does not skip");
     await page.keyboard.press("/");
-    assert(await page.evaluate(() => document.activeElement.closest("form.filter") !== null), "`/` does not lead to the filter");
+    assert(await page.evaluate(() => document.activeElement.closest("form.filter") !== null), "`/` does not move the focus to the filter");
     const row = page.locator("a.row").first();
     for (let presses = 0; presses < 40; presses += 1) {
         if (await row.evaluate((link) => link === document.activeElement)) break;
         await page.keyboard.press("Tab");
     }
     const ring = await row.evaluate((link) => getComputedStyle(link, "::after").outlineStyle);
-    assert(ring === "solid", `the focus on a row is not seen: ${ring}`);
+    assert(ring === "solid", `the focus on a row is invisible: ${ring}`);
     await page.keyboard.press("Enter");
     await page.waitForURL("**/console/events/0*");
 });
@@ -295,7 +295,7 @@ for (const scheme of ["light", "dark"]) {
             await viewer.setViewportSize({ width: 1360, height: 850 });
             await viewer.evaluate(AXE);
             const result = await viewer.evaluate(() => axe.run());
-            if (result.passes.length < 10) found.push(`${name}: axe looked at next to nothing`);
+            if (result.passes.length < 10) found.push(`${name}: axe ran almost no checks`);
             for (const fault of result.violations) found.push(`${name}: ${fault.id}: ${fault.nodes.map((node) => node.html.slice(0, 140)).slice(0, 3).join(" | ")}`);
             await picture(viewer, `${name}-${scheme}`);
             await viewer.setViewportSize({ width: 360, height: 740 });
@@ -330,15 +330,15 @@ await test("pages work without the script", async () => {
     await viewer.context().close();
 });
 
-await test("who logs out is out", async () => {
+await test("a logout ends the session", async () => {
     await page.goto("/console/");
     await page.getByRole("button", { name: "Log out" }).click();
     await page.waitForURL("**/console/login");
     await page.goto("/console/events");
-    assert(page.url().includes("/console/login"), "still inside");
+    assert(page.url().includes("/console/login"), "the session is still open");
 });
 
-await test("nothing was asked of anybody else, and no browser complained", async () => {
+await test("no page requested another origin, and no browser reported an error", async () => {
     assert(faults.length === 0, faults.join("\n       "));
 });
 

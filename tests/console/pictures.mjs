@@ -1,4 +1,4 @@
-// Takes the pictures that the guide shows, of a gate with a little traffic:
+// Takes the screenshots for the guide, of a gate with a little traffic:
 //
 //   pictures.mjs PROGRAM FOLDER
 
@@ -27,7 +27,7 @@ const RELEASE = { action: "published", release: { tag_name: "v4.2.0", draft: fal
 async function until(ask) {
     const end = Date.now() + 30_000;
     while (!(await ask())) {
-        if (Date.now() > end) throw new Error(`in vain waited until ${ask}`);
+        if (Date.now() > end) throw new Error(`timed out before ${ask}`);
         await new Promise((later) => setTimeout(later, 50));
     }
 }

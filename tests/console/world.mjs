@@ -1,4 +1,4 @@
-// The real gate with a store, the app behind it, which can be told to fail, and a sender that signs as GitHub does.
+// The real gate with a store, an app that can be set to fail, and a sender that signs like GitHub.
 
 import { spawn } from "node:child_process";
 import { createHmac, randomUUID } from "node:crypto";
@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
-// How the browser is started; signals are for this process.
+// Options that start the browser. Signals stay with this process, which stops the gate and the browser itself.
 export const BROWSER = {
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: ["--no-sandbox"],
@@ -21,6 +21,7 @@ export const TOKEN = "correct-horse-battery-staple";
 export const VIEWER = "a-board-that-only-looks-at-it";
 const SECRET = "it-is-a-secret-to-everybody";
 
+// Starts an app that counts the events it accepts and responds with `app.status`.
 async function startApp() {
     const app = { status: 200, taken: 0 };
     const server = http.createServer((request, response) => {
@@ -80,7 +81,7 @@ upstream = "${app.url}/stripe"
 `;
 }
 
-// Starts everything; `stop` ends it.
+// Starts the app and the gate. `stop` ends both and removes their files.
 export async function startWorld(program) {
     const folder = mkdtempSync(join(tmpdir(), "hookgate-console-"));
     const app = await startApp();
@@ -94,7 +95,7 @@ export async function startWorld(program) {
         HOOKS_STRIPE: "whsec_5WbX5kEWLlfzsGNjH64I8lOOqUB6e8FH",
     };
     const child = spawn(program, ["run", "--config", path], { env, stdio: ["ignore", "pipe", "pipe"] });
-    // Whatever ends this process ends the gate, and the browser with it.
+    // Any end of this process must end the gate, and with it the browser.
     process.on("exit", () => child.kill("SIGKILL"));
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(1));
     const log = [];
@@ -123,7 +124,7 @@ export async function startWorld(program) {
     return { ...places, app, log, stop };
 }
 
-// Sends an event of GitHub and returns the id of the request; `tail` stands behind the body that is signed.
+// Sends an event of GitHub and returns the response. `tail` is appended to the body after it was signed.
 export async function send(world, type, body, { secret = SECRET, headers = {}, id = randomUUID(), tail = "" } = {}) {
     const text = JSON.stringify(body);
     const answer = await fetch(`${world.hooks}/github`, {

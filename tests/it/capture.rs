@@ -186,7 +186,7 @@ async fn what_cannot_be_captured_is_told() {
     let viewed = gate.hookgate(VIEWER, &["capture", &id]).await;
     assert_eq!(viewed.status.code(), Some(1));
     assert!(
-        told(&viewed).contains("viewer's token"),
+        told(&viewed).contains("has the role `viewer`"),
         "{}",
         told(&viewed)
     );
@@ -234,7 +234,7 @@ async fn an_event_whose_body_was_let_go_is_not_saved() {
     let gate = Gate::start(&text).await;
     let id = sent(&gate, &Sender::new(Provider::Stripe).event("/hook"), 200).await;
     app.wait_for_requests(1).await;
-    let gone = format!("the body of event `{id}` was not kept");
+    let gone = format!("the store removed the body of event `{id}`");
     let deadline = Instant::now() + LIMIT;
     // The outcome of the delivery is noted after the app has answered.
     let output = loop {

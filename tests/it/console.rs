@@ -209,7 +209,10 @@ async fn without_a_store_pages_say_how_to_have_one() {
         let reply = get(&gate, &cookie, &format!("/console/{path}")).await;
         let page = reply.text();
         assert_eq!(reply.status, 200, "{path}: {page}");
-        assert!(page.contains("This gate keeps no events"), "{path}: {page}");
+        assert!(
+            page.contains("This gate stores no events"),
+            "{path}: {page}"
+        );
     }
     for path in ["", "rejections", "config", "audit"] {
         let reply = get(&gate, &cookie, &format!("/console/{path}")).await;

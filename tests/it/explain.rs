@@ -221,7 +221,7 @@ async fn a_running_gate_explains_what_it_refused() {
     let (code, _, err) = ask(&gate, &id, VIEWER).await;
     assert!(code == 2 && err.contains("viewer"), "{err}");
     let (code, _, err) = ask(&gate, "0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12", OPERATOR).await;
-    assert!(code == 2 && err.contains("nothing is known"), "{err}");
+    assert!(code == 2 && err.contains("is not in memory"), "{err}");
 }
 
 /// Fails when a part of a body is taken for the body: its signature says nothing then.

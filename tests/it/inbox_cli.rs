@@ -338,7 +338,9 @@ async fn events_are_listed_shown_and_printed_byte_for_byte() {
     let (code, _, err) = inbox.run(&["events", "list", "--since", "soon"]).await;
     assert_eq!(code, 2);
     assert!(
-        err.starts_with("error: listing events: `since` is `soon`, which is no time: use "),
+        err.starts_with(
+            "error: listing events: `since` is `soon`, which is not a valid time: use "
+        ),
         "{err}"
     );
 }
@@ -359,7 +361,8 @@ async fn deliveries_are_changed_one_by_one_or_many_at_once() {
     assert_eq!(
         err,
         format!(
-            "error: requesting `cancel` of delivery {0}: delivery {0} is cancelled and cannot take `cancel`: it has been ended before\n\
+            "error: requesting `cancel` of delivery {0}: cannot cancel delivery {0}, which is cancelled: \
+             the delivery ended already\n\
              error: 1 of 2 deliveries could not be changed\n",
             ids[0]
         )
@@ -392,7 +395,7 @@ async fn deliveries_are_changed_one_by_one_or_many_at_once() {
     assert_eq!((code, &*out), (0, "no delivery matches\n"));
     let (code, _, err) = inbox.run(&["deliveries", "show", "99"]).await;
     assert_eq!(code, 1);
-    assert!(err.contains("there is no delivery 99"), "{err}");
+    assert!(err.contains("delivery 99 does not exist"), "{err}");
 }
 
 #[tokio::test]

@@ -88,7 +88,7 @@ async fn a_rotation_shows_which_secret_still_matches_and_which_ends_soon() {
     );
     let options = options(&route).env("NEW", new).env("OLD", old);
     let gate = options.start().await;
-    let line = gate.wait_for_line(&["ends in 2 days"]).await;
+    let line = gate.wait_for_line(&["expires in 2 days"]).await;
     assert!(
         line.contains("\"secret\":\"old\"") && line.contains("WARN"),
         "{line}"
@@ -113,7 +113,7 @@ async fn a_rotation_shows_which_secret_still_matches_and_which_ends_soon() {
     assert_eq!(status.status.code(), Some(1));
     let shown = String::from_utf8_lossy(&status.stdout).into_owned();
     assert!(
-        shown.contains("`old` of route `hook` ends in 2 days"),
+        shown.contains("`old` of route `hook` expires in 2 days"),
         "{shown}"
     );
 }

@@ -1,5 +1,6 @@
-//! The effective config as JSON: what was written and what holds by default, under the keys of the config file. Of secrets
-//! only their names are there, of headers and URLs nothing that may be one.
+//! The effective config as JSON, with defaults, under the keys of the config file.
+//!
+//! It must never contain a secret: secrets and headers show only their names, and URLs mask values that may be secrets.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::config::model::{
 use crate::model::rate::Rate;
 use crate::net::hide;
 
+/// Builds the JSON document of the effective config.
 pub(super) fn effective(config: &Config) -> Value {
     let routes = config.routes.iter();
     let routes: Map<_, _> = routes
@@ -38,9 +40,9 @@ pub(super) fn effective(config: &Config) -> Value {
     })
 }
 
-/// A URL without what may be a secret in its query.
+/// Formats a URL and masks values of its query that may be secrets.
 pub(super) fn url(url: &Uri) -> String {
-    // Nothing before the query holds a `?`.
+    // `hide::target` masks behind the first `?`. Scheme, host and path cannot contain one.
     hide::target(&url.to_string())
 }
 
@@ -87,6 +89,7 @@ fn tls(tls: &Tls) -> Value {
 
 fn admin(admin: &Admin) -> Value {
     let tokens = admin.tokens.iter();
+    // Name and role of each token, never its text.
     let tokens: Vec<_> = tokens
         .map(|token| json!({ "name": &*token.name, "role": token.role.word() }))
         .collect();
@@ -108,6 +111,7 @@ fn store(store: &Store) -> Value {
         "max_size": store.max_size,
         "max_events": store.max_events,
         "keep_body": store.keep_body,
+        // How many keys there are shows a rotation in progress without revealing one.
         "encryption_keys": store.encryption_keys.len(),
         "retention": {
             "delivered": store.retention.delivered.map(duration),
@@ -120,11 +124,13 @@ fn store(store: &Store) -> Value {
 
 fn route(route: &Route) -> Value {
     let secrets = route.secrets.iter();
+    // Labels only: this document must never contain the text of a secret.
     let secrets: Vec<_> = secrets.map(|secret| &*secret.label).collect();
     let destinations = route.destinations.iter();
     let destinations: Map<_, _> = destinations
         .map(|one| (one.name.to_string(), destination(one)))
         .collect();
+    // The addresses of a provider change by themselves, so the config shows the word `provider` instead of them.
     let allow_ips = route.allow_ips.as_ref().map(|ips| {
         let mut listed = texts(&ips.nets);
         listed.extend(ips.is_provider.then(|| "provider".to_owned()));
@@ -199,6 +205,7 @@ fn upstream(upstream: &Upstream) -> Value {
 
 fn destination(destination: &Destination) -> Value {
     let names = destination.headers.iter();
+    // Names only: operators put tokens for the app into these headers.
     let names: Vec<_> = names.map(|(name, _)| name.as_str()).collect();
     json!({
         "url": url(&destination.url),
@@ -239,7 +246,7 @@ fn retry(retry: &Retry) -> Value {
     })
 }
 
-/// As the config writes it.
+/// Formats a duration in the form of the config file.
 fn duration(time: Duration) -> Value {
     match time.subsec_millis() {
         0 => json!(format!("{}s", time.as_secs())),
@@ -248,6 +255,7 @@ fn duration(time: Duration) -> Value {
 }
 
 fn rate(rate: Rate) -> Value {
+    // One unit for all rates, so that a program can compare them.
     let per_second = f64::from(rate.count.get()) / rate.period.as_secs_f64();
     json!({ "per_second": per_second, "burst": rate.burst })
 }

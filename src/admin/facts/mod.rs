@@ -1,4 +1,7 @@
-//! What the running config says, as the API shows it: made by `app` with each generation, without any secret.
+//! Facts about the running config for the admin API, without any secret.
+//!
+//! `app` builds them with each configuration snapshot. Handlers read only these facts, so they cannot reveal a secret
+//! of the config.
 
 mod config;
 
@@ -13,19 +16,19 @@ use crate::document::suggest;
 use crate::model::ids::RouteName;
 use crate::scheme::spec::Spec;
 
-/// One config, as it is told.
+/// Facts about one config.
 #[derive(Debug, Default)]
 pub struct Facts {
-    /// All of it, defaults included.
+    /// The effective config with its defaults, as JSON.
     pub(super) config: Value,
-    /// Its routes, sorted by name.
+    /// Routes of the config, sorted by name.
     pub(super) routes: Vec<Route>,
-    /// How the senders of each route sign.
+    /// Signature scheme of each route, which knows the credentials to mask.
     schemes: HashMap<String, Spec>,
 }
 
 impl Facts {
-    /// Of a config that is in use, or will be in a moment.
+    /// Collects the facts about a config.
     #[must_use]
     pub fn of(config: &Config) -> Self {
         Self {
@@ -35,12 +38,12 @@ impl Facts {
         }
     }
 
-    /// How the senders of a route sign; none where the config has no such route any more.
+    /// Returns the scheme of a route; `None` if the route left the config.
     pub(super) fn scheme(&self, route: &RouteName) -> Option<&Spec> {
         self.schemes.get(route.as_str())
     }
 
-    /// The route with this name.
+    /// Returns the route with this name, or a 404 with the most similar name.
     pub(super) fn route(&self, name: &str) -> Result<&Route, Problem> {
         let found = self.routes.iter().find(|route| route.name == name);
         found.ok_or_else(|| {
@@ -88,11 +91,12 @@ fn route(route: &model::Route) -> Route {
             .iter()
             .map(|one| destination(one))
             .collect(),
+        // A handler adds it for each response, because it changes with every delivery.
         backlog: None,
     }
 }
 
-/// The id of the provider, or `custom`.
+/// Returns the id of the provider; `custom` for a route with a scheme of its own.
 fn provider(route: &model::Route) -> String {
     let provider = route.provider.as_ref();
     provider.map_or_else(|| "custom".to_owned(), |provider| provider.id.clone())

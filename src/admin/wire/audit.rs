@@ -1,40 +1,40 @@
-//! What operators did.
+//! JSON shapes of the audit log.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::admin::wire::Moment;
 
-/// What somebody did, or was not let do.
+/// An action of an operator, or an attempt that was rejected.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AuditEntry {
-    /// Its number: later ones have higher ones.
+    /// Number of the action; later actions have higher numbers.
     pub id: i64,
-    /// When it ended.
+    /// Time at which the action ended.
     pub at: Moment,
-    /// The name of the token, or the user of the socket (`uid:0`).
+    /// Name of the token, or user of the Unix socket (`uid:0`).
     pub who: String,
-    /// What the token may do: `viewer` or `operator`.
+    /// Role of the token: `viewer` or `operator`.
     pub role: String,
-    /// The address, or the user of the socket.
+    /// Address of the client, or user of the Unix socket.
     pub source: String,
-    /// The `operationId` in this document.
+    /// Operation, by its `operationId` in this document.
     pub action: String,
-    /// What the path named, where it named something.
+    /// Values of the path parameters, joined by slashes; absent without parameters.
     pub target: Option<String>,
-    /// What else tells it from others: a search, how many were changed.
+    /// Further detail, such as a search and the number of changes.
     pub detail: Option<String>,
-    /// `done`, `refused` or `failed`.
+    /// Outcome of the action: `done`, `refused` or `failed`.
     pub outcome: String,
-    /// The status of the answer.
+    /// HTTP status of the response.
     pub status: u16,
 }
 
-/// A part of the actions, the newest first.
+/// A page of actions, newest first.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AuditEntries {
-    /// The actions.
+    /// Actions on this page, newest first.
     pub actions: Vec<AuditEntry>,
-    /// Where there are more: the `cursor` of the next part.
+    /// The `cursor` of the next page, if there is one.
     pub next: Option<String>,
 }

@@ -1,93 +1,93 @@
-//! Deliveries and their attempts.
+//! JSON shapes of deliveries and attempts.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::admin::wire::{Moment, State};
 
-/// One event for one destination.
+/// The delivery of one event to one destination.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Delivery {
-    /// Its number.
+    /// Number of the delivery.
     pub id: i64,
-    /// The event, by its id in the inbox.
+    /// Id of the event in the inbox.
     pub event: String,
-    /// The route of both.
+    /// Route of the event and the destination.
     pub route: String,
-    /// Where to.
+    /// Name of the destination.
     pub destination: String,
     /// The provider's id of the event.
     pub event_id: Option<String>,
     /// The provider's type of the event.
     #[serde(rename = "type")]
     pub event_type: Option<String>,
-    /// Where it stands.
+    /// Current state of the delivery.
     pub state: State,
-    /// Attempts so far.
+    /// Number of attempts so far.
     pub attempts: u32,
-    /// Whether it is a replay.
+    /// True if a replay created the delivery.
     pub replay: bool,
-    /// When it was made.
+    /// Time at which the delivery was created.
     pub created: Moment,
-    /// When the next attempt is due, where one is.
+    /// Time of the next attempt, if one is due.
     pub due: Option<Moment>,
-    /// When it ended, where it has.
+    /// Time at which the delivery ended, if it has.
     pub ended: Option<Moment>,
-    /// What the last attempt was answered.
+    /// HTTP status of the response to the last attempt.
     pub last_status: Option<u16>,
-    /// What went wrong with the last attempt: a word of a closed set.
+    /// Error of the last attempt, as a word of a closed set.
     pub last_error: Option<String>,
 }
 
-/// A part of the deliveries, the newest first.
+/// A page of deliveries, newest first.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Deliveries {
-    /// The deliveries.
+    /// Deliveries on this page, newest first.
     pub deliveries: Vec<Delivery>,
-    /// Where there are more: the `cursor` of the next part.
+    /// The `cursor` of the next page, if there is one.
     pub next: Option<String>,
 }
 
-/// One exchange with a destination.
+/// One attempt to deliver an event.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Attempt {
-    /// Its number, from 1.
+    /// Number of the attempt, from 1.
     pub number: u32,
-    /// When it began.
+    /// Time at which the attempt began.
     pub started: Moment,
-    /// Until the end of the answer, or the error.
+    /// Milliseconds until the end of the response or the error.
     pub duration_ms: u32,
-    /// What the destination answered.
+    /// HTTP status of the response.
     pub status: Option<u16>,
-    /// What went wrong: a word of a closed set.
+    /// Error of the attempt, as a word of a closed set.
     pub error: Option<String>,
-    /// The error with its causes.
+    /// Text of the error with its causes.
     pub error_detail: Option<String>,
-    /// The first bytes of the answer, as text.
+    /// First bytes of the response body, as text.
     pub answer: String,
 }
 
 /// The attempts of a delivery.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Attempts {
-    /// In their order.
+    /// Attempts of the delivery, oldest first.
     pub attempts: Vec<Attempt>,
 }
 
 /// A delivery with its attempts.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DeliveryDetail {
-    /// The delivery.
+    /// The delivery itself, as in lists.
     pub delivery: Delivery,
-    /// Its attempts, in their order.
+    /// Attempts of the delivery, oldest first.
     pub attempts: Vec<Attempt>,
 }
 
-/// What a change of many deliveries did, or would do.
+/// The outcome of a bulk change of deliveries.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Changed {
-    /// Whether it was only counted.
+    /// True if the deliveries were only counted.
     pub dry_run: bool,
-    /// Deliveries that were changed, or would be. Those in whose state it cannot be done do not count.
+    /// Number of deliveries that were changed or would be. Deliveries whose state does not allow it do not count.
     pub count: u64,
 }

@@ -1,56 +1,57 @@
-//! Destinations and what waits there.
+//! JSON shapes of destinations.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::admin::wire::{Counts, Moment};
 
-/// How a destination does, as those see it who deliver.
+/// Health of a destination, as its worker sees it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Health {
-    /// `closed`: attempts are made; `open`: they pause after failures in a row; `half_open`: one is being tried.
+    /// State of the circuit breaker: `closed` (attempts run), `open` (attempts pause after repeated failures) or
+    /// `half_open` (one attempt tests the destination).
     pub breaker: String,
-    /// Attempts that are going on.
+    /// Number of attempts in progress.
     pub in_flight: u64,
-    /// When it last took an event.
+    /// Time of the last successful attempt.
     pub last_success: Option<Moment>,
-    /// When an attempt last failed.
+    /// Time of the last failed attempt.
     pub last_failure: Option<Moment>,
 }
 
-/// A destination and what waits there.
+/// A destination with its deliveries by state.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Destination {
-    /// Its route.
+    /// Name of the route.
     pub route: String,
-    /// Its name.
+    /// Name of the destination.
     pub name: String,
-    /// An operator paused it.
+    /// True if an operator paused the destination.
     pub paused: bool,
-    /// An operator paused its route.
+    /// True if an operator paused the route.
     pub route_paused: bool,
-    /// Why it was switched off; none: it was not. `resume` switches it on again.
+    /// Reason why the gate disabled the destination; null if it is enabled. `resume` enables it again.
     pub disabled: Option<String>,
-    /// Deliveries by state; those that have ended are counted up to 1,000 only.
+    /// Number of deliveries in each state; ended ones are counted up to 1,000 only.
     pub deliveries: Counts,
-    /// When the oldest open delivery was made.
+    /// Time at which the oldest open delivery was created.
     pub oldest_open: Option<Moment>,
-    /// How it does; none where the running config has no such destination.
+    /// Health of the destination; null if it is not in the running config.
     pub health: Option<Health>,
 }
 
-/// All destinations that were ever named.
+/// All destinations, including those that left the config.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Destinations {
-    /// The destinations.
+    /// Destinations of all routes.
     pub destinations: Vec<Destination>,
 }
 
-/// A test event that was sent.
+/// A test event that is being delivered.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TestEvent {
-    /// Its id in the inbox.
+    /// Id of the event in the inbox.
     pub event: String,
-    /// The number of its delivery, which says what becomes of it.
+    /// Number of its delivery, whose state shows the outcome.
     pub delivery: i64,
 }

@@ -1,4 +1,4 @@
-//! Events in the inbox.
+//! JSON shapes of events in the inbox.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,88 +8,88 @@ use crate::admin::wire::{Counts, Delivery, Moment};
 /// An event in a list.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Event {
-    /// Its id in the inbox: the id of the request that brought it.
+    /// Id of the event in the inbox, which is the id of its request.
     pub uid: String,
-    /// The route that took it.
+    /// Route that accepted the event.
     pub route: String,
-    /// Who sent it, as a provider's id.
+    /// Id of the provider that sent the event.
     pub provider: String,
-    /// The provider's id of it.
+    /// The provider's id of the event.
     pub event_id: Option<String>,
-    /// The provider's type of it.
+    /// The provider's type of the event.
     #[serde(rename = "type")]
     pub event_type: Option<String>,
-    /// What destinations know it by (`webhook-id`), the same for each copy and attempt.
+    /// Value of the header `webhook-id` for destinations, the same in each delivery and attempt.
     pub webhook_id: String,
-    /// When it was accepted.
+    /// Time at which the event was accepted.
     pub received: Moment,
-    /// Bytes of its body.
+    /// Size of the body in bytes.
     pub body_size: u64,
-    /// Its deliveries by state.
+    /// Number of deliveries in each state.
     pub deliveries: Counts,
 }
 
-/// A part of the events, the newest first.
+/// A page of events, newest first.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Events {
-    /// The events.
+    /// Events on this page, newest first.
     pub events: Vec<Event>,
-    /// Where there are more: the `cursor` of the next part.
+    /// The `cursor` of the next page, if there is one.
     pub next: Option<String>,
 }
 
-/// A header field of an event.
+/// A header field of a request.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Header {
-    /// In lower case.
+    /// Name of the header in lower case.
     pub name: String,
-    /// As sent; none where it may be a secret that the sender shows. Bytes that are no UTF-8 are replaced.
+    /// Value as sent; null if it may be a secret. Invalid UTF-8 is replaced.
     pub value: Option<String>,
 }
 
 /// The body of an event.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Body {
-    /// Whether it is there: it may have been let go after its deliveries (`keep_body = false`).
+    /// True if the store has the body. With `keep_body = false` it removes the body when all deliveries have ended.
     pub is_kept: bool,
-    /// Bytes, where it is there.
+    /// Size in bytes, if the store has the body.
     pub size: Option<u64>,
-    /// SHA-256 in hexadecimal digits, taken at acceptance.
+    /// SHA-256 of the body in hexadecimal digits, computed at acceptance.
     pub sha256: String,
 }
 
-/// An event with all but its body, which `/events/{uid}/body` gives.
+/// An event without its body, which `/events/{uid}/body` returns.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct EventDetail {
-    /// Its id in the inbox: the id of the request that brought it.
+    /// Id of the event in the inbox, which is the id of its request.
     pub uid: String,
-    /// The route that took it.
+    /// Route that accepted the event.
     pub route: String,
-    /// Who sent it, as a provider's id.
+    /// Id of the provider that sent the event.
     pub provider: String,
-    /// The provider's id of it.
+    /// The provider's id of the event.
     pub event_id: Option<String>,
-    /// The provider's type of it.
+    /// The provider's type of the event.
     #[serde(rename = "type")]
     pub event_type: Option<String>,
-    /// What destinations know it by (`webhook-id`), the same for each copy and attempt.
+    /// Value of the header `webhook-id` for destinations, the same in each delivery and attempt.
     pub webhook_id: String,
-    /// When it was accepted.
+    /// Time at which the event was accepted.
     pub received: Moment,
-    /// The address of the sender.
+    /// IP address of the sender.
     pub source: String,
-    /// Whether it came over TLS.
+    /// True if the request came over TLS.
     pub tls: bool,
-    /// The method as sent.
+    /// HTTP method of the request.
     pub method: String,
-    /// Path and query as sent; what may be a secret in the query is left out.
+    /// Path and query as sent, with values that may be secrets masked.
     pub target: String,
-    /// The host that was asked for.
+    /// Host that the request named.
     pub host: Option<String>,
-    /// The headers that were kept, in no certain order.
+    /// Stored headers of the request, in no particular order.
     pub headers: Vec<Header>,
-    /// About its body.
+    /// Size and digest of the body.
     pub body: Body,
-    /// Its deliveries, the newest first, 500 at most.
+    /// Deliveries of the event, newest first, at most 500.
     pub deliveries: Vec<Delivery>,
 }

@@ -1,146 +1,146 @@
-//! What the running config says: routes, certificates, providers.
+//! JSON shapes of the running config: routes, certificates and providers.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::admin::wire::{Counts, Moment};
 
-/// A secret of a route: never its text.
+/// A secret of a route, without its text.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CheckedSecret {
-    /// What verdicts call it: its `name`, or its position.
+    /// Name of the secret in verdicts: its `name` in the config, or its position.
     pub name: String,
-    /// When it begins to count.
+    /// Time from which the secret is valid.
     pub not_before: Option<Moment>,
-    /// When it ceases to count.
+    /// Time at which the secret expires.
     pub until: Option<Moment>,
 }
 
-/// Where a route delivers to.
+/// A destination of a route, from the running config.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RouteDestination {
-    /// Its name.
+    /// Name of the destination.
     pub name: String,
-    /// Where it is; values of its query that may be secrets are left out.
+    /// URL of the destination, with values of its query that may be secrets masked.
     pub url: String,
-    /// Whether deliveries are attempted.
+    /// True if deliveries are attempted.
     pub active: bool,
-    /// Whether it is out on the internet.
+    /// True for an endpoint on the internet, to which no internal address may be connected.
     pub external: bool,
 }
 
 /// A route of the running config.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Route {
-    /// Its name.
+    /// Name of the route.
     pub name: String,
-    /// The host it takes; none: every one.
+    /// Host that the route matches; null matches every host.
     pub host: Option<String>,
-    /// The path it takes, or the prefix of paths.
+    /// Path that the route matches, or the prefix of paths.
     pub path: String,
-    /// Whether `path` is a prefix.
+    /// True if `path` is a prefix.
     pub is_prefix: bool,
-    /// The provider's id, or `custom`.
+    /// Id of the provider, or `custom`.
     pub provider: String,
-    /// `proxy`, `queue` or `hybrid`.
+    /// Mode of the route: `proxy`, `queue` or `hybrid`.
     pub mode: String,
-    /// Whether what fails a check is refused; not in monitor mode.
+    /// True if the gate rejects requests that fail a check; false in monitor mode.
     pub enforced: bool,
-    /// The app, in proxy and hybrid mode.
+    /// URL of the app in proxy and hybrid mode.
     pub upstream: Option<String>,
-    /// Its secrets.
+    /// Secrets of the route, in the order of the config.
     pub secrets: Vec<CheckedSecret>,
-    /// Its destinations.
+    /// Destinations of the route in the config.
     pub destinations: Vec<RouteDestination>,
-    /// Deliveries by state, of all its destinations; none without a store.
+    /// Number of deliveries in each state, over all destinations; null without a store.
     pub backlog: Option<Counts>,
 }
 
-/// The routes, sorted by name.
+/// All routes of the running config.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Routes {
-    /// The routes.
+    /// Routes, sorted by name.
     pub routes: Vec<Route>,
 }
 
-/// A certificate in use.
+/// A TLS certificate in use.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Certificate {
-    /// The names and addresses that it is good for.
+    /// Names and addresses that the certificate covers.
     pub names: Vec<String>,
-    /// Its last moment.
+    /// Time at which the certificate expires.
     pub not_after: Moment,
-    /// Whole days until then; negative where it is past.
+    /// Whole days until it expires; negative after that.
     pub days_left: i64,
 }
 
 impl Certificate {
-    /// One that ends within so many days should have been renewed: most are a month before.
+    /// Days before expiry at which a certificate needs attention. Most are renewed a month before.
     const FEW_DAYS: i64 = 14;
 
-    /// Whether it should have been renewed.
+    /// Returns whether the certificate expires soon and should have been renewed.
     #[must_use]
     pub fn ends_soon(&self) -> bool {
         self.days_left < Self::FEW_DAYS
     }
 }
 
-/// The certificates in use.
+/// All TLS certificates in use.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Certificates {
-    /// The certificates; the first serves names that no other covers.
+    /// Certificates; the first one serves names that no other covers.
     pub certificates: Vec<Certificate>,
 }
 
-/// A sender that is known by name.
+/// A provider of the catalogue.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Provider {
-    /// As in `provider = "..."`.
+    /// Id of the provider, for `provider = "..."` in the config.
     pub id: String,
-    /// For people.
+    /// Name of the provider for people.
     pub name: String,
-    /// Where it documents its signatures.
+    /// URL of the provider's documentation of its signatures.
     pub docs: String,
-    /// Whether it checks the URL before it sends.
+    /// True if the provider checks the URL before it sends events.
     pub has_challenge: bool,
-    /// `vectors`: somebody else's code or documentation agrees with the file; `documentation_only`: only the recipe is known.
+    /// Evidence for the scheme: `vectors` (signatures from independent code or documentation) or `documentation_only`.
     pub proof: String,
 }
 
-/// The senders that are known by name, sorted by id.
+/// All providers of the catalogue.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Providers {
-    /// The senders.
+    /// Providers, sorted by id.
     pub providers: Vec<Provider>,
 }
 
-/// A sender in full.
+/// A provider with all its details.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ProviderDetail {
-    /// As in the list.
+    /// The provider, as in the list.
     #[serde(flatten)]
     pub provider: Provider,
-    /// What an operator must know.
+    /// Notes that an operator must know.
     pub about: String,
-    /// What to enter there, and where its secret is found.
+    /// Settings to enter at the provider, and where to find its secret.
     pub setup: Option<String>,
-    /// How far its signed timestamp may be from now, in seconds, where the route does not say.
+    /// Default tolerance for its signed timestamp, in seconds.
     pub tolerance_seconds: u64,
-    /// How long it goes on retrying, in seconds, where it says so.
+    /// Time during which the provider retries, in seconds, if it documents one.
     pub retry_horizon_seconds: Option<u64>,
-    /// Where the gate is stricter than the sender's own library.
+    /// Points in which the gate is stricter than the provider's own library.
     pub stricter: Vec<String>,
-    /// What its signature does not cover, beyond what the scheme tells by itself.
+    /// Parts that the signature does not cover, beyond those that the scheme implies.
     pub unsigned: Vec<String>,
-    /// The ranges of addresses that it publishes, as they stood when this version was made.
+    /// Address ranges that the provider publishes, as of this version of hookgate.
     pub ranges: Vec<String>,
-    /// The routes of the running config that name it.
+    /// Names of the routes in the running config that use the provider.
     pub routes: Vec<String>,
 }
 
-/// What came of a reload.
+/// The outcome of a successful reload.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Reloaded {
-    /// Routes of the new config.
+    /// Number of routes in the new config.
     pub routes: u64,
 }

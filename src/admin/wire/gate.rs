@@ -1,78 +1,78 @@
-//! The gate itself and its store.
+//! JSON shapes of the status of the gate and its store.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::admin::wire::{Counts, Moment};
 
-/// What is in the store.
+/// Content and health of the store.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StoreStats {
-    /// Whether a commit would be taken now.
+    /// True if the store accepts commits now.
     pub healthy: bool,
-    /// Events.
+    /// Number of events in the store.
     pub events: u64,
-    /// Deliveries by state.
+    /// Number of deliveries in each state.
     pub deliveries: Counts,
-    /// Claims, expired ones that were not swept yet included.
+    /// Number of claims, including expired ones that were not removed yet.
     pub claims: u64,
-    /// Bytes of the file and its log.
+    /// Size of the database file and its write-ahead log, in bytes.
     pub size: u64,
-    /// Bytes in the file that hold nothing.
+    /// Free space inside the database file, in bytes.
     pub spare: u64,
-    /// When the oldest open delivery was made.
+    /// Time at which the oldest open delivery was created.
     pub oldest_open: Option<Moment>,
-    /// Groups that were committed since the store was opened.
+    /// Number of groups committed since the store was opened.
     pub groups: u64,
-    /// Commits, takings and outcomes in these groups.
+    /// Number of writes in these groups: commits, starts of attempts, and outcomes.
     pub grouped: u64,
-    /// Times that the store was opened anew after a failed write.
+    /// Number of times that the store was reopened after a failed write.
     pub reopened: u64,
 }
 
-/// How the gate does.
+/// Status of the gate.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Status {
-    /// Of the program.
+    /// Version of the program.
     pub version: String,
-    /// Whether the gate takes requests; not while it starts or drains.
+    /// True if the gate accepts requests; false while it starts or drains.
     pub ready: bool,
-    /// When this process began to answer.
+    /// Time at which this process started.
     pub started: Moment,
-    /// Whether there is a store.
+    /// True if the config has a store.
     pub has_store: bool,
-    /// Whether a commit to the store would be taken now; none: there is no store.
+    /// True if the store accepts commits now; null without a store.
     pub store_healthy: Option<bool>,
-    /// Live tails that are open.
+    /// Number of open live tails.
     pub tails: u64,
-    /// Seconds since it began to answer.
+    /// Seconds since this process started.
     #[serde(default)]
     pub uptime_seconds: u64,
-    /// Routes of the running config.
+    /// Number of routes in the running config.
     #[serde(default)]
     pub routes: u64,
-    /// Requests that are worked on now.
+    /// Number of in-flight requests.
     #[serde(default)]
     pub in_flight: u64,
-    /// Connections that are open on the public listeners.
+    /// Number of open connections on the public listeners.
     #[serde(default)]
     pub connections: u64,
-    /// Deliveries that are to be attempted, or are being attempted.
+    /// Number of open deliveries: pending, waiting or in flight.
     #[serde(default)]
     pub backlog: u64,
-    /// When the oldest of them was made.
+    /// Time at which the oldest open delivery was created.
     #[serde(default)]
     pub oldest_waiting: Option<Moment>,
-    /// What a person should look at, the most urgent first; empty: all is well.
+    /// List of what needs attention, most urgent first; empty if nothing does.
     #[serde(default)]
     pub needs: Vec<Need>,
 }
 
-/// Something that a person should look at.
+/// An item that needs attention.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Need {
-    /// What it is: a word of a closed set, such as `dead_letters`.
+    /// Kind of the item, as a word of a closed set, such as `dead_letters`.
     pub what: String,
-    /// A sentence that says it, and what to do.
+    /// Sentence that describes the problem and what to do.
     pub text: String,
 }

@@ -1,46 +1,46 @@
-//! What the gate remembers in counts: by minute and hour, by secret, and what a route in monitor mode would refuse.
+//! JSON shapes of counts by time, by secret, and for routes in monitor mode.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::admin::wire::{Moment, Verdict};
 
-/// Requests with one reason.
+/// The number of requests with one reason.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ReasonCount {
-    /// A word of a closed set, as in verdicts.
+    /// Reason of the rejection, as in verdicts.
     pub reason: String,
-    /// How many.
+    /// Number of requests with this reason.
     pub count: u64,
 }
 
-/// What came on a route in a stretch of time.
+/// Counts of requests of a route in a minute or an hour.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Tally {
-    /// When it began.
+    /// Start of the minute or the hour.
     pub start: Moment,
     /// Events that passed every check.
     pub accepted: u64,
-    /// Known already, and answered so.
+    /// Duplicates, which the app did not receive again.
     pub duplicate: u64,
-    /// Checks of a URL.
+    /// URL checks of the provider.
     pub challenge: u64,
-    /// Kept from the app by the route's filter.
+    /// Events that the route's filter kept from the app.
     pub filtered: u64,
-    /// Refused.
+    /// Rejected requests by reason.
     pub refused: Vec<ReasonCount>,
-    /// Let through in monitor mode, though they fail a check.
+    /// Requests that failed a check and were forwarded in monitor mode, by reason.
     pub would_refuse: Vec<ReasonCount>,
 }
 
 impl Tally {
-    /// Requests that the gate took, or answered itself.
+    /// Returns the number of requests that were not rejected.
     #[must_use]
     pub fn passed(&self) -> u64 {
         self.accepted + self.duplicate + self.challenge + self.filtered
     }
 
-    /// Requests that the gate kept from the app, or would have.
+    /// Returns the number of requests that failed a check, including those in monitor mode.
     #[must_use]
     pub fn failed(&self) -> u64 {
         let each = self.refused.iter().chain(&self.would_refuse);
@@ -48,81 +48,82 @@ impl Tally {
     }
 }
 
-/// What came on a route lately. Stretches in which nothing came are not there.
+/// Recent requests of a route. Minutes and hours without requests are left out.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct History {
-    /// Its name.
+    /// Name of the route.
     pub route: String,
-    /// Since when this process counts.
+    /// Start of this process and of its counts.
     pub counted_since: Moment,
-    /// The minutes of the last hour, the oldest first.
+    /// Counts for the minutes of the last hour, oldest first.
     pub minutes: Vec<Tally>,
-    /// The hours of the last two days, the oldest first.
+    /// Counts for the hours of the last two days, oldest first.
     pub hours: Vec<Tally>,
 }
 
 impl History {
-    /// When the last stretch began in which something came.
+    /// Returns the start of the last minute or hour with a request.
     #[must_use]
     pub fn last(&self) -> Option<Moment> {
+        // Minutes are more exact, but they cover only the last hour.
         let last = self.minutes.last().or(self.hours.last());
         last.map(|tally| tally.start)
     }
 
-    /// Requests of the last hour that the gate took, or answered itself.
+    /// Returns the number of requests in the last hour that were not rejected.
     #[must_use]
     pub fn passed(&self) -> u64 {
         self.minutes.iter().map(Tally::passed).sum()
     }
 
-    /// Requests of the last hour that the gate kept from the app, or would have.
+    /// Returns the number of requests in the last hour that failed a check, including those in monitor mode.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.minutes.iter().map(Tally::failed).sum()
     }
 }
 
-/// What would change if a route in monitor mode refused what fails a check.
+/// The effect of leaving monitor mode: the requests that the route would reject.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Promotion {
-    /// The route.
+    /// Name of the route.
     pub route: String,
-    /// Whether it refuses already.
+    /// True if the route rejects such requests already.
     pub enforced: bool,
-    /// Since when requests were counted for this: 24 hours of the clock, or since the start.
+    /// Start of the counts: 24 hours ago, or the start of the process.
     pub since: Moment,
-    /// Requests that came since.
+    /// Number of requests since then.
     pub requests: u64,
-    /// Of these, those that would have been refused.
+    /// Number of those requests that would have been rejected.
     pub would_refuse: u64,
-    /// The same by reason, the most frequent first.
+    /// The same requests by reason, the most frequent reason first.
     pub reasons: Vec<ReasonCount>,
-    /// The last ones that are still remembered (`keep_verdicts`), the newest first; 50 at most.
+    /// Verdicts about the last of them that are in memory (`keep_verdicts`), newest first, at most 50.
     pub examples: Vec<Verdict>,
 }
 
-/// A secret of the running config: never its text.
+/// A secret of the running config and its use, without its text.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SecretUse {
-    /// The route.
+    /// Name of the route.
     pub route: String,
-    /// Its `name`, or its position.
+    /// The `name` of the secret in the config, or its position.
     pub name: String,
-    /// When it begins to count.
+    /// Time from which the secret is valid.
     pub not_before: Option<Moment>,
-    /// When it ceases to count.
+    /// Time at which the secret expires.
     pub until: Option<Moment>,
-    /// Signatures that matched it since the process started.
+    /// Number of signatures that matched the secret since the process started.
     pub matches: u64,
-    /// The last of them.
+    /// Time of the last match.
     pub last_match: Option<Moment>,
 }
 
 /// The secrets of all routes.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Secrets {
-    /// Since when this process counts.
+    /// Start of this process and of its counts.
     pub counted_since: Moment,
-    /// By route, in the order of the config.
+    /// Secrets by route, in the order of the config.
     pub secrets: Vec<SecretUse>,
 }

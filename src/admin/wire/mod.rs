@@ -1,7 +1,7 @@
-//! The JSON shapes of the admin API, for those who answer and for those who ask (`cli`). The types of `model` and
-//! `store` have none: what stands on a disk or in memory may change without the API changing.
+//! JSON shapes of the admin API, for its handlers and its clients (`cli`, `console`).
 //!
-//! Fields are only ever added. A time is RFC 3339 in UTC, a state one of the words of the inbox.
+//! They are separate from the types of `model` and `store`, so that a change on disk or in memory does not change the
+//! API. A later version may add fields, but never removes or renames one. Times are RFC 3339 in UTC.
 
 mod audit;
 mod deliveries;
@@ -38,18 +38,19 @@ pub use crate::admin::wire::verdicts::{
 };
 use crate::model::delivery::{DeliveryState, Step};
 
-/// Bytes as they are; only the document of the API names them.
+/// Raw bytes in a response; used only in the OpenAPI document.
 #[derive(Debug, ToSchema)]
 #[schema(value_type = String, format = Binary)]
 pub struct Raw(());
 
-/// A moment, with milliseconds.
+/// A moment in milliseconds since the epoch; in JSON an RFC 3339 text with milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ToSchema)]
 #[schema(value_type = String, format = DateTime, example = "2026-11-25T08:30:00.000Z")]
 pub struct Moment(pub i64);
 
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A number outside of the calendar shows as the epoch: one odd row must not fail a whole list.
         let time = jiff::Timestamp::from_millisecond(self.0);
         write!(f, "{:.3}", time.unwrap_or(jiff::Timestamp::UNIX_EPOCH))
     }
@@ -69,7 +70,7 @@ impl<'de> Deserialize<'de> for Moment {
     }
 }
 
-/// Where a delivery stands.
+/// State of a delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the words of `DeliveryState`")]
@@ -108,20 +109,20 @@ impl From<State> for DeliveryState {
     }
 }
 
-/// What an operator asks for a delivery.
+/// An action of an operator on a delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// Attempt it now.
+    /// Attempts the delivery now.
     Retry,
-    /// No more attempts.
+    /// Ends an open delivery without further attempts.
     Cancel,
-    /// Done with a dead letter.
+    /// Ends a dead-lettered delivery for good.
     Discard,
 }
 
 impl Action {
-    /// The word for it.
+    /// Returns the word of the API for the action.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -131,7 +132,7 @@ impl Action {
         }
     }
 
-    /// The step of the table.
+    /// Returns the step in the state table of deliveries.
     #[must_use]
     pub fn step(self) -> Step {
         match self {
@@ -142,7 +143,7 @@ impl Action {
     }
 }
 
-/// How many deliveries stand in each state.
+/// Number of deliveries in each state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[expect(missing_docs, reason = "the words of `DeliveryState`")]
 pub struct Counts {
@@ -155,7 +156,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// As the store counts: in the order of `DeliveryState::ALL`.
+    /// Converts counts of the store, which are in the order of `DeliveryState::ALL`.
     #[must_use]
     pub fn new([pending, in_flight, waiting, delivered, dead, cancelled]: [u64; 6]) -> Self {
         Self {
@@ -168,7 +169,7 @@ impl Counts {
         }
     }
 
-    /// With their words.
+    /// Returns each count with the word for its state.
     #[must_use]
     pub fn words(&self) -> [(&'static str, u64); 6] {
         [
@@ -181,7 +182,7 @@ impl Counts {
         ]
     }
 
-    /// Those that may still be attempted by themselves.
+    /// Returns the number of open deliveries, which the gate attempts without an operator.
     #[must_use]
     pub fn open(&self) -> u64 {
         self.pending
@@ -190,17 +191,17 @@ impl Counts {
     }
 }
 
-/// A refusal (RFC 9457).
+/// A problem document (RFC 9457), the body of every error response.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ProblemDocument {
-    /// What kind of refusal it is.
+    /// Kind of the error, by its HTTP status.
     pub title: String,
-    /// The status of the answer.
+    /// HTTP status of the response.
     pub status: u16,
-    /// What is wrong with this request, and what to do.
+    /// Reason why this request failed, and what to do.
     #[serde(default)]
     pub detail: Option<String>,
-    /// Errors and warnings of a config that cannot be used, with their places.
+    /// Errors and warnings of an invalid config, with their locations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub diagnostics: Option<serde_json::Value>,

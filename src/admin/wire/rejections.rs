@@ -1,68 +1,68 @@
-//! Requests that were refused.
+//! JSON shapes of rejected requests.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::admin::wire::{Explanation, Header, Moment};
 
-/// A refused request that is kept, or one that monitor mode let through.
+/// A rejected request in memory, or one that failed a check in monitor mode.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Rejection {
-    /// Its id, which its answer had in `Hookgate-Request-Id`.
+    /// Id of the request, as in the header `Hookgate-Request-Id` of its response.
     pub request_id: String,
-    /// When it came.
+    /// Time at which the request arrived.
     pub at: Moment,
-    /// The route that refused it.
+    /// Route that rejected the request.
     pub route: String,
-    /// Why: a word of the reference of reasons, such as `bad-signature`.
+    /// Reason of the rejection, a word of the reference of reasons, such as `bad-signature`.
     pub reason: String,
-    /// Whether monitor mode let it through all the same.
+    /// True if monitor mode forwarded the request anyway.
     pub monitored: bool,
-    /// The address of the sender.
+    /// IP address of the client.
     pub source: String,
-    /// The method.
+    /// HTTP method of the request.
     pub method: String,
-    /// Path and query, without tokens.
+    /// Path and query, with tokens masked.
     pub target: String,
-    /// Bytes of the body that are kept.
+    /// Size of the part of the body in memory, in bytes.
     pub kept_bytes: u64,
-    /// Bytes of the whole body, where that is known.
+    /// Size of the whole body in bytes, if it is known.
     pub body_bytes: Option<u64>,
 }
 
-/// What a route refused for one reason since the start.
+/// Requests of a route that were rejected for one reason since the start.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RejectionGroup {
-    /// The route.
+    /// Name of the route.
     pub route: String,
-    /// Why.
+    /// Reason of the rejection, as in verdicts.
     pub reason: String,
-    /// Requests, those that are not kept included.
+    /// Number of requests, including those no longer in memory.
     pub count: u64,
-    /// The first.
+    /// Time of the first request.
     pub first: Moment,
-    /// The last.
+    /// Time of the last request.
     pub last: Moment,
-    /// The newest that is kept.
+    /// Id of the newest request in memory.
     pub example: Option<String>,
 }
 
-/// The requests that are kept, the newest first, and how many there were.
+/// Rejected requests in memory, with counts by route and reason.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Rejections {
-    /// By route and reason; what happened last comes first.
+    /// Counts by route and reason; the group with the newest request comes first.
     pub groups: Vec<RejectionGroup>,
-    /// The requests, as many as `keep_rejected` of `[server]` says at most.
+    /// Rejected requests, newest first, at most `keep_rejected` of `[server]`.
     pub rejections: Vec<Rejection>,
 }
 
-/// A refused request with its headers. `/requests/{request_id}` gives all of it as a file.
+/// A rejected request with its headers. `/requests/{request_id}` returns the whole request as a file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RejectionDetail {
-    /// The request.
+    /// The request, as in lists.
     pub rejection: Rejection,
-    /// Its headers as they came; without a value where it may be a token.
+    /// Headers in the order of the request; a value that may be a token is null.
     pub headers: Vec<Header>,
-    /// What the reason means.
+    /// General explanation of the reason.
     pub explanation: Explanation,
 }

@@ -1,53 +1,53 @@
-//! Replays.
+//! JSON shapes of replays.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::admin::wire::Moment;
 
-/// Where a replay stands.
+/// State of a replay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplayState {
-    /// It is being worked off.
+    /// The gate creates its deliveries.
     Running,
-    /// An operator stopped it.
+    /// An operator paused the replay.
     Paused,
-    /// All its deliveries were made.
+    /// The gate has created all its deliveries.
     Ended,
 }
 
-/// Old events that are delivered again.
+/// A replay of old events and its progress.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Replay {
-    /// Its number.
+    /// Number of the replay.
     pub id: i64,
-    /// When it was asked for.
+    /// Time at which an operator began the replay.
     pub created: Moment,
-    /// Where it stands.
+    /// Current state of the replay.
     pub state: ReplayState,
-    /// Deliveries to be made.
+    /// Number of deliveries to create.
     pub total: u64,
-    /// Deliveries made, or left out.
+    /// Number of deliveries created or skipped so far.
     pub done: u64,
-    /// Left out because the body was not kept.
+    /// Number of deliveries skipped because the store no longer has the body.
     pub skipped: u64,
 }
 
-/// The replays, the newest first.
+/// The last replays.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Replays {
-    /// The replays.
+    /// Replays, newest first.
     pub replays: Vec<Replay>,
 }
 
-/// What became of asking for a replay.
+/// Response to a request for a replay.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ReplayAsked {
-    /// Whether it was only counted.
+    /// True if the deliveries were only counted.
     pub dry_run: bool,
-    /// Deliveries that it makes, or would make.
+    /// Number of deliveries that the replay creates or would create.
     pub count: u64,
-    /// The replay, where it was begun.
+    /// The replay; null if the deliveries were only counted.
     pub replay: Option<Replay>,
 }

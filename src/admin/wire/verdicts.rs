@@ -1,4 +1,4 @@
-//! Verdicts: what the gate decided about single requests.
+//! JSON shapes of verdicts, the gate's results for single requests.
 
 use std::collections::HashMap;
 
@@ -7,113 +7,114 @@ use utoipa::ToSchema;
 
 use crate::admin::wire::Moment;
 
-/// What the gate decided about one request.
+/// The verdict about one request.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Verdict {
-    /// Counts up since the start: the cursor of lists and tails.
+    /// Number of the verdict since the start; the cursor of lists and tails.
     pub number: u64,
-    /// The id of the request, which its answer had in `Hookgate-Request-Id`.
+    /// Id of the request, as in the header `Hookgate-Request-Id` of its response.
     pub request_id: String,
-    /// When the request began.
+    /// Time at which the request arrived.
     pub at: Moment,
-    /// The address of the sender.
+    /// IP address of the client.
     pub source: String,
-    /// The route, where one was found.
+    /// Name of the route, if one matched.
     pub route: Option<String>,
-    /// The provider's id, or `custom`.
+    /// Id of the provider, or `custom`.
     pub provider: Option<String>,
-    /// `accepted`, `challenge`, `duplicate`, `filtered`, `refused` or `monitored`.
+    /// Decision: `accepted`, `challenge`, `duplicate`, `filtered`, `refused` or `monitored`.
     pub verdict: String,
-    /// Why it was refused, or would have been, or was filtered: a word of a closed set.
+    /// Reason of a rejection, also in monitor mode, or the filter that matched: a word of a closed set.
     pub reason: Option<String>,
-    /// The last check that was begun.
+    /// Name of the last check that began.
     pub check: String,
-    /// The secret that matched, by name.
+    /// Name of the secret that matched.
     pub secret: Option<String>,
     /// The provider's id of the event.
     pub event_id: Option<String>,
     /// The provider's type of the event.
     #[serde(rename = "type")]
     pub event_type: Option<String>,
-    /// The status that the sender got.
+    /// HTTP status of the response to the sender.
     pub status: u16,
-    /// The status that the app answered.
+    /// HTTP status of the app's response.
     pub upstream_status: Option<u16>,
-    /// Why forwarding failed: a word of a closed set.
+    /// Error of forwarding, as a word of a closed set.
     pub forward_error: Option<String>,
-    /// Whether the app has taken the event before, and got it again since its sender uses the response.
+    /// True if the app had accepted the event before and received it again, because its sender uses the response.
     pub is_copy: bool,
-    /// Whether the app has taken the same signed bytes as another event.
+    /// True if the app had accepted the same signed bytes as another event.
     pub is_replayed_body: bool,
-    /// Whether the event is in the store; its id there is `request_id`.
+    /// True if the event is in the store, where its id is `request_id`.
     pub is_stored: bool,
-    /// Bytes of the body that were read.
+    /// Number of body bytes that the gate read.
     pub body_bytes: u64,
-    /// From the head to the answer, in microseconds.
+    /// Time from the request head to the response, in microseconds.
     pub total_us: u64,
 }
 
-/// What came of one check.
+/// The outcome of one check.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CheckOutcome {
-    /// Its name.
+    /// Name of the check.
     pub check: String,
-    /// `passed`, `failed`, `answered` or `not-reached`.
+    /// Outcome of the check: `passed`, `failed`, `answered` or `not-reached`.
     pub outcome: String,
-    /// How long it took, in nanoseconds; 0 where it was not reached.
+    /// Duration in nanoseconds; 0 if the check was not reached.
     pub took_ns: u64,
 }
 
-/// How long a part of the way took.
+/// The duration of one stage of a request.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Stage {
-    /// `head` (the checks up to the signature's material), `body` (reading it), `verify` (the signature and the checks behind
-    /// it), `wait` (for the first copy of the same event), `upstream` or `commit`.
+    /// Name of the stage: `head` (checks of the head), `body` (reading it), `verify` (the signature and later checks),
+    /// `wait` (for the first copy of the same event), `upstream` (the app) or `commit` (to the store).
     pub stage: String,
-    /// In microseconds.
+    /// Duration in microseconds.
     pub took_us: u64,
 }
 
-/// What a reason means.
+/// General explanation of a reason.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
-    /// What happened.
+    /// Meaning of the reason.
     pub means: String,
-    /// What is usually behind it.
+    /// Usual cause of the rejection.
     pub usually: String,
-    /// Where to look next.
+    /// Next place to look.
     pub look_at: String,
 }
 
 /// A verdict with all its checks.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct VerdictDetail {
-    /// The verdict.
+    /// The verdict, as in lists.
     pub verdict: Verdict,
-    /// The checks in their order.
+    /// Checks of the request, in their order.
     pub checks: Vec<CheckOutcome>,
-    /// How long the request spent where; what took no time is left out.
+    /// Stages of the request with their durations; stages that took no time are left out.
     pub stages: Vec<Stage>,
-    /// What the reason means, where the request was refused or would have been.
+    /// General explanation of the reason, if the request failed a check.
     pub explanation: Option<Explanation>,
-    /// The error of forwarding with its causes.
+    /// Text of the forwarding error with its causes.
     pub error: Option<String>,
 }
 
-/// A part of the verdicts, the newest first.
+/// A page of verdicts, newest first.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Verdicts {
-    /// The verdicts.
+    /// Verdicts on this page, newest first.
     pub verdicts: Vec<Verdict>,
-    /// Where there are more: the `cursor` of the next part.
+    /// The `cursor` of the next page, if there is one.
     pub next: Option<String>,
 }
 
 impl Verdicts {
-    /// When the last one of each route came, for the routes among them.
+    /// Returns the time of the last verdict of each route on this page.
     #[must_use]
     pub fn last_by_route(self) -> HashMap<String, Moment> {
         let mut last = HashMap::new();
+        // Verdicts come newest first, so the first one of a route is its last.
         for verdict in self.verdicts {
             if let Some(route) = verdict.route {
                 last.entry(route).or_insert(verdict.at);

@@ -1,9 +1,9 @@
-// What makes the pages pleasant. Each of them works without it.
+// Comfort for the pages: live lists, copy buttons, relative times. Every page works without this script.
 "use strict";
 
 const units = [[172800, 86400, "days"], [7200, 3600, "h"], [120, 60, "min"], [0, 1, "s"]];
 
-// As `model/span.rs` has it.
+// Formats a distance in time as `model/span.rs` does on the server.
 function distance(moment) {
   const seconds = Math.floor((Date.now() - moment) / 1000);
   const away = Math.abs(seconds);
@@ -13,13 +13,14 @@ function distance(moment) {
   return seconds < 0 ? `in ${text}` : `${text} ago`;
 }
 
+// Updates every relative time on the page.
 function tellTimes() {
   for (const place of document.querySelectorAll("[data-ago]")) {
     place.textContent = distance(Date.parse(place.dataset.ago));
   }
 }
 
-// Copies a text, or selects it where the browser does not let a page copy.
+// Copies a text, or selects it if the browser denies access to the clipboard.
 async function copy(button) {
   const source = document.getElementById(button.dataset.copy);
   const label = button.textContent;
@@ -33,7 +34,7 @@ async function copy(button) {
   setTimeout(() => { button.textContent = label; }, 1500);
 }
 
-// Keeps a list of events up to date: the gate tells that there is news, and the rows are asked for again.
+// Keeps a list of events up to date: the gate notifies about new events, and the script requests the rows again.
 function follow(button) {
   const table = document.getElementById("events");
   const note = document.getElementById("live-note");
@@ -44,16 +45,18 @@ function follow(button) {
     const address = new URL(location.href);
     address.searchParams.set("part", "rows");
     const answer = await fetch(address, { headers: { accept: "text/html" } });
-    // A redirect leads to the login.
+    // A redirect leads to the login page: the session has ended.
     if (!answer.ok || answer.redirected) return stop();
     const known = new Set([...table.tBodies[0].rows].map((row) => row.id));
     const focused = document.activeElement.closest("tr")?.id;
     const holder = document.createElement("template");
+    // Safe: the template of the server has escaped all text, and scripts set by `innerHTML` do not run.
     holder.innerHTML = `<table><tbody>${await answer.text()}</tbody></table>`;
     const rows = [...holder.content.querySelectorAll("tr")];
     const fresh = rows.filter((row) => !known.has(row.id));
     fresh.forEach((row) => row.classList.add("fresh"));
     table.tBodies[0].replaceChildren(...rows);
+    // New rows replace the old ones, so a keyboard user gets the focus back on the same event.
     if (focused) document.getElementById(focused)?.querySelector("a").focus({ preventScroll: true });
     if (rows.length === 0) return;
     table.hidden = false;
@@ -61,7 +64,7 @@ function follow(button) {
     if (fresh.length > 0) note.textContent = `${fresh.length} new`;
   }
 
-  // At once, and until what was under way has settled.
+  // Refreshes at once, then a few more times, because the deliveries of a new event change state shortly after.
   function soon(rounds) {
     clearTimeout(timer);
     refresh();
@@ -96,25 +99,25 @@ function follow(button) {
   button.addEventListener("click", () => {
     if (isOn()) stop();
     else start();
-    try { sessionStorage.setItem("live", String(isOn())); } catch { /* Not kept, then. */ }
+    try { sessionStorage.setItem("live", String(isOn())); } catch { /* Without storage the choice ends with the page. */ }
   });
-  try { if (sessionStorage.getItem("live") === "true") start(); } catch { /* Off, then. */ }
-  // Each open tail costs the gate a place.
+  try { if (sessionStorage.getItem("live") === "true") start(); } catch { /* Without storage live mode starts off. */ }
+  // Each open tail takes one of the few slots of the gate.
   addEventListener("pagehide", () => source?.close());
 }
 
-// A choice in a filter takes effect at once; texts wait for Enter.
+// Submits a filter when a choice changes; text fields wait for Enter.
 function applyChoices(form) {
   form.addEventListener("change", (event) => {
     if (event.target.matches("select")) form.requestSubmit();
   });
-  // Empty fields make no address longer.
+  // Leaves empty fields out of the address.
   form.addEventListener("formdata", (event) => {
     for (const [name, value] of [...event.formData]) if (value === "") event.formData.delete(name);
   });
 }
 
-// "/" leads to the search, as in most tools.
+// "/" moves the focus to the search field, as in most tools.
 addEventListener("keydown", (event) => {
   const isTyping = event.target.closest("input, select, textarea");
   const search = document.querySelector("form.filter input");
@@ -131,5 +134,6 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   button.addEventListener("click", () => copy(button));
 }
 for (const form of document.querySelectorAll("form.filter")) applyChoices(form);
+// Only the newest page can be live: an older page would jump to other events.
 const live = document.getElementById("live");
 if (live && !new URLSearchParams(location.search).has("cursor")) follow(live);
