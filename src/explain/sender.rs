@@ -1,4 +1,4 @@
-//! What goes wrong where another sender calls than the route is for, or the route another one than the sender means.
+//! Hypotheses about the sender: a request for another route, or of another provider.
 
 use std::borrow::Cow;
 
@@ -9,10 +9,10 @@ use crate::explain::trial::Hunt;
 use crate::gate::reject::Reject;
 use crate::providers::{self, Provider};
 
-/// Senders that are named where several have the same headers.
+/// Maximum number of providers that are named if several use the same headers.
 const MAX_NAMED: usize = 3;
 
-/// Header names that say nothing about who sends.
+/// Header names that many providers use, so they identify no provider.
 const GENERIC: [&str; 12] = [
     "authorization",
     "content-digest",
@@ -28,7 +28,7 @@ const GENERIC: [&str; 12] = [
     "x-webhook-signature",
 ];
 
-/// The first other route or provider under which the request verifies.
+/// Finds another route or provider under which the request verifies.
 pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let mut others = case.others();
     let other = others.find(|other| {
@@ -41,6 +41,7 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let own = case.route.provider.as_ref().map(|own| own.id.as_str());
     let all = providers::all().iter();
     let all = all.filter(|one| Some(one.id.as_str()) != own && !one.is_local());
+    // The route's own secrets are kept: a wrong `provider` with the right secret is a common mistake.
     let passing = all.filter(|one| {
         let trial = case.base.varied(|trial| {
             trial.spec = Cow::Borrowed(&one.scheme);
@@ -53,7 +54,7 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     (!found.is_empty()).then(|| Cause::OtherProvider.proven(&names(&found)))
 }
 
-/// Whose headers the request carries, where those of the route's provider are not there.
+/// Guesses the provider by its headers, if those of the route's provider are missing.
 pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
     if !matches!(
         case.reject,
@@ -76,20 +77,21 @@ pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
     (!found.is_empty()).then(|| Cause::LooksLikeOtherProvider.likely(&names(&found)))
 }
 
-/// Those whose headers fit best.
+/// Returns the providers whose headers match best.
 fn best<'p>(case: &Case<'_>, providers: &[&'p Provider]) -> Vec<&'p Provider> {
     let top = providers.iter().map(|one| score(case, one)).max();
     let best = providers.iter().filter(|one| Some(score(case, one)) == top);
     best.copied().collect()
 }
 
-/// How well the headers of a provider fit: those that are there of a hundred, and how many.
+/// Scores how well the headers of a provider match: the percentage that is present, then their number.
 fn score(case: &Case<'_>, provider: &Provider) -> (usize, usize) {
     let names = provider.scheme.headers();
     let present = names.iter().filter(|name| head::has(case, name)).count();
     (present * 100 / names.len().max(1), present)
 }
 
+/// Joins names and ids of the first providers for a sentence.
 fn names(providers: &[&Provider]) -> String {
     let names = providers.iter().take(MAX_NAMED);
     let names: Vec<String> = names

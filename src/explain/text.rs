@@ -1,11 +1,11 @@
-//! What goes wrong where the sender signs another text than the scheme says.
+//! Hypotheses about the signed text: the sender signs another template than the scheme's.
 
 use crate::explain::case::Case;
 use crate::explain::cause::{Cause, Finding};
 use crate::explain::trial::Hunt;
 use crate::scheme::spec::{Family, Part, Spec, Template};
 
-/// The first other text under which the request verifies.
+/// Finds the first other template under which the request verifies.
 pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let own = case.route.scheme.template()?.parts.clone();
     for (parts, words) in variants(&case.route.scheme, case.base.public_url.is_some()) {
@@ -30,7 +30,7 @@ fn set_text(spec: &mut Spec, parts: Vec<Part>) {
     }
 }
 
-/// Texts that senders sign, as far as this scheme has their parts.
+/// Returns common templates, as far as the scheme and the route provide their parts.
 fn variants(spec: &Spec, has_url: bool) -> Vec<(Vec<Part>, String)> {
     let is_dated = spec.is_dated();
     let has_id = spec.id_header().is_some();
@@ -76,7 +76,7 @@ fn variants(spec: &Spec, has_url: bool) -> Vec<(Vec<Part>, String)> {
         .collect()
 }
 
-/// The parts of one of the texts above.
+/// Parses one of the templates above.
 fn parts(text: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut rest = text;
