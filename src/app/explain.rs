@@ -45,6 +45,7 @@ async fn explain(
     recorder: &Recorder,
     id: RequestId,
 ) -> Option<Explanation> {
+    // Built for each explanation: it must follow the running config, and it is rarely needed.
     let explainer = Explainer::new(&generation.gate).ok()?;
     if let Some(request) = recorder.rejected().find(&id)
         && let Some(seen) = seen(&request)
@@ -58,6 +59,7 @@ async fn explain(
         }
     }
     let kept = recorder.recent().find(&id)?;
+    // Duplicates and replays passed all checks, so the checks cannot explain them.
     if is_repeat(&kept.verdict) {
         let earlier = recorder
             .recent()

@@ -99,6 +99,7 @@ pub(super) fn follow(recorder: &Recorder, old: Option<&Generation>, new: &Genera
     for (work, rules) in new.routes.iter().zip(new.gate.all_rules()) {
         let route = rules.route();
         names.insert(&route.name);
+        // A route that has verified a request with a secret that it still has stays marked as verified.
         if let Some(before) = old.get(&route.name) {
             rules.inherit(before);
         }
@@ -116,5 +117,6 @@ pub(super) fn follow(recorder: &Recorder, old: Option<&Generation>, new: &Genera
         let secrets = route.secrets.iter().map(name).collect();
         work.counters.history().set_secrets(secrets);
     }
+    // Counters of removed routes are freed, so memory stays bounded by the config.
     recorder.keep_routes(|name| names.contains(name));
 }

@@ -76,6 +76,7 @@ pub(super) fn bind(config: &Config) -> Result<Vec<LocalListener>, StartError> {
                 "users of a socket are not mapped in this user namespace and cannot post: set `PrivateUsers=no` in the unit"
             );
         }
+        // Connecting to a Unix socket needs write permission.
         let open = std::fs::Permissions::from_mode(0o666);
         let widened = std::fs::set_permissions(&socket.path, open);
         widened.map_err(StartError::Adopt)?;
@@ -135,6 +136,7 @@ pub(super) async fn serve(
             continue;
         };
         // If all slots are taken the connection is closed at once.
+        // The current config decides, so that a reload can change `users` without a restart.
         let gate = generation.load_full();
         let rules = gate.gate.index_of(&local.route);
         let rules = rules.and_then(|index| gate.gate.rules(index));
@@ -163,6 +165,7 @@ async fn converse(
     pipeline: Arc<Pipeline>,
     drain: CancellationToken,
 ) {
+    // A Unix socket has no address; loopback is the closest one.
     let source = Source {
         ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
         peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),

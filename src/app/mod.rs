@@ -308,6 +308,7 @@ impl App {
             keeping.deliverer.follow(plans).await;
             keeping.tend(app.drain.clone());
             tokio::spawn(admin::run_replays(controls, app.drain.clone()));
+            // The disk was full at the start. The gate runs without the store until there is room.
             if !keeping.store.was_opened() {
                 let late = keeping::take_up_late(keeping.store.clone(), app.state.clone(), reload);
                 let drain = app.drain.clone();
@@ -336,6 +337,7 @@ impl App {
 
     /// Stops accepting connections, finishes requests and deliveries within `shutdown_timeout`, and ends.
     pub async fn stop(self) {
+        // First, so that a load balancer stops sending before connections close.
         self.admin.set_ready(false);
         self.drain.cancel();
         self.serving.close();

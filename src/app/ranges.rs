@@ -61,6 +61,7 @@ impl Refresher {
 
     /// Returns the plan of a config: providers whose ranges a route uses and that can be refreshed.
     pub(super) fn planned(config: &Config, state: &State) -> Plan {
+        // A map, because several routes may use the same provider.
         let mut live = HashMap::new();
         for route in &config.routes {
             if let (Some(own), Some(provider)) = (state.provider_ips(route), &route.provider)
@@ -94,6 +95,7 @@ impl Refresher {
                 (plan.period, plan.live.clone())
             };
             let Some(period) = period else {
+                // Refreshing is off; with the next plan every provider starts again.
                 turns.clear();
                 self.changed.notified().await;
                 continue;
@@ -112,6 +114,7 @@ impl Refresher {
                 let outcome = self.book.refresh(&self.refresh, &live).await;
                 tell(&id, &live, &outcome);
                 turn.failures = match outcome {
+                    // The fetch worked; only saving failed, which a retry would not fix.
                     Ok(_) | Err(RefreshError::Keep { .. }) => 0,
                     Err(_) => turn.failures.saturating_add(1),
                 };

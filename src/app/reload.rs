@@ -85,6 +85,7 @@ impl App {
             let loaded = config::load(&path).map_err(|report| refused(&report))?;
             let (server, tls) = (&loaded.config.server, loaded.config.tls.as_ref());
             let settings = Settings::build(server, tls).and_then(|settings| {
+                // At the start an expired certificate is only logged; a reload has a valid one to keep.
                 settings.deny_expired()?;
                 Ok(settings)
             });
@@ -110,6 +111,7 @@ impl App {
 
         let destinations = match &self.keeping {
             Some(keeping) => keeping.destinations(&config).await,
+            // Without a store at the start there is no inbox that such a route could use.
             None if config.routes.iter().any(|route| route.mode != Mode::Proxy) => {
                 return Err(ReloadError::Store);
             }

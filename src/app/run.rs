@@ -31,6 +31,7 @@ pub fn run(path: &Path) -> ExitCode {
     }
     let loaded = match config::load(path) {
         Ok(loaded) => loaded,
+        // There is no log yet, because its format is in the config.
         Err(report) => {
             eprintln!("{}\n{}", report.render(Style::Plain), report.summary());
             return ExitCode::from(EXIT_CONFIG);
@@ -61,6 +62,7 @@ fn serve(loaded: Loaded, path: &Path) -> Result<(), Box<dyn std::error::Error + 
         Ok(())
     });
     let ended = runtime.block_on(main)?;
+    // Blocking tasks may still run; the process waits one second for them at most.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
 }

@@ -69,6 +69,7 @@ impl State {
                 next.claims.insert(name.clone(), claims);
             }
             if let Some(rate) = route.rate_limit {
+                // A limiter whose rate has changed starts from scratch.
                 let kept = self.limiters.get(name).filter(|(kept, _)| *kept == rate);
                 let limiter = kept.map(|(_, limiter)| Arc::clone(limiter));
                 let limiter = limiter.unwrap_or_else(|| Arc::new(Limiter::new(rate)));
@@ -148,6 +149,7 @@ impl State {
             entries: dedup.max_entries,
             lease,
         };
+        // Claims in memory are newer than those in the store.
         if let Some(claims) = self.claims.get(&route.name) {
             return Ok(claims.succeed(limits));
         }

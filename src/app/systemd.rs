@@ -92,6 +92,7 @@ fn check(listener: &TcpListener, position: usize) -> Result<(), HandoverError> {
     if !SockRef::from(listener).is_listener().map_err(fault)? {
         return Err(HandoverError::NotListening { position });
     }
+    // systemd hands over blocking sockets, which would block the runtime.
     listener.set_nonblocking(true).map_err(fault)
 }
 
@@ -126,6 +127,7 @@ pub fn notify_reloading() {
 
 /// Notifies systemd that the gate stops, and may need up to `at_most`.
 pub fn notify_stopping(at_most: Duration) {
+    // The library takes 32 bits: 71 minutes at most.
     let micros = u32::try_from(at_most.as_micros()).unwrap_or(u32::MAX);
     notify(&[
         NotifyState::Stopping,

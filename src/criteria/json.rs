@@ -46,6 +46,7 @@ pub fn parse(body: &[u8]) -> Result<Value, JsonFault> {
     if body.len() > MAX_BODY {
         return Err(JsonFault::TooLong);
     }
+    // JSON must be UTF-8 (RFC 8259, section 8.1).
     let text = std::str::from_utf8(body).map_err(|_| JsonFault::NotJson)?;
     let bounds = Bounds {
         left: Cell::new(MAX_VALUES),
@@ -58,6 +59,7 @@ pub fn parse(body: &[u8]) -> Result<Value, JsonFault> {
     };
     let mut deserializer = Deserializer::from_str(text);
     let value = seed.deserialize(&mut deserializer);
+    // More bytes after the value make the document ambiguous.
     let value = value.and_then(|value| deserializer.end().map(|()| value));
     value.map_err(|_| bounds.fault.get())
 }
@@ -158,6 +160,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
             let value = entries.next_value_seed(inner)?;
+            // The keys are compared after decoding, so an escaped spelling counts as the same key.
             if map.insert(key, value).is_some() {
                 return Err(self.fail(JsonFault::Duplicate));
             }

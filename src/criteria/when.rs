@@ -136,6 +136,7 @@ impl When {
         let run = AssertUnwindSafe(|| self.program.execute(&context));
         match catch_unwind(run) {
             Ok(Ok(CelValue::Bool(holds))) => Ok(holds),
+            // A number or a text has no truth value, so the gate must not guess.
             Ok(Ok(_)) => Err("the result is neither true nor false".into()),
             Ok(Err(err)) => Err(cut(&err.to_string()).into()),
             Err(_) => Err("it cannot be evaluated".into()),
@@ -210,6 +211,7 @@ impl Walk {
                 // own.
                 self.visit(&one.iter_range)?;
                 self.visit(&one.accu_init)?;
+                // Nested loops multiply: 2,000 values would be four million steps.
                 if std::mem::replace(&mut self.in_loop, true) {
                     return Err(WhenError::Nested);
                 }

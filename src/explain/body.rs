@@ -64,6 +64,7 @@ static CHANGES: [Change; 15] = [
         cause: Cause::BodyLineEnds,
         detail: "CR LF where it has LF now",
         undo: |body| {
+            // Normalized first, so that an existing CR LF does not become CR CR LF.
             let plain = replaced(body, b"\r\n", b"\n");
             replaced(plain.as_deref().unwrap_or(body), b"\n", b"\r\n")
         },
@@ -125,6 +126,7 @@ static CHANGES: [Change; 15] = [
 /// Finds the first change of the body that makes the request verify when it is undone.
 pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let body = &*case.base.body;
+    // Cheap changes come first: most of them only touch the end of the body.
     for change in &CHANGES {
         if hunt.is_spent() {
             return None;
@@ -145,6 +147,7 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
 /// Guesses what happened to the body, if no hypothesis verifies.
 pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
     let body = &*case.base.body;
+    // Checked first, because every other guess would describe the cut that the gate itself made.
     if case.seen.is_cut {
         return Some(Cause::BodyNotKept.likely(""));
     }
@@ -155,6 +158,7 @@ pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
     if body.is_empty() && case.route.scheme.signs_body() {
         return Some(Cause::BodyLost.likely(""));
     }
+    // The head claims a compression that the body does not have.
     if let Some(packing) = packing(case).filter(|_| unpacked(body).is_none()) {
         return Some(Cause::BodyDecompressed.likely(&packing));
     }
@@ -193,6 +197,7 @@ fn longer(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let start = body
         .get(..length)
         .filter(|start| start.len() < body.len())?;
+    // A request file may hold more than the declared body; hyper would never read it.
     let more = format!("{} bytes", body.len() - length);
     let trial = case.base.with_body(start.to_vec());
     hunt.passes(&trial).then(|| Cause::BodyLonger.proven(&more))
@@ -210,12 +215,14 @@ fn compressed(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
 fn unpacked(body: &[u8]) -> Option<(&'static str, Vec<u8>)> {
     let mut out = Vec::new();
     let (name, read) = match body {
+        // Magic number of gzip (RFC 1952).
         [0x1f, 0x8b, ..] => {
             let read = GzDecoder::new(body)
                 .take(MAX_UNPACKED)
                 .read_to_end(&mut out);
             ("gzip", read)
         }
+        // First byte of zlib with a window of 32 KiB (RFC 1950), which `deflate` means in HTTP.
         [0x78, ..] => {
             let read = ZlibDecoder::new(body)
                 .take(MAX_UNPACKED)
@@ -229,6 +236,7 @@ fn unpacked(body: &[u8]) -> Option<(&'static str, Vec<u8>)> {
 
 /// Tries the JSON in the formats of common serializers.
 fn written_again(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+    // Text that is not UTF-8 is not JSON (RFC 8259, section 8.1).
     let text = std::str::from_utf8(&case.base.body).ok()?;
     let node = json::parse(text)?;
     for style in json::styles() {
@@ -236,6 +244,7 @@ fn written_again(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
             return None;
         }
         let written = style.write(&node);
+        // The unchanged text was already verified by the gate itself.
         if written != text && hunt.passes(&case.base.with_body(written.into_bytes())) {
             return Some(Cause::BodyReserialised.proven(&style.describe()));
         }
@@ -297,6 +306,7 @@ fn form_again(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
         return None;
     }
     let fields = form::fields(&case.base.body).ok()?;
+    // Some frameworks hold fields in an ordered map, which loses the sender's order.
     let mut sorted = fields.clone();
     sorted.sort();
     for (fields, order) in [(&fields, ""), (&sorted, " and sorted fields")] {
@@ -322,6 +332,7 @@ impl FormStyle {
                 byte if byte.is_ascii_alphanumeric() || self.kept.contains(&byte) => {
                     out.push(char::from(byte));
                 }
+                // RFC 3986 recommends upper-case digits in escapes, but not all encoders follow it.
                 byte if self.is_upper => out.push_str(&format!("%{byte:02X}")),
                 byte => out.push_str(&format!("%{byte:02x}")),
             }

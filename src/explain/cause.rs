@@ -104,6 +104,7 @@ impl Cause {
         let row = self.row();
         Finding {
             slug: row.slug.to_owned(),
+            // `replace` instead of `format!`, because the sentence is not known at compile time.
             says: row.says.replace("{}", detail),
             fix: row.fix.replace("{}", detail),
             is_proven,
@@ -120,6 +121,8 @@ impl Cause {
     #[must_use]
     pub fn row(self) -> &'static Row {
         match self {
+            // Secrets: copied with something around them, decoded wrongly, of another route, or outside of their
+            // period.
             Self::SecretWhitespace => &Row {
                 slug: "secret-whitespace",
                 says: "The route's secret has a space or a line end around it that is not part of it.",
@@ -165,6 +168,7 @@ impl Cause {
                 says: "The request is signed with the secret `{}` of this route before its `not_before`.",
                 fix: "Set the `not_before` of `{}` to the time at which the sender began to use it, or remove it.",
             },
+            // Format of the signature: the MAC is correct, but not where or how the scheme expects it.
             Self::SignatureEncoding => &Row {
                 slug: "signature-encoding",
                 says: "The signature is correct, but encoded differently: as {}.",
@@ -195,6 +199,7 @@ impl Cause {
                 says: "The signature is correct, but the list has it under another key than the scheme's.",
                 fix: "Set the `key` of the scheme's `signature` to the sender's key, or choose the scheme's signature version at the sender.",
             },
+            // Headers that do not arrive under their names.
             Self::HeaderRenamed => &Row {
                 slug: "header-renamed",
                 says: "The value that the scheme expects is in the header {}.",
@@ -210,6 +215,7 @@ impl Cause {
                 says: "The request carries no signature of any provider that hookgate knows: {}.",
                 fix: "Set the secret at the sender for the endpoint with this URL; if it is set, look for a proxy in front that drops headers.",
             },
+            // Another sender or another endpoint than the route's.
             Self::OtherProvider => &Row {
                 slug: "other-provider",
                 says: "The route's secret verifies the request with the scheme of another provider: {}.",
@@ -230,6 +236,8 @@ impl Cause {
                 says: "The sender signs another text than the scheme's: {}.",
                 fix: "Set the scheme's `signed` accordingly: {}.",
             },
+            // Bodies that were changed in transit. The fix is always in front of the gate: it must verify the bytes as
+            // they are.
             Self::BodyLineEnd => &Row {
                 slug: "body-line-end",
                 says: "The end of the body was changed in transit: the sender signed it {}.",
@@ -295,6 +303,7 @@ impl Cause {
                 says: "Only the start of the body was kept, so its signature cannot be verified again.",
                 fix: "Save the whole request at the sender or in front of the gate, and run `hookgate explain` on that file.",
             },
+            // Signed URLs.
             Self::PublicUrl => &Row {
                 slug: "public-url",
                 says: "The sender signs the URL that it calls, and the route's `public_url` differs from it.",
@@ -305,6 +314,7 @@ impl Cause {
                 says: "The sender signs the URL that it calls, and the target was rewritten in transit: it signed `{}`.",
                 fix: "Configure the proxy in front to pass the target on unchanged, or enter the URL that hookgate sees at the sender.",
             },
+            // Signed times. Most need a look at a clock, which the explanation cannot take.
             Self::TimestampUnit => &Row {
                 slug: "timestamp-unit",
                 says: "The timestamp has another unit than the scheme's: it is written as {}.",
@@ -340,6 +350,7 @@ impl Cause {
                 says: "The signed time is {}. The request was rejected before its body was read, so the signature could not be verified.",
                 fix: "Compare clocks (`timedatectl`); if the sender retries with its first signature, raise the route's `tolerance`. An old request from an unknown source is likely a replayed capture.",
             },
+            // Checks before the signature.
             Self::PathDiffers => &Row {
                 slug: "path-differs",
                 says: "Paths are compared byte by byte, and this one differs from that of {}.",
@@ -375,6 +386,7 @@ impl Cause {
                 says: "The body is larger than the route's `max_body`.",
                 fix: "Set `max_body = \"{}\"` on this route, or more.",
             },
+            // Genuine requests that the gate does not forward on purpose.
             Self::EventFiltered => &Row {
                 slug: "event-filtered",
                 says: "The request is genuine; {} of the route filters the event out, so the app does not get it.",

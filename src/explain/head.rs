@@ -29,6 +29,7 @@ const ALGORITHMS: [(Algorithm, &str); 5] = [
 
 /// Finds the first change of the head under which the request verifies.
 pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+    // From the cheapest to the most expensive; `cut` needs no verification, but only makes sense if no try has passed.
     let found = renamed(case, hunt);
     let found = found.or_else(|| doubled(case, hunt));
     let found = found.or_else(|| written_otherwise(case, hunt));
@@ -42,6 +43,7 @@ pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
         return None;
     };
     let is_header = case.route.scheme.headers().iter().any(|own| *own == **name);
+    // nginx and others drop such headers by default, which explains a missing header better than an unset secret.
     if is_header && name.contains('_') {
         return Some(Cause::HeaderDropped.likely(name));
     }
@@ -61,6 +63,7 @@ fn renamed(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let missing = own.iter().find(|own| own.as_str() == &**name)?;
     let headers = case.base.headers.iter().take(MAX_HEADERS);
     for (name, value) in headers {
+        // Every header is tried, without regard to its name: a renamed one can have any.
         let trial = case.base.with_header(missing, value.clone());
         if hunt.passes(&trial) {
             return Some(Cause::HeaderRenamed.proven(&format!("`{name}`")));
@@ -74,7 +77,9 @@ fn doubled(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     for name in case.route.scheme.headers() {
         let lines: Vec<&HeaderValue> = case.base.headers.get_all(&name).iter().collect();
         let halves = match lines.as_slice() {
+            // A proxy may have joined two equal values into one line (RFC 9110, section 5.3).
             [only] => half(only).into_iter().collect(),
+            // Four lines are enough: more copies than that come from an attacker.
             several => several.iter().take(4).map(|one| (*one).clone()).collect(),
         };
         let halves: Vec<HeaderValue> = halves;
@@ -143,6 +148,7 @@ fn written_otherwise(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     } = written(&mut spec)?;
     let own = (signature.prefix.clone(), *encoding, algorithm.copied());
     let value = case.value(&signature.place)?;
+    // The scheme's prefix, no prefix, and the word that the sender wrote.
     let mut prefixes = vec![own.0.clone()];
     for prefix in [String::new(), leading_word(&value)] {
         if !prefixes.contains(&prefix) {
@@ -258,6 +264,7 @@ fn token_prefix(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
         return None;
     };
     let value = case.value(&Place::Header(name.clone()))?;
+    // The token without the scheme's prefix; then each prefix that a sender may have used is removed too.
     let bare = value.strip_prefix(prefix.as_str()).unwrap_or(&value);
     for (found, detail) in [
         ("", "no prefix"),
@@ -280,6 +287,7 @@ fn leading_word(value: &str) -> String {
     let end = value.find('=').filter(|end| (1..=12).contains(end));
     let word = end.and_then(|end| value.get(..=end)).unwrap_or_default();
     let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'=';
+    // A word with capitals or other characters may be a part of a base64 signature, which must not be shown.
     match word.bytes().all(is_word) && word.len() < value.len() {
         true => word.to_owned(),
         false => String::new(),
@@ -308,6 +316,7 @@ fn other_version(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     };
     let value = case.base.headers.get(place)?.to_str().ok()?;
     let entries = value.split(list.separator);
+    // Bounded, because an attacker chooses the number of entries.
     let keys: Vec<String> = entries
         .filter_map(|entry| Some(entry.trim().split_once(list.assign)?.0.to_owned()))
         .take(16)
@@ -350,9 +359,11 @@ fn cut(case: &Case<'_>) -> Option<Finding> {
         id: id.and_then(|id| id.to_str().ok()),
         body: &case.base.body,
     };
+    // Any of the secrets may have made the truncated signature.
     for index in 0..scheme.secret_count() {
         let stamp = scheme.sign(index, &to_sign).ok()?;
         let (_, right) = stamp.headers.into_iter().find(|(own, _)| *own == name)?;
+        // The entry's key is not part of the signature.
         let right = match assign {
             Some(assign) => right
                 .rsplit_once(assign)
@@ -375,12 +386,14 @@ fn cut_length(found: &str, right: &str) -> Option<usize> {
             .get(..*length)
             .is_some_and(|start| found.ends_with(start))
     };
+    // The longest match counts: a shorter one is contained in it.
     (SURE..=longest).rev().find(fits)
 }
 
 /// Describes the form of a value without showing any part of it.
 pub(super) fn shape(value: &str) -> String {
     let bare = value.trim_start_matches(leading_word(value).as_str());
+    // Hexadecimal before base64, because every hexadecimal text is also valid base64.
     let kind = if bare.is_empty() {
         "nothing"
     } else if HEXLOWER_PERMISSIVE.decode(bare.as_bytes()).is_ok() {

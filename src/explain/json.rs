@@ -124,8 +124,10 @@ impl Style {
 
     fn put(&self, node: &Node<'_>, depth: usize, out: &mut String) {
         match node {
+            // Numbers are not reformatted: the styles only cover white space, order and escapes.
             Node::Bare(text) => out.push_str(text),
             Node::Text(text) => self.put_text(text, out),
+            // Serializers write empty lists and objects without white space, also if they indent.
             Node::List(items) if items.is_empty() => out.push_str("[]"),
             Node::Object(members) if members.is_empty() => out.push_str("{}"),
             Node::List(items) => {
@@ -140,6 +142,7 @@ impl Style {
             Node::Object(members) => {
                 let mut members: Vec<_> = members.iter().collect();
                 if self.is_sorted {
+                    // Sorted by the decoded key, as a program sees it, and not by its escapes.
                     members.sort_by(|(left, _), (right, _)| left.means.cmp(&right.means));
                 }
                 out.push('{');
@@ -167,6 +170,7 @@ impl Style {
             Layout::Compact => {}
             Layout::Spaced if position > 0 => out.push(' '),
             Layout::Spaced => {}
+            // One level deeper for each enclosing list or object.
             Layout::Lines(indent) => {
                 out.push('\n');
                 out.push_str(&indent.repeat(depth));
@@ -182,6 +186,7 @@ impl Style {
     }
 
     fn put_text(&self, text: &Quoted<'_>, out: &mut String) {
+        // The text as received, with its own escapes.
         if self.strings == Strings::Kept {
             out.push_str(text.raw);
             return;
@@ -205,9 +210,11 @@ impl Style {
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
             '/' if has_slashes => out.push_str("\\/"),
+            // Go escapes these by default, so that JSON can be embedded in HTML and JavaScript.
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' if self.strings == Strings::Html => {
                 put_escape(letter, out);
             }
+            // Control characters must be escaped in every style (RFC 8259, section 7).
             letter if letter < ' ' || (is_ascii_only && !letter.is_ascii()) => {
                 put_escape(letter, out)
             }
@@ -229,6 +236,7 @@ pub(super) fn parse(text: &str) -> Option<Node<'_>> {
         at: 0,
         nodes: 0,
     };
+    // More text after the value means that the body is not one JSON document.
     let node = parser.value(0)?;
     parser.skip();
     (parser.at == text.len()).then_some(node)
@@ -264,6 +272,7 @@ impl<'t> Parser<'t> {
 
     fn value(&mut self, depth: usize) -> Option<Node<'t>> {
         self.nodes += 1;
+        // The parser recurses, so depth must be bounded before the stack overflows.
         if depth > MAX_DEPTH || self.nodes > MAX_NODES {
             return None;
         }
@@ -328,6 +337,7 @@ impl<'t> Parser<'t> {
         let rest = self.rest();
         let inner = rest.strip_prefix('"')?;
         let mut is_escaped = false;
+        // A quote ends the string unless a backslash escapes it; an escaped backslash escapes nothing.
         let end = inner.bytes().position(|byte| {
             let is_end = byte == b'"' && !is_escaped;
             is_escaped = byte == b'\\' && !is_escaped;

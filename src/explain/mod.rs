@@ -156,6 +156,7 @@ impl Explainer {
     /// Explains a request under the named route, or under the one that its host and path match.
     pub async fn explain(&self, name: Option<&RouteName>, seen: &Seen) -> Explanation {
         let led_to = self.gate.find(place::host(seen), seen.uri.path());
+        // A named route wins, so that a capture from another path can be explained too.
         let index = name.map_or(led_to, |name| self.gate.index_of(name));
         let Some((index, rules)) = index.and_then(|index| Some((index, self.gate.rules(index)?)))
         else {
@@ -181,11 +182,13 @@ impl Explainer {
         }
         let mut explanation = match (&reject, seen.recorded) {
             (Some(reject), _) => self.refused(rules, reject, &seen, &verdict),
+            // The request passes now, and its reject depended on limits or failures at that time.
             (None, Some(recorded)) if depends_on_state(recorded.reason) => of_state(recorded),
             (None, _) => passed(verdict.last_check()),
         };
         if let Some(recorded) = seen.recorded {
             let code = recorded.reason.explanation().code;
+            // The operator sees another reason in the log, so the difference needs a remark.
             if explanation.reason.as_deref() != Some(code) {
                 notes.push(format!("it was rejected as `{code}` when it arrived; the config has changed since then, or the result depends on the time"));
             }
@@ -232,6 +235,7 @@ impl Explainer {
     fn settle(&self, rules: &Rules, seen: &mut Seen, notes: &mut Vec<String>) {
         if seen.source.is_none() && rules.route().allow_ips.is_some() {
             notes.push("the source address is not known and was not checked".to_owned());
+            // Any allowed address, so that an unknown source does not hide the reason of a later check.
             seen.source = rules.some_allowed();
         }
         if seen.received_ms.is_none() {
@@ -256,8 +260,10 @@ impl Explainer {
         let source = Source {
             ip,
             peer: SocketAddr::new(ip, 0),
+            // The scheme of the connection is not kept; behind TLS is the common case.
             is_tls: true,
         };
+        // The request id only carries the time here, so its random part may be zero.
         let mut verdict = Verdict::new(RequestId::new(now.unix_ms, [0; 10]), source, now);
         let mut request = Request::new(Full::new(seen.body.clone()));
         request.method_mut().clone_from(&seen.method);

@@ -19,16 +19,19 @@ pub(super) fn no_route(explainer: &Explainer, seen: &Seen) -> Option<Finding> {
     let trimmed = |path: &str| path.trim_end_matches('/').to_ascii_lowercase();
     for route in explainer.routes() {
         let (PathRule::Exact(own) | PathRule::Prefix(own)) = &route.path;
+        // The path matches, so only the host can be wrong.
         if own == path {
             let host = route.host.as_deref()?;
             return Some(Cause::HostDiffers.proven(&format!("`{host}`")));
         }
+        // A base URL that ends with a slash, joined with a path that begins with one.
         let doubled = path.replace("//", "/");
         if trimmed(own) == trimmed(path) || *own == doubled {
             let detail = format!("the route `{}`: `{own}`", route.name.as_str());
             return Some(Cause::PathDiffers.proven(&detail));
         }
     }
+    // A proxy in front may have added or removed a prefix. This is only likely, since routes may share an end.
     let ends = |route: &&Route| {
         let (PathRule::Exact(own) | PathRule::Prefix(own)) = &route.path;
         own.len() > 1 && (path.ends_with(own.as_str()) || own.ends_with(path) && path.len() > 1)
@@ -47,6 +50,7 @@ pub(super) fn source(rules: &Rules, seen: &Seen, ip: IpAddr) -> Finding {
         .flat_map(|line| line.split(','))
         .filter_map(address);
     match named.find(|named| *named != ip && rules.allows(named)) {
+        // The header is not trusted to admit the request; it only serves as a hint to the operator.
         Some(named) => Cause::ProxyNotTrusted.proven(&named.to_string()),
         None => Cause::SourceUnknown.likely(&ip.to_string()),
     }
@@ -56,6 +60,7 @@ pub(super) fn source(rules: &Rules, seen: &Seen, ip: IpAddr) -> Finding {
 fn address(entry: &str) -> Option<IpAddr> {
     let text = entry.trim();
     let with_port = || Some(text.parse::<SocketAddr>().ok()?.ip());
+    // Some proxies append the port, and IPv6 addresses may be in brackets.
     let ip = host::bare(text).parse::<IpAddr>().ok().or_else(with_port)?;
     Some(ip.to_canonical())
 }

@@ -36,6 +36,7 @@ pub(super) fn explain(verdict: &Verdict, earlier: Option<EarlierRequest>) -> Exp
             format!("{key} is the same as in an earlier request, which is no longer in memory")
         }
     };
+    // Replays first: of the two they are what an operator must know about.
     let (reason, means, fix) = if verdict.is_replay {
         (
             "replayed-body",

@@ -29,6 +29,7 @@ const MAX_ROUTES: usize = 8;
 /// Describes a request that matches no route.
 pub(super) fn of_no_route(explainer: &Explainer, reject: &Reject) -> Said {
     let mut paths: Vec<String> = explainer.routes().take(MAX_ROUTES).map(address).collect();
+    // A hint that the list is longer than the text.
     if explainer.routes().count() > MAX_ROUTES {
         paths.push("...".to_owned());
     }
@@ -45,6 +46,7 @@ fn address(route: &Route) -> String {
     let host = route.host.as_deref().unwrap_or("");
     match &route.path {
         PathRule::Exact(path) => format!("`{host}{path}`"),
+        // The three dots mean any rest of the path.
         PathRule::Prefix(path) => format!("`{host}{}/...`", path.trim_end_matches('/')),
     }
 }
@@ -65,6 +67,7 @@ pub(super) fn of_route(reject: &Reject, rules: &Rules, seen: &Seen) -> Said {
             "an unambiguous request head",
             format!("fault: {}", fault.code()),
         ),
+        // The declared length is more telling: the gate stops reading at the limit.
         Reject::BodyTooLarge { limit } => {
             let declared = seen.headers.get(header::CONTENT_LENGTH);
             let declared = declared.and_then(|value| value.to_str().ok());
@@ -93,6 +96,7 @@ pub(super) fn of_route(reject: &Reject, rules: &Rules, seen: &Seen) -> Said {
             tolerance,
         } => {
             let came = seen.received_ms.map(|ms| ms.div_euclid(1000));
+            // The signed time follows from arrival and age; the header's value is not shown.
             let signed = came.and_then(|came| came.checked_sub(*age_seconds));
             let signed = signed.map(|signed| format!(", signed {}", time::moment(signed)));
             let way = if *age_seconds < 0 { "ahead" } else { "old" };
@@ -111,6 +115,7 @@ pub(super) fn of_route(reject: &Reject, rules: &Rules, seen: &Seen) -> Said {
         Reject::BadSignature => said(
             format!("{} with {}", signature(&route.scheme), secrets(route)),
             match seen.is_cut {
+                // The kept start of a body has a length that would mislead.
                 true => "another signature".to_owned(),
                 false => format!(
                     "another signature, over a body of {} bytes",
@@ -136,6 +141,7 @@ pub(super) fn of_route(reject: &Reject, rules: &Rules, seen: &Seen) -> Said {
         Reject::KeyUnavailable { fault } | Reject::Unconfirmed { fault } => {
             said("a response of the sender's server", &**fault)
         }
+        // The remaining rejects depend on state, or their meaning says it all.
         other => said("every check to pass", other.explanation().means),
     }
 }
@@ -165,6 +171,7 @@ fn allowed(route: &Route) -> String {
 }
 
 fn secrets(route: &Route) -> String {
+    // Schemes with published keys have no secret on the route.
     if route.scheme.has_own_keys() {
         return "a key that the sender publishes".to_owned();
     }
@@ -262,6 +269,7 @@ fn present(seen: &Seen) -> String {
             .iter()
             .any(|word| name.contains(word))
     });
+    // Names only: a value may be a token or a valid signature.
     names.truncate(MAX_ROUTES);
     match names.is_empty() {
         true => String::new(),

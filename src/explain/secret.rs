@@ -27,6 +27,7 @@ struct Reading {
 
 /// Finds the first variant of a secret, or other route's secret, under which the request verifies.
 pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+    // Likely and cheap causes first: one try for all periods, then some twenty readings per secret.
     let found = outside_its_time(case, hunt);
     let found = found.or_else(|| read_otherwise(case, hunt));
     found.or_else(|| of_other_routes(case, hunt))
@@ -44,6 +45,7 @@ fn outside_its_time(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let entry = entries.iter().find(|entry| entry.label == label)?;
     let is_over = entry.until_ms.is_some_and(|until| until <= now);
     let cause = match (is_over, entry.is_current(now)) {
+        // The matching secret is current, so the reject has another cause.
         (_, true) => return None,
         (true, false) => Cause::SecretExpired,
         (false, false) => Cause::SecretNotYet,
@@ -80,6 +82,7 @@ fn of_other_routes(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let found = others.find(|other| {
         let secrets = timeless(&other.secrets);
         let trial: Trial<'_> = case.base.varied(|trial| trial.secrets = secrets);
+        // Routes with published keys have no secret to mix up.
         !other.scheme.has_own_keys()
             && has_other_text(other.secrets.as_slice(), case)
             && hunt.passes(&trial)
@@ -109,6 +112,7 @@ fn set_form(spec: &mut Spec, form: SecretForm) {
 /// Returns all variants of a secret's text, likely ones first.
 fn readings(text: &[u8], form: &SecretForm) -> Vec<Reading> {
     let mut readings = Vec::new();
+    // In the order of likelihood: a copied line end is by far the most common mistake.
     unwrapped(text, &mut readings);
     wrapped(text, &mut readings);
     as_keys(text, form, &mut readings);
@@ -125,6 +129,7 @@ fn unwrapped(text: &[u8], readings: &mut Vec<Reading>) {
             is_key: false,
         });
     };
+    // Quotes may be inside of white space, so the trimmed text is the base for both.
     let trimmed = text.trim_ascii();
     if trimmed.len() < text.len() {
         add(Cause::SecretWhitespace, trimmed);
@@ -180,6 +185,7 @@ fn as_keys(text: &[u8], form: &SecretForm, readings: &mut Vec<Reading>) {
             "the text behind the prefix",
             bare.to_vec(),
         );
+    // A text secret with a prefix: the sender may sign with the whole text.
     } else if bare.len() < text.len() {
         add(
             Cause::SecretPrefix,
@@ -211,6 +217,7 @@ fn as_keys(text: &[u8], form: &SecretForm, readings: &mut Vec<Reading>) {
         }
     }
     for key in decoded_base64(bare) {
+        // A deployment tool may have encoded a base64 key once more.
         for twice in decoded_base64(&key) {
             add(Cause::SecretNotDecoded, "twice base64-encoded", twice);
         }
@@ -240,6 +247,7 @@ fn decoded_base64(text: &[u8]) -> Vec<Vec<u8>> {
         .iter()
         .filter_map(|spelling| spelling.decode(text).ok());
     let mut keys: Vec<Vec<u8>> = decoded.filter(|key| !key.is_empty()).collect();
+    // Padded and unpadded variants often give the same key; each would cost a try.
     keys.dedup();
     keys
 }

@@ -32,6 +32,7 @@ const GENERIC: [&str; 12] = [
 pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let mut others = case.others();
     let other = others.find(|other| {
+        // The whole route: its scheme, secrets and `public_url`.
         let trial = case.base.clone().of_route(other);
         hunt.passes(&trial)
     });
@@ -45,6 +46,8 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let passing = all.filter(|one| {
         let trial = case.base.varied(|trial| {
             trial.spec = Cow::Borrowed(&one.scheme);
+            // Providers retry with old signatures for different times; the route's tolerance may be too short for this
+            // one.
             trial.tolerance = trial.tolerance.max(one.tolerance);
         });
         hunt.passes(&trial)
@@ -67,6 +70,7 @@ pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
     let all = providers::all().iter().map(|one| &**one);
     let telling = all.filter(|one| {
         let names = one.scheme.headers();
+        // The first header of a scheme is that of its signature, which identifies a provider best.
         let signature = names.first().filter(|name| !own.contains(name));
         Some(one.id.as_str()) != own_id
             && signature
@@ -88,6 +92,7 @@ fn best<'p>(case: &Case<'_>, providers: &[&'p Provider]) -> Vec<&'p Provider> {
 fn score(case: &Case<'_>, provider: &Provider) -> (usize, usize) {
     let names = provider.scheme.headers();
     let present = names.iter().filter(|name| head::has(case, name)).count();
+    // Percentage first: a provider with one of one header fits better than one with two of four.
     (present * 100 / names.len().max(1), present)
 }
 

@@ -9,6 +9,7 @@ use crate::scheme::spec::{Family, Part, Spec, Template};
 pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let own = case.route.scheme.template()?.parts.clone();
     for (parts, words) in variants(&case.route.scheme, case.base.public_url.is_some()) {
+        // The gate itself has already verified this text.
         if parts == own {
             continue;
         }
@@ -65,6 +66,7 @@ fn variants(spec: &Spec, has_url: bool) -> Vec<(Vec<Part>, String)> {
         "{method}{url}{body}",
         "{method}{url}{body}{timestamp}",
     ];
+    // A template with a part that the scheme does not have cannot be verified.
     let fits = |text: &&str| {
         (is_dated || !text.contains("{timestamp}"))
             && (has_id || !text.contains("{id}"))
@@ -81,6 +83,7 @@ fn parts(text: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
+        // The templates are constants above, so braces always match.
         let (name, behind) = after.split_once('}').unwrap_or((after, ""));
         if !before.is_empty() {
             parts.push(Part::Literal(before.to_owned()));

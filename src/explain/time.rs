@@ -50,6 +50,7 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     if !case.route.scheme.is_dated() {
         return None;
     }
+    // A wrong unit makes any age look absurd, so it is checked before the age is explained.
     let found = other_unit(case, hunt);
     found.or_else(|| off(case, hunt))
 }
@@ -65,6 +66,7 @@ pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
     let place = timestamp(&case.route.scheme)?.place.clone();
     let text = case.value(&place).unwrap_or_default();
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // Present times have ten digits in seconds, so the length shows the unit.
     let unit = match text.len() {
         13 => Some("milliseconds"),
         16 => Some("microseconds"),
@@ -94,6 +96,7 @@ fn off_unread(case: &Case<'_>) -> Option<Finding> {
         false => "in the past",
     };
     let others = match case.others_off_by(age_seconds, CLOSE) {
+        // Without other senders the offset says nothing about whose clock is wrong.
         0 => "",
         _ => {
             ", and other senders were off by about as much at that time, which suggests a wrong clock here"
@@ -127,6 +130,7 @@ fn set_unit(spec: &mut Spec, unit: TimeUnit) {
 pub(super) fn written_ms(case: &Case<'_>) -> Option<i64> {
     let spec = timestamp(&case.route.scheme)?;
     let value = case.value(&spec.place)?;
+    // Lists such as `t=1700000000,v1=...` hold the time under a key.
     let text = match &spec.key {
         None => value.as_str(),
         Some(key) => value.split([',', ' ', ';']).find_map(|entry| {
@@ -158,6 +162,7 @@ fn other_unit(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
         }
         let trial = case.base.varied(|trial| {
             set_unit(trial.spec.to_mut(), unit);
+            // `base` may accept any age; with another unit the age must be right too, or each unit would pass.
             trial.tolerance = case.route.tolerance;
         });
         if hunt.passes(&trial) {
@@ -172,6 +177,7 @@ fn off(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let Reject::StaleTimestamp { age_seconds, .. } = *case.reject else {
         return None;
     };
+    // Only a correct signature proves that the time is the sender's and was not changed.
     if !hunt.passes(&case.base.at_any_time()) {
         return None;
     }
@@ -202,6 +208,7 @@ fn is_retry(case: &Case<'_>, age_seconds: i64) -> bool {
         let count = value.and_then(|value| value.parse::<u32>().ok());
         count.is_some_and(|count| count > 0)
     };
+    // A signature from the future is no retry, whatever a header counts.
     if age_seconds > 0 && RETRY_HEADERS.iter().any(counts) {
         return true;
     }
@@ -217,6 +224,7 @@ fn is_retry(case: &Case<'_>, age_seconds: i64) -> bool {
 
 /// Returns the age in hours if it is close to a whole or half hour, as time zones differ.
 fn zone_hours(age_seconds: i64) -> Option<String> {
+    // Rounded to the nearest half hour.
     let halves = (age_seconds + age_seconds.signum() * 900) / 1800;
     let is_near = (age_seconds - halves * 1800).abs() <= CLOSE;
     let is_zone = halves != 0 && halves.abs() <= 2 * MAX_ZONE_HOURS;

@@ -34,6 +34,7 @@ const TARGET_HEADERS: [&str; 5] = [
 pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let signed = what_is_signed(&case.route.scheme)?;
     let targets = targets(case);
+    // If only path and query are signed, other origins change nothing.
     let origins = match signed.origin {
         true => origins(case),
         false => Vec::new(),
@@ -46,6 +47,7 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
             return Some(Cause::PublicUrl.proven(origin));
         }
     }
+    // Before targets: a missing base path is fixed in the config, a rewritten target only in the proxy.
     if let Some(url) = with_base(case, &targets, signed.origin, hunt) {
         return Some(Cause::PublicUrl.proven(&url));
     }
@@ -92,6 +94,7 @@ fn with_base(
         .others()
         .filter_map(|other| other.public_url.as_deref());
     bases.extend(others.map(|url| public_url::split(url).3.to_owned()));
+    // The route's own base path may be the mistake.
     bases.push(String::new());
     bases.truncate(MAX_BASES);
     let bases = bases.iter().filter(|other| other.as_str() != base);
@@ -160,6 +163,7 @@ fn origins(case: &Case<'_>) -> Vec<String> {
     };
     let own = case.base.public_url.as_deref().unwrap_or_default();
     let base = public_url::split(own).3;
+    // The configured host first: mostly only scheme or port differ.
     let mut hosts = vec![authority_of(own)];
     let named = HOST_HEADERS
         .iter()
@@ -181,6 +185,7 @@ fn origins(case: &Case<'_>) -> Vec<String> {
     let mut origins: Vec<String> = Vec::new();
     for host in hosts {
         let bare = without_port(&host);
+        // Sites often respond with and without `www.`, and the sender may call the other one.
         let www = match bare.strip_prefix("www.") {
             Some(rest) => rest.to_owned(),
             None => format!("www.{bare}"),
@@ -192,6 +197,7 @@ fn origins(case: &Case<'_>) -> Vec<String> {
         for form in forms {
             for scheme in ["https", "http"] {
                 let origin = format!("{scheme}://{form}{base}");
+                // Header values are a client's text: only valid origins are tried.
                 if origin != own && is_origin(&origin) && !origins.contains(&origin) {
                     origins.push(origin);
                 }
@@ -228,6 +234,7 @@ fn words(headers: &HeaderMap, name: &str) -> Vec<String> {
 /// Returns a host without its port.
 pub(super) fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
+        // Only digits are a port: the last part of an IPv6 address in brackets ends with `]`.
         Some((bare, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => bare,
         _ => host,
     }
@@ -237,6 +244,7 @@ pub(super) fn without_port(host: &str) -> &str {
 fn targets(case: &Case<'_>) -> Vec<Uri> {
     let (path, query) = (case.base.uri.path(), case.base.uri.query());
     let tail = query.map(|query| format!("?{query}")).unwrap_or_default();
+    // Without the query, which some proxies drop.
     let mut texts = vec![path.to_owned()];
     texts.push(match path.strip_suffix('/') {
         Some(bare) => format!("{bare}{tail}"),

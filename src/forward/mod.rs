@@ -81,6 +81,7 @@ pub async fn forward(
     takes_turn: bool,
 ) -> Result<Forwarded, ForwardError> {
     let request = request::verified(event.into_parts(), target, request_id)?;
+    // On a busy worker other requests go on before this one waits for the upstream.
     if takes_turn {
         tokio::task::yield_now().await;
     }
@@ -108,6 +109,7 @@ async fn exchange(
     target: &Target,
     request_id: RequestId,
 ) -> Result<Forwarded, ForwardError> {
+    // Includes the time to connect, because an operator sees it as the time of the upstream.
     let began = clock::instant();
     let (response, lease) = retry::send(&target.pool, request, target.grace).await?;
     let head_time = clock::instant().saturating_duration_since(began);
@@ -146,6 +148,7 @@ impl ForwardError {
     pub fn may_have_been_seen(&self) -> bool {
         match self {
             Self::Target | Self::Connect(_) | Self::ConnectTimeout | Self::Unwritten => false,
+            // The request was written at least in part, so the upstream may have acted on it.
             Self::Closed(_) | Self::Deadline | Self::Garbage(_) | Self::Invalid(_) => true,
         }
     }
@@ -175,6 +178,7 @@ impl ForwardError {
 impl From<ConnectError> for ForwardError {
     fn from(error: ConnectError) -> Self {
         match error {
+            // A timeout gets 504, every other error to connect 502.
             ConnectError::Timeout => Self::ConnectTimeout,
             error => Self::Connect(error),
         }

@@ -86,10 +86,13 @@ fn common(
     // Removes hop-by-hop headers and names that only a proxy may set, before the gate adds its own.
     vet_request_headers(&mut headers, &target.protected);
     headers.reserve(ADDED);
+    // A client must not be able to send its own signature under the gate's headers.
     if target.stamper.is_some() {
         Stamper::clear(&mut headers);
     }
     let sent_host = headers.insert(HOST, target.host.clone());
+    // The host that the client named, for `X-Forwarded-Host`: HTTP/2 has it in the URI, HTTP/1 in the header just
+    // replaced.
     let asked_host = match parts.uri.authority() {
         Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
         None => sent_host,

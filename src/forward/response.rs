@@ -41,6 +41,7 @@ pub(super) async fn relay(
     rules: Relay,
 ) -> Result<(Answer, Option<Box<AnswerBody>>), ForwardError> {
     let (mut head, body) = response.into_parts();
+    // Before anything is relayed: an ambiguous response must not reach the sender.
     check_answer(&head).map_err(ForwardError::Invalid)?;
     let mut body = AppBody::new(body, lease, rules.timeout);
     let whole = body.take_if_complete().await;
@@ -80,6 +81,7 @@ pub(super) struct Relay {
 fn without_inside(head: &response::Parts, rules: &Relay) -> Answer {
     let mut answer = problem::answer(head.status, rules.request_id, None);
     let headers = answer.headers_mut();
+    // Two values are ambiguous, so neither is relayed.
     if let Occurrence::One(delay) = single(&head.headers, &RETRY_AFTER) {
         headers.insert(RETRY_AFTER, delay.clone());
     }
@@ -150,6 +152,7 @@ impl AppBody {
             }
             match Pin::new(&mut self.body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    // Empty pieces and trailers are skipped.
                     Ok(data) if !data.is_empty() => return Poll::Ready(Some(Ok(data))),
                     Ok(_) | Err(_) => {}
                 },
@@ -159,6 +162,7 @@ impl AppBody {
                 }
                 Poll::Ready(Some(Err(_))) => self.give_up(),
                 Poll::Pending => {
+                    // The connection has ended before the body, so the body is broken.
                     let Some(lease) = self.lease.as_mut().filter(|lease| !lease.is_ended()) else {
                         self.give_up();
                         continue;
@@ -220,6 +224,7 @@ impl Body for AppBody {
                 Poll::Ready(Some(Ok(Frame::data(piece))))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            // The timeout runs only while the upstream has nothing to read, not while the sender is slow.
             Poll::Pending => this.poll_timeout(context).map(|()| {
                 this.give_up();
                 Some(Err(BrokenBody::Timeout.into()))
@@ -234,6 +239,7 @@ impl Body for AppBody {
     fn size_hint(&self) -> SizeHint {
         let ahead: u64 = self.ahead.iter().map(|piece| piece.len() as u64).sum();
         match self.body.size_hint().exact() {
+            // A known length becomes `Content-Length`, by which the sender detects a truncated body.
             Some(rest) => SizeHint::with_exact(rest.saturating_add(ahead)),
             None => SizeHint::default(),
         }

@@ -30,6 +30,7 @@ pub(super) async fn send(
     };
     match lease.exchange(request).await {
         Ok(response) => Ok((response, lease)),
+        // The request comes back whole, so nothing was sent.
         Err(ExchangeError::Unwritten(request)) => {
             drop(lease);
             Box::pin(send_fresh(pool, *request, grace)).await
@@ -59,6 +60,7 @@ async fn connect(pool: &Arc<Pool>, grace: Duration) -> Result<Lease, ConnectErro
             Err(error) => error,
         };
         let waited = clock::instant().saturating_duration_since(began);
+        // Only a refused connection means that no process listens yet; other errors are reported at once.
         if !error.is_refused() || waited >= grace {
             return Err(error);
         }

@@ -44,6 +44,7 @@ impl Stamper {
         let id = message_id(event_id, digest);
         let timestamp = Now::read().unix_seconds().to_string();
         let each = self.keys.iter();
+        // One signature per key, so that apps can switch to a new key while both are in use.
         let signatures: Vec<String> = each
             .filter_map(|key| key.sign(&id, &timestamp, body))
             .collect();

@@ -76,6 +76,7 @@ impl Targets {
         let version = verdict.event_version.as_deref();
         let mut types = verdict.types.each(verdict.event_type.as_deref());
         let first = self.of(types.next().flatten(), version);
+        // Compared by address, because each branch has a `Target` of its own.
         match types.all(|text| std::ptr::eq(self.of(text, version), first)) {
             true => first,
             false => &self.usual,
@@ -141,6 +142,7 @@ impl Target {
             stamper: Stamper::new(&route.sign_upstream),
             is_first_attempt: matches!(route.mode, Mode::Hybrid { .. }),
             grace: upstream.grace,
+            // Precomputed, so that a request only appends its own path and query.
             path: TargetPath::joined(route.path.prefix(), upstream.url.path())
                 .ok_or(TargetError::Url)?,
         })
@@ -155,6 +157,7 @@ impl Target {
 /// Returns the key by which routes with equal upstreams share one pool.
 fn pool_key(upstream: &Upstream, authority: &Authority) -> Option<PoolKey> {
     let scheme = upstream.url.scheme()?;
+    // The config check only accepts these two schemes; a URL from elsewhere must not become plain HTTP by accident.
     let is_tls = *scheme == Scheme::HTTPS;
     if !is_tls && *scheme != Scheme::HTTP {
         return None;

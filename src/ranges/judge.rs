@@ -45,6 +45,7 @@ pub(super) fn check(nets: &[IpNet]) -> Result<(), Absurd> {
             IpNet::V4(_) => WIDEST_V4,
             IpNet::V6(_) => WIDEST_V6,
         };
+        // Before the special ranges, because 0.0.0.0/0 overlaps all of them.
         if net.prefix_len() < widest {
             return Err(Absurd::TooWide { net: *net });
         }
@@ -69,12 +70,14 @@ fn compare_family(family: &'static str, before: &[Part], now: &[Part]) -> Result
     if old == 0 {
         return Ok(());
     }
+    // Neither list overlaps itself, so no address counts twice.
     let kept = before.iter().map(|part| part.within(now)).sum::<u128>();
     let percent = kept.saturating_mul(100) / old;
     if percent < LEAST_KEPT_PERCENT {
         return Err(Absurd::Shrunk { percent, family });
     }
     let times = new / old;
+    // A provider that had a single address may well publish a few networks.
     if times >= MOST_GROWTH && new > SMALL {
         return Err(Absurd::Grown { times, family });
     }

@@ -147,6 +147,7 @@ impl RangeBook {
     pub fn reread(&self, provider: &Provider) {
         let found = known_ranges(provider, self.folder.as_deref());
         if let (Some(found), Some(live)) = (found, self.live(provider))
+            // Only a newer day counts, so that an old file cannot undo a refresh of this process.
             && found.read > live.ranges().read
         {
             live.ranges.store(Arc::new(found));
@@ -179,6 +180,7 @@ impl RangeBook {
             false => &live.updated,
         };
         count.fetch_add(1, Ordering::Relaxed);
+        // In use before it is saved: a full disk must not keep a provider out.
         live.ranges.store(Arc::new(change.now.clone()));
         keep(self.folder.as_deref(), source, &change.now)?;
         Ok(change)

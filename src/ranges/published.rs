@@ -48,6 +48,7 @@ pub(super) fn read(answer: &[u8], format: &RangesFormat) -> Result<Vec<IpNet>, P
         RangesFormat::Lines => {
             let text = std::str::from_utf8(answer).map_err(|_| PublishedFault::NotText)?;
             let lines = text.lines().map(str::trim);
+            // Blank lines and comments are common in published lists.
             for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
                 push(&mut nets, line)?;
             }
@@ -79,6 +80,7 @@ fn walk(value: &Value, pointer: &[String], nets: &mut Vec<IpNet>) -> Result<bool
                     walk(item, &[], nets)?;
                 }
             }
+            // A number or an object where a range is expected means that the format has changed.
             other => return Err(no_range(&other.to_string())),
         }
         return Ok(true);
@@ -114,6 +116,7 @@ fn push(nets: &mut Vec<IpNet>, text: &str) -> Result<(), PublishedFault> {
     if nets.len() >= MAX_RANGES {
         return Err(PublishedFault::TooMany);
     }
+    // Some providers publish host bits in their ranges.
     nets.push(net.trunc());
     Ok(())
 }

@@ -98,6 +98,7 @@ impl Refresh {
                 url: url.clone(),
                 fault,
             })?;
+        // Impossible ranges are always rejected, large changes only without the operator's consent.
         let judged = judge::check(&nets).and_then(|()| match self.accepts_any_change {
             true => Ok(()),
             false => judge::compare(&before.nets, &nets),

@@ -32,6 +32,7 @@ struct Kept {
 pub(super) fn load(folder: &Path, source: &Source) -> Option<Ranges> {
     let mut text = String::new();
     let file = File::open(path(folder, source)).ok()?;
+    // The folder is trusted, but a damaged file must not use up memory.
     file.take(MAX_BYTES).read_to_string(&mut text).ok()?;
     let kept: Kept = serde_json::from_str(&text).ok()?;
     // Ranges of another URL may belong to another list, so a changed URL starts again from the provider file.

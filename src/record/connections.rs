@@ -102,6 +102,7 @@ fn telling(event: &EdgeEvent) -> Telling {
             "PROXY header rejected",
             Some(("reason", (*reason).to_owned())),
         ),
+        // Scanners and old clients cause failed handshakes all the time, so these are not security events.
         EdgeEvent::HandshakeFailed { ip, error } => plain(
             ip,
             Level::INFO,
@@ -124,6 +125,7 @@ fn telling(event: &EdgeEvent) -> Telling {
             None,
         ),
         EdgeEvent::Flood { ip } => security(ip, "HTTP/2 flood, connection closed", None),
+        // These two concern the gate itself and have no source.
         EdgeEvent::AcceptFailed { error } => plain(
             &NO_SOURCE,
             Level::ERROR,
@@ -148,6 +150,7 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, counters: &Counters) -
         MetricType::Gauge,
     )?;
     let open = u64::try_from(counters.open.read()).unwrap_or(u64::MAX);
+    // Never negative, but the counter is signed because connections are added and subtracted by different threads.
     metric.encode_gauge(&open)?;
     let totals = [
         (

@@ -95,6 +95,7 @@ impl ByReason {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Reason, u64)> {
+        // Relaxed loads: a scrape may see one counter a moment later than another, which no graph shows.
         let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
         Reason::ALL.into_iter().zip(counts)
     }
@@ -149,6 +150,7 @@ impl RouteCounters {
             Decision::Refused(reject) => self.refused.add(reject.reason()),
             Decision::Monitored(reject) => self.monitored.add(reject.reason()),
         }
+        // Copies and replays are accepted requests too, so these counts overlap with the decisions above.
         if verdict.is_copy {
             count(&self.copies);
         }
@@ -167,6 +169,7 @@ impl RouteCounters {
             self.forward_errors.add(kind);
         }
         self.history.add(verdict);
+        // Every request has a head and a total time, even if it is short of the clock's resolution.
         self.head.observe(verdict.head_time());
         self.total.observe(exchange.total);
         let stages = [

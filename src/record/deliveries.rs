@@ -125,6 +125,7 @@ impl Recorder {
             DeliveryState::Dead => (Level::ERROR, "delivery moved to dead letters"),
             _ => (Level::WARN, "delivery attempt failed"),
         };
+        // Counted and traced already; only the line depends on the level.
         if !self.logger.is_enabled(level) || (is_delivered && !self.logs_accepted()) {
             return;
         }
@@ -133,6 +134,7 @@ impl Recorder {
             .text("destination", attempted.destination)
             .number("delivery", attempted.delivery.0)
             .number("attempt", attempted.attempt);
+        // The id of the event's own request joins the lines of its acceptance and of its attempts.
         let event = attempted.event;
         line.text("request_id", &event.uid);
         if let Some(event_id) = &event.event_id {
@@ -153,6 +155,7 @@ impl Recorder {
         line.text("state", &attempted.state.word());
         line.count("duration_us", micros(attempted.took));
         if let Some(due_ms) = attempted.due_ms {
+            // A duration is easier to read in a log than a moment.
             let now_ms = Now::read().unix_ms;
             line.number("retry_in_ms", due_ms.saturating_sub(now_ms));
         }
@@ -257,6 +260,7 @@ fn times(
                 count,
                 buckets,
             } = read(counters).snapshot();
+            // An empty histogram would add some 20 series for a destination that was never called.
             if count > 0 {
                 metric
                     .encode_family(&labels(key))?

@@ -55,6 +55,7 @@ impl Recorder {
         if status == StatusCode::UNAUTHORIZED {
             self.door.tokens_refused.fetch_add(1, Ordering::Relaxed);
         }
+        // "1xx" is at index 0.
         let class = usize::from(status.as_u16() / 100).saturating_sub(1);
         let answers = self.door.answers.get(resource(path));
         if let Some(count) = answers.and_then(|classes| classes.get(class)) {
@@ -66,6 +67,7 @@ impl Recorder {
 /// Returns the index of the path's resource in `RESOURCES`, or that of `other`.
 fn resource(path: &str) -> usize {
     let below = path.strip_prefix("/api/v1/");
+    // The console and the metrics are not below the API's prefix.
     let below = below.or_else(|| path.strip_prefix('/')).unwrap_or(path);
     let first = below.split('/').next().unwrap_or(below);
     let found = RESOURCES.iter().position(|known| *known == first);

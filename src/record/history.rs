@@ -125,6 +125,7 @@ impl Default for History {
 impl History {
     /// Counts one request in the periods in which it began.
     pub fn add(&self, verdict: &Verdict) {
+        // The id has the time at which the request began, so no clock is read here.
         let at_ms = verdict.request_id.unix_ms();
         let place = place(&verdict.decision);
         self.minutes.add(at_ms, place);
@@ -150,6 +151,7 @@ impl History {
     #[must_use]
     pub fn day(&self, now_ms: i64) -> Tally {
         let mut day = Tally {
+            // The present hour counts, so 23 whole hours precede it.
             start_ms: (now_ms.div_euclid(HOUR_MS) - DAY + 1) * HOUR_MS,
             ..Tally::default()
         };
@@ -181,6 +183,7 @@ impl History {
         let known = self.secrets.load();
         let slots = names.into_iter().map(|name| {
             let before = name.before;
+            // A label of the previous config identifies the secret; the comparison of values was made by the caller.
             let slot = known
                 .iter()
                 .find(|slot| before.as_ref() == Some(&slot.label));
@@ -196,6 +199,7 @@ impl History {
         let slots = self.secrets.load();
         if let Some(slot) = slots.iter().find(|slot| &*slot.label == label) {
             slot.counts.matches.fetch_add(1, Ordering::Relaxed);
+            // Requests may end in another order than they began.
             slot.counts.last_ms.fetch_max(at_ms, Ordering::Relaxed);
         }
     }
@@ -225,6 +229,7 @@ impl Row {
     }
 
     fn add(&self, at_ms: i64, place: usize) {
+        // Euclidean division keeps numbers in order for times before 1970 too, if the clock is wrong.
         let number = at_ms.div_euclid(self.length_ms);
         let index = number.rem_euclid(self.slots.len() as i64);
         let Some(slot) = usize::try_from(index).ok().and_then(|i| self.slots.get(i)) else {
@@ -242,6 +247,7 @@ impl Row {
     /// Empties a slot for a new period. Of two threads, the second finds the work done.
     fn turn(&self, slot: &Slot, number: i64) {
         let turning = self.turning.lock();
+        // A panic of another thread cannot have left more than a partly cleared slot, which is cleared here again.
         let _turning = turning.unwrap_or_else(PoisonError::into_inner);
         if slot.number.load(Ordering::Relaxed) != number {
             // The counts are cleared before the number is published, so that no reader sees old counts under it.

@@ -52,9 +52,11 @@ impl Line {
                 escape(&mut line.text, MESSAGE_LIMIT, &message);
             }
             Encoding::Json => {
+                // The object is closed in `finish`.
                 line.text.push_str("{\"time\":\"");
                 push_time(&mut line.text, now);
                 let _ = write!(line.text, "\",\"level\":\"{level}\",\"target\":\"");
+                // Targets and messages are constants, but `tracing` events of libraries pass through here too.
                 escape(&mut line.text, VALUE_LIMIT, &target);
                 line.text.push_str("\",\"message\":\"");
                 escape(&mut line.text, MESSAGE_LIMIT, &message);
@@ -179,6 +181,7 @@ fn push_pair(out: &mut String, name: &str, value: &dyn Display, limit: usize) {
 /// Appends `HOOKGATE_NAME=`: journald accepts only capitals, digits and underscores, and 64 characters at most.
 fn push_journal_name(out: &mut String, name: &str) {
     out.push_str("HOOKGATE_");
+    // Together with the prefix this stays below journald's limit of 64 characters.
     for letter in name.chars().take(48) {
         let is_fit = letter.is_ascii_alphanumeric();
         out.push(if is_fit {
@@ -226,6 +229,7 @@ impl Write for Escaper<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for letter in text.chars() {
             // Counted in characters of the input, so that an escape is never cut in half.
+            // Text that was already written stays; `escape` marks the cut.
             self.left = self.left.checked_sub(1).ok_or(fmt::Error)?;
             match letter {
                 '"' => self.out.push_str("\\\""),

@@ -97,6 +97,7 @@ fn choose(format: LogFormat, stderr: Stderr) -> (Encoding, Sink) {
         LogFormat::Text => (Encoding::Text, stream()),
         LogFormat::Json => (Encoding::Json, stream()),
         LogFormat::Auto => match journal().filter(|_| stderr == Stderr::Journal) {
+            // Datagrams keep fields apart, so that `journalctl` can filter by them.
             Some(socket) => (Encoding::Journal, Sink::Journal(socket)),
             None if io::stderr().is_terminal() => (Encoding::Text, stream()),
             None => (Encoding::Json, stream()),
@@ -175,6 +176,7 @@ impl Logger {
 
     fn start(encoding: Encoding, level: Level, sink: Sink) -> Result<Arc<Self>, LogError> {
         let (sender, receiver) = sync_channel(QUEUE_LINES);
+        // A channel without messages: its disconnection is the signal that the thread has ended.
         let (alive, ended) = sync_channel(0);
         let state = Arc::<State>::default();
         let writer = Writer {
@@ -211,6 +213,7 @@ impl Logger {
                 .is_some_and(|queue| queue.try_send(bytes).is_ok())
         };
         if !is_queued {
+            // Undo the reservation of the dropped line.
             self.state.queued_bytes.fetch_sub(length, Ordering::Relaxed);
             self.state.dropped.fetch_add(1, Ordering::Relaxed);
             self.state.dropped_untold.fetch_add(1, Ordering::Relaxed);
@@ -250,6 +253,7 @@ impl Writer {
         self.state
             .queued_bytes
             .fetch_sub(line.len(), Ordering::Relaxed);
+        // A bounded batch keeps memory small and shows lines soon, even if they never stop.
         if batch.len() >= WRITE_BYTES {
             self.flush(batch);
         }

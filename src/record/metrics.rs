@@ -49,6 +49,7 @@ impl Collector for Scrape {
             .iter()
             .map(|(name, counters)| (name.clone(), Arc::clone(counters)))
             .collect();
+        // Requests without a route come first, under a label that no route can have.
         let mut rows = vec![(NO_ROUTE, &self.0.unrouted)];
         rows.extend(
             routes
@@ -189,6 +190,7 @@ fn stages(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result {
     for (route, counters) in rows {
         for stage in Stage::ALL {
             let snapshot = counters.stage(stage).snapshot();
+            // Most routes never reach some stages; their empty histograms would only add series.
             if snapshot.count > 0 {
                 metric
                     .encode_family(&[("route", *route), ("stage", stage.name())])?
@@ -265,6 +267,7 @@ impl Scrape {
             )?
             .encode_gauge(&self.0.last_reload.load(Ordering::Relaxed))?;
         let certificates = lock(&self.0.certificates);
+        // Read at the scrape, because certificates are renewed while the gate runs.
         let infos = certificates.as_ref().map(|infos| infos());
         let mut metric = encoder.encode_descriptor(
             "hookgate_certificate_not_after_timestamp_seconds",
@@ -284,6 +287,7 @@ impl Scrape {
         )?;
         for end in lock(&self.0.secrets).iter() {
             let labels = [("route", end.route.as_str()), ("secret", &*end.label)];
+            // OpenMetrics counts time in seconds.
             let until = end.until_ms.div_euclid(1000);
             metric.encode_family(&labels)?.encode_gauge(&until)?;
         }
@@ -300,6 +304,7 @@ impl Scrape {
             MetricType::Gauge,
         )?;
         for (id, live) in &live {
+            // A day that cannot be parsed has no timestamp to show.
             let Some(read) = clock::day_start(&live.ranges().read) else {
                 continue;
             };
@@ -405,6 +410,7 @@ impl Scrape {
             ),
         ];
         for (name, help, value) in gauges {
+            // Values that the kernel did not give are left out.
             let Some(value) = value else {
                 continue;
             };

@@ -159,6 +159,7 @@ impl Recorder {
     /// Returns the counters of a route. They are the same ones after a reload, so that counts go on.
     #[must_use]
     pub fn route_counters(&self, name: &RouteName) -> Arc<RouteCounters> {
+        // Requests do not take this lock: the pipeline holds the counters of its snapshot.
         let mut routes = lock(&self.routes);
         Arc::clone(routes.entry(name.clone()).or_default())
     }
@@ -308,6 +309,7 @@ impl Recorder {
 
     /// Logs the remaining counts of suppressed lines and ends the log. Blocks for two seconds at most.
     pub fn close(&self) {
+        // Without this the last counts would be lost with the process.
         for withheld in self.withholder.drain() {
             self.tell_withheld(&withheld);
         }

@@ -115,6 +115,7 @@ impl Recent {
             vouched, strangers, ..
         } = &mut *rows;
         for row in [vouched, strangers] {
+            // Freed after the lock is released, like the oldest entry in `keep`.
             let excess = row.len().saturating_sub(capacity);
             dropped.extend(row.drain(..excess));
             row.shrink_to(capacity);
@@ -173,6 +174,7 @@ impl Recent {
         while found.len() < limit {
             let part = self.lock().before(before);
             let Some(oldest) = part.last() else { break };
+            // The next part continues below the oldest entry of this one; new entries do not disturb it.
             before = oldest.number;
             let fitting = part.into_iter().filter(|kept| wanted.fits(&kept.verdict));
             found.extend(fitting.take(limit - found.len()));
@@ -190,6 +192,7 @@ impl Recent {
                 break;
             }
             for kept in part {
+                // Advanced for entries that do not match too, so that a tail does not read them again.
                 after = kept.number;
                 if wanted.fits(&kept.verdict) {
                     found.push(kept);
@@ -272,6 +275,7 @@ impl Rows {
         let mut part = Vec::with_capacity(PART);
         while part.len() < PART {
             let next = match (vouched.peek(), strangers.peek()) {
+                // The larger number is the newer entry.
                 (Some(known), Some(other)) if known.number > other.number => vouched.next(),
                 (Some(_), None) => vouched.next(),
                 _ => strangers.next(),
@@ -291,6 +295,7 @@ impl Rows {
         let mut part = Vec::new();
         while part.len() < PART {
             let next = match (vouched.peek(), strangers.peek()) {
+                // The smaller number is the older entry.
                 (Some(known), Some(other)) if known.number < other.number => vouched.next(),
                 (Some(_), None) => vouched.next(),
                 _ => strangers.next(),

@@ -189,6 +189,7 @@ impl Rejected {
         };
         let reason = reject.reason();
         let source = SourceKey::of(verdict.source.ip);
+        // Decided before the copy, because a flood is made of requests that are not kept.
         if !self.lock().is_wanted(verdict, (route, reason), source) {
             return;
         }
@@ -229,6 +230,7 @@ impl Rejected {
         let inner = self.lock();
         let groups = inner.counts.iter().map(|((route, _), count)| {
             let mut newest = inner.kept.iter().rev();
+            // The newest example has the best chance to match the present config.
             let example = newest.find(|request| request.is_of(route, count.reason));
             RejectedGroup {
                 route: route.clone(),
@@ -270,6 +272,7 @@ impl Inner {
             last_ms: now,
         });
         count.count += 1;
+        // Requests are counted when they end, not in the order in which they began.
         count.last_ms = count.last_ms.max(now);
         let mut same = 0;
         let mut newest = None;
@@ -313,6 +316,7 @@ impl Inner {
 
     /// Removes the oldest request of the largest group (route and reason); unsigned groups go before signed ones.
     fn drop_one(&mut self) {
+        // Computed only when the ring is full; it has some hundred entries at most by default.
         let mut sizes: BTreeMap<(bool, &RouteName, u8), (usize, usize)> = BTreeMap::new();
         for (index, request) in self.kept.iter().enumerate() {
             if let (Some(route), Some(reason)) = (&request.verdict.route, request.reason()) {
@@ -351,6 +355,7 @@ fn copied(verdict: &Verdict, came: &Came<'_>) -> RejectedRequest {
         .uri
         .path_and_query()
         .map_or("/", |whole| whole.as_str());
+    // If the body was not read, the declared length is all that is known.
     let declared = came.headers.get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
     let start = came.body.get(..MAX_BODY).unwrap_or(came.body);

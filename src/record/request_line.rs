@@ -19,6 +19,7 @@ use crate::record::log::Logger;
 /// errors.
 pub(super) fn level(verdict: &Verdict, exchange: &Exchange) -> Level {
     match &verdict.decision {
+        // A stored event is not lost if the first forward fails, so it needs no warning.
         Decision::Accepted if is_failed(exchange) && !exchange.is_stored => Level::WARN,
         Decision::Accepted if verdict.is_replay => Level::WARN,
         // The operator needs this token once, for setup, so it appears even if `[log] accepted` is off.
@@ -28,7 +29,9 @@ pub(super) fn level(verdict: &Verdict, exchange: &Exchange) -> Level {
         }
         Decision::Monitored(_) => Level::WARN,
         Decision::Refused(reject) => match reject.reason() {
+            // A fault of hookgate itself.
             Reason::Internal => Level::ERROR,
+            // The operator or a third party has to fix these.
             Reason::KeyUnavailable
             | Reason::Unconfirmed
             | Reason::NoCurrentSecret
@@ -84,6 +87,7 @@ pub(super) fn write(logger: &Logger, verdict: &Verdict, exchange: &Exchange, wit
     if let Some(secret) = &verdict.secret {
         line.text("secret", secret);
     }
+    // Flags appear only where they are set, to keep common lines short.
     for (name, is_set) in [
         ("duplicate", verdict.is_copy),
         ("replayed_body", verdict.is_replay),

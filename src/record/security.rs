@@ -112,6 +112,7 @@ impl Withholder {
     /// Counts one event against its source and decides about its line.
     pub(super) fn note(&self, key: Key, now: Instant) -> Telling {
         let mut shard = self.shard(key.0);
+        // Bounded before the insert: an attacker with many addresses must not grow the table.
         if shard.len() >= SHARD_CAPACITY && !shard.contains_key(&key) {
             self.forget_oldest(&mut shard);
         }
@@ -223,6 +224,7 @@ impl Allowance {
 
     fn refill(&mut self, pace: Pace, now: Instant) {
         let passed = now.saturating_duration_since(self.refilled).as_nanos();
+        // Whole lines only; the remainder is kept in `refilled` below.
         let gained = passed / pace.refill.as_nanos();
         if gained == 0 {
             return;

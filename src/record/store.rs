@@ -107,6 +107,7 @@ impl Watch {
     async fn see(&self) -> Result<Seen, StoreError> {
         let at = Now::read();
         let mut replays = Replays::default();
+        // A bounded number of rows, so that a scrape never reads the whole table.
         let rows = self.store.replays(REPLAYS).await?;
         for row in rows.iter().filter(|row| !row.is_ended) {
             match row.is_paused {
@@ -130,6 +131,7 @@ pub(super) fn encode(recorder: &Recorder, encoder: &mut DescriptorEncoder<'_>) -
     let Some(watch) = watch else {
         return Ok(());
     };
+    // Health and bounds are known without a query, so they appear even if the store does not respond.
     let healthy = u64::from(watch.store.is_healthy());
     gauge(
         encoder,
@@ -161,6 +163,7 @@ pub(super) fn encode(recorder: &Recorder, encoder: &mut DescriptorEncoder<'_>) -
         )?
         .encode_counter::<NoLabelSet, u64, f64>(&watch.failed.load(Ordering::Relaxed), None)?;
     let seen = lock(&watch.seen).clone();
+    // No query has succeeded yet.
     let Some(seen) = seen else {
         return Ok(());
     };

@@ -54,6 +54,7 @@ impl<S: Subscriber> Layer<S> for TellLayer {
             metadata.target(),
             &message.0,
         );
+        // Second pass: all fields but the message.
         event.record(&mut FieldVisitor(&mut line));
         self.0.write(line);
     }
@@ -66,6 +67,7 @@ impl Visit for MessageVisitor {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         if field.name() == "message" {
             let mut cut = Cut(&mut self.0);
+            // The error only means that the message was cut.
             let _ = fmt::write(&mut cut, format_args!("{value:?}"));
         }
     }

@@ -98,6 +98,7 @@ impl Recorder {
             counts: Arc::clone(&counts),
             stop: stop.clone(),
         };
+        // Set once: a changed `[telemetry]` needs a restart.
         let _ = self.tracer.set(Tracer {
             sample,
             queue,
@@ -159,6 +160,7 @@ pub fn tell(headers: &mut HeaderMap, trace: &Trace, part: Part) {
 impl Tracer {
     fn push(&self, spans: Vec<Span>) {
         let count = u64::try_from(spans.len()).unwrap_or(0);
+        // Never waits: a slow collector must not slow down requests.
         if self.queue.try_send(spans).is_err() {
             self.counts.no_room.fetch_add(count, Ordering::Relaxed);
         }
@@ -182,9 +184,11 @@ impl Exporter {
         let mut batch = Vec::new();
         loop {
             tokio::select! {
+                // The end of the process interrupts the wait for more spans.
                 () = self.stop.cancelled() => break,
                 first = waiting.recv() => batch.extend(first),
             }
+            // A batch is sent when it is full or when its first span has waited long enough.
             let filling = async {
                 while batch.len() < BATCH
                     && let Some(spans) = waiting.recv().await
@@ -219,6 +223,7 @@ impl Exporter {
             match self.send(body.clone()).await {
                 Ok(()) => break true,
                 Err(Refusal::ForGood) => break false,
+                // The end of the process interrupts the pause; one last attempt follows.
                 Err(Refusal::ForNow) => match pauses.next() {
                     Some(pause) if !self.stop.is_cancelled() => {
                         let pause = tokio::time::sleep(pause);
@@ -267,6 +272,7 @@ impl Exporter {
         };
         let response = lease.exchange(request).await.map_err(|_| Refusal::ForNow)?;
         let (head, answer) = response.into_parts();
+        // The response is read to its end, so that the connection can be used again.
         lease.drain(answer, 0, ANSWER).await;
         match head.status {
             status if status.is_success() => Ok(()),
@@ -282,6 +288,7 @@ impl Exporter {
     fn request(&self, body: Bytes) -> Option<Request<Full<Bytes>>> {
         let url = &self.settings.url;
         let host = HeaderValue::from_str(url.authority()?.as_str()).ok()?;
+        // OTLP/HTTP with binary protobuf: one POST per batch.
         let length = HeaderValue::from(body.len());
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;

@@ -29,6 +29,7 @@ pub(super) fn of_request(trace: &Trace, verdict: &Verdict, exchange: &Exchange) 
         Kind::Server,
         (start_ns, exchange.total),
     );
+    // The sender's span is the parent if the route continues traces.
     whole.parent_span_id = trace.parent.map(Vec::from).unwrap_or_default();
     if trace.parent.is_some() {
         whole.flags |= IS_REMOTE;
@@ -111,6 +112,7 @@ fn stages(trace: &Trace, verdict: &Verdict, exchange: &Exchange, start_ns: u64) 
         if name == "upstream" {
             told_by_app(&mut stage, exchange);
         }
+        // A skipped stage took no time, so the next one begins at the same moment.
         begins_ns = stage.end_ns;
         spans.push(stage);
     }
@@ -140,6 +142,7 @@ pub(super) fn of_attempt(trace: &Trace, attempted: &Attempted<'_>) -> Span {
     let part = Part::Attempt(attempted.delivery.0, attempted.attempt);
     let mut span = span(trace, part, Kind::Client, (start_ns, attempted.took));
     span.name = format!("deliver {}", attempted.destination);
+    // Span ids follow from the trace and the part, so the request's span need not be stored with the event.
     span.parent_span_id = trace.span(Part::Request).to_vec();
     span.attributes = vec![
         text("hookgate.route", attempted.route.as_str()),
@@ -186,6 +189,7 @@ fn fail(span: &mut Span, kind: &str) {
 }
 
 pub(super) fn text(key: &str, value: &str) -> KeyValue {
+    // Cut at a character boundary, because protobuf strings must be UTF-8.
     let end = value.floor_char_boundary(LONGEST);
     let value = value.get(..end).unwrap_or_default().to_owned();
     attribute(key, Some(Value::Text(value)))
