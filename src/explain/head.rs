@@ -393,7 +393,7 @@ fn cut_length(found: &str, right: &str) -> Option<usize> {
 /// Describes the form of a value without showing any part of it.
 pub(super) fn shape(value: &str) -> String {
     let bare = value.trim_start_matches(leading_word(value).as_str());
-    // Hexadecimal before base64, because every hexadecimal text is also valid base64.
+    // Hexadecimal before base64, because most hexadecimal texts are valid base64 too.
     let kind = if bare.is_empty() {
         "nothing"
     } else if HEXLOWER_PERMISSIVE.decode(bare.as_bytes()).is_ok() {
