@@ -1,4 +1,4 @@
-//! Explains requests that this gate has refused, for the admin API, under the config that is running.
+//! Explanations of rejected requests for the admin API, under the running config.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use crate::pipeline::Generation;
 use crate::record::Recorder;
 use crate::record::rejected::RejectedRequest;
 
-/// One keeps a processor busy for seconds at worst, and requests come first.
+/// Maximum number of explanations at once: one can occupy a processor for seconds, and requests come first.
 const AT_ONCE: usize = 1;
 
-/// The function that the admin API asks.
+/// Returns the function by which the admin API gets an explanation.
 pub(super) fn source(
     generation: &Arc<ArcSwap<Generation>>,
     recorder: &Arc<Recorder>,
@@ -30,6 +30,7 @@ pub(super) fn source(
         let turns = Arc::clone(&turns);
         Box::pin(async move {
             let _turn = turns.acquire_owned().await.ok()?;
+            // On a blocking thread, because hundreds of verifications would hold up the requests on this worker.
             let runtime = Handle::current();
             let explaining = tokio::task::spawn_blocking(move || {
                 runtime.block_on(explain(&generation, &recorder, id))
@@ -44,6 +45,7 @@ async fn explain(
     recorder: &Recorder,
     id: RequestId,
 ) -> Option<Explanation> {
+    // Built for each explanation: it must follow the running config, and it is rarely needed.
     let explainer = Explainer::new(&generation.gate).ok()?;
     if let Some(request) = recorder.rejected().find(&id)
         && let Some(seen) = seen(&request)
@@ -51,12 +53,13 @@ async fn explain(
         let route = request.verdict.route.as_ref();
         let explanation = explainer.explain(route, &seen).await;
         let reason = request.reason().map(|reason| reason.explanation().code);
-        // Where the checks need what was masked, they end elsewhere than they did.
+        // If masked values are needed, the checks may end at another reason; such an explanation would mislead.
         if !is_masked(&request) || explanation.reason.as_deref() == reason {
             return Some(explanation);
         }
     }
     let kept = recorder.recent().find(&id)?;
+    // Duplicates and replays passed all checks, so the checks cannot explain them.
     if is_repeat(&kept.verdict) {
         let earlier = recorder
             .recent()
@@ -70,7 +73,7 @@ async fn explain(
     Some(explainer.explain_verdict(&kept.verdict))
 }
 
-/// The request as it came, for as far as it was kept.
+/// Converts a kept request for the explainer; returns `None` if it cannot be parsed again.
 fn seen(request: &RejectedRequest) -> Option<Seen> {
     let headers = request.headers.iter().map(|(name, value)| {
         let value = HeaderValue::from_bytes(value).ok()?;
@@ -94,6 +97,7 @@ fn seen(request: &RejectedRequest) -> Option<Seen> {
     })
 }
 
+/// Returns true if a token of the request was masked.
 fn is_masked(request: &RejectedRequest) -> bool {
     let mut values = request.headers.iter().map(|(_, value)| value);
     request.target.contains(MASK) || values.any(|value| value == MASK.as_bytes())

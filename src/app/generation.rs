@@ -1,5 +1,6 @@
-//! What one config makes: the gate with its rules, and where each route forwards to. Built whole before it is swapped in,
-//! so that a config that cannot be built changes nothing.
+//! Builds a configuration snapshot (`Generation`): gate, rules and targets of one config.
+//!
+//! It is complete before it is swapped in, so a config that cannot be built changes nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::record::history::SecretName;
 use crate::record::{Recorder, SecretEnd};
 use crate::store::rows::DestinationId;
 
-/// When the secrets of a config stop to count.
+/// Returns the expiry times of all secrets that have one.
 pub(super) fn secret_ends(config: &Config) -> Vec<SecretEnd> {
     let each = config.routes.iter().flat_map(|route| {
         let ending = route.secrets.iter().filter_map(|entry| {
@@ -34,9 +35,10 @@ pub(super) fn secret_ends(config: &Config) -> Vec<SecretEnd> {
     each.collect()
 }
 
-/// The numbers of each route's destinations in the store; empty without a store.
+/// Ids of each route's destinations in the store; empty without a store.
 pub(super) type Destinations = HashMap<RouteName, Vec<DestinationId>>;
 
+/// Builds the configuration snapshot of a config.
 pub(super) fn build(
     config: Config,
     client: &Client,
@@ -49,6 +51,7 @@ pub(super) fn build(
     let mut routes = Vec::with_capacity(config.routes.len());
     for route in config.routes {
         let name = route.name.clone();
+        // A route in queue mode only delivers from the store, so it needs no target to forward to.
         let targets = match route.mode {
             Mode::Queue => None,
             Mode::Proxy | Mode::Hybrid { .. } => Some(Targets::build(&route, client)),
@@ -87,7 +90,7 @@ pub(super) fn build(
     })
 }
 
-/// Has the counts follow the routes and secrets of the generation that begins, and forgets those that are gone.
+/// Carries counters over to the routes and secrets of a new snapshot, and drops those that it no longer has.
 pub(super) fn follow(recorder: &Recorder, old: Option<&Generation>, new: &Generation) {
     let old = old.map_or(&[][..], |old| old.gate.all_rules());
     let old = old.iter().map(|rules| (&rules.route().name, rules));
@@ -96,6 +99,7 @@ pub(super) fn follow(recorder: &Recorder, old: Option<&Generation>, new: &Genera
     for (work, rules) in new.routes.iter().zip(new.gate.all_rules()) {
         let route = rules.route();
         names.insert(&route.name);
+        // A route that has verified a request with a secret that it still has stays marked as verified.
         if let Some(before) = old.get(&route.name) {
             rules.inherit(before);
         }
@@ -103,6 +107,7 @@ pub(super) fn follow(recorder: &Recorder, old: Option<&Generation>, new: &Genera
         let known = known.unwrap_or_default();
         let name = |entry: &SecretEntry| {
             let mut known = known.iter();
+            // Secrets are matched by their value: a label may be only a position, which changes when one is removed.
             let before = known.find(|known| known.secret.is_same(&entry.secret));
             SecretName {
                 label: Arc::clone(&entry.label),
@@ -112,5 +117,6 @@ pub(super) fn follow(recorder: &Recorder, old: Option<&Generation>, new: &Genera
         let secrets = route.secrets.iter().map(name).collect();
         work.counters.history().set_secrets(secrets);
     }
+    // Counters of removed routes are freed, so memory stays bounded by the config.
     recorder.keep_routes(|name| names.contains(name));
 }

@@ -1,19 +1,22 @@
-//! Keeps the memory of the process, which holds secrets, out of core files and away from debuggers of the same user.
+//! Process hardening: no core files, and no debugger of the same user.
+//!
+//! The memory of the process holds secrets.
 
 use std::io;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
-/// No core file, and no `ptrace` but by root. To be called before secrets are read.
+/// Disables core files, and `ptrace` for all users but root. Call it before secrets are read.
 ///
 /// # Errors
-/// What the system says.
+/// Returns the error of the system.
 pub fn deny_dumps() -> io::Result<()> {
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),
     };
-    // Both are tried: a sandbox that forbids to set limits has set this one itself.
+    // The second call is made even if the first one fails: a sandbox that forbids to change limits has usually set this
+    // one.
     let limited = setrlimit(Resource::Core, none);
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     Ok(limited?)

@@ -1,5 +1,7 @@
-//! The store of a running gate and those who work on it: the inbox, the deliverer, retention. Opened once; a reload changes
-//! destinations and retention, and a changed `url` takes a restart.
+//! Store of a running gate, with its users: inbox, deliverer and retention.
+//!
+//! The store is opened once. A reload can change destinations and retention; all other changes of `[store]` need a
+//! restart.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -26,7 +28,7 @@ use crate::record::Recorder;
 use crate::record::store::Bounds;
 use crate::store::{Options, Retention, Store};
 
-/// What a config with `[store]` brings.
+/// Store and background work of a config with `[store]`.
 #[derive(Clone)]
 pub(super) struct Keeping {
     pub(super) store: Store,
@@ -37,7 +39,7 @@ pub(super) struct Keeping {
 }
 
 impl Keeping {
-    /// Opens the store of a config; none where it has none.
+    /// Opens the store of a config; returns `None` without `[store]`.
     pub(super) async fn open(
         config: &Config,
         client: &Client,
@@ -47,7 +49,7 @@ impl Keeping {
             return Ok(None);
         };
         let options = options(wanted);
-        // It may wait for a dead process's log to be worked off.
+        // Blocking: after a crash the store first replays its write-ahead log.
         let opened = tokio::task::spawn_blocking(|| Store::open(options)).await;
         let store = opened
             .map_err(|_| StartError::Panicked)?
@@ -68,7 +70,7 @@ impl Keeping {
         Inbox::new(self.store.clone())
     }
 
-    /// What the admin door reaches.
+    /// Returns the parts of the gate that the admin API can read and control.
     pub(super) fn controls(&self) -> Controls {
         let (waker, asked) = (Arc::clone(&self.deliverer), Arc::clone(&self.deliverer));
         Controls {
@@ -79,7 +81,7 @@ impl Keeping {
         }
     }
 
-    /// Names the destinations of a config in the store.
+    /// Registers the destinations of a config in the store and returns their ids.
     pub(super) async fn destinations(&self, config: &Config) -> Result<Destinations, StartError> {
         let mut all = Destinations::new();
         for route in &config.routes {
@@ -93,7 +95,7 @@ impl Keeping {
         Ok(all)
     }
 
-    /// What the deliverer is to follow.
+    /// Builds the delivery plans of all destinations.
     pub(super) fn plans(
         config: &Config,
         destinations: &Destinations,
@@ -114,14 +116,14 @@ impl Keeping {
         Ok(plans)
     }
 
-    /// Keeps by another config from now on.
+    /// Applies the retention of a new config.
     pub(super) fn keep(&self, retention: Option<Retention>) {
         if let Some(retention) = retention {
             self.retention.store(Arc::new(retention));
         }
     }
 
-    /// How long what has ended is kept.
+    /// Returns the retention of a config: `[store.retention]`, and the shortest dedup window for claims.
     pub(super) fn retained(config: &Config, wanted: &model::Store) -> Retention {
         let millis = |age: Option<Duration>| {
             age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
@@ -140,7 +142,7 @@ impl Keeping {
         }
     }
 
-    /// Shows the store and its retention among the metrics.
+    /// Adds the metrics of the store and its retention.
     pub(super) fn register_metrics(&self, recorder: &Recorder) {
         recorder.register_store(self.store.clone(), self.bounds);
         let counters: [(_, _, Count); 5] = [
@@ -151,22 +153,22 @@ impl Keeping {
             ),
             (
                 "hookgate_retention_attempts",
-                "Attempts that retention removed, those of removed events left out.",
+                "Attempts that retention removed, without those of removed events.",
                 |removed| &removed.attempts,
             ),
             (
                 "hookgate_retention_claims",
-                "Keys of spent events that were removed from the store since their window was over.",
+                "Dedup keys of spent events that were removed from the store because their window was over.",
                 |removed| &removed.claims,
             ),
             (
                 "hookgate_retention_freed_bytes",
-                "Bytes that retention gave back to the file system.",
+                "Bytes that retention returned to the file system.",
                 |removed| &removed.bytes,
             ),
             (
                 "hookgate_retention_failures",
-                "Rounds of retention that failed.",
+                "Retention runs that failed.",
                 |removed| &removed.failures,
             ),
         ];
@@ -177,7 +179,7 @@ impl Keeping {
         }
     }
 
-    /// Keeps the store within its bounds until the gate ends.
+    /// Starts the task that applies retention until the gate ends.
     pub(super) fn tend(&self, stop: CancellationToken) {
         let (retention, removed) = (Arc::clone(&self.retention), Arc::clone(&self.removed));
         let work = retention::tend(self.store.clone(), retention, removed);
@@ -185,11 +187,11 @@ impl Keeping {
     }
 }
 
-/// How often it is looked whether the store was opened.
+/// Interval at which a late store is checked.
 const OPENED_PERIOD: Duration = Duration::from_millis(250);
 
-/// Waits for a store that could not be opened at the start, since its disk had no room, and takes up what it holds then:
-/// the events that apps took before the restart, and the numbers of destinations, by a reload of the config.
+/// Waits for a store that could not be opened at the start because its disk was full. Then restores the claims of
+/// events that apps accepted before the restart, and reloads the config to get the ids of destinations.
 pub(super) async fn take_up_late(store: Store, state: Shared, reload: mpsc::Sender<ReloadAsk>) {
     while !store.was_opened() {
         tokio::time::sleep(OPENED_PERIOD).await;
@@ -202,20 +204,20 @@ pub(super) async fn take_up_late(store: Store, state: Shared, reload: mpsc::Send
     if let Ok(Err(error)) = recalled {
         tracing::warn!(
             error = chain(&error),
-            "what apps took before the restart could not be read: a copy may reach an app once more"
+            "cannot read from the store which events apps accepted before the restart: a duplicate may reach an app again"
         );
     }
     let (ask, answer) = oneshot::channel();
-    // Without a config file there is nothing to be read again: numbers lead to each other in the store.
+    // Without a config file a reload fails, which is harmless: the store maps preliminary ids to the real ones.
     if reload.send(ask).await.is_ok() {
         let _ = answer.await;
     }
 }
 
-/// Which count of retention.
+/// Selects a counter of retention.
 type Count = fn(&Removed) -> &AtomicU64;
 
-/// How a destination does, as the admin door shows it.
+/// Converts the health of a destination for the admin API.
 fn seen(health: &Health) -> DestinationHealth {
     DestinationHealth {
         id: health.destination,

@@ -1,5 +1,6 @@
-//! Unix sockets on which apps of this machine post events: one for each route that has `socket`. Bound at the start; the
-//! kernel says who connects, before a byte is read.
+//! Unix sockets on which apps of this machine post events (`[routes.NAME.socket]`).
+//!
+//! Sockets are bound at the start. The kernel names the user of each connection before a byte is read.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -24,26 +25,29 @@ use crate::model::ids::RouteName;
 use crate::model::source::Source;
 use crate::pipeline::{Generation, Pipeline};
 
-/// Connections to one socket at the same time: apps of one machine.
+/// Maximum number of connections of allowed users to one socket.
 const MAX_CONNECTIONS: usize = 256;
 
-/// Connections of users who may not post.
+/// Maximum number of connections of other users, which only get an error response.
 const MAX_STRANGERS: usize = 16;
 
+/// Time within which the head of a request must arrive.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Maximum size of a request head in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
+/// Pause after a failed accept, for example when file descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A bound socket of a route.
+/// Bound socket of a route; the file is removed when it is dropped.
 pub(super) struct LocalListener {
     route: RouteName,
     listener: UnixListener,
     _file: SocketFile,
 }
 
-/// Where a socket is.
+/// Returns the paths of all sockets of a config.
 pub(super) fn paths(config: &Config) -> Vec<PathBuf> {
     let sockets = config
         .routes
@@ -52,7 +56,7 @@ pub(super) fn paths(config: &Config) -> Vec<PathBuf> {
     sockets.map(|socket| socket.path.clone()).collect()
 }
 
-/// Binds the socket of each route that has one. Everybody may connect; who may post is decided by user.
+/// Binds the socket of each route that has one. All users can connect; `users` decides who can post.
 pub(super) fn bind(config: &Config) -> Result<Vec<LocalListener>, StartError> {
     let mut listeners = Vec::new();
     for route in &config.routes {
@@ -69,9 +73,10 @@ pub(super) fn bind(config: &Config) -> Result<Vec<LocalListener>, StartError> {
             tracing::warn!(
                 route = %route.name,
                 users = ?unknown,
-                "users of a socket cannot be told apart in this user namespace, and may not post: `PrivateUsers=no` in the unit"
+                "users of a socket are not mapped in this user namespace and cannot post: set `PrivateUsers=no` in the unit"
             );
         }
+        // Connecting to a Unix socket needs write permission.
         let open = std::fs::Permissions::from_mode(0o666);
         let widened = std::fs::set_permissions(&socket.path, open);
         widened.map_err(StartError::Adopt)?;
@@ -84,12 +89,12 @@ pub(super) fn bind(config: &Config) -> Result<Vec<LocalListener>, StartError> {
     Ok(listeners)
 }
 
-/// The users that this process knows: `inside outside count` a line.
+/// Reads the user mapping of this process, with lines of `inside outside count`.
 fn uid_map() -> String {
     std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default()
 }
 
-/// Those that the map leaves out; none where there is no map.
+/// Returns the users that the map leaves out; empty if there is no map.
 fn unmapped(map: &str, users: &[u32]) -> Vec<u32> {
     let rows = map.lines().filter_map(|line| {
         let mut fields = line.split_whitespace().map(str::parse::<u64>);
@@ -106,7 +111,7 @@ fn unmapped(map: &str, users: &[u32]) -> Vec<u32> {
     }
 }
 
-/// Takes connections until the drain begins; requests that have begun are finished.
+/// Accepts connections until the drain begins; requests that have begun are finished.
 pub(super) async fn serve(
     local: LocalListener,
     generation: Arc<ArcSwap<Generation>>,
@@ -115,7 +120,7 @@ pub(super) async fn serve(
     drain: CancellationToken,
 ) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    // Whoever may not post is told so, and holds no place of those who may.
+    // Users who cannot post get an error response, and must not use up the connections of those who can.
     let others = Arc::new(Semaphore::new(MAX_STRANGERS));
     loop {
         let accepted = tokio::select! {
@@ -126,11 +131,12 @@ pub(super) async fn serve(
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        // Whoever the kernel does not name is nobody.
+        // A connection without a user cannot be authenticated, so it is closed.
         let Some(user) = stream.peer_cred().ok().map(|peer| peer.uid()) else {
             continue;
         };
-        // Where all slots are taken the connection is closed at once.
+        // If all slots are taken the connection is closed at once.
+        // The current config decides, so that a reload can change `users` without a restart.
         let gate = generation.load_full();
         let rules = gate.gate.index_of(&local.route);
         let rules = rules.and_then(|index| gate.gate.rules(index));
@@ -159,6 +165,7 @@ async fn converse(
     pipeline: Arc<Pipeline>,
     drain: CancellationToken,
 ) {
+    // A Unix socket has no address; loopback is the closest one.
     let source = Source {
         ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
         peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
@@ -187,7 +194,7 @@ async fn converse(
             connection.await
         }
     };
-    // Whoever breaks off has no answer; that concerns nobody else.
+    // An error means that the client broke the connection, which has no effect on others.
     drop(ended);
 }
 

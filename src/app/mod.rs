@@ -1,7 +1,8 @@
-//! Builds everything from a config, runs it, and changes it alive. The only room that knows all others but `cli`.
+//! Composition root: builds the gate from a config, runs it and reloads it.
 //!
-//! `App::start` binds and serves; `run` adds what a process needs around it: signals, systemd, the watch over
-//! certificates. Nothing below this room reads a signal, the environment or the command line.
+//! Only this module and `cli` know all other modules. `App::start` binds and serves; `run` adds the process around it:
+//! signals, systemd and the watch over certificates. No module below may read a signal, the environment or the command
+//! line.
 
 mod explain;
 mod generation;
@@ -57,83 +58,83 @@ use crate::store::StoreError;
 
 pub use crate::app::run::run;
 
-/// After the patience with connections is over: for tasks to see that they were cut off.
+/// Time for tasks to notice that they were aborted, after `shutdown_timeout` is over.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
 
-/// Why the gate cannot start, or a config cannot be used.
+/// Error from starting the gate, or from building a new config.
 #[derive(Debug, Error)]
 #[expect(missing_docs, reason = "the fields are what the messages say they are")]
 pub enum StartError {
-    /// The public side.
+    /// The public listeners cannot be set up.
     #[error("cannot set up the listeners")]
     Edge(#[source] EdgeError),
-    /// An upstream.
+    /// The upstream of a route cannot be compiled.
     #[error("cannot set up the upstream of route `{route}`")]
     Upstream {
         route: RouteName,
         source: TargetError,
     },
-    /// A scheme.
+    /// The signature scheme of a route cannot be compiled.
     #[error("cannot set up the scheme of route `{route}`")]
     Scheme {
         route: RouteName,
         source: SchemeError,
     },
-    /// An address.
+    /// An address of `listen` cannot be bound.
     #[error("cannot listen on {address}")]
     Listen {
         address: SocketAddr,
         source: io::Error,
     },
-    /// A socket that was handed over.
-    #[error("cannot use a socket that was handed over")]
+    /// A socket that systemd handed over cannot be used.
+    #[error("cannot use a socket that systemd handed over")]
     Adopt(#[source] io::Error),
-    /// No socket at all.
+    /// The config has no `listen`, and systemd handed over no socket.
     #[error(
         "there is nothing to listen on: set `listen` in `[server]`, or start hookgate through its systemd socket"
     )]
     NoListener,
-    /// A handed-over socket that would speak plain HTTP in public.
+    /// A socket that systemd handed over would serve plain HTTP on a public address.
     #[error(
-        "the socket for {address} would speak plain HTTP on a public address: add `[tls]`, or say `insecure_http = true` in `[server]`"
+        "the socket for {address} would serve plain HTTP on a public address: add `[tls]`, or set `insecure_http = true` in `[server]`"
     )]
     Insecure { address: SocketAddr },
-    /// The store.
-    #[error("cannot use the store")]
+    /// The store cannot be opened or queried.
+    #[error("cannot open or query the store")]
     Store(#[source] StoreError),
-    /// A destination.
+    /// A destination of a route cannot be compiled.
     #[error("cannot set up the destination `{destination}` of route `{route}`")]
     Destination {
         route: RouteName,
         destination: DestinationName,
         source: PlanError,
     },
-    /// The collector of traces.
-    #[error("cannot set up the collector of `[telemetry]`")]
+    /// The client for the trace collector cannot be set up.
+    #[error("cannot set up the trace export to the collector in `[telemetry]`")]
     Telemetry(#[source] ClientError),
-    /// A part of the start ended in a panic.
-    #[error("a part of the start panicked")]
+    /// A task of the start panicked; the log has the panic.
+    #[error("a task of the start panicked: this is a bug, see the log line of the panic")]
     Panicked,
-    /// The admin side.
+    /// The admin listener cannot be set up.
     #[error("cannot set up the admin listener")]
     Admin(#[source] AdminError),
-    /// The log.
-    #[error("cannot set up the log")]
+    /// The log cannot be started.
+    #[error("cannot start the log")]
     Log(#[source] LogError),
 }
 
-/// The running gate.
+/// The running gate with all its parts.
 pub struct App {
     edge: Arc<Edge>,
     generation: Arc<ArcSwap<Generation>>,
     pipeline: Arc<Pipeline>,
-    /// None without a store.
+    /// Store, deliverer and retention; `None` without `[store]`.
     keeping: Option<Keeping>,
     recorder: Arc<Recorder>,
     logger: Arc<Logger>,
     admin: Arc<AdminState>,
     admin_tls: Option<Arc<AdminTls>>,
-    /// Operators who want a reload; taken by whoever can do one.
+    /// Reload requests of operators, until the task that knows the config file takes them over.
     reload_asks: Mutex<Option<mpsc::Receiver<ReloadAsk>>>,
     client: Client,
     refresher: Arc<Refresher>,
@@ -147,7 +148,7 @@ pub struct App {
     shutdown_timeout: Mutex<Duration>,
 }
 
-/// What a reload cannot change.
+/// Settings that only a restart can change.
 #[derive(PartialEq)]
 struct Fixed {
     listen: Vec<SocketAddr>,
@@ -157,12 +158,13 @@ struct Fixed {
     sockets: Vec<PathBuf>,
 }
 
+/// Settings of `[store]` that only a restart can change.
 #[derive(PartialEq, Eq)]
 struct FixedStore {
     path: PathBuf,
     keep_body: bool,
     limits: [Option<u64>; 3],
-    /// Their digests.
+    /// Digests of the encryption keys, because a copy of the keys must not stay in memory.
     keys: Vec<[u8; 32]>,
 }
 
@@ -192,18 +194,18 @@ impl Fixed {
 }
 
 impl App {
-    /// Starts with a config, on its own sockets. Needs a tokio runtime.
+    /// Starts the gate on sockets of its own. Needs a tokio runtime.
     ///
     /// # Errors
-    /// What cannot be built or bound; nothing is left running.
+    /// If a part cannot be built or bound. Nothing is left running then.
     pub async fn start(loaded: Loaded, logger: Arc<Logger>) -> Result<Self, StartError> {
         let app = Self::start_on(loaded, logger, Vec::new()).await?;
-        // There may be no file to read again: whoever asks is told so.
+        // There may be no config file, so a reload request gets the error that reloads are not available.
         drop(app.take_reload_asks());
         Ok(app)
     }
 
-    /// Starts with a config, on sockets that were handed over, or on its own where there are none.
+    /// Starts the gate on the sockets that systemd handed over, or on its own if the list is empty.
     async fn start_on(
         loaded: Loaded,
         logger: Arc<Logger>,
@@ -212,6 +214,7 @@ impl App {
         let Loaded { config, report } = loaded;
         let settings = Settings::build(&config.server, config.tls.as_ref());
         let settings = settings.map_err(StartError::Edge)?;
+        // Sockets come first: an address in use is the most common error, and it must leave no trace in the store.
         let listeners = open_listeners(&config, handed)?;
         let listen = admin_listen(&config);
         let admin_listener = listen.as_ref().map(AdminListener::bind).transpose();
@@ -231,7 +234,7 @@ impl App {
         let keeping = Keeping::open(&config, &client, &recorder).await?;
         let store = keeping.as_ref().map(|keeping| keeping.store.clone());
         let first = State::new(state_dir.unwrap_or_else(systemd::state_dir), store);
-        // Claims are read back from the store.
+        // Reading claims back from the store blocks.
         let begun = tokio::task::spawn_blocking(move || (first.succeed(&config), config)).await;
         let (state, config) = begun.map_err(|_| StartError::Panicked)?;
         let state = state?;
@@ -247,6 +250,7 @@ impl App {
         let plans = Keeping::plans(&config, &destinations, &client)?;
         recorder.set_secret_ends(generation::secret_ends(&config));
         let generation = generation::build(config, &client, &recorder, &state, &destinations)?;
+        // Counters get their secrets before the first request can arrive.
         generation::follow(&recorder, None, &generation);
         let observer = Arc::clone(&recorder);
         let generation = Arc::new(ArcSwap::from_pointee(generation));
@@ -304,6 +308,7 @@ impl App {
             keeping.deliverer.follow(plans).await;
             keeping.tend(app.drain.clone());
             tokio::spawn(admin::run_replays(controls, app.drain.clone()));
+            // The disk was full at the start. The gate runs without the store until there is room.
             if !keeping.store.was_opened() {
                 let late = keeping::take_up_late(keeping.store.clone(), app.state.clone(), reload);
                 let drain = app.drain.clone();
@@ -317,21 +322,22 @@ impl App {
             app.serving.spawn(serving);
         }
         app.admin.set_ready(true);
-        // Last, so that whoever reads in the log where to ask is told that it is ready.
+        // Last, so that a client that reads the admin address from the log finds `/readyz` ready.
         if let Some(listener) = admin_listener {
             app.serve_admin(listener);
         }
         Ok(app)
     }
 
-    /// Where it listens.
+    /// Returns the addresses of the public listeners.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Takes no new connection, finishes what is in flight within `shutdown_timeout`, and ends.
+    /// Stops accepting connections, finishes requests and deliveries within `shutdown_timeout`, and ends.
     pub async fn stop(self) {
+        // First, so that a load balancer stops sending before connections close.
         self.admin.set_ready(false);
         self.drain.cancel();
         self.serving.close();
@@ -339,7 +345,8 @@ impl App {
             self.serving.wait().await;
             self.pipeline.drained().await;
         };
-        // Side by side: a slow request must not let deliveries begin until the last moment, whose outcomes nobody would store.
+        // Both drain at once: otherwise deliveries would begin until a slow request ends, and their outcomes might not
+        // be stored in time.
         let deliveries = async {
             if let Some(keeping) = &self.keeping {
                 keeping.deliverer.stop().await;
@@ -350,16 +357,21 @@ impl App {
             .await
             .is_err()
         {
-            self.tell(Level::WARN, "shutdown_timeout is over", |line| {
-                line.count("in_flight", self.pipeline.in_flight() as u64);
-            });
+            self.tell(
+                Level::WARN,
+                "shutdown_timeout is over, aborting the requests in flight",
+                |line| {
+                    line.count("in_flight", self.pipeline.in_flight() as u64);
+                },
+            );
             self.abort.cancel();
             let _ = tokio::time::timeout(ABORT_GRACE, self.serving.wait()).await;
         }
         self.recorder.end_tracing().await;
+        // The admin listener stays up until here, so that operators can watch the drain.
         self.admin_stop.cancel();
         if let Some(Keeping { store, .. }) = &self.keeping {
-            // What is queued is written; attempts that were cut off are found by the next start.
+            // Writes what is queued. The next start finds attempts that were aborted.
             let store = store.clone();
             let _ = tokio::task::spawn_blocking(|| store.close()).await;
         }
@@ -367,7 +379,7 @@ impl App {
         self.recorder.close();
     }
 
-    /// Operators who want a reload, for whoever knows the config file; once.
+    /// Takes the reload requests of operators, for the task that knows the config file. Returns `None` the second time.
     fn take_reload_asks(&self) -> Option<mpsc::Receiver<ReloadAsk>> {
         let asks = self.reload_asks.lock();
         asks.unwrap_or_else(PoisonError::into_inner).take()
@@ -419,42 +431,42 @@ impl App {
         let pipeline = Arc::clone(&self.pipeline);
         recorder.register_gauge(
             "hookgate_requests_in_flight",
-            "Requests that are worked on now.",
+            "Requests in flight.",
             move || pipeline.in_flight() as u64,
         );
         let pipeline = Arc::clone(&self.pipeline);
         recorder.register_gauge(
             "hookgate_budget_sources",
-            "Sources with unverified requests in flight, or with a budget that is not whole again.",
+            "Sources with unverified requests in flight, or with a budget that is not full again.",
             move || pipeline.budgets().entries() as u64,
         );
         let client = self.client.clone();
         recorder.register_gauge(
             "hookgate_upstream_connections_open",
-            "Connections to upstreams, idle ones included.",
+            "Open connections to upstreams, including idle ones.",
             move || client.open_connections() as u64,
         );
         let state = Arc::clone(&self.state);
         recorder.register_gauge(
             "hookgate_dedup_entries",
-            "Keys of spent events that are remembered: one for each, or two where the id is not signed.",
+            "Dedup keys of spent events in memory: one for each event, or two if the id is not signed.",
             move || state::sum_claims(&state, |claims| claims.entries()),
         );
         let state = Arc::clone(&self.state);
         recorder.register_counter(
             "hookgate_dedup_evicted",
-            "Keys of spent events that were forgotten before their window was over, because the table was full.",
+            "Dedup keys of spent events that were dropped before their window was over, because `max_entries` was reached.",
             move || state::sum_claims(&state, |claims| claims.evicted()),
         );
         let state = Arc::clone(&self.state);
         recorder.register_gauge(
             "hookgate_limiter_sources",
-            "Sources that the per-source rate limit knows.",
+            "Sources that the per-source rate limit tracks.",
             move || state::count_sources(&state),
         );
     }
 
-    /// What `hookgate check` would warn of.
+    /// Logs the warnings that `hookgate check` prints.
     fn tell_warnings(&self, report: &Report) {
         for diagnostic in report.diagnostics() {
             self.tell(Level::WARN, "config warning", |line| {
@@ -476,7 +488,7 @@ impl App {
     }
 }
 
-/// A gate with a store has an admin door also where the config does not name one: commands go through it.
+/// Returns the address of the admin listener. With a store there always is one, because the commands need it.
 fn admin_listen(config: &Config) -> Option<AdminListen> {
     match &config.admin {
         Some(admin) => Some(admin.listen.clone()),
@@ -485,7 +497,7 @@ fn admin_listen(config: &Config) -> Option<AdminListen> {
     }
 }
 
-/// How the public side does, for the admin door.
+/// Returns the function by which the admin API reads the state of the public listeners.
 fn gate_now(
     edge: &Arc<Edge>,
     pipeline: &Arc<Pipeline>,
@@ -520,6 +532,7 @@ fn admin_tokens(config: &Config) -> Vec<AdminToken> {
     admin.map_or_else(Vec::new, |admin| admin.tokens.clone())
 }
 
+/// Opens the public listeners: those that systemd handed over, else those of `listen`.
 fn open_listeners(
     config: &Config,
     handed: Vec<std::net::TcpListener>,
@@ -539,7 +552,7 @@ fn open_listeners(
     }
     let adopt = |listener: std::net::TcpListener| {
         let address = listener.local_addr().map_err(StartError::Adopt)?;
-        // The config could not check these: it did not know them.
+        // The config check did not know this address, so plain HTTP in public is rejected here.
         let is_safe = config.tls.is_some() || config.server.insecure_http;
         if !is_safe && !address.ip().to_canonical().is_loopback() {
             return Err(StartError::Insecure { address });
@@ -549,11 +562,11 @@ fn open_listeners(
     handed.into_iter().map(adopt).collect()
 }
 
-/// Something that differs from process to process.
+/// Returns a random seed for request ids.
 fn seed() -> u64 {
     let mut bytes = [0; 8];
     let random = aws_lc_rs::rand::fill(&mut bytes);
-    // Without a random source TLS cannot work either; ids then differ by the clock.
+    // Without a random source TLS cannot work either. The clock still makes ids differ between processes.
     if random.is_err() {
         bytes = Now::read().unix_ms.to_le_bytes();
     }

@@ -1,7 +1,8 @@
-//! Keeps the ranges of addresses that senders publish up to date while the gate runs (`refresh_ranges`).
+//! Refreshes the address ranges that providers publish while the gate runs (`refresh_ranges`).
 //!
-//! One task for all: each sender is asked once in a period, spread a little so that many gates do not ask at one moment,
-//! and soon again after a failure. What came of it is told in the log; without a good answer the old ranges stay.
+//! One task serves all providers. It fetches each list once per period, with some jitter so that many gates do not ask
+//! at the same moment, and sooner after a failure. Outcomes are logged. If a list cannot be fetched or is not
+//! plausible, the old ranges stay in use.
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -18,19 +19,19 @@ use crate::net::client::Client;
 use crate::net::fetch::Fetcher;
 use crate::ranges::{Change, Live, RangeBook, Refresh, RefreshError};
 
-/// After a first failure, and twice as long after each further one.
+/// Pause after the first failure; it doubles after each further one, up to the period.
 const RETRY: Duration = Duration::from_secs(300);
 
-/// The first refresh comes this long after the start at the latest.
+/// Maximum delay of the first refresh after the start.
 const FIRST: Duration = Duration::from_secs(30);
 
-/// Who is asked, and how often.
+/// Providers to refresh, and the period.
 pub(super) struct Plan {
     period: Option<Duration>,
     live: Vec<(String, Arc<Live>)>,
 }
 
-/// The task, and what tells it that the config has changed.
+/// Refresh task and the handle by which a reload changes its plan.
 pub(super) struct Refresher {
     book: Arc<RangeBook>,
     refresh: Refresh,
@@ -38,7 +39,7 @@ pub(super) struct Refresher {
     changed: Notify,
 }
 
-/// When a sender is asked next, and how often it failed since the last good answer.
+/// Time of a provider's next refresh, and its failures in a row.
 struct Turn {
     next: Instant,
     failures: u32,
@@ -49,7 +50,7 @@ impl Refresher {
         Arc::new(Self {
             book: Arc::clone(state.ranges()),
             refresh: Refresh {
-                // Not the client of the upstreams, whose connections are counted.
+                // A client of its own, because the connections of the upstreams' client are a metric.
                 fetcher: Fetcher::new(Client::new()),
                 accepts_any_change: false,
             },
@@ -58,8 +59,9 @@ impl Refresher {
         })
     }
 
-    /// What a config asks for.
+    /// Returns the plan of a config: providers whose ranges a route uses and that can be refreshed.
     pub(super) fn planned(config: &Config, state: &State) -> Plan {
+        // A map, because several routes may use the same provider.
         let mut live = HashMap::new();
         for route in &config.routes {
             if let (Some(own), Some(provider)) = (state.provider_ips(route), &route.provider)
@@ -78,13 +80,13 @@ impl Refresher {
         &self.book
     }
 
-    /// Goes on by another plan.
+    /// Replaces the plan and wakes the task.
     pub(super) fn follow(&self, plan: Plan) {
         *self.plan() = plan;
         self.changed.notify_one();
     }
 
-    /// Refreshes until it is dropped.
+    /// Refreshes by the plan until the future is dropped.
     pub(super) async fn run(self: Arc<Self>) {
         let mut turns: HashMap<String, Turn> = HashMap::new();
         loop {
@@ -93,6 +95,7 @@ impl Refresher {
                 (plan.period, plan.live.clone())
             };
             let Some(period) = period else {
+                // Refreshing is off; with the next plan every provider starts again.
                 turns.clear();
                 self.changed.notified().await;
                 continue;
@@ -103,7 +106,7 @@ impl Refresher {
                     next: now + random_part(FIRST.min(period / 10)),
                     failures: 0,
                 });
-                // A shorter period than before counts at once.
+                // A reload with a shorter period takes effect at once.
                 turn.next = turn.next.min(now + period + period / 10);
                 if turn.next > now {
                     continue;
@@ -111,11 +114,13 @@ impl Refresher {
                 let outcome = self.book.refresh(&self.refresh, &live).await;
                 tell(&id, &live, &outcome);
                 turn.failures = match outcome {
+                    // The fetch worked; only saving failed, which a retry would not fix.
                     Ok(_) | Err(RefreshError::Keep { .. }) => 0,
                     Err(_) => turn.failures.saturating_add(1),
                 };
                 turn.next = instant() + pause(period, turn.failures);
             }
+            // A provider that is planned again later starts with a new turn.
             let planned = |id: &String| self.plan().live.iter().any(|(planned, _)| planned == id);
             turns.retain(|id, _| planned(id));
             let next = turns.values().map(|turn| turn.next).min();
@@ -137,7 +142,7 @@ impl Refresher {
     }
 }
 
-/// Until the next refresh of a sender that failed so often in a row.
+/// Returns the time until the next refresh after this many failures in a row, with 10 % jitter.
 fn pause(period: Duration, failures: u32) -> Duration {
     let pause = match failures {
         0 => period,
@@ -146,37 +151,38 @@ fn pause(period: Duration, failures: u32) -> Duration {
     pause - pause / 10 + random_part(pause / 5)
 }
 
-/// Some part of it.
+/// Returns a random duration below `whole`.
 fn random_part(whole: Duration) -> Duration {
     let mut bytes = [0; 2];
-    // Without a random source all ask at one moment; that is no reason not to ask.
+    // Without a random source there is no jitter; the refresh itself still works.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     whole * u32::from(u16::from_le_bytes(bytes)) / (1 << 16)
 }
 
+/// Logs the outcome of a refresh.
 fn tell(id: &str, live: &Live, outcome: &Result<Change, RefreshError>) {
     match outcome {
         Ok(change) if change.is_empty() => {
-            tracing::debug!(provider = id, "ip ranges are unchanged");
+            tracing::debug!(provider = id, "IP ranges are unchanged");
         }
         Ok(change) => tracing::info!(
             provider = id,
             added = change.added.len() as u64,
             removed = change.removed.len() as u64,
-            "ip ranges refreshed"
+            "IP ranges refreshed"
         ),
         Err(error @ RefreshError::Keep { .. }) => {
             tracing::warn!(
                 provider = id,
                 error = chain(error),
-                "ip ranges refreshed, and will be lost with the process"
+                "IP ranges refreshed, but not saved: a restart loses them"
             );
         }
         Err(error) => tracing::warn!(
             provider = id,
             read = live.ranges().read,
             error = chain(error),
-            "ip ranges kept as they were"
+            "IP ranges not refreshed, the previous ones stay in use"
         ),
     }
 }

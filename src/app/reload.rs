@@ -1,6 +1,7 @@
-//! Reload: load, build the whole new generation, swap; what fails on the way leaves the old one untouched and is told.
+//! Config reload: load, build a whole new configuration snapshot, swap it in.
 //!
-//! Requests in flight end under the generation with which they began. Counters, limits and claims go on.
+//! An error at any step is logged and leaves the running snapshot untouched. Requests in flight end under the snapshot
+//! with which they began. Counters, limits and claims go on.
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
@@ -21,6 +22,7 @@ use crate::edge::EdgeError;
 use crate::edge::settings::Settings;
 use crate::model::error::chain;
 
+/// Error that stopped a reload.
 #[derive(Debug, Error)]
 enum ReloadError {
     #[error("{text}")]
@@ -28,14 +30,14 @@ enum ReloadError {
         text: String,
         diagnostics: Option<serde_json::Value>,
     },
-    #[error("cannot use the new config")]
+    #[error("cannot build the new config")]
     Build(#[source] StartError),
-    #[error("a route keeps events, and the gate was started without a store: restart it")]
+    #[error("a route stores events, but the gate was started without `[store]`: restart hookgate")]
     Store,
 }
 
 impl App {
-    /// Reads the config again and changes over to it; tells the record what came of it.
+    /// Reloads the config and records the outcome in log, metrics and admin API.
     pub(super) async fn reload(&self, path: &Path) -> Result<usize, ReloadRefused> {
         let applied = self.apply(path).await.map_err(|error| ReloadRefused {
             text: chain(&error),
@@ -54,7 +56,7 @@ impl App {
         applied
     }
 
-    /// Takes over certificates whose files changed; the old ones stay where the new cannot be used.
+    /// Loads certificates whose files changed. The old ones stay in use if the new ones are invalid.
     pub(super) async fn renew_certificates(&self) {
         let (edge, own) = (Arc::clone(&self.edge), self.admin_tls.clone());
         let renew = move || {
@@ -65,32 +67,39 @@ impl App {
         let renewed = tokio::task::spawn_blocking(renew).await;
         match renewed {
             Ok(Ok(true)) => self.tell(Level::INFO, "certificates reloaded", |_| {}),
-            Ok(Err(error)) => self.tell(Level::ERROR, "certificates refused", |line| {
-                line.message("error", &chain(&error));
-            }),
+            Ok(Err(error)) => self.tell(
+                Level::ERROR,
+                "certificates rejected, the previous ones stay in use",
+                |line| {
+                    line.message("error", &chain(&error));
+                },
+            ),
             Ok(Ok(false)) | Err(_) => {}
         }
     }
 
+    /// Loads, builds and swaps in the new config; returns the number of its routes.
     async fn apply(&self, path: &Path) -> Result<usize, ReloadError> {
         let path = path.to_owned();
         let read = move || {
             let loaded = config::load(&path).map_err(|report| refused(&report))?;
             let (server, tls) = (&loaded.config.server, loaded.config.tls.as_ref());
             let settings = Settings::build(server, tls).and_then(|settings| {
+                // At the start an expired certificate is only logged; a reload has a valid one to keep.
                 settings.deny_expired()?;
                 Ok(settings)
             });
             let settings = settings.map_err(|err| ReloadError::Build(StartError::Edge(err)))?;
             Ok((loaded, settings))
         };
+        // Reading files and parsing certificates would hold up the requests on this worker.
         let read = tokio::task::spawn_blocking(read).await;
         let (Loaded { config, report }, settings) =
             read.map_err(|_| ReloadError::Build(StartError::Panicked))??;
 
         self.tell_warnings(&report);
         if Fixed::of(&config) != self.fixed {
-            let message = "a changed `listen`, `socket`, `[telemetry]`, or what `[store]` says beside `retention` takes effect with a restart";
+            let message = "changes of `listen`, `socket`, `[telemetry]`, or of `[store]` except `retention`, take effect only after a restart";
             self.tell(Level::WARN, message, |_| {});
         }
         let shutdown_timeout = config.server.shutdown_timeout;
@@ -102,6 +111,7 @@ impl App {
 
         let destinations = match &self.keeping {
             Some(keeping) => keeping.destinations(&config).await,
+            // Without a store at the start there is no inbox that such a route could use.
             None if config.routes.iter().any(|route| route.mode != Mode::Proxy) => {
                 return Err(ReloadError::Store);
             }
@@ -115,7 +125,7 @@ impl App {
             .as_ref()
             .map(|wanted| Keeping::retained(&config, wanted));
 
-        // Claims of a route that is new are read from the store, which may take a while.
+        // Blocking: claims of a new route are read from the store, which may take a while.
         let before = {
             let state = self.state.lock();
             state.unwrap_or_else(PoisonError::into_inner).clone()
@@ -133,13 +143,15 @@ impl App {
                 generation::build(config, &self.client, &self.recorder, &next, &destinations);
             let generation = generation.map_err(ReloadError::Build)?;
             let routes = generation.routes.len();
-            // From here on nothing can fail.
+            // From here on no step can fail, so either everything changes or nothing.
             self.recorder.set_kept(keep_verdicts, keep_rejected);
             *state = next;
+            // Released before the swap, because the metrics read the state under this lock.
             drop(state);
             self.refresher.follow(plan);
             self.recorder.set_secret_ends(ends);
             self.edge.replace(settings);
+            // Before the swap, so that no request of the new snapshot counts under an old label.
             generation::follow(&self.recorder, Some(&self.generation.load()), &generation);
             self.generation.store(Arc::new(generation));
             routes
@@ -158,6 +170,7 @@ impl App {
     }
 }
 
+/// Converts the diagnostics of an invalid config to an error for the log and the admin API.
 fn refused(report: &Report) -> ReloadError {
     let text = report.render(Style::Plain);
     let summary = report.summary();

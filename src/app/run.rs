@@ -1,4 +1,4 @@
-//! `hookgate run`: the process around the gate. Signals, systemd, the watch over certificates; exit codes.
+//! Process of `hookgate run`: signals, systemd, certificate renewal and exit codes.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,20 +15,23 @@ use crate::document::report::Style;
 use crate::model::error::chain;
 use crate::record::log;
 
-/// The config cannot be used: systemd does not try again (`RestartPreventExitStatus=`).
+/// Exit code for an invalid config; systemd does not restart the service then (`RestartPreventExitStatus=`).
 const EXIT_CONFIG: u8 = 2;
 
-/// How often the certificate files are looked at.
+/// Interval at which certificate files are checked for changes.
 const CERTIFICATE_PERIOD: Duration = Duration::from_secs(10);
 
-/// Runs until SIGTERM or SIGINT. 0: ended as told; 1: could not start; 2: the config cannot be used.
+/// Runs the gate until SIGTERM or SIGINT. Exit code 0: stopped by a signal; 1: could not start; 2: the config is
+/// invalid.
 #[must_use]
 pub fn run(path: &Path) -> ExitCode {
+    // Before the config is loaded, which reads the secrets.
     if let Err(error) = hardening::deny_dumps() {
-        eprintln!("warning: cannot keep memory out of core files: {error}");
+        eprintln!("warning: cannot disable core dumps, which may contain secrets: {error}");
     }
     let loaded = match config::load(path) {
         Ok(loaded) => loaded,
+        // There is no log yet, because its format is in the config.
         Err(report) => {
             eprintln!("{}\n{}", report.render(Style::Plain), report.summary());
             return ExitCode::from(EXIT_CONFIG);
@@ -44,25 +47,28 @@ pub fn run(path: &Path) -> ExitCode {
 }
 
 fn serve(loaded: Loaded, path: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    // Before any thread starts, because it changes the environment.
     let handed = systemd::listeners()?;
     let logger = log::init(&loaded.config.log, systemd::stderr()).map_err(StartError::Log)?;
     let runtime = runtime()?;
-    // Spawned, so that the work is done by the workers and not by this thread beside them.
+    // Spawned, so that the workers do the work and not this thread beside them.
     let path = path.to_owned();
     let main = runtime.spawn(async move {
-        // Before the first listener is told: whoever reads that line may signal at once, and a signal that nobody
-        // listens for ends the process.
+        // Before the first listener is logged: a script that waits for that line may send a signal at once, and a
+        // signal without a handler ends the process.
         let signals = Signals::listen()?;
         let app = App::start_on(loaded, logger, handed).await?;
         watch(app, &path, signals).await;
         Ok(())
     });
     let ended = runtime.block_on(main)?;
+    // Blocking tasks may still run; the process waits one second for them at most.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
 }
 
-/// With one processor all is done by one thread: sharing tasks costs each request something, and nobody is there to share.
+/// Builds the runtime. With one processor a single thread is faster: work stealing costs time on each request, and
+/// there is no other worker to steal.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     let is_alone = std::thread::available_parallelism().is_ok_and(|count| count.get() == 1);
     let mut builder = match is_alone {
@@ -72,7 +78,7 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     builder.enable_all().build()
 }
 
-/// One that comes while the gate starts is acted on as soon as it has started.
+/// Signal handlers. A signal that arrives while the gate starts takes effect as soon as it has started.
 struct Signals {
     hangup: Signal,
     terminate: Signal,
@@ -89,11 +95,12 @@ impl Signals {
     }
 }
 
+/// Serves signals, reload requests and certificate checks until the gate has to stop, and stops it.
 async fn watch(app: App, path: &Path, mut signals: Signals) {
     let recorder = Arc::clone(&app.recorder);
     std::panic::set_hook(Box::new(move |info| recorder.panic(info)));
     systemd::notify_ready(&status(&app));
-    // The probe runs as a task of its own, as requests do: it answers only while the workers take up work.
+    // The probe is a task of its own, like a request, so it completes only while the workers take up new tasks.
     let watchdog = systemd::spawn_watchdog(|| async { tokio::spawn(async {}).await.is_ok() });
     let mut asks = app.take_reload_asks();
     let mut certificates = tokio::time::interval(CERTIFICATE_PERIOD);
@@ -117,6 +124,7 @@ async fn watch(app: App, path: &Path, mut signals: Signals) {
     }
 }
 
+/// Reloads config and certificates, between the notifications that systemd expects of `Type=notify-reload`.
 async fn reload(app: &App, path: &Path) -> Result<usize, ReloadRefused> {
     systemd::notify_reloading();
     let reloaded = app.reload(path).await;
@@ -125,7 +133,7 @@ async fn reload(app: &App, path: &Path) -> Result<usize, ReloadRefused> {
     reloaded
 }
 
-/// The next operator who wants a reload.
+/// Waits for the next reload request of an operator.
 async fn asked(asks: &mut Option<Receiver<ReloadAsk>>) -> Option<ReloadAsk> {
     match asks {
         Some(asks) => asks.recv().await,
@@ -133,8 +141,9 @@ async fn asked(asks: &mut Option<Receiver<ReloadAsk>>) -> Option<ReloadAsk> {
     }
 }
 
+/// Waits for the next signal.
 async fn came(signal: &mut Signal) {
-    // None: no more signals can come, which only the end of the runtime brings about.
+    // `None` means that no signal can arrive any more, which only happens when the runtime ends.
     if signal.recv().await.is_none() {
         std::future::pending::<()>().await;
     }

@@ -1,8 +1,7 @@
-//! What outlives a reload: claims and limiters by route, the limiters of sources, and what was fetched: keys and ranges
-//! of addresses.
+//! State that survives a reload: claims, rate limiters, fetched keys and address ranges.
 //!
-//! A route that keeps its name keeps its claims, whatever else about it changed; a limiter is kept where its rate is the
-//! same; keys that were fetched are kept. What no config names any more is dropped with the next reload.
+//! A route that keeps its name keeps its claims, whatever else changes. A limiter is kept if its rate is the same.
+//! Fetched keys and ranges are always kept. State of a removed route is dropped with the reload that removes it.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -19,13 +18,13 @@ use crate::model::rate::Rate;
 use crate::ranges::{Live, RangeBook};
 use crate::store::{Store, StoreError};
 
-/// Beside the deadlines of the exchange: for the one retry, and for a busy machine.
+/// Time that a claim's lease has beyond the deadlines of the exchange, for a busy machine.
 const LEASE_MARGIN: Duration = Duration::from_secs(60);
 
-/// Claims of a route that are read when the store is opened late.
+/// Maximum number of claims per route that are read if the store is opened late.
 const MAX_RECALLED: u64 = 100_000;
 
-/// The state that generations share.
+/// State that successive configuration snapshots share.
 #[derive(Clone)]
 pub(super) struct State {
     claims: HashMap<RouteName, Arc<Claims>>,
@@ -33,15 +32,15 @@ pub(super) struct State {
     sources: Option<(Rate, Arc<SourceLimiters>)>,
     keys: Arc<KeyCache>,
     ranges: Arc<RangeBook>,
-    /// Where claims outlive the process.
+    /// Store from which claims are restored after a restart.
     store: Option<Store>,
 }
 
-/// The state of the generation in use, as the metrics read it.
+/// State of the configuration snapshot in use, as the metrics read it.
 pub(super) type Shared = Arc<Mutex<State>>;
 
 impl State {
-    /// Nothing is known but what an earlier process kept in the state folder.
+    /// Creates an empty state; keys and ranges of an earlier process are read from the state folder.
     pub(super) fn new(folder: PathBuf, store: Option<Store>) -> Self {
         Self {
             claims: HashMap::new(),
@@ -53,7 +52,7 @@ impl State {
         }
     }
 
-    /// The state for a new config: what it shares with the old one goes on. Blocks where claims are read from the store.
+    /// Builds the state for a new config and carries over what both share. Blocks while claims are read from the store.
     pub(super) fn succeed(&self, config: &Config) -> Result<Self, StartError> {
         let mut next = Self {
             claims: HashMap::new(),
@@ -70,6 +69,7 @@ impl State {
                 next.claims.insert(name.clone(), claims);
             }
             if let Some(rate) = route.rate_limit {
+                // A limiter whose rate has changed starts from scratch.
                 let kept = self.limiters.get(name).filter(|(kept, _)| *kept == rate);
                 let limiter = kept.map(|(_, limiter)| Arc::clone(limiter));
                 let limiter = limiter.unwrap_or_else(|| Arc::new(Limiter::new(rate)));
@@ -89,7 +89,8 @@ impl State {
         self.claims.get(route).cloned()
     }
 
-    /// Reads what apps took before the restart, where the store could not be read at the start. Blocks.
+    /// Restores the claims of events that apps accepted before the restart, if the store could not be read at the
+    /// start. Blocks.
     pub(super) fn recall(&self) -> Result<(), StoreError> {
         let Some(store) = &self.store else {
             return Ok(());
@@ -120,7 +121,7 @@ impl State {
         &self.ranges
     }
 
-    /// Takes over ranges that another process has put into the state folder.
+    /// Loads ranges that another process, such as `hookgate providers refresh-ranges`, wrote to the state folder.
     pub(super) fn reread_ranges(&self, config: &Config) {
         for route in &config.routes {
             if let (Some(_), Some(provider)) = (self.provider_ips(route), &route.provider) {
@@ -129,15 +130,17 @@ impl State {
         }
     }
 
-    /// The ranges that the provider of a route publishes, where the route names them.
+    /// Returns the ranges of a route's provider, if `allow_ips` of the route has `"provider"`.
     pub(super) fn provider_ips(&self, route: &Route) -> Option<Arc<Live>> {
         route.allow_ips.as_ref().filter(|ips| ips.is_provider)?;
         self.ranges.live(route.provider.as_ref()?)
     }
 
+    /// Returns the claims of a route: those of the previous config, else those in the store, else new ones.
     fn claims_for(&self, route: &Route, dedup: &Dedup) -> Result<Arc<Claims>, StartError> {
         let exchange = route.upstream.as_ref().map(|upstream| {
-            // Two tries, each with both deadlines.
+            // A lease must outlast the exchange, or a second copy could reach the app. `forward/retry.rs` sends a
+            // request on two connections at most, each with both deadlines.
             upstream.grace + upstream.connect_timeout * 2 + upstream.timeout * 2
         });
         let lease = exchange.unwrap_or_default() + LEASE_MARGIN;
@@ -146,6 +149,7 @@ impl State {
             entries: dedup.max_entries,
             lease,
         };
+        // Claims in memory are newer than those in the store.
         if let Some(claims) = self.claims.get(&route.name) {
             return Ok(claims.succeed(limits));
         }
@@ -159,13 +163,13 @@ impl State {
     }
 }
 
-/// A number summed over the claims of all routes.
+/// Sums a number over the claims of all routes.
 pub(super) fn sum_claims(state: &Shared, read: impl Fn(&Claims) -> u64) -> u64 {
     let state = state.lock().unwrap_or_else(PoisonError::into_inner);
     state.claims.values().map(|claims| read(claims)).sum()
 }
 
-/// Sources that the per-source limit knows now.
+/// Returns the number of sources that the per-source rate limit tracks.
 pub(super) fn count_sources(state: &Shared) -> u64 {
     let state = state.lock().unwrap_or_else(PoisonError::into_inner);
     let sources = state.sources.as_ref();

@@ -1,7 +1,7 @@
-//! What systemd and the gate tell each other: sockets handed over, readiness, reloads, the watchdog, the journal.
+//! Integration with systemd: socket activation, readiness, reloads, watchdog and journal.
 //!
-//! Without systemd everything here does nothing. A message that cannot be sent is told in the log and changes nothing
-//! else: systemd then acts by its own timeouts.
+//! Without systemd everything here does nothing. A notification that cannot be sent is logged and has no other effect;
+//! systemd then acts by its own timeouts.
 
 use std::env;
 use std::ffi::OsString;
@@ -20,40 +20,40 @@ use tokio::task::JoinHandle;
 use crate::model::error::chain;
 use crate::record::log::Stderr;
 
-/// Why sockets that systemd handed over cannot be used.
+/// Error from a socket that systemd handed over.
 #[derive(Debug, Error)]
 pub enum HandoverError {
-    /// Not TCP, or not a socket.
+    /// The file descriptor is not a TCP socket.
     #[error("socket {position} that systemd handed over is not a TCP socket")]
     Kind {
-        /// Its position, from 1.
+        /// Position among the sockets of the unit, from 1.
         position: usize,
-        /// The error of the system.
+        /// Error that the system returned.
         source: io::Error,
     },
-    /// A socket of one connection (`Accept=yes`).
+    /// The socket is one accepted connection (`Accept=yes`).
     #[error(
-        "socket {position} that systemd handed over does not listen; the unit needs `Accept=no`"
+        "socket {position} that systemd handed over is not a listening socket: set `Accept=no` in the socket unit"
     )]
     NotListening {
-        /// Its position, from 1.
+        /// Position among the sockets of the unit, from 1.
         position: usize,
     },
-    /// Its options cannot be read or set.
+    /// The options of the socket cannot be read or set.
     #[error("cannot use socket {position} that systemd handed over")]
     Options {
-        /// Its position, from 1.
+        /// Position among the sockets of the unit, from 1.
         position: usize,
-        /// The error of the system.
+        /// Error that the system returned.
         source: io::Error,
     },
 }
 
-/// The folder for what is learnt while running: what the unit's `StateDirectory=` says, else the usual one.
+/// Returns the folder for state such as fetched keys: the unit's `StateDirectory=`, else `/var/lib/hookgate`.
 #[must_use]
 pub fn state_dir() -> PathBuf {
     let named = env::var_os("STATE_DIRECTORY");
-    // Several would be separated by colons.
+    // A unit may have several directories, separated by colons.
     let first = named.as_ref().and_then(|named| {
         let named = named.to_str()?;
         named.split(':').next().filter(|first| !first.is_empty())
@@ -61,17 +61,17 @@ pub fn state_dir() -> PathBuf {
     first.unwrap_or("/var/lib/hookgate").into()
 }
 
-/// The folder for sockets that systemd made for the service; none where it is not its service.
+/// Returns the unit's `RuntimeDirectory=` for sockets, or `None` outside of systemd.
 #[must_use]
 pub fn runtime_dir() -> Option<OsString> {
     env::var_os("RUNTIME_DIRECTORY")
 }
 
-/// The listeners that systemd handed over, ready for tokio; empty without systemd. To be called once, before any thread is
-/// started, since it takes `LISTEN_FDS` out of the environment.
+/// Returns the listeners that systemd handed over, ready for tokio; empty without systemd. Call it once and before any
+/// thread starts, because it removes `LISTEN_FDS` from the environment.
 ///
 /// # Errors
-/// A socket of another kind.
+/// If a file descriptor is not a listening TCP socket.
 pub fn listeners() -> Result<Vec<TcpListener>, HandoverError> {
     let mut handed = ListenFd::from_env();
     let mut listeners = Vec::new();
@@ -92,10 +92,11 @@ fn check(listener: &TcpListener, position: usize) -> Result<(), HandoverError> {
     if !SockRef::from(listener).is_listener().map_err(fault)? {
         return Err(HandoverError::NotListening { position });
     }
+    // systemd hands over blocking sockets, which would block the runtime.
     listener.set_nonblocking(true).map_err(fault)
 }
 
-/// Whether stderr is the journal's own stream: `JOURNAL_STREAM` names its device and inode.
+/// Detects if stderr is the journal's own stream: `JOURNAL_STREAM` has its device and inode.
 #[must_use]
 pub fn stderr() -> Stderr {
     let is_journal = || {
@@ -111,12 +112,12 @@ pub fn stderr() -> Stderr {
     }
 }
 
-/// The gate takes requests: after the start, and after each reload, whatever came of it.
+/// Notifies systemd that the gate accepts requests: after the start, and after each reload, successful or not.
 pub fn notify_ready(status: &str) {
     notify(&[NotifyState::Ready, NotifyState::Status(&one_line(status))]);
 }
 
-/// A reload begins; `notify_ready` has to follow.
+/// Notifies systemd that a reload begins; `notify_ready` must follow.
 pub fn notify_reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
@@ -124,23 +125,25 @@ pub fn notify_reloading() {
     }
 }
 
-/// The end begins, and may take this long.
+/// Notifies systemd that the gate stops, and may need up to `at_most`.
 pub fn notify_stopping(at_most: Duration) {
+    // The library takes 32 bits: 71 minutes at most.
     let micros = u32::try_from(at_most.as_micros()).unwrap_or(u32::MAX);
     notify(&[
         NotifyState::Stopping,
-        NotifyState::Status("finishing what is in flight"),
+        NotifyState::Status("finishing requests and deliveries in flight"),
         NotifyState::ExtendTimeoutUsec(micros),
     ]);
 }
 
-/// Pings the watchdog for as long as `probe` answers true in time, where systemd asks for it: twice in each period. The
-/// probe has to show that requests can still be worked on, such as by sending one through the pipeline.
+/// Pings the watchdog while `probe` returns true in time, if the unit has `WatchdogSec=`. The probe must show that
+/// requests can still be processed.
 pub fn spawn_watchdog<F>(probe: impl Fn() -> F + Send + Sync + 'static) -> Option<JoinHandle<()>>
 where
     F: Future<Output = bool> + Send + 'static,
 {
     let period = sd_notify::watchdog_enabled()?;
+    // A pause and a slow probe together take half a period at most, so at least two pings fit into each.
     Some(tokio::spawn(watch(period / 4, probe)))
 }
 
@@ -150,7 +153,9 @@ async fn watch<F: Future<Output = bool>>(pause: Duration, probe: impl Fn() -> F)
         if let Ok(true) = tokio::time::timeout(pause, probe()).await {
             notify(&[NotifyState::Watchdog]);
         } else {
-            tracing::error!("the probe for the watchdog failed; systemd will act if it stays so");
+            tracing::error!(
+                "the watchdog probe failed; systemd restarts the service if it keeps failing"
+            );
         }
     }
 }
@@ -165,7 +170,8 @@ fn tell(error: &io::Error) {
     tracing::warn!(error = %chain(error), "cannot notify systemd");
 }
 
-/// systemd takes one assignment a line: a line end within a status would be another one.
+/// Removes control characters and cuts the text: systemd reads one assignment per line, so a line end would begin
+/// another.
 fn one_line(text: &str) -> String {
     let is_fit = |letter: &char| !letter.is_control();
     text.chars().filter(is_fit).take(200).collect()
@@ -196,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_probe_that_is_stuck_is_given_up_and_asked_again() {
+    async fn a_probe_that_is_stuck_is_given_up_and_repeated() {
         let asked = AtomicU32::new(0);
         let watching = watch(Duration::from_millis(20), || {
             let number = asked.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! `[telemetry]` of a config, as the recorder takes it.
+//! Conversion of `[telemetry]` to the settings of the trace exporter.
 
 use std::time::Duration;
 
@@ -9,9 +9,10 @@ use crate::config::model::Telemetry;
 use crate::net::client::{Client, ClientError, PoolKey};
 use crate::record::otlp::Settings;
 
-/// For a collector nearby; nobody but the exporter waits.
+/// Timeout of a request to the collector. Only the exporter waits for it.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Builds the exporter's settings, with a connection pool of its own.
 pub(super) fn settings(telemetry: &Telemetry, client: &Client) -> Result<Settings, StartError> {
     let authority = telemetry.url.authority();
     let authority = authority.ok_or(StartError::Telemetry(ClientError::Host))?;

@@ -1,7 +1,7 @@
-//! A body as a JSON value, for schemas that need all of it.
+//! Strict parser of a whole JSON body, for schemas and conditions.
 //!
-//! Stricter than `serde_json` alone: a key that stands twice in one object is a fault, since the app's parser may take
-//! the other value; depth and number of values have a bound.
+//! It is stricter than `serde_json` alone: a key that appears twice in one object is an error, because the app's parser
+//! may take the other value. Depth and number of values are bounded.
 
 use std::cell::Cell;
 use std::fmt;
@@ -9,46 +9,48 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Deserializer, Map, Number, Value};
 
-/// Objects and arrays inside each other: more than any sender is known to nest.
+/// Maximum nesting of objects and arrays, which is more than any known sender uses.
 const MAX_DEPTH: usize = 64;
 
-/// Values in one body: a push of 2,000 commits has half of it.
+/// Maximum number of values in one body; a push of 2,000 commits has half of it.
 const MAX_VALUES: usize = 100_000;
 
-/// A longer body is not parsed: a config that would have it parsed is refused.
+/// Maximum length of a parsed body in bytes. A config with a larger `max_body` on such a route is rejected.
 pub const MAX_BODY: usize = 4 << 20;
 
-/// Why a body is no JSON that can be relied on.
+/// Reason why a body is not valid, unambiguous JSON.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum JsonFault {
-    /// Bytes that are no JSON, or JSON with something behind it.
+    /// The bytes are not JSON, or there is more after the JSON value.
     #[error("the body is not JSON")]
     NotJson,
-    /// What it means depends on the parser.
-    #[error("the body holds a key twice in one object")]
+    /// An object has a key twice, so its meaning depends on the parser.
+    #[error("the body has an object with a duplicate key")]
     Duplicate,
-    /// See `MAX_DEPTH`.
-    #[error("the body is nested more than 64 deep")]
+    /// Objects and arrays are nested deeper than `MAX_DEPTH`.
+    #[error("the body is nested more than 64 levels deep")]
     TooDeep,
-    /// See `MAX_VALUES`.
+    /// The number of values exceeds `MAX_VALUES`.
     #[error("the body holds more than 100000 values")]
     TooMany,
-    /// See [`MAX_BODY`].
+    /// The body is longer than [`MAX_BODY`].
     #[error("the body is longer than 4 MiB")]
     TooLong,
 }
 
-/// Parses a whole body.
+/// Parses a whole body into a value.
 ///
 /// # Errors
-/// See [`JsonFault`].
+/// Returns a [`JsonFault`] if the body is not JSON, ambiguous or beyond a bound.
 pub fn parse(body: &[u8]) -> Result<Value, JsonFault> {
     if body.len() > MAX_BODY {
         return Err(JsonFault::TooLong);
     }
+    // JSON must be UTF-8 (RFC 8259, section 8.1).
     let text = std::str::from_utf8(body).map_err(|_| JsonFault::NotJson)?;
     let bounds = Bounds {
         left: Cell::new(MAX_VALUES),
+        // serde can only carry a text in its error, so the fault is passed beside it.
         fault: Cell::new(JsonFault::NotJson),
     };
     let seed = Seed {
@@ -57,16 +59,18 @@ pub fn parse(body: &[u8]) -> Result<Value, JsonFault> {
     };
     let mut deserializer = Deserializer::from_str(text);
     let value = seed.deserialize(&mut deserializer);
+    // More bytes after the value make the document ambiguous.
     let value = value.and_then(|value| deserializer.end().map(|()| value));
     value.map_err(|_| bounds.fault.get())
 }
 
-/// What is left of the bounds, and which of them was broken.
+/// Remaining number of values, and the fault that stopped the parser.
 struct Bounds {
     left: Cell<usize>,
     fault: Cell<JsonFault>,
 }
 
+/// Deserializer seed and visitor that count values and depth while they build the value.
 #[derive(Clone, Copy)]
 struct Seed<'b> {
     bounds: &'b Bounds,
@@ -74,6 +78,7 @@ struct Seed<'b> {
 }
 
 impl Seed<'_> {
+    /// Returns the seed for the next level, or an error beyond `MAX_DEPTH`.
     fn deeper<E: Error>(self) -> Result<Self, E> {
         if self.depth >= MAX_DEPTH {
             return Err(self.fail(JsonFault::TooDeep));
@@ -84,6 +89,7 @@ impl Seed<'_> {
         })
     }
 
+    /// Notes the fault and returns an error that stops the parser.
     fn fail<E: Error>(self, fault: JsonFault) -> E {
         self.bounds.fault.set(fault);
         E::custom(fault)
@@ -154,6 +160,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
             let value = entries.next_value_seed(inner)?;
+            // The keys are compared after decoding, so an escaped spelling counts as the same key.
             if map.insert(key, value).is_some() {
                 return Err(self.fail(JsonFault::Duplicate));
             }

@@ -1,8 +1,8 @@
-//! What an event must be like, as the operator writes it: JSON Schemas, conditions in CEL. Compiled when the config is loaded, held against
-//! verified events by `gate`.
+//! Operator's criteria for events: JSON Schemas and conditions in CEL.
 //!
-//! Nothing here reads a file or a socket. What is read from an event is the work of whoever can sign, which need not be
-//! somebody who means well: depth, number of values and length of what is told are bounded.
+//! They are compiled when the config is loaded, and `gate` evaluates them on verified events. This module never reads a
+//! file or a socket. A sender with a valid signature may still be hostile, so depth, number of values and length of
+//! messages are bounded.
 
 pub mod json;
 pub mod schema;

@@ -1,62 +1,64 @@
-//! A compiled JSON Schema, and what of a value does not fit it.
+//! Compiled JSON Schema and its validation errors.
 //!
-//! References to other files or hosts are refused when it is compiled: nothing is fetched. Patterns run on an engine whose
-//! time grows with the text only. What is told of a misfit are the place and the rule, never a value of the body.
+//! Nothing is ever fetched: a reference to another file or host is rejected when the schema is compiled. Patterns run
+//! on an engine whose time is linear in the text. A validation error shows location and rule, never a value of the
+//! body.
 
 use std::fmt;
 
 use jsonschema::{PatternOptions, Retrieve, Uri, Validator};
 use serde_json::Value;
 
-/// Misfits that are told of one value.
+/// Maximum number of errors that are reported for one value.
 const MAX_MISFITS: usize = 5;
 
-/// Characters that are told of one misfit, and of its place.
+/// Maximum number of characters of one error, and of its location.
 const MAX_TEXT: usize = 120;
 
-/// Characters of a message about a schema of the operator's.
+/// Maximum number of characters of a message about the operator's schema.
 const MAX_MESSAGE: usize = 400;
 
-/// A compiled schema.
+/// A compiled JSON Schema without references to other documents.
 pub struct Schema {
     validator: Validator,
 }
 
-/// Why a text is no schema.
+/// Reason why a text is not a usable schema.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     /// The text is not JSON; the message has line and column.
     #[error("it is not JSON: {0}")]
     Json(String),
-    /// It is JSON, but no schema that can be used.
+    /// The text is JSON, but not a valid schema.
     #[error("it is not a JSON Schema: at `{place}`: {message}")]
     Schema {
-        /// A JSON pointer into the schema.
+        /// JSON pointer into the schema.
         place: String,
-        /// What is wrong there.
+        /// Description of the error at this location.
         message: String,
     },
 }
 
-/// One place that does not fit.
+/// A location of the body that violates the schema.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Misfit {
-    /// A JSON pointer into the body, cut where it is long.
+    /// JSON pointer into the body, cut if it is long.
     pub place: Box<str>,
-    /// Which rule it breaks, cut where it is long.
+    /// Violated rule, without values of the body, cut if it is long.
     pub fault: Box<str>,
 }
 
 impl Schema {
-    /// Compiles a schema.
+    /// Compiles a schema from its JSON text.
     ///
     /// # Errors
-    /// A text that is no JSON Schema, or that refers to another file.
+    /// If the text is not a JSON Schema, or refers to another file.
     pub fn compile(text: &str) -> Result<Self, SchemaError> {
         let schema: Value =
             serde_json::from_str(text).map_err(|err| SchemaError::Json(err.to_string()))?;
         let options = jsonschema::options()
             .with_retriever(Nowhere)
+            // The engine without look-around and backreferences never backtracks, so no pattern is exponential.
             .with_pattern_options(PatternOptions::regex());
         let validator = options.build(&schema).map_err(|err| SchemaError::Schema {
             place: match err.instance_path().as_str() {
@@ -68,9 +70,10 @@ impl Schema {
         Ok(Self { validator })
     }
 
-    /// The first places that do not fit; none where all fits.
+    /// Returns the first violations, at most `MAX_MISFITS`; empty if the value is valid.
     #[must_use]
     pub fn misfits(&self, value: &Value) -> Vec<Misfit> {
+        // The plain check is faster than collecting errors, and most events are valid.
         if self.validator.is_valid(value) {
             return Vec::new();
         }
@@ -78,14 +81,15 @@ impl Schema {
         let mut misfits: Vec<_> = errors
             .map(|err| Misfit {
                 place: cut(err.instance_path(), MAX_TEXT),
+                // Masked: a message with values would put data of the event into the log.
                 fault: cut(&err.masked(), MAX_TEXT),
             })
             .collect();
         if misfits.is_empty() {
-            // The two ways of the library would have to disagree. What does not fit must not pass.
+            // Only reached if both functions of the library disagree. An invalid value must not pass.
             misfits.push(Misfit {
                 place: "".into(),
-                fault: "it does not fit".into(),
+                fault: "the value is not valid".into(),
             });
         }
         misfits
@@ -103,16 +107,16 @@ impl fmt::Display for Misfit {
     }
 }
 
-/// Fetches nothing.
+/// Retriever that rejects every reference to another document.
 struct Nowhere;
 
 impl Retrieve for Nowhere {
     fn retrieve(&self, _: &Uri<String>) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
-        Err("only what stands in the same file, such as under `$defs`, can be referred to".into())
+        Err("a `$ref` can only refer to the same file, for example to `#/$defs/name`".into())
     }
 }
 
-/// As much of a text as is told.
+/// Cuts a text at `limit` characters; `…` marks a cut.
 fn cut(text: &dyn fmt::Display, limit: usize) -> Box<str> {
     let text = text.to_string();
     match text.char_indices().nth(limit) {
@@ -158,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_is_bounded() {
+    fn reported_texts_are_bounded() {
         let schema = json!({ "items": { "type": "string" }, "additionalProperties": false });
         let list: Vec<u32> = (0..1000).collect();
         assert_eq!(told(&schema, &json!(list)).len(), MAX_MISFITS);
@@ -167,7 +171,7 @@ mod tests {
         assert!(all.concat().chars().count() < 3 * MAX_TEXT, "{all:?}");
     }
 
-    /// Fails when references are resolved, or left out without a word.
+    /// Fails if references are fetched, or silently ignored.
     #[test]
     fn nothing_is_fetched() {
         for reference in [

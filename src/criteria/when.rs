@@ -1,8 +1,8 @@
-//! A condition of the operator's on an event, in CEL (<https://cel.dev>): compiled with the config, evaluated on what was
-//! verified.
+//! Operator's condition on an event, in CEL (<https://cel.dev>).
 //!
-//! What it may cost is bounded when it is compiled: loops do not stand inside each other, patterns are literal, and where
-//! there is a loop the body is a small one. An error, and anything but true or false, is for the gate to refuse.
+//! It is compiled with the config and evaluated on verified events. Its cost is bounded at compile time: loops cannot
+//! be nested, patterns must be literals, and an expression with a loop only runs over small bodies. The gate rejects
+//! the event if the result is an error or anything but true or false.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,24 +12,24 @@ use cel::{Context, Env, Program, Value as CelValue};
 use http::HeaderName;
 use serde_json::Value;
 
-/// Characters of an expression.
+/// Maximum number of bytes of an expression.
 const MAX_TEXT: usize = 2048;
 
-/// Characters that are told of an error.
+/// Maximum number of characters of an error message.
 const MAX_FAULT: usize = 200;
 
-/// Bytes of a body that a loop runs over: what is looked for in each item may be as long as the body.
+/// Maximum size of a body for a loop, in bytes: the text that is searched for in each item may be as long as the body.
 const MAX_LOOP_BODY: usize = 256 << 10;
 
-/// Values of a body that a loop runs over.
+/// Maximum number of values of a body for a loop.
 const MAX_LOOP_VALUES: usize = 2_000;
 
-/// What an expression can name.
+/// Variables that an expression can use.
 pub const VARIABLES: [&str; 9] = [
     "method", "path", "query", "headers", "event", "body", "provider", "route", "source",
 ];
 
-/// The functions of the language; operators have names of their own.
+/// Functions of CEL that are allowed. Operators have names of their own and are not listed.
 const FUNCTIONS: [&str; 13] = [
     "size",
     "contains",
@@ -46,51 +46,54 @@ const FUNCTIONS: [&str; 13] = [
     "dyn",
 ];
 
-/// A compiled condition.
+/// A compiled condition with a bounded cost.
 pub struct When {
     program: Program,
-    /// The functions of the language, made once.
+    /// Standard library of CEL, built once.
     env: Arc<Env>,
     variables: Vec<&'static str>,
     headers: Vec<HeaderName>,
     has_loop: bool,
 }
 
-/// Why a text is no condition.
+/// Reason why a text is not a usable condition.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum WhenError {
-    /// Too long.
+    /// The expression is longer than `MAX_TEXT`.
     #[error("the expression is longer than 2048 characters")]
     TooLong,
-    /// Not CEL; the text says where.
-    #[error("the expression is not CEL: {0}")]
+    /// The text is not CEL; the message has the location.
+    #[error("the expression is not valid CEL: {0}")]
     Syntax(String),
-    /// Nothing has this name.
-    #[error("nothing is called `{0}`")]
+    /// No variable or function has this name.
+    #[error("there is no variable or function `{0}`")]
     Unknown(String),
-    /// A loop in a loop.
-    #[error("a loop inside another one could take as long as a sender likes")]
+    /// A loop is inside another loop.
+    #[error(
+        "a loop inside another loop is not allowed: a sender could make it run arbitrarily long"
+    )]
     Nested,
-    /// A pattern out of the event.
-    #[error("`matches` takes a literal pattern only")]
+    /// The pattern of `matches` is not a literal, so it could come from the event.
+    #[error("the pattern of `matches` must be a literal text")]
     Pattern,
-    /// It yields something else.
-    #[error("the expression is never true or false")]
+    /// The expression is a literal other than true or false.
+    #[error("the result of the expression is never true or false")]
     NotBool,
 }
 
 impl When {
-    /// Compiles an expression.
+    /// Compiles an expression and checks its names and its cost.
     ///
     /// # Errors
-    /// See [`WhenError`].
+    /// Returns a [`WhenError`] that says what to change.
     pub fn compile(text: &str) -> Result<Self, WhenError> {
         if text.len() > MAX_TEXT {
             return Err(WhenError::TooLong);
         }
+        // The parser of the library panics on some malformed inputs; a config must never stop the process.
         let compiled = catch_unwind(AssertUnwindSafe(|| Program::compile(text)));
         let program = compiled
-            .map_err(|_| WhenError::Syntax("it cannot be read".to_owned()))?
+            .map_err(|_| WhenError::Syntax("it cannot be parsed".to_owned()))?
             .map_err(|err| {
                 WhenError::Syntax(cut(err.to_string().trim_start_matches("ERROR: <input>:")))
             })?;
@@ -109,21 +112,21 @@ impl When {
         })
     }
 
-    /// Whether the expression names this variable.
+    /// Returns true if the expression uses this variable, so that the gate only computes what is needed.
     #[must_use]
     pub fn names(&self, variable: &str) -> bool {
         self.variables.contains(&variable)
     }
 
-    /// The headers that the expression names by a literal.
+    /// Returns the headers that the expression names by a literal.
     pub(crate) fn headers(&self) -> impl Iterator<Item = &HeaderName> {
         self.headers.iter()
     }
 
-    /// Whether it is true of an event, of which `facts` holds every variable that the expression names.
+    /// Evaluates the condition on an event. `facts` must hold every variable that the expression uses.
     ///
     /// # Errors
-    /// The error of the expression, cut; it may hold names of the body's, and no values.
+    /// Returns the error of the evaluation, cut. It may contain names from the body, but no values.
     pub fn holds(&self, facts: Vec<(&'static str, Value)>) -> Result<bool, Box<str>> {
         let mut context = Context::with_env(Arc::clone(&self.env));
         for (name, value) in facts {
@@ -133,19 +136,21 @@ impl When {
         let run = AssertUnwindSafe(|| self.program.execute(&context));
         match catch_unwind(run) {
             Ok(Ok(CelValue::Bool(holds))) => Ok(holds),
-            Ok(Ok(_)) => Err("it is neither true nor false".into()),
+            // A number or a text has no truth value, so the gate must not guess.
+            Ok(Ok(_)) => Err("the result is neither true nor false".into()),
             Ok(Err(err)) => Err(cut(&err.to_string()).into()),
             Err(_) => Err("it cannot be evaluated".into()),
         }
     }
 
-    /// Whether a body of this size is one that the expression may run over.
+    /// Returns true if the body is small enough for this expression; only loops have a bound.
     #[must_use]
     pub fn fits(&self, bytes: usize, body: &Value) -> bool {
         !self.has_loop || (bytes <= MAX_LOOP_BODY && count(body) <= MAX_LOOP_VALUES)
     }
 }
 
+/// Counts a value with all values inside it.
 fn count(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
@@ -154,12 +159,12 @@ fn count(value: &Value) -> usize {
     }
 }
 
-/// What a walk over an expression finds.
+/// Visitor that collects the names of an expression and rejects what could cost too much.
 #[derive(Default)]
 struct Walk {
     variables: Vec<&'static str>,
     headers: Vec<HeaderName>,
-    /// The names that loops give.
+    /// Variables that the enclosing loop defines.
     bound: Vec<String>,
     has_loop: bool,
     in_loop: bool,
@@ -180,6 +185,7 @@ impl Walk {
             Expr::Map(map) => map.entries.iter().try_for_each(|one| self.entry(&one.expr)),
             Expr::Struct(one) => Err(WhenError::Unknown(one.type_name.clone())),
             Expr::Call(call) => {
+                // The library names operators `_+_`, `@in`, `!_` or `-_`.
                 let is_operator = call.func_name.starts_with(['_', '@', '!', '-']);
                 if !is_operator && !FUNCTIONS.contains(&call.func_name.as_str()) {
                     return Err(WhenError::Unknown(call.func_name.clone()));
@@ -189,7 +195,7 @@ impl Walk {
                 if call.func_name == "matches" && !is_literal {
                     return Err(WhenError::Pattern);
                 }
-                // `headers["x-a"]`, and `"x-a" in headers`.
+                // Matches `headers["x-a"]` and `"x-a" in headers`.
                 if call.args.iter().any(is_headers) {
                     for arg in &call.args {
                         if let Expr::Literal(LiteralValue::String(name)) = &arg.expr {
@@ -201,8 +207,11 @@ impl Walk {
                 target.chain(&call.args).try_for_each(|one| self.visit(one))
             }
             Expr::Comprehension(one) => {
+                // Range and start value are evaluated once, outside of the loop, so they may contain a loop of their
+                // own.
                 self.visit(&one.iter_range)?;
                 self.visit(&one.accu_init)?;
+                // Nested loops multiply: 2,000 values would be four million steps.
                 if std::mem::replace(&mut self.in_loop, true) {
                     return Err(WhenError::Nested);
                 }
@@ -222,7 +231,7 @@ impl Walk {
     }
 
     fn header(&mut self, name: &str) {
-        // Names are compared as they are written in the map of headers, so another spelling finds nothing.
+        // The map of headers has lower-case names and is compared byte by byte, so another spelling never matches.
         self.headers.extend(HeaderName::from_bytes(name.as_bytes()));
     }
 
@@ -253,6 +262,7 @@ fn is_headers(expr: &IdedExpr) -> bool {
     matches!(&expr.expr, Expr::Ident(name) if name == "headers")
 }
 
+/// Returns the first line of a text, cut at `MAX_FAULT` characters.
 fn cut(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     line.chars().take(MAX_FAULT).collect()
@@ -290,7 +300,7 @@ mod tests {
         }
     }
 
-    /// Fails when an error counts as true, or as false.
+    /// Fails if an error counts as true or as false.
     #[test]
     fn what_cannot_be_judged_is_neither() {
         for text in [
@@ -307,7 +317,7 @@ mod tests {
         }
     }
 
-    /// Fails when `visit` lets one of them through.
+    /// Fails if `visit` accepts one of these expressions.
     #[test]
     fn what_could_cost_too_much_or_means_nothing_is_refused_at_once() {
         for text in [
@@ -330,7 +340,7 @@ mod tests {
         }
     }
 
-    /// Fails when a function is let through that does not exist.
+    /// Fails if an allowed function does not exist in the library.
     #[test]
     fn every_function_that_is_let_through_is_there() {
         let all = "size(\"a\") == 1 && \"abc\".contains(\"b\") && \"a\".startsWith(\"a\") && \"a\".endsWith(\"a\") && \"a\".matches(\"a\") && string(1) == \"1\" && int(\"1\") == 1 && uint(1) == 1u && double(1) == 1.0 && bool(\"true\") && bytes(\"a\") == b\"a\" && type(1) == type(2) && dyn(1) == 1";

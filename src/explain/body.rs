@@ -1,5 +1,6 @@
-//! What goes wrong with bodies between the one who signs and the one who verifies: each change that is often made on the
-//! way is taken back, and the real verification is asked.
+//! Hypotheses about bodies that were changed between the sender and the gate.
+//!
+//! Each change that proxies and frameworks often make is undone, and the real verification runs over the result.
 
 use std::io::Read;
 
@@ -13,17 +14,18 @@ use crate::explain::json;
 use crate::explain::trial::Hunt;
 use crate::scheme::form;
 
-/// Bytes that a compressed body may grow to.
+/// Maximum size of a decompressed body in bytes, against decompression bombs.
 const MAX_UNPACKED: u64 = 32 << 20;
 
+/// Byte-order mark (BOM) of UTF-8, which some editors and programs add or drop.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// One change of the body.
+/// A change of the body in transit, and the function that undoes it.
 struct Change {
     cause: Cause,
-    /// How the sender signed it.
+    /// Form in which the sender signed the body; it completes the cause's sentence.
     detail: &'static str,
-    /// What the sender signed, if this is what happened.
+    /// Returns the body that the sender signed, if this change happened; `None` if it cannot have happened.
     undo: fn(&[u8]) -> Option<Vec<u8>>,
 }
 
@@ -62,13 +64,14 @@ static CHANGES: [Change; 15] = [
         cause: Cause::BodyLineEnds,
         detail: "CR LF where it has LF now",
         undo: |body| {
+            // Normalized first, so that an existing CR LF does not become CR CR LF.
             let plain = replaced(body, b"\r\n", b"\n");
             replaced(plain.as_deref().unwrap_or(body), b"\n", b"\r\n")
         },
     },
     Change {
         cause: Cause::BodyLineEnds,
-        detail: "no line end where it has some now",
+        detail: "no line ends where it has some now",
         undo: |body| {
             let plain = replaced(body, b"\r\n", b"").unwrap_or_else(|| body.to_vec());
             changed(body, replaced(&plain, b"\n", b"").unwrap_or(plain))
@@ -101,7 +104,7 @@ static CHANGES: [Change; 15] = [
     },
     Change {
         cause: Cause::BodyWrapped,
-        detail: "what its base64 stands for",
+        detail: "the decoded bytes of its base64",
         undo: |body| {
             BASE64
                 .decode(body.trim_ascii())
@@ -111,7 +114,7 @@ static CHANGES: [Change; 15] = [
     },
     Change {
         cause: Cause::BodyWrapped,
-        detail: "the text that stands in the JSON string",
+        detail: "the text inside the JSON string",
         undo: |body| {
             serde_json::from_slice::<String>(body)
                 .ok()
@@ -120,9 +123,10 @@ static CHANGES: [Change; 15] = [
     },
 ];
 
-/// The first change of the body that, taken back, makes the request verify.
+/// Finds the first change of the body that makes the request verify when it is undone.
 pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let body = &*case.base.body;
+    // Cheap changes come first: most of them only touch the end of the body.
     for change in &CHANGES {
         if hunt.is_spent() {
             return None;
@@ -140,9 +144,10 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     found.or_else(|| form_again(case, hunt))
 }
 
-/// What the body looks like where nothing verifies.
+/// Guesses what happened to the body, if no hypothesis verifies.
 pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
     let body = &*case.base.body;
+    // Checked first, because every other guess would describe the cut that the gate itself made.
     if case.seen.is_cut {
         return Some(Cause::BodyNotKept.likely(""));
     }
@@ -153,9 +158,11 @@ pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
     if body.is_empty() && case.route.scheme.signs_body() {
         return Some(Cause::BodyLost.likely(""));
     }
+    // The head claims a compression that the body does not have.
     if let Some(packing) = packing(case).filter(|_| unpacked(body).is_none()) {
         return Some(Cause::BodyDecompressed.likely(&packing));
     }
+    // A body that begins as JSON and ends in the middle of it was most likely cut by a limit in front.
     let opens = body.trim_ascii_start().first();
     let is_open = matches!(opens, Some(b'{' | b'[')) && body.len() > 2;
     let is_broken =
@@ -166,12 +173,13 @@ pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
     })
 }
 
-/// The length that the head declares.
+/// Returns the value of `Content-Length`.
 fn declared(case: &Case<'_>) -> Option<usize> {
     let value = case.seen.headers.get(header::CONTENT_LENGTH)?;
     value.to_str().ok()?.parse().ok()
 }
 
+/// Returns the compression that `Content-Encoding` names, if it is a common one.
 fn packing(case: &Case<'_>) -> Option<String> {
     let value = case.base.headers.get(header::CONTENT_ENCODING)?;
     let value = value.to_str().ok()?.trim().to_ascii_lowercase();
@@ -182,18 +190,20 @@ fn packing(case: &Case<'_>) -> Option<String> {
     is_known.then(|| format!("`{value}`"))
 }
 
-/// Only what is declared was signed.
+/// Tries the body up to its declared length.
 fn longer(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let length = declared(case)?;
     let body = &*case.base.body;
     let start = body
         .get(..length)
         .filter(|start| start.len() < body.len())?;
+    // A request file may hold more than the declared body; hyper would never read it.
     let more = format!("{} bytes", body.len() - length);
     let trial = case.base.with_body(start.to_vec());
     hunt.passes(&trial).then(|| Cause::BodyLonger.proven(&more))
 }
 
+/// Tries the decompressed body, in case the sender signed before compressing.
 fn compressed(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let (packing, body) = unpacked(&case.base.body)?;
     let trial = case.base.with_body(body);
@@ -201,16 +211,18 @@ fn compressed(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
         .then(|| Cause::BodyCompressed.proven(packing))
 }
 
-/// What a compressed body holds, within bounds.
+/// Decompresses a body that looks like gzip or zlib, up to `MAX_UNPACKED` bytes.
 fn unpacked(body: &[u8]) -> Option<(&'static str, Vec<u8>)> {
     let mut out = Vec::new();
     let (name, read) = match body {
+        // Magic number of gzip (RFC 1952).
         [0x1f, 0x8b, ..] => {
             let read = GzDecoder::new(body)
                 .take(MAX_UNPACKED)
                 .read_to_end(&mut out);
             ("gzip", read)
         }
+        // First byte of zlib with a window of 32 KiB (RFC 1950), which `deflate` means in HTTP.
         [0x78, ..] => {
             let read = ZlibDecoder::new(body)
                 .take(MAX_UNPACKED)
@@ -222,8 +234,9 @@ fn unpacked(body: &[u8]) -> Option<(&'static str, Vec<u8>)> {
     read.ok().map(|_| (name, out))
 }
 
-/// As other programs write the same JSON.
+/// Tries the JSON in the formats of common serializers.
 fn written_again(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+    // Text that is not UTF-8 is not JSON (RFC 8259, section 8.1).
     let text = std::str::from_utf8(&case.base.body).ok()?;
     let node = json::parse(text)?;
     for style in json::styles() {
@@ -231,6 +244,7 @@ fn written_again(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
             return None;
         }
         let written = style.write(&node);
+        // The unchanged text was already verified by the gate itself.
         if written != text && hunt.passes(&case.base.with_body(written.into_bytes())) {
             return Some(Cause::BodyReserialised.proven(&style.describe()));
         }
@@ -238,11 +252,11 @@ fn written_again(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     None
 }
 
-/// How a form is written.
+/// Style in which a program encodes a form (`application/x-www-form-urlencoded`).
 struct FormStyle {
     words: &'static str,
     space: &'static str,
-    /// What stays as it is beside letters and digits.
+    /// Characters that are not escaped, besides letters and digits.
     kept: &'static [u8],
     is_upper: bool,
 }
@@ -286,11 +300,13 @@ const FORM_STYLES: [FormStyle; 6] = [
     },
 ];
 
+/// Tries the form in the encodings of common frameworks, with fields in their order and sorted.
 fn form_again(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     if !form::is_form(&case.base.headers) {
         return None;
     }
     let fields = form::fields(&case.base.body).ok()?;
+    // Some frameworks hold fields in an ordered map, which loses the sender's order.
     let mut sorted = fields.clone();
     sorted.sort();
     for (fields, order) in [(&fields, ""), (&sorted, " and sorted fields")] {
@@ -316,6 +332,7 @@ impl FormStyle {
                 byte if byte.is_ascii_alphanumeric() || self.kept.contains(&byte) => {
                     out.push(char::from(byte));
                 }
+                // RFC 3986 recommends upper-case digits in escapes, but not all encoders follow it.
                 byte if self.is_upper => out.push_str(&format!("%{byte:02X}")),
                 byte => out.push_str(&format!("%{byte:02x}")),
             }
@@ -324,7 +341,7 @@ impl FormStyle {
     }
 }
 
-/// None where nothing changed.
+/// Returns the other body, or `None` if it is the same: trying it again would prove nothing.
 fn changed(body: &[u8], other: Vec<u8>) -> Option<Vec<u8>> {
     (other != body).then_some(other)
 }
@@ -345,7 +362,7 @@ fn replaced(body: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
     changed(body, out)
 }
 
-/// Each character as one byte; none where it has others, or only ASCII.
+/// Converts UTF-8 to ISO 8859-1; `None` if a character has no byte there, or if all are ASCII.
 fn to_latin1(body: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(body)
         .ok()
@@ -355,7 +372,7 @@ fn to_latin1(body: &[u8]) -> Option<Vec<u8>> {
         .collect()
 }
 
-/// Each byte as one character; none where there is only ASCII.
+/// Converts ISO 8859-1 to UTF-8; `None` if all bytes are ASCII.
 fn from_latin1(body: &[u8]) -> Option<Vec<u8>> {
     let text: String = body.iter().map(|byte| char::from(*byte)).collect();
     (!body.is_ascii()).then(|| text.into_bytes())

@@ -1,4 +1,7 @@
-//! One refusal under investigation: the request as its route would verify it, and the hypotheses in their order.
+//! Investigation of one reject: runs all hypotheses in a fixed order.
+//!
+//! Each subject (`time`, `secret`, `head`, ...) offers `find`, which proves a cause by the real verification, and some
+//! offer `guess`, which names a likely cause from the form of the request.
 
 use std::borrow::Cow;
 
@@ -11,18 +14,18 @@ use crate::model::clock::Now;
 use crate::scheme::material::read_query;
 use crate::scheme::spec::Place;
 
-/// One refusal under investigation.
+/// A reject under investigation, with its request and route.
 pub(super) struct Case<'c> {
     pub(super) explainer: &'c Explainer,
     pub(super) route: &'c Route,
     pub(super) reject: &'c Reject,
     pub(super) seen: &'c Seen,
-    /// The request as the route would verify it, whichever of its secrets counted.
+    /// The request as the route would verify it, with all secrets regardless of their validity period.
     pub(super) base: Trial<'c>,
 }
 
 impl<'c> Case<'c> {
-    /// Tries one hypothesis after the other; then says what it looks like.
+    /// Tries each hypothesis in turn, and falls back to the first guess if no hypothesis is proven.
     pub(super) fn investigate(&self, hunt: &mut Hunt) -> Option<Finding> {
         type Find = fn(&Case<'_>, &mut Hunt) -> Option<Finding>;
         type Guess = fn(&Case<'_>) -> Option<Finding>;
@@ -36,6 +39,7 @@ impl<'c> Case<'c> {
             sender::find,
         ];
         let guesses: [Guess; 4] = [sender::guess, time::guess, head::guess, body::guess];
+        // No try can succeed over the start of a body, if the body is signed.
         let is_whole = !self.seen.is_cut || !self.route.scheme.signs_body();
         let found = is_whole.then(|| finds.iter().find_map(|find| find(self, hunt)));
         found
@@ -43,7 +47,7 @@ impl<'c> Case<'c> {
             .or_else(|| guesses.iter().find_map(|guess| guess(self)))
     }
 
-    /// Every other route.
+    /// Returns all routes but the one of this request.
     pub(super) fn others(&self) -> impl Iterator<Item = &'c Route> {
         let own = &self.route.name;
         let all = self.explainer.gate.all_rules().iter();
@@ -51,7 +55,7 @@ impl<'c> Case<'c> {
             .filter(move |other| other.name != *own)
     }
 
-    /// The one text in a place of the head.
+    /// Returns the text at a location in the head; a location in the body has no value here.
     pub(super) fn value(&self, place: &Place) -> Option<String> {
         match place {
             Place::Header(name) => {
@@ -67,7 +71,7 @@ impl<'c> Case<'c> {
         }
     }
 
-    /// What shows that a proxy stands in front.
+    /// Returns a header that shows that the request came through a proxy.
     pub(super) fn came_through(&self) -> Option<&'static str> {
         let traces = [
             "via",
@@ -82,7 +86,7 @@ impl<'c> Case<'c> {
             .find(|name| self.base.headers.contains_key(*name))
     }
 
-    /// Other senders whose time was off by about as much.
+    /// Counts other senders whose signed time was off by about as much, within `close` seconds.
     pub(super) fn others_off_by(&self, age_seconds: i64, close: i64) -> usize {
         let others = self.seen.others.iter().filter(|other| {
             other.route != self.route.name.as_str()
@@ -92,7 +96,7 @@ impl<'c> Case<'c> {
     }
 }
 
-/// A request as a route would verify it at a time.
+/// Builds the verification of a request by a route at a given time.
 pub(super) fn trial<'t>(route: &'t Route, seen: &'t Seen, now: Now) -> Trial<'t> {
     let trial = Trial {
         spec: Cow::Borrowed(&route.scheme),
@@ -108,7 +112,7 @@ pub(super) fn trial<'t>(route: &'t Route, seen: &'t Seen, now: Now) -> Trial<'t>
     trial.of_route(route)
 }
 
-/// When it came, on both clocks.
+/// Returns the time of arrival; the monotonic part is the present one.
 pub(super) fn received(seen: &Seen) -> Now {
     let now = Now::read();
     Now {

@@ -1,12 +1,12 @@
-//! What usually goes wrong: one table with a word, a sentence and a fix for each cause.
+//! Catalogue of causes: one table with a slug, a sentence and a fix for each.
 //!
-//! `{}` in a sentence stands for what is particular to this request: a name, a number, an address. Never a secret, and
-//! never any part of one.
+//! `{}` in a sentence is replaced by a detail of the request: a name, a number, an address. It must never be a secret
+//! or any part of one.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Why a request is refused that its sender meant well.
+/// Cause of a reject of a request that its sender meant well.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[expect(missing_docs, reason = "each has a sentence in the table below")]
 pub enum Cause {
@@ -65,37 +65,37 @@ pub enum Cause {
     Duplicate,
 }
 
-/// What the table says of a cause.
+/// Entry of a cause in the catalogue.
 pub struct Row {
-    /// The word for it.
+    /// Stable identifier of the cause in the API and on the command line.
     pub slug: &'static str,
-    /// What happened.
+    /// Sentence that says what happened.
     pub says: &'static str,
-    /// What to do.
+    /// Sentence that says what to do.
     pub fix: &'static str,
 }
 
-/// A cause that was found for one request.
+/// Cause that was found for one request.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = RequestCause)]
 pub struct Finding {
-    /// The word for the cause.
+    /// Stable identifier of the cause.
     pub slug: String,
-    /// What happened, in a sentence.
+    /// Sentence that says what happened.
     pub says: String,
-    /// What to do, in a sentence.
+    /// Sentence that says what to do.
     pub fix: String,
-    /// Whether the real verification passes once this one thing is put right; else the request only looks like it.
+    /// True if the real verification passes with this one change undone; false if the request only looks like it.
     pub is_proven: bool,
 }
 
 impl Cause {
-    /// Found by making the verification pass.
+    /// Returns a finding that made the verification pass, or that follows from the reject itself.
     pub(super) fn proven(self, detail: &str) -> Finding {
         self.finding(detail, true)
     }
 
-    /// What the request looks like.
+    /// Returns a finding that the form of the request suggests.
     pub(super) fn likely(self, detail: &str) -> Finding {
         self.finding(detail, false)
     }
@@ -104,286 +104,298 @@ impl Cause {
         let row = self.row();
         Finding {
             slug: row.slug.to_owned(),
+            // `replace` instead of `format!`, because the sentence is not known at compile time.
             says: row.says.replace("{}", detail),
             fix: row.fix.replace("{}", detail),
             is_proven,
         }
     }
 
-    /// The word for it.
+    /// Returns the stable identifier of the cause.
     #[must_use]
     pub fn slug(self) -> &'static str {
         self.row().slug
     }
 
-    /// The table.
+    /// Returns the cause's entry in the catalogue.
     #[must_use]
     pub fn row(self) -> &'static Row {
         match self {
+            // Secrets: copied with something around them, decoded wrongly, of another route, or outside of their
+            // period.
             Self::SecretWhitespace => &Row {
                 slug: "secret-whitespace",
-                says: "The route's secret has a space or a line end around it that does not belong to it.",
-                fix: "Take the white space out of the secret where the config gets it from (`printf %s` writes no line end, `echo` does).",
+                says: "The route's secret has a space or a line end around it that is not part of it.",
+                fix: "Remove the white space from the variable, file or credential that holds the secret (`printf %s` writes no line end, `echo` does).",
             },
             Self::SecretQuoted => &Row {
                 slug: "secret-quoted",
-                says: "The route's secret stands in quotes that do not belong to it.",
-                fix: "Take the quotes out of the secret; env and credential files hold the bare text.",
+                says: "The route's secret is in quotes that are not part of it.",
+                fix: "Remove the quotes: variables, files and credentials hold the bare text of the secret.",
             },
             Self::SenderSecretUnclean => &Row {
                 slug: "sender-secret-unclean",
-                says: "The sender signs with this secret and {} that was copied along with it.",
-                fix: "Enter the secret once more at the sender, without {}.",
+                says: "The sender signs with this secret plus {} that was copied along with it.",
+                fix: "Enter the secret again at the sender, without {}.",
             },
             Self::SecretNotDecoded => &Row {
                 slug: "secret-not-decoded",
-                says: "The route's secret is {} text, and the sender signs with the bytes that it stands for.",
-                fix: "Say so in the scheme: `secret = { encoding = ... }` in `[routes.NAME.scheme]` ({}), or enter a secret at the sender that is plain text.",
+                says: "The route's secret is {} text, and the sender signs with the decoded bytes.",
+                fix: "Set the encoding in the scheme: `secret = { encoding = ... }` in `[routes.NAME.scheme]` ({}), or enter a plain-text secret at the sender.",
             },
             Self::SecretDecoded => &Row {
                 slug: "secret-decoded",
-                says: "The secret was decoded once too often: the sender signs with {}.",
-                fix: "Copy the secret from the sender exactly as it is shown, and let the scheme take it as `secret = { encoding = \"utf8\" }` where it is text.",
+                says: "The secret was decoded although it must not be: the sender signs with {}.",
+                fix: "Copy the secret from the sender exactly as it is shown, and set `secret = { encoding = \"utf8\" }` in the scheme if it is plain text.",
             },
             Self::SecretPrefix => &Row {
                 slug: "secret-prefix",
-                says: "The prefix of the secret is the matter: the sender signs with {}.",
-                fix: "Copy the secret from the sender whole, with its prefix; a scheme of your own says with `strip_prefix` whether the prefix counts.",
+                says: "The prefix of the secret makes the difference: the sender signs with {}.",
+                fix: "Copy the whole secret from the sender, with its prefix; in a scheme of your own, `strip_prefix` removes a prefix that is not part of the key.",
             },
             Self::SecretOfOtherRoute => &Row {
                 slug: "secret-of-other-route",
-                says: "The request is signed with the secret of the route `{}`: another endpoint's, or test mode's instead of live mode's.",
-                fix: "Give this route the secret of the endpoint that sends here, or enter the URL of `{}` at that endpoint.",
+                says: "The request is signed with the secret of the route `{}`: the secret of another endpoint, or of test mode instead of live mode.",
+                fix: "Set this route's secret to that of the endpoint that sends here, or enter the URL of `{}` at that endpoint.",
             },
             Self::SecretExpired => &Row {
                 slug: "secret-expired",
-                says: "The request is signed with the secret `{}` of this route, whose `until` had passed.",
-                fix: "Let the sender sign with the new secret, or move the `until` of `{}` until it does.",
+                says: "The request is signed with the secret `{}` of this route, which had expired (`until`).",
+                fix: "Switch the sender to the new secret, or set a later `until` for `{}` until it has switched.",
             },
             Self::SecretNotYet => &Row {
                 slug: "secret-not-yet-valid",
                 says: "The request is signed with the secret `{}` of this route before its `not_before`.",
-                fix: "Move the `not_before` of `{}` to when the sender began with it, or take it out.",
+                fix: "Set the `not_before` of `{}` to the time at which the sender began to use it, or remove it.",
             },
+            // Format of the signature: the MAC is correct, but not where or how the scheme expects it.
             Self::SignatureEncoding => &Row {
                 slug: "signature-encoding",
-                says: "The signature is right but written in another way: as {}.",
-                fix: "Set the scheme's `encoding` to {}, or have the sender write it as the scheme says.",
+                says: "The signature is correct, but encoded differently: as {}.",
+                fix: "Set the scheme's `encoding` to {}, or configure the sender to use the scheme's encoding.",
             },
             Self::SignaturePrefix => &Row {
                 slug: "signature-prefix",
-                says: "The signature is right, but the text before it is another one: {}.",
-                fix: "Set the `prefix` of the scheme's `signature` to what the sender writes ({}).",
+                says: "The signature is correct, but the prefix before it differs from the scheme's: {}.",
+                fix: "Set the `prefix` of the scheme's `signature` to the sender's ({}).",
             },
             Self::WrongAlgorithm => &Row {
                 slug: "wrong-algorithm",
-                says: "The request is signed with {}, and the route's scheme takes another algorithm.",
-                fix: "Choose the sender's algorithm to match, or a `provider` or `scheme` with {}.",
+                says: "The request is signed with {}, and the route's scheme expects another algorithm.",
+                fix: "Choose the matching algorithm at the sender, or a `provider` or `scheme` with {}.",
             },
             Self::SignatureCut => &Row {
                 slug: "signature-cut",
-                says: "The signature is right as far as it goes, but {}.",
-                fix: "Look for a proxy or a log shipper in front that limits the length of headers, and raise its limit.",
+                says: "The signature is correct but truncated: {}.",
+                fix: "Look for a proxy in front that limits the length of headers, and raise its limit.",
             },
             Self::SignatureDoubled => &Row {
                 slug: "signature-doubled",
-                says: "The value of `{}` is right but stands there twice, as when a proxy in front adds a header that is there.",
-                fix: "Let the proxy in front set `{}` once or not at all.",
+                says: "The value of `{}` is correct but appears twice, as when a proxy in front adds a header that is already there.",
+                fix: "Configure the proxy in front to pass `{}` on without adding it again.",
             },
             Self::SignatureVersion => &Row {
                 slug: "signature-version",
-                says: "The signature is right, but stands under another key of the list than the scheme's.",
-                fix: "Set the `key` of the scheme's `signature` to the one that the sender writes, or have it send this version.",
+                says: "The signature is correct, but the list has it under another key than the scheme's.",
+                fix: "Set the `key` of the scheme's `signature` to the sender's key, or choose the scheme's signature version at the sender.",
             },
+            // Headers that do not arrive under their names.
             Self::HeaderRenamed => &Row {
                 slug: "header-renamed",
-                says: "What the scheme looks for stands in the header {}.",
-                fix: "Have the proxy in front leave the name alone, or name the header in the scheme: {}.",
+                says: "The value that the scheme expects is in the header {}.",
+                fix: "Configure the proxy in front not to rename the header, or set this header in the scheme: {}.",
             },
             Self::HeaderDropped => &Row {
                 slug: "header-dropped",
-                says: "The name of `{}` has an underscore, and many proxies drop such headers without a word.",
-                fix: "Let the proxy in front pass `{}` on (nginx: `underscores_in_headers on`).",
+                says: "The name of `{}` has an underscore, and many proxies silently drop such headers.",
+                fix: "Configure the proxy in front to pass `{}` on (nginx: `underscores_in_headers on`).",
             },
             Self::NotSigned => &Row {
                 slug: "not-signed",
                 says: "The request carries no signature of any provider that hookgate knows: {}.",
-                fix: "Set the secret at the sender, for the endpoint with this URL; if it is set, look for a proxy in front that drops headers.",
+                fix: "Set the secret at the sender for the endpoint with this URL; if it is set, look for a proxy in front that drops headers.",
             },
+            // Another sender or another endpoint than the route's.
             Self::OtherProvider => &Row {
                 slug: "other-provider",
-                says: "The request is genuine under the route's secret as one of {}.",
-                fix: "Write the route's `provider` accordingly: {}.",
+                says: "The route's secret verifies the request with the scheme of another provider: {}.",
+                fix: "Set the route's `provider` accordingly: {}.",
             },
             Self::LooksLikeOtherProvider => &Row {
                 slug: "looks-like-other-provider",
-                says: "The request carries the headers of another sender than the route's: this looks like {}.",
-                fix: "Enter the right URL at that sender, or write the route's `provider` accordingly: {}.",
+                says: "The request has the headers of another provider than the route's: it looks like {}.",
+                fix: "Enter the right URL at that sender, or set the route's `provider` accordingly: {}.",
             },
             Self::WrongRoute => &Row {
                 slug: "wrong-route",
-                says: "The request is a genuine one for the route `{}`.",
+                says: "The request is genuine, but belongs to the route `{}`.",
                 fix: "Enter the URL of the route `{}` at the sender.",
             },
             Self::SignedText => &Row {
                 slug: "signed-text",
-                says: "The sender signs another text than the scheme says: {}.",
-                fix: "Write the scheme's `signed` accordingly: {}.",
+                says: "The sender signs another text than the scheme's: {}.",
+                fix: "Set the scheme's `signed` accordingly: {}.",
             },
+            // Bodies that were changed in transit. The fix is always in front of the gate: it must verify the bytes as
+            // they are.
             Self::BodyLineEnd => &Row {
                 slug: "body-line-end",
-                says: "The body was changed at its end on the way: the sender signed it {}.",
-                fix: "Let whatever stands in front pass the body on byte for byte; `curl --data-binary` keeps line ends that `--data` drops.",
+                says: "The end of the body was changed in transit: the sender signed it {}.",
+                fix: "Configure the proxies in front to pass the body on byte for byte; `curl --data-binary` keeps line ends that `--data` drops.",
             },
             Self::BodyLineEnds => &Row {
                 slug: "body-line-endings",
-                says: "The line ends in the body were changed on the way: the sender signed it with {}.",
-                fix: "Let whatever stands in front pass the body on as binary, not as text.",
+                says: "The line ends in the body were changed in transit: the sender signed it with {}.",
+                fix: "Configure the proxies in front to pass the body on as binary data, not as text.",
             },
             Self::BodyMark => &Row {
                 slug: "body-byte-order-mark",
-                says: "A byte-order mark at the start of the body makes the difference: the sender signed it {}.",
-                fix: "Have the body written and passed on without a byte-order mark (UTF-8 without BOM).",
+                says: "A byte-order mark (BOM) at the start of the body makes the difference: the sender signed it {}.",
+                fix: "Write and forward the body without a byte-order mark (UTF-8 without BOM).",
             },
             Self::BodyReserialised => &Row {
                 slug: "body-reserialised",
-                says: "The JSON was parsed and written again on the way: the sender signed it {}.",
-                fix: "Let whatever stands in front pass the raw body on instead of parsing it; in code, sign and send the same bytes.",
+                says: "The JSON was parsed and reserialized in transit: the sender signed it {}.",
+                fix: "Configure the proxies in front to pass the raw body on instead of parsing it; in code, sign and send the same bytes.",
             },
             Self::FormReencoded => &Row {
                 slug: "form-reencoded",
-                says: "The form was decoded and encoded again on the way: the sender signed it with {}.",
-                fix: "Let whatever stands in front pass the raw body on instead of parsing the form.",
+                says: "The form was decoded and encoded again in transit: the sender signed it with {}.",
+                fix: "Configure the proxies in front to pass the raw body on instead of parsing the form.",
             },
             Self::BodyCharset => &Row {
                 slug: "body-charset",
-                says: "The characters of the body were converted on the way: the sender signed it as {}.",
-                fix: "Let whatever stands in front leave the bytes alone, or have the sender write UTF-8.",
+                says: "The character set of the body was converted in transit: the sender signed it as {}.",
+                fix: "Configure the proxies in front not to convert the body, or configure the sender to write UTF-8.",
             },
             Self::BodyCompressed => &Row {
                 slug: "body-compressed",
-                says: "The body comes compressed ({}), and the sender signed it before it was compressed.",
-                fix: "Switch the compression of requests off at the sender or the proxy in front, or decompress in front of hookgate.",
+                says: "The body is compressed ({}), and the sender signed it before it was compressed.",
+                fix: "Disable the compression of requests at the sender or at the proxy in front, or decompress bodies in front of hookgate.",
             },
             Self::BodyDecompressed => &Row {
                 slug: "body-decompressed",
-                says: "`Content-Encoding` says {}, and the body is not compressed: somebody unpacked it on the way, while the sender signed the packed one.",
-                fix: "Let the proxy in front pass compressed bodies on as they are.",
+                says: "`Content-Encoding` is {}, but the body is not compressed: it was decompressed in transit, while the sender signed the compressed body.",
+                fix: "Configure the proxy in front to pass compressed bodies on unchanged.",
             },
             Self::BodyTruncated => &Row {
                 slug: "body-truncated",
-                says: "The body is not whole: {}.",
-                fix: "Look for a limit on bodies in what stands in front; for a file, capture the request once more in whole.",
+                says: "The body is incomplete: {}.",
+                fix: "Look for a limit on body sizes in the proxies in front; for a request file, capture the whole request again.",
             },
             Self::BodyLonger => &Row {
                 slug: "body-longer",
-                says: "The body is right up to its `Content-Length`; {} follow that the sender did not sign.",
-                fix: "Look for what appends to the body on the way.",
+                says: "The body is correct up to its `Content-Length`; {} follow that the sender did not sign.",
+                fix: "Look for a proxy or middleware in front that appends to the body.",
             },
             Self::BodyWrapped => &Row {
                 slug: "body-wrapped",
-                says: "The body was wrapped on the way: the sender signed {}.",
-                fix: "Let what stands in front pass the raw body on (for API gateways: the binary, unwrapped payload).",
+                says: "The body was wrapped in transit: the sender signed {}.",
+                fix: "Configure the proxies in front to pass the raw body on (for API gateways: the binary, unwrapped payload).",
             },
             Self::BodyLost => &Row {
                 slug: "body-lost",
-                says: "The body is empty, and the scheme signs a body.",
+                says: "The body is empty, although the scheme signs a body.",
                 fix: "Look for a redirect in front (POST becomes GET) or a proxy that drops bodies.",
             },
             Self::BodyNotKept => &Row {
                 slug: "body-not-kept",
-                says: "Only the start of the body was kept, so that its signature cannot be tried again.",
-                fix: "Save such a request whole where it is sent, or in front of the gate, and explain that file.",
+                says: "Only the start of the body was kept, so its signature cannot be verified again.",
+                fix: "Save the whole request at the sender or in front of the gate, and run `hookgate explain` on that file.",
             },
+            // Signed URLs.
             Self::PublicUrl => &Row {
                 slug: "public-url",
-                says: "The sender signs the URL that it calls, and the route's `public_url` is another one.",
+                says: "The sender signs the URL that it calls, and the route's `public_url` differs from it.",
                 fix: "Set `public_url = \"{}\"` on this route.",
             },
             Self::UrlChanged => &Row {
                 slug: "url-changed",
-                says: "The sender signs the URL that it calls, and the target was rewritten on the way: it signed `{}`.",
-                fix: "Let the proxy in front pass the target on as it came, or enter at the sender the URL that hookgate sees.",
+                says: "The sender signs the URL that it calls, and the target was rewritten in transit: it signed `{}`.",
+                fix: "Configure the proxy in front to pass the target on unchanged, or enter the URL that hookgate sees at the sender.",
             },
+            // Signed times. Most need a look at a clock, which the explanation cannot take.
             Self::TimestampUnit => &Row {
                 slug: "timestamp-unit",
-                says: "The timestamp is written in another unit than the scheme's: as {}.",
-                fix: "Set the `unit` of the scheme's `timestamp` ({}), or have the sender write the scheme's.",
+                says: "The timestamp has another unit than the scheme's: it is written as {}.",
+                fix: "Set the `unit` of the scheme's `timestamp` ({}), or configure the sender to use the scheme's unit.",
             },
             Self::TimeZone => &Row {
                 slug: "time-zone",
                 says: "The signed time is off by {}: a local time was taken for UTC, at the sender or here.",
-                fix: "Have the sender sign Unix time (UTC), and check with `timedatectl` that this machine's clock is UTC inside.",
+                fix: "Configure the sender to sign Unix time (UTC), and check with `timedatectl` that the universal time of this machine is correct.",
             },
             Self::Retried => &Row {
                 slug: "retried-with-old-signature",
-                says: "The signature is right but was made {} before: the sender, or a queue in front, tries again with its first signature.",
-                fix: "Raise the route's `tolerance` to the time over which it retries (dedup keeps out second copies), or ask for signatures at each try.",
+                says: "The signature is correct but was made {} earlier: the sender, or a queue in front, retries with the first signature.",
+                fix: "Raise the route's `tolerance` to the time over which the sender retries (dedup rejects second copies), or let the sender sign each attempt.",
             },
             Self::ClockOfSender => &Row {
                 slug: "clock-of-sender",
-                says: "The signature is right and its time lies {} in the future: the sender's clock is ahead, or this machine's behind.",
-                fix: "Set both clocks (`timedatectl`, chrony); hold the time of other senders against it to see whose is wrong.",
+                says: "The signature is correct and its time is {} in the future: the sender's clock is ahead, or this machine's is behind.",
+                fix: "Synchronize both clocks (`timedatectl`, chrony); compare with the times of other senders to see which one is wrong.",
             },
             Self::ClockHere => &Row {
                 slug: "clock-here",
-                says: "The signature is right, and other senders were off by about as much ({}) at that time: this machine's clock is wrong.",
-                fix: "Set this machine's clock: `timedatectl set-ntp true`, then `chronyc tracking`.",
+                says: "The signature is correct, and other senders were off by about as much ({}) at that time: this machine's clock is wrong.",
+                fix: "Synchronize this machine's clock: `timedatectl set-ntp true`, then `chronyc tracking`.",
             },
             Self::SignatureOld => &Row {
                 slug: "signature-old",
-                says: "The signature is right but was made {} before the request came: a delay on the way, a retry with the first signature, a clock that is behind, or a capture that is replayed.",
-                fix: "Compare clocks (`timedatectl`); where the sender retries with old signatures, raise the route's `tolerance`.",
+                says: "The signature is correct but was made {} before the request arrived: a delay in transit, a retry with the first signature, a clock that is behind, or a replayed capture.",
+                fix: "Compare clocks (`timedatectl`); if the sender retries with old signatures, raise the route's `tolerance`.",
             },
             Self::OffUnread => &Row {
                 slug: "time-off-unread",
-                says: "The signed time is {}. The request was refused before its body was read, so whether the signature is right cannot be told.",
-                fix: "Compare clocks (`timedatectl`); where the sender retries with its first signature, raise the route's `tolerance`. Old and from a stranger, it is a capture that is replayed.",
+                says: "The signed time is {}. The request was rejected before its body was read, so the signature could not be verified.",
+                fix: "Compare clocks (`timedatectl`); if the sender retries with its first signature, raise the route's `tolerance`. An old request from an unknown source is likely a replayed capture.",
             },
+            // Checks before the signature.
             Self::PathDiffers => &Row {
                 slug: "path-differs",
                 says: "Paths are compared byte by byte, and this one differs from that of {}.",
-                fix: "Enter the path at the sender exactly as the route has it: {}.",
+                fix: "Enter the path at the sender exactly as in the route: {}.",
             },
             Self::HostDiffers => &Row {
                 slug: "host-differs",
-                says: "There is a route with this path, but for another host: {}.",
-                fix: "Enter the URL with that host at the sender, or let the proxy in front pass on `Host`: {}.",
+                says: "A route with this path exists, but for another host: {}.",
+                fix: "Enter the URL with that host at the sender, or configure the proxy in front to pass on `Host`: {}.",
             },
             Self::ProxyNotTrusted => &Row {
                 slug: "proxy-not-trusted",
-                says: "The request came through a proxy that is not trusted, so its own address counted; `X-Forwarded-For` names {}, which is allowed.",
-                fix: "Put the address of the proxy into `trusted_proxies` of `[server]`, if it is yours.",
+                says: "The request came through a proxy that is not trusted, so the proxy's address was checked; `X-Forwarded-For` names {}, which is allowed.",
+                fix: "Add the address of the proxy to `trusted_proxies` in `[server]`, if the proxy is yours.",
             },
             Self::SourceUnknown => &Row {
                 slug: "source-unknown",
-                says: "The address {} is not among those from which the route takes requests.",
-                fix: "If it is the sender's: `hookgate providers refresh-ranges`, or add it to `allow_ips`.",
+                says: "The address {} is not allowed by the route's `allow_ips`.",
+                fix: "If the address is the sender's, run `hookgate providers refresh-ranges`, or add the address to `allow_ips`.",
             },
             Self::MethodNotTaken => &Row {
                 slug: "method",
-                says: "The route does not take {} requests.",
-                fix: "Add it to the route's `methods` if this sender uses it; a redirect in front turns POST into GET.",
+                says: "The route does not accept {} requests.",
+                fix: "Add the method to the route's `methods` if this sender uses it; note that a redirect in front turns POST into GET.",
             },
             Self::ContentTypeNotTaken => &Row {
                 slug: "content-type",
-                says: "The sender writes its body as {}, and the route does not take that.",
-                fix: "Choose the route's type at the sender, or add this one to the route's `content_types`.",
+                says: "The sender's content type is {}, and the route does not accept it.",
+                fix: "Choose the route's content type at the sender, or add this one to the route's `content_types`.",
             },
             Self::BodyLimit => &Row {
                 slug: "body-limit",
-                says: "The body is larger than the route takes.",
+                says: "The body is larger than the route's `max_body`.",
                 fix: "Set `max_body = \"{}\"` on this route, or more.",
             },
+            // Genuine requests that the gate does not forward on purpose.
             Self::EventFiltered => &Row {
                 slug: "event-filtered",
-                says: "The request is genuine; {} of the route keeps the event from the app.",
-                fix: "Change {} of the route if the app is to get it.",
+                says: "The request is genuine; {} of the route filters the event out, so the app does not get it.",
+                fix: "Change {} of the route if the app should get such events.",
             },
             Self::Duplicate => &Row {
                 slug: "duplicate",
-                says: "The request is genuine; an event with the same id was taken, or was in flight, when it came.",
-                fix: "Nothing, where it was the provider's retry; else have the sender give each event an id of its own.",
+                says: "The request is genuine; an event with the same dedup key was already accepted, or was in flight, when it arrived.",
+                fix: "Nothing to do if it was a retry of the provider; otherwise make sure that the sender gives each event its own id.",
             },
         }
     }
@@ -395,11 +407,11 @@ mod tests {
 
     use super::*;
 
-    // The variants stand in the order of the enum, so the last one has the highest number.
+    // Discriminants follow the order of the enum, so the last variant has the highest number.
     const ALL: usize = Cause::Duplicate as usize + 1;
 
     #[test]
-    fn every_word_is_its_own() {
+    fn every_slug_is_unique() {
         let text = include_str!("cause.rs");
         let slugs: Vec<&str> = text
             .lines()

@@ -1,4 +1,4 @@
-//! What goes wrong with the headers: renamed, dropped, doubled, cut, and signatures that are written in another way.
+//! Hypotheses about headers: renamed, dropped, doubled or cut, and other signature formats.
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use http::{HeaderName, HeaderValue};
@@ -13,10 +13,10 @@ use crate::scheme::spec::{
 };
 use crate::scheme::{Scheme, ToSign};
 
-/// Headers that are looked at.
+/// Maximum number of headers that are tried in place of a missing one.
 const MAX_HEADERS: usize = 100;
 
-/// Characters of a signature that are no accident.
+/// Minimum number of matching characters of a signature that cannot be a coincidence.
 const SURE: usize = 16;
 
 const ALGORITHMS: [(Algorithm, &str); 5] = [
@@ -27,8 +27,9 @@ const ALGORITHMS: [(Algorithm, &str); 5] = [
     (Algorithm::Md5, "MD5"),
 ];
 
-/// The first change of the head under which the request verifies.
+/// Finds the first change of the head under which the request verifies.
 pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+    // From the cheapest to the most expensive; `cut` needs no verification, but only makes sense if no try has passed.
     let found = renamed(case, hunt);
     let found = found.or_else(|| doubled(case, hunt));
     let found = found.or_else(|| written_otherwise(case, hunt));
@@ -36,12 +37,13 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     found.or_else(|| cut(case))
 }
 
-/// What the head looks like where nothing verifies.
+/// Guesses why a header is missing, if no hypothesis verifies.
 pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
     let Reject::MissingMaterial { name } = case.reject else {
         return None;
     };
     let is_header = case.route.scheme.headers().iter().any(|own| *own == **name);
+    // nginx and others drop such headers by default, which explains a missing header better than an unset secret.
     if is_header && name.contains('_') {
         return Some(Cause::HeaderDropped.likely(name));
     }
@@ -52,7 +54,7 @@ pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
     Some(Cause::NotSigned.likely(&detail))
 }
 
-/// The missing header under another name.
+/// Tries the value of every other header in place of the missing one.
 fn renamed(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let Reject::MissingMaterial { name } = case.reject else {
         return None;
@@ -61,6 +63,7 @@ fn renamed(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let missing = own.iter().find(|own| own.as_str() == &**name)?;
     let headers = case.base.headers.iter().take(MAX_HEADERS);
     for (name, value) in headers {
+        // Every header is tried, without regard to its name: a renamed one can have any.
         let trial = case.base.with_header(missing, value.clone());
         if hunt.passes(&trial) {
             return Some(Cause::HeaderRenamed.proven(&format!("`{name}`")));
@@ -69,12 +72,14 @@ fn renamed(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     None
 }
 
-/// One of two values that a header has.
+/// Tries each single value of a header that has two, on two lines or joined.
 fn doubled(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     for name in case.route.scheme.headers() {
         let lines: Vec<&HeaderValue> = case.base.headers.get_all(&name).iter().collect();
         let halves = match lines.as_slice() {
+            // A proxy may have joined two equal values into one line (RFC 9110, section 5.3).
             [only] => half(only).into_iter().collect(),
+            // Four lines are enough: more copies than that come from an attacker.
             several => several.iter().take(4).map(|one| (*one).clone()).collect(),
         };
         let halves: Vec<HeaderValue> = halves;
@@ -87,7 +92,7 @@ fn doubled(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     None
 }
 
-/// One of two equal halves, with or without something between them.
+/// Returns the first half of a value that repeats itself, with or without a separator between the halves.
 fn half(value: &HeaderValue) -> Option<HeaderValue> {
     let text = value.to_str().ok()?;
     for between in ["", ",", ", ", ";", " "] {
@@ -103,13 +108,14 @@ fn half(value: &HeaderValue) -> Option<HeaderValue> {
     None
 }
 
-/// A scheme with the parts of it that say how a signature is written.
+/// Mutable parts of a scheme that define the format of its signature.
 struct Written<'s> {
     signature: &'s mut SignatureSpec,
     encoding: &'s mut Encoding,
     algorithm: Option<&'s mut Algorithm>,
 }
 
+/// Returns the format parts of a scheme, or `None` for families with a fixed format.
 fn written(spec: &mut Spec) -> Option<Written<'_>> {
     match &mut spec.family {
         Family::Hmac(family) => Some(Written {
@@ -129,7 +135,7 @@ fn written(spec: &mut Spec) -> Option<Written<'_>> {
     }
 }
 
-/// Another prefix, encoding or algorithm, or several of them.
+/// Tries other prefixes, encodings and algorithms, and combinations of them.
 fn written_otherwise(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     if let Some(finding) = token_prefix(case, hunt) {
         return Some(finding);
@@ -142,6 +148,7 @@ fn written_otherwise(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     } = written(&mut spec)?;
     let own = (signature.prefix.clone(), *encoding, algorithm.copied());
     let value = case.value(&signature.place)?;
+    // The scheme's prefix, no prefix, and the word that the sender wrote.
     let mut prefixes = vec![own.0.clone()];
     for prefix in [String::new(), leading_word(&value)] {
         if !prefixes.contains(&prefix) {
@@ -156,6 +163,8 @@ fn written_otherwise(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
             .chain(algorithms.map(Some).filter(|one| *one != own))
             .collect(),
     };
+    // The route's own algorithm comes first, so that a mere difference of encoding is not reported as another
+    // algorithm.
     for algorithm in algorithms {
         for prefix in &prefixes {
             for spelling in [Spelling::Own, Spelling::Hex, Spelling::Base64] {
@@ -176,15 +185,16 @@ fn written_otherwise(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     None
 }
 
-/// How a signature may be written.
+/// Encoding of a signature to try.
 #[derive(Clone, Copy)]
 enum Spelling {
     Own,
     Hex,
-    /// Any of its spellings.
+    /// Any variant of base64: URL-safe or not, padded or not.
     Base64,
 }
 
+/// Combination of prefix, encoding and algorithm to try.
 struct Way<'w> {
     prefix: &'w str,
     spelling: Spelling,
@@ -204,6 +214,7 @@ impl Way<'_> {
             Spelling::Hex => *written.encoding = Encoding::Hex,
             Spelling::Base64 => *written.encoding = Encoding::Base64UrlUnpadded,
         }
+        // All variants of base64 are converted to one, so that a single try covers them.
         if matches!(self.spelling, Spelling::Base64) {
             let Place::Header(name) = written.signature.place.clone() else {
                 return Some(trial);
@@ -223,8 +234,9 @@ impl Way<'_> {
         match (self.spelling, self.prefix == own.0) {
             (Spelling::Own, _) | (_, false) => {
                 let detail = match self.prefix {
-                    "" => "none".to_owned(),
-                    // A sender's own word, which is no part of the signature: it was told from it by its form.
+                    "" => "no prefix".to_owned(),
+                    // Safe to show: a leading word before `=` is recognized by its form and is not part of the
+                    // signature.
                     prefix => format!("`{prefix}`"),
                 };
                 Cause::SignaturePrefix.proven(&detail)
@@ -243,7 +255,7 @@ impl Way<'_> {
     }
 }
 
-/// A token whose prefix (`Bearer `) is missing, or one too many.
+/// Tries a token without its prefix (`Bearer `), or with another one.
 fn token_prefix(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let Family::Token(token) = &case.route.scheme.family else {
         return None;
@@ -252,9 +264,10 @@ fn token_prefix(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
         return None;
     };
     let value = case.value(&Place::Header(name.clone()))?;
+    // The token without the scheme's prefix; then each prefix that a sender may have used is removed too.
     let bare = value.strip_prefix(prefix.as_str()).unwrap_or(&value);
     for (found, detail) in [
-        ("", "none"),
+        ("", "no prefix"),
         ("Bearer ", "`Bearer `"),
         ("Token ", "`Token `"),
     ] {
@@ -269,18 +282,19 @@ fn token_prefix(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     None
 }
 
-/// A lower-case word before the signature, such as `sha1=`.
+/// Returns a lower-case word before the signature, such as `sha1=`, or an empty text.
 fn leading_word(value: &str) -> String {
     let end = value.find('=').filter(|end| (1..=12).contains(end));
     let word = end.and_then(|end| value.get(..=end)).unwrap_or_default();
     let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'=';
+    // A word with capitals or other characters may be a part of a base64 signature, which must not be shown.
     match word.bytes().all(is_word) && word.len() < value.len() {
         true => word.to_owned(),
         false => String::new(),
     }
 }
 
-/// Base64 of any spelling as URL-safe base64 without padding.
+/// Converts any variant of base64 to URL-safe base64 without padding, in each entry of a list.
 fn url_safe(value: &str) -> String {
     let text = value.replace('+', "-").replace('/', "_");
     text.split_inclusive([',', ' '])
@@ -292,7 +306,7 @@ fn url_safe(value: &str) -> String {
         .collect()
 }
 
-/// An entry of the list under another key, such as `v0`.
+/// Tries the other entries of a list, under keys such as `v0`.
 fn other_version(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let mut trial = case.base.clone();
     let written = written(trial.spec.to_mut())?;
@@ -302,6 +316,7 @@ fn other_version(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     };
     let value = case.base.headers.get(place)?.to_str().ok()?;
     let entries = value.split(list.separator);
+    // Bounded, because an attacker chooses the number of entries.
     let keys: Vec<String> = entries
         .filter_map(|entry| Some(entry.trim().split_once(list.assign)?.0.to_owned()))
         .take(16)
@@ -319,7 +334,7 @@ fn other_version(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     })
 }
 
-/// A signature of which only the start is there. What it should be is made by signing, and goes nowhere.
+/// Detects a truncated signature by comparing it with a fresh one, which never leaves this function.
 fn cut(case: &Case<'_>) -> Option<Finding> {
     let mut spec = case.route.scheme.clone();
     let written = written(&mut spec)?;
@@ -344,9 +359,11 @@ fn cut(case: &Case<'_>) -> Option<Finding> {
         id: id.and_then(|id| id.to_str().ok()),
         body: &case.base.body,
     };
+    // Any of the secrets may have made the truncated signature.
     for index in 0..scheme.secret_count() {
         let stamp = scheme.sign(index, &to_sign).ok()?;
         let (_, right) = stamp.headers.into_iter().find(|(own, _)| *own == name)?;
+        // The entry's key is not part of the signature.
         let right = match assign {
             Some(assign) => right
                 .rsplit_once(assign)
@@ -361,7 +378,7 @@ fn cut(case: &Case<'_>) -> Option<Finding> {
     None
 }
 
-/// How much of the right text the found one ends with.
+/// Returns how many leading characters of the right text the found one ends with, from `SURE` on.
 fn cut_length(found: &str, right: &str) -> Option<usize> {
     let longest = right.len().saturating_sub(1).min(found.len());
     let fits = |length: &usize| {
@@ -369,12 +386,14 @@ fn cut_length(found: &str, right: &str) -> Option<usize> {
             .get(..*length)
             .is_some_and(|start| found.ends_with(start))
     };
+    // The longest match counts: a shorter one is contained in it.
     (SURE..=longest).rev().find(fits)
 }
 
-/// What a value looks like, without showing it.
+/// Describes the form of a value without showing any part of it.
 pub(super) fn shape(value: &str) -> String {
     let bare = value.trim_start_matches(leading_word(value).as_str());
+    // Hexadecimal before base64, because most hexadecimal texts are valid base64 too.
     let kind = if bare.is_empty() {
         "nothing"
     } else if HEXLOWER_PERMISSIVE.decode(bare.as_bytes()).is_ok() {
@@ -390,7 +409,7 @@ pub(super) fn shape(value: &str) -> String {
     }
 }
 
-/// Whether a request has a header of this name.
+/// Returns true if the request has a header with this name.
 pub(super) fn has(case: &Case<'_>, name: &HeaderName) -> bool {
     case.base.headers.contains_key(name)
 }

@@ -1,62 +1,64 @@
-//! Writes a JSON text as other programs would write it. Numbers stay as they are written.
+//! JSON writer that imitates the formats of other serializers.
 //!
-//! Only for trying whether a body was parsed and written again on its way; nothing that is forwarded comes from here.
+//! It serves only to test if a body was parsed and reserialized in transit. Nothing that is forwarded may come from
+//! here. Numbers keep their digits as received.
 
-/// Deeper than any event, and shallow enough for the stack.
+/// Maximum nesting: deeper than any event, and shallow enough for the stack of the recursive parser.
 const MAX_DEPTH: usize = 96;
 
-/// Values of one body: a bound on memory.
+/// Maximum number of values in one body, which bounds memory.
 const MAX_NODES: usize = 400_000;
 
-/// A JSON value, with its members in the order of the text.
+/// A JSON value; an object keeps its members in the order of the text.
 pub(super) enum Node<'t> {
-    /// A number or a literal, as it is written.
+    /// A number or a literal, with its characters as received.
     Bare(&'t str),
     Text(Quoted<'t>),
     List(Vec<Self>),
     Object(Vec<(Quoted<'t>, Self)>),
 }
 
-/// A string, as it is written and what it means.
+/// A string: its text as received, and its decoded value.
 pub(super) struct Quoted<'t> {
     raw: &'t str,
     means: String,
 }
 
-/// How a program writes JSON.
+/// Style in which a program writes JSON.
 #[derive(Clone, Copy)]
 pub(super) struct Style {
-    /// Who writes so, for people.
+    /// Description of the layout for the explanation.
     pub(super) words: &'static str,
     layout: Layout,
     is_sorted: bool,
     strings: Strings,
 }
 
+/// White space between the tokens.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Layout {
-    /// No white space.
+    /// No white space between tokens.
     Compact,
-    /// `", "` and `": "`, as Python.
+    /// `", "` and `": "`, as Python writes it.
     Spaced,
-    /// On lines, with this indent.
+    /// One value per line, with this indent.
     Lines(&'static str),
 }
 
-/// How characters are written in strings.
+/// Escaping of characters in strings.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Strings {
-    /// As they were.
+    /// Strings keep their escapes as received.
     Kept,
-    /// Only what has to be is escaped.
+    /// Only characters that must be escaped are escaped (RFC 8259, section 7).
     Plain,
-    /// Everything but ASCII as `\u` with small letters, as Python.
+    /// All characters beyond ASCII as `\u` with lower-case digits, as Python writes them.
     Ascii,
-    /// The same with a backslash before each slash, as PHP.
+    /// Like `Ascii`, with a backslash before each slash, as PHP writes it.
     AsciiAndSlashes,
-    /// Slashes only.
+    /// Like `Plain`, with a backslash before each slash.
     Slashes,
-    /// `<`, `>` and `&` as `\u`, as Go.
+    /// Like `Plain`, with `<`, `>` and `&` as `\u`, as Go writes them.
     Html,
 }
 
@@ -80,7 +82,7 @@ const STRINGS: [Strings; 6] = [
     Strings::Html,
 ];
 
-/// Every style, usual ones first.
+/// Returns every style, common ones first.
 pub(super) fn styles() -> impl Iterator<Item = Style> {
     [false, true].into_iter().flat_map(|is_sorted| {
         STRINGS.into_iter().flat_map(move |strings| {
@@ -95,11 +97,11 @@ pub(super) fn styles() -> impl Iterator<Item = Style> {
 }
 
 impl Style {
-    /// What a sender did that writes so.
+    /// Describes the style in words that complete the cause's sentence.
     pub(super) fn describe(&self) -> String {
         let strings = match self.strings {
             Strings::Kept => "",
-            Strings::Plain => ", with no character escaped that need not be",
+            Strings::Plain => ", with only the necessary escapes",
             Strings::Ascii => ", with every character beyond ASCII escaped",
             Strings::AsciiAndSlashes => ", with slashes and every character beyond ASCII escaped",
             Strings::Slashes => ", with slashes escaped",
@@ -113,7 +115,7 @@ impl Style {
         format!("{}{order}{strings}", self.words)
     }
 
-    /// The value as such a program writes it.
+    /// Writes the value in this style.
     pub(super) fn write(&self, node: &Node<'_>) -> String {
         let mut out = String::new();
         self.put(node, 0, &mut out);
@@ -122,8 +124,10 @@ impl Style {
 
     fn put(&self, node: &Node<'_>, depth: usize, out: &mut String) {
         match node {
+            // Numbers are not reformatted: the styles only cover white space, order and escapes.
             Node::Bare(text) => out.push_str(text),
             Node::Text(text) => self.put_text(text, out),
+            // Serializers write empty lists and objects without white space, also if they indent.
             Node::List(items) if items.is_empty() => out.push_str("[]"),
             Node::Object(members) if members.is_empty() => out.push_str("{}"),
             Node::List(items) => {
@@ -138,6 +142,7 @@ impl Style {
             Node::Object(members) => {
                 let mut members: Vec<_> = members.iter().collect();
                 if self.is_sorted {
+                    // Sorted by the decoded key, as a program sees it, and not by its escapes.
                     members.sort_by(|(left, _), (right, _)| left.means.cmp(&right.means));
                 }
                 out.push('{');
@@ -156,7 +161,7 @@ impl Style {
         }
     }
 
-    /// What stands before an item.
+    /// Writes the separator and white space before an item.
     fn put_gap(&self, position: usize, depth: usize, out: &mut String) {
         if position > 0 {
             out.push(',');
@@ -165,6 +170,7 @@ impl Style {
             Layout::Compact => {}
             Layout::Spaced if position > 0 => out.push(' '),
             Layout::Spaced => {}
+            // One level deeper for each enclosing list or object.
             Layout::Lines(indent) => {
                 out.push('\n');
                 out.push_str(&indent.repeat(depth));
@@ -180,6 +186,7 @@ impl Style {
     }
 
     fn put_text(&self, text: &Quoted<'_>, out: &mut String) {
+        // The text as received, with its own escapes.
         if self.strings == Strings::Kept {
             out.push_str(text.raw);
             return;
@@ -203,9 +210,11 @@ impl Style {
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
             '/' if has_slashes => out.push_str("\\/"),
+            // Go escapes these by default, so that JSON can be embedded in HTML and JavaScript.
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' if self.strings == Strings::Html => {
                 put_escape(letter, out);
             }
+            // Control characters must be escaped in every style (RFC 8259, section 7).
             letter if letter < ' ' || (is_ascii_only && !letter.is_ascii()) => {
                 put_escape(letter, out)
             }
@@ -220,18 +229,20 @@ fn put_escape(letter: char, out: &mut String) {
     }
 }
 
-/// Reads a text; none where it is no JSON, or too deep or too large for this.
+/// Parses a text; `None` if it is not JSON, or too deep or too large.
 pub(super) fn parse(text: &str) -> Option<Node<'_>> {
     let mut parser = Parser {
         text,
         at: 0,
         nodes: 0,
     };
+    // More text after the value means that the body is not one JSON document.
     let node = parser.value(0)?;
     parser.skip();
     (parser.at == text.len()).then_some(node)
 }
 
+/// Recursive parser that keeps the raw text of strings and numbers, which JSON libraries drop.
 struct Parser<'t> {
     text: &'t str,
     at: usize,
@@ -249,7 +260,7 @@ impl<'t> Parser<'t> {
         self.at += rest.len() - bare.len();
     }
 
-    /// Whether this character comes next; it is passed over.
+    /// Skips white space and consumes this character if it comes next.
     fn takes(&mut self, letter: char) -> bool {
         self.skip();
         let is_next = self.rest().starts_with(letter);
@@ -261,6 +272,7 @@ impl<'t> Parser<'t> {
 
     fn value(&mut self, depth: usize) -> Option<Node<'t>> {
         self.nodes += 1;
+        // The parser recurses, so depth must be bounded before the stack overflows.
         if depth > MAX_DEPTH || self.nodes > MAX_NODES {
             return None;
         }
@@ -274,6 +286,7 @@ impl<'t> Parser<'t> {
             return Some(Node::Text(self.quoted()?));
         }
         let rest = self.rest();
+        // Numbers are not validated: a wrong one cannot make a signature verify.
         let is_bare =
             |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '+' | '-' | '.');
         let end = rest.find(|letter| !is_bare(letter)).unwrap_or(rest.len());
@@ -319,11 +332,12 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// A string; what it means is read by the JSON library.
+    /// Reads a string. The JSON library decodes and validates it.
     fn quoted(&mut self) -> Option<Quoted<'t>> {
         let rest = self.rest();
         let inner = rest.strip_prefix('"')?;
         let mut is_escaped = false;
+        // A quote ends the string unless a backslash escapes it; an escaped backslash escapes nothing.
         let end = inner.bytes().position(|byte| {
             let is_end = byte == b'"' && !is_escaped;
             is_escaped = byte == b'\\' && !is_escaped;
@@ -362,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_none() {
+    fn a_text_that_is_not_json_is_rejected() {
         for text in [
             "",
             "{",

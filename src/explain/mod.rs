@@ -1,11 +1,12 @@
-//! Why was a request refused: which check of the gate refuses it, what that asked for and found, and what usually goes
-//! wrong that makes it so.
+//! Explains why a request was rejected: the check, its evidence and the likely cause.
 //!
-//! Off the hot path, for operators. The gate's own checks run once more over the request, at the time at which it came
-//! and without claims and limits. Where the signature is the matter, hypotheses are tried one after the other: each
-//! changes one thing (a secret's line end, the URL, the encoding of a signature) and asks the real verification again.
-//! What makes it pass is the cause. Nothing verifies here by itself, all tries are bounded, and no text that comes out
-//! of here holds a secret or a right signature.
+//! Runs for operators, off the hot path. The gate's own checks run once more over the request, at the time of its
+//! arrival and without claims and limits. If the signature does not verify, hypotheses are tried one after the other:
+//! each changes one thing (a secret's line end, the URL, the encoding of a signature) and runs the real verification
+//! again. The change that makes it pass is the cause.
+//!
+//! This module must never verify by itself. All tries are bounded, and no text that it returns may hold a secret or a
+//! valid signature.
 
 mod body;
 mod case;
@@ -48,80 +49,80 @@ use crate::model::ids::{RequestId, RouteName};
 use crate::model::source::Source;
 use crate::scheme::SchemeError;
 
-/// A signed time earlier than that (September 2001) is one in another unit.
+/// A signed time before this (September 2001) must be in another unit.
 const PLAUSIBLE: i64 = 1_000_000_000;
 
-/// A request that has been.
+/// A past request to explain, as far as it was kept.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// The method.
+    /// HTTP method of the request.
     pub method: Method,
-    /// The target as it came.
+    /// Request target as received, except that tokens may be masked.
     pub uri: Uri,
-    /// The version.
+    /// HTTP version of the request.
     pub version: Version,
-    /// The headers as they came.
+    /// Headers as received, except that tokens may be masked.
     pub headers: HeaderMap,
-    /// The body, or its start.
+    /// Body, or its start if it was cut.
     pub body: Bytes,
-    /// Whether more of the body came than is here.
+    /// True if more of the body arrived than is kept here.
     pub is_cut: bool,
-    /// When it came, in milliseconds since the epoch; none: at the time that it signs.
+    /// Time of arrival in milliseconds since the Unix epoch; `None` means the signed time.
     pub received_ms: Option<i64>,
-    /// Who sent it; none: somebody who may.
+    /// Source address; `None` means an address that the route allows.
     pub source: Option<IpAddr>,
-    /// What the gate said when it came.
+    /// Result of the gate when the request arrived.
     pub recorded: Option<Recorded>,
-    /// Ages of signed times of other routes' requests that were refused at about that time.
+    /// Ages of the signed times of other routes' requests that were rejected at about the same time.
     pub others: Vec<OtherAge>,
 }
 
-/// What the gate said about a request when it came.
+/// Reject of a request when it arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Recorded {
-    /// Why it was refused.
+    /// Reason for which the gate rejected the request.
     pub reason: Reason,
-    /// By which check.
+    /// Check that rejected the request.
     pub check: Check,
 }
 
-/// Why a request is refused.
+/// Explanation of a rejected request.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = RequestExplanation)]
 pub struct Explanation {
-    /// The route.
+    /// Name of the route, if one matched.
     pub route: Option<String>,
-    /// Its provider, or `custom`.
+    /// Provider of the route, or `custom`.
     pub provider: Option<String>,
-    /// Whether it would pass, under the config that it is held against.
+    /// True if the request would pass all checks under the config that was used.
     pub passes: bool,
-    /// The check that refuses it; where it passes, the last one.
+    /// Check that rejects the request; if it passes, the last check.
     pub check: String,
-    /// The code of the reason, as in logs and metrics.
+    /// Reason code, as in logs and metrics.
     pub reason: Option<String>,
-    /// What that means.
+    /// Meaning of the reason, in a sentence.
     pub means: String,
-    /// What the check asks for.
+    /// Input that the check requires.
     pub expected: String,
-    /// What it found.
+    /// Input that the check found instead.
     pub found: String,
-    /// What is behind it, if that was found.
+    /// Cause of the reject, if one was found.
     pub cause: Option<Finding>,
-    /// What to do next.
+    /// Next step for the operator.
     pub fix: String,
-    /// Hypotheses that were tried.
+    /// Number of hypotheses that were tried.
     pub tries: u32,
-    /// What else there is to know.
+    /// Further remarks, such as parts that could not be checked.
     pub notes: Vec<String>,
 }
 
-/// Explains requests under the rules of one config.
+/// Explainer of requests under the rules of one config.
 pub struct Explainer {
     gate: Gate,
 }
 
 impl Seen {
-    /// A request of which only the verdict is left.
+    /// Returns a placeholder for a request of which only the verdict is left.
     fn unknown(verdict: &Verdict) -> Self {
         Self {
             method: Method::POST,
@@ -139,22 +140,23 @@ impl Seen {
 }
 
 impl Explainer {
-    /// Takes the rules of a gate; its claims and limits stay out of it.
+    /// Creates an explainer from the rules of a gate, without its claims and limits.
     ///
     /// # Errors
-    /// As for [`Rules::compile`].
+    /// Returns the same errors as [`Rules::compile`].
     pub fn new(gate: &Gate) -> Result<Self, SchemeError> {
         Ok(Self { gate: gate.bare()? })
     }
 
-    /// The routes in their order.
+    /// Returns the routes in the order of the config.
     pub fn routes(&self) -> impl Iterator<Item = &Route> {
         self.gate.all_rules().iter().map(|rules| &**rules.route())
     }
 
-    /// Says why a request is refused: by the route that its host and path lead to, or by the one that is named.
+    /// Explains a request under the named route, or under the one that its host and path match.
     pub async fn explain(&self, name: Option<&RouteName>, seen: &Seen) -> Explanation {
         let led_to = self.gate.find(place::host(seen), seen.uri.path());
+        // A named route wins, so that a capture from another path can be explained too.
         let index = name.map_or(led_to, |name| self.gate.index_of(name));
         let Some((index, rules)) = index.and_then(|index| Some((index, self.gate.rules(index)?)))
         else {
@@ -165,6 +167,8 @@ impl Explainer {
         self.settle(rules, &mut seen, &mut notes);
         let mut verdict = self.judge(index, rules, &seen).await;
         let reject = place::kept_back(&verdict.decision);
+        // A request file may be explained under another route than its path matches, for example a capture from a
+        // proxy.
         let is_elsewhere = led_to != Some(index);
         if is_elsewhere && reject.is_none() {
             verdict.begin(Check::Route);
@@ -173,18 +177,20 @@ impl Explainer {
         if is_elsewhere {
             let path = seen.uri.path();
             notes.push(format!(
-                "host and path (`{path}`) do not lead to this route"
+                "host and path (`{path}`) do not lead to this route; the named route was used"
             ));
         }
         let mut explanation = match (&reject, seen.recorded) {
             (Some(reject), _) => self.refused(rules, reject, &seen, &verdict),
+            // The request passes now, and its reject depended on limits or failures at that time.
             (None, Some(recorded)) if depends_on_state(recorded.reason) => of_state(recorded),
             (None, _) => passed(verdict.last_check()),
         };
         if let Some(recorded) = seen.recorded {
             let code = recorded.reason.explanation().code;
+            // The operator sees another reason in the log, so the difference needs a remark.
             if explanation.reason.as_deref() != Some(code) {
-                notes.push(format!("it was refused as `{code}` when it came; the config has changed since, or the time"));
+                notes.push(format!("it was rejected as `{code}` when it arrived; the config has changed since then, or the result depends on the time"));
             }
         }
         explanation.route = Some(rules.route().name.as_str().to_owned());
@@ -194,7 +200,7 @@ impl Explainer {
         explanation
     }
 
-    /// Says what the verdict about a request tells, where the request itself was not kept: nothing can be tried.
+    /// Explains a request by its verdict alone, if the request was not kept. No hypothesis can be tried.
     #[must_use]
     pub fn explain_verdict(&self, verdict: &Verdict) -> Explanation {
         let seen = Seen::unknown(verdict);
@@ -214,7 +220,7 @@ impl Explainer {
         };
         explanation.route = verdict.route.as_ref().map(ToString::to_string);
         explanation.provider = verdict.provider.as_ref().map(ToString::to_string);
-        let note = "the request itself was not kept, so that nothing could be tried";
+        let note = "the request itself was not kept, so no cause could be tried";
         explanation.notes.push(note.to_owned());
         explanation
     }
@@ -225,10 +231,11 @@ impl Explainer {
         repeat::explain(verdict, earlier)
     }
 
-    /// Fills in what is not known about a request, and says so.
+    /// Fills in an unknown source and time of a request, with a note for each.
     fn settle(&self, rules: &Rules, seen: &mut Seen, notes: &mut Vec<String>) {
         if seen.source.is_none() && rules.route().allow_ips.is_some() {
-            notes.push("its source address is not known and was not checked".to_owned());
+            notes.push("the source address is not known and was not checked".to_owned());
+            // Any allowed address, so that an unknown source does not hide the reason of a later check.
             seen.source = rules.some_allowed();
         }
         if seen.received_ms.is_none() {
@@ -236,13 +243,16 @@ impl Explainer {
             let signed = trial(rules.route(), seen, now).signed_seconds();
             let signed = signed.filter(|signed| *signed > PLAUSIBLE);
             if signed.is_some() {
-                notes.push("when it came is not known, so its age was not checked".to_owned());
+                notes.push(
+                    "the time of arrival is not known, so the signature's age was not checked"
+                        .to_owned(),
+                );
             }
             seen.received_ms = Some(time::when_signed(signed).unix_ms);
         }
     }
 
-    /// Runs the gate's checks.
+    /// Runs the gate's checks over the request, at its time of arrival.
     async fn judge(&self, index: usize, rules: &Rules, seen: &Seen) -> Verdict {
         let now = received(seen);
         let ip = seen.source.or_else(|| rules.some_allowed());
@@ -250,15 +260,17 @@ impl Explainer {
         let source = Source {
             ip,
             peer: SocketAddr::new(ip, 0),
+            // The scheme of the connection is not kept; behind TLS is the common case.
             is_tls: true,
         };
+        // The request id only carries the time here, so its random part may be zero.
         let mut verdict = Verdict::new(RequestId::new(now.unix_ms, [0; 10]), source, now);
         let mut request = Request::new(Full::new(seen.body.clone()));
         request.method_mut().clone_from(&seen.method);
         request.uri_mut().clone_from(&seen.uri);
         request.headers_mut().clone_from(&seen.headers);
         if seen.is_cut {
-            // What is here is judged; that it is not all is told apart.
+            // The declared length is of the whole body; with it, the kept start would be rejected as aborted.
             request.headers_mut().remove(http::header::CONTENT_LENGTH);
         }
         *request.version_mut() = seen.version;
@@ -266,6 +278,7 @@ impl Explainer {
         verdict
     }
 
+    /// Explains a request that matches no route.
     fn no_route(&self, seen: &Seen) -> Explanation {
         let reject = Reject::no_route(place::host(seen), seen.uri.path());
         let said = said::of_no_route(self, &reject);
@@ -273,6 +286,7 @@ impl Explainer {
         explained(Check::Route, &reject, said, cause)
     }
 
+    /// Explains a reject, and investigates its cause if the signature is concerned.
     fn refused(
         &self,
         rules: &Rules,
@@ -292,6 +306,7 @@ impl Explainer {
             | Reject::NoCurrentSecret => {
                 let mut base = trial(rules.route(), seen, received(seen));
                 if matches!(reject, Reject::StaleTimestamp { .. }) {
+                    // Other hypotheses can only be tested if the age of the signature does not reject each try.
                     base = base.at_any_time();
                 }
                 let case = Case {
@@ -308,14 +323,14 @@ impl Explainer {
         let mut explanation = explained(verdict.last_check(), reject, said, cause);
         explanation.tries = hunt.tries();
         if explanation.cause.is_none() && hunt.is_spent() {
-            let note = "the body is too large for all hypotheses to be tried in time";
+            let note = "not every hypothesis could be tried in time, because the body is too large";
             explanation.notes.push(note.to_owned());
         }
         explanation
     }
 }
 
-/// Whether a refusal follows from what else was going on, so that nobody can repeat it.
+/// Returns true if a reject depended on the state at that moment, so that it cannot be reproduced.
 fn depends_on_state(reason: Reason) -> bool {
     matches!(
         reason,
@@ -335,6 +350,7 @@ fn depends_on_state(reason: Reason) -> bool {
     )
 }
 
+/// Builds the explanation of a reject; without a cause, the advice is the general one for its reason.
 fn explained(check: Check, reject: &Reject, said: Said, cause: Option<Finding>) -> Explanation {
     let row = reject.explanation();
     let fix = match &cause {
@@ -357,7 +373,7 @@ fn explained(check: Check, reject: &Reject, said: Said, cause: Option<Finding>) 
     }
 }
 
-/// What the gate said then is all that is known.
+/// Builds the explanation of a reject that depended on the state at that moment.
 fn of_state(recorded: Recorded) -> Explanation {
     let row = recorded.reason.explanation();
     Explanation {
@@ -367,8 +383,9 @@ fn of_state(recorded: Recorded) -> Explanation {
         check: recorded.check.name().to_owned(),
         reason: Some(row.code.to_owned()),
         means: row.means.to_owned(),
-        expected: "a moment at which nothing stands in its way".to_owned(),
-        found: "the request itself is in order".to_owned(),
+        expected: "no limit reached, no failure, and no other copy of the event at that moment"
+            .to_owned(),
+        found: "the request itself passes every check".to_owned(),
         cause: None,
         fix: format!("Usually: {} Look at: {}", row.usually, row.look_at),
         tries: 0,
@@ -376,6 +393,7 @@ fn of_state(recorded: Recorded) -> Explanation {
     }
 }
 
+/// Builds the explanation of a request that passes.
 fn passed(check: Check) -> Explanation {
     Explanation {
         route: None,
@@ -387,7 +405,7 @@ fn passed(check: Check) -> Explanation {
         expected: String::new(),
         found: String::new(),
         cause: None,
-        fix: "Nothing: the request would be taken.".to_owned(),
+        fix: "Nothing to do: the request would be accepted.".to_owned(),
         tries: 0,
         notes: Vec::new(),
     }

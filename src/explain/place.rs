@@ -1,4 +1,4 @@
-//! What goes wrong before and behind the signature: path, host, source, method, type, size, filter.
+//! Causes outside of the signature: path, host, source, method, content type, size and filter.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,22 +13,25 @@ use crate::gate::rules::Rules;
 use crate::gate::verdict::Decision;
 use crate::net::host::{self, without_root};
 
-/// Why no route was found.
+/// Finds a route that nearly matches: another host, a slash or a case too many, or the same end of the path.
 pub(super) fn no_route(explainer: &Explainer, seen: &Seen) -> Option<Finding> {
     let path = seen.uri.path();
     let trimmed = |path: &str| path.trim_end_matches('/').to_ascii_lowercase();
     for route in explainer.routes() {
         let (PathRule::Exact(own) | PathRule::Prefix(own)) = &route.path;
+        // The path matches, so only the host can be wrong.
         if own == path {
             let host = route.host.as_deref()?;
             return Some(Cause::HostDiffers.proven(&format!("`{host}`")));
         }
+        // A base URL that ends with a slash, joined with a path that begins with one.
         let doubled = path.replace("//", "/");
         if trimmed(own) == trimmed(path) || *own == doubled {
             let detail = format!("the route `{}`: `{own}`", route.name.as_str());
             return Some(Cause::PathDiffers.proven(&detail));
         }
     }
+    // A proxy in front may have added or removed a prefix. This is only likely, since routes may share an end.
     let ends = |route: &&Route| {
         let (PathRule::Exact(own) | PathRule::Prefix(own)) = &route.path;
         own.len() > 1 && (path.ends_with(own.as_str()) || own.ends_with(path) && path.len() > 1)
@@ -39,7 +42,7 @@ pub(super) fn no_route(explainer: &Explainer, seen: &Seen) -> Option<Finding> {
     Some(Cause::PathDiffers.likely(&detail))
 }
 
-/// Why the source may not send.
+/// Finds out if the source is an untrusted proxy in front of an allowed sender, or an unknown address.
 pub(super) fn source(rules: &Rules, seen: &Seen, ip: IpAddr) -> Finding {
     let lines = seen.headers.get_all("x-forwarded-for").iter();
     let mut named = lines
@@ -47,25 +50,28 @@ pub(super) fn source(rules: &Rules, seen: &Seen, ip: IpAddr) -> Finding {
         .flat_map(|line| line.split(','))
         .filter_map(address);
     match named.find(|named| *named != ip && rules.allows(named)) {
+        // The header is not trusted to admit the request; it only serves as a hint to the operator.
         Some(named) => Cause::ProxyNotTrusted.proven(&named.to_string()),
         None => Cause::SourceUnknown.likely(&ip.to_string()),
     }
 }
 
+/// Parses an entry of `X-Forwarded-For`, with or without a port or brackets.
 fn address(entry: &str) -> Option<IpAddr> {
     let text = entry.trim();
     let with_port = || Some(text.parse::<SocketAddr>().ok()?.ip());
+    // Some proxies append the port, and IPv6 addresses may be in brackets.
     let ip = host::bare(text).parse::<IpAddr>().ok().or_else(with_port)?;
     Some(ip.to_canonical())
 }
 
-/// What the evidence of the other checks says by itself.
+/// Returns the cause of rejects whose evidence alone proves it.
 pub(super) fn evident(reject: &Reject, seen: &Seen) -> Option<Finding> {
     Some(match reject {
         Reject::Method { method } => Cause::MethodNotTaken.proven(method.as_str()),
         Reject::ContentType { found } => {
             let found = match found.is_empty() {
-                true => "nothing in particular".to_owned(),
+                true => "unspecified (no `Content-Type`)".to_owned(),
                 false => format!("`{found}`"),
             };
             Cause::ContentTypeNotTaken.proven(&found)
@@ -80,7 +86,7 @@ pub(super) fn evident(reject: &Reject, seen: &Seen) -> Option<Finding> {
     })
 }
 
-/// A limit that this body fits.
+/// Returns a value for `max_body` that fits this body, in whole MiB.
 fn needed(seen: &Seen) -> String {
     let declared = seen.headers.get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
@@ -88,7 +94,7 @@ fn needed(seen: &Seen) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
-/// What a decision says that is not a refusal, and keeps the event from the app all the same.
+/// Returns the reject of a decision; a filtered event counts as one, because the app does not get it either.
 pub(super) fn kept_back(decision: &Decision) -> Option<Reject> {
     match decision {
         Decision::Filtered(by) => Some(Reject::Filtered { by: *by }),
@@ -97,7 +103,7 @@ pub(super) fn kept_back(decision: &Decision) -> Option<Reject> {
     }
 }
 
-/// The host that a request names, without its port and without the dot of the root.
+/// Returns the host that a request names, without its port and without the trailing dot of the DNS root.
 pub(super) fn host(seen: &Seen) -> &str {
     let named = seen.uri.authority().map(http::uri::Authority::as_str);
     let header = || seen.headers.get(header::HOST)?.to_str().ok();

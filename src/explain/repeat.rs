@@ -1,25 +1,25 @@
-//! Explains why a request counted as a duplicate or a replay: by which key, and after which earlier request.
+//! Explains duplicates and replays: the key and the earlier request.
 
 use crate::explain::Explanation;
 use crate::gate::verdict::{Check, Decision, Verdict};
 use crate::model::ids::RequestId;
 
-/// An earlier request under the same key, as far as one is remembered.
+/// An earlier request with the same key, as far as it is still in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EarlierRequest {
-    /// Its id.
+    /// Id of the earlier request.
     pub request_id: RequestId,
-    /// The status that its sender got.
+    /// Status of the response that its sender got.
     pub status: u16,
 }
 
-/// Returns whether dedup had something to say about a request.
+/// Returns true if dedup found a duplicate, a copy or a replay.
 #[must_use]
 pub fn is_repeat(verdict: &Verdict) -> bool {
     verdict.decision == Decision::Duplicate || verdict.is_copy || verdict.is_replay
 }
 
-/// Explains a repeat.
+/// Explains a duplicate, a copy or a replay.
 pub(super) fn explain(verdict: &Verdict, earlier: Option<EarlierRequest>) -> Explanation {
     let key = match verdict.is_replay {
         true => "the digest of the signed bytes".into(),
@@ -27,38 +27,39 @@ pub(super) fn explain(verdict: &Verdict, earlier: Option<EarlierRequest>) -> Exp
     };
     let before = match earlier {
         Some(earlier) => format!(
-            "{key} was the same in request `{}` at {}, which was answered {}",
+            "{key} is the same as in request `{}` of {}, whose response was {}",
             earlier.request_id,
             time(earlier.request_id.unix_ms()),
             earlier.status
         ),
         None => {
-            format!("{key} was the same in an earlier request, which is not remembered any more")
+            format!("{key} is the same as in an earlier request, which is no longer in memory")
         }
     };
+    // Replays first: of the two they are what an operator must know about.
     let (reason, means, fix) = if verdict.is_replay {
         (
             "replayed-body",
-            "The app had taken the same signed bytes as another event. The request was forwarded with `Hookgate-Replayed-Body: true`.",
-            "Nothing, where the sender has events that look alike; `dedup = { replay = \"block\" }` refuses such requests with 409.",
+            "The app had already accepted the same signed bytes as another event. The request was forwarded with `Hookgate-Replayed-Body: true`.",
+            "Nothing to do if the sender sends identical events; `dedup = { replay = \"block\" }` rejects such requests with 409.",
         )
     } else if verdict.is_copy {
         (
             "duplicate",
-            "The app had taken this event. The request was forwarded with `Hookgate-Duplicate: true`, since its sender uses the response.",
-            "Nothing: let the app give the same response again.",
+            "The app had already accepted this event. The request was forwarded with `Hookgate-Duplicate: true`, since its sender uses the response.",
+            "Nothing to do: the app should give the same response again.",
         )
     } else {
         (
             "duplicate",
-            "The app had taken this event, so the gate answered as for the first request and the app saw nothing.",
-            "Nothing, where it was the sender's retry. If these are two events, the key does not tell them apart: choose another `dedup.by`, or `dedup = false`.",
+            "The app had already accepted this event, so the gate repeated the first response without calling the app.",
+            "Nothing to do if it was a retry of the sender. If these are two events, the key cannot distinguish them: choose another `dedup.by`, or set `dedup = false`.",
         )
     };
     Explanation {
         route: verdict.route.as_ref().map(ToString::to_string),
         provider: verdict.provider.as_ref().map(ToString::to_string),
-        // It was forwarded all the same.
+        // Copies and replays that are only flagged were forwarded.
         passes: verdict.is_copy || verdict.is_replay,
         check: Check::Dedup.name().to_owned(),
         reason: Some(reason.to_owned()),

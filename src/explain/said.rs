@@ -1,4 +1,6 @@
-//! What a check asks for and what it found, in words. No value of a signature or a token stands here, only its form.
+//! Descriptions of the input that a check requires and of the input that it found.
+//!
+//! A description must never show the value of a signature or a token, only its form.
 
 use http::header;
 
@@ -8,7 +10,7 @@ use crate::gate::reject::Reject;
 use crate::gate::rules::Rules;
 use crate::scheme::spec::{Algorithm, Encoding, Family, Place, SignMethod, Spec, TokenPlace};
 
-/// Expected and found.
+/// Texts for `expected` and `found` of an explanation.
 pub(super) struct Said {
     pub(super) expected: String,
     pub(super) found: String,
@@ -21,12 +23,13 @@ fn said(expected: impl Into<String>, found: impl Into<String>) -> Said {
     }
 }
 
-/// Routes that are listed.
+/// Maximum number of routes, addresses or header names in one text.
 const MAX_ROUTES: usize = 8;
 
-/// A request that no route is for.
+/// Describes a request that matches no route.
 pub(super) fn of_no_route(explainer: &Explainer, reject: &Reject) -> Said {
     let mut paths: Vec<String> = explainer.routes().take(MAX_ROUTES).map(address).collect();
+    // A hint that the list is longer than the text.
     if explainer.routes().count() > MAX_ROUTES {
         paths.push("...".to_owned());
     }
@@ -38,15 +41,17 @@ pub(super) fn of_no_route(explainer: &Explainer, reject: &Reject) -> Said {
     said(expected, found)
 }
 
+/// Returns host and path of a route, for people.
 fn address(route: &Route) -> String {
     let host = route.host.as_deref().unwrap_or("");
     match &route.path {
         PathRule::Exact(path) => format!("`{host}{path}`"),
+        // The three dots mean any rest of the path.
         PathRule::Prefix(path) => format!("`{host}{}/...`", path.trim_end_matches('/')),
     }
 }
 
-/// A request that a check of its route refuses.
+/// Describes a request that a check of its route rejects.
 pub(super) fn of_route(reject: &Reject, rules: &Rules, seen: &Seen) -> Said {
     let route = &**rules.route();
     match reject {
@@ -59,9 +64,10 @@ pub(super) fn of_route(reject: &Reject, rules: &Rules, seen: &Seen) -> Said {
             or_none(found),
         ),
         Reject::Framing(fault) => said(
-            "a head with one meaning",
+            "an unambiguous request head",
             format!("fault: {}", fault.code()),
         ),
+        // The declared length is more telling: the gate stops reading at the limit.
         Reject::BodyTooLarge { limit } => {
             let declared = seen.headers.get(header::CONTENT_LENGTH);
             let declared = declared.and_then(|value| value.to_str().ok());
@@ -90,6 +96,7 @@ pub(super) fn of_route(reject: &Reject, rules: &Rules, seen: &Seen) -> Said {
             tolerance,
         } => {
             let came = seen.received_ms.map(|ms| ms.div_euclid(1000));
+            // The signed time follows from arrival and age; the header's value is not shown.
             let signed = came.and_then(|came| came.checked_sub(*age_seconds));
             let signed = signed.map(|signed| format!(", signed {}", time::moment(signed)));
             let way = if *age_seconds < 0 { "ahead" } else { "old" };
@@ -108,37 +115,40 @@ pub(super) fn of_route(reject: &Reject, rules: &Rules, seen: &Seen) -> Said {
         Reject::BadSignature => said(
             format!("{} with {}", signature(&route.scheme), secrets(route)),
             match seen.is_cut {
-                true => "another one".to_owned(),
-                false => format!("another one, over a body of {} bytes", seen.body.len()),
+                // The kept start of a body has a length that would mislead.
+                true => "another signature".to_owned(),
+                false => format!(
+                    "another signature, over a body of {} bytes",
+                    seen.body.len()
+                ),
             },
         ),
         Reject::NoCurrentSecret => said(
-            "a secret of the route that counts at that time",
+            "a secret of the route that is valid at that time",
             secrets(route),
         ),
         Reject::Filtered { by } => said(
-            format!("an event that `{}` of the route lets through", by.code()),
-            "one that it does not",
+            format!("an event that passes `{}` of the route", by.code()),
+            "an event that does not pass",
         ),
-        Reject::Identity { fault } => {
-            said("an event id and type that can be read for certain", *fault)
-        }
+        Reject::Identity { fault } => said("an unambiguous event id and type", *fault),
         Reject::Unjudged { fault } => said("`when` to be true or false", &**fault),
         Reject::Schema { misfits } => {
             let places: Vec<String> = misfits.iter().map(ToString::to_string).collect();
             said("a body that fits the route's schema", places.join("; "))
         }
-        Reject::NotJson { fault } => said("JSON that can be relied on", fault.to_string()),
+        Reject::NotJson { fault } => said("valid JSON without ambiguities", fault.to_string()),
         Reject::KeyUnavailable { fault } | Reject::Unconfirmed { fault } => {
-            said("an answer of the sender's", &**fault)
+            said("a response of the sender's server", &**fault)
         }
+        // The remaining rejects depend on state, or their meaning says it all.
         other => said("every check to pass", other.explanation().means),
     }
 }
 
 fn or_none(text: &str) -> String {
     match text.is_empty() {
-        true => "none".to_owned(),
+        true => "no content type".to_owned(),
         false => format!("`{text}`"),
     }
 }
@@ -157,10 +167,11 @@ fn allowed(route: &Route) -> String {
     if allowed.is_provider {
         parts.push("the ranges that the provider publishes".to_owned());
     }
-    format!("an address of {}", parts.join(", "))
+    format!("an address in {}", parts.join(", "))
 }
 
 fn secrets(route: &Route) -> String {
+    // Schemes with published keys have no secret on the route.
     if route.scheme.has_own_keys() {
         return "a key that the sender publishes".to_owned();
     }
@@ -170,7 +181,7 @@ fn secrets(route: &Route) -> String {
     }
 }
 
-/// What a scheme asks for, in words.
+/// Names the kind of signature that a scheme requires.
 fn signature(spec: &Spec) -> String {
     match &spec.family {
         Family::Hmac(family) => format!(
@@ -226,7 +237,7 @@ fn encoding(encoding: Encoding) -> &'static str {
     }
 }
 
-/// A place by its name, and what it is where it is not the signature's.
+/// Names a location of a scheme, and adds its meaning if it is not that of the signature.
 fn named(name: &str, spec: &Spec) -> String {
     let is_time = time::place(spec).is_some_and(|place| match place {
         Place::Header(own) => own.as_str() == name,
@@ -238,19 +249,19 @@ fn named(name: &str, spec: &Spec) -> String {
         Family::Token(token) if matches!(token.place, TokenPlace::Basic)
     );
     match (is_time, is_token) {
-        (true, _) => format!("a request whose time stands in `{name}`"),
+        (true, _) => format!("a request with its time in `{name}`"),
         (_, true) => "`authorization` (Basic)".to_owned(),
         _ => format!("`{name}`"),
     }
 }
 
-/// The form of what stands there.
+/// Describes the form of a header's value in brackets.
 fn form(name: &str, seen: &Seen) -> String {
     let value = seen.headers.get(name).and_then(|value| value.to_str().ok());
     value.map_or_else(String::new, |value| format!(" ({})", head::shape(value)))
 }
 
-/// Headers that look as if they were for this.
+/// Lists headers whose names suggest that they hold a signature.
 fn present(seen: &Seen) -> String {
     let mut names: Vec<&str> = seen.headers.keys().map(http::HeaderName::as_str).collect();
     names.retain(|name| {
@@ -258,6 +269,7 @@ fn present(seen: &Seen) -> String {
             .iter()
             .any(|word| name.contains(word))
     });
+    // Names only: a value may be a token or a valid signature.
     names.truncate(MAX_ROUTES);
     match names.is_empty() {
         true => String::new(),

@@ -1,6 +1,6 @@
-//! What goes wrong with secrets: copied with something around it, decoded or not, another endpoint's, out of its time.
+//! Hypotheses about secrets: surrounding characters, decoding, another endpoint, validity period.
 //!
-//! Reads secrets to try other readings of them. Nothing here puts one, or any part of one, into a text.
+//! This module reads secrets to try variants of them. It must never put a secret, or any part of one, into a text.
 
 use data_encoding::{
     BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE,
@@ -13,36 +13,39 @@ use crate::explain::cause::{Cause, Finding};
 use crate::explain::trial::{Hunt, Trial, timeless};
 use crate::scheme::spec::{Family, SecretEncoding, SecretForm, Spec};
 
-/// What providers put before the keys that they show.
+/// Prefixes that providers show in front of their keys.
 const PREFIXES: [&str; 5] = ["whsec_", "v1,whsec_", "whpk_", "sk_", "ss_"];
 
-/// Another reading of a secret.
+/// Variant of a secret to try.
 struct Reading {
     cause: Cause,
     detail: &'static str,
     bytes: Zeroizing<Vec<u8>>,
-    /// Whether the bytes are the key itself; else they are a text that the scheme reads as it does.
+    /// True if the bytes are the key itself; false if they are a text that the scheme still decodes.
     is_key: bool,
 }
 
-/// The first reading under which the request verifies.
+/// Finds the first variant of a secret, or other route's secret, under which the request verifies.
 pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
+    // Likely and cheap causes first: one try for all periods, then some twenty readings per secret.
     let found = outside_its_time(case, hunt);
     let found = found.or_else(|| read_otherwise(case, hunt));
     found.or_else(|| of_other_routes(case, hunt))
 }
 
-/// A secret of the route that does not count yet, or no more.
+/// Checks if the request verifies with a secret outside of its validity period.
 fn outside_its_time(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let entries = &case.route.secrets;
     let now = case.base.now.unix_ms;
     if entries.iter().all(|entry| entry.is_current(now)) {
         return None;
     }
+    // `base` holds all secrets without their periods, so a match here is with one that the gate skipped.
     let label = hunt.label(&case.base)?;
     let entry = entries.iter().find(|entry| entry.label == label)?;
     let is_over = entry.until_ms.is_some_and(|until| until <= now);
     let cause = match (is_over, entry.is_current(now)) {
+        // The matching secret is current, so the reject has another cause.
         (_, true) => return None,
         (true, false) => Cause::SecretExpired,
         (false, false) => Cause::SecretNotYet,
@@ -50,12 +53,14 @@ fn outside_its_time(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     Some(cause.proven(&label))
 }
 
+/// Tries every variant of each secret of the route.
 fn read_otherwise(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let form = case.route.scheme.secret_form();
     for entry in &case.route.secrets {
         for reading in readings(entry.secret.expose(), &form) {
             let mut trial = case.base.with_secret(&reading.bytes);
             if reading.is_key {
+                // The variant replaces the decoding only; a derivation of the key belongs to the scheme and stays.
                 let derive = form.derive;
                 let plain = SecretForm {
                     derive,
@@ -71,12 +76,13 @@ fn read_otherwise(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     None
 }
 
-/// Of any other route, in its own time or not.
+/// Tries the secrets of all other routes, regardless of their validity periods.
 fn of_other_routes(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let mut others = case.others();
     let found = others.find(|other| {
         let secrets = timeless(&other.secrets);
         let trial: Trial<'_> = case.base.varied(|trial| trial.secrets = secrets);
+        // Routes with published keys have no secret to mix up.
         !other.scheme.has_own_keys()
             && has_other_text(other.secrets.as_slice(), case)
             && hunt.passes(&trial)
@@ -84,7 +90,7 @@ fn of_other_routes(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     found.map(|other| Cause::SecretOfOtherRoute.proven(other.name.as_str()))
 }
 
-/// Whether it has a secret that this route has not.
+/// Returns true if there is a secret that this route does not have; the others were already tried.
 fn has_other_text(entries: &[SecretEntry], case: &Case<'_>) -> bool {
     let own = &case.route.secrets;
     entries.iter().any(|entry| {
@@ -103,16 +109,17 @@ fn set_form(spec: &mut Spec, form: SecretForm) {
     }
 }
 
-/// Every other reading of a secret's text, likely ones first.
+/// Returns all variants of a secret's text, likely ones first.
 fn readings(text: &[u8], form: &SecretForm) -> Vec<Reading> {
     let mut readings = Vec::new();
+    // In the order of likelihood: a copied line end is by far the most common mistake.
     unwrapped(text, &mut readings);
     wrapped(text, &mut readings);
     as_keys(text, form, &mut readings);
     readings
 }
 
-/// Without what was copied along with it here.
+/// Adds variants without white space or quotes that were copied into the config's secret.
 fn unwrapped(text: &[u8], readings: &mut Vec<Reading>) {
     let mut add = |cause, bytes: &[u8]| {
         readings.push(Reading {
@@ -122,6 +129,7 @@ fn unwrapped(text: &[u8], readings: &mut Vec<Reading>) {
             is_key: false,
         });
     };
+    // Quotes may be inside of white space, so the trimmed text is the base for both.
     let trimmed = text.trim_ascii();
     if trimmed.len() < text.len() {
         add(Cause::SecretWhitespace, trimmed);
@@ -134,7 +142,7 @@ fn unwrapped(text: &[u8], readings: &mut Vec<Reading>) {
     }
 }
 
-/// With what was copied along with it at the sender.
+/// Adds variants with white space or quotes that may have been copied into the sender's secret.
 fn wrapped(text: &[u8], readings: &mut Vec<Reading>) {
     let around: [(&'static str, &[u8], &[u8]); 5] = [
         ("a line end", b"", b"\n"),
@@ -153,7 +161,7 @@ fn wrapped(text: &[u8], readings: &mut Vec<Reading>) {
     }
 }
 
-/// As other keys than the scheme's reading gives.
+/// Adds variants with another decoding or prefix than the scheme's.
 fn as_keys(text: &[u8], form: &SecretForm, readings: &mut Vec<Reading>) {
     let mut add = |cause, detail, bytes: Vec<u8>| {
         readings.push(Reading {
@@ -177,6 +185,7 @@ fn as_keys(text: &[u8], form: &SecretForm, readings: &mut Vec<Reading>) {
             "the text behind the prefix",
             bare.to_vec(),
         );
+    // A text secret with a prefix: the sender may sign with the whole text.
     } else if bare.len() < text.len() {
         add(
             Cause::SecretPrefix,
@@ -208,6 +217,7 @@ fn as_keys(text: &[u8], form: &SecretForm, readings: &mut Vec<Reading>) {
         }
     }
     for key in decoded_base64(bare) {
+        // A deployment tool may have encoded a base64 key once more.
         for twice in decoded_base64(&key) {
             add(Cause::SecretNotDecoded, "twice base64-encoded", twice);
         }
@@ -230,13 +240,14 @@ fn as_keys(text: &[u8], form: &SecretForm, readings: &mut Vec<Reading>) {
     );
 }
 
-/// What a text stands for in any of the spellings of base64.
+/// Decodes a text with every variant of base64 that accepts it.
 fn decoded_base64(text: &[u8]) -> Vec<Vec<u8>> {
     let spellings = [BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD];
     let decoded = spellings
         .iter()
         .filter_map(|spelling| spelling.decode(text).ok());
     let mut keys: Vec<Vec<u8>> = decoded.filter(|key| !key.is_empty()).collect();
+    // Padded and unpadded variants often give the same key; each would cost a try.
     keys.dedup();
     keys
 }

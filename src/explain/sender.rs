@@ -1,4 +1,4 @@
-//! What goes wrong where another sender calls than the route is for, or the route another one than the sender means.
+//! Hypotheses about the sender: a request for another route, or of another provider.
 
 use std::borrow::Cow;
 
@@ -9,10 +9,10 @@ use crate::explain::trial::Hunt;
 use crate::gate::reject::Reject;
 use crate::providers::{self, Provider};
 
-/// Senders that are named where several have the same headers.
+/// Maximum number of providers that are named if several use the same headers.
 const MAX_NAMED: usize = 3;
 
-/// Header names that say nothing about who sends.
+/// Header names that many providers use, so they identify no provider.
 const GENERIC: [&str; 12] = [
     "authorization",
     "content-digest",
@@ -28,10 +28,11 @@ const GENERIC: [&str; 12] = [
     "x-webhook-signature",
 ];
 
-/// The first other route or provider under which the request verifies.
+/// Finds another route or provider under which the request verifies.
 pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let mut others = case.others();
     let other = others.find(|other| {
+        // The whole route: its scheme, secrets and `public_url`.
         let trial = case.base.clone().of_route(other);
         hunt.passes(&trial)
     });
@@ -41,9 +42,12 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let own = case.route.provider.as_ref().map(|own| own.id.as_str());
     let all = providers::all().iter();
     let all = all.filter(|one| Some(one.id.as_str()) != own && !one.is_local());
+    // The route's own secrets are kept: a wrong `provider` with the right secret is a common mistake.
     let passing = all.filter(|one| {
         let trial = case.base.varied(|trial| {
             trial.spec = Cow::Borrowed(&one.scheme);
+            // Providers retry with old signatures for different times; the route's tolerance may be too short for this
+            // one.
             trial.tolerance = trial.tolerance.max(one.tolerance);
         });
         hunt.passes(&trial)
@@ -53,7 +57,7 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     (!found.is_empty()).then(|| Cause::OtherProvider.proven(&names(&found)))
 }
 
-/// Whose headers the request carries, where those of the route's provider are not there.
+/// Guesses the provider by its headers, if those of the route's provider are missing.
 pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
     if !matches!(
         case.reject,
@@ -66,6 +70,7 @@ pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
     let all = providers::all().iter().map(|one| &**one);
     let telling = all.filter(|one| {
         let names = one.scheme.headers();
+        // The first header of a scheme is that of its signature, which identifies a provider best.
         let signature = names.first().filter(|name| !own.contains(name));
         Some(one.id.as_str()) != own_id
             && signature
@@ -76,20 +81,22 @@ pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
     (!found.is_empty()).then(|| Cause::LooksLikeOtherProvider.likely(&names(&found)))
 }
 
-/// Those whose headers fit best.
+/// Returns the providers whose headers match best.
 fn best<'p>(case: &Case<'_>, providers: &[&'p Provider]) -> Vec<&'p Provider> {
     let top = providers.iter().map(|one| score(case, one)).max();
     let best = providers.iter().filter(|one| Some(score(case, one)) == top);
     best.copied().collect()
 }
 
-/// How well the headers of a provider fit: those that are there of a hundred, and how many.
+/// Scores how well the headers of a provider match: the percentage that is present, then their number.
 fn score(case: &Case<'_>, provider: &Provider) -> (usize, usize) {
     let names = provider.scheme.headers();
     let present = names.iter().filter(|name| head::has(case, name)).count();
+    // Percentage first: a provider with one of one header fits better than one with two of four.
     (present * 100 / names.len().max(1), present)
 }
 
+/// Joins names and ids of the first providers for a sentence.
 fn names(providers: &[&Provider]) -> String {
     let names = providers.iter().take(MAX_NAMED);
     let names: Vec<String> = names

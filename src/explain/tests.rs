@@ -1,5 +1,7 @@
-//! Each cause by exactly the mistake that it names, with real signatures: what is signed is signed by `scheme`, with one
-//! thing wrong, and the explanation has to name that thing. No text that comes out may hold a secret.
+//! Tests that make exactly the mistake of each cause, with real signatures.
+//!
+//! `scheme` signs each request, the test changes one thing, and the explanation must name that thing. No text of an
+//! explanation may hold a secret.
 
 mod bodies;
 mod heads;
@@ -29,13 +31,13 @@ pub(super) const OTHER: &str = "uE8iO3aX6bN1mV4cY9zK2jW7hG5fD0tS";
 pub(super) const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 pub(super) const OTHER_KEY: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
-/// When requests are signed, and come.
+/// Time at which requests are signed and arrive, in seconds since the Unix epoch.
 pub(super) const T: i64 = 1_700_000_000;
 
 pub(super) const JSON: &str =
     r#"{"id":"evt_1","type":"invoice.paid","data":{"name":"Zoë","url":"https://a/b"}}"#;
 
-/// The explainer of a config text.
+/// Builds an explainer from the text of a config.
 pub(super) fn explainer(text: &str) -> Explainer {
     let loaded = config::load_text("hookgate.toml", text);
     let config: Config = match loaded {
@@ -50,7 +52,7 @@ pub(super) fn explainer(text: &str) -> Explainer {
     Explainer::new(&gate).unwrap()
 }
 
-/// A route of a provider.
+/// Returns the config of a route of a provider.
 pub(super) fn route(name: &str, provider: &str, secret: &str, more: &str) -> String {
     let secret = match secret.starts_with('{') || secret.starts_with('[') {
         true => secret.to_owned(),
@@ -62,17 +64,17 @@ pub(super) fn route(name: &str, provider: &str, secret: &str, more: &str) -> Str
     )
 }
 
-/// The scheme of a provider.
+/// Returns the scheme of a provider from the catalogue.
 pub(super) fn spec(provider: &str) -> Spec {
     providers::find(provider).unwrap().scheme.clone()
 }
 
-/// Signs a request as a sender with this scheme and secret does.
+/// Signs a request as a sender with this scheme and secret signs it.
 pub(super) fn signed(spec: &Spec, secret: &str, path: &str, body: &[u8]) -> Seen {
     signed_as(spec, secret, None, "application/json", path, body)
 }
 
-/// The same for a scheme that signs the URL.
+/// Signs a request with a scheme that signs the URL.
 pub(super) fn signed_to(
     spec: &Spec,
     secret: &str,
@@ -90,7 +92,7 @@ pub(super) fn signed_to(
     )
 }
 
-/// The same with a content type.
+/// Signs a request that has a content type.
 pub(super) fn signed_as(
     spec: &Spec,
     secret: &str,
@@ -133,7 +135,7 @@ pub(super) fn signed_as(
     }
 }
 
-/// The request with another body, as one who changes it on the way sends it.
+/// Replaces the body, as a proxy that changes it in transit does.
 pub(super) fn with_body(seen: &Seen, body: &[u8]) -> Seen {
     let mut seen = seen.clone();
     seen.headers
@@ -142,7 +144,7 @@ pub(super) fn with_body(seen: &Seen, body: &[u8]) -> Seen {
     seen
 }
 
-/// The request with another header.
+/// Returns the request with one header replaced.
 pub(super) fn with_header(seen: &Seen, name: &str, value: &str) -> Seen {
     let mut seen = seen.clone();
     let name: HeaderName = name.parse().unwrap();
@@ -151,14 +153,14 @@ pub(super) fn with_header(seen: &Seen, name: &str, value: &str) -> Seen {
     seen
 }
 
-/// The request without a header; gives its value.
+/// Returns the request without a header, and the value of that header.
 pub(super) fn without(seen: &Seen, name: &str) -> (Seen, String) {
     let mut seen = seen.clone();
     let value = seen.headers.remove(name).unwrap();
     (seen, value.to_str().unwrap().to_owned())
 }
 
-/// Explains, and holds the whole answer against every secret of the tests.
+/// Explains a request and checks that no secret of the tests appears in the result.
 pub(super) fn explain(explainer: &Explainer, name: Option<&str>, seen: &Seen) -> Explanation {
     let name = name.map(RouteName::new);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -176,7 +178,7 @@ pub(super) fn explain(explainer: &Explainer, name: Option<&str>, seen: &Seen) ->
     explanation
 }
 
-/// Holds the cause of a refusal against what was done, and gives the explanation.
+/// Checks that the explanation names the reason and the cause, and returns it.
 #[track_caller]
 pub(super) fn check(config: &str, seen: &Seen, reason: &str, slug: &str) -> Explanation {
     let explanation = explain(&explainer(config), None, seen);
@@ -191,7 +193,7 @@ pub(super) fn check(config: &str, seen: &Seen, reason: &str, slug: &str) -> Expl
     explanation
 }
 
-/// As [`check`], where the cause is what makes the verification pass.
+/// Works as [`check`], for a cause that makes the verification pass.
 #[track_caller]
 pub(super) fn proves(config: &str, seen: &Seen, reason: &str, slug: &str) -> Explanation {
     let explanation = check(config, seen, reason, slug);
@@ -202,7 +204,7 @@ pub(super) fn proves(config: &str, seen: &Seen, reason: &str, slug: &str) -> Exp
     explanation
 }
 
-/// What the cause says.
+/// Returns the sentences of the cause.
 pub(super) fn says(explanation: &Explanation) -> String {
     let cause = explanation.cause.as_ref().unwrap();
     format!("{} {}", cause.says, cause.fix)
@@ -226,7 +228,7 @@ fn what_is_in_order_passes() {
     }
 }
 
-// Fails when a cause is made up where there is none to be found.
+// Fails if a cause is reported although no cause can be found.
 #[test]
 fn where_nothing_helps_it_says_so() {
     let seen = signed(

@@ -1,14 +1,15 @@
-//! What goes wrong where the sender signs another text than the scheme says.
+//! Hypotheses about the signed text: the sender signs another template than the scheme's.
 
 use crate::explain::case::Case;
 use crate::explain::cause::{Cause, Finding};
 use crate::explain::trial::Hunt;
 use crate::scheme::spec::{Family, Part, Spec, Template};
 
-/// The first other text under which the request verifies.
+/// Finds the first other template under which the request verifies.
 pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let own = case.route.scheme.template()?.parts.clone();
     for (parts, words) in variants(&case.route.scheme, case.base.public_url.is_some()) {
+        // The gate itself has already verified this text.
         if parts == own {
             continue;
         }
@@ -30,7 +31,7 @@ fn set_text(spec: &mut Spec, parts: Vec<Part>) {
     }
 }
 
-/// Texts that senders sign, as far as this scheme has their parts.
+/// Returns common templates, as far as the scheme and the route provide their parts.
 fn variants(spec: &Spec, has_url: bool) -> Vec<(Vec<Part>, String)> {
     let is_dated = spec.is_dated();
     let has_id = spec.id_header().is_some();
@@ -65,6 +66,7 @@ fn variants(spec: &Spec, has_url: bool) -> Vec<(Vec<Part>, String)> {
         "{method}{url}{body}",
         "{method}{url}{body}{timestamp}",
     ];
+    // A template with a part that the scheme does not have cannot be verified.
     let fits = |text: &&str| {
         (is_dated || !text.contains("{timestamp}"))
             && (has_id || !text.contains("{id}"))
@@ -76,11 +78,12 @@ fn variants(spec: &Spec, has_url: bool) -> Vec<(Vec<Part>, String)> {
         .collect()
 }
 
-/// The parts of one of the texts above.
+/// Parses one of the templates above.
 fn parts(text: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
+        // The templates are constants above, so braces always match.
         let (name, behind) = after.split_once('}').unwrap_or((after, ""));
         if !before.is_empty() {
             parts.push(Part::Literal(before.to_owned()));

@@ -1,4 +1,4 @@
-//! What goes wrong with time: units, zones, clocks, and signatures that are sent again long after they were made.
+//! Hypotheses about time: units, time zones, clocks, and retries with an old signature.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::model::clock::Now;
 use crate::model::span;
 use crate::scheme::spec::{Family, Place, Spec, TimeUnit, TimestampSpec};
 
-/// Two clocks that are looked at by people agree that well.
+/// Maximum difference in seconds of two clocks that count as agreeing.
 const CLOSE: i64 = 90;
 
-/// The zones furthest from UTC.
+/// Largest offset of a time zone from UTC, in hours.
 const MAX_ZONE_HOURS: i64 = 14;
 
-/// Headers in which senders and queues count tries.
+/// Headers in which senders and queues count their attempts.
 const RETRY_HEADERS: [&str; 7] = [
     "x-slack-retry-num",
     "x-retry-count",
@@ -36,25 +36,26 @@ const UNITS: [(TimeUnit, &str); 4] = [
     (TimeUnit::HttpDate, "an HTTP date"),
 ];
 
-/// The age of another sender's refused request, as a clock that is wrong here would make it.
+/// Age of another route's rejected request; if several agree, the clock of this machine is wrong.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OtherAge {
-    /// Its route.
+    /// Name of the other route.
     pub route: String,
-    /// Now minus the signed time, in seconds.
+    /// Time of arrival minus the signed time, in seconds.
     pub age_seconds: i64,
 }
 
-/// The first reading of the time under which the request verifies; also whether it verifies at any time.
+/// Finds the time unit under which the request verifies, or proves that only its age is wrong.
 pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     if !case.route.scheme.is_dated() {
         return None;
     }
+    // A wrong unit makes any age look absurd, so it is checked before the age is explained.
     let found = other_unit(case, hunt);
     found.or_else(|| off(case, hunt))
 }
 
-/// What the timestamp looks like where nothing verifies.
+/// Guesses the unit or the offset of the timestamp, if no hypothesis verifies.
 pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
     if !matches!(
         case.reject,
@@ -65,6 +66,7 @@ pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
     let place = timestamp(&case.route.scheme)?.place.clone();
     let text = case.value(&place).unwrap_or_default();
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // Present times have ten digits in seconds, so the length shows the unit.
     let unit = match text.len() {
         13 => Some("milliseconds"),
         16 => Some("microseconds"),
@@ -80,7 +82,8 @@ pub(super) fn guess(case: &Case<'_>) -> Option<Finding> {
     wrong_unit.or_else(|| off_unread(case))
 }
 
-/// Nobody can say more than how far the time is off where the body, which a refusal in the head leaves unread, is missing.
+/// Reports how far the time is off if the body is missing, because a stale timestamp is rejected before the body is
+/// read.
 fn off_unread(case: &Case<'_>) -> Option<Finding> {
     let Reject::StaleTimestamp { age_seconds, .. } = *case.reject else {
         return None;
@@ -93,15 +96,17 @@ fn off_unread(case: &Case<'_>) -> Option<Finding> {
         false => "in the past",
     };
     let others = match case.others_off_by(age_seconds, CLOSE) {
+        // Without other senders the offset says nothing about whose clock is wrong.
         0 => "",
         _ => {
-            ", and other senders were off by about as much at that time, which speaks for a wrong clock here"
+            ", and other senders were off by about as much at that time, which suggests a wrong clock here"
         }
     };
     let detail = format!("{} {side}{others}", words(age_seconds));
     Some(Cause::OffUnread.likely(&detail))
 }
 
+/// Returns the timestamp of a scheme whose location and unit can vary.
 fn timestamp(spec: &Spec) -> Option<&TimestampSpec> {
     match &spec.family {
         Family::Hmac(family) => family.timestamp.as_ref(),
@@ -121,10 +126,11 @@ fn set_unit(spec: &mut Spec, unit: TimeUnit) {
     }
 }
 
-/// The time as it is written in the head, whatever the signature is; in milliseconds.
+/// Reads the timestamp from the head in milliseconds, without verifying it.
 pub(super) fn written_ms(case: &Case<'_>) -> Option<i64> {
     let spec = timestamp(&case.route.scheme)?;
     let value = case.value(&spec.place)?;
+    // Lists such as `t=1700000000,v1=...` hold the time under a key.
     let text = match &spec.key {
         None => value.as_str(),
         Some(key) => value.split([',', ' ', ';']).find_map(|entry| {
@@ -147,7 +153,7 @@ pub(super) fn written_ms(case: &Case<'_>) -> Option<i64> {
     }
 }
 
-/// In another unit it is near enough to when the request came.
+/// Tries other units, in which the time is close enough to the arrival of the request.
 fn other_unit(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let own = timestamp(&case.route.scheme)?.unit;
     for (unit, words) in UNITS {
@@ -156,6 +162,7 @@ fn other_unit(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
         }
         let trial = case.base.varied(|trial| {
             set_unit(trial.spec.to_mut(), unit);
+            // `base` may accept any age; with another unit the age must be right too, or each unit would pass.
             trial.tolerance = case.route.tolerance;
         });
         if hunt.passes(&trial) {
@@ -165,15 +172,17 @@ fn other_unit(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     None
 }
 
-/// The signature is right, and the time is not.
+/// Proves that the signature is correct and only its age is not, and finds out why.
 fn off(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let Reject::StaleTimestamp { age_seconds, .. } = *case.reject else {
         return None;
     };
+    // Only a correct signature proves that the time is the sender's and was not changed.
     if !hunt.passes(&case.base.at_any_time()) {
         return None;
     }
     let far = words(age_seconds);
+    // Evidence from other senders is the strongest, so it is checked before retries and time zones.
     let others = case.others_off_by(age_seconds, CLOSE);
     if others > 0 {
         return Some(Cause::ClockHere.proven(&far));
@@ -191,7 +200,7 @@ fn off(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     Some(cause.proven(&far))
 }
 
-/// The sender says so, or dates the request later than the signature.
+/// Returns true if a header counts attempts, or if `Date` is much later than the signature.
 fn is_retry(case: &Case<'_>, age_seconds: i64) -> bool {
     let headers = &case.base.headers;
     let counts = |name: &&str| {
@@ -199,6 +208,7 @@ fn is_retry(case: &Case<'_>, age_seconds: i64) -> bool {
         let count = value.and_then(|value| value.parse::<u32>().ok());
         count.is_some_and(|count| count > 0)
     };
+    // A signature from the future is no retry, whatever a header counts.
     if age_seconds > 0 && RETRY_HEADERS.iter().any(counts) {
         return true;
     }
@@ -212,12 +222,13 @@ fn is_retry(case: &Case<'_>, age_seconds: i64) -> bool {
     age_seconds > CLOSE && date.is_some_and(|date| (came - date).abs() <= CLOSE)
 }
 
-/// Whole or half hours, as zones are apart.
+/// Returns the age in hours if it is close to a whole or half hour, as time zones differ.
 fn zone_hours(age_seconds: i64) -> Option<String> {
+    // Rounded to the nearest half hour.
     let halves = (age_seconds + age_seconds.signum() * 900) / 1800;
     let is_near = (age_seconds - halves * 1800).abs() <= CLOSE;
     let is_zone = halves != 0 && halves.abs() <= 2 * MAX_ZONE_HOURS;
-    // A signature that is half an hour old is no matter of zones.
+    // Half hours count only beyond three hours: no zone is that close to UTC, and a delay of 30 minutes is common.
     let is_zone = is_zone && (halves % 2 == 0 || halves.abs() > 6);
     (is_near && is_zone).then(|| match halves % 2 == 0 {
         true => (halves / 2).abs().to_string(),
@@ -225,12 +236,12 @@ fn zone_hours(age_seconds: i64) -> Option<String> {
     })
 }
 
-/// How far a time is away, whichever way.
+/// Formats a distance in time without its sign.
 pub(super) fn words(seconds: i64) -> String {
     span::words(seconds.unsigned_abs())
 }
 
-/// A moment as people and programs read it.
+/// Formats a moment as RFC 3339.
 pub(super) fn moment(unix_seconds: i64) -> String {
     let time = jiff::Timestamp::from_second(unix_seconds);
     time.map_or_else(
@@ -239,17 +250,17 @@ pub(super) fn moment(unix_seconds: i64) -> String {
     )
 }
 
-/// The time at which a request is judged that nobody saw come: that of its signature.
+/// Returns the time at which to judge a request of unknown arrival: the signed time, else now.
 pub(super) fn when_signed(seconds: Option<i64>) -> Now {
     seconds.map_or_else(Now::read, Now::at_unix_seconds)
 }
 
-/// Where the timestamp stands, for people.
+/// Returns the location of the timestamp in a scheme.
 pub(super) fn place(spec: &Spec) -> Option<&Place> {
     timestamp(spec).map(|timestamp| &timestamp.place)
 }
 
-/// A tolerance for people.
+/// Formats a tolerance for people.
 pub(super) fn tolerance(tolerance: Duration) -> String {
     span::words(tolerance.as_secs())
 }

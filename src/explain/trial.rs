@@ -1,6 +1,6 @@
-//! One try: a request and how it is to be verified, one thing of it changed, run through the gate's own verification.
+//! A trial: a changed copy of a request that runs through the gate's own verification.
 //!
-//! Nothing here verifies by itself. All tries of one explanation together are bounded in number and time.
+//! This module must never verify by itself. All trials of one explanation together are bounded in number and time.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use crate::model::secret::Secret;
 use crate::scheme::Head;
 use crate::scheme::spec::Spec;
 
-/// Tries for one request: about as many as all hypotheses together make for a route with a few secrets.
+/// Maximum number of tries for one request, about as many as all hypotheses make for a route with a few secrets.
 const MAX_TRIES: u32 = 3000;
 
-/// With a large body each try takes its time; a person waits for the answer.
+/// Maximum time of all tries for one request: an operator waits for the response, and large bodies are slow to verify.
 const MAX_TIME: Duration = Duration::from_secs(4);
 
-/// A request and how it is to be verified. Cheap to copy: what is not changed is shared.
+/// A request and the settings to verify it with. Cheap to clone: unchanged parts are shared.
 #[derive(Clone)]
 pub(super) struct Trial<'a> {
     pub(super) spec: Cow<'a, Spec>,
@@ -37,14 +37,14 @@ pub(super) struct Trial<'a> {
     pub(super) now: Now,
 }
 
-/// What is left to spend on one request.
+/// Budget of tries for one request.
 pub(super) struct Hunt {
     tries: u32,
     until: Instant,
 }
 
 impl<'a> Trial<'a> {
-    /// How a route verifies it, whichever of its secrets counted then.
+    /// Takes over the settings of a route, with all its secrets regardless of their validity period.
     pub(super) fn of_route(self, route: &'a Route) -> Self {
         Self {
             spec: Cow::Borrowed(&route.scheme),
@@ -55,36 +55,36 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// The same with something changed.
+    /// Returns a copy with a change applied.
     pub(super) fn varied(&self, change: impl FnOnce(&mut Self)) -> Self {
         let mut trial = self.clone();
         change(&mut trial);
         trial
     }
 
-    /// The same with one header.
+    /// Returns a copy with one header replaced by a single value.
     pub(super) fn with_header(&self, name: &HeaderName, value: HeaderValue) -> Self {
         self.varied(|trial| {
             trial.headers.to_mut().insert(name.clone(), value);
         })
     }
 
-    /// The same with another body.
+    /// Returns a copy with another body.
     pub(super) fn with_body(&self, body: Vec<u8>) -> Self {
         self.varied(|trial| trial.body = Cow::Owned(body))
     }
 
-    /// The same with one secret.
+    /// Returns a copy with this secret instead of the route's.
     pub(super) fn with_secret(&self, text: &[u8]) -> Self {
         self.varied(|trial| trial.secrets = [entry("1", text)].into())
     }
 
-    /// The same whenever it was signed.
+    /// Returns a copy that accepts a signature of any age.
     pub(super) fn at_any_time(&self) -> Self {
         self.varied(|trial| trial.tolerance = Duration::MAX)
     }
 
-    /// The head as schemes read it.
+    /// Returns the head in the form that schemes read.
     pub(super) fn head(&self) -> Head<'_> {
         Head {
             method: self.method,
@@ -93,11 +93,11 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Runs the gate's verification; gives the label of the secret that matched.
+    /// Runs the gate's verification and returns the label of the secret that matched.
     fn verify(&self) -> Result<Arc<str>, Reject> {
         let public_url = self.public_url.as_deref();
         let keys = Keys::new(&self.spec, &self.secrets, public_url, self.tolerance);
-        // What cannot be compiled, such as a secret that this scheme cannot use, verifies nothing.
+        // A combination that does not compile, such as a secret that this scheme cannot use, cannot verify.
         let keys = keys.map_err(|_| Reject::BadSignature)?;
         let own_names = keys.own_names(&self.headers)?;
         let mut head = self.head();
@@ -105,14 +105,17 @@ impl<'a> Trial<'a> {
         let mut pending = keys.open(head, &self.now)?;
         pending.update(&self.body);
         if pending.need(&self.body)?.is_some() {
+            // A key that must be fetched first ends the try: an explanation makes no network requests.
             return Err(Reject::BadSignature);
         }
         Ok(pending.finish(&self.body, None)?.label)
     }
 
-    /// The signed time in seconds since the epoch, if the request has one.
+    /// Returns the signed time in seconds since the Unix epoch, if the request has one.
     pub(super) fn signed_seconds(&self) -> Option<i64> {
         let trial = self.varied(|trial| {
+            // Verified at the epoch without tolerance, every time is stale, and the reject reports its distance from
+            // zero.
             trial.now = Now::at_unix_seconds(0);
             trial.tolerance = Duration::ZERO;
         });
@@ -124,7 +127,7 @@ impl<'a> Trial<'a> {
 }
 
 impl Hunt {
-    /// Nothing is spent yet.
+    /// Starts with the full budget; the time runs from now on.
     pub(super) fn new() -> Self {
         Self {
             tries: 0,
@@ -132,12 +135,12 @@ impl Hunt {
         }
     }
 
-    /// Whether the request passes the verification this way.
+    /// Returns true if the trial verifies.
     pub(super) fn passes(&mut self, trial: &Trial<'_>) -> bool {
         self.label(trial).is_some()
     }
 
-    /// The label of the secret with which it does.
+    /// Returns the label of the secret with which the trial verifies.
     pub(super) fn label(&mut self, trial: &Trial<'_>) -> Option<Arc<str>> {
         if self.is_spent() {
             return None;
@@ -146,18 +149,18 @@ impl Hunt {
         trial.verify().ok()
     }
 
-    /// Tries so far.
+    /// Returns the number of tries so far.
     pub(super) fn tries(&self) -> u32 {
         self.tries
     }
 
-    /// Whether nothing more may be tried.
+    /// Returns true if the budget is used up; further tries fail at once.
     pub(super) fn is_spent(&self) -> bool {
         self.tries >= MAX_TRIES || instant() >= self.until
     }
 }
 
-/// A secret without time limits.
+/// Builds a secret without a validity period.
 pub(super) fn entry(label: &str, text: &[u8]) -> SecretEntry {
     SecretEntry {
         label: label.into(),
@@ -168,7 +171,7 @@ pub(super) fn entry(label: &str, text: &[u8]) -> SecretEntry {
     }
 }
 
-/// The same secrets without their time limits.
+/// Copies secrets without their validity periods.
 pub(super) fn timeless(entries: &[SecretEntry]) -> Arc<[SecretEntry]> {
     let entries = entries.iter();
     entries

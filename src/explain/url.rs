@@ -1,5 +1,6 @@
-//! What goes wrong where the URL is signed: the sender calls one URL, and the route or a proxy in front makes another one
-//! of it.
+//! Hypotheses about signed URLs: the sender's URL differs from the one that the route verifies.
+//!
+//! Reasons are another `public_url`, or a proxy in front that rewrites host, port or path.
 
 use std::borrow::Cow;
 
@@ -11,16 +12,16 @@ use crate::explain::trial::Hunt;
 use crate::scheme::public_url;
 use crate::scheme::spec::{Audience, Component, Family, Part, Spec};
 
-/// Origins that are tried.
+/// Maximum number of origins that are tried.
 const MAX_ORIGINS: usize = 64;
 
-/// Base paths that are tried.
+/// Maximum number of base paths that are tried.
 const MAX_BASES: usize = 16;
 
-/// Headers in which proxies say for which host they were called.
+/// Headers in which proxies pass on the original host.
 const HOST_HEADERS: [&str; 4] = ["host", "x-forwarded-host", "x-original-host", "x-host"];
 
-/// Headers in which they say for which target.
+/// Headers in which proxies pass on the original target.
 const TARGET_HEADERS: [&str; 5] = [
     "x-original-uri",
     "x-forwarded-uri",
@@ -29,10 +30,11 @@ const TARGET_HEADERS: [&str; 5] = [
     "x-forwarded-path",
 ];
 
-/// The first URL under which the request verifies.
+/// Finds the first URL under which the request verifies.
 pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     let signed = what_is_signed(&case.route.scheme)?;
     let targets = targets(case);
+    // If only path and query are signed, other origins change nothing.
     let origins = match signed.origin {
         true => origins(case),
         false => Vec::new(),
@@ -45,6 +47,7 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
             return Some(Cause::PublicUrl.proven(origin));
         }
     }
+    // Before targets: a missing base path is fixed in the config, a rewritten target only in the proxy.
     if let Some(url) = with_base(case, &targets, signed.origin, hunt) {
         return Some(Cause::PublicUrl.proven(&url));
     }
@@ -67,8 +70,8 @@ pub(super) fn find(case: &Case<'_>, hunt: &mut Hunt) -> Option<Finding> {
     None
 }
 
-/// Returns the route's `public_url` with the base path under which the sender calls and which a proxy in front takes away:
-/// headers of the proxy, or another route, show it.
+/// Returns the route's `public_url` with the base path under which the sender calls and which a proxy in front takes
+/// away: headers of the proxy, or another route, show it.
 fn with_base(
     case: &Case<'_>,
     targets: &[Uri],
@@ -77,7 +80,7 @@ fn with_base(
 ) -> Option<String> {
     let own = case.base.public_url.as_deref().unwrap_or_default();
     let (scheme, host, port, base) = public_url::split(own);
-    // Without an origin the base path has nowhere to stand.
+    // A signed origin is needed in front of the base path.
     if own.is_empty() && signs_origin {
         return None;
     }
@@ -91,6 +94,7 @@ fn with_base(
         .others()
         .filter_map(|other| other.public_url.as_deref());
     bases.extend(others.map(|url| public_url::split(url).3.to_owned()));
+    // The route's own base path may be the mistake.
     bases.push(String::new());
     bases.truncate(MAX_BASES);
     let bases = bases.iter().filter(|other| other.as_str() != base);
@@ -113,11 +117,12 @@ fn with_base(
     None
 }
 
-/// Which parts of the URL are signed.
+/// Parts of the URL that are signed.
 struct Signed {
     origin: bool,
 }
 
+/// Returns the parts of the URL that a scheme signs; `None` if it signs no part.
 fn what_is_signed(spec: &Spec) -> Option<Signed> {
     if let Family::Jwt(family) = &spec.family {
         let signs = family.url_claim.is_some() || family.audience == Audience::Url;
@@ -150,7 +155,7 @@ fn what_is_signed(spec: &Spec) -> Option<Signed> {
     (origin || target).then_some(Signed { origin })
 }
 
-/// Scheme, host and port as the sender may know them, likely ones first, with the route's own base path.
+/// Returns origins that the sender may have called, likely ones first, with the route's own base path.
 fn origins(case: &Case<'_>) -> Vec<String> {
     let authority_of = |url: &str| {
         let (_, host, port, _) = public_url::split(url);
@@ -158,6 +163,7 @@ fn origins(case: &Case<'_>) -> Vec<String> {
     };
     let own = case.base.public_url.as_deref().unwrap_or_default();
     let base = public_url::split(own).3;
+    // The configured host first: mostly only scheme or port differ.
     let mut hosts = vec![authority_of(own)];
     let named = HOST_HEADERS
         .iter()
@@ -179,6 +185,7 @@ fn origins(case: &Case<'_>) -> Vec<String> {
     let mut origins: Vec<String> = Vec::new();
     for host in hosts {
         let bare = without_port(&host);
+        // Sites often respond with and without `www.`, and the sender may call the other one.
         let www = match bare.strip_prefix("www.") {
             Some(rest) => rest.to_owned(),
             None => format!("www.{bare}"),
@@ -190,6 +197,7 @@ fn origins(case: &Case<'_>) -> Vec<String> {
         for form in forms {
             for scheme in ["https", "http"] {
                 let origin = format!("{scheme}://{form}{base}");
+                // Header values are a client's text: only valid origins are tried.
                 if origin != own && is_origin(&origin) && !origins.contains(&origin) {
                     origins.push(origin);
                 }
@@ -200,6 +208,7 @@ fn origins(case: &Case<'_>) -> Vec<String> {
     origins
 }
 
+/// Returns true if the text is a URL with a host and without credentials.
 fn is_origin(text: &str) -> bool {
     let parsed = text.parse::<Uri>();
     parsed.is_ok_and(|uri| {
@@ -208,7 +217,7 @@ fn is_origin(text: &str) -> bool {
     })
 }
 
-/// The values of a header that is a list.
+/// Returns the values of a list header, four per header at most.
 fn words(headers: &HeaderMap, name: &str) -> Vec<String> {
     let lines = headers
         .get_all(name)
@@ -222,18 +231,20 @@ fn words(headers: &HeaderMap, name: &str) -> Vec<String> {
         .collect()
 }
 
-/// A host without its port.
+/// Returns a host without its port.
 pub(super) fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
+        // Only digits are a port: the last part of an IPv6 address in brackets ends with `]`.
         Some((bare, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => bare,
         _ => host,
     }
 }
 
-/// Other targets than the one that came.
+/// Returns targets that the sender may have called instead of the one that arrived.
 fn targets(case: &Case<'_>) -> Vec<Uri> {
     let (path, query) = (case.base.uri.path(), case.base.uri.query());
     let tail = query.map(|query| format!("?{query}")).unwrap_or_default();
+    // Without the query, which some proxies drop.
     let mut texts = vec![path.to_owned()];
     texts.push(match path.strip_suffix('/') {
         Some(bare) => format!("{bare}{tail}"),
@@ -250,12 +261,14 @@ fn targets(case: &Case<'_>) -> Vec<Uri> {
     for prefix in words(&case.base.headers, "x-forwarded-prefix") {
         texts.push(format!("{}{path}{tail}", prefix.trim_end_matches('/')));
     }
+    // Some proxies and frameworks normalize the case of paths.
     texts.push(format!("{}{tail}", path.to_ascii_lowercase()));
     if let Some(rest) = path.get(1..).and_then(|rest| rest.find('/')) {
-        // A prefix that a proxy in front put before the sender's path.
+        // A proxy in front may have added a prefix before the sender's path.
         texts.extend(path.get(rest + 1..).map(|rest| format!("{rest}{tail}")));
     }
     if let Some(query) = query {
+        // Proxies that parse the query may encode spaces differently, or drop its content.
         texts.push(format!("{path}?{}", query.replace("%20", "+")));
         texts.push(format!("{path}?{}", query.replace('+', "%20")));
         texts.push(format!("{path}?"));

@@ -1,11 +1,11 @@
-//! Event -> upstream -> answer, while the sender waits.
+//! Forwards a verified event to the upstream while the sender waits.
 //!
-//! Takes what the gate has verified, builds a new request from it (`request`), sends it on a pooled connection (`retry`)
-//! and relays the answer (`response`). Decides nothing about the event: whether its id is spent or released is told by
-//! the status and by `ForwardError::may_have_been_seen`.
+//! Builds a new request from the event (`request`), sends it on a pooled connection (`retry`) and relays the response
+//! (`response`). It must not decide about the event: the caller spends or releases the claim by the status and by
+//! `ForwardError::may_have_been_seen`.
 //!
-//! Dropping the future gives the exchange up and closes its connection, with an unknown outcome; so the caller runs it in
-//! a task that does not end with the sender's connection.
+//! Dropping the future aborts the exchange and closes its connection, with an unknown outcome. Therefore the caller
+//! runs it in a task that is detached from the sender's connection.
 
 mod request;
 mod response;
@@ -27,53 +27,53 @@ use crate::net::answer::{Answer, AnswerBody};
 use crate::net::client::{ConnectError, ExchangeError};
 use crate::net::sound::AnswerFault;
 
-/// What came back from the app.
+/// Response of the upstream, ready for the sender.
 pub struct Forwarded {
-    /// The answer for the sender; its body may still be on its way.
+    /// Response for the sender; its body may still be arriving.
     pub answer: Answer,
-    /// The app's status.
+    /// Status of the upstream's response.
     pub status: StatusCode,
-    /// From the call to the head of the app's answer.
+    /// Time from the call until the head of the upstream's response.
     pub head_time: Duration,
-    /// The app's own page, where the answer does not hold it since it tells of the inside.
+    /// Error page of the upstream, if it is withheld from the sender because it may expose internals.
     pub error_page: Option<Box<AnswerBody>>,
 }
 
-/// Why the app gave no answer that can be passed on.
+/// Error if the upstream gave no response that can be relayed.
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardError {
-    /// The target would be longer than a URI can be.
-    #[error("the target for the upstream cannot be built")]
+    /// The joined target would be longer than a URI can be.
+    #[error("cannot build the request target for the upstream: it is too long")]
     Target,
-    /// No connection.
-    #[error("no connection to the upstream")]
+    /// No connection could be opened.
+    #[error("cannot connect to the upstream")]
     Connect(#[source] ConnectError),
-    /// No connection within `connect_timeout`.
-    #[error("no connection to the upstream in time")]
+    /// No connection could be opened within `connect_timeout`.
+    #[error("cannot connect to the upstream within `connect_timeout`")]
     ConnectTimeout,
-    /// A fresh connection was closed before anything was written.
-    #[error("the upstream closed the connection at once")]
+    /// The upstream closed a fresh connection before anything was written.
+    #[error("the upstream closed the connection before the request was sent")]
     Unwritten,
-    /// The connection ended before an answer; the app may have seen the request.
-    #[error("the upstream closed the connection without an answer")]
+    /// The connection ended before a response; the upstream may have seen the request.
+    #[error("the upstream closed the connection without a response")]
     Closed(#[source] hyper::Error),
-    /// No answer within `timeout`; the app may have seen the request, and may still work on it.
-    #[error("the upstream did not answer in time")]
+    /// No response within `timeout`; the upstream may have seen the request, and may still be processing it.
+    #[error("the upstream did not respond within `timeout`")]
     Deadline,
-    /// The answer is not HTTP.
-    #[error("the upstream's answer is not HTTP")]
+    /// The response is not HTTP.
+    #[error("the upstream's response is not HTTP")]
     Garbage(#[source] hyper::Error),
-    /// The answer is none that can be passed on.
-    #[error("the upstream's answer cannot be passed on: {0}")]
+    /// The response is HTTP, but cannot be relayed safely.
+    #[error("the upstream's response cannot be relayed: {0}")]
     Invalid(AnswerFault),
 }
 
-/// Sends a verified event to the app. Where it `takes_turn`, those who are ready are let by between making the request
-/// and sending it.
+/// Sends a verified event to the upstream. With `takes_turn`, other ready tasks run between building the request and
+/// sending it.
 ///
 /// # Errors
 ///
-/// Where the app gave no answer that can be passed on. An answer with an error status is an answer.
+/// If the upstream gave no response that can be relayed. A response with an error status is not an error here.
 pub async fn forward(
     event: Event,
     target: &Target,
@@ -81,17 +81,19 @@ pub async fn forward(
     takes_turn: bool,
 ) -> Result<Forwarded, ForwardError> {
     let request = request::verified(event.into_parts(), target, request_id)?;
+    // On a busy worker other requests go on before this one waits for the upstream.
     if takes_turn {
         tokio::task::yield_now().await;
     }
     exchange(request, target, request_id).await
 }
 
-/// Sends what failed a check to the app of a route in monitor mode, marked with `Hookgate-Verdict: monitored`.
+/// Sends a request that failed a check to the upstream of a route in monitor mode, marked with
+/// `Hookgate-Verdict: monitored`.
 ///
 /// # Errors
 ///
-/// As `forward`.
+/// Returns the same errors as [`forward`].
 pub async fn forward_unverified(
     request: Unverified,
     target: &Target,
@@ -101,11 +103,13 @@ pub async fn forward_unverified(
     exchange(request, target, request_id).await
 }
 
+/// Sends a built request and relays the response.
 async fn exchange(
     request: Request<OutBody>,
     target: &Target,
     request_id: RequestId,
 ) -> Result<Forwarded, ForwardError> {
+    // Includes the time to connect, because an operator sees it as the time of the upstream.
     let began = clock::instant();
     let (response, lease) = retry::send(&target.pool, request, target.grace).await?;
     let head_time = clock::instant().saturating_duration_since(began);
@@ -125,7 +129,7 @@ async fn exchange(
 }
 
 impl ForwardError {
-    /// What the sender gets.
+    /// Returns the status of the response to the sender.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -139,22 +143,23 @@ impl ForwardError {
         }
     }
 
-    /// Whether a byte of the request may have reached the app: then nobody knows what it did.
+    /// Returns true if a byte of the request may have reached the upstream, so that its outcome is unknown.
     #[must_use]
     pub fn may_have_been_seen(&self) -> bool {
         match self {
             Self::Target | Self::Connect(_) | Self::ConnectTimeout | Self::Unwritten => false,
+            // The request was written at least in part, so the upstream may have acted on it.
             Self::Closed(_) | Self::Deadline | Self::Garbage(_) | Self::Invalid(_) => true,
         }
     }
 
-    /// Whether sending it again cannot make the app act twice.
+    /// Returns true if sending the request again cannot make the upstream act twice.
     #[must_use]
     pub fn is_safe_to_retry(&self) -> bool {
         !self.may_have_been_seen()
     }
 
-    /// For log and metrics: a closed set.
+    /// Returns the kind of error for log and metrics, which is a word of a closed set.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -173,6 +178,7 @@ impl ForwardError {
 impl From<ConnectError> for ForwardError {
     fn from(error: ConnectError) -> Self {
         match error {
+            // A timeout gets 504, every other error to connect 502.
             ConnectError::Timeout => Self::ConnectTimeout,
             error => Self::Connect(error),
         }

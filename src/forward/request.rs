@@ -1,7 +1,8 @@
-//! Builds the request to the app: a new one, of which nothing is the client's framing. Configured target and `Host`,
-//! vetted headers, the verified bytes with their own `Content-Length`, no trailers.
+//! Builds the request to the upstream from a verified event.
 //!
-//! The headers of the gate are set after the client's were vetted, so no client can say or remove them.
+//! The request is new: target and `Host` come from the config, headers are vetted, the verified bytes get their own
+//! `Content-Length`, and there are no trailers. The client's framing must never reach the upstream. The gate sets its
+//! own headers after it has vetted the client's, so no client can set or remove them.
 
 use http::header::HOST;
 use http::{HeaderName, HeaderValue, Request};
@@ -18,13 +19,13 @@ use crate::scheme::standard::{ID, message_id};
 
 const VERDICT: HeaderName = HeaderName::from_static("hookgate-verdict");
 
-/// How many headers the gate adds at most: room is made once.
+/// Maximum number of headers that the gate adds, so that the map grows only once.
 const ADDED: usize = 17;
 
-/// The body of a request to the app.
+/// Body of a request to the upstream.
 pub(super) type OutBody = Full<bytes::Bytes>;
 
-/// The request for a verified event.
+/// Builds the request for a verified event.
 pub(super) fn verified(
     mut parts: Box<EventParts>,
     target: &Target,
@@ -38,14 +39,14 @@ pub(super) fn verified(
         message_id(id, &parts.digest)
     });
     let signed = target.stamper.as_ref().map(|stamper| {
-        // The body is counted, not copied.
+        // The clone only increments a reference count.
         (stamper, parts.digest, parts.body.clone())
     });
     let mut request = common(parts, target, request_id)?;
     let headers = request.headers_mut();
     if let Some(id) = webhook_id {
         headers.insert(ATTEMPT, HeaderValue::from_static("1"));
-        // A sender that signs an id under this name keeps its own.
+        // If the scheme reads this header, the sender's own id stays, because the app may verify the signature again.
         let id = HeaderValue::from_str(&id).ok();
         if let Some(id) = id.filter(|_| !target.protected.contains(&ID)) {
             headers.insert(ID, id);
@@ -55,13 +56,14 @@ pub(super) fn verified(
         let id = event_id.as_ref().map(EventId::as_str);
         stamper.stamp(headers, id, &digest, &body);
     }
+    // Last, so that these headers always carry the gate's values.
     tell_event(headers, event_id.as_ref(), event_type.as_deref());
     set_marks(headers, marks);
     Ok(request)
 }
 
-/// The request for what a route in monitor mode lets through although a check failed. It says so, and it vouches for no
-/// event id or type.
+/// Builds the request for an event that failed a check on a route in monitor mode. It is marked as such, and it carries
+/// no event id or type, because neither is verified.
 pub(super) fn unverified(
     parts: Box<EventParts>,
     target: &Target,
@@ -73,6 +75,7 @@ pub(super) fn unverified(
     Ok(request)
 }
 
+/// Builds the parts that verified and unverified requests share.
 fn common(
     parts: Box<EventParts>,
     target: &Target,
@@ -80,12 +83,16 @@ fn common(
 ) -> Result<Request<OutBody>, ForwardError> {
     let uri = target.uri(&parts.uri).ok_or(ForwardError::Target)?;
     let mut headers = parts.headers;
+    // Removes hop-by-hop headers and names that only a proxy may set, before the gate adds its own.
     vet_request_headers(&mut headers, &target.protected);
     headers.reserve(ADDED);
+    // A client must not be able to send its own signature under the gate's headers.
     if target.stamper.is_some() {
         Stamper::clear(&mut headers);
     }
     let sent_host = headers.insert(HOST, target.host.clone());
+    // The host that the client named, for `X-Forwarded-Host`: HTTP/2 has it in the URI, HTTP/1 in the header just
+    // replaced.
     let asked_host = match parts.uri.authority() {
         Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
         None => sent_host,

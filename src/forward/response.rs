@@ -1,8 +1,8 @@
-//! The app's answer on its way back to the sender: checked, its headers vetted, its body streamed.
+//! Relays the upstream's response to the sender: checked, headers vetted, body streamed.
 //!
-//! A body that is complete when the head is read goes on as one piece and frees its connection at once. A longer one is
-//! streamed under a deadline between two pieces. A body that breaks midway breaks the answer: the sender must never
-//! take a shortened one for the whole.
+//! A body that is complete when the head is read is sent as one piece and frees its connection at once. A longer body
+//! is streamed with a timeout between two pieces. A body that breaks midway breaks the response: the sender must never
+//! mistake a truncated body for the whole.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -25,32 +25,35 @@ use crate::net::headers::{Occurrence, single, vet_answer_headers};
 use crate::net::problem;
 use crate::net::sound::check_answer;
 
-/// What breaks an answer that has begun.
+/// Error that breaks a response that has begun.
 #[derive(Debug, thiserror::Error)]
 enum BrokenBody {
-    #[error("the upstream sent no further piece of its answer in time")]
+    #[error("the upstream stopped sending its response body for longer than `timeout`")]
     Timeout,
-    #[error("the upstream broke off its answer")]
+    #[error("the upstream closed the connection in the middle of its response body")]
     Cut,
 }
 
-/// The answer for the sender, and the error page that it does not get.
+/// Returns the response for the sender, and the error page that is withheld from it.
 pub(super) async fn relay(
     response: Response<Incoming>,
     lease: Lease,
     rules: Relay,
 ) -> Result<(Answer, Option<Box<AnswerBody>>), ForwardError> {
     let (mut head, body) = response.into_parts();
+    // Before anything is relayed: an ambiguous response must not reach the sender.
     check_answer(&head).map_err(ForwardError::Invalid)?;
     let mut body = AppBody::new(body, lease, rules.timeout);
     let whole = body.take_if_complete().await;
     if head.status.is_server_error() && !rules.pass_error_bodies {
-        // Dropped before it has come it closes the connection: an error page is not worth waiting for.
+        // If the caller drops the page before it is complete, the connection closes: an error page is not worth waiting
+        // for.
         let page = body_of(whole, body);
         return Ok((without_inside(&head, &rules), Some(Box::new(page))));
     }
     vet_answer_headers(&mut head.headers);
     if head.status == StatusCode::NO_CONTENT {
+        // A 204 must not have a length (RFC 9110, section 8.6).
         head.headers.remove(CONTENT_LENGTH);
     }
     let mut answer = Answer::new(body_of(whole, body));
@@ -59,6 +62,7 @@ pub(super) async fn relay(
     Ok((answer, None))
 }
 
+/// Returns the body as one piece if it is complete, else as a stream.
 fn body_of(whole: Option<Bytes>, rest: AppBody) -> AnswerBody {
     match whole {
         Some(bytes) => AnswerBody::whole(bytes),
@@ -66,33 +70,34 @@ fn body_of(whole: Option<Bytes>, rest: AppBody) -> AnswerBody {
     }
 }
 
-/// What `relay` goes by.
+/// Settings of `relay`, from the route's target.
 pub(super) struct Relay {
     pub(super) request_id: RequestId,
     pub(super) timeout: Duration,
     pub(super) pass_error_bodies: bool,
 }
 
-/// The app's status without what an error page tells about the inside.
+/// Returns a response with the upstream's status and `Retry-After` only, so that an error page exposes no internals.
 fn without_inside(head: &response::Parts, rules: &Relay) -> Answer {
     let mut answer = problem::answer(head.status, rules.request_id, None);
     let headers = answer.headers_mut();
+    // Two values are ambiguous, so neither is relayed.
     if let Occurrence::One(delay) = single(&head.headers, &RETRY_AFTER) {
         headers.insert(RETRY_AFTER, delay.clone());
     }
     answer
 }
 
-/// The body of the app's answer, which reads from the connection while it is polled.
+/// Body of the upstream's response, which reads from the connection while it is polled.
 struct AppBody {
     body: Incoming,
-    /// None once the body has ended or broken; put back into the pool, or closed.
+    /// Connection of the body; `None` once it went back to the pool or was closed.
     lease: Option<Lease>,
-    /// Pieces that were read ahead of the sender.
+    /// Pieces that were read before the sender asked for them.
     ahead: VecDeque<Bytes>,
     timeout: Duration,
     timer: Option<Pin<Box<Sleep>>>,
-    /// Set for good by the first error: hyper's body says after its error that it has ended.
+    /// Set by the first error and never reset, because hyper's body reports a regular end after its error.
     is_broken: bool,
 }
 
@@ -108,8 +113,8 @@ impl AppBody {
         }
     }
 
-    /// The whole body, where it is there already in at most one piece; does not wait. Otherwise what was read stays in
-    /// `ahead`.
+    /// Returns the whole body if it has already arrived in at most one piece. Never waits; otherwise the pieces that
+    /// were read stay in `ahead`.
     async fn take_if_complete(&mut self) -> Option<Bytes> {
         poll_fn(|context| Poll::Ready(self.poll_complete(context))).await
     }
@@ -129,7 +134,7 @@ impl AppBody {
                     self.ahead.push_back(piece);
                     return None;
                 }
-                // An error stands again when the stream is polled.
+                // `is_broken` repeats an error when the stream is polled.
                 Poll::Ready(Some(Err(_))) | Poll::Pending => {
                     self.ahead.extend(first);
                     return None;
@@ -138,7 +143,7 @@ impl AppBody {
         }
     }
 
-    /// The next piece of data; trailers are dropped. Lets the connection read where the body has nothing to give.
+    /// Polls the next piece of data and drops trailers. Drives the connection if the body has no data.
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenBody>>> {
         let mut is_driven = false;
         loop {
@@ -147,6 +152,7 @@ impl AppBody {
             }
             match Pin::new(&mut self.body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    // Empty pieces and trailers are skipped.
                     Ok(data) if !data.is_empty() => return Poll::Ready(Some(Ok(data))),
                     Ok(_) | Err(_) => {}
                 },
@@ -156,10 +162,12 @@ impl AppBody {
                 }
                 Poll::Ready(Some(Err(_))) => self.give_up(),
                 Poll::Pending => {
+                    // The connection has ended before the body, so the body is broken.
                     let Some(lease) = self.lease.as_mut().filter(|lease| !lease.is_ended()) else {
                         self.give_up();
                         continue;
                     };
+                    // Driven once per poll: the connection has registered its waker, and a second time would spin.
                     if is_driven {
                         return Poll::Pending;
                     }
@@ -170,19 +178,20 @@ impl AppBody {
         }
     }
 
+    /// Returns the connection to the pool.
     fn finish(&mut self, context: &mut Context<'_>) {
         if let Some(lease) = self.lease.take() {
             lease.finish(context);
         }
     }
 
-    /// Closes the connection; from now on the body gives nothing but the error.
+    /// Closes the connection; from now on the body only yields the error.
     fn give_up(&mut self) {
         self.is_broken = true;
         self.lease = None;
     }
 
-    /// Ready once no piece has come for too long.
+    /// Becomes ready once no piece has arrived within the timeout.
     fn poll_timeout(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let timeout = self.timeout;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(timeout)));
@@ -208,12 +217,14 @@ impl Body for AppBody {
                 if let Some(timer) = &mut this.timer {
                     timer.as_mut().reset(Instant::now() + this.timeout);
                 }
+                // The connection is free as soon as the last piece is read, not when the sender has taken it.
                 if this.body.is_end_stream() {
                     this.finish(context);
                 }
                 Poll::Ready(Some(Ok(Frame::data(piece))))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            // The timeout runs only while the upstream has nothing to read, not while the sender is slow.
             Poll::Pending => this.poll_timeout(context).map(|()| {
                 this.give_up();
                 Some(Err(BrokenBody::Timeout.into()))
@@ -228,6 +239,7 @@ impl Body for AppBody {
     fn size_hint(&self) -> SizeHint {
         let ahead: u64 = self.ahead.iter().map(|piece| piece.len() as u64).sum();
         match self.body.size_hint().exact() {
+            // A known length becomes `Content-Length`, by which the sender detects a truncated body.
             Some(rest) => SizeHint::with_exact(rest.saturating_add(ahead)),
             None => SizeHint::default(),
         }

@@ -1,8 +1,8 @@
-//! Which connection a request goes out on, and the only case in which it goes out twice.
+//! Chooses the connection of a request, and retries in the one case in which that is safe.
 //!
-//! A connection that was idle may have been closed by the app at any moment. Where that is seen before a byte of the
-//! request was written, the request is sent on a fresh connection, once. From the first written byte on the app may have
-//! acted on it: whatever fails then is answered 502 or 504, and the sender decides whether to send it again.
+//! The upstream may close an idle connection at any moment. If that is noticed before a byte of the request was
+//! written, the request is sent once more, on a fresh connection. From the first written byte on the upstream may have
+//! acted on it: the gate then responds with 502 or 504, and the sender decides about a retry.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,21 +15,22 @@ use crate::forward::request::OutBody;
 use crate::model::clock;
 use crate::net::client::{ConnectError, ExchangeError, Lease, Pool};
 
-/// Between two tries of a connection that was refused.
+/// Pause between two attempts to connect while the upstream refuses connections.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Sends the request and waits for the head of the answer. The lease carries the answer's body.
+/// Sends the request and waits for the head of the response. The lease carries the response's body.
 pub(super) async fn send(
     pool: &Arc<Pool>,
     request: Request<OutBody>,
     grace: Duration,
 ) -> Result<(Response<Incoming>, Lease), ForwardError> {
     let Some(mut lease) = pool.idle() else {
-        // Boxed: most requests find an idle connection, and a handshake needs much room.
+        // Boxed, because most requests find an idle connection and the future of a handshake is large.
         return Box::pin(send_fresh(pool, request, grace)).await;
     };
     match lease.exchange(request).await {
         Ok(response) => Ok((response, lease)),
+        // The request comes back whole, so nothing was sent.
         Err(ExchangeError::Unwritten(request)) => {
             drop(lease);
             Box::pin(send_fresh(pool, *request, grace)).await
@@ -38,6 +39,7 @@ pub(super) async fn send(
     }
 }
 
+/// Sends the request on a new connection. An error is final here, also if nothing was written.
 async fn send_fresh(
     pool: &Arc<Pool>,
     request: Request<OutBody>,
@@ -48,8 +50,8 @@ async fn send_fresh(
     Ok((response, lease))
 }
 
-/// Tries again for as long as nobody listens at the app's address, which is how an app looks that is restarting: nothing
-/// of the request was written yet.
+/// Connects, and retries within `grace` while the connection is refused, as it is when an app restarts. That is safe,
+/// because nothing of the request was written yet.
 async fn connect(pool: &Arc<Pool>, grace: Duration) -> Result<Lease, ConnectError> {
     let began = clock::instant();
     loop {
@@ -58,6 +60,7 @@ async fn connect(pool: &Arc<Pool>, grace: Duration) -> Result<Lease, ConnectErro
             Err(error) => error,
         };
         let waited = clock::instant().saturating_duration_since(began);
+        // Only a refused connection means that no process listens yet; other errors are reported at once.
         if !error.is_refused() || waited >= grace {
             return Err(error);
         }

@@ -1,9 +1,7 @@
-//! The gate's own signature on what it forwards, as Standard Webhooks have it: an app that verifies it needs to know one
-//! scheme and one secret, whoever sends, and need not trust the network between.
+//! Signs forwarded events with the gate's own key, by the Standard Webhooks scheme (`sign_upstream`).
 //!
-//! The id is the event's own where it can stand there, else made from it or from the signed bytes: it is the same for
-//! every copy that the provider sends, unless it has no ids and signs a retry anew. An id with a dot would leave open where
-//! it ends in the signed text.
+//! An app that verifies this signature needs to know one scheme and one secret for all providers, and need not trust
+//! the network in between.
 
 use std::sync::Arc;
 
@@ -12,26 +10,30 @@ use http::{HeaderMap, HeaderValue};
 use crate::model::clock::Now;
 use crate::scheme::standard::{ID, SIGNATURE, SigningKey, TIMESTAMP, message_id};
 
-/// The keys of one route.
+/// Signing keys of one route.
 pub(super) struct Stamper {
     keys: Vec<Arc<SigningKey>>,
 }
 
 impl Stamper {
-    /// None where the route signs nothing.
+    /// Creates a stamper, or `None` for a route without signing keys.
     pub(super) fn new(keys: &[Arc<SigningKey>]) -> Option<Self> {
         let keys = keys.to_vec();
         (!keys.is_empty()).then_some(Self { keys })
     }
 
-    /// Takes out what the sender says under these names: only the gate's word is to stand there.
+    /// Removes the sender's values under the names that the gate sets, so that only the gate's values can appear there.
     pub(super) fn clear(headers: &mut HeaderMap) {
         for name in [ID, TIMESTAMP, SIGNATURE] {
             headers.remove(name);
         }
     }
 
-    /// Signs a verified event.
+    /// Signs a verified event and sets id, timestamp and signatures.
+    ///
+    /// The id is the event's own if it is suitable, otherwise it is derived from that id or from the signed bytes. So
+    /// it is the same for every copy that the provider sends, unless the provider has no ids and signs each retry
+    /// again. An id with a dot is never used as it is: the signed text would not show where it ends.
     pub(super) fn stamp(
         &self,
         headers: &mut HeaderMap,
@@ -42,6 +44,7 @@ impl Stamper {
         let id = message_id(event_id, digest);
         let timestamp = Now::read().unix_seconds().to_string();
         let each = self.keys.iter();
+        // One signature per key, so that apps can switch to a new key while both are in use.
         let signatures: Vec<String> = each
             .filter_map(|key| key.sign(&id, &timestamp, body))
             .collect();
@@ -62,7 +65,7 @@ impl Stamper {
 mod tests {
     use super::*;
 
-    // Fails when an id is taken whatever it holds.
+    // Fails if an id is used whatever characters it has.
     #[test]
     fn ids_are_stable_and_end_where_they_seem_to() {
         assert_eq!(message_id(Some("evt_1PqTz"), &[0; 32]), "evt_1PqTz");

@@ -1,4 +1,4 @@
-//! Where a route's events go: the upstream of the config, compiled so that a request only has to be put together.
+//! Compiled upstreams of a route, and the choice of one for an event.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,25 +13,25 @@ use crate::model::glob::Patterns;
 use crate::net::client::{Client, ClientError, Pool, PoolKey};
 use crate::net::target_path::TargetPath;
 
-/// The compiled upstream of one route.
+/// Compiled upstream: connection pool, prepared header values and path.
 pub struct Target {
     pub(super) pool: Arc<Pool>,
     pub(super) host: HeaderValue,
     pub(super) route: HeaderValue,
     pub(super) provider: HeaderValue,
-    /// Headers that reach the app whatever they are called: the scheme reads them.
+    /// Headers that are never removed, because the scheme reads them and the app may verify again.
     pub(super) protected: Vec<HeaderName>,
     pub(super) pass_error_bodies: bool,
-    /// None where the route signs nothing.
+    /// Signer of forwarded events; `None` without `sign_upstream`.
     pub(super) stamper: Option<Stamper>,
-    /// Whether the app is told the event's id and the attempt's number: it may be attempted again from the store.
+    /// True if requests carry the webhook id and the attempt number, because the store may deliver the event again.
     pub(super) is_first_attempt: bool,
-    /// How long a refused connection is tried again.
+    /// Time within which a refused connection is retried.
     pub(super) grace: Duration,
     path: TargetPath,
 }
 
-/// Where the events of one route go: the first branch that matches, else the route's own app.
+/// Upstreams of one route: the first branch that matches an event, else the route's own.
 pub struct Targets {
     usual: Target,
     branches: Vec<(Option<Patterns>, Option<Patterns>, Target)>,
@@ -42,7 +42,7 @@ impl Targets {
     /// Compiles the upstreams of a route; opens no connection.
     ///
     /// # Errors
-    /// As for [`Target::build`].
+    /// Returns the same errors as [`Target::build`].
     pub fn build(route: &Route, client: &Client) -> Result<Self, TargetError> {
         let branches = route.branches.iter().map(|branch| {
             let target = Target::to(&branch.upstream, route, client)?;
@@ -57,32 +57,33 @@ impl Targets {
         })
     }
 
-    /// Returns the app for what failed a check in monitor mode.
+    /// Returns the upstream for requests that failed a check in monitor mode.
     #[must_use]
     pub fn of_unverified(&self) -> &Target {
         self.unverified.as_ref().unwrap_or(&self.usual)
     }
 
-    /// Returns the route's own app.
+    /// Returns the route's own upstream, which gets every event that no branch takes.
     #[must_use]
     pub fn usual(&self) -> &Target {
         &self.usual
     }
 
-    /// Returns the app for an event. A batch goes where all its events go, and to the route's own app where they would go
-    /// to several: it cannot be split without other bytes.
+    /// Returns the upstream for an event. A batch goes to the upstream of all its events. If they have several, it goes
+    /// to the route's own, because a batch cannot be split without changing its bytes.
     #[must_use]
     pub fn of_event(&self, verdict: &Verdict) -> &Target {
         let version = verdict.event_version.as_deref();
         let mut types = verdict.types.each(verdict.event_type.as_deref());
         let first = self.of(types.next().flatten(), version);
+        // Compared by address, because each branch has a `Target` of its own.
         match types.all(|text| std::ptr::eq(self.of(text, version), first)) {
             true => first,
             false => &self.usual,
         }
     }
 
-    /// What has no type matches no list of types.
+    /// Returns the upstream for one type and version. An event without a type matches no list of types.
     fn of(&self, event_type: Option<&str>, version: Option<&str>) -> &Target {
         let admits = |patterns: &Option<Patterns>, text: Option<&str>| match patterns {
             None => true,
@@ -95,17 +96,19 @@ impl Targets {
     }
 }
 
-/// Why a target cannot be built.
+/// Error from compiling an upstream.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// The URL is not one that the config check lets through.
+    /// The URL is not an http or https URL with a host; the config check rejects it earlier.
     #[error("the upstream is not an http or https URL with a host")]
     Url,
-    /// A name that cannot stand in a header.
-    #[error("the name of the route or of the provider cannot stand in a header")]
+    /// The name has characters that a header value cannot hold.
+    #[error(
+        "the name of the route or of the provider has characters that are not allowed in a header"
+    )]
     Name,
-    /// No connections can be made to it.
-    #[error("the upstream cannot be connected to")]
+    /// No client can be set up, for example because the root certificates are missing.
+    #[error("cannot set up the client for the upstream")]
     Client(#[source] ClientError),
 }
 
@@ -114,7 +117,7 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// See `TargetError`; a route that `config` has checked gives none but for missing root certificates.
+    /// See `TargetError`. For a route that `config` has checked, only missing root certificates are an error.
     pub fn build(route: &Route, client: &Client) -> Result<Self, TargetError> {
         let upstream = route.upstream.as_ref().ok_or(TargetError::Url)?;
         Self::to(upstream, route, client)
@@ -139,19 +142,22 @@ impl Target {
             stamper: Stamper::new(&route.sign_upstream),
             is_first_attempt: matches!(route.mode, Mode::Hybrid { .. }),
             grace: upstream.grace,
+            // Precomputed, so that a request only appends its own path and query.
             path: TargetPath::joined(route.path.prefix(), upstream.url.path())
                 .ok_or(TargetError::Url)?,
         })
     }
 
-    /// The target of the request to the app; none only where it would be longer than a URI can be.
+    /// Returns the target of the request to the upstream, or `None` if it would be longer than a URI can be.
     pub(super) fn uri(&self, sent: &Uri) -> Option<Uri> {
         self.path.join(sent.path(), sent.query())
     }
 }
 
+/// Returns the key by which routes with equal upstreams share one pool.
 fn pool_key(upstream: &Upstream, authority: &Authority) -> Option<PoolKey> {
     let scheme = upstream.url.scheme()?;
+    // The config check only accepts these two schemes; a URL from elsewhere must not become plain HTTP by accident.
     let is_tls = *scheme == Scheme::HTTPS;
     if !is_tls && *scheme != Scheme::HTTP {
         return None;

@@ -1,5 +1,7 @@
-//! The upstream rows of the threat list, against scripted upstreams on real sockets. Beside a test stands the one-line
-//! change of the code that makes it fail.
+//! Tests of forwarding against scripted upstreams on real sockets.
+//!
+//! They cover the upstream rows of the threat list. A comment at each test names the one-line change of the code that
+//! makes it fail.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -19,14 +21,14 @@ use crate::net::client::Client;
 use crate::net::outgoing::EventMarks;
 use crate::scheme::spec::{Family, Field, Spec, TokenPlace, TokenSpec, Variants};
 
-/// What the scripted upstream does on one connection.
+/// One step of the scripted upstream on a connection.
 #[derive(Clone)]
 enum Step {
     /// Reads one whole request and records it.
     Request,
     Write(&'static [u8]),
     Wait(u64),
-    /// Waits until the test says so.
+    /// Waits until the test gives the signal.
     Gate(Arc<tokio::sync::Notify>),
     /// Sends RST instead of FIN.
     Reset,
@@ -38,7 +40,7 @@ use Step::{Gate, Hang, Request as Take, Reset, Wait, Write};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// One script for each connection in the order of their coming; more connections than scripts are closed at once.
+/// Upstream with one script for each connection, in the order of arrival. Further connections are closed at once.
 struct App {
     address: SocketAddr,
     seen: Arc<Mutex<Seen>>,
@@ -102,7 +104,7 @@ async fn play(mut stream: TcpStream, script: Vec<Step>, seen: Arc<Mutex<Seen>>) 
     }
 }
 
-/// Reads head and `Content-Length` bytes; none where the connection ends first.
+/// Reads head and `Content-Length` bytes; returns `None` if the connection ends first.
 async fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut request = Vec::new();
     loop {
@@ -245,7 +247,7 @@ async fn answered(target: &Target) -> (u16, Vec<u8>) {
     (forwarded.status.as_u16(), body_of(forwarded).await.unwrap())
 }
 
-/// Sends once and gives what the error says: kind, status, whether the app may have seen it.
+/// Sends once and returns the error's kind, its status, and if the upstream may have seen the request.
 async fn refused(script: Vec<Step>) -> (&'static str, u16, bool) {
     let app = App::start(vec![script]).await;
     let target = target(&app);
@@ -292,7 +294,7 @@ async fn an_upstream_that_is_not_there_is_502_and_unseen() {
     assert!(error.is_safe_to_retry());
 }
 
-// Mutation: pass `Garbage` on as an answer.
+// Mutation: relay `Garbage` as a response.
 #[tokio::test]
 async fn garbage_is_502() {
     for garbage in [
@@ -335,8 +337,8 @@ async fn interim_answers_are_skipped() {
     assert!(target.pool.idle().is_some());
 }
 
-// hyper itself ends an idle connection on which something comes that it has heard of: this fails with a client that does
-// not. For what it has not heard of see `what_the_runtime_has_not_heard_of_is_seen`.
+// hyper itself closes an idle connection on which bytes arrive that the runtime has reported: this test fails with a
+// client that does not. For bytes that are not reported yet see `what_the_runtime_has_not_heard_of_is_seen`.
 #[tokio::test]
 async fn a_second_answer_is_never_given_to_another_request() {
     let both = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
@@ -382,7 +384,7 @@ async fn a_clean_connection_is_used_again() {
     assert_eq!(app.connections(), 1);
 }
 
-// Mutation: `put_back` without asking whether the connection is ready.
+// Mutation: `put_back` without checking if the connection is ready.
 #[tokio::test]
 async fn a_connection_that_the_app_closes_is_not_used_again() {
     let close = Write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
@@ -412,10 +414,10 @@ async fn a_connection_closed_while_idle_costs_the_sender_nothing() {
     }
 }
 
-// Mutation: drop `probe.arm()`: the runtime has not heard of the FIN, or of the bytes, when the request is written.
+// Mutation: drop `probe.arm()`: the runtime has not reported the FIN, or the bytes, when the request is written.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_the_runtime_has_not_heard_of_is_seen() {
-    // On the worker: the thread of the test would ask epoll between two polls.
+    // Runs on the worker, because the thread of the test would call epoll between two polls.
     for unasked in [
         &b""[..],
         b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
@@ -424,7 +426,7 @@ async fn what_the_runtime_has_not_heard_of_is_seen() {
     }
 }
 
-/// The app closes an idle connection, or writes on it, and the next request goes out before anyone has asked epoll.
+/// Checks that a closed or written-to idle connection is not used, if the next request goes out before a call of epoll.
 async fn check_unheard(unasked: &'static [u8]) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -437,7 +439,7 @@ async fn check_unheard(unasked: &'static [u8]) {
             assert!(stream.read(&mut request).unwrap() > 0);
             stream.write_all(OK).unwrap();
             if is_first && !unasked.is_empty() {
-                // Not in the same read as the answer.
+                // These bytes must not be in the same read as the response.
                 std::thread::park_timeout(Duration::from_millis(50));
                 stream.write_all(unasked).unwrap();
             }
@@ -454,7 +456,7 @@ async fn check_unheard(unasked: &'static [u8]) {
     )
     .unwrap();
     assert_eq!(answered(&target).await, (200, b"ok".to_vec()));
-    // Blocks the only worker of this runtime until it must be there, so epoll cannot have told of it.
+    // Blocks the only worker of this runtime until the bytes must have arrived, so epoll cannot have reported them.
     let (sender, receiver) = std::sync::mpsc::channel::<()>();
     assert!(receiver.recv_timeout(Duration::from_millis(200)).is_err());
     drop(sender);
@@ -539,7 +541,7 @@ async fn a_long_answer_is_streamed_whole() {
     assert_eq!(app.connections(), 1);
 }
 
-// Mutation: answer `None` instead of the error in `AppBody::poll_piece`.
+// Mutation: return `None` instead of the error in `AppBody::poll_piece`.
 #[tokio::test]
 async fn a_body_that_breaks_midway_breaks_the_answer() {
     for (head, is_reset) in [
@@ -587,11 +589,11 @@ async fn a_body_that_stops_breaks_the_answer_in_time() {
     let outcome = tokio::time::timeout(Duration::from_secs(3), body_of(forwarded)).await;
     assert_eq!(
         outcome.unwrap().unwrap_err(),
-        "the upstream sent no further piece of its answer in time"
+        "the upstream stopped sending its response body for longer than `timeout`"
     );
 }
 
-// Mutation: pass the body on in `relay` whatever the status is.
+// Mutation: relay the body whatever the status is.
 #[tokio::test]
 async fn an_error_page_stays_inside_unless_the_route_passes_it() {
     let page = b"HTTP/1.1 500 Oops\r\nContent-Length: 5\r\nX-Powered-By: php\r\nRetry-After: 9\r\n\r\nstack";
@@ -611,7 +613,7 @@ async fn an_error_page_stays_inside_unless_the_route_passes_it() {
     }
 }
 
-// Mutation: leave `vet_answer_headers` out of `relay`.
+// Mutation: remove `vet_answer_headers` from `relay`.
 #[tokio::test]
 async fn the_apps_headers_reach_the_sender_without_those_of_the_hop() {
     let answer = b"HTTP/1.1 202 Accepted\r\nConnection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nHookgate-Duplicate: true\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nX-App: y\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
@@ -628,7 +630,7 @@ async fn the_apps_headers_reach_the_sender_without_those_of_the_hop() {
 
 // Mutation: set the gate's headers before `vet_request_headers`, or leave the call out.
 #[tokio::test]
-async fn the_request_is_built_anew() {
+async fn the_request_is_a_new_one() {
     let app = App::start(vec![vec![Take, Write(OK), Hang]]).await;
     let sent = [
         (

@@ -1,49 +1,51 @@
-//! Whether ranges that a sender is said to publish can be true: held against what no sender has, and against the ranges
-//! that were known before.
+//! Plausibility checks of published ranges.
+//!
+//! A list is compared with addresses that no provider can have, and with the ranges that were known before.
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::net::special;
 
-/// The widest range that is believed. A whole /8 belongs to a cloud, not to one of its customers.
+/// Shortest accepted prefix of IPv4. A whole /8 belongs to a cloud, not to one of its customers.
 const WIDEST_V4: u8 = 10;
 
-/// Providers are given a /32 to /29 of IPv6; a /20 is a large carrier's.
+/// Shortest accepted prefix of IPv6. Registries give providers a /32 to /29; a /20 belongs to a large carrier.
 const WIDEST_V6: u8 = 20;
 
-/// Ranges may not shrink to less than half of what they covered, since senders add new ranges before they leave old ones.
+/// Minimum share of the known addresses that must stay. Providers add new ranges before they drop old ones.
 const LEAST_KEPT_PERCENT: u128 = 50;
 
-/// Nor grow to more than this many times,
+/// Factor of growth from which a list is rejected, if it is also larger than `SMALL`.
 const MOST_GROWTH: u128 = 16;
 
-/// where that is more than a /16 of IPv4, or as many networks (/64) of IPv6.
+/// Size below which any growth is accepted: a /16 of IPv4, or as many networks (/64) of IPv6.
 const SMALL: u128 = 1 << 16;
 
-/// Why ranges are not believed. The texts fit behind "what it answers".
+/// Reason why ranges are not plausible. Each text continues "the list at URL".
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Absurd {
-    /// Loopback, private, link-local and the like: none from which anybody sends over the internet.
-    #[error("holds `{net}`, from which nobody sends over the internet")]
+    /// The range is loopback, private, link-local or the like, so its addresses do not appear on the internet.
+    #[error("contains `{net}`, which is not a public address range")]
     Special { net: IpNet },
-    /// See [`WIDEST_V4`] and [`WIDEST_V6`].
-    #[error("holds `{net}`, which is wider than any sender's range")]
+    /// The range is wider than [`WIDEST_V4`] or [`WIDEST_V6`].
+    #[error("contains `{net}`, which is wider than the ranges of any provider")]
     TooWide { net: IpNet },
-    /// See [`LEAST_KEPT_PERCENT`].
+    /// Less than [`LEAST_KEPT_PERCENT`] of the known addresses are left.
     #[error("covers only {percent} % of the known {family} addresses")]
     Shrunk { percent: u128, family: &'static str },
-    /// See [`MOST_GROWTH`].
-    #[error("covers {times} times as many {family} addresses as were known")]
+    /// The list grew by [`MOST_GROWTH`] times or more.
+    #[error("covers {times} times as many {family} addresses as the known list")]
     Grown { times: u128, family: &'static str },
 }
 
-/// Whether these can be ranges of a sender at all.
+/// Rejects ranges that no provider can have.
 pub(super) fn check(nets: &[IpNet]) -> Result<(), Absurd> {
     for net in nets {
         let widest = match net {
             IpNet::V4(_) => WIDEST_V4,
             IpNet::V6(_) => WIDEST_V6,
         };
+        // Before the special ranges, because 0.0.0.0/0 overlaps all of them.
         if net.prefix_len() < widest {
             return Err(Absurd::TooWide { net: *net });
         }
@@ -54,32 +56,35 @@ pub(super) fn check(nets: &[IpNet]) -> Result<(), Absurd> {
     Ok(())
 }
 
-/// Whether they can have followed those that were known before. Both without ranges within another.
+/// Rejects ranges that differ too much from the known ones.
 pub(super) fn compare(before: &[IpNet], now: &[IpNet]) -> Result<(), Absurd> {
     let (before, now) = (Families::of(before), Families::of(now));
     compare_family("IPv4", &before.v4, &now.v4)?;
     compare_family("IPv6", &before.v6, &now.v6)
 }
 
+/// Compares the ranges of one address family.
 fn compare_family(family: &'static str, before: &[Part], now: &[Part]) -> Result<(), Absurd> {
     let (old, new) = (size(before), size(now));
+    // A new address family has no known ranges to compare with.
     if old == 0 {
         return Ok(());
     }
+    // Neither list overlaps itself, so no address counts twice.
     let kept = before.iter().map(|part| part.within(now)).sum::<u128>();
     let percent = kept.saturating_mul(100) / old;
     if percent < LEAST_KEPT_PERCENT {
         return Err(Absurd::Shrunk { percent, family });
     }
     let times = new / old;
+    // A provider that had a single address may well publish a few networks.
     if times >= MOST_GROWTH && new > SMALL {
         return Err(Absurd::Grown { times, family });
     }
     Ok(())
 }
 
-/// A range as its first and its last address; of IPv6 its networks (/64) are counted, since addresses within one cost
-/// nothing.
+/// Range from its first to its last address. For IPv6 the units are /64 networks, because one host gets a whole /64.
 #[derive(Clone, Copy)]
 struct Part {
     first: u128,
@@ -87,7 +92,7 @@ struct Part {
 }
 
 impl Part {
-    /// How much of it stands in the others.
+    /// Counts the addresses that are also in the others, which must not overlap each other.
     fn within(&self, others: &[Self]) -> u128 {
         let shared = others.iter().map(|other| {
             let first = self.first.max(other.first);
@@ -98,11 +103,13 @@ impl Part {
     }
 }
 
+/// Counts the addresses of ranges that do not overlap.
 fn size(parts: &[Part]) -> u128 {
     let sizes = parts.iter().map(|part| part.last - part.first + 1);
     sizes.sum()
 }
 
+/// Ranges by address family, merged so that no address counts twice.
 struct Families {
     v4: Vec<Part>,
     v6: Vec<Part>,
@@ -167,7 +174,7 @@ mod tests {
         .unwrap();
     }
 
-    // Fails when the parts of a range that are kept are not counted, or when a family is left out.
+    // Fails if the remaining parts of a range are not counted, or if a family is left out.
     #[test]
     fn what_cannot_have_followed() {
         let known = nets(&["8.8.8.0/24", "8.8.4.0/24", "2600:1f24:64:8000::/56"]);
@@ -205,7 +212,7 @@ mod tests {
         ] {
             assert_eq!(compare(&known, &now), judged, "{now:?}");
         }
-        // A family that comes new has nothing to be held against.
+        // A new address family has nothing to be compared with.
         assert_eq!(
             compare(
                 &nets(&["8.8.8.8/32"]),

@@ -1,9 +1,9 @@
-//! The addresses that senders publish: those that are in use now, and how they are brought up to date.
+//! Address ranges that providers publish: the lists in use, and their refresh.
 //!
-//! `allow_ips = ["provider"]` is checked against a [`Live`] list. It begins as what the provider file says or, where that
-//! is newer, as what the state folder keeps from an earlier refresh; a [`Refresh`] replaces it while the gate runs. What
-//! is published is believed only where it looks like what was known before (`judge`): a broken page, or one that somebody
-//! else has written, must neither lock the sender out nor let the world in.
+//! `allow_ips = ["provider"]` is checked against a [`Live`] list. It starts with the ranges of the provider file, or
+//! with newer ones that an earlier refresh saved to the state folder. A [`Refresh`] replaces it while the gate runs. A
+//! published list is accepted only if it is plausible in view of the known one (`judge`): a broken page, or one that an
+//! attacker has written, must neither lock the sender out nor let all addresses in.
 
 mod judge;
 mod published;
@@ -24,28 +24,28 @@ use crate::providers::{Provider, RangesFormat};
 
 pub use crate::ranges::refresh::{Change, Refresh, RefreshError};
 
-/// The ranges of one sender at one time.
+/// Address ranges of one provider, as of one day.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ranges {
-    /// The day on which they were read, `YYYY-MM-DD`.
+    /// Day on which the list was read, `YYYY-MM-DD`.
     pub read: String,
-    /// The ranges, none within another.
+    /// The ranges; no range lies within another.
     pub nets: Vec<IpNet>,
 }
 
-/// Where a sender publishes its ranges in a form that programs read.
+/// Machine-readable list of a provider's ranges.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Source {
-    /// The provider's id.
+    /// Id of the provider in the catalogue.
     pub id: String,
-    /// Where they stand.
+    /// URL from which the list is fetched.
     pub url: RemoteUrl,
-    /// How they stand there.
+    /// Format of the list: lines of text, or locations in JSON.
     pub format: RangesFormat,
 }
 
 impl Source {
-    /// Where this provider publishes them; none where no program can read them.
+    /// Returns the source of a provider, or `None` if it publishes no machine-readable list.
     #[must_use]
     pub fn of(provider: &Provider) -> Option<Self> {
         let ranges = provider.ip_ranges.as_ref()?;
@@ -57,11 +57,11 @@ impl Source {
     }
 }
 
-/// The ranges of one sender that are in use, for all routes of it.
+/// Ranges of one provider that are in use; all its routes share them.
 #[derive(Debug)]
 pub struct Live {
     ranges: ArcSwap<Ranges>,
-    /// None where they cannot be refreshed.
+    /// Source of the list; `None` if it cannot be refreshed.
     source: Option<Source>,
     updated: AtomicU64,
     unchanged: AtomicU64,
@@ -79,25 +79,25 @@ impl Live {
         }
     }
 
-    /// Whether the sender may send from this address.
+    /// Returns true if the address is in the ranges.
     #[must_use]
     pub fn contains(&self, ip: &IpAddr) -> bool {
         self.ranges.load().nets.iter().any(|net| net.contains(ip))
     }
 
-    /// The ranges in use.
+    /// Returns the ranges that are in use now.
     #[must_use]
     pub fn ranges(&self) -> Arc<Ranges> {
         self.ranges.load_full()
     }
 
-    /// Whether the sender publishes them in a form that programs read.
+    /// Returns true if the provider publishes a machine-readable list.
     #[must_use]
     pub fn can_be_refreshed(&self) -> bool {
         self.source.is_some()
     }
 
-    /// Refreshes since the start, by how they ended: with other ranges, with the same, with none.
+    /// Counts refreshes since the start by outcome: changed, unchanged, or not accepted.
     #[must_use]
     pub fn refreshes(&self) -> [(&'static str, u64); 3] {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -109,7 +109,7 @@ impl Live {
     }
 }
 
-/// The ranges of all senders that routes name. Lives as long as the process.
+/// Ranges of all providers that routes use. It lives as long as the process.
 #[derive(Debug)]
 pub struct RangeBook {
     folder: Option<PathBuf>,
@@ -117,7 +117,7 @@ pub struct RangeBook {
 }
 
 impl RangeBook {
-    /// With the state folder, in which refreshed ranges outlive a restart; none: they do not.
+    /// Creates an empty book. Refreshed ranges survive a restart only with a state folder.
     #[must_use]
     pub fn new(folder: Option<PathBuf>) -> Self {
         Self {
@@ -126,7 +126,7 @@ impl RangeBook {
         }
     }
 
-    /// The ranges of a provider in use; none where it publishes none. The first call reads the state folder.
+    /// Returns the ranges of a provider, or `None` if it publishes no ranges. The first call reads the state folder.
     #[must_use]
     pub fn live(&self, provider: &Provider) -> Option<Arc<Live>> {
         let known = self.all().get(&provider.id).cloned();
@@ -137,22 +137,24 @@ impl RangeBook {
             known_ranges(provider, self.folder.as_deref())?,
             Source::of(provider),
         );
+        // Read outside the lock; if another thread was faster, its entry stays and is shared.
         let mut live = self.all();
         let slot = live.entry(provider.id.clone());
         Some(Arc::clone(slot.or_insert_with(|| Arc::new(begun))))
     }
 
-    /// Takes over what another process has put into the state folder since.
+    /// Loads ranges that another process has saved to the state folder, if they are newer.
     pub fn reread(&self, provider: &Provider) {
         let found = known_ranges(provider, self.folder.as_deref());
         if let (Some(found), Some(live)) = (found, self.live(provider))
+            // Only a newer day counts, so that an old file cannot undo a refresh of this process.
             && found.read > live.ranges().read
         {
             live.ranges.store(Arc::new(found));
         }
     }
 
-    /// By provider id, for the metrics.
+    /// Lists all ranges by provider id, for the metrics.
     #[must_use]
     pub fn list(&self) -> Vec<(String, Arc<Live>)> {
         let live = self.all();
@@ -160,10 +162,11 @@ impl RangeBook {
         rows.collect()
     }
 
-    /// Asks a sender for its ranges, uses them, and keeps them in the state folder. Without a good answer nothing changes.
+    /// Fetches a provider's list, puts it to use and saves it to the state folder. An implausible list changes nothing.
     ///
     /// # Errors
-    /// Why the ranges stayed as they were; [`RefreshError::Keep`] where they are in use and only not kept on disk.
+    /// Returns the reason why the ranges did not change. With [`RefreshError::Keep`] they did change: they are in use,
+    /// but not saved.
     pub async fn refresh(&self, refresh: &Refresh, live: &Live) -> Result<Change, RefreshError> {
         let Some(source) = &live.source else {
             return Err(RefreshError::Unpublished);
@@ -177,17 +180,19 @@ impl RangeBook {
             false => &live.updated,
         };
         count.fetch_add(1, Ordering::Relaxed);
+        // In use before it is saved: a full disk must not keep a provider out.
         live.ranges.store(Arc::new(change.now.clone()));
         keep(self.folder.as_deref(), source, &change.now)?;
         Ok(change)
     }
 
-    /// A panic while it is locked leaves it whole.
+    /// Locks the map. Code under the lock only inserts whole entries, so a panic leaves no partial state.
     fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Live>>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Saves ranges to the state folder, if there is one.
 fn keep(folder: Option<&Path>, source: &Source, ranges: &Ranges) -> Result<(), RefreshError> {
     let Some(folder) = folder else {
         return Ok(());
@@ -198,7 +203,7 @@ fn keep(folder: Option<&Path>, source: &Source, ranges: &Ranges) -> Result<(), R
     })
 }
 
-/// The newer of what the provider file and the state folder say.
+/// Returns the newer ranges of provider file and state folder.
 fn known_ranges(provider: &Provider, folder: Option<&Path>) -> Option<Ranges> {
     let built_in = provider.ip_ranges.as_ref()?;
     let built_in = Ranges {
@@ -208,7 +213,7 @@ fn known_ranges(provider: &Provider, folder: Option<&Path>) -> Option<Ranges> {
     let source = Source::of(provider);
     let kept = folder.zip(source.as_ref());
     let kept = kept.and_then(|(folder, source)| store::load(folder, source));
-    // Days as `YYYY-MM-DD` sort as texts do.
+    // `YYYY-MM-DD` sorts as text in the order of days.
     let newer = kept.filter(|kept| kept.read >= built_in.read);
     Some(newer.unwrap_or(built_in))
 }

@@ -1,4 +1,4 @@
-//! Reads what a sender publishes: ranges as lines of text, or at places of a JSON document.
+//! Parser of published range lists: lines of text, or locations of a JSON document.
 
 use std::net::IpAddr;
 
@@ -8,45 +8,47 @@ use serde_json::Value;
 use crate::criteria::json::{self, JsonFault};
 use crate::providers::RangesFormat;
 
-/// More than any sender is known to publish (Atlassian has some 300), so few that looking through all costs little.
+/// Maximum number of ranges: more than any known provider publishes (Atlassian has some 300), and few enough for a
+/// linear search.
 const MAX_RANGES: usize = 4096;
 
-/// As much of a strange text as is told.
+/// Maximum number of characters of an invalid entry in an error message.
 const TOLD: usize = 48;
 
-/// Why an answer holds no ranges. The texts fit behind "what it answers".
+/// Reason why a document is not a list of ranges. Each text continues "the list at URL".
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PublishedFault {
-    /// Not the expected kind of document.
-    #[error("is not text in UTF-8")]
+    /// The document is not UTF-8.
+    #[error("is not UTF-8 text")]
     NotText,
-    /// Not a JSON document, where one is expected.
-    #[error("cannot be read: {0}")]
+    /// The document is not JSON, although the provider's format is.
+    #[error("cannot be parsed: {0}")]
     Json(JsonFault),
-    /// The place where the ranges stood is gone.
+    /// The location of the ranges does not exist any more.
     #[error("has nothing at `/{0}`")]
     Missing(String),
-    /// A text that is no range.
-    #[error("holds `{0}`, which is no range of addresses")]
+    /// An entry is not an address or a range.
+    #[error("contains `{0}`, which is not an IP address or a CIDR range")]
     NotRange(String),
-    /// See [`MAX_RANGES`].
-    #[error("holds more than {MAX_RANGES} ranges")]
+    /// The list is longer than [`MAX_RANGES`].
+    #[error("contains more than {MAX_RANGES} ranges")]
     TooMany,
-    /// No range at all.
-    #[error("holds no ranges")]
+    /// The list has no entries at all.
+    #[error("contains no ranges")]
     Empty,
 }
 
-/// The ranges in an answer, sorted, none within another. One that cannot be read spoils them all.
+/// Parses a list into sorted ranges that do not overlap. One invalid entry makes the whole list invalid.
 ///
 /// # Errors
-/// See [`PublishedFault`].
+/// Returns a [`PublishedFault`] that names the first problem.
 pub(super) fn read(answer: &[u8], format: &RangesFormat) -> Result<Vec<IpNet>, PublishedFault> {
     let mut nets = Vec::new();
     match format {
         RangesFormat::Lines => {
             let text = std::str::from_utf8(answer).map_err(|_| PublishedFault::NotText)?;
             let lines = text.lines().map(str::trim);
+            // Blank lines and comments are common in published lists.
             for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
                 push(&mut nets, line)?;
             }
@@ -68,7 +70,7 @@ pub(super) fn read(answer: &[u8], format: &RangesFormat) -> Result<Vec<IpNet>, P
     Ok(nets)
 }
 
-/// Whether something stands where the pointer leads. What stands there is a range, or a list of ranges.
+/// Adds the ranges at the pointer: one range, or a list of them. Returns false if the location does not exist.
 fn walk(value: &Value, pointer: &[String], nets: &mut Vec<IpNet>) -> Result<bool, PublishedFault> {
     let Some((step, rest)) = pointer.split_first() else {
         match value {
@@ -78,6 +80,7 @@ fn walk(value: &Value, pointer: &[String], nets: &mut Vec<IpNet>) -> Result<bool
                     walk(item, &[], nets)?;
                 }
             }
+            // A number or an object where a range is expected means that the format has changed.
             other => return Err(no_range(&other.to_string())),
         }
         return Ok(true);
@@ -88,7 +91,7 @@ fn walk(value: &Value, pointer: &[String], nets: &mut Vec<IpNet>) -> Result<bool
             None => Ok(false),
         };
     }
-    // Each element has its own kind of range (`ipv4Prefix` or `ipv6Prefix`): that some lack this one is in order.
+    // Elements have one kind of range each (`ipv4Prefix` or `ipv6Prefix`), so some may lack this one.
     let mut is_found = false;
     match value {
         Value::Array(items) => {
@@ -106,16 +109,19 @@ fn walk(value: &Value, pointer: &[String], nets: &mut Vec<IpNet>) -> Result<bool
     Ok(is_found)
 }
 
+/// Parses and adds one range; a single address counts as a range of one.
 fn push(nets: &mut Vec<IpNet>, text: &str) -> Result<(), PublishedFault> {
     let single = |_| text.parse::<IpAddr>().map(IpNet::from);
     let net: IpNet = text.parse().or_else(single).map_err(|_| no_range(text))?;
     if nets.len() >= MAX_RANGES {
         return Err(PublishedFault::TooMany);
     }
+    // Some providers publish host bits in their ranges.
     nets.push(net.trunc());
     Ok(())
 }
 
+/// Returns the fault for an invalid entry, cut and escaped, because it goes to the log and the terminal.
 fn no_range(text: &str) -> PublishedFault {
     let told: String = text.chars().take(TOLD).collect();
     PublishedFault::NotRange(told.escape_debug().to_string())
@@ -155,7 +161,7 @@ mod tests {
         assert_eq!(texts(regions, &json(&[&["*"]])).unwrap(), all);
     }
 
-    // Fails when a text that is no range is skipped, or an empty or changed document counts as one without ranges.
+    // Fails if an invalid entry is skipped, or if an empty or changed document is accepted as an empty list.
     #[test]
     fn what_is_not_what_was_expected() {
         let hooks = json(&[&["hooks"]]);

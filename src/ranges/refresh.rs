@@ -1,4 +1,4 @@
-//! One refresh: ask the sender, read its answer, hold it against what was known.
+//! A single refresh: fetch the list, parse it, and compare it with the known ranges.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,48 +13,49 @@ use crate::ranges::judge::{self, Absurd};
 use crate::ranges::published::{self, PublishedFault};
 use crate::ranges::{Ranges, Source};
 
-/// Nobody waits for it; GitHub's document has half a megabyte.
+/// Limits of a fetch. No request waits for it; GitHub's document has half a megabyte.
 const LIMITS: FetchLimits = FetchLimits {
     deadline: Duration::from_secs(30),
     max_bytes: 4 << 20,
 };
 
-/// Why ranges stayed as they were.
+/// Reason why a refresh did not complete.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the fields are what the messages say they are")]
 pub enum RefreshError {
-    /// Nothing to ask.
-    #[error("the sender publishes its ranges in no form that a program can read")]
+    /// The provider has no machine-readable list.
+    #[error("the provider does not publish its IP ranges in a machine-readable form")]
     Unpublished,
-    /// No answer.
+    /// The list could not be fetched.
     #[error(transparent)]
     Fetch(FetchError),
-    /// An answer without ranges.
-    #[error("what `{url}` answers {fault}")]
+    /// The document is not a valid list.
+    #[error("the list at `{url}` {fault}")]
     Published {
         url: RemoteUrl,
         fault: PublishedFault,
     },
-    /// Ranges that are not believed.
-    #[error("what `{url}` answers {absurd}")]
+    /// The ranges are not plausible.
+    #[error("the list at `{url}` {absurd}")]
     Absurd { url: RemoteUrl, absurd: Absurd },
-    /// They are in use, and forgotten with the process.
-    #[error("cannot keep the ranges in `{}`", folder.display())]
+    /// The ranges are in use, but could not be saved, so a restart loses them.
+    #[error("cannot save the IP ranges in `{}`", folder.display())]
     Keep { folder: PathBuf, source: io::Error },
 }
 
-/// What a refresh changes.
+/// Difference between the known and the published ranges.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Change {
-    /// What is published now.
+    /// Ranges that are published now.
     pub now: Ranges,
-    /// Ranges that were not there before.
+    /// Ranges that are new in the list.
     pub added: Vec<IpNet>,
-    /// Ranges that are gone.
+    /// Ranges that are no longer in the list.
     pub removed: Vec<IpNet>,
 }
 
 impl Change {
+    /// Compares two lists range by range.
     fn between(before: &Ranges, now: Ranges) -> Self {
         let missing = |from: &[IpNet], within: &[IpNet]| {
             let missing = from.iter().filter(|net| !within.contains(net));
@@ -67,27 +68,27 @@ impl Change {
         }
     }
 
-    /// Whether the ranges are the same.
+    /// Returns true if both lists have the same ranges.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty()
     }
 }
 
-/// How refreshes are made.
+/// Settings of refreshes: the HTTP client, and the trust in large changes.
 #[derive(Clone, Debug)]
 pub struct Refresh {
-    /// What asks.
+    /// HTTP client for the lists.
     pub fetcher: Fetcher,
-    /// Believes ranges that differ much from what was known. Ranges that no sender can have stay refused.
+    /// Accepts lists that differ much from the known one. Ranges that no provider can have are still rejected.
     pub accepts_any_change: bool,
 }
 
 impl Refresh {
-    /// What the sender publishes now, held against what was known.
+    /// Fetches the published list and compares it with the known ranges.
     ///
     /// # Errors
-    /// See [`RefreshError`].
+    /// Returns a [`RefreshError`] if the list cannot be fetched, is invalid or is not plausible.
     pub async fn fetch(&self, source: &Source, before: &Ranges) -> Result<Change, RefreshError> {
         let url = &source.url;
         let answer = self.fetcher.get(url, LIMITS).await;
@@ -97,6 +98,7 @@ impl Refresh {
                 url: url.clone(),
                 fault,
             })?;
+        // Impossible ranges are always rejected, large changes only without the operator's consent.
         let judged = judge::check(&nets).and_then(|()| match self.accepts_any_change {
             true => Ok(()),
             false => judge::compare(&before.nets, &nets),
@@ -106,6 +108,7 @@ impl Refresh {
             absurd,
         })?;
         let read = clock::day(Now::read().unix_seconds());
+        // The published list is aggregated; ranges of a provider file need not be, and would all count as removed.
         let mut before = before.clone();
         before.nets = IpNet::aggregate(&before.nets);
         Ok(Change::between(&before, Ranges { read, nets }))

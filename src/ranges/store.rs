@@ -1,7 +1,7 @@
-//! Refreshed ranges on disk, so that a restart goes on with them: one JSON file for each sender in the folder `ranges` of
-//! the state folder.
+//! Refreshed ranges on disk, so that they survive a restart.
 //!
-//! A file that cannot be read, is of another form, speaks of another URL or holds what no sender has is as good as none.
+//! The folder `ranges` of the state folder has one JSON file for each provider. A file is ignored if it cannot be read,
+//! has another format or URL, or has ranges that no provider can have.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -12,12 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::ranges::{Ranges, Source, judge};
 
-/// The form of the files.
+/// Version of the file format.
 const VERSION: u32 = 1;
 
-/// Far more than the most ranges take.
+/// Maximum size of a file in bytes, far more than `MAX_RANGES` ranges take.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// Content of a file: ranges, with their source and day.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
@@ -27,12 +28,14 @@ struct Kept {
     cidrs: Vec<IpNet>,
 }
 
-/// The ranges that were kept; none where nothing usable is there.
+/// Loads saved ranges; returns `None` if there is no usable file.
 pub(super) fn load(folder: &Path, source: &Source) -> Option<Ranges> {
     let mut text = String::new();
     let file = File::open(path(folder, source)).ok()?;
+    // The folder is trusted, but a damaged file must not use up memory.
     file.take(MAX_BYTES).read_to_string(&mut text).ok()?;
     let kept: Kept = serde_json::from_str(&text).ok()?;
+    // Ranges of another URL may belong to another list, so a changed URL starts again from the provider file.
     let is_known = kept.version == VERSION && kept.url == source.url.as_str();
     if !is_known || kept.cidrs.is_empty() || judge::check(&kept.cidrs).is_err() {
         return None;
@@ -43,7 +46,7 @@ pub(super) fn load(folder: &Path, source: &Source) -> Option<Ranges> {
     })
 }
 
-/// Keeps ranges: whole, or not at all.
+/// Saves ranges atomically: the file is complete or unchanged.
 pub(super) fn save(folder: &Path, source: &Source, ranges: &Ranges) -> io::Result<()> {
     let kept = Kept {
         version: VERSION,
@@ -55,12 +58,14 @@ pub(super) fn save(folder: &Path, source: &Source, ranges: &Ranges) -> io::Resul
     let path = path(folder, source);
     let fresh = path.with_extension(format!("json.{}", std::process::id()));
     fs::create_dir_all(folder.join("ranges"))?;
+    // A rename within one folder is atomic; the process id keeps two processes out of each other's file.
     let written = write(&fresh, &text).and_then(|()| fs::rename(&fresh, &path));
     written.inspect_err(|_| {
         let _ = fs::remove_file(&fresh);
     })
 }
 
+/// Writes a file and syncs it, so that the rename cannot survive a crash without the content.
 fn write(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(text)?;

@@ -1,4 +1,4 @@
-//! Ranges that are fetched from a real TLS server: what is taken over, what is not, and what outlives a restart.
+//! Tests of refreshes from a real TLS server: accepted and rejected lists, and restarts.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::net::testing;
 use crate::providers::{self, IpRanges};
 use crate::ranges::judge::Absurd;
 
-/// A sender whose list can change.
+/// Provider whose list can change.
 struct Publisher {
     port: u16,
     refresh: Refresh,
@@ -56,7 +56,7 @@ impl Publisher {
         *self.answer.lock().unwrap() = format!("{head}: {}\r\n\r\n{list}", list.len());
     }
 
-    /// Some provider with the ranges of `KNOWN`, as of this day.
+    /// Returns a provider with the ranges of `KNOWN`, as of this day.
     fn provider(&self, read: &str) -> Provider {
         let mut provider = providers::parsed(
             "id = \"a\"\nname = \"A\"\ndocs = \"x\"\n[scheme]\ntype = \"token\"\ntoken = { query = \"t\" }\n[identity]\nkey = { nothing = true, source = \"x\" }\nretries_resign = { value = \"unknown\", source = \"x\" }\nresponse = { value = \"ignored\", source = \"x\" }\ntenant = { value = \"customer\", source = \"x\" }\n",
@@ -79,7 +79,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-// Fails when a refresh changes only the file, or only the list in use, or when a restart begins with the old list.
+// Fails if a refresh changes only the file or only the list in use, or if a restart begins with the old list.
 #[tokio::test]
 async fn a_refresh_counts_at_once_and_outlives_a_restart() {
     let (publisher, folder) = (publish().await, tempfile::tempdir().unwrap());
@@ -91,7 +91,7 @@ async fn a_refresh_counts_at_once_and_outlives_a_restart() {
     publisher.says("8.8.8.0/24\n9.9.9.9\n2600:1f24::/56\n");
     let change = first.refresh(&publisher.refresh, &live).await.unwrap();
     assert_eq!((change.added.len(), change.removed.len()), (2, 1));
-    // Whoever asked for the list before sees the new one: a running route.
+    // A running route that got the list before sees the new one.
     assert!(live.contains(&ip("9.9.9.9")) && !live.contains(&ip("8.8.4.1")));
     assert!(live.contains(&ip("2600:1f24::1")));
 
@@ -102,7 +102,7 @@ async fn a_refresh_counts_at_once_and_outlives_a_restart() {
 
     let after = book(folder.path()).live(&provider).unwrap();
     assert_eq!(after.ranges(), live.ranges());
-    // Another process that runs meanwhile sees it when it is told to look.
+    // Another running process sees it after `reread`.
     let other = book(folder.path());
     other
         .live(&provider)
@@ -116,7 +116,7 @@ async fn a_refresh_counts_at_once_and_outlives_a_restart() {
     assert_eq!(other.live(&provider).unwrap().ranges(), live.ranges());
 }
 
-// Fails when an answer is taken over before it is judged, or one that is refused empties the list.
+// Fails if a list is used before it is checked, or if a rejected list empties the one in use.
 #[tokio::test]
 async fn an_answer_that_cannot_be_true_changes_nothing() {
     let (mut publisher, folder) = (publish().await, tempfile::tempdir().unwrap());
@@ -146,7 +146,7 @@ async fn an_answer_that_cannot_be_true_changes_nothing() {
     );
     assert!(!folder.path().join("ranges").exists());
 
-    // What only differs may be accepted, what no sender has may not.
+    // An operator can accept a large difference, but not ranges that no provider can have.
     publisher.refresh.accepts_any_change = true;
     publisher.says("10.0.0.0/8");
     let refused = book.refresh(&publisher.refresh, &live).await;
@@ -162,7 +162,7 @@ async fn an_answer_that_cannot_be_true_changes_nothing() {
     assert!(live.contains(&ip("9.9.9.9")));
 }
 
-// Fails when a list from an older program outlives the newer one that is built in, or a bad file stops the start.
+// Fails if a saved list of an older program wins over a newer built-in one, or if a bad file stops the start.
 #[tokio::test]
 async fn what_the_state_folder_holds_is_not_believed_blindly() {
     let (publisher, folder) = (publish().await, tempfile::tempdir().unwrap());
@@ -194,9 +194,9 @@ async fn what_the_state_folder_holds_is_not_believed_blindly() {
     assert!(begins_with(&provider));
 }
 
-// Fails when ranges that cannot be kept on disk are not used either.
+// Fails if ranges that cannot be saved are not used either.
 #[tokio::test]
-async fn a_folder_that_cannot_be_written_is_told_of() {
+async fn a_folder_that_cannot_be_written_is_reported() {
     let (publisher, folder) = (publish().await, tempfile::tempdir().unwrap());
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();

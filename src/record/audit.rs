@@ -1,11 +1,13 @@
-//! The audit line: who did what at the admin listener, under a target of its own.
+//! Audit log of the admin listener: one line for each action of an operator.
+//!
+//! Lines have the target `audit`. An audit line must appear at every log level.
 
 use tracing::Level;
 
 use crate::model::clock::Now;
 use crate::record::Recorder;
 
-/// An action of an operator, or what became of asking for it.
+/// An operator's request to the admin listener and its outcome.
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "the fields of the line, by their names")]
 pub struct Audited<'a> {
@@ -20,15 +22,16 @@ pub struct Audited<'a> {
 }
 
 impl Recorder {
-    /// Tells of an action, whatever the level of the log is: nobody can act in silence.
+    /// Logs an action at every log level, so that no operator can act without a trace.
     pub fn audit(&self, audited: &Audited<'_>) {
-        let message = "an operator acted";
+        let message = "operator action";
         let mut line = self.logger.line(Now::read(), Level::INFO, "audit", message);
         line.text("who", &audited.who);
         line.text("role", &audited.role);
         line.text("source", &audited.source);
         line.text("action", &audited.action);
         if !audited.target.is_empty() {
+            // The field `target` already names the kind of line.
             line.text("subject", &audited.target);
         }
         if let Some(detail) = audited.detail {
@@ -39,9 +42,9 @@ impl Recorder {
         self.logger.write(line);
     }
 
-    /// Tells of a wrong token. Whoever calls bounds how often.
+    /// Logs a rejected token. The caller limits how often.
     pub fn audit_refused(&self, source: &str) {
-        let message = "a wrong token was shown to the admin listener";
+        let message = "admin token rejected";
         let mut line = self.logger.line(Now::read(), Level::WARN, "audit", message);
         line.text("source", &source);
         self.logger.write(line);

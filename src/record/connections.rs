@@ -1,4 +1,6 @@
-//! What the edge tells of connections, below the level of requests: lines, and the counts that it keeps by itself.
+//! Log lines and metrics about connections, below the level of requests.
+//!
+//! The edge reports each event and keeps its own counts; this module only formats both.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,21 +19,21 @@ use crate::record::metrics::counter;
 use crate::record::security::Kind;
 use crate::record::{Recorder, lock};
 
-/// Stands for events that concern no source, where lines are rationed by source.
+/// Placeholder address for events without a source, because log lines are rate-limited by source.
 const NO_SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// How an event is told.
+/// Log line of an edge event: level, message and fields.
 struct Telling {
     kind: Kind,
     level: Level,
     message: &'static str,
     ip: IpAddr,
-    /// What is known beyond the source: a field's name and its text.
+    /// One more field beyond the source: its name and its text.
     detail: Option<(&'static str, String)>,
 }
 
 impl Recorder {
-    /// Tells what happened to a connection. The edge counts by itself.
+    /// Logs what happened to a connection. It counts nothing, because the edge keeps the counts.
     pub fn edge_event(&self, event: &EdgeEvent) {
         let telling = telling(event);
         if !self.logger.is_enabled(telling.level) {
@@ -55,18 +57,20 @@ impl Recorder {
         if let Some((name, text)) = &telling.detail {
             line.text(name, text);
         }
+        // The first line after a pause says how many lines about this source were left out.
         if withheld > 0 {
             line.count("withheld", withheld);
         }
         self.logger.write(line);
     }
 
-    /// Shows the counts of the edge among the metrics.
+    /// Adds the counts of the edge to the metrics.
     pub fn register_edge(&self, counters: &Arc<Counters>) {
         *lock(&self.edge) = Some(Arc::clone(counters));
     }
 }
 
+/// Maps an edge event to its log line. Events that an attacker can cause on purpose are security events.
 fn telling(event: &EdgeEvent) -> Telling {
     let security = |ip: &IpAddr, message, detail| Telling {
         kind: Kind::Security,
@@ -86,15 +90,19 @@ fn telling(event: &EdgeEvent) -> Telling {
         EdgeEvent::ConnectionRefused { ip, reason } => {
             let detail = Some(("reason", reason.code().to_owned()));
             match reason {
-                Refusal::TooManyFromSource => security(ip, "connection refused", detail),
-                Refusal::TooManyConnections => plain(ip, Level::WARN, "connection refused", detail),
+                Refusal::TooManyFromSource => security(ip, "connection rejected", detail),
+                // Reaching the limit of all connections is a matter of capacity, not the fault of this source.
+                Refusal::TooManyConnections => {
+                    plain(ip, Level::WARN, "connection rejected", detail)
+                }
             }
         }
         EdgeEvent::ProxyHeaderRefused { ip, reason } => security(
             ip,
-            "PROXY header refused",
+            "PROXY header rejected",
             Some(("reason", (*reason).to_owned())),
         ),
+        // Scanners and old clients cause failed handshakes all the time, so these are not security events.
         EdgeEvent::HandshakeFailed { ip, error } => plain(
             ip,
             Level::INFO,
@@ -106,12 +114,18 @@ fn telling(event: &EdgeEvent) -> Telling {
         }
         EdgeEvent::HeadRefused { ip, fault } => security(
             ip,
-            "malformed head refused",
+            "malformed request head rejected",
             Some(("fault", fault.code().to_owned())),
         ),
-        EdgeEvent::HeadTimeout { ip } => security(ip, "head timed out", None),
-        EdgeEvent::WriteStalled { ip } => plain(ip, Level::INFO, "answer not read in time", None),
-        EdgeEvent::Flood { ip } => security(ip, "HTTP/2 flood cut", None),
+        EdgeEvent::HeadTimeout { ip } => security(ip, "request head timed out", None),
+        EdgeEvent::WriteStalled { ip } => plain(
+            ip,
+            Level::INFO,
+            "client did not read the response in time",
+            None,
+        ),
+        EdgeEvent::Flood { ip } => security(ip, "HTTP/2 flood, connection closed", None),
+        // These two concern the gate itself and have no source.
         EdgeEvent::AcceptFailed { error } => plain(
             &NO_SOURCE,
             Level::ERROR,
@@ -127,30 +141,31 @@ fn telling(event: &EdgeEvent) -> Telling {
     }
 }
 
-/// The counts of the edge.
+/// Encodes the counts of the edge as metrics.
 pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, counters: &Counters) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(
         "hookgate_connections_open",
-        "Connections that are open now",
+        "Connections that are currently open",
         None,
         MetricType::Gauge,
     )?;
     let open = u64::try_from(counters.open.read()).unwrap_or(u64::MAX);
+    // Never negative, but the counter is signed because connections are added and subtracted by different threads.
     metric.encode_gauge(&open)?;
     let totals = [
         (
             "hookgate_connections_accepted",
-            "Connections accepted, those included that were then refused",
+            "Connections accepted, including those rejected right afterwards",
             counters.accepted.read(),
         ),
         (
             "hookgate_accept_failures",
-            "Errors of accept itself, such as no free file descriptors",
+            "Errors of the accept call itself, such as too many open files",
             counters.accept_failed.read(),
         ),
         (
             "hookgate_idle_connections_closed",
-            "Connections closed since no request came",
+            "Idle connections closed because no request arrived",
             counters.idle_closed.read(),
         ),
     ];
@@ -179,7 +194,7 @@ fn families(counters: &Counters) -> [Family; 4] {
     [
         Family {
             name: "hookgate_connections_refused",
-            help: "Connections closed before they could say anything, by reason",
+            help: "Connections rejected before the first byte of a request was read, by reason",
             label: "reason",
             rows: vec![
                 (
@@ -205,7 +220,7 @@ fn families(counters: &Counters) -> [Family; 4] {
         },
         Family {
             name: "hookgate_protocol_connections",
-            help: "Connections that got as far as HTTP, by version",
+            help: "Connections that reached HTTP, by HTTP version",
             label: "version",
             rows: vec![
                 ("1", counters.connections_h1.read()),
@@ -214,7 +229,7 @@ fn families(counters: &Counters) -> [Family; 4] {
         },
         Family {
             name: "hookgate_connections_cut",
-            help: "Connections cut for what they sent or did not read, by reason",
+            help: "Connections closed by the gate for what the client sent or did not read, by reason",
             label: "reason",
             rows: vec![
                 ("malformed-head", counters.heads_refused.read()),
@@ -272,9 +287,9 @@ mod tests {
         assert_eq!(
             lines,
             [
-                " WARN security: connection refused source=192.0.2.7 reason=too-many-from-source",
+                " WARN security: connection rejected source=192.0.2.7 reason=too-many-from-source",
                 " INFO connection: TLS handshake failed source=192.0.2.7 error=\"odd\\nbytes\"",
-                " WARN security: malformed head refused source=192.0.2.7 fault=both-framings",
+                " WARN security: malformed request head rejected source=192.0.2.7 fault=both-framings",
                 "ERROR connection: cannot accept connections error=\"no files\"",
                 "ERROR connection: certificate expired names=\"a.example b.example\"",
             ]

@@ -1,6 +1,7 @@
-//! The counts of one route: plain atomics, added to without a lock, read by `metrics`.
+//! Request counters of one route: plain atomics that `metrics` reads without a lock.
 //!
-//! `pipeline` holds them per route of a generation, so that no request looks them up by name. They outlive reloads.
+//! `pipeline` holds them for each route of a configuration snapshot, so that no request looks them up by name. They
+//! survive a reload.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -37,7 +38,7 @@ impl Stage {
         Self::Total,
     ];
 
-    /// The label.
+    /// Returns the value of the label `stage`.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Head => "head",
@@ -51,7 +52,7 @@ impl Stage {
     }
 }
 
-/// What happened to the requests of one route.
+/// Counters and histograms of one route's requests.
 #[derive(Debug, Default)]
 pub struct RouteCounters {
     pub(super) accepted: AtomicU64,
@@ -76,7 +77,7 @@ pub struct RouteCounters {
     history: History,
 }
 
-/// One count for each reason.
+/// One counter for each reject reason.
 #[derive(Debug)]
 pub(super) struct ByReason([AtomicU64; Reason::ALL.len()]);
 
@@ -94,20 +95,24 @@ impl ByReason {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Reason, u64)> {
+        // Relaxed loads: a scrape may see one counter a moment later than another, which no graph shows.
         let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
         Reason::ALL.into_iter().zip(counts)
     }
 }
 
-/// Kinds that one route or destination can have: more than `forward` or `deliver` know.
+/// Upper bound of distinct kinds per route or destination; `forward` and `deliver` know fewer.
 const KINDS: usize = 24;
 
-/// One count for each kind of error or outcome, in the order in which they first came.
+/// One counter for each kind of error or outcome, in the order of first occurrence. Needs no lock: a slot is claimed
+/// once.
 #[derive(Debug, Default)]
 pub(super) struct ByKind([(std::sync::OnceLock<&'static str>, AtomicU64); KINDS]);
 
 impl ByKind {
     pub(super) fn add(&self, kind: &'static str) {
+        // The first free slot takes the name. If two threads race for it, the loser sees another name and goes on to
+        // the next.
         let slot = self
             .0
             .iter()
@@ -124,13 +129,13 @@ impl ByKind {
 }
 
 impl RouteCounters {
-    /// What came lately.
+    /// Returns the counts by minute and hour of this route.
     #[must_use]
     pub fn history(&self) -> &History {
         &self.history
     }
 
-    /// Counts one request: some 20 additions.
+    /// Counts one request. It costs about 20 relaxed additions.
     pub(super) fn add(&self, verdict: &Verdict, exchange: &Exchange) {
         match &verdict.decision {
             Decision::Accepted => count(&self.accepted),
@@ -145,6 +150,7 @@ impl RouteCounters {
             Decision::Refused(reject) => self.refused.add(reject.reason()),
             Decision::Monitored(reject) => self.monitored.add(reject.reason()),
         }
+        // Copies and replays are accepted requests too, so these counts overlap with the decisions above.
         if verdict.is_copy {
             count(&self.copies);
         }
@@ -163,6 +169,7 @@ impl RouteCounters {
             self.forward_errors.add(kind);
         }
         self.history.add(verdict);
+        // Every request has a head and a total time, even if it is short of the clock's resolution.
         self.head.observe(verdict.head_time());
         self.total.observe(exchange.total);
         let stages = [
@@ -172,7 +179,7 @@ impl RouteCounters {
             (&self.upstream, exchange.upstream_time),
             (&self.commit, verdict.commit_time()),
         ];
-        // A stage that the request did not reach has no time.
+        // A stage that the request did not reach has no time; observing zeros would lower the percentiles.
         for (histogram, time) in stages {
             if time > Duration::ZERO {
                 histogram.observe(time);
@@ -193,6 +200,7 @@ impl RouteCounters {
     }
 
     fn add_upstream_status(&self, status: StatusCode) {
+        // "1xx" is at index 0.
         let class = usize::from(status.as_u16() / 100).saturating_sub(1);
         if let Some(counted) = self.upstream_status.get(class) {
             count(counted);

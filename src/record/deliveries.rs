@@ -1,5 +1,6 @@
-//! Attempts: one line and some counts for each. `deliver` tells of them; counts are kept per destination and outlive
-//! reloads.
+//! Log lines and metrics about delivery attempts.
+//!
+//! `deliver` reports each attempt once. Counters belong to a destination and survive a reload.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::record::histogram::{Histogram, LONG_BOUNDS, Snapshot};
 use crate::record::metrics::counter;
 use crate::record::{Recorder, lock};
 
-/// What happened at one destination.
+/// Counters and histograms of one destination.
 #[derive(Debug)]
 pub struct DestinationCounters {
     attempts: ByKind,
@@ -27,11 +28,12 @@ pub struct DestinationCounters {
     delayed: AtomicU64,
     dead: AtomicU64,
     took: Histogram,
-    /// From the acceptance of an event to its delivery; replays have none.
+    /// Time from the acceptance of an event to its delivery. Replays are left out: they would report the age of the
+    /// event.
     lag: Histogram,
-    /// Attempts under way.
+    /// Number of attempts that are currently in flight.
     pub in_flight: AtomicU64,
-    /// 0: closed, 1: half open, 2: open.
+    /// State of the circuit breaker; 0: closed, 1: half open, 2: open.
     pub breaker: AtomicU64,
 }
 
@@ -50,57 +52,57 @@ impl Default for DestinationCounters {
     }
 }
 
-/// A destination, as labels name it.
+/// Labels of a destination: its route and its name.
 pub(super) type Key = (RouteName, DestinationName);
 
-/// The event of an attempt, by its names.
+/// Identifiers of the event that an attempt delivers.
 #[derive(Clone, Debug)]
 pub struct AttemptedEvent {
-    /// Its id in the inbox.
+    /// Id of the event in the inbox, which is the id of its request.
     pub uid: RequestId,
-    /// The provider's id.
+    /// Event id that the provider gave.
     pub event_id: Option<EventId>,
-    /// Its type.
+    /// Event type, as the provider names it.
     pub event_type: Option<Box<str>>,
 }
 
-/// One attempt, and what it led to.
+/// A finished delivery attempt and its outcome.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempted<'a> {
     /// The route of the event.
     pub route: &'a RouteName,
-    /// Where to.
+    /// The destination that was called.
     pub destination: &'a DestinationName,
-    /// Of which delivery.
+    /// Id of the delivery that the attempt belongs to.
     pub delivery: DeliveryId,
-    /// Its number, from 1.
+    /// Number of the attempt within its delivery, from 1.
     pub attempt: u32,
-    /// The event.
+    /// Identifiers of the delivered event.
     pub event: &'a AttemptedEvent,
-    /// Whether the delivery is a replay.
+    /// True if the delivery is a replay.
     pub is_replay: bool,
-    /// The trace of the event's request.
+    /// Trace context of the request that brought the event.
     pub trace: Option<Trace>,
-    /// When the event was accepted. Milliseconds since the epoch.
+    /// Time of acceptance, in milliseconds since the Unix epoch.
     pub accepted_ms: i64,
-    /// The class of the answer, or a word of a closed set.
+    /// Status class of the response, or a word of a closed set; it becomes a metric label.
     pub outcome: &'static str,
-    /// What the destination answered.
+    /// Status of the destination's response.
     pub status: Option<u16>,
-    /// What went wrong: its word, and the error with its causes.
+    /// Kind of the error, and its text with all causes.
     pub error: Option<(&'a str, &'a str)>,
-    /// Until the end of the answer, or the error.
+    /// Duration until the end of the response, or until the error.
     pub took: Duration,
-    /// Where the delivery stands now.
+    /// State of the delivery after this attempt.
     pub state: DeliveryState,
-    /// When the next attempt is due. Milliseconds since the epoch.
+    /// Time of the next attempt, in milliseconds since the Unix epoch.
     pub due_ms: Option<i64>,
-    /// Whether the operator has to see it whatever else goes wrong.
+    /// True if the stored event is damaged, which is always logged as an error.
     pub is_alarming: bool,
 }
 
 impl Recorder {
-    /// The counters of a destination: the same ones after a reload.
+    /// Returns the counters of a destination. They are the same ones after a reload, so that counts go on.
     #[must_use]
     pub fn destination_counters(
         &self,
@@ -112,7 +114,7 @@ impl Recorder {
         Arc::clone(all.entry(key).or_default())
     }
 
-    /// Counts one attempt and writes its line.
+    /// Counts one attempt, exports its span and writes its log line.
     pub fn attempt(&self, counters: &DestinationCounters, attempted: &Attempted<'_>) {
         counters.add(attempted);
         self.trace_attempt(attempted);
@@ -120,9 +122,10 @@ impl Recorder {
         let (level, message) = match attempted.state {
             _ if attempted.is_alarming => (Level::ERROR, "stored event is damaged"),
             DeliveryState::Delivered => (Level::INFO, "event delivered"),
-            DeliveryState::Dead => (Level::ERROR, "delivery given up"),
-            _ => (Level::WARN, "delivery delayed"),
+            DeliveryState::Dead => (Level::ERROR, "delivery moved to dead letters"),
+            _ => (Level::WARN, "delivery attempt failed"),
         };
+        // Counted and traced already; only the line depends on the level.
         if !self.logger.is_enabled(level) || (is_delivered && !self.logs_accepted()) {
             return;
         }
@@ -131,6 +134,7 @@ impl Recorder {
             .text("destination", attempted.destination)
             .number("delivery", attempted.delivery.0)
             .number("attempt", attempted.attempt);
+        // The id of the event's own request joins the lines of its acceptance and of its attempts.
         let event = attempted.event;
         line.text("request_id", &event.uid);
         if let Some(event_id) = &event.event_id {
@@ -151,20 +155,21 @@ impl Recorder {
         line.text("state", &attempted.state.word());
         line.count("duration_us", micros(attempted.took));
         if let Some(due_ms) = attempted.due_ms {
+            // A duration is easier to read in a log than a moment.
             let now_ms = Now::read().unix_ms;
             line.number("retry_in_ms", due_ms.saturating_sub(now_ms));
         }
         self.logger.write(line);
     }
 
-    /// A destination said that it wants no more, and was switched off.
+    /// Logs that a destination was disabled, because its response asked for no more events.
     pub fn destination_disabled(
         &self,
         route: &RouteName,
         destination: &DestinationName,
         reason: &str,
     ) {
-        let message = "destination switched off";
+        let message = "destination disabled";
         let mut line = self
             .logger
             .line(Now::read(), Level::ERROR, "delivery", message);
@@ -180,6 +185,7 @@ impl DestinationCounters {
         self.attempts.add(attempted.outcome);
         self.took.observe(attempted.took);
         if attempted.state == DeliveryState::Delivered && !attempted.is_replay {
+            // The wall clock may have been set back since; a negative lag counts as zero.
             let lag_ms = Now::read().unix_ms.saturating_sub(attempted.accepted_ms);
             let lag_ms = u64::try_from(lag_ms).unwrap_or(0);
             self.lag.observe(Duration::from_millis(lag_ms));
@@ -193,11 +199,12 @@ impl DestinationCounters {
     }
 }
 
-/// Which number of a destination.
+/// Selects a gauge of a destination.
 type Read = fn(&DestinationCounters) -> &AtomicU64;
 
-/// The rows of all destinations.
+/// Encodes the metrics of all destinations.
 pub(super) fn encode(recorder: &Recorder, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    // Cloned, so that no attempt waits for the lock while a slow scrape is encoded.
     let rows: Vec<(Key, Arc<DestinationCounters>)> = lock(&recorder.destinations)
         .iter()
         .map(|(key, counters)| (key.clone(), Arc::clone(counters)))
@@ -207,12 +214,12 @@ pub(super) fn encode(recorder: &Recorder, encoder: &mut DescriptorEncoder<'_>) -
     let gauges: [(_, _, Read); 2] = [
         (
             "hookgate_deliveries_in_flight",
-            "Attempts under way, by destination",
+            "In-flight delivery attempts, by destination",
             |counters| &counters.in_flight,
         ),
         (
             "hookgate_destination_breaker",
-            "The breaker of a destination; 0: closed, 1: half open, 2: open",
+            "State of the destination's circuit breaker; 0: closed, 1: half open, 2: open",
             |counters| &counters.breaker,
         ),
     ];
@@ -226,7 +233,7 @@ pub(super) fn encode(recorder: &Recorder, encoder: &mut DescriptorEncoder<'_>) -
     Ok(())
 }
 
-/// Which times of a destination.
+/// Selects a histogram of a destination.
 type Times = fn(&DestinationCounters) -> &Histogram;
 
 fn times(
@@ -236,12 +243,12 @@ fn times(
     let histograms: [(_, _, Times); 2] = [
         (
             "hookgate_delivery_attempt_seconds",
-            "Time of an attempt, until the end of the answer or the error",
+            "Duration of a delivery attempt, until the end of the response or the error",
             |counters| &counters.took,
         ),
         (
             "hookgate_delivery_lag_seconds",
-            "From the acceptance of an event to its delivery, replays left out",
+            "Time from the acceptance of an event to its delivery, without replays",
             |counters| &counters.lag,
         ),
     ];
@@ -253,6 +260,7 @@ fn times(
                 count,
                 buckets,
             } = read(counters).snapshot();
+            // An empty histogram would add some 20 series for a destination that was never called.
             if count > 0 {
                 metric
                     .encode_family(&labels(key))?
@@ -269,7 +277,7 @@ fn attempts(
 ) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(
         "hookgate_delivery_attempts",
-        "Attempts by destination and by how they ended: the class of the answer, or a word",
+        "Delivery attempts by destination and outcome: the status class of the response, or the kind of error",
         None,
         MetricType::Counter,
     )?;
@@ -285,7 +293,7 @@ fn attempts(
     }
     let mut metric = encoder.encode_descriptor(
         "hookgate_deliveries",
-        "Attempts by destination and by where they left the delivery",
+        "Delivery attempts by destination and the state of the delivery afterwards",
         None,
         MetricType::Counter,
     )?;
@@ -379,7 +387,7 @@ mod tests {
             lines[0],
             " INFO delivery: event delivered route=shop destination=app delivery=7 attempt=2 request_id=00000000-0000-7000-8000-000000000000 event_id=evt_1 event_type=push status=204 state=delivered duration_us=1500"
         );
-        assert!(lines[1].starts_with("ERROR delivery: delivery given up route=shop"));
+        assert!(lines[1].starts_with("ERROR delivery: delivery moved to dead letters route=shop"));
         assert!(
             lines[1].ends_with(
                 " replay=true error_kind=garbage error=\"odd\\n\\u001b[31m\" state=dead duration_us=1500"

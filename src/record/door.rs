@@ -1,4 +1,6 @@
-//! Requests to the admin listener, counted by what they asked for. Classes are a closed set: a path is a stranger's text.
+//! Counters of requests to the admin listener, by resource and status class.
+//!
+//! Labels are a closed set: a path is text of an untrusted client and must never become a label.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +12,8 @@ use prometheus_client::metrics::MetricType;
 use crate::record::Recorder;
 use crate::record::metrics::counter;
 
-/// What can be asked for: the first part of a path, below `/api/v1/` where it begins so. All else is `other`.
+/// Resources of the admin listener: the first segment of a path, after `/api/v1/` where the path begins with it. Any
+/// other path counts as `other`, which must be last.
 const RESOURCES: [&str; 23] = [
     "metrics",
     "healthz",
@@ -39,7 +42,7 @@ const RESOURCES: [&str; 23] = [
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// The counts.
+/// Responses of the admin listener by resource and status class, and rejected tokens.
 #[derive(Debug, Default)]
 pub(super) struct DoorCounters {
     answers: [[AtomicU64; CLASSES.len()]; RESOURCES.len()],
@@ -47,11 +50,12 @@ pub(super) struct DoorCounters {
 }
 
 impl Recorder {
-    /// Counts an answer of the admin listener.
+    /// Counts a response of the admin listener.
     pub fn admin_answer(&self, path: &str, status: StatusCode) {
         if status == StatusCode::UNAUTHORIZED {
             self.door.tokens_refused.fetch_add(1, Ordering::Relaxed);
         }
+        // "1xx" is at index 0.
         let class = usize::from(status.as_u16() / 100).saturating_sub(1);
         let answers = self.door.answers.get(resource(path));
         if let Some(count) = answers.and_then(|classes| classes.get(class)) {
@@ -60,25 +64,28 @@ impl Recorder {
     }
 }
 
+/// Returns the index of the path's resource in `RESOURCES`, or that of `other`.
 fn resource(path: &str) -> usize {
     let below = path.strip_prefix("/api/v1/");
+    // The console and the metrics are not below the API's prefix.
     let below = below.or_else(|| path.strip_prefix('/')).unwrap_or(path);
     let first = below.split('/').next().unwrap_or(below);
     let found = RESOURCES.iter().position(|known| *known == first);
     found.unwrap_or(RESOURCES.len() - 1)
 }
 
-/// The rows of what was asked for.
+/// Encodes the counts of the admin listener as metrics.
 pub(super) fn encode(recorder: &Recorder, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(
         "hookgate_admin_requests",
-        "Requests to the admin listener, by what they asked for and class of status",
+        "Requests to the admin listener, by resource and status class",
         None,
         MetricType::Counter,
     )?;
     for (resource, classes) in RESOURCES.into_iter().zip(&recorder.door.answers) {
         for (class, count) in CLASSES.into_iter().zip(classes) {
             let count = count.load(Ordering::Relaxed);
+            // Most of the 115 combinations never occur.
             if count > 0 {
                 let labels = [("resource", resource), ("status", class)];
                 counter(&mut metric, &labels, count)?;
@@ -89,7 +96,7 @@ pub(super) fn encode(recorder: &Recorder, encoder: &mut DescriptorEncoder<'_>) -
     encoder
         .encode_descriptor(
             "hookgate_admin_tokens_refused",
-            "Requests to the admin listener without the right token",
+            "Requests to the admin listener that were rejected with 401, for a missing or wrong token",
             None,
             MetricType::Counter,
         )?

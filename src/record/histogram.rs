@@ -1,6 +1,7 @@
-//! A latency histogram of plain atomics: two additions per observation, no lock, no allocation.
+//! Latency histogram of plain atomics: two additions per observation, no lock, no allocation.
 //!
-//! `counters` holds one for each route and stage, `metrics` shows them.
+//! `counters` holds one for each route and stage, and `metrics` encodes them. The histogram of the metrics library
+//! takes a lock, for which requests would have to wait.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -48,7 +49,7 @@ pub static LONG_BOUNDS: [u64; 15] = [
 
 const NANOS_PER_SECOND: f64 = 1e9;
 
-/// How often which duration was seen.
+/// Counts of observed durations, by bucket.
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [u64],
@@ -57,14 +58,14 @@ pub struct Histogram {
     sum_nanos: AtomicU64,
 }
 
-/// What a scrape shows of a histogram.
+/// Values of a histogram at one moment.
 #[derive(Debug, PartialEq)]
 pub struct Snapshot {
-    /// Sum in seconds.
+    /// Sum of all observations in seconds.
     pub sum: f64,
-    /// Observations.
+    /// Number of observations in all buckets.
     pub count: u64,
-    /// Upper bound in seconds, and the observations up to it that no lower one holds.
+    /// Upper bound of each bucket in seconds, and its count. Counts are not cumulative.
     pub buckets: Vec<(f64, u64)>,
 }
 
@@ -75,7 +76,7 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Nothing seen yet. `bounds` are upper bounds in nanoseconds, ascending.
+    /// Creates an empty histogram. `bounds` are upper bounds in nanoseconds, in ascending order.
     #[must_use]
     pub fn new(bounds: &'static [u64]) -> Self {
         Self {
@@ -86,16 +87,17 @@ impl Histogram {
         }
     }
 
-    /// Counts one duration.
+    /// Counts one duration. A duration beyond the last bound counts in the bucket `+Inf`.
     pub fn observe(&self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        // Bounds are inclusive, as `le` of OpenMetrics demands.
         let index = self.bounds.partition_point(|bound| *bound < nanos);
         let bucket = self.counts.get(index).unwrap_or(&self.beyond);
         bucket.fetch_add(1, Ordering::Relaxed);
         self.sum_nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
-    /// What was counted so far. Count and sum may differ by an observation that is being made.
+    /// Reads the histogram. Count and sum may differ by an observation that another thread is just making.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let bounds = self.bounds.iter().map(|bound| seconds(*bound));

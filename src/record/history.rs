@@ -1,15 +1,15 @@
-//! What came on a route lately: counts by minute for the last hour and by hour for the last two days, and which secrets
-//! matched.
+//! Recent request counts of one route, by minute and hour, and by secret.
 //!
-//! `RouteCounters` holds one per route, so that it outlives reloads and its memory is bounded by the routes of the config:
-//! about 31 KiB each, freed when a reload has removed the route. A request pays a few loads and two additions, four with a
-//! secret, on atomics of its own route. There is no lock but at the turn of a minute or an hour, and no allocation.
+//! `RouteCounters` holds one history for each route, so it survives a reload. Memory is bounded by the routes of the
+//! config: about 31 KiB each, freed when a reload removes the route. A request pays a few loads and two additions (four
+//! with a secret) on atomics of its own route. It never allocates, and it takes a lock only at the start of a minute or
+//! an hour.
 //!
-//! Slots are found by the time at which the request began. One that is counted in the moment in which its slot is turned may
-//! be lost, or counted in the new one: that needs a request of an hour ago, or a clock that was set.
+//! Counts may be off by a request that is counted while its slot is recycled. That needs a request of an hour ago, or a
+//! clock that was set.
 //!
-//! Counts of secrets follow the secret, not its position: a reload says which old name a new one had. A request that began
-//! before the reload may be counted under the name that its secret had then.
+//! Counts of secrets follow the secret, not its position: a reload passes the previous label of each secret. A request
+//! that began before the reload may count under the previous label.
 
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,48 +22,49 @@ use crate::gate::verdict::{Decision, Verdict};
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 
-/// Minutes that are kept.
+/// Number of minutes in the ring: the last hour.
 const MINUTES: usize = 60;
-/// Hours that are kept.
+/// Number of hours in the ring: the last two days.
 const HOURS: usize = 48;
-/// Hours of a day.
+/// Hours that [`History::day`] sums up.
 const DAY: i64 = 24;
 
-/// Decisions without a reason.
+/// Number of decisions without a reason: accepted, duplicate, challenge, filtered.
 const PLAIN: usize = 4;
 const REASONS: usize = Reason::ALL.len();
 
-/// What came in a stretch of time.
+/// Request counts of one period: a minute, an hour or a day.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Tally {
-    /// When it began, in milliseconds since the Unix epoch.
+    /// Start of the period, in milliseconds since the Unix epoch.
     pub start_ms: i64,
-    /// Events that passed every check.
+    /// Number of events that passed every check.
     pub accepted: u64,
-    /// Known already, and answered so.
+    /// Number of duplicates that the gate answered without the upstream.
     pub duplicate: u64,
-    /// Checks of a URL.
+    /// Number of URL verification challenges.
     pub challenge: u64,
-    /// Kept from the app by the route's filter.
+    /// Number of events that the route's filter did not forward.
     pub filtered: u64,
-    /// Refused, by reason; only those that occurred.
+    /// Rejected requests by reason; reasons that did not occur are left out.
     pub refused: Vec<(Reason, u64)>,
-    /// Monitor mode: let through, though they fail a check. Only those that occurred.
+    /// Requests that failed a check but were forwarded in monitor mode, by reason; reasons that did not occur are left
+    /// out.
     pub would_refuse: Vec<(Reason, u64)>,
 }
 
-/// How often a secret matched.
+/// Usage of one secret of a route.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SecretUse {
-    /// Its name, or its position.
+    /// Name of the secret, or its position where the config gives no name.
     pub label: Arc<str>,
-    /// Matches since the process started.
+    /// Number of matches since the process started.
     pub matches: u64,
-    /// The last one, in milliseconds since the Unix epoch.
+    /// Time of the last match, in milliseconds since the Unix epoch.
     pub last_ms: i64,
 }
 
-/// The counts of one route.
+/// Request counts of one route over the last hour and the last two days.
 #[derive(Debug)]
 pub struct History {
     minutes: Row,
@@ -71,7 +72,7 @@ pub struct History {
     secrets: ArcSwap<Vec<SecretSlot>>,
 }
 
-/// Stretches of one length, in a ring.
+/// Ring of slots for periods of one length.
 #[derive(Debug)]
 struct Row {
     length_ms: i64,
@@ -79,16 +80,17 @@ struct Row {
     turning: Mutex<()>,
 }
 
-/// One stretch of time.
+/// Counts of one period in a ring.
 #[derive(Debug)]
 struct Slot {
-    /// Its number since the epoch.
+    /// Number of the period since the epoch; it shows if the slot holds the present round of the ring or an earlier
+    /// one.
     number: AtomicI64,
-    /// By decision; then refused by reason, then let through by reason.
+    /// Counts by plain decision, then rejected by reason, then monitored by reason.
     counts: [AtomicU32; PLAIN + 2 * REASONS],
 }
 
-/// A secret of the route.
+/// A secret of the route and its counts, which other configuration snapshots share.
 #[derive(Debug)]
 struct SecretSlot {
     label: Arc<str>,
@@ -101,12 +103,12 @@ struct SecretCounts {
     last_ms: AtomicI64,
 }
 
-/// A secret of a config that begins.
+/// A secret of a new config, and the label that it had before.
 #[derive(Debug)]
 pub struct SecretName {
-    /// What verdicts call it.
+    /// Label of the secret in verdicts.
     pub label: Arc<str>,
-    /// What the config before called it; none where it is new.
+    /// Label of the same secret in the previous config; `None` for a new secret.
     pub before: Option<Arc<str>>,
 }
 
@@ -121,8 +123,9 @@ impl Default for History {
 }
 
 impl History {
-    /// Counts one request.
+    /// Counts one request in the periods in which it began.
     pub fn add(&self, verdict: &Verdict) {
+        // The id has the time at which the request began, so no clock is read here.
         let at_ms = verdict.request_id.unix_ms();
         let place = place(&verdict.decision);
         self.minutes.add(at_ms, place);
@@ -132,22 +135,23 @@ impl History {
         }
     }
 
-    /// The minutes of the last hour in which something came, the oldest first.
+    /// Returns the minutes of the last hour with at least one request, oldest first.
     #[must_use]
     pub fn minutes(&self, now_ms: i64) -> Vec<Tally> {
         self.minutes.tallies(now_ms, MINUTES as i64)
     }
 
-    /// The hours of the last two days in which something came, the oldest first.
+    /// Returns the hours of the last two days with at least one request, oldest first.
     #[must_use]
     pub fn hours(&self, now_ms: i64) -> Vec<Tally> {
         self.hours.tallies(now_ms, HOURS as i64)
     }
 
-    /// The last 24 hours of the clock together, the present one included.
+    /// Sums up the last 24 clock hours, including the present one.
     #[must_use]
     pub fn day(&self, now_ms: i64) -> Tally {
         let mut day = Tally {
+            // The present hour counts, so 23 whole hours precede it.
             start_ms: (now_ms.div_euclid(HOUR_MS) - DAY + 1) * HOUR_MS,
             ..Tally::default()
         };
@@ -162,7 +166,7 @@ impl History {
         day
     }
 
-    /// The secrets that matched.
+    /// Returns the secrets that matched at least once.
     #[must_use]
     pub fn secrets(&self) -> Vec<SecretUse> {
         let slots = self.secrets.load();
@@ -174,11 +178,12 @@ impl History {
         used.filter(|used| used.matches > 0).collect()
     }
 
-    /// Counts these secrets from now on. The counts of one that was there before go on, also under another name.
+    /// Replaces the secrets of the route. Counts of a secret that was there before go on, also under a new label.
     pub fn set_secrets(&self, names: Vec<SecretName>) {
         let known = self.secrets.load();
         let slots = names.into_iter().map(|name| {
             let before = name.before;
+            // A label of the previous config identifies the secret; the comparison of values was made by the caller.
             let slot = known
                 .iter()
                 .find(|slot| before.as_ref() == Some(&slot.label));
@@ -194,13 +199,14 @@ impl History {
         let slots = self.secrets.load();
         if let Some(slot) = slots.iter().find(|slot| &*slot.label == label) {
             slot.counts.matches.fetch_add(1, Ordering::Relaxed);
+            // Requests may end in another order than they began.
             slot.counts.last_ms.fetch_max(at_ms, Ordering::Relaxed);
         }
     }
 }
 
 impl Tally {
-    /// All that came.
+    /// Returns the number of all requests in the period.
     #[must_use]
     pub fn total(&self) -> u64 {
         let plain = self.accepted + self.duplicate + self.challenge + self.filtered;
@@ -223,11 +229,13 @@ impl Row {
     }
 
     fn add(&self, at_ms: i64, place: usize) {
+        // Euclidean division keeps numbers in order for times before 1970 too, if the clock is wrong.
         let number = at_ms.div_euclid(self.length_ms);
         let index = number.rem_euclid(self.slots.len() as i64);
         let Some(slot) = usize::try_from(index).ok().and_then(|i| self.slots.get(i)) else {
             return;
         };
+        // The slot still holds a period of an earlier round of the ring.
         if slot.number.load(Ordering::Acquire) != number {
             self.turn(slot, number);
         }
@@ -236,11 +244,13 @@ impl Row {
         }
     }
 
-    /// Empties a slot for another stretch; whoever comes second finds it done.
+    /// Empties a slot for a new period. Of two threads, the second finds the work done.
     fn turn(&self, slot: &Slot, number: i64) {
         let turning = self.turning.lock();
+        // A panic of another thread cannot have left more than a partly cleared slot, which is cleared here again.
         let _turning = turning.unwrap_or_else(PoisonError::into_inner);
         if slot.number.load(Ordering::Relaxed) != number {
+            // The counts are cleared before the number is published, so that no reader sees old counts under it.
             for count in &slot.counts {
                 count.store(0, Ordering::Relaxed);
             }
@@ -250,6 +260,7 @@ impl Row {
 
     fn tallies(&self, now_ms: i64, length: i64) -> Vec<Tally> {
         let last = now_ms.div_euclid(self.length_ms);
+        // Slots outside the window are either unused or of an earlier round; the ring does not clear them by time.
         let tallies = self.slots.iter().filter_map(|slot| {
             let number = slot.number.load(Ordering::Acquire);
             let is_wanted = number > last - length && number <= last;
@@ -267,6 +278,7 @@ impl Slot {
             .counts
             .iter()
             .map(|count| u64::from(count.load(Ordering::Relaxed)));
+        // Reads in the order of the layout of `Slot::counts`; see `place`.
         let mut plain = || counts.next().unwrap_or(0);
         let (accepted, duplicate, challenge, filtered) = (plain(), plain(), plain(), plain());
         let mut by_reason = || {
@@ -285,7 +297,7 @@ impl Slot {
     }
 }
 
-/// Where a decision is counted.
+/// Returns the index of a decision in `Slot::counts`.
 fn place(decision: &Decision) -> usize {
     match decision {
         Decision::Accepted => 0,
@@ -332,7 +344,7 @@ mod tests {
         verdict
     }
 
-    /// Fails when counts fall into the wrong stretch, or one that has passed is told as if it were of now.
+    /// Fails if counts fall into the wrong period, or if a past period is reported as the present one.
     #[test]
     fn counts_are_kept_by_minute_and_hour_and_forgotten_in_time() {
         let history = History::default();
@@ -354,7 +366,7 @@ mod tests {
         assert!(history.hours(START + 50 * HOUR_MS).is_empty());
     }
 
-    /// Fails when what monitor mode let through is told as refused, or the other way round.
+    /// Fails if requests that monitor mode forwarded are reported as rejected, or the reverse.
     #[test]
     fn what_would_have_been_refused_is_a_count_of_its_own() {
         let history = History::default();
@@ -380,7 +392,8 @@ mod tests {
         each.collect()
     }
 
-    /// Fails when counts stay with the position after the first of two secrets was removed, or what is gone is kept.
+    /// Fails if counts stay with the position after the first of two secrets was removed, or if a removed secret is
+    /// kept.
     #[test]
     fn counts_follow_a_secret_and_end_with_it() {
         let history = History::default();
@@ -388,19 +401,19 @@ mod tests {
         history.add(&verdict(START + 5, Decision::Accepted, Some("2")));
         history.add(&verdict(START, Decision::Duplicate, Some("2")));
         history.add(&verdict(START, Decision::Accepted, Some("1")));
-        history.add(&verdict(START, Decision::Accepted, Some("nobody's")));
+        history.add(&verdict(START, Decision::Accepted, Some("unknown")));
         assert_eq!(history.secrets().len(), 2);
         history.set_secrets(named(&[("1", Some("2")), ("3", None)]));
         let secrets = history.secrets();
         assert_eq!(secrets.len(), 1);
         assert_eq!(&*secrets[0].label, "1");
         assert_eq!((secrets[0].matches, secrets[0].last_ms), (2, START + 5));
-        // Another secret under the same name is another one.
+        // A new secret with the label of a removed one starts at zero.
         history.set_secrets(named(&[("1", None)]));
         assert_eq!(history.secrets(), []);
     }
 
-    /// Fails when the turn of a stretch loses or doubles what several threads count.
+    /// Fails if the start of a new period loses or doubles what several threads count.
     #[test]
     fn threads_meet_at_the_turn_of_a_minute() {
         let history = History::default();

@@ -1,8 +1,8 @@
-//! One log line in the making: fields in, one bounded line of text, JSON or journald's own format out.
+//! Builder of one log line, as text, JSON or journald datagram.
 //!
-//! Whatever a stranger wrote passes through `Escaper` here and nowhere else: control characters, line ends, terminal
-//! escapes and characters that change the reading direction become `\u` and four digits, and each value is cut at a limit. So a line
-//! stays one line, in each of the formats.
+//! Every value that an untrusted client wrote passes through `Escaper`, here and nowhere else. Control characters, line
+//! ends, terminal escapes and characters that change the reading direction become `\u` and four digits, and each value
+//! is cut at a limit. No value can forge a second line or a field, in any of the formats.
 
 use std::fmt::{self, Display, Write};
 
@@ -10,34 +10,34 @@ use tracing::Level;
 
 use crate::model::clock::Now;
 
-/// Characters of one value of a stranger.
+/// Characters of one field value that a client may have written; the rest is cut.
 pub(super) const VALUE_LIMIT: usize = 256;
 
-/// Characters of a message or an error of our own.
+/// Characters of a message or an error that hookgate wrote; the rest is cut.
 pub(super) const MESSAGE_LIMIT: usize = 1024;
 
-/// How a line is written.
+/// Output format of log lines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Encoding {
-    /// For people.
+    /// Plain text for people: time, level, target, message, `name=value` pairs.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// A datagram of journald's native protocol; its message is the text form.
+    /// One datagram of journald's native protocol per line; `MESSAGE` is the text form.
     Journal,
 }
 
-/// A line in the making.
+/// Builder of one log line in one format.
 pub struct Line {
     encoding: Encoding,
-    /// The text or JSON form; for journald what becomes `MESSAGE`.
+    /// The text or JSON form; for journald the value of `MESSAGE`.
     text: String,
-    /// journald's other fields.
+    /// All other fields for journald; empty in other formats.
     fields: String,
 }
 
 impl Line {
-    /// A line with its fixed beginning.
+    /// Starts a line with its time, level, target and message.
     #[must_use]
     pub fn new(encoding: Encoding, now: Now, level: Level, target: &str, message: &str) -> Self {
         let mut line = Self {
@@ -52,9 +52,11 @@ impl Line {
                 escape(&mut line.text, MESSAGE_LIMIT, &message);
             }
             Encoding::Json => {
+                // The object is closed in `finish`.
                 line.text.push_str("{\"time\":\"");
                 push_time(&mut line.text, now);
                 let _ = write!(line.text, "\",\"level\":\"{level}\",\"target\":\"");
+                // Targets and messages are constants, but `tracing` events of libraries pass through here too.
                 escape(&mut line.text, VALUE_LIMIT, &target);
                 line.text.push_str("\",\"message\":\"");
                 escape(&mut line.text, MESSAGE_LIMIT, &message);
@@ -72,39 +74,41 @@ impl Line {
         line
     }
 
-    /// A field whose value is text: a stranger's, or one that may hold a stranger's.
+    /// Adds a text field, cut at `VALUE_LIMIT`. Use it for everything that a client may have written.
     pub fn text(&mut self, name: &str, value: &dyn Display) -> &mut Self {
         self.field(name, value, VALUE_LIMIT)
     }
 
-    /// A field whose value is longer text of our own, such as an error with its causes.
+    /// Adds a field with longer text of hookgate itself, such as an error with its causes.
     pub fn message(&mut self, name: &str, value: &dyn Display) -> &mut Self {
         self.field(name, value, MESSAGE_LIMIT)
     }
 
-    /// A field whose value is a number or a bool, which JSON shows without quotes.
+    /// Adds a number, which JSON shows without quotes.
     pub fn number(&mut self, name: &str, value: impl Into<i64>) -> &mut Self {
         let value: i64 = value.into();
         self.bare(name, &value)
     }
 
-    /// A field whose value is a count.
+    /// Adds a count, which JSON shows without quotes.
     pub fn count(&mut self, name: &str, value: u64) -> &mut Self {
         self.bare(name, &value)
     }
 
-    /// A field whose value is true or false.
+    /// Adds a boolean, which JSON shows without quotes.
     pub fn flag(&mut self, name: &str, value: bool) -> &mut Self {
         self.bare(name, &value)
     }
 
-    /// The bytes to write, line end included where there is one.
+    /// Returns the bytes to write, including the line end.
     #[must_use]
     pub fn finish(mut self) -> Vec<u8> {
         match self.encoding {
             Encoding::Text => self.text.push('\n'),
             Encoding::Json => self.text.push_str("}\n"),
             Encoding::Journal => {
+                // The pairs `NAME=value` end at a line end, which is safe because `Escaper` left no line end in a
+                // value.
                 self.fields.push_str("MESSAGE=");
                 self.fields.push_str(&self.text);
                 self.fields.push('\n');
@@ -133,7 +137,7 @@ impl Line {
         self
     }
 
-    /// A value that needs neither quotes nor escapes.
+    /// Adds a value that needs neither quotes nor escapes.
     fn bare(&mut self, name: &str, value: &dyn Display) -> &mut Self {
         match self.encoding {
             Encoding::Json => {
@@ -157,11 +161,12 @@ fn push_key(out: &mut String, name: &str) {
     out.push_str("\":");
 }
 
-/// ` name=value`, quoted where the value is not one plain word.
+/// Appends ` name=value`, with quotes unless the value is one plain word.
 fn push_pair(out: &mut String, name: &str, value: &dyn Display, limit: usize) {
     let _ = write!(out, " {name}=");
     let start = out.len();
     escape(out, limit, value);
+    // Decided on the escaped form: an escape holds a backslash, so it always gets quotes.
     let written = out.get(start..).unwrap_or_default();
     let is_word = !written.is_empty()
         && written
@@ -173,9 +178,10 @@ fn push_pair(out: &mut String, name: &str, value: &dyn Display, limit: usize) {
     }
 }
 
-/// `HOOKGATE_NAME=`: capitals, digits and underscores are all that journald takes.
+/// Appends `HOOKGATE_NAME=`: journald accepts only capitals, digits and underscores, and 64 characters at most.
 fn push_journal_name(out: &mut String, name: &str) {
     out.push_str("HOOKGATE_");
+    // Together with the prefix this stays below journald's limit of 64 characters.
     for letter in name.chars().take(48) {
         let is_fit = letter.is_ascii_alphanumeric();
         out.push(if is_fit {
@@ -187,6 +193,7 @@ fn push_journal_name(out: &mut String, name: &str) {
     out.push('=');
 }
 
+/// Appends the time as RFC 3339 with milliseconds, or `@` and the milliseconds if no calendar can show it.
 fn push_time(out: &mut String, now: Now) {
     let _ = match jiff::Timestamp::from_millisecond(now.unix_ms) {
         Ok(time) => write!(out, "{time:.3}"),
@@ -194,7 +201,7 @@ fn push_time(out: &mut String, now: Now) {
     };
 }
 
-/// syslog's numbers.
+/// Maps a level to a syslog severity (RFC 5424, section 6.2.1).
 fn priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,
@@ -204,10 +211,10 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// Appends the value, escaped and cut at `limit` characters.
+/// Appends the value, escaped and cut at `limit` characters; `…` marks a cut.
 fn escape(out: &mut String, limit: usize, value: &dyn Display) {
     let mut escaper = Escaper { out, left: limit };
-    // The only error is the one by which `Escaper` stops a value that is too long.
+    // `Escaper` fails only to stop a value that is too long.
     if write!(escaper, "{value}").is_err() {
         out.push('…');
     }
@@ -221,6 +228,8 @@ struct Escaper<'a> {
 impl Write for Escaper<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for letter in text.chars() {
+            // Counted in characters of the input, so that an escape is never cut in half.
+            // Text that was already written stays; `escape` marks the cut.
             self.left = self.left.checked_sub(1).ok_or(fmt::Error)?;
             match letter {
                 '"' => self.out.push_str("\\\""),
@@ -229,6 +238,7 @@ impl Write for Escaper<'_> {
                 '\r' => self.out.push_str("\\r"),
                 '\t' => self.out.push_str("\\t"),
                 _ if is_misleading(letter) => {
+                    // JSON has no escapes beyond U+FFFF but a surrogate pair (RFC 8259, section 7).
                     for unit in letter.encode_utf16(&mut [0; 2]) {
                         write!(self.out, "\\u{unit:04x}")?;
                     }
@@ -240,8 +250,10 @@ impl Write for Escaper<'_> {
     }
 }
 
-/// Whether a terminal or a viewer would act on the character instead of showing it: control characters, line and
-/// paragraph ends, marks and overrides of the reading direction, invisible ones, and those that no font shows.
+/// Returns true if a terminal or a viewer would act on the character instead of showing it.
+///
+/// These are control characters, line and paragraph ends, marks and overrides of the reading direction, invisible
+/// characters, variation selectors, and characters that no font shows.
 #[must_use]
 pub fn is_misleading(letter: char) -> bool {
     letter.is_control()

@@ -1,8 +1,8 @@
-//! The way of a line from whoever made it to stderr or journald: a bounded queue and one writer thread.
+//! Log output: a bounded queue and one writer thread for stderr or journald.
 //!
-//! Nobody waits for a log: where the queue is full, since whoever reads the log is slower than it grows, the line is
-//! dropped and counted, and the count is told once there is room. `close` waits, for a bounded time, until what was
-//! queued is written.
+//! Logging must never block a request. If the reader of the log is too slow and the queue is full, the line is dropped
+//! and counted, and the count is logged once there is room. Only `close` waits, for a bounded time, until the queue is
+//! written.
 
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::net::UnixDatagram;
@@ -19,50 +19,50 @@ use crate::config::model::{Log, LogFormat};
 use crate::model::clock::Now;
 use crate::record::line::{Encoding, Line};
 
-/// Lines in the queue at most.
+/// Maximum number of lines in the queue.
 const QUEUE_LINES: usize = 4096;
 
-/// Bytes in the queue at most.
+/// Maximum number of bytes in the queue.
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Lines that are ready together are written together, up to about so many bytes.
+/// Bytes after which a batch of lines is written; one system call then serves many lines.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// How long the end of the process waits for the writer.
+/// Maximum time that the end of the process waits for the writer.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
 
-/// Why there is no log.
+/// Error from starting the log.
 #[derive(Debug, Error)]
 pub enum LogError {
-    /// The writer thread.
+    /// The system did not start the writer thread.
     #[error("cannot start the thread that writes the log")]
     Thread {
-        /// The error of the system.
+        /// Error that the system returned.
         source: io::Error,
     },
-    /// Another subscriber is there.
-    #[error("the process has a log already")]
+    /// Another global `tracing` subscriber is already installed.
+    #[error("the process already has a log: a global tracing subscriber is installed")]
     Installed,
 }
 
-/// Where stderr leads.
+/// Kind of destination behind stderr, which decides the format with `format = "auto"`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stderr {
-    /// To journald, as `app` finds by `JOURNAL_STREAM`.
+    /// Stderr goes to journald, as `app` finds out by `JOURNAL_STREAM`.
     Journal,
-    /// Elsewhere.
+    /// Stderr goes to a terminal, a file or a pipe.
     Other,
 }
 
-/// Takes lines and writes them in a thread of its own.
+/// Handle of the log: queues lines for the writer thread.
 #[derive(Debug)]
 pub struct Logger {
     encoding: Encoding,
     level: AtomicU8,
     queue: RwLock<Option<SyncSender<Vec<u8>>>>,
-    /// Hangs up when the writer has ended.
+    /// Disconnects when the writer thread has ended.
     ended: Mutex<Receiver<()>>,
     state: Arc<State>,
 }
@@ -74,16 +74,16 @@ struct State {
     dropped_untold: AtomicU64,
 }
 
-/// Where the writer thread writes.
+/// Output of the writer thread.
 enum Sink {
     Stream(Box<dyn Write + Send>),
     Journal(UnixDatagram),
 }
 
-/// Starts the log of the process as the config says, and takes in what the program tells by `tracing`.
+/// Starts the log of the process as configured, and routes `tracing` events into it.
 ///
 /// # Errors
-/// No thread, or a log that is there already.
+/// If no thread can be started, or if a global subscriber is already installed.
 pub fn init(log: &Log, stderr: Stderr) -> Result<Arc<Logger>, LogError> {
     let (encoding, sink) = choose(log.format, stderr);
     let logger = Logger::start(encoding, log.level, sink)?;
@@ -97,6 +97,7 @@ fn choose(format: LogFormat, stderr: Stderr) -> (Encoding, Sink) {
         LogFormat::Text => (Encoding::Text, stream()),
         LogFormat::Json => (Encoding::Json, stream()),
         LogFormat::Auto => match journal().filter(|_| stderr == Stderr::Journal) {
+            // Datagrams keep fields apart, so that `journalctl` can filter by them.
             Some(socket) => (Encoding::Journal, Sink::Journal(socket)),
             None if io::stderr().is_terminal() => (Encoding::Text, stream()),
             None => (Encoding::Json, stream()),
@@ -111,10 +112,10 @@ fn journal() -> Option<UnixDatagram> {
 }
 
 impl Logger {
-    /// A log that goes to any writer, as tests and `demo` need it.
+    /// Starts a log that goes to any writer, for tests and `demo`.
     ///
     /// # Errors
-    /// No thread.
+    /// If no thread can be started.
     pub fn to_writer(
         encoding: Encoding,
         level: Level,
@@ -123,47 +124,49 @@ impl Logger {
         Self::start(encoding, level, Sink::Stream(writer))
     }
 
-    /// Takes another level, as a reload does.
+    /// Changes the level, as a reload does.
     pub fn set_level(&self, level: Level) {
         self.level.store(rank(level), Ordering::Relaxed);
+        // `tracing` caches per call site if it is enabled; without this a more verbose level would have no effect.
         tracing::callsite::rebuild_interest_cache();
     }
 
-    /// Whether lines of this level are written.
+    /// Returns true if lines of this level are written.
     #[must_use]
     pub fn is_enabled(&self, level: Level) -> bool {
         rank(level) <= self.level.load(Ordering::Relaxed)
     }
 
-    /// Lines that found no room in the queue.
+    /// Returns the number of lines that were dropped because the queue was full.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.state.dropped.load(Ordering::Relaxed)
     }
 
-    /// A line in the making, to be handed to [`Logger::write`].
+    /// Starts a line in the log's format; pass it to [`Logger::write`] when it has its fields.
     #[must_use]
     pub fn line(&self, now: Now, level: Level, target: &str, message: &str) -> Line {
         Line::new(self.encoding, now, level, target, message)
     }
 
-    /// Queues a line, or drops it where there is no room. Never blocks.
+    /// Queues a line, or drops it if the queue is full. Never blocks.
     pub fn write(&self, line: Line) {
         self.push(line.finish());
     }
 
-    /// Writes all that was queued before and ends the writer; lines that come later are dropped. Blocks for two seconds
-    /// at most.
+    /// Writes all queued lines and ends the writer; later lines are dropped. Blocks for two seconds at most.
     pub fn close(&self) {
+        // Dropping the only sender ends the writer's loop once the queue is empty.
         let queue = self.queue.write().map(|mut queue| queue.take());
         drop(queue);
         if let Ok(ended) = self.ended.lock() {
-            // Nothing is ever sent; the error is the end of the writer, or of our patience with whoever reads the log.
+            // The channel carries no values: it disconnects when the writer ends, or times out if the log's reader is
+            // too slow.
             let _ = ended.recv_timeout(CLOSE_TIMEOUT);
         }
     }
 
-    /// The most verbose level that is written.
+    /// Returns the most verbose level that is written.
     pub(super) fn level(&self) -> Level {
         LEVELS
             .into_iter()
@@ -173,6 +176,7 @@ impl Logger {
 
     fn start(encoding: Encoding, level: Level, sink: Sink) -> Result<Arc<Self>, LogError> {
         let (sender, receiver) = sync_channel(QUEUE_LINES);
+        // A channel without messages: its disconnection is the signal that the thread has ended.
         let (alive, ended) = sync_channel(0);
         let state = Arc::<State>::default();
         let writer = Writer {
@@ -183,6 +187,7 @@ impl Logger {
         thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || {
+                // Dropped when the thread ends, even by a panic, which wakes `close`.
                 let _alive = alive;
                 writer.run(&receiver);
             })
@@ -198,15 +203,17 @@ impl Logger {
 
     fn push(&self, bytes: Vec<u8>) {
         let length = bytes.len();
+        // Added before the check, so that threads that push at once cannot exceed the bound together.
         let queued = self.state.queued_bytes.fetch_add(length, Ordering::Relaxed);
         let is_queued = queued < QUEUE_BYTES && {
-            // Only `close` ever takes this lock for writing.
+            // Only `close` takes this lock for writing, so readers do not wait.
             let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
             queue
                 .as_ref()
                 .is_some_and(|queue| queue.try_send(bytes).is_ok())
         };
         if !is_queued {
+            // Undo the reservation of the dropped line.
             self.state.queued_bytes.fetch_sub(length, Ordering::Relaxed);
             self.state.dropped.fetch_add(1, Ordering::Relaxed);
             self.state.dropped_untold.fetch_add(1, Ordering::Relaxed);
@@ -214,6 +221,7 @@ impl Logger {
     }
 }
 
+/// State of the writer thread.
 struct Writer {
     encoding: Encoding,
     sink: Sink,
@@ -221,11 +229,12 @@ struct Writer {
 }
 
 impl Writer {
-    /// Writes until all senders are gone and the queue is empty.
+    /// Writes lines until all senders are gone and the queue is empty.
     fn run(mut self, queue: &Receiver<Vec<u8>>) {
         let mut batch = Vec::new();
         while let Ok(line) = queue.recv() {
             self.take(&mut batch, &line);
+            // Everything that is ready goes into the same batch: a flood of lines then costs few system calls.
             while let Ok(line) = queue.try_recv() {
                 self.take(&mut batch, &line);
             }
@@ -236,7 +245,7 @@ impl Writer {
     fn take(&mut self, batch: &mut Vec<u8>, line: &[u8]) {
         match &mut self.sink {
             Sink::Journal(socket) => {
-                // A journal that is gone cannot be told of.
+                // If journald is gone there is no other place to report it.
                 let _ = socket.send(line);
             }
             Sink::Stream(_) => batch.extend_from_slice(line),
@@ -244,6 +253,7 @@ impl Writer {
         self.state
             .queued_bytes
             .fetch_sub(line.len(), Ordering::Relaxed);
+        // A bounded batch keeps memory small and shows lines soon, even if they never stop.
         if batch.len() >= WRITE_BYTES {
             self.flush(batch);
         }
@@ -252,13 +262,14 @@ impl Writer {
     fn flush(&mut self, batch: &mut Vec<u8>) {
         self.tell_dropped(batch);
         if let Sink::Stream(writer) = &mut self.sink {
-            // Nobody can be told of a log that cannot be written.
+            // If the log cannot be written there is no other place to report it.
             let _ = writer.write_all(batch).and_then(|()| writer.flush());
         }
         batch.clear();
     }
 
     fn tell_dropped(&self, batch: &mut Vec<u8>) {
+        // Reset by the swap, so that each dropped line is reported exactly once.
         let count = self.state.dropped_untold.swap(0, Ordering::Relaxed);
         if count == 0 {
             return;
@@ -300,7 +311,7 @@ mod tests {
     use super::*;
     use crate::record::testing::Kept;
 
-    /// A reader of the log that does not read until it is told to.
+    /// A reader of the log that does not read until the test lets it.
     struct Stuck(Receiver<()>, Kept);
 
     impl Write for Stuck {
@@ -333,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_nobody_reads_blocks_nobody_and_tells_what_it_dropped() {
+    fn a_log_without_a_reader_blocks_no_caller_and_reports_what_it_dropped() {
         let (kept, (go, wait)) = (Kept::default(), channel());
         let stuck = Box::new(Stuck(wait, kept.clone()));
         let logger = Logger::to_writer(Encoding::Text, Level::INFO, stuck).unwrap();

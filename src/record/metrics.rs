@@ -1,7 +1,8 @@
-//! Everything that was counted, as one OpenMetrics text: the only list of metrics.
+//! Metrics endpoint: encodes all counters as one OpenMetrics text.
 //!
-//! Labels come from closed sets: routes, providers and certificates of the config, reasons, stages, kinds. Never an address, an event
-//! id or anything else that a stranger chooses. Reading takes no lock that a request would wait for.
+//! Label values come from closed sets: routes, providers and certificates of the config, reasons, stages, kinds. A
+//! label must never hold an address, an event id or anything else that an untrusted client chooses, because each value
+//! is a new time series. Encoding takes no lock that a request would wait for.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,31 +21,35 @@ use crate::model::clock;
 use crate::record::counters::{RouteCounters, Stage};
 use crate::record::{Growth, Recorder, connections, deliveries, door, lock, otlp, process, store};
 
-/// The label of requests that found no route.
+/// Value of the label `route` for requests that matched no route.
 const NO_ROUTE: &str = "-";
 
-/// What a request that was not refused has as its reason.
+/// Value of the label `reason` for requests that were not rejected.
 const NO_REASON: &str = "-";
 
-/// The whole text.
+/// Encodes all metrics in the OpenMetrics text format.
 pub(super) fn text(recorder: &Arc<Recorder>) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Scrape(Arc::clone(recorder))));
     let mut text = String::with_capacity(16 * 1024);
-    // Writing to a string cannot fail; a text without its last line is refused by every scraper.
+    // Writing to a string cannot fail. If an encoder did, `# EOF` would be missing and every scraper would reject the
+    // text.
     let _ = open_metrics::encode(&mut text, &registry);
     text
 }
 
+/// Collector that reads the recorder's counters at the moment of a scrape.
 #[derive(Debug)]
 struct Scrape(Arc<Recorder>);
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        // Cloned, so that the lock is not held while the text is built.
         let routes: Vec<_> = lock(&self.0.routes)
             .iter()
             .map(|(name, counters)| (name.clone(), Arc::clone(counters)))
             .collect();
+        // Requests without a route come first, under a label that no route can have.
         let mut rows = vec![(NO_ROUTE, &self.0.unrouted)];
         rows.extend(
             routes
@@ -76,7 +81,7 @@ type Rows<'a> = [(&'a str, &'a RouteCounters)];
 fn requests(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(
         "hookgate_requests",
-        "Requests by what the gate decided and why",
+        "Requests by verdict and reason",
         None,
         MetricType::Counter,
     )?;
@@ -85,7 +90,7 @@ fn requests(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result
             let labels = [("route", *route), ("verdict", verdict), ("reason", reason)];
             counter(&mut metric, &labels, count)
         };
-        // Requests that found no route can only have been refused.
+        // Without a route there are no checks that a request could pass.
         if *route != NO_ROUTE {
             row("accepted", NO_REASON, read(&counters.accepted))?;
             row("duplicate", NO_REASON, read(&counters.duplicate))?;
@@ -95,6 +100,7 @@ fn requests(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result
             }
         }
         for (reason, count) in counters.refused.iter() {
+            // Routes always show all reasons, so that `rate` sees the first reject; without a route most cannot occur.
             if *route != NO_ROUTE || count > 0 || reason == Reason::NoRoute {
                 row("refused", reason.explanation().code, count)?;
             }
@@ -107,7 +113,7 @@ fn requests(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result
     }
     let mut metric = encoder.encode_descriptor(
         "hookgate_request_body_bytes",
-        "Bytes of request bodies that were read",
+        "Bytes of request bodies that the gate read",
         None,
         MetricType::Counter,
     )?;
@@ -124,7 +130,7 @@ fn requests(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result
 fn limits_and_dedup(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(
         "hookgate_limiter_drops",
-        "Requests refused for coming too fast, by the limiter that refused",
+        "Requests rejected by a rate limit, by limiter",
         None,
         MetricType::Counter,
     )?;
@@ -136,7 +142,7 @@ fn limits_and_dedup(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt
     }
     let mut metric = encoder.encode_descriptor(
         "hookgate_dedup_hits",
-        "Requests whose event was spent or in flight, by how they were answered",
+        "Requests for an event that was already spent or in flight, by outcome",
         None,
         MetricType::Counter,
     )?;
@@ -155,7 +161,7 @@ fn limits_and_dedup(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt
 fn replayed_bodies(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(
         "hookgate_replayed_bodies",
-        "Requests whose signed bytes the app had taken as another event, by what happened to them",
+        "Requests whose signed bytes the upstream had already accepted under another dedup key, by outcome",
         None,
         MetricType::Counter,
     )?;
@@ -167,6 +173,7 @@ fn replayed_bodies(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt:
     Ok(())
 }
 
+/// Returns the number of requests that were rejected for one reason.
 fn refused(counters: &RouteCounters, wanted: Reason) -> u64 {
     let mut counts = counters.refused.iter();
     let found = counts.find(|(reason, _)| *reason == wanted);
@@ -176,13 +183,14 @@ fn refused(counters: &RouteCounters, wanted: Reason) -> u64 {
 fn stages(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(
         "hookgate_request_stage_seconds",
-        "Time of each stage of a request, for the requests that reached it",
+        "Duration of each stage of a request, for requests that reached the stage",
         None,
         MetricType::Histogram,
     )?;
     for (route, counters) in rows {
         for stage in Stage::ALL {
             let snapshot = counters.stage(stage).snapshot();
+            // Most routes never reach some stages; their empty histograms would only add series.
             if snapshot.count > 0 {
                 metric
                     .encode_family(&[("route", *route), ("stage", stage.name())])?
@@ -202,7 +210,7 @@ fn upstream(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result
     const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
     let mut metric = encoder.encode_descriptor(
         "hookgate_upstream_answers",
-        "Answers of the app, by class of status",
+        "Responses of the upstream, by status class",
         None,
         MetricType::Counter,
     )?;
@@ -214,7 +222,7 @@ fn upstream(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result
     }
     let mut metric = encoder.encode_descriptor(
         "hookgate_stored_events",
-        "Events that were committed to the store",
+        "Events committed to the store",
         None,
         MetricType::Counter,
     )?;
@@ -223,7 +231,7 @@ fn upstream(encoder: &mut DescriptorEncoder<'_>, rows: &Rows<'_>) -> fmt::Result
     }
     let mut metric = encoder.encode_descriptor(
         "hookgate_forward_errors",
-        "Events that could not be handed to the app, by kind of error",
+        "Events that could not be forwarded to the upstream, by kind of error",
         None,
         MetricType::Counter,
     )?;
@@ -239,7 +247,7 @@ impl Scrape {
     fn config(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut metric = encoder.encode_descriptor(
             "hookgate_config_reloads",
-            "Reloads of the config, by outcome",
+            "Config reloads, by outcome",
             None,
             MetricType::Counter,
         )?;
@@ -253,16 +261,17 @@ impl Scrape {
         encoder
             .encode_descriptor(
                 "hookgate_config_loaded_timestamp_seconds",
-                "When the config in use was loaded",
+                "Time at which the config in use was loaded",
                 None,
                 MetricType::Gauge,
             )?
             .encode_gauge(&self.0.last_reload.load(Ordering::Relaxed))?;
         let certificates = lock(&self.0.certificates);
+        // Read at the scrape, because certificates are renewed while the gate runs.
         let infos = certificates.as_ref().map(|infos| infos());
         let mut metric = encoder.encode_descriptor(
             "hookgate_certificate_not_after_timestamp_seconds",
-            "The last moment of each certificate in use",
+            "Expiry time of each certificate in use",
             None,
             MetricType::Gauge,
         )?;
@@ -272,12 +281,13 @@ impl Scrape {
         }
         let mut metric = encoder.encode_descriptor(
             "hookgate_secret_until_timestamp_seconds",
-            "When a secret of a route stops to count, for those with an end",
+            "Expiry time of a route's secret, for secrets with `until`",
             None,
             MetricType::Gauge,
         )?;
         for end in lock(&self.0.secrets).iter() {
             let labels = [("route", end.route.as_str()), ("secret", &*end.label)];
+            // OpenMetrics counts time in seconds.
             let until = end.until_ms.div_euclid(1000);
             metric.encode_family(&labels)?.encode_gauge(&until)?;
         }
@@ -289,11 +299,12 @@ impl Scrape {
         let live = ranges.as_ref().map(|read| read()).unwrap_or_default();
         let mut metric = encoder.encode_descriptor(
             "hookgate_ip_ranges_read_timestamp_seconds",
-            "The day on which the address ranges of each provider were last read",
+            "Day on which the address ranges of each provider were last read",
             None,
             MetricType::Gauge,
         )?;
         for (id, live) in &live {
+            // A day that cannot be parsed has no timestamp to show.
             let Some(read) = clock::day_start(&live.ranges().read) else {
                 continue;
             };
@@ -302,7 +313,7 @@ impl Scrape {
         }
         let mut metric = encoder.encode_descriptor(
             "hookgate_ip_ranges_refreshes",
-            "Refreshes of address ranges, by what came of them; `kept` is none",
+            "Refreshes of published address ranges, by outcome; `kept`: the list was not accepted",
             None,
             MetricType::Counter,
         )?;
@@ -319,17 +330,17 @@ impl Scrape {
         let counts = [
             (
                 "hookgate_log_lines_dropped",
-                "Log lines that found no room in the queue",
+                "Log lines dropped because the log queue was full",
                 self.0.logger.dropped(),
             ),
             (
                 "hookgate_log_lines_withheld",
-                "Log lines left out since their source had had its share",
+                "Log lines suppressed by the rate limit per source",
                 self.0.withholder.total(),
             ),
             (
                 "hookgate_panics",
-                "Panics, each of which ended at most one request",
+                "Panics; each ended at most one request",
                 read(&self.0.panics),
             ),
         ];
@@ -340,7 +351,7 @@ impl Scrape {
         Ok(())
     }
 
-    /// What other rooms count.
+    /// Encodes the metrics that other modules registered.
     fn registered(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         for source in lock(&self.0.sources).iter() {
             let kind = match source.growth {
@@ -360,17 +371,17 @@ impl Scrape {
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut metric = encoder.encode_descriptor(
             "hookgate_build",
-            "The version that runs",
+            "Version of the running program",
             None,
             MetricType::Info,
         )?;
         metric.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
-        // The names that Prometheus' own libraries give these.
+        // The client libraries of Prometheus use the same names, so common dashboards find them.
         if let Some(seconds) = process::cpu_seconds() {
             encoder
                 .encode_descriptor(
                     "process_cpu_seconds",
-                    "Processor time of all threads",
+                    "CPU time of all threads",
                     None,
                     MetricType::Counter,
                 )?
@@ -379,26 +390,27 @@ impl Scrape {
         let gauges = [
             (
                 "process_max_fds",
-                "File descriptors that may be open",
+                "Maximum number of open file descriptors",
                 process::most_files(),
             ),
             (
                 "process_start_time_seconds",
-                "When the process started",
+                "Time at which the process started",
                 u64::try_from(self.0.started).ok(),
             ),
             (
                 "process_resident_memory_bytes",
-                "Memory in use",
+                "Resident memory",
                 process::resident_bytes(),
             ),
             (
                 "process_open_fds",
-                "Open file descriptors",
+                "Number of open file descriptors",
                 process::open_files(),
             ),
         ];
         for (name, help, value) in gauges {
+            // Values that the kernel did not give are left out.
             let Some(value) = value else {
                 continue;
             };
@@ -410,7 +422,7 @@ impl Scrape {
     }
 }
 
-/// One row of a family of counters for each outcome of a route's requests.
+/// Encodes one row for each outcome of a route's requests.
 fn outcomes(metric: &mut MetricEncoder<'_>, route: &str, counts: &[(&str, u64)]) -> fmt::Result {
     for &(outcome, count) in counts {
         counter(metric, &[("route", route), ("outcome", outcome)], count)?;
@@ -418,7 +430,7 @@ fn outcomes(metric: &mut MetricEncoder<'_>, route: &str, counts: &[(&str, u64)])
     Ok(())
 }
 
-/// One row of a family of counters.
+/// Encodes one row of a counter family.
 pub(super) fn counter<const N: usize>(
     metric: &mut MetricEncoder<'_>,
     labels: &[(&str, &str); N],

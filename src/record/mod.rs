@@ -1,8 +1,8 @@
-//! What happened, told once: a log line, counts, a security event.
+//! Records verdicts and attempts: log lines, metrics, traces and the recent history.
 //!
-//! `pipeline` calls `request` for each verdict, whatever became of it; `app` tells of reloads and panics and wires the
-//! callbacks of gauges. Nothing here waits: counts are atomics, lines go through a bounded queue. `Recorder` outlives
-//! reloads, so counters go on.
+//! `pipeline` calls `request` once for each verdict, whatever its outcome. `app` reports reloads and panics, and wires
+//! the callbacks of gauges. Recording must never delay a request: counts are atomics, and log lines go through a
+//! bounded queue. One `Recorder` serves all configuration snapshots, so counters survive a reload.
 
 pub mod audit;
 mod connections;
@@ -50,27 +50,27 @@ use crate::record::recent::Recent;
 use crate::record::rejected::Rejected;
 use crate::record::security::{Kind, Telling, Withheld, Withholder};
 
-/// How often withheld lines are told of.
+/// Interval at which the log reports how many lines were suppressed.
 const SWEEP_PERIOD: Duration = Duration::from_secs(10);
 
-/// What the exchange with sender and app came to, beside the verdict.
+/// Result of a request beyond the gate's verdict: the response, the upstream call and the time.
 #[derive(Clone, Debug)]
 pub struct Exchange {
-    /// What the sender got.
+    /// Status of the response to the sender.
     pub answer_status: StatusCode,
-    /// What the app answered.
+    /// Status of the upstream's response; `None` without a response.
     pub upstream_status: Option<StatusCode>,
-    /// Time from the hand-over to the app to the head of its answer; zero where nothing was forwarded.
+    /// Time from forwarding the request until the upstream's response head; zero where nothing was forwarded.
     pub upstream_time: Duration,
-    /// Why forwarding failed: its kind, and the error with its causes.
+    /// Cause of a failed forward: the kind of error, and its text with all causes.
     pub forward_error: Option<(&'static str, String)>,
-    /// Whether the event is in the store.
+    /// True if the event was committed to the store.
     pub is_stored: bool,
-    /// From the head to the answer.
+    /// Time from reading the request head to the end of the response.
     pub total: Duration,
 }
 
-/// Takes in what happened.
+/// Sink for everything that happens: writes log lines, updates counters and keeps the recent history.
 pub struct Recorder {
     logger: Arc<Logger>,
     logs_accepted: AtomicBool,
@@ -95,7 +95,7 @@ pub struct Recorder {
     tracer: OnceLock<otlp::Tracer>,
 }
 
-/// Where a number that another room counts comes from.
+/// A metric whose value another module counts; a scrape reads it by a callback.
 struct Metric {
     name: &'static str,
     help: &'static str,
@@ -109,25 +109,25 @@ enum Growth {
     Gauge,
 }
 
-/// Names and ends of the certificates in use.
+/// Callback that returns the names and expiry times of the certificates in use, in seconds since the epoch.
 type CertificateSource = Box<dyn Fn() -> Vec<(String, i64)> + Send + Sync>;
 
-/// A secret that stops to count, as the config says.
+/// Expiry of a route's secret, as the config sets it with `until`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SecretEnd {
-    /// Its route.
+    /// The route that the secret belongs to.
     pub route: RouteName,
-    /// Its name, or its position.
+    /// Name of the secret, or its position from "1" where the config gives no name.
     pub label: Arc<str>,
-    /// From when on. Milliseconds since the epoch.
+    /// Moment from which the secret is rejected, in milliseconds since the Unix epoch.
     pub until_ms: i64,
 }
 
-/// The ranges of addresses in use, by provider.
+/// Callback that returns the address ranges in use, by provider.
 type RangeSource = Box<dyn Fn() -> Vec<(String, Arc<Live>)> + Send + Sync>;
 
 impl Recorder {
-    /// A recorder without routes; `logs_accepted` is `[log] accepted`.
+    /// Creates a recorder without routes; `logs_accepted` is `[log] accepted`.
     #[must_use]
     pub fn new(logger: Arc<Logger>, logs_accepted: bool) -> Arc<Self> {
         let now = Now::read();
@@ -156,28 +156,31 @@ impl Recorder {
         })
     }
 
-    /// The counters of a route, for the pipeline to keep with each generation: they are the same ones after a reload.
+    /// Returns the counters of a route. They are the same ones after a reload, so that counts go on.
     #[must_use]
     pub fn route_counters(&self, name: &RouteName) -> Arc<RouteCounters> {
+        // Requests do not take this lock: the pipeline holds the counters of its snapshot.
         let mut routes = lock(&self.routes);
         Arc::clone(routes.entry(name.clone()).or_default())
     }
 
-    /// Forgets what was counted on other routes than these: a reload has removed them.
+    /// Drops the counters of all routes for which `is_there` is false, because a reload removed them.
     pub fn keep_routes(&self, is_there: impl Fn(&RouteName) -> bool) {
         lock(&self.routes).retain(|name, _| is_there(name));
     }
 
-    /// The counters of a route that is known; none where this process never had it.
+    /// Returns the counters of a known route; `None` if this process never had the route.
     #[must_use]
     pub fn find_route(&self, name: &str) -> Option<Arc<RouteCounters>> {
         let routes = lock(&self.routes);
         routes.get(&RouteName::new(name)).cloned()
     }
 
-    /// Counts one request and writes its line. `route` is none where no route was found.
+    /// Counts one request and writes its log line. `route` is `None` where no route matched.
     pub fn request(&self, route: Option<&RouteCounters>, verdict: &Verdict, exchange: &Exchange) {
         route.unwrap_or(&self.unrouted).add(verdict, exchange);
+        // Counts, spans and history take every request; only the log line below is subject to the level and the rate
+        // limit.
         self.trace_request(verdict, exchange);
         self.recent.keep(verdict, exchange);
         let Some(withheld) = self.is_told(verdict, exchange) else {
@@ -186,19 +189,19 @@ impl Recorder {
         request_line::write(&self.logger, verdict, exchange, withheld);
     }
 
-    /// The last verdicts.
+    /// Returns the recent verdicts that are kept in memory.
     #[must_use]
     pub fn recent(&self) -> &Recent {
         &self.recent
     }
 
-    /// The last refused requests.
+    /// Returns the recently rejected requests that are kept in memory.
     #[must_use]
     pub fn rejected(&self) -> &Rejected {
         &self.rejected
     }
 
-    /// A config was loaded and is in use.
+    /// Counts and logs a config that was loaded and is now in use.
     pub fn reload_applied(&self, routes: usize) {
         let now = Now::read();
         self.reloads_applied.fetch_add(1, Ordering::Relaxed);
@@ -213,10 +216,10 @@ impl Recorder {
         }
     }
 
-    /// A config could not be used; the old one goes on. `error` is told, cut to what a line holds.
+    /// Counts and logs a config that was rejected; the previous one stays in use. The line holds the start of `error`.
     pub fn reload_refused(&self, error: &dyn fmt::Display) {
         self.reloads_refused.fetch_add(1, Ordering::Relaxed);
-        let message = "config refused";
+        let message = "config rejected, the previous one stays in use";
         let mut line = self
             .logger
             .line(Now::read(), Level::ERROR, "reload", message);
@@ -224,19 +227,19 @@ impl Recorder {
         self.logger.write(line);
     }
 
-    /// Takes over `[log]` of a new config; the format stays.
+    /// Applies `[log]` of a new config. The format does not change while the process runs.
     pub fn set_log(&self, level: Level, logs_accepted: bool) {
         self.logger.set_level(level);
         self.logs_accepted.store(logs_accepted, Ordering::Relaxed);
     }
 
-    /// Keeps so many verdicts and refused requests in memory from now on.
+    /// Sets how many verdicts and how many rejected requests are kept in memory.
     pub fn set_kept(&self, verdicts: usize, rejected: usize) {
         self.recent.set_capacity(verdicts);
         self.rejected.set_capacity(rejected);
     }
 
-    /// A panic, as the hook of the process is told of it.
+    /// Counts and logs a panic; the panic hook of the process calls it.
     pub fn panic(&self, info: &PanicHookInfo<'_>) {
         self.panics.fetch_add(1, Ordering::Relaxed);
         let mut line = self
@@ -249,7 +252,7 @@ impl Recorder {
         self.logger.write(line);
     }
 
-    /// Shows a number of another room that goes up and down. Names follow `hookgate_<noun>_<unit>`.
+    /// Adds a gauge that another module maintains. Names follow `hookgate_<noun>_<unit>`.
     pub fn register_gauge(
         &self,
         name: &'static str,
@@ -259,7 +262,7 @@ impl Recorder {
         self.register(name, help, Growth::Gauge, Box::new(read));
     }
 
-    /// Shows a number of another room that only grows; its name is given without `_total`.
+    /// Adds a counter that another module maintains. The name is given without `_total`.
     pub fn register_counter(
         &self,
         name: &'static str,
@@ -269,7 +272,7 @@ impl Recorder {
         self.register(name, help, Growth::Counter, Box::new(read));
     }
 
-    /// Shows the ends of the certificates in use, in seconds since the epoch, by name.
+    /// Adds the expiry times of the certificates in use, in seconds since the epoch, by name.
     pub fn register_certificates(
         &self,
         read: impl Fn() -> Vec<(String, i64)> + Send + Sync + 'static,
@@ -277,12 +280,12 @@ impl Recorder {
         *lock(&self.certificates) = Some(Box::new(read));
     }
 
-    /// Shows when the secrets of the config in use stop to count.
+    /// Replaces the expiry times of secrets with those of the config in use.
     pub fn set_secret_ends(&self, ends: Vec<SecretEnd>) {
         *lock(&self.secrets) = ends;
     }
 
-    /// Shows the ranges of addresses that providers publish: when they were read, and how refreshing went.
+    /// Adds the address ranges that providers publish: when they were read, and the outcomes of refreshes.
     pub fn register_ranges(
         &self,
         read: impl Fn() -> Vec<(String, Arc<Live>)> + Send + Sync + 'static,
@@ -290,13 +293,13 @@ impl Recorder {
         *lock(&self.ranges) = Some(Box::new(read));
     }
 
-    /// Everything that was counted, in the OpenMetrics text format.
+    /// Renders all metrics in the OpenMetrics text format.
     #[must_use]
     pub fn metrics_text(self: &Arc<Self>) -> String {
         metrics::text(self)
     }
 
-    /// Tells now and then of lines that were withheld; runs until it is dropped.
+    /// Logs the counts of suppressed lines every `SWEEP_PERIOD`, until the future is dropped.
     pub async fn tend(self: Arc<Self>) {
         loop {
             tokio::time::sleep(SWEEP_PERIOD).await;
@@ -304,8 +307,9 @@ impl Recorder {
         }
     }
 
-    /// Tells what is still untold and ends the log. Blocks for two seconds at most.
+    /// Logs the remaining counts of suppressed lines and ends the log. Blocks for two seconds at most.
     pub fn close(&self) {
+        // Without this the last counts would be lost with the process.
         for withheld in self.withholder.drain() {
             self.tell_withheld(&withheld);
         }
@@ -321,6 +325,7 @@ impl Recorder {
         read: Box<dyn Fn() -> u64 + Send + Sync>,
     ) {
         let mut sources = lock(&self.sources);
+        // A name that is registered again replaces the first one: OpenMetrics forbids a family that appears twice.
         sources.retain(|source| source.name != name);
         sources.push(Metric {
             name,
@@ -337,7 +342,8 @@ impl Recorder {
         self.tell_forgotten();
     }
 
-    /// None: no line. Otherwise the number of lines about this source that were withheld before it.
+    /// Decides about the log line of a request: `None` means no line, otherwise the count of lines about this source
+    /// that were suppressed before it.
     fn is_told(&self, verdict: &Verdict, exchange: &Exchange) -> Option<u64> {
         let level = request_line::level(verdict, exchange);
         if !self.logger.is_enabled(level) {
@@ -346,13 +352,15 @@ impl Recorder {
         let kind = match &verdict.decision {
             Decision::Refused(reject) if reject.is_security() => Kind::Security,
             Decision::Refused(_) | Decision::Monitored(_) => Kind::Plain,
-            // One who can see genuine requests can have the same bytes forwarded as often as they like.
+            // An attacker who captured a genuine request can have its bytes forwarded as often as they like.
             Decision::Accepted if verdict.is_replay => Kind::Security,
             Decision::Accepted
             | Decision::Challenge
             | Decision::Duplicate
             | Decision::Filtered(_) => {
+                // `accepted = false` silences only what is in order; warnings and errors always get a line.
                 let is_told = level < Level::INFO || self.logs_accepted.load(Ordering::Relaxed);
+                // A URL check without a signature costs its client nothing, so its lines are rate-limited by source.
                 let is_open = verdict.decision == Decision::Challenge && verdict.secret.is_none();
                 match is_told && is_open {
                     true => Kind::Unsigned,
@@ -363,7 +371,7 @@ impl Recorder {
         self.allowance((SourceKey::of(verdict.source.ip), kind))
     }
 
-    /// Whether what is in order gets a line.
+    /// Returns true if `[log] accepted` asks for lines about accepted requests too.
     fn logs_accepted(&self) -> bool {
         self.logs_accepted.load(Ordering::Relaxed)
     }
@@ -382,7 +390,7 @@ impl Recorder {
             Kind::Plain | Kind::Unsigned => (Level::INFO, "request"),
         };
         if self.logger.is_enabled(level) {
-            let message = "lines about this source were withheld";
+            let message = "log lines about this source were suppressed by the rate limit";
             let mut line = self.logger.line(Now::read(), level, target, message);
             line.text("source", &source.ip());
             line.count("withheld", withheld.count);
@@ -393,7 +401,7 @@ impl Recorder {
     fn tell_forgotten(&self) {
         let count = self.withholder.take_forgotten();
         if count > 0 && self.logger.is_enabled(Level::WARN) {
-            let message = "lines about many sources were withheld";
+            let message = "log lines about many sources were suppressed by the rate limit";
             let mut line = self
                 .logger
                 .line(Now::read(), Level::WARN, "security", message);
@@ -410,6 +418,6 @@ impl fmt::Debug for Recorder {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is behind these locks is only ever added to, so a panic leaves nothing half done.
+    // Code under these locks only inserts, removes or replaces whole values, so a panic leaves no partial state.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,11 +1,13 @@
-//! The last verdicts, in memory: what a list, a search by request id and a live tail are made of.
+//! Recent verdicts in memory, for lists, search by request id and live tails.
 //!
-//! Two rows of the same length: requests that somebody vouched for by a signature, and all others. So a flood of strangers
-//! pushes out strangers only. A number that counts up over both orders them; it is the cursor of lists and tails.
+//! Two rings of the same length: requests with a valid signature, and all others. A flood of forged requests can only
+//! push out entries of its own ring. One number that counts up over both rings orders them; it is the cursor of lists
+//! and tails.
 //!
 //! A request pays one allocation, a copy of its verdict (most of which is shared) and a lock that is held for two moves
-//! of a pointer: about 0.2 us. A reader takes a part of the rows at a time and looks at it outside the lock. Every entry
-//! is bounded, at about 3 KiB where a stranger does his worst and 700 bytes else. Tokens that a log shows once are not kept.
+//! of a pointer: about 0.2 µs. A reader copies a part of the rings at a time and filters it outside the lock. Every
+//! entry is bounded: about 700 bytes, and 3 KiB for the worst that an untrusted client can send. Tokens that the log
+//! shows once are never kept.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -19,47 +21,47 @@ use crate::gate::verdict::{Decision, Verdict};
 use crate::model::ids::RequestId;
 use crate::record::Exchange;
 
-/// Entries that a reader takes under one hold of the lock.
+/// Entries that a reader copies under one hold of the lock, which bounds how long requests wait for it.
 const PART: usize = 256;
 
-/// Bytes of an error or a fault that are kept.
+/// Maximum number of bytes kept of an error or a fault.
 const MAX_TEXT: usize = 512;
 
-/// Bytes of a method: the longest registered one has 17.
+/// Maximum number of bytes kept of a method; the longest registered one has 17.
 const MAX_METHOD: usize = 32;
 
-/// One verdict and what became of it.
+/// A verdict with its number and outcome.
 #[derive(Clone, Debug)]
 pub struct KeptVerdict {
-    /// Counts up from 1 over all routes; a process that starts anew begins anew.
+    /// Sequence number over all routes, from 1. It starts again with the process.
     pub number: u64,
-    /// What the gate decided. The index of its route is that of an earlier config, perhaps.
+    /// Verdict of the gate. The index of its route may be that of an earlier config.
     pub verdict: Verdict,
-    /// What came of it.
+    /// Response and timing of the request.
     pub exchange: Exchange,
 }
 
 impl KeptVerdict {
-    /// When the request began, in milliseconds since the Unix epoch.
+    /// Returns the time at which the request began, in milliseconds since the Unix epoch.
     #[must_use]
     pub fn unix_ms(&self) -> i64 {
         self.verdict.request_id.unix_ms()
     }
 }
 
-/// What a list or a tail is about; what is none is not asked for.
+/// Filter of a list or a tail; a field that is `None` matches everything.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// The name of a route.
+    /// Name of the route that must match.
     pub route: Option<String>,
-    /// One of [`Decision::WORDS`].
+    /// Verdict that must match: one of [`Decision::WORDS`].
     pub verdict: Option<String>,
-    /// Why it was refused, or would have been.
+    /// Reason of the reject that must match, also in monitor mode.
     pub reason: Option<Reason>,
 }
 
 impl Wanted {
-    /// Whether it is about this one.
+    /// Returns true if the verdict matches all fields of the filter.
     #[must_use]
     pub fn fits(&self, verdict: &Verdict) -> bool {
         let route = verdict.route.as_ref().map(|route| route.as_str());
@@ -73,18 +75,18 @@ impl Wanted {
     }
 }
 
-/// Keeps the last verdicts.
+/// Bounded buffer of the last verdicts.
 #[derive(Debug)]
 pub struct Recent {
-    /// Of each row; 0 keeps nothing.
+    /// Maximum number of entries in each ring; 0 keeps nothing.
     capacity: AtomicUsize,
     rows: Mutex<Rows>,
-    /// The number of the newest.
+    /// Number of the newest entry, readable without the lock.
     last: AtomicU64,
     came: Notify,
 }
 
-/// Both rows, each ordered by number.
+/// Both rings, each ordered by number.
 #[derive(Debug, Default)]
 struct Rows {
     count: u64,
@@ -93,7 +95,7 @@ struct Rows {
 }
 
 impl Recent {
-    /// Keeps so many of each row.
+    /// Creates a buffer for `capacity` verdicts in each ring.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
@@ -104,7 +106,7 @@ impl Recent {
         }
     }
 
-    /// Keeps so many from now on.
+    /// Changes the capacity of each ring and drops the oldest excess entries.
     pub fn set_capacity(&self, capacity: usize) {
         self.capacity.store(capacity, Ordering::Relaxed);
         let mut dropped = Vec::new();
@@ -113,6 +115,7 @@ impl Recent {
             vouched, strangers, ..
         } = &mut *rows;
         for row in [vouched, strangers] {
+            // Freed after the lock is released, like the oldest entry in `keep`.
             let excess = row.len().saturating_sub(capacity);
             dropped.extend(row.drain(..excess));
             row.shrink_to(capacity);
@@ -120,12 +123,13 @@ impl Recent {
         drop(rows);
     }
 
-    /// Keeps one more.
+    /// Adds a verdict, and drops the oldest one of its ring if that is full.
     pub fn keep(&self, verdict: &Verdict, exchange: &Exchange) {
         let capacity = self.capacity.load(Ordering::Relaxed);
         if capacity == 0 {
             return;
         }
+        // Copied before the lock is taken; under the lock only the number is set.
         let mut kept = Arc::new(KeptVerdict {
             number: 0,
             verdict: bounded_verdict(verdict),
@@ -142,7 +146,7 @@ impl Recent {
             true => &mut rows.vouched,
             false => &mut rows.strangers,
         };
-        // Freed when the lock is given back.
+        // Dropped after the lock is released, because freeing an entry takes time.
         let oldest = (row.len() >= capacity).then(|| row.pop_front());
         row.push_back(kept);
         self.last.store(number, Ordering::Release);
@@ -151,13 +155,13 @@ impl Recent {
         self.came.notify_waiters();
     }
 
-    /// The number of the newest; 0 where there was none.
+    /// Returns the number of the newest verdict; 0 before the first one.
     #[must_use]
     pub fn last(&self) -> u64 {
         self.last.load(Ordering::Acquire)
     }
 
-    /// The newest first: those with a number below `before`, or the very newest.
+    /// Lists matching verdicts with a number below `before`, newest first; without `before`, from the newest on.
     #[must_use]
     pub fn newest(
         &self,
@@ -170,6 +174,7 @@ impl Recent {
         while found.len() < limit {
             let part = self.lock().before(before);
             let Some(oldest) = part.last() else { break };
+            // The next part continues below the oldest entry of this one; new entries do not disturb it.
             before = oldest.number;
             let fitting = part.into_iter().filter(|kept| wanted.fits(&kept.verdict));
             found.extend(fitting.take(limit - found.len()));
@@ -177,7 +182,7 @@ impl Recent {
         found
     }
 
-    /// The oldest first: those with a number above `after`; and the number from which to go on.
+    /// Lists matching verdicts with a number above `after`, oldest first, and the number from which to continue.
     #[must_use]
     pub fn after(&self, after: u64, wanted: &Wanted, limit: usize) -> (Vec<Arc<KeptVerdict>>, u64) {
         let (mut found, mut after) = (Vec::new(), after);
@@ -187,6 +192,7 @@ impl Recent {
                 break;
             }
             for kept in part {
+                // Advanced for entries that do not match too, so that a tail does not read them again.
                 after = kept.number;
                 if wanted.fits(&kept.verdict) {
                     found.push(kept);
@@ -199,9 +205,10 @@ impl Recent {
         (found, after)
     }
 
-    /// Waits until there is one with a number above `after`.
+    /// Waits until there is a verdict with a number above `after`.
     pub async fn wait(&self, after: u64) {
         loop {
+            // Created before `last` is read: a verdict that is kept in between wakes it, so no verdict is missed.
             let came = self.came.notified();
             if self.last() > after {
                 return;
@@ -210,7 +217,7 @@ impl Recent {
         }
     }
 
-    /// The one with this request id.
+    /// Finds the verdict with this request id.
     #[must_use]
     pub fn find(&self, id: &RequestId) -> Option<Arc<KeptVerdict>> {
         let mut before = u64::MAX;
@@ -224,8 +231,8 @@ impl Recent {
         }
     }
 
-    /// Finds the newest accepted request before this one that had the same key, or the same signed bytes where this one is
-    /// a replay.
+    /// Finds the newest accepted request before this one that had the same key, or the same signed bytes where this one
+    /// is a replay.
     #[must_use]
     pub fn earlier(&self, repeat: &KeptVerdict) -> Option<Arc<KeptVerdict>> {
         let key = |verdict: &Verdict| match repeat.verdict.is_replay {
@@ -249,13 +256,13 @@ impl Recent {
     }
 
     fn lock(&self) -> MutexGuard<'_, Rows> {
-        // No step of a writer can panic between two states.
+        // No writer can panic while the rings are in an intermediate state.
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Rows {
-    /// Some of those below a number, the newest first.
+    /// Returns up to `PART` entries below a number, newest first, merged from both rings.
     fn before(&self, number: u64) -> Vec<Arc<KeptVerdict>> {
         let below =
             |row: &VecDeque<Arc<KeptVerdict>>| row.partition_point(|kept| kept.number < number);
@@ -268,6 +275,7 @@ impl Rows {
         let mut part = Vec::with_capacity(PART);
         while part.len() < PART {
             let next = match (vouched.peek(), strangers.peek()) {
+                // The larger number is the newer entry.
                 (Some(known), Some(other)) if known.number > other.number => vouched.next(),
                 (Some(_), None) => vouched.next(),
                 _ => strangers.next(),
@@ -278,7 +286,7 @@ impl Rows {
         part
     }
 
-    /// Some of those above a number, the oldest first.
+    /// Returns up to `PART` entries above a number, oldest first, merged from both rings.
     fn after(&self, number: u64) -> Vec<Arc<KeptVerdict>> {
         let upto =
             |row: &VecDeque<Arc<KeptVerdict>>| row.partition_point(|kept| kept.number <= number);
@@ -287,6 +295,7 @@ impl Rows {
         let mut part = Vec::new();
         while part.len() < PART {
             let next = match (vouched.peek(), strangers.peek()) {
+                // The smaller number is the older entry.
                 (Some(known), Some(other)) if known.number < other.number => vouched.next(),
                 (Some(_), None) => vouched.next(),
                 _ => strangers.next(),
@@ -298,9 +307,10 @@ impl Rows {
     }
 }
 
-/// A copy of which a stranger cannot make more than some KiB.
+/// Copies a verdict, cut so that no untrusted client can make it larger than some KiB.
 pub(super) fn bounded_verdict(verdict: &Verdict) -> Verdict {
     let mut kept = verdict.clone();
+    // A token that the log shows once, for setup, must not be readable later through the admin API.
     kept.shown = None;
     if let Decision::Refused(reject) | Decision::Monitored(reject) = &mut kept.decision {
         match reject {
@@ -320,7 +330,7 @@ pub(super) fn bounded_verdict(verdict: &Verdict) -> Verdict {
             {
                 *fault = cut(fault).into();
             }
-            // The others are bounded where they are made.
+            // The other rejects are bounded where they are created.
             _ => {}
         }
     }
@@ -337,6 +347,7 @@ fn bounded_exchange(exchange: &Exchange) -> Exchange {
     }
 }
 
+/// Cuts a text at `MAX_TEXT` bytes, at a character boundary.
 fn cut(text: &str) -> &str {
     text.get(..text.floor_char_boundary(MAX_TEXT))
         .unwrap_or_default()
@@ -444,9 +455,9 @@ mod tests {
         assert!(recent.find(&unknown).is_none());
     }
 
-    /// Fails when strangers can push out what the gate says of genuine requests.
+    /// Fails if unverified requests can push out verdicts about genuine ones.
     #[test]
-    fn a_flood_pushes_out_strangers_only() {
+    fn a_flood_pushes_out_unverified_requests_only() {
         let recent = Recent::new(10);
         for number in 0..5 {
             keep(&recent, number, "a", Decision::Accepted);
@@ -465,7 +476,7 @@ mod tests {
         assert!(recent.newest(None, &any, 100).is_empty());
     }
 
-    /// Fails when what a stranger writes is kept at any length, or a token is kept that a log shows once.
+    /// Fails if text of a client is kept at any length, or if a token is kept that the log shows once.
     #[test]
     fn what_is_kept_of_one_request_is_bounded() {
         let recent = Recent::new(10);
@@ -490,7 +501,7 @@ mod tests {
         assert!(!told.contains("the token"));
     }
 
-    /// Fails when a tail sleeps through what came between its look and its waiting.
+    /// Fails if a tail misses a verdict that arrives between its read and its wait.
     #[tokio::test]
     async fn a_tail_is_woken_by_what_comes() {
         let recent = Arc::new(Recent::new(10));

@@ -1,16 +1,17 @@
-//! The last refused requests, in memory: head, start of the body, verdict. What `explain`, a list of troubles and a sender's
-//! support ask for. Requests that monitor mode let through are kept as well.
+//! Recently rejected requests in memory: head, start of the body and verdict.
 //!
-//! Only what reached a route and failed a check of it. Tokens are masked before anything is kept: by the names under which
-//! senders show them, and at the place that the route's own scheme says; where that is the body, no body is kept.
+//! `explain`, the console and a sender's support need them. Only requests that reached a route and failed one of its
+//! checks are kept, including those that monitor mode forwarded. Tokens are masked before anything is kept: under the
+//! names that senders use for them, and at the location that the route's own scheme gives. If that is the body, no body
+//! is kept.
 //!
-//! One ring with shares, instead of a ring per reason: N is all that has to be known of its size, and a gate with one
-//! trouble shows all of it. A flood cannot push out the rest cheaply: a route and reason keeps four requests per source, of
-//! which the oldest goes first and once a second at most; and in a full ring the largest route and reason gives way, a
-//! signed request last. So a flood of many sources pushes out itself. Counts go on for what is not kept.
+//! One ring with shares serves all reasons: its size is the only number to configure, and a gate with a single problem
+//! shows many examples of it. A flood cannot push out the rest cheaply. A route and reason keeps four requests per
+//! source; beyond that the oldest is replaced, at most once a second. In a full ring the largest route and reason loses
+//! its oldest request, a signed one last, so a flood from many sources pushes out itself. Counts include requests that
+//! are not kept.
 //!
-//! Bounded: the head by what the listener takes, a body at 64 KiB, all bodies at 8 MiB. All is copied, since a piece of a
-//! connection's buffer would hold the whole buffer.
+//! Memory is bounded: the head by the listener's limit, a body at 64 KiB, all bodies at 8 MiB.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,73 +28,73 @@ use crate::net::request_file::{BODY, RECEIVED, REFUSED, REQUEST_ID, ROUTE, Reque
 use crate::record::recent::bounded_verdict;
 use crate::scheme::spec::Spec;
 
-/// Requests of one source under one route and reason.
+/// Requests kept of one source under one route and reason.
 const PER_SOURCE: usize = 4;
 
-/// A source has at most one in so many of all that are kept, whatever it was refused for.
+/// Divisor of the capacity that gives the share of one source over all routes and reasons.
 const SOURCE_PART: usize = 4;
 
-/// Beyond that, how long one has to wait for the next, in milliseconds.
+/// Pause between kept requests of a source beyond `PER_SOURCE`, in milliseconds.
 const PACE_MS: i64 = 1000;
 
-/// Bytes of one body.
+/// Maximum number of bytes kept of one body.
 const MAX_BODY: usize = 64 << 10;
 
-/// Bytes of all bodies.
+/// Maximum number of bytes kept of all bodies together.
 const MAX_BODIES: usize = 8 << 20;
 
-/// One refused request.
+/// A rejected request with its verdict; tokens are masked.
 #[derive(Clone, Debug)]
 pub struct RejectedRequest {
-    /// What the gate decided.
+    /// Verdict of the gate, with the reject.
     pub verdict: Verdict,
-    /// The method.
+    /// HTTP method of the request.
     pub method: Method,
-    /// Path and query, without tokens.
+    /// Path and query, with tokens masked.
     pub target: String,
-    /// Names and values in their order, without tokens.
+    /// Header names and values in their order, with tokens masked.
     pub headers: Vec<(HeaderName, Bytes)>,
-    /// The start of the body; empty where it was refused before the body.
+    /// Start of the body; empty if the request was rejected before its body was read.
     pub body: Bytes,
-    /// Whether more of the body came than is kept.
+    /// True if more of the body arrived than is kept.
     pub is_cut: bool,
-    /// The length of the whole body, where it is known.
+    /// Length of the whole body in bytes, where it is known.
     pub length: Option<u64>,
 }
 
-/// What happened to one route for one reason.
+/// Summary of the rejects of one route for one reason.
 #[derive(Clone, Debug)]
 pub struct RejectedGroup {
-    /// The route.
+    /// Route that the requests matched.
     pub route: RouteName,
-    /// Why.
+    /// Reason that all requests of the group share.
     pub reason: Reason,
-    /// Requests since the start of the process.
+    /// Number of requests since the process started.
     pub count: u64,
-    /// The first, in milliseconds since the Unix epoch.
+    /// Time of the first request, in milliseconds since the Unix epoch.
     pub first_ms: i64,
-    /// The last.
+    /// Time of the last request, in milliseconds since the Unix epoch.
     pub last_ms: i64,
-    /// One that is kept, the newest.
+    /// Id of the newest request that is kept.
     pub example: Option<RequestId>,
 }
 
-/// A request as it came, for as far as it was read.
+/// Received request, as far as it was read.
 #[derive(Clone, Copy, Debug)]
 pub struct Came<'a> {
-    /// The method.
+    /// HTTP method of the request.
     pub method: &'a Method,
-    /// The target.
+    /// Request target as received, tokens included.
     pub uri: &'a Uri,
-    /// The headers.
+    /// Headers as received, tokens included.
     pub headers: &'a HeaderMap,
-    /// What was read of the body.
+    /// Part of the body that was read.
     pub body: &'a Bytes,
-    /// How its route's senders sign.
+    /// Scheme of the route, which says where tokens are.
     pub scheme: &'a Spec,
 }
 
-/// Keeps the last refused requests.
+/// Bounded buffer of the last rejected requests.
 #[derive(Debug, Default)]
 pub struct Rejected {
     inner: Mutex<Inner>,
@@ -102,10 +103,10 @@ pub struct Rejected {
 #[derive(Debug, Default)]
 struct Inner {
     capacity: usize,
-    /// The oldest first.
+    /// Kept requests in order of arrival, oldest first.
     kept: VecDeque<Arc<RejectedRequest>>,
     bodies: usize,
-    /// Bounded by routes and reasons.
+    /// Counts by route and reason, which bound its size.
     counts: BTreeMap<(RouteName, u8), Count>,
 }
 
@@ -118,19 +119,19 @@ struct Count {
 }
 
 impl RejectedRequest {
-    /// Why it was refused, or would have been.
+    /// Returns the reason of the reject, also for a request that monitor mode forwarded.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         self.verdict.decision.reject().map(Reject::reason)
     }
 
-    /// When it came, in milliseconds since the Unix epoch.
+    /// Returns the time of arrival, in milliseconds since the Unix epoch.
     #[must_use]
     pub fn unix_ms(&self) -> i64 {
         self.verdict.request_id.unix_ms()
     }
 
-    /// The same as a file, which says what is not there. Masked values stand in it as `***`.
+    /// Converts the request to a request file, which notes the parts that are missing. Masked values appear as `***`.
     #[must_use]
     pub fn to_file(&self) -> RequestFile {
         let mut file = RequestFile::new(self.method.clone(), &*self.target, self.body.clone());
@@ -154,7 +155,7 @@ impl RejectedRequest {
         }
         let headers = self.headers.iter();
         file.headers = headers
-            // White space at the ends says nothing, and no file can keep it.
+            // White space around a value has no meaning (RFC 9110, section 5.5), and the file format cannot express it.
             .map(|(name, value)| {
                 (
                     name.as_str().to_owned(),
@@ -172,7 +173,7 @@ impl RejectedRequest {
 }
 
 impl Rejected {
-    /// Keeps so many from now on; 0: none.
+    /// Changes how many requests are kept and drops the excess; 0 keeps nothing.
     pub fn set_capacity(&self, capacity: usize) {
         let mut inner = self.lock();
         inner.capacity = capacity;
@@ -181,17 +182,19 @@ impl Rejected {
         }
     }
 
-    /// Takes in a request whose verdict is a refusal on a route, or would have been; others are let go.
+    /// Keeps a request that a route rejected, or that monitor mode forwarded; ignores all others.
     pub fn keep(&self, verdict: &Verdict, came: &Came<'_>) {
         let (Some(route), Some(reject)) = (&verdict.route, verdict.decision.reject()) else {
             return;
         };
         let reason = reject.reason();
         let source = SourceKey::of(verdict.source.ip);
+        // Decided before the copy, because a flood is made of requests that are not kept.
         if !self.lock().is_wanted(verdict, (route, reason), source) {
             return;
         }
-        // Outside the lock.
+        // Copying up to 64 KiB happens outside the lock. Two threads may both find room; `make_room` restores the
+        // bounds.
         let request = Arc::new(copied(verdict, came));
         let mut inner = self.lock();
         inner.make_room((route, reason), source, request.body.len());
@@ -199,7 +202,7 @@ impl Rejected {
         inner.kept.push_back(request);
     }
 
-    /// The newest first.
+    /// Lists kept requests, newest first, of one route or reason if given.
     #[must_use]
     pub fn list(&self, route: Option<&str>, reason: Option<Reason>) -> Vec<Arc<RejectedRequest>> {
         let fits = |request: &&Arc<RejectedRequest>| {
@@ -212,7 +215,7 @@ impl Rejected {
         newest.cloned().collect()
     }
 
-    /// The one with this id.
+    /// Finds the kept request with this id.
     #[must_use]
     pub fn find(&self, id: &RequestId) -> Option<Arc<RejectedRequest>> {
         let inner = self.lock();
@@ -221,12 +224,13 @@ impl Rejected {
             .cloned()
     }
 
-    /// What was refused, by route and reason; what happened last comes first.
+    /// Summarizes rejects by route and reason, the most recent first.
     #[must_use]
     pub fn groups(&self) -> Vec<RejectedGroup> {
         let inner = self.lock();
         let groups = inner.counts.iter().map(|((route, _), count)| {
             let mut newest = inner.kept.iter().rev();
+            // The newest example has the best chance to match the present config.
             let example = newest.find(|request| request.is_of(route, count.reason));
             RejectedGroup {
                 route: route.clone(),
@@ -243,13 +247,13 @@ impl Rejected {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic between two steps could at worst leave a wrong count.
+        // A panic between two steps could leave a wrong count at worst.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inner {
-    /// Counts, and says whether it is worth a copy.
+    /// Counts a request and returns true if it should be kept.
     fn is_wanted(
         &mut self,
         verdict: &Verdict,
@@ -268,6 +272,7 @@ impl Inner {
             last_ms: now,
         });
         count.count += 1;
+        // Requests are counted when they end, not in the order in which they began.
         count.last_ms = count.last_ms.max(now);
         let mut same = 0;
         let mut newest = None;
@@ -277,10 +282,11 @@ impl Inner {
                 newest = newest.or(Some(request.unix_ms()));
             }
         }
+        // The first requests of a flood say most; later ones replace them only at the pace above.
         same < PER_SOURCE || newest.is_none_or(|newest| newest + PACE_MS <= now)
     }
 
-    /// Lets go of what has to give way to a body of so many bytes.
+    /// Removes kept requests until one more with a body of `body` bytes fits all bounds.
     fn make_room(&mut self, (route, reason): (&RouteName, Reason), source: SourceKey, body: usize) {
         let is_same = |request: &Arc<RejectedRequest>| {
             request.is_of(route, reason) && SourceKey::of(request.verdict.source.ip) == source
@@ -290,8 +296,8 @@ impl Inner {
         {
             self.remove(oldest);
         }
-        // Under many reasons and on many routes one source could fill the ring all the same. What it has signed is no
-        // stranger's.
+        // Without this share one source could fill the ring by using many reasons and routes. Signed requests are
+        // exempt: only a holder of a secret can make them.
         let is_own = |request: &Arc<RejectedRequest>| {
             request.verdict.secret.is_none() && SourceKey::of(request.verdict.source.ip) == source
         };
@@ -308,8 +314,9 @@ impl Inner {
         }
     }
 
-    /// The oldest of the largest route and reason, and of what nobody signed before what somebody did.
+    /// Removes the oldest request of the largest group (route and reason); unsigned groups go before signed ones.
     fn drop_one(&mut self) {
+        // Computed only when the ring is full; it has some hundred entries at most by default.
         let mut sizes: BTreeMap<(bool, &RouteName, u8), (usize, usize)> = BTreeMap::new();
         for (index, request) in self.kept.iter().enumerate() {
             if let (Some(route), Some(reason)) = (&request.verdict.route, request.reason()) {
@@ -318,7 +325,7 @@ impl Inner {
                 size.or_insert((0, index)).0 += 1;
             }
         }
-        // What is signed counts as half of what it is.
+        // Signed requests weigh half, because they are worth more to an operator and cannot be forged in bulk.
         let weight = |is_signed: bool, size: usize| if is_signed { size } else { size * 2 };
         let largest = sizes
             .iter()
@@ -334,7 +341,7 @@ impl Inner {
     }
 }
 
-/// A copy that holds no token and no buffer of a connection.
+/// Copies a request without its tokens. Everything is copied: a slice would keep the connection's whole buffer alive.
 fn copied(verdict: &Verdict, came: &Came<'_>) -> RejectedRequest {
     let headers = came.headers.iter().map(|(name, value)| {
         let shown = if came.scheme.hides_header(name) {
@@ -348,9 +355,11 @@ fn copied(verdict: &Verdict, came: &Came<'_>) -> RejectedRequest {
         .uri
         .path_and_query()
         .map_or("/", |whole| whole.as_str());
+    // If the body was not read, the declared length is all that is known.
     let declared = came.headers.get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
     let start = came.body.get(..MAX_BODY).unwrap_or(came.body);
+    // A token inside a body cannot be masked reliably, so such bodies are never kept.
     let body = match came.scheme.has_token_in_body() {
         true => &[],
         false => start,
@@ -438,7 +447,7 @@ mod tests {
         rejected
     }
 
-    /// Fails when a token by which a sender is known can be read in what is kept.
+    /// Fails if a token that authenticates a sender can be read in a kept request.
     #[test]
     fn tokens_are_masked_before_anything_is_kept() {
         let rejected = of(10);
@@ -459,8 +468,8 @@ mod tests {
         assert!(text.ends_with("\r\n\r\n{}"), "{text}");
     }
 
-    /// Fails when a token can be read whose name says nothing, at the place where the route's own scheme has it.
-    // Mutation: ask `net/hide.rs` instead of the scheme in `copied`, or keep every body.
+    /// Fails if a token can be read that only the route's own scheme knows as one, because its name does not show it.
+    // Mutation: use `net/hide.rs` instead of the scheme in `copied`, or keep every body.
     #[test]
     fn a_token_is_masked_where_the_scheme_has_it() {
         let name = HeaderName::from_static("x-who");
@@ -507,7 +516,7 @@ mod tests {
         }
     }
 
-    /// Fails when many refusals of one kind push out the few of another, or memory grows with them.
+    /// Fails if many rejects of one kind push out the few of another, or if memory grows with them.
     #[test]
     fn a_flood_pushes_out_itself_only_and_stays_within_bounds() {
         let rejected = of(20);
@@ -532,7 +541,7 @@ mod tests {
         assert!(groups[0].example.is_some());
     }
 
-    /// Fails when one source fills the ring.
+    /// Fails if one source fills the ring.
     #[test]
     fn one_source_has_four_of_a_kind() {
         let rejected = of(100);
@@ -541,7 +550,7 @@ mod tests {
             keep(&rejected, &one, &[], b"");
         }
         let all = rejected.list(None, None);
-        // The next one is kept after a pause only: what a flood began with says most.
+        // The next one is kept only after a pause: the first requests of a flood say most.
         assert_eq!((all.len(), all[0].unix_ms()), (PER_SOURCE, START + 30));
         let later = sent("a", "192.0.2.1", 5000, Reject::BadSignature);
         keep(&rejected, &later, &[], b"");
@@ -553,7 +562,7 @@ mod tests {
         assert!(rejected.list(None, None).is_empty());
     }
 
-    /// Fails when a source fills the ring with requests that are refused for many reasons.
+    /// Fails if a source fills the ring with requests that are rejected for many reasons.
     #[test]
     fn one_source_has_a_share_of_all() {
         let rejected = of(40);
@@ -568,7 +577,7 @@ mod tests {
         assert_eq!(rejected.list(Some("a"), None).len(), 1);
     }
 
-    /// Fails when what somebody signed has to give way as early as what anybody can send.
+    /// Fails if a signed request is removed as early as one that any client can send.
     #[test]
     fn what_is_signed_counts_as_half_of_what_it_is() {
         let rejected = of(9);
@@ -586,7 +595,7 @@ mod tests {
         assert_eq!((signed.len(), rejected.list(None, None).len()), (5, 9));
     }
 
-    /// Fails when the start of a body keeps all of it in memory.
+    /// Fails if keeping the start of a body keeps all of it in memory.
     #[test]
     fn what_is_kept_holds_no_buffer_of_a_connection() {
         let body = Bytes::from(vec![b'x'; 1 << 20]);

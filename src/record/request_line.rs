@@ -1,6 +1,7 @@
-//! The line about one request: what the gate decided, why, and what became of it.
+//! Log line of one request: verdict, reason, evidence and outcome.
 //!
-//! Names of fields are the words of the metrics and documents. Never a body, a signature, a secret or a query.
+//! Field names are the words of the metrics and the documentation. A line must never hold a body, a signature, a secret
+//! or a query.
 
 use std::time::Duration;
 
@@ -14,19 +15,23 @@ use crate::record::Exchange;
 use crate::record::line::Line;
 use crate::record::log::Logger;
 
-/// How loud a request is: what the operator has to mend is a warning, our own faults are errors.
+/// Returns the level of a request's line: problems that the operator has to fix are warnings, faults of hookgate
+/// errors.
 pub(super) fn level(verdict: &Verdict, exchange: &Exchange) -> Level {
     match &verdict.decision {
+        // A stored event is not lost if the first forward fails, so it needs no warning.
         Decision::Accepted if is_failed(exchange) && !exchange.is_stored => Level::WARN,
         Decision::Accepted if verdict.is_replay => Level::WARN,
-        // Asked for, and needed once: it is told even where what is in order is not.
+        // The operator needs this token once, for setup, so it appears even if `[log] accepted` is off.
         Decision::Challenge if verdict.shown.is_some() => Level::WARN,
         Decision::Accepted | Decision::Challenge | Decision::Duplicate | Decision::Filtered(_) => {
             Level::INFO
         }
         Decision::Monitored(_) => Level::WARN,
         Decision::Refused(reject) => match reject.reason() {
+            // A fault of hookgate itself.
             Reason::Internal => Level::ERROR,
+            // The operator or a third party has to fix these.
             Reason::KeyUnavailable
             | Reason::Unconfirmed
             | Reason::NoCurrentSecret
@@ -38,7 +43,7 @@ pub(super) fn level(verdict: &Verdict, exchange: &Exchange) -> Level {
     }
 }
 
-/// Writes the line. `withheld` lines about the same source were left out before it.
+/// Writes the line. `withheld` is the number of suppressed lines about the same source before it.
 pub(super) fn write(logger: &Logger, verdict: &Verdict, exchange: &Exchange, withheld: u64) {
     let now = crate::model::clock::Now::read();
     let level = level(verdict, exchange);
@@ -53,6 +58,7 @@ pub(super) fn write(logger: &Logger, verdict: &Verdict, exchange: &Exchange, wit
     }
     let source = &verdict.source;
     line.text("source", &source.ip);
+    // Behind a trusted proxy the peer is the proxy.
     if source.peer.ip().to_canonical() != source.ip {
         line.text("peer", &source.peer.ip());
     }
@@ -81,6 +87,7 @@ pub(super) fn write(logger: &Logger, verdict: &Verdict, exchange: &Exchange, wit
     if let Some(secret) = &verdict.secret {
         line.text("secret", secret);
     }
+    // Flags appear only where they are set, to keep common lines short.
     for (name, is_set) in [
         ("duplicate", verdict.is_copy),
         ("replayed_body", verdict.is_replay),
@@ -98,7 +105,7 @@ pub(super) fn write(logger: &Logger, verdict: &Verdict, exchange: &Exchange, wit
     logger.write(line);
 }
 
-/// What the app did, and the time of each stage that was reached.
+/// Adds the upstream's response and the time of each stage that was reached.
 fn outcome(line: &mut Line, verdict: &Verdict, exchange: &Exchange) {
     if let Some(status) = exchange.upstream_status {
         line.number("upstream_status", status.as_u16());
@@ -107,6 +114,7 @@ fn outcome(line: &mut Line, verdict: &Verdict, exchange: &Exchange) {
         line.text("forward_error", kind);
         line.message("error", error);
     }
+    // The head and the total exist for every request; other stages are left out where they were not reached.
     line.count("head_us", micros(verdict.head_time()));
     let stages = [
         ("body_us", verdict.body_time()),
@@ -123,6 +131,7 @@ fn outcome(line: &mut Line, verdict: &Verdict, exchange: &Exchange) {
     line.count("total_us", micros(exchange.total));
 }
 
+/// Adds the fields that show why the check rejected the request. `Line` escapes and cuts what a client wrote.
 fn evidence(line: &mut Line, reject: &Reject) {
     match reject {
         Reject::NoRoute { host, path } => {
@@ -202,20 +211,21 @@ fn evidence(line: &mut Line, reject: &Reject) {
     }
 }
 
-/// The verdict as a sentence for people.
+/// Returns the message of the line: the verdict in plain words.
 fn message(decision: &Decision, exchange: &Exchange) -> &'static str {
     match decision {
         Decision::Accepted if exchange.is_stored => "event stored",
-        Decision::Accepted if is_failed(exchange) => "event not taken by the app",
+        Decision::Accepted if is_failed(exchange) => "event not accepted by the app",
         Decision::Accepted => "event forwarded",
-        Decision::Challenge => "URL check answered",
+        Decision::Challenge => "URL verification challenge answered",
         Decision::Duplicate => "duplicate answered",
         Decision::Filtered(_) => "event filtered",
         Decision::Refused(_) => "request refused",
-        Decision::Monitored(_) => "request forwarded though a check failed",
+        Decision::Monitored(_) => "request forwarded in monitor mode although a check failed",
     }
 }
 
+/// Returns the log target; security events have one of their own, so that operators can filter and alert on them.
 fn target(verdict: &Verdict) -> &'static str {
     match &verdict.decision {
         Decision::Accepted if verdict.is_replay => "security",
@@ -226,7 +236,7 @@ fn target(verdict: &Verdict) -> &'static str {
     }
 }
 
-/// Whether the event passed but did not reach the app, or the app failed.
+/// Returns true if forwarding failed or the upstream's response is not a success.
 fn is_failed(exchange: &Exchange) -> bool {
     exchange.forward_error.is_some()
         || exchange
@@ -234,7 +244,7 @@ fn is_failed(exchange: &Exchange) -> bool {
             .is_some_and(|status| !is_taken(status))
 }
 
-/// Whether this answer of an app makes the event a taken one.
+/// Returns true if a response with this status means that the upstream accepted the event.
 fn is_taken(status: StatusCode) -> bool {
     status.is_success()
 }

@@ -1,8 +1,10 @@
-//! Withholding: a source that is refused again and again gets a few lines, then one now and then with the number of
-//! those that were left out. So a flood of refusals fills neither the disk nor the operator's patience.
+//! Log flood control: limits the lines about each source and counts the suppressed ones.
 //!
-//! The table is bounded; when it is full, the source that was silent longest goes. Its lock is taken for refusals only,
-//! for well below a microsecond.
+//! A source that is rejected again and again gets a few lines, then one from time to time with the number of those that
+//! were left out. A flood of rejects must fill neither the disk nor the operator's screen.
+//!
+//! The table is bounded; when it is full, the source that was silent longest is dropped. Its lock is taken for rejects
+//! only, for well below a microsecond.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,28 +16,28 @@ use crate::model::source::SourceKey;
 
 const SHARDS: usize = 16;
 
-/// 16 shards of 256: 4096 sources, some 400 KiB.
+/// Sources per shard; 16 shards of 256 are 4096 sources, some 400 KiB.
 const SHARD_CAPACITY: usize = 256;
 
-/// Lines of one kind about one source: some at once, then one for each `refill`.
+/// Kind of a rate-limited line; each kind has its own allowance per source.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Kind {
-    /// Security events.
+    /// Security events, such as a bad signature.
     Security,
-    /// Other refusals: an operator who sets a route up wants to see more of them.
+    /// Other rejects: an operator who sets up a route needs to see more of them.
     Plain,
     /// URL checks without a signature, which any client can make.
     Unsigned,
 }
 
-/// How many lines at once, and after which time one more.
+/// Token bucket: `burst` lines at once, then one more after each `refill`.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
     burst: u32,
     refill: Duration,
 }
 
-/// All refusals together: what many sources at once can make, some 25 KiB a second.
+/// Limit over all sources, against floods from many addresses: some 25 KiB a second.
 const OVERALL: Pace = Pace {
     burst: 1000,
     refill: Duration::from_millis(10),
@@ -56,31 +58,31 @@ impl Kind {
     }
 }
 
-/// Lines about one source are counted together by this.
+/// Key of an allowance: source and kind.
 pub(super) type Key = (SourceKey, Kind);
 
-/// Whether a line is written.
+/// Decision about one log line.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Telling {
-    /// Yes; so many were withheld since the last one.
+    /// The line is within the limits and must be written.
     Tell {
-        /// How many.
+        /// Number of lines suppressed since the last one that was written.
         withheld: u64,
     },
-    /// No; it is counted.
+    /// Suppress the line and count it.
     Withhold,
 }
 
-/// Lines that were withheld and not told yet.
+/// Count of suppressed lines that is not logged yet.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) struct Withheld {
-    /// About whom.
+    /// Source and kind of the lines.
     pub(super) key: Key,
-    /// How many.
+    /// Number of suppressed lines since the last report.
     pub(super) count: u64,
 }
 
-/// Who has how many lines left.
+/// Rate limiter of log lines, with an allowance for each source.
 #[derive(Debug)]
 pub(super) struct Withholder {
     shards: [Mutex<HashMap<Key, Allowance>>; SHARDS],
@@ -107,9 +109,10 @@ impl Withholder {
         }
     }
 
-    /// Counts one event against its source.
+    /// Counts one event against its source and decides about its line.
     pub(super) fn note(&self, key: Key, now: Instant) -> Telling {
         let mut shard = self.shard(key.0);
+        // Bounded before the insert: an attacker with many addresses must not grow the table.
         if shard.len() >= SHARD_CAPACITY && !shard.contains_key(&key) {
             self.forget_oldest(&mut shard);
         }
@@ -118,6 +121,7 @@ impl Withholder {
             Entry::Vacant(entry) => entry.insert(Allowance::full(key.1.pace(), now)),
         };
         allowance.seen = now;
+        // The source's own allowance is taken first, so that a suppressed source does not use up the overall one.
         if allowance.take(key.1.pace(), now) && lock(&self.overall).take(OVERALL, now) {
             let withheld = std::mem::take(&mut allowance.withheld);
             Telling::Tell { withheld }
@@ -128,7 +132,7 @@ impl Withholder {
         }
     }
 
-    /// What was withheld about sources that may have a line again; forgets sources that have been silent.
+    /// Returns the counts of sources that may have a line again, and drops sources that have been silent.
     pub(super) fn sweep(&self, now: Instant) -> Vec<Withheld> {
         let mut told = Vec::new();
         for shard in &self.shards {
@@ -141,13 +145,14 @@ impl Withholder {
                     let count = std::mem::take(&mut allowance.withheld);
                     told.push(Withheld { key: *key, count });
                 }
+                // A full allowance without a count is the same as no entry.
                 allowance.withheld > 0 || !allowance.is_full(pace, now)
             });
         }
         told
     }
 
-    /// Everything that was withheld and not told, at the end of the process.
+    /// Returns all remaining counts, at the end of the process.
     pub(super) fn drain(&self) -> Vec<Withheld> {
         let mut told = Vec::new();
         for shard in &self.shards {
@@ -163,12 +168,12 @@ impl Withholder {
         told
     }
 
-    /// Lines withheld since the start.
+    /// Returns the number of lines suppressed since the start.
     pub(super) fn total(&self) -> u64 {
         self.total.load(Ordering::Relaxed)
     }
 
-    /// Withheld lines of sources that fell out of the table since the last call.
+    /// Returns and resets the count of suppressed lines of sources that were dropped from the table.
     pub(super) fn take_forgotten(&self) -> u64 {
         self.forgotten.swap(0, Ordering::Relaxed)
     }
@@ -200,7 +205,7 @@ impl Allowance {
         }
     }
 
-    /// Takes a line, if there is one.
+    /// Takes one line from the allowance; returns false if it is empty.
     fn take(&mut self, pace: Pace, now: Instant) -> bool {
         self.refill(pace, now);
         match self.left.checked_sub(1) {
@@ -219,13 +224,14 @@ impl Allowance {
 
     fn refill(&mut self, pace: Pace, now: Instant) {
         let passed = now.saturating_duration_since(self.refilled).as_nanos();
+        // Whole lines only; the remainder is kept in `refilled` below.
         let gained = passed / pace.refill.as_nanos();
         if gained == 0 {
             return;
         }
         let gained = u32::try_from(gained).unwrap_or(u32::MAX);
         self.left = self.left.saturating_add(gained).min(pace.burst);
-        // What is left of a period counts for the next line, unless there is nothing to wait for.
+        // The rest of a period counts toward the next line, unless the allowance is full.
         self.refilled = match pace.refill.checked_mul(gained) {
             Some(used) if self.left < pace.burst => self.refilled + used,
             _ => now,
@@ -234,11 +240,11 @@ impl Allowance {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing in here panics half-way; a count that is off by one would do no harm either.
+    // No code under the lock panics between two steps, and a count that is off by one would do no harm.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Spreads neighbours over the shards.
+/// Returns the shard of a source; hashing spreads neighboring addresses over the shards.
 fn shard_index(source: SourceKey) -> usize {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
@@ -289,7 +295,7 @@ mod tests {
         for _ in 0..1000 {
             assert_eq!(withholder.note(key(1), start), Telling::Withhold);
         }
-        // Another source is told of all the same.
+        // Another source still gets its line.
         assert_eq!(
             withholder.note(key(2), start),
             Telling::Tell { withheld: 0 }
@@ -304,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_tells_what_was_withheld_once_and_forgets_the_silent() {
+    fn a_sweep_reports_what_was_withheld_once_and_forgets_the_silent() {
         let (withholder, start) = fresh();
         for _ in 0..8 {
             withholder.note(key(1), start);
@@ -326,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_tells_everything_that_was_withheld() {
+    fn the_end_reports_everything_that_was_withheld() {
         let (withholder, start) = fresh();
         for _ in 0..7 {
             withholder.note(key(1), start);

@@ -1,7 +1,7 @@
-//! What the store holds, as a scrape shows it: read from the file when a scrape asks, and kept for a few seconds.
+//! Metrics about the store, read by a query when a scrape asks and cached for seconds.
 //!
-//! One look at a time, on the store's readers, with a deadline: scrapes never hold up the writer. Where a look fails the
-//! one before it is shown on, and its time says how old it is.
+//! One query at a time runs on the store's readers, with a deadline: a scrape must never hold up the writer. If a query
+//! fails, the previous values are shown, and `hookgate_store_look_timestamp_seconds` shows their age.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,16 +18,16 @@ use crate::record::{Recorder, lock};
 use crate::store::rows::DestinationRow;
 use crate::store::{Stats, Store, StoreError};
 
-/// A look that is younger serves the next scrape as well.
+/// Age below which the values of the last query serve the next scrape too.
 const FRESH: Duration = Duration::from_secs(3);
 
-/// How long a scrape waits for a look.
+/// Maximum time that a scrape waits for a query.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Replays that are looked at.
+/// Maximum number of replays that a query reads.
 const REPLAYS: u64 = 100;
 
-/// The store of the gate, and what was last seen in it.
+/// The store, and the values that the last query read from it.
 pub(super) struct Watch {
     store: Store,
     bounds: Bounds,
@@ -36,12 +36,12 @@ pub(super) struct Watch {
     failed: AtomicU64,
 }
 
-/// The bounds that `[store]` sets.
+/// Limits of disk space that `[store]` sets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {
-    /// Bytes that stay free on the disk.
+    /// Bytes that must stay free on the disk.
     pub min_free: u64,
-    /// Bytes of the file.
+    /// Maximum size of the store's file in bytes.
     pub max_size: Option<u64>,
 }
 
@@ -56,12 +56,12 @@ struct Seen {
 struct Replays {
     running: u64,
     paused: u64,
-    /// Deliveries that are still to be made.
+    /// Deliveries that open replays still have to make.
     left: u64,
 }
 
 impl Recorder {
-    /// Shows what is in this store.
+    /// Adds the metrics of this store.
     pub fn register_store(&self, store: Store, bounds: Bounds) {
         *lock(&self.store) = Some(Arc::new(Watch {
             store,
@@ -72,7 +72,7 @@ impl Recorder {
         }));
     }
 
-    /// Looks into the store where the last look is too old: for a scrape, before it takes the text.
+    /// Queries the store if the last values are too old. A scrape calls it before it renders the metrics.
     pub async fn look_into_store(&self) {
         let watch = lock(&self.store).clone();
         if let Some(watch) = watch {
@@ -84,7 +84,7 @@ impl Recorder {
 impl Watch {
     async fn look(&self) {
         let looking = async {
-            // Whoever comes meanwhile waits for this look and takes what it saw.
+            // A scrape that arrives meanwhile waits here and uses the values of this query.
             let _turn = self.turn.lock().await;
             if self.is_fresh() {
                 return Ok(());
@@ -93,6 +93,7 @@ impl Watch {
             *lock(&self.seen) = Some(Arc::new(seen));
             Ok::<_, StoreError>(())
         };
+        // A failed query keeps the previous values, so the scrape still shows everything else.
         if !matches!(tokio::time::timeout(PATIENCE, looking).await, Ok(Ok(()))) {
             self.failed.fetch_add(1, Ordering::Relaxed);
         }
@@ -106,6 +107,7 @@ impl Watch {
     async fn see(&self) -> Result<Seen, StoreError> {
         let at = Now::read();
         let mut replays = Replays::default();
+        // A bounded number of rows, so that a scrape never reads the whole table.
         let rows = self.store.replays(REPLAYS).await?;
         for row in rows.iter().filter(|row| !row.is_ended) {
             match row.is_paused {
@@ -123,50 +125,52 @@ impl Watch {
     }
 }
 
-/// The rows of the store, none where there is none.
+/// Encodes the metrics of the store; without a store there are no rows.
 pub(super) fn encode(recorder: &Recorder, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let watch = lock(&recorder.store).clone();
     let Some(watch) = watch else {
         return Ok(());
     };
+    // Health and bounds are known without a query, so they appear even if the store does not respond.
     let healthy = u64::from(watch.store.is_healthy());
     gauge(
         encoder,
         "hookgate_store_healthy",
-        "Whether the store takes commits; 0: a write failed, and it is being opened anew",
+        "1 if the store accepts commits; 0: a write failed and the store is being reopened",
         healthy,
     )?;
     let min_free = watch.bounds.min_free;
     gauge(
         encoder,
         "hookgate_store_min_free_bytes",
-        "Bytes that have to stay free on the disk: below it nothing is accepted",
+        "Minimum free space on the store's disk; below it no event is accepted (`min_free`)",
         min_free,
     )?;
     if let Some(max_size) = watch.bounds.max_size {
         gauge(
             encoder,
             "hookgate_store_max_size_bytes",
-            "Bytes that the store may have: beyond it nothing is accepted",
+            "Maximum size of the store; beyond it no event is accepted (`max_size`)",
             max_size,
         )?;
     }
     encoder
         .encode_descriptor(
             "hookgate_store_looks_failed",
-            "Scrapes that could not look into the store, and show what was seen before",
+            "Scrapes that could not query the store and show older values",
             None,
             MetricType::Counter,
         )?
         .encode_counter::<NoLabelSet, u64, f64>(&watch.failed.load(Ordering::Relaxed), None)?;
     let seen = lock(&watch.seen).clone();
+    // No query has succeeded yet.
     let Some(seen) = seen else {
         return Ok(());
     };
     file(encoder, &seen)?;
     replays(encoder, &seen)?;
     let known: BTreeSet<_> = lock(&recorder.destinations).keys().cloned().collect();
-    // One that the config has no longer is shown while something is left there.
+    // A destination that was removed from the config is shown while it has open or dead deliveries.
     let is_shown = |row: &&DestinationRow| {
         let is_known = known.contains(&(row.route.clone(), row.name.clone()));
         is_known || row.oldest_open_ms.is_some() || dead(row) > 0
@@ -185,32 +189,32 @@ fn file(encoder: &mut DescriptorEncoder<'_>, seen: &Seen) -> fmt::Result {
         ),
         (
             "hookgate_store_claims",
-            "Keys of spent events in the store",
+            "Dedup keys of spent events in the store",
             Some(stats.claims),
         ),
         (
             "hookgate_store_size_bytes",
-            "Bytes of the store's file and its log",
+            "Size of the store's file and its write-ahead log",
             Some(stats.size),
         ),
         (
             "hookgate_store_spare_bytes",
-            "Bytes in the file that hold nothing and are used again",
+            "Unused bytes in the store's file, which new rows use again",
             Some(stats.spare),
         ),
         (
             "hookgate_store_log_bytes",
-            "Bytes of the log, which checkpoints write back into the file",
+            "Size of the write-ahead log, which checkpoints write back into the file",
             Some(stats.log),
         ),
         (
             "hookgate_store_disk_free_bytes",
-            "Bytes that are free on the store's disk",
+            "Free space on the store's disk",
             stats.disk_free,
         ),
         (
             "hookgate_store_look_timestamp_seconds",
-            "When these values were read from the store",
+            "Time at which these values were read from the store",
             u64::try_from(seen.at.unix_seconds()).ok(),
         ),
     ];
@@ -227,17 +231,17 @@ fn file(encoder: &mut DescriptorEncoder<'_>, seen: &Seen) -> fmt::Result {
         ),
         (
             "hookgate_store_grouped",
-            "Commits, takings and outcomes in these transactions",
+            "Commits, claimed deliveries and outcomes in these transactions",
             stats.grouped,
         ),
         (
             "hookgate_store_checkpoints",
-            "Times that the log was written back into the file",
+            "Checkpoints: the write-ahead log was written back into the file",
             stats.checkpoints,
         ),
         (
             "hookgate_store_reopened",
-            "Times that the store was opened anew after a failed write",
+            "Times that the store was reopened after a failed write",
             stats.reopened,
         ),
     ];
@@ -250,7 +254,7 @@ fn file(encoder: &mut DescriptorEncoder<'_>, seen: &Seen) -> fmt::Result {
     encoder
         .encode_descriptor(
             "hookgate_store_write_seconds",
-            "Time that the writer spent on its transactions, until they were on the disk",
+            "Time that the writer spent on its transactions, until they were durable",
             None,
             MetricType::Counter,
         )?
@@ -260,7 +264,7 @@ fn file(encoder: &mut DescriptorEncoder<'_>, seen: &Seen) -> fmt::Result {
 fn replays(encoder: &mut DescriptorEncoder<'_>, seen: &Seen) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(
         "hookgate_replays_open",
-        "Replays that are not over",
+        "Replays that are not finished, by state",
         None,
         MetricType::Gauge,
     )?;
@@ -276,18 +280,18 @@ fn replays(encoder: &mut DescriptorEncoder<'_>, seen: &Seen) -> fmt::Result {
     gauge(
         encoder,
         "hookgate_replay_deliveries_left",
-        "Deliveries that open replays have still to make",
+        "Deliveries that open replays still have to make",
         seen.replays.left,
     )
 }
 
-/// Whether something is so at a destination.
+/// Selects a yes-or-no value of a destination.
 type Switch = fn(&DestinationRow) -> bool;
 
 fn queue(encoder: &mut DescriptorEncoder<'_>, rows: &[&DestinationRow]) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(
         "hookgate_queue_deliveries",
-        "Deliveries in the store by destination and state; those that retention removed are gone",
+        "Deliveries in the store by destination and state, without those that retention removed",
         None,
         MetricType::Gauge,
     )?;
@@ -300,13 +304,14 @@ fn queue(encoder: &mut DescriptorEncoder<'_>, rows: &[&DestinationRow]) -> fmt::
     }
     let now_ms = Now::read().unix_ms;
     let age = move |row: &DestinationRow| {
+        // The wall clock may have been set back; a negative age counts as zero.
         let since = row.oldest_open_ms.unwrap_or(now_ms);
         let age_ms = u64::try_from(now_ms.saturating_sub(since)).unwrap_or(0);
         Duration::from_millis(age_ms).as_secs_f64()
     };
     let mut metric = encoder.encode_descriptor(
         "hookgate_queue_oldest_age_seconds",
-        "Age of the oldest delivery that is not over; 0 where there is none",
+        "Age of the oldest pending delivery; 0 if no delivery is pending",
         None,
         MetricType::Gauge,
     )?;
@@ -318,12 +323,12 @@ fn queue(encoder: &mut DescriptorEncoder<'_>, rows: &[&DestinationRow]) -> fmt::
     let switches: [(_, _, Switch); 2] = [
         (
             "hookgate_destination_paused",
-            "Whether an operator paused the destination or its route",
+            "1 if an operator paused the destination or its route",
             |row| row.is_paused || row.is_route_paused,
         ),
         (
             "hookgate_destination_disabled",
-            "Whether the destination was switched off since it answered 410",
+            "1 if the destination was disabled because it responded with 410",
             |row| row.disabled.is_some(),
         ),
     ];

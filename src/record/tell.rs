@@ -1,5 +1,7 @@
-//! What the program tells by `tracing`, such as a reload or a certificate that could not be read, as lines of the same
-//! log and under the same rules of escaping as those about requests.
+//! Bridge from `tracing` events of all modules to lines of the log.
+//!
+//! Modules without a recorder report by `tracing`, for example a certificate that could not be read. Their events must
+//! pass the same escaping and limits as lines about requests.
 
 use std::fmt::{self, Debug, Display};
 use std::sync::Arc;
@@ -15,10 +17,10 @@ use crate::model::clock::Now;
 use crate::record::line::{Line, MESSAGE_LIMIT};
 use crate::record::log::Logger;
 
-/// Our own targets; libraries are heard only when something is wrong, or where the level is `trace`.
+/// Prefix of hookgate's own targets. Libraries are logged only from warnings on, or at level `trace`.
 const OWN_TARGET: &str = "hookgate";
 
-/// Makes the log the one to which the whole process tells.
+/// Installs the log as the global `tracing` subscriber of the process.
 pub(super) fn install(logger: &Arc<Logger>) -> Result<(), SetGlobalDefaultError> {
     set_global_default(Registry::default().with(TellLayer(Arc::clone(logger))))
 }
@@ -52,28 +54,31 @@ impl<S: Subscriber> Layer<S> for TellLayer {
             metadata.target(),
             &message.0,
         );
+        // Second pass: all fields but the message.
         event.record(&mut FieldVisitor(&mut line));
         self.0.write(line);
     }
 }
 
-/// Keeps the message, which stands first in a line but not always in an event.
+/// Visitor that extracts the message, because a line needs it first and an event may hold it anywhere.
 struct MessageVisitor(String);
 
 impl Visit for MessageVisitor {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         if field.name() == "message" {
             let mut cut = Cut(&mut self.0);
+            // The error only means that the message was cut.
             let _ = fmt::write(&mut cut, format_args!("{value:?}"));
         }
     }
 }
 
-/// Stops a message that would grow beyond what a line shows.
+/// Writer that stops a message beyond what a line shows, before it takes memory.
 struct Cut<'a>(&'a mut String);
 
 impl fmt::Write for Cut<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        // A character has at most four bytes in UTF-8.
         if self.0.len() > MESSAGE_LIMIT * 4 {
             return Err(fmt::Error);
         }
@@ -82,6 +87,7 @@ impl fmt::Write for Cut<'_> {
     }
 }
 
+/// Visitor that adds all fields but the message to the line.
 struct FieldVisitor<'a>(&'a mut Line);
 
 impl FieldVisitor<'_> {

@@ -1,9 +1,9 @@
-//! For the tests of this room: a writer that keeps what a log writes.
+//! Test helper of this module: a writer that keeps what a log writes.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-/// Keeps all that is written.
+/// Shared buffer that keeps all written bytes.
 #[derive(Clone, Default)]
 pub(super) struct Kept(Arc<Mutex<Vec<u8>>>);
 

@@ -1,4 +1,4 @@
-//! What a recorder tells and counts for whole requests.
+//! Tests of the log lines and counts that a recorder makes of whole requests.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl Fixture {
             .request(counters.as_deref(), verdict, exchange);
     }
 
-    /// The lines, once the log has ended.
+    /// Ends the log and returns its lines.
     fn lines(&self) -> Vec<serde_json::Value> {
         self.recorder.close();
         let text = self.kept.text();
@@ -126,7 +126,7 @@ fn accepted_requests_are_silent_where_the_config_says_so_but_failures_are_not() 
     let lines = fixture.lines();
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0]["level"], "WARN");
-    assert_eq!(lines[0]["message"], "event not taken by the app");
+    assert_eq!(lines[0]["message"], "event not accepted by the app");
     assert_eq!(lines[0]["forward_error"], "connect");
     assert_eq!(lines[0]["error"], "cannot connect: refused");
 }
@@ -156,7 +156,7 @@ fn a_forger_gets_five_lines_and_the_rest_is_counted() {
     assert_eq!(lines[5]["source"], "198.51.100.9");
 }
 
-/// A reject of every reason, with a stranger's text wherever evidence can hold one.
+/// Returns a reject of every reason, with hostile text wherever evidence can hold a client's text.
 fn every_reject() -> Vec<Reject> {
     let second = Duration::from_secs(1);
     vec![
@@ -271,7 +271,7 @@ fn each_reason_has_a_line_and_a_count() {
     }
 }
 
-/// Names of samples, with their labels cut off.
+/// Returns the names of all metric families in the text.
 fn families(metrics: &str) -> Vec<&str> {
     let names = metrics
         .lines()
@@ -280,7 +280,7 @@ fn families(metrics: &str) -> Vec<&str> {
 }
 
 #[test]
-fn the_metrics_text_is_whole_and_each_family_stands_once() {
+fn the_metrics_text_is_whole_and_each_family_appears_once() {
     let fixture = fixture(false);
     fixture
         .recorder
@@ -333,7 +333,7 @@ fn the_metrics_text_is_whole_and_each_family_stands_once() {
 }
 
 #[test]
-fn what_strangers_send_makes_no_new_series() {
+fn what_clients_send_makes_no_new_series() {
     let fixture = fixture(false);
     let tell = |number: u32| {
         let ip = std::net::Ipv4Addr::from_bits(number).to_string();
@@ -359,7 +359,7 @@ fn counters_go_on_after_a_reload() {
     let before = fixture.recorder.route_counters(&name);
     let after = fixture.recorder.route_counters(&RouteName::new("stripe"));
     assert!(Arc::ptr_eq(&before, &after));
-    // Fails when a route that is gone keeps its memory.
+    // Fails if a removed route keeps its memory.
     let gone = Arc::downgrade(&fixture.recorder.route_counters(&RouteName::new("gone")));
     fixture.recorder.keep_routes(|known| *known == name);
     assert!(gone.upgrade().is_none());

@@ -213,7 +213,7 @@ await test("an operator finds out why a request was rejected", async () => {
     await page.locator(".checks .failed").waitFor();
     ids.changed = (await send(world, "push", { a: 3 }, { tail: "\n" })).id;
     await page.goto(`/console/requests/${ids.changed}`);
-    await page.getByText("The body was changed at its end on the way").waitFor();
+    await page.getByText("The end of the body was changed in transit").waitFor();
     await page.getByText("What to do").waitFor();
 });
 

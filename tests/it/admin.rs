@@ -243,7 +243,7 @@ async fn each_action_is_kept_with_who_did_what() {
     assert_eq!(line["subject"], "hook/upstream");
     let wrong = get(&gate, Some("wrong-wrong-wrong"), "/api/v1/events").await;
     assert_eq!(wrong.status, 401);
-    gate.wait_for_line(&["\"audit\"", "wrong token", "127.0.0.1"])
+    gate.wait_for_line(&["\"audit\"", "admin token rejected", "127.0.0.1"])
         .await;
 
     assert_eq!(get(&gate, Some(BOARD), "/api/v1/audit").await.status, 403);

@@ -141,7 +141,7 @@ async fn in_hybrid_mode_the_first_attempt_is_told_like_all_others() {
         .await;
     assert_eq!((reply.status, reply.text().as_str()), (202, ""));
     let uid = reply.header("hookgate-request-id").unwrap();
-    gate.wait_for_line(&["delivery delayed", uid]).await;
+    gate.wait_for_line(&["delivery attempt failed", uid]).await;
     app.wait_for_requests(2).await;
     let shown = || -> Value {
         let (_, text) = command(&gate, &["deliveries", "show", "1", "--json"]);

@@ -1,4 +1,4 @@
-//! Bodies that are changed on the way.
+//! Tests with bodies that are changed in transit.
 
 use std::io::Write;
 
@@ -76,7 +76,7 @@ fn json_is_parsed_and_written_again() {
                 continue;
             }
             let (sent_sorted, original) = (sent == pretty, original.as_bytes());
-            // What was sorted on the way cannot be put back in the order of its sender.
+            // Keys that were sorted in transit cannot be put back into the sender's order.
             if sent_sorted && original != sorted.as_bytes() {
                 continue;
             }
@@ -161,7 +161,7 @@ fn a_body_is_unpacked_on_the_way() {
 fn a_body_is_not_whole() {
     let seen = signed(&spec("github"), TEXT, "/a", JSON.as_bytes());
     let config = route("a", "github", TEXT, "");
-    // The declared length tells, or the JSON does.
+    // The declared length shows that the body is cut, or the broken JSON shows it.
     let mut short = seen.clone();
     short.body = short.body.slice(..40);
     check(&config, &short, "body-aborted", "body-truncated");

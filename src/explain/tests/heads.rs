@@ -1,4 +1,4 @@
-//! Mistakes with headers, ways of writing and texts, and the wrong sender.
+//! Tests of mistakes with headers, signature formats, signed texts and the sender.
 
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, HEXLOWER};
 
@@ -9,7 +9,7 @@ use crate::scheme::spec::{Algorithm, Family, Part, Spec, Template};
 
 const BODY: &[u8] = JSON.as_bytes();
 
-/// The scheme of a provider with something of it changed.
+/// Returns the scheme of a provider with a change applied.
 fn altered(provider: &str, change: impl FnOnce(&mut crate::scheme::spec::HmacSpec)) -> Spec {
     let mut spec = spec(provider);
     match &mut spec.family {
@@ -21,7 +21,7 @@ fn altered(provider: &str, change: impl FnOnce(&mut crate::scheme::spec::HmacSpe
 
 #[test]
 fn the_same_mac_in_another_encoding() {
-    // Hexadecimal expected, base64 found.
+    // The scheme expects hexadecimal and the sender writes base64.
     let seen = signed(&spec("github"), TEXT, "/a", BODY);
     let (_, value) = without(&seen, "x-hub-signature-256");
     let mac = HEXLOWER
@@ -37,7 +37,7 @@ fn the_same_mac_in_another_encoding() {
         let explanation = proves(&config, &seen, "malformed-signature", "signature-encoding");
         assert!(says(&explanation).contains("base64"), "{explanation:#?}");
     }
-    // Base64 expected, hexadecimal of either case, unpadded or URL-safe found.
+    // The scheme expects base64 and the sender writes hexadecimal, unpadded or URL-safe base64.
     let seen = signed(&spec("shopify"), TEXT, "/a", BODY);
     let (_, value) = without(&seen, "x-shopify-hmac-sha256");
     let mac = BASE64.decode(value.as_bytes()).unwrap();
@@ -52,7 +52,7 @@ fn the_same_mac_in_another_encoding() {
         let seen = with_header(&seen, "x-shopify-hmac-sha256", &text);
         proves(&config, &seen, "malformed-signature", "signature-encoding");
     }
-    // In a list.
+    // The signature is an entry of a list.
     let seen = signed(&spec("standard_webhooks"), KEY, "/a", BODY);
     let (_, value) = without(&seen, "webhook-signature");
     let mac = BASE64
@@ -77,7 +77,7 @@ fn the_text_before_the_signature() {
         let seen = with_header(&seen, "x-hub-signature-256", &text);
         proves(&config, &seen, "malformed-signature", "signature-prefix");
     }
-    // A prefix where none belongs.
+    // The sender writes a prefix and the scheme has no prefix.
     let seen = signed(&spec("shopify"), TEXT, "/a", BODY);
     let (_, value) = without(&seen, "x-shopify-hmac-sha256");
     let seen = with_header(&seen, "x-shopify-hmac-sha256", &format!("sha256={value}"));
@@ -142,7 +142,7 @@ fn sha1_of_old_where_sha256_is_expected() {
 
 #[test]
 fn another_providers_request() {
-    // With the route's secret it is proven; without, the headers tell.
+    // With the route's secret the provider is proven; without it the headers give a hint.
     let config = route("a", "stripe", TEXT, "");
     let genuine = signed(&spec("github"), TEXT, "/a", BODY);
     let genuine = with_header(
@@ -262,7 +262,7 @@ fn a_signature_under_another_key_of_the_list() {
 
 #[test]
 fn another_signed_text() {
-    // The body alone instead of `timestamp.body`.
+    // The sender signs the body alone instead of `timestamp.body`.
     let alone = altered("stripe", |family| {
         family.signed = Template {
             parts: vec![Part::Body],
@@ -276,7 +276,7 @@ fn another_signed_text() {
         "signed-text",
     );
     assert!(says(&explanation).contains("`{body}`"), "{explanation:#?}");
-    // The id is missing.
+    // The sender leaves out the id.
     let parts = vec![Part::Timestamp, Part::Literal(".".to_owned()), Part::Body];
     let no_id = altered("standard_webhooks", |family| {
         family.signed = Template { parts }
@@ -292,7 +292,7 @@ fn another_signed_text() {
         says(&explanation).contains("`{timestamp}.{body}`"),
         "{explanation:#?}"
     );
-    // No `v0:` before it.
+    // The sender leaves out the `v0:` in front.
     let parts = vec![Part::Timestamp, Part::Literal(":".to_owned()), Part::Body];
     let seen = signed(
         &altered("slack", |family| family.signed = Template { parts }),

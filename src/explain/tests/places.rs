@@ -1,4 +1,4 @@
-//! What is refused before and behind the signature.
+//! Tests of rejects before and after the signature check.
 
 use super::{
     JSON, OTHER, TEXT, check, explain, explainer, proves, route, says, signed, spec, with_body,
@@ -123,7 +123,7 @@ fn what_depended_on_the_moment_is_told_as_it_was_recorded() {
         (explanation.check.as_str(), explanation.passes),
         ("dedup", false)
     );
-    // Refused under an older config.
+    // The request was rejected under an older config.
     seen.recorded = Some(Recorded {
         reason: Reason::BadSignature,
         check: Check::Signature,

@@ -1,4 +1,4 @@
-//! Mistakes with secrets.
+//! Tests of mistakes with secrets.
 
 use data_encoding::{BASE64, HEXLOWER};
 
@@ -9,7 +9,7 @@ const BODY: &[u8] = JSON.as_bytes();
 #[test]
 fn white_space_around_the_secret_of_the_route() {
     for provider in ["stripe", "github", "slack", "shopify"] {
-        // A line end at its end is refused when the config is loaded.
+        // A line end at the end is left out: loading the config rejects it.
         for secret in [format!("{TEXT} "), format!(" {TEXT}"), format!("\n{TEXT}")] {
             let seen = signed(&spec(provider), TEXT, "/a", BODY);
             proves(
@@ -77,7 +77,7 @@ fn a_sender_that_signs_with_the_text_which_the_scheme_decodes() {
     let config = route("a", "standard_webhooks", KEY, "");
     let seen = signed(&as_text, KEY, "/a", BODY);
     proves(&config, &seen, "bad-signature", "secret-decoded");
-    // Without the prefix, but as text.
+    // The sender leaves out the prefix and signs with the text of the key.
     let seen = signed(&as_text, KEY.trim_start_matches("whsec_"), "/a", BODY);
     proves(&config, &seen, "bad-signature", "secret-decoded");
 }

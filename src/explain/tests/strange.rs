@@ -1,4 +1,4 @@
-//! Requests that nobody meant well: whatever comes, there is an answer, in time, and without a secret in it.
+//! Tests with hostile requests: every input gets an explanation, in time and without a secret in it.
 
 use std::time::Duration;
 
@@ -84,13 +84,13 @@ proptest! {
             recorded: None,
             others: Vec::new(),
         };
-        // The helper holds every word of the answer against the secrets.
+        // The helper checks that no secret appears in the explanation.
         let explanation = explain(&explainer(&config()), None, &seen);
         prop_assert!(!explanation.fix.is_empty());
     }
 }
 
-// Fails when the tries are not bounded in time: a body like this costs every one of them.
+// Fails if the tries are not bounded in time: a body like this one is slow to verify in each of them.
 #[test]
 fn a_large_body_does_not_hang() {
     let config = route("a", "github", TEXT, "max_body = \"64 MiB\"");
@@ -104,7 +104,7 @@ fn a_large_body_does_not_hang() {
     let began = instant();
     let explanation = explain(&explainer, None, &with_body(&seen, &body));
     assert_eq!(explanation.reason.as_deref(), Some("bad-signature"));
-    // One try is not interrupted; without optimisation it takes seconds.
+    // A running try is not interrupted, and without optimization one takes seconds.
     assert!(
         began.elapsed() < Duration::from_secs(60),
         "{:?}",

@@ -1,4 +1,4 @@
-//! Times that are off.
+//! Tests with wrong timestamps.
 
 use bytes::Bytes;
 
@@ -42,7 +42,7 @@ fn milliseconds_for_seconds_and_other_units() {
             assert!(says(&explanation).contains(words), "{explanation:#?}");
         }
     }
-    // Seconds where milliseconds are expected.
+    // The sender writes seconds and the scheme expects milliseconds.
     let config = format!(
         "[routes.a]\npath = \"/a\"\nupstream = \"http://127.0.0.1:1/\"\nsecret = \"{TEXT}\"\n[routes.a.scheme]\n\
          type = \"hmac\"\nalgorithm = \"sha256\"\nencoding = \"hex\"\nsignature = {{ header = \"X-Slack-Signature\", prefix = \"v0=\" }}\n\
@@ -54,7 +54,7 @@ fn milliseconds_for_seconds_and_other_units() {
         says(&explanation).contains("as seconds"),
         "{explanation:#?}"
     );
-    // Nobody verifies microseconds, but they are told by their length.
+    // No scheme verifies microseconds, but their length shows the unit.
     let seen = with_header(&seen, "x-slack-request-timestamp", &format!("{T}000000"));
     check(
         &route("a", "slack", TEXT, ""),
@@ -75,7 +75,7 @@ fn a_retry_with_its_first_signature() {
         "signature-old",
     );
     assert!(says(&explanation).contains("23 min"), "{explanation:#?}");
-    // The sender dates the request when it comes.
+    // `Date` has the time of this attempt, not that of the signature.
     let date = httpdate::fmt_http_date(
         std::time::UNIX_EPOCH + std::time::Duration::from_secs(T as u64 + 1400),
     );
@@ -86,7 +86,7 @@ fn a_retry_with_its_first_signature() {
         "stale-timestamp",
         "retried-with-old-signature",
     );
-    // Or counts its tries.
+    // A header counts the attempts.
     let slack = with_header(
         &signed(&spec("slack"), TEXT, "/a", BODY),
         "x-slack-retry-num",
@@ -110,7 +110,7 @@ fn clocks_that_are_wrong() {
         "stale-timestamp",
         "clock-of-sender",
     );
-    // Another sender is off by as much: it is this machine's.
+    // Another sender is off by as much, so this machine's clock is wrong.
     let mut seen = came(&seen, -700);
     let age = |route: &str, age_seconds| OtherAge {
         route: route.to_owned(),
@@ -122,7 +122,7 @@ fn clocks_that_are_wrong() {
     proves(&config, &seen, "stale-timestamp", "clock-of-sender");
 }
 
-/// Fails when a request that was refused in its head is blamed on the body that nobody read, or called genuine.
+/// Fails if a reject of the head is blamed on the unread body, or if the request is called genuine.
 #[test]
 fn a_time_that_is_off_where_the_body_was_not_read() {
     let config = route("a", "stripe", TEXT, "") + &route("b", "slack", TEXT, "");

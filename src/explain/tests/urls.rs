@@ -1,4 +1,4 @@
-//! URLs that the sender knows otherwise.
+//! Tests with URLs that differ between the sender and the route.
 
 use super::{
     JSON, TEXT, explain, explainer, proves, route, says, signed_as, signed_to, spec, with_header,
@@ -51,7 +51,7 @@ fn a_wrong_public_url_is_named_with_the_right_one() {
             "{explanation:#?}"
         );
     }
-    // Behind a proxy that says so.
+    // A proxy in front passes the original host on in a header.
     let seen = with_header(
         &twilio("https://www.outside.example", "/a"),
         "x-forwarded-host",
@@ -84,12 +84,12 @@ fn a_slash_or_the_query_changes_on_the_way() {
         "url-changed",
     );
     proves(&config, &at(&seen, "/a/"), "bad-signature", "url-changed");
-    // A query that is gone can only be known from the proxy.
+    // Only a header of the proxy can show a query that was dropped.
     let seen = with_header(&twilio(url, "/a?x=1"), "x-original-uri", "/a?x=1");
     proves(&config, &at(&seen, "/a"), "bad-signature", "url-changed");
 }
 
-/// Fails when only hosts and ports of `public_url` are tried.
+/// Fails if only hosts and ports of `public_url` are tried, but no base paths.
 #[test]
 fn a_base_path_that_a_proxy_takes_away_is_named() {
     let url = "https://hooks.example.com";
@@ -110,12 +110,12 @@ fn a_base_path_that_a_proxy_takes_away_is_named() {
         "public-url",
     );
     assert!(says(&found).contains(fix), "{found:#?}");
-    // One that the sender does not call.
+    // The route has a base path that the sender does not call.
     let base = with_url("https://hooks.example.com/prod");
     let found = proves(&base, &twilio(url, "/a"), "bad-signature", "public-url");
     let fix = "public_url = \"https://hooks.example.com\"";
     assert!(says(&found).contains(fix), "{found:#?}");
-    // Another host below the same base path.
+    // The sender calls another host with the same base path.
     let seen = twilio("https://www.hooks.example.com/prod", "/a");
     let found = proves(&base, &seen, "bad-signature", "public-url");
     let fix = "public_url = \"https://www.hooks.example.com/prod\"";

@@ -1,7 +1,8 @@
-//! Traces by OTLP over HTTP: spans go through a bounded queue to one task, which sends them in batches.
+//! Trace export by OTLP over HTTP, in batches from a bounded queue.
 //!
-//! Nothing here waits for a collector but that task. What finds no room in the queue, or is not taken by the collector, is
-//! dropped and counted. Where the config has no `[telemetry]` there is no tracer, and a request pays one look at a pointer.
+//! Only one background task waits for the collector; requests never do. Spans that find no room in the queue, or that
+//! the collector does not accept, are dropped and counted. Without `[telemetry]` there is no tracer, and a request pays
+//! one pointer load.
 
 mod spans;
 mod wire;
@@ -34,43 +35,43 @@ use crate::record::{Exchange, Recorder, lock};
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// Requests and attempts whose spans wait: some MiB at most.
+/// Requests and attempts whose spans may wait in the queue, some MiB at most.
 const QUEUE: usize = 4096;
 
-/// Of these so many go into one batch.
+/// Requests and attempts in one batch.
 const BATCH: usize = 256;
 
-/// How long the first of a batch waits for others.
+/// Maximum time that the first span of a batch waits for others.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// After a batch that the collector did not take for now.
+/// Pauses before each retry of a batch that the collector rejected temporarily.
 const BACKOFF: [Duration; 3] = [
     Duration::from_millis(500),
     Duration::from_secs(2),
     Duration::from_secs(5),
 ];
 
-/// For what is left when the gate ends.
+/// Maximum time to send the remaining spans when the gate ends.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// Bytes of an answer that are read.
+/// Maximum number of bytes read of the collector's response.
 const ANSWER: usize = 16 * 1024;
 
-/// Where spans go, and which.
+/// Settings of the exporter, from `[telemetry]`.
 pub struct Settings {
-    /// Connections to the collector.
+    /// Connection pool to the collector.
     pub pool: Arc<Pool>,
-    /// The whole URL.
+    /// Whole URL of the collector's traces endpoint.
     pub url: Uri,
-    /// Headers for it, as its operator asks for.
+    /// Additional request headers, such as an API key of the collector.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The share of requests that are traced, from 0 to 1.
+    /// Share of requests that are traced, from 0 to 1.
     pub sample: f64,
-    /// `service.name`.
+    /// Value of the resource attribute `service.name`.
     pub service: String,
 }
 
-/// Takes spans.
+/// Handle that queues spans for the exporter task.
 pub(super) struct Tracer {
     sample: f64,
     queue: mpsc::Sender<Vec<Span>>,
@@ -87,7 +88,7 @@ struct Counts {
 }
 
 impl Recorder {
-    /// Exports spans from now on.
+    /// Starts the export of spans. Later calls have no effect.
     pub fn start_tracing(&self, settings: Settings) {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let (counts, stop) = (Arc::<Counts>::default(), CancellationToken::new());
@@ -97,6 +98,7 @@ impl Recorder {
             counts: Arc::clone(&counts),
             stop: stop.clone(),
         };
+        // Set once: a changed `[telemetry]` needs a restart.
         let _ = self.tracer.set(Tracer {
             sample,
             queue,
@@ -106,7 +108,7 @@ impl Recorder {
         });
     }
 
-    /// The trace of a request; none where nothing is traced. `headers` are those of a sender whose trace is continued.
+    /// Returns the trace of a request, or `None` without tracing. With `headers`, the sender's trace is continued.
     pub fn trace(&self, uid: RequestId, headers: Option<&HeaderMap>) -> Option<Trace> {
         let tracer = self.tracer.get()?;
         let told = headers.and_then(|headers| headers.get(TRACEPARENT)?.to_str().ok());
@@ -114,7 +116,7 @@ impl Recorder {
         Some(continued.unwrap_or_else(|| Trace::new(uid, tracer.sample)))
     }
 
-    /// Sends what is left, within two seconds.
+    /// Sends the remaining spans and stops the exporter, within two seconds.
     pub async fn end_tracing(&self) {
         if let Some(tracer) = self.tracer.get() {
             tracer.stop.cancel();
@@ -144,9 +146,10 @@ impl Recorder {
     }
 }
 
-/// Tells an app which span asks it, in place of what the sender said.
+/// Sets `traceparent` (W3C Trace Context) for the upstream, in place of the sender's.
 pub fn tell(headers: &mut HeaderMap, trace: &Trace, part: Part) {
     if trace.parent.is_none() {
+        // `tracestate` belongs to the sender's trace, which this one does not continue.
         headers.remove(TRACESTATE);
     }
     if let Ok(value) = HeaderValue::from_str(&trace.header(part)) {
@@ -157,6 +160,7 @@ pub fn tell(headers: &mut HeaderMap, trace: &Trace, part: Part) {
 impl Tracer {
     fn push(&self, spans: Vec<Span>) {
         let count = u64::try_from(spans.len()).unwrap_or(0);
+        // Never waits: a slow collector must not slow down requests.
         if self.queue.try_send(spans).is_err() {
             self.counts.no_room.fetch_add(count, Ordering::Relaxed);
         }
@@ -169,7 +173,7 @@ struct Exporter {
     stop: CancellationToken,
 }
 
-/// Why a batch was not taken.
+/// Kind of failure of a batch; only a temporary one is retried.
 enum Refusal {
     ForNow,
     ForGood,
@@ -180,9 +184,11 @@ impl Exporter {
         let mut batch = Vec::new();
         loop {
             tokio::select! {
+                // The end of the process interrupts the wait for more spans.
                 () = self.stop.cancelled() => break,
                 first = waiting.recv() => batch.extend(first),
             }
+            // A batch is sent when it is full or when its first span has waited long enough.
             let filling = async {
                 while batch.len() < BATCH
                     && let Some(spans) = waiting.recv().await
@@ -194,6 +200,7 @@ impl Exporter {
             let _ = self.stop.run_until_cancelled(paused).await;
             self.export(std::mem::take(&mut batch)).await;
         }
+        // No more spans are queued from here on; what is already there is sent before the task ends.
         waiting.close();
         while let Ok(spans) = waiting.try_recv() {
             batch.push(spans);
@@ -203,7 +210,7 @@ impl Exporter {
         }
     }
 
-    /// Tries a few times, while others wait in the queue.
+    /// Sends a batch, with a few retries. Meanwhile new spans wait in the queue.
     async fn export(&self, batch: Vec<Vec<Span>>) {
         let spans: Vec<Span> = batch.into_iter().flatten().collect();
         let count = u64::try_from(spans.len()).unwrap_or(0);
@@ -216,6 +223,7 @@ impl Exporter {
             match self.send(body.clone()).await {
                 Ok(()) => break true,
                 Err(Refusal::ForGood) => break false,
+                // The end of the process interrupts the pause; one last attempt follows.
                 Err(Refusal::ForNow) => match pauses.next() {
                     Some(pause) if !self.stop.is_cancelled() => {
                         let pause = tokio::time::sleep(pause);
@@ -264,10 +272,11 @@ impl Exporter {
         };
         let response = lease.exchange(request).await.map_err(|_| Refusal::ForNow)?;
         let (head, answer) = response.into_parts();
+        // The response is read to its end, so that the connection can be used again.
         lease.drain(answer, 0, ANSWER).await;
         match head.status {
             status if status.is_success() => Ok(()),
-            // What OTLP says may be sent again.
+            // OTLP/HTTP names these statuses as retryable.
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
@@ -279,6 +288,7 @@ impl Exporter {
     fn request(&self, body: Bytes) -> Option<Request<Full<Bytes>>> {
         let url = &self.settings.url;
         let host = HeaderValue::from_str(url.authority()?.as_str()).ok()?;
+        // OTLP/HTTP with binary protobuf: one POST per batch.
         let length = HeaderValue::from(body.len());
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
@@ -295,7 +305,7 @@ impl Exporter {
     }
 }
 
-/// The rows of what was exported and what was not; none where nothing is traced.
+/// Encodes the counts of exported and dropped spans; without tracing there are no rows.
 pub(super) fn encode(recorder: &Recorder, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let Some(tracer) = recorder.tracer.get() else {
         return Ok(());
@@ -303,7 +313,7 @@ pub(super) fn encode(recorder: &Recorder, encoder: &mut DescriptorEncoder<'_>) -
     let counts = &tracer.counts;
     let mut metric = encoder.encode_descriptor(
         "hookgate_trace_spans",
-        "Spans by what became of them: exported, or dropped since the queue was full or the collector did not take them",
+        "Trace spans by outcome: exported, or dropped because the queue was full or the collector rejected them",
         None,
         MetricType::Counter,
     )?;

@@ -1,5 +1,7 @@
-//! Spans, made after the fact from what the recorder is told of requests and attempts: nothing is done for them while a
-//! request is under way. Names of attributes are those of OpenTelemetry's semantic conventions, else `hookgate.*`.
+//! Builds OTLP spans from finished requests and attempts.
+//!
+//! Spans are made after the fact, from the verdict and its times, so a request does no work for them while it runs.
+//! Attribute names are those of OpenTelemetry's semantic conventions, otherwise `hookgate.*`.
 
 use std::time::Duration;
 
@@ -10,15 +12,15 @@ use crate::record::Exchange;
 use crate::record::deliveries::Attempted;
 use crate::record::otlp::wire::{AnyValue, Code, KeyValue, Kind, Span, Status, Value};
 
-/// Bytes of a text that a sender chose.
+/// Maximum number of bytes of a text attribute, because a sender may choose its value.
 const LONGEST: usize = 128;
 
-/// Sampled, and it is known whether a parent is remote: bits of `flags`.
+/// Bits of `flags`: the trace is sampled; it is known if the parent is remote; the parent is remote.
 const SAMPLED: u32 = 1;
 const KNOWS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
-/// The request, and each stage that it reached.
+/// Returns the span of a request, followed by one for each stage that it reached.
 pub(super) fn of_request(trace: &Trace, verdict: &Verdict, exchange: &Exchange) -> Vec<Span> {
     let start_ns = nanos_of(verdict.request_id.unix_ms());
     let mut whole = span(
@@ -27,6 +29,7 @@ pub(super) fn of_request(trace: &Trace, verdict: &Verdict, exchange: &Exchange) 
         Kind::Server,
         (start_ns, exchange.total),
     );
+    // The sender's span is the parent if the route continues traces.
     whole.parent_span_id = trace.parent.map(Vec::from).unwrap_or_default();
     if trace.parent.is_some() {
         whole.flags |= IS_REMOTE;
@@ -75,7 +78,7 @@ pub(super) fn of_request(trace: &Trace, verdict: &Verdict, exchange: &Exchange) 
             .attributes
             .push(text("hookgate.reason", reject.code()));
     }
-    // Of a server only its own failures are errors.
+    // Semantic conventions for HTTP: on a server span only 5xx is an error, a rejected request is not.
     if exchange.answer_status.is_server_error() {
         let kind = exchange.forward_error.as_ref().map(|(kind, _)| *kind);
         fail(&mut whole, kind.unwrap_or("refused"));
@@ -85,7 +88,7 @@ pub(super) fn of_request(trace: &Trace, verdict: &Verdict, exchange: &Exchange) 
     spans
 }
 
-/// The stages follow one another, so each begins where the one before it ended.
+/// Returns a span for each stage. Stages follow one another, so each begins where the previous one ended.
 fn stages(trace: &Trace, verdict: &Verdict, exchange: &Exchange, start_ns: u64) -> Vec<Span> {
     let stages = [
         ("head", Kind::Internal, verdict.head_time()),
@@ -98,6 +101,7 @@ fn stages(trace: &Trace, verdict: &Verdict, exchange: &Exchange, start_ns: u64) 
     let mut begins_ns = start_ns;
     let mut spans = Vec::with_capacity(stages.len());
     for (name, kind, took) in stages {
+        // A failed connection may take no measurable time, but its error must show up in the trace.
         let has_failed = name == "upstream" && exchange.forward_error.is_some();
         if took.is_zero() && !has_failed {
             continue;
@@ -108,12 +112,14 @@ fn stages(trace: &Trace, verdict: &Verdict, exchange: &Exchange, start_ns: u64) 
         if name == "upstream" {
             told_by_app(&mut stage, exchange);
         }
+        // A skipped stage took no time, so the next one begins at the same moment.
         begins_ns = stage.end_ns;
         spans.push(stage);
     }
     spans
 }
 
+/// Adds the upstream's response or the error of the call.
 fn told_by_app(stage: &mut Span, exchange: &Exchange) {
     if let Some(status) = exchange.upstream_status {
         stage
@@ -128,13 +134,15 @@ fn told_by_app(stage: &mut Span, exchange: &Exchange) {
     }
 }
 
-/// One attempt of a delivery.
+/// Returns the span of one delivery attempt.
 pub(super) fn of_attempt(trace: &Trace, attempted: &Attempted<'_>) -> Span {
+    // An attempt is recorded the moment it ends, so its start follows from its duration.
     let end_ns = nanos_of(Now::read().unix_ms);
     let start_ns = end_ns.saturating_sub(nanos(attempted.took));
     let part = Part::Attempt(attempted.delivery.0, attempted.attempt);
     let mut span = span(trace, part, Kind::Client, (start_ns, attempted.took));
     span.name = format!("deliver {}", attempted.destination);
+    // Span ids follow from the trace and the part, so the request's span need not be stored with the event.
     span.parent_span_id = trace.span(Part::Request).to_vec();
     span.attributes = vec![
         text("hookgate.route", attempted.route.as_str()),
@@ -181,6 +189,7 @@ fn fail(span: &mut Span, kind: &str) {
 }
 
 pub(super) fn text(key: &str, value: &str) -> KeyValue {
+    // Cut at a character boundary, because protobuf strings must be UTF-8.
     let end = value.floor_char_boundary(LONGEST);
     let value = value.get(..end).unwrap_or_default().to_owned();
     attribute(key, Some(Value::Text(value)))

@@ -1,8 +1,10 @@
-//! The messages of OTLP (opentelemetry-proto 1.x) that the gate sends. Their numbers never change.
+//! Protobuf messages of OTLP (opentelemetry-proto 1.x) that the gate sends.
+//!
+//! Field numbers are part of the protocol and must never change.
 
 use prost::{Enumeration, Message, Oneof};
 
-/// What a collector is sent.
+/// Request body of an export: `ExportTraceServiceRequest`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Export {
     #[prost(message, repeated, tag = "1")]

@@ -30,7 +30,7 @@ pub struct Gate {
 }
 
 /// What the log says when a reload was refused.
-pub const RELOAD_REFUSED: &str = "config refused";
+pub const RELOAD_REFUSED: &str = "config rejected";
 
 /// How to start a gate.
 pub struct Options {
