@@ -87,6 +87,10 @@ impl Sessions {
 
     /// Returns the session with this id, if it has not expired, and marks it as used.
     pub(super) fn find(&self, id: &str) -> Option<Session> {
+        // An empty id is one that was made without random bytes: any visitor could send it.
+        if id.is_empty() {
+            return None;
+        }
         let now = clock::instant();
         let mut all = self.kept(now);
         let kept = all.get_mut(&digest(id))?;
@@ -150,6 +154,18 @@ mod tests {
         assert!(sessions.find("").is_none());
         sessions.end(&id);
         assert!(sessions.find(&id).is_none());
+    }
+
+    // Fails when a session whose id could not be made is open to a cookie without a value.
+    #[test]
+    fn a_session_without_an_id_is_found_by_nothing() {
+        let sessions = Sessions::new();
+        let id = begin(&sessions, "Bearer a");
+        let mut kept = sessions.kept(clock::instant());
+        let session = kept.remove(&digest(&id)).unwrap();
+        kept.insert(digest(""), session);
+        drop(kept);
+        assert!(sessions.find("").is_none());
     }
 
     // Fails when a client that logs in again and again makes the gate grow.
