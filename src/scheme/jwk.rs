@@ -12,7 +12,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde_json::Value;
 
 use crate::scheme::jwt::token::Object;
-use crate::scheme::public_key::SignedText;
+use crate::scheme::public_key::{SignedText, TextDigest};
 use crate::scheme::spec::JwtAlgorithm;
 
 /// Keys of one set; the largest known set has 12.
@@ -79,7 +79,7 @@ impl KeySet {
     ) -> bool {
         let text = SignedText::new(text);
         let hashed_by = match algorithm {
-            JwtAlgorithm::Rs256 | JwtAlgorithm::Es256 => Some(&digest::SHA256),
+            JwtAlgorithm::Rs256 | JwtAlgorithm::Es256 => Some(TextDigest::Of(&digest::SHA256)),
             _ => None,
         };
         let fitting = self.0.iter();

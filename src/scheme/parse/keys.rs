@@ -49,7 +49,18 @@ pub(super) static SIGNATURE_SECTION: Section = Section {
     path: "routes.NAME.scheme.signature",
     doc: "Where the signature stands.",
     keys: &[
-        &HEADER, &NUMBERED, &QUERY, &FORM, &JSON, &PREFIX, &LIST, &KEY, &ASSIGN, &TRIM, &QUOTED,
+        &HEADER,
+        &NUMBERED,
+        &QUERY,
+        &FORM,
+        &JSON,
+        &BASE64_JSON,
+        &PREFIX,
+        &LIST,
+        &KEY,
+        &ASSIGN,
+        &TRIM,
+        &QUOTED,
         &SETS,
     ],
     required: &[],
@@ -131,6 +142,7 @@ pub(super) static ALGORITHM: Key = Key {
         "sha256_of_digest",
         "p256_sha256",
         "p256_sha256_fixed",
+        "p256_sha1",
         "p384_sha384",
         "hmac-sha256",
         "ed25519",
@@ -141,7 +153,7 @@ pub(super) static ALGORITHM: Key = Key {
     ]),
     default: None,
     example: "\"sha256\"",
-    doc: "The digest; for `ecdsa` curve and digest, where `_fixed` is a signature of two numbers side by side instead of ASN.1. `\"sha1\"`, and `\"md5\"` for an HMAC, only where the sender has nothing better; `\"keccak256\"` for a plain digest, `\"sha256_of_digest\"` for `rsa` over the SHA-256 of the text. For `http_signature` one of the six names from `\"hmac-sha256\"` on (RFC 9421).",
+    doc: "The digest; for `ecdsa` curve and digest, where `_fixed` is a signature of two numbers side by side instead of ASN.1. `\"sha1\"` and `\"p256_sha1\"`, and `\"md5\"` for an HMAC, only where the sender has nothing better; `\"keccak256\"` for a plain digest, `\"sha256_of_digest\"` for `rsa` over the SHA-256 of the text. For `http_signature` one of the six names from `\"hmac-sha256\"` on (RFC 9421).",
 };
 
 pub(super) static ENCODING: Key = Key {
@@ -400,6 +412,14 @@ pub(super) static PREFIX: Key = Key {
     default: Some("\"\""),
     example: "\"sha256=\"",
     doc: "Text that stands before the value.",
+};
+
+pub(super) static BASE64_JSON: Key = Key {
+    name: "base64_json",
+    kind: Kind::Text,
+    default: None,
+    example: "\"/signature\"",
+    doc: "Says that the value is base64 of a JSON object, at most 4,096 characters long, and points to the signature in it. The other members of the object are ignored.",
 };
 
 pub(super) static LIST: Key = Key {

@@ -305,6 +305,7 @@ fn streamed(spec: &TextSpec) -> Option<HmacSpec> {
     };
     let in_head = |timestamp: &TimestampSpec| timestamp.place.is_in_head();
     let is_fit = signature.place.is_in_head()
+        && signature.base64_json.is_none()
         && is_list_simple(signature)
         && spec.signed.is_streamable()
         && spec.require.is_empty()
@@ -354,6 +355,7 @@ fn method(table: &mut Table<'_>, kind: Kind) -> Option<SignMethod> {
         Kind::Ecdsa => &[
             ("p256_sha256", KeyAlgorithm::EcdsaP256),
             ("p256_sha256_fixed", KeyAlgorithm::EcdsaP256Fixed),
+            ("p256_sha1", KeyAlgorithm::EcdsaP256Sha1),
             ("p384_sha384", KeyAlgorithm::EcdsaP384),
         ],
         Kind::Rsa => &[

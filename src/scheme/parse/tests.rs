@@ -96,6 +96,18 @@ fn faults() {
             "type = \"hmac\"\nalgorithm = \"keccak256\"",
             "is not one of the choices",
         ),
+        (
+            "type = \"ecdsa\"\nsignature = { header = \"X\", list = \",\", base64_json = \"/s\" }",
+            "either a list or base64 of a JSON object",
+        ),
+        (
+            "type = \"ecdsa\"\nsignature = { header = \"X\", base64_json = \"s\" }",
+            "not a JSON pointer",
+        ),
+        (
+            "type = \"rsa\"\nalgorithm = \"p256_sha1\"",
+            "is not one of the choices",
+        ),
     ] {
         let rendered = parse(text).unwrap_err();
         assert!(rendered.contains(message), "{text}: {rendered}");

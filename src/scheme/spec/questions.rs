@@ -266,6 +266,7 @@ impl Spec {
                 !matches!(family.method, SignMethod::PublicKey { .. })
                     && signature.place.is_in_head()
                     && signature.list.is_none()
+                    && signature.base64_json.is_none()
                     && time.is_none_or(|time| time.key.is_none())
             }
             Family::Http(family) => family.algorithm == HttpAlgorithm::HmacSha256,
