@@ -29,6 +29,7 @@ pub static SECTION: Section = Section {
         &HEADER_PREFIXES,
         &GZIP,
         &TOKEN,
+        &DETACHED,
         &ALGORITHMS,
         &KEYS,
         &JWKS,
@@ -535,10 +536,18 @@ pub(super) static HOSTS_SECTION: Section = Section {
     one_of: &[],
 };
 
+pub(super) static DETACHED: Key = Key {
+    name: "detached",
+    kind: Kind::Bool,
+    default: Some("false"),
+    example: "true",
+    doc: "Says that the signed token leaves out its payload (`header..signature`), which is the body as it was sent (RFC 7515 Appendix F). Such a token has no claims.",
+};
+
 pub(super) static ALGORITHMS: Key = Key {
     name: "algorithms",
     kind: Kind::List(&Kind::Choice(&[
-        "HS256", "HS384", "HS512", "RS256", "ES256", "EdDSA",
+        "HS256", "HS384", "HS512", "RS256", "RS512", "ES256", "EdDSA",
     ])),
     default: None,
     example: "[\"HS256\"]",

@@ -10,7 +10,9 @@ impl Spec {
     #[must_use]
     pub fn signs_body(&self) -> bool {
         match &self.family {
-            Family::Jwt(family) => family.body_claim.is_some() || family.place == JwtPlace::Body,
+            Family::Jwt(family) => {
+                family.body_claim.is_some() || family.is_detached || family.place == JwtPlace::Body
+            }
             Family::Http(family) => family.signs_body(),
             _ => self.template().is_some_and(Template::signs_body),
         }
