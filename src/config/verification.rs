@@ -61,6 +61,9 @@ pub(super) fn read(table: &mut Table<'_>, context: &Context) -> Option<Verificat
     let origin = origin?;
     check_tolerance(table, &origin, tolerance.as_ref());
     warn_of_extension(table, &origin);
+    if is_answered {
+        check_challenge_url(table, &origin);
+    }
     if check_scheme(table, &origin, public_url.as_deref()) {
         for entry in &secrets {
             secrets::check_use(table, entry, &origin.spec, public_url.as_deref());
@@ -201,6 +204,18 @@ fn check_scheme(table: &Table<'_>, origin: &Origin, public_url: Option<&str>) ->
     false
 }
 
+/// Reports a missing `public_url` where the answer to the provider's URL check holds the URL.
+fn check_challenge_url(table: &Table<'_>, origin: &Origin) {
+    let challenge = origin.provider.as_ref().and_then(|one| one.challenge);
+    if challenge.is_some_and(Challenge::needs_public_url) && !table.has(&PUBLIC_URL) {
+        let fault = Fault::new(
+            "the answer to this provider's URL check holds the URL, and there is no `public_url`",
+            "add `public_url = \"https://hooks.example.com\"`, the address that the sender calls, or `on_challenge = \"forward\"`",
+        );
+        table.error(origin.span, fault);
+    }
+}
+
 /// The ranges that may send.
 fn allow_ips(table: &mut Table<'_>, origin: Option<&Origin>) -> Option<AllowIps> {
     let value = table.value(&ALLOW_IPS)?;
@@ -329,7 +344,7 @@ pub(super) static PUBLIC_URL: Key = Key {
     kind: Kind::Url,
     default: None,
     example: "\"https://hooks.example.com\"",
-    doc: "Scheme, host and port that the sender calls, and the base path that a proxy in front takes away, if it does: signed texts have it before the path of each request. Needed where the scheme signs the URL.",
+    doc: "Scheme, host and port that the sender calls, and the base path that a proxy in front takes away, if it does: signed texts have it before the path of each request. Needed where the scheme signs the URL, and where the answer to a URL check holds it, as with eBay.",
 };
 
 pub(super) static ALLOW_IPS: Key = Key {
@@ -345,7 +360,7 @@ pub(super) static VERIFY_TOKEN: Key = Key {
     kind: Kind::Either(&Kind::Text, &Kind::Table(&secrets::SECTION)),
     default: None,
     example: "{ env = \"VERIFY_TOKEN\" }",
-    doc: "The token that the provider shows when it checks the URL, where that check is not signed: Meta's verify token, the topic of a WebSub subscription. Braintree's checks are answered with its public key, which stands here.",
+    doc: "The token that the provider shows when it checks the URL, where that check is not signed: Meta's verify token, the topic of a WebSub subscription. Braintree's checks are answered with its public key, which stands here, eBay's with a digest of the verification token.",
 };
 
 pub(super) static ON_CHALLENGE: Key = Key {

@@ -179,6 +179,7 @@ impl Rules {
     pub(super) fn means(&self, now: &Now) -> Means<'_> {
         Means {
             verify_token: self.route.verify_token.as_ref(),
+            public_url: self.route.public_url.as_deref(),
             secret: self.secret(now),
             is_left_to_app: self.route.on_challenge == Some(OnChallenge::Forward),
         }

@@ -288,6 +288,7 @@ mod tests {
                 algorithm: Algorithm::Sha256,
                 encoding: Encoding::Hex,
                 signature: SignatureSpec {
+                    base64_json: None,
                     place: place("x-signature"),
                     prefix: String::new(),
                     list: None,

@@ -49,6 +49,8 @@ pub enum Challenge {
     Dropbox,
     /// Nylas's `challenge` parameter.
     Nylas,
+    /// eBay's `challenge_code` parameter.
+    Ebay,
     /// Onfleet's `check` parameter.
     Onfleet,
     /// Microsoft Graph's `validationToken` parameter.
@@ -102,6 +104,7 @@ impl Challenge {
         ("x_crc", Self::XCrc),
         ("dropbox_echo", Self::Dropbox),
         ("nylas_echo", Self::Nylas),
+        ("ebay_challenge", Self::Ebay),
         ("onfleet_check", Self::Onfleet),
         ("graph_validation_token", Self::Graph),
         ("okta_header", Self::Okta),
@@ -132,13 +135,20 @@ impl Challenge {
     }
 
     /// Whether the route needs a `verify_token`: what shows that it is the provider who asks, as the protocol has no
-    /// signature on the check; for Braintree the public key that goes into the answer.
+    /// signature on the check; for Braintree the public key that goes into the answer, for eBay the token that is hashed
+    /// into it.
     #[must_use]
     pub fn needs_verify_token(self) -> bool {
         matches!(
             self,
-            Self::Meta | Self::Strava | Self::Braintree | Self::WebSub | Self::Lark
+            Self::Meta | Self::Strava | Self::Braintree | Self::WebSub | Self::Lark | Self::Ebay
         )
+    }
+
+    /// Returns whether the answer holds the URL that the sender called, so that the route needs a `public_url`.
+    #[must_use]
+    pub fn needs_public_url(self) -> bool {
+        self == Self::Ebay
     }
 
     /// What a route may do with it, the usual first.
@@ -170,6 +180,7 @@ impl Challenge {
             ],
             Self::XCrc => &["crc_token", "nonce"],
             Self::Dropbox | Self::Nylas => &["challenge"],
+            Self::Ebay => &["challenge_code"],
             Self::Onfleet => &["check"],
             Self::Graph => &["validationToken"],
             Self::Braintree => &["bt_challenge"],
@@ -208,6 +219,9 @@ impl Challenge {
                 "a GET with `crc_token`, hourly; an HMAC of it under the secret goes back"
             }
             Self::Dropbox | Self::Nylas => "a GET with `challenge`, which goes back",
+            Self::Ebay => {
+                "a GET with `challenge_code`; the SHA-256 of it, the route's `verify_token` and the URL goes back in JSON"
+            }
             Self::Onfleet => "a GET with `check`, which goes back",
             Self::Graph => "a POST with `validationToken`, which goes back",
             Self::Okta => "a GET with `X-Okta-Verification-Challenge`, which goes back in JSON",

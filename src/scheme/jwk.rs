@@ -6,13 +6,13 @@
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
-    RsaPublicKeyComponents,
+    RSA_PKCS1_2048_8192_SHA512, RsaParameters, RsaPublicKeyComponents,
 };
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::Value;
 
 use crate::scheme::jwt::token::Object;
-use crate::scheme::public_key::SignedText;
+use crate::scheme::public_key::{SignedText, TextDigest};
 use crate::scheme::spec::JwtAlgorithm;
 
 /// Keys of one set; the largest known set has 12.
@@ -42,7 +42,7 @@ impl KeySet {
         if entries.len() > MAX_KEYS {
             return Err("holds too many keys");
         }
-        let keys: Vec<Jwk> = entries.iter().filter_map(Jwk::parse).collect();
+        let keys: Vec<Jwk> = entries.iter().flat_map(Jwk::parse).collect();
         if keys.is_empty() {
             return Err("holds no key that can verify");
         }
@@ -59,8 +59,11 @@ impl KeySet {
         if key.get("expired_at").is_some_and(|at| !at.is_null()) {
             return Err("holds a key that its sender has withdrawn");
         }
-        let key = Jwk::parse(key).ok_or("holds no key that can verify")?;
-        Ok(Self(vec![key]))
+        let keys = Jwk::parse(key);
+        if keys.is_empty() {
+            return Err("holds no key that can verify");
+        }
+        Ok(Self(keys))
     }
 
     /// Whether a key of this name is there; without a name, whether any is.
@@ -79,7 +82,8 @@ impl KeySet {
     ) -> bool {
         let text = SignedText::new(text);
         let hashed_by = match algorithm {
-            JwtAlgorithm::Rs256 | JwtAlgorithm::Es256 => Some(&digest::SHA256),
+            JwtAlgorithm::Rs256 | JwtAlgorithm::Es256 => Some(TextDigest::Of(&digest::SHA256)),
+            JwtAlgorithm::Rs512 => Some(TextDigest::Of(&digest::SHA512)),
             _ => None,
         };
         let fitting = self.0.iter();
@@ -89,34 +93,24 @@ impl KeySet {
 }
 
 impl Jwk {
-    fn parse(value: &Value) -> Option<Self> {
+    /// Reads one key, once for each algorithm that it may serve: an RSA key that names no `alg` serves two. Returns nothing
+    /// for a key of another purpose or type.
+    fn parse(value: &Value) -> Vec<Self> {
         let text = |name: &str| value.get(name).and_then(Value::as_str);
         if !matches!(text("use"), None | Some("sig")) || !may_verify(value) {
-            return None;
+            return Vec::new();
         }
-        let bytes = |name: &str| BASE64URL_NOPAD.decode(text(name)?.as_bytes()).ok();
-        let (algorithm, key) = match (text("kty")?, text("crv")) {
-            ("RSA", None) => (JwtAlgorithm::Rs256, rsa(&bytes("n")?, &bytes("e")?)?),
-            ("EC", Some("P-256")) => {
-                let point = [&[4], &*bytes("x")?, &*bytes("y")?].concat();
-                let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
-                (JwtAlgorithm::Es256, key.ok()?)
-            }
-            ("OKP", Some("Ed25519")) => {
-                let key = ParsedPublicKey::new(&ED25519, bytes("x")?);
-                (JwtAlgorithm::EdDsa, key.ok()?)
-            }
-            _ => return None,
-        };
-        if text("alg").is_some_and(|name| JwtAlgorithm::parse(name) != Some(algorithm)) {
-            return None;
-        }
-        let kid = text("kid").map(Into::into);
-        Some(Self {
-            kid,
-            algorithm,
-            key,
-        })
+        let named = |name: &str| text("alg").is_none_or(|alg| alg == name);
+        let algorithms = JwtAlgorithm::ALL.into_iter();
+        let fitting = algorithms.filter(|(name, _)| named(name));
+        let keys = fitting.filter_map(|(_, algorithm)| {
+            Some(Self {
+                kid: text("kid").map(Into::into),
+                algorithm,
+                key: public_key(value, algorithm)?,
+            })
+        });
+        keys.collect()
     }
 
     fn is_named(&self, kid: Option<&str>) -> bool {
@@ -132,9 +126,69 @@ fn may_verify(value: &Value) -> bool {
     }
 }
 
-fn rsa(n: &[u8], e: &[u8]) -> Option<ParsedPublicKey> {
-    let components = RsaPublicKeyComponents { n, e };
-    components
-        .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
-        .ok()
+/// Returns the key where its type is that of the algorithm, so that a token cannot choose another use of it.
+fn public_key(value: &Value, algorithm: JwtAlgorithm) -> Option<ParsedPublicKey> {
+    let text = |name: &str| value.get(name).and_then(Value::as_str);
+    let bytes = |name: &str| BASE64URL_NOPAD.decode(text(name)?.as_bytes()).ok();
+    let rsa = |parameters: &'static RsaParameters| {
+        let components = RsaPublicKeyComponents {
+            n: bytes("n")?,
+            e: bytes("e")?,
+        };
+        components.to_parsed_public_key(parameters).ok()
+    };
+    match (algorithm, text("kty")?, text("crv")) {
+        (JwtAlgorithm::Rs256, "RSA", None) => rsa(&RSA_PKCS1_2048_8192_SHA256),
+        (JwtAlgorithm::Rs512, "RSA", None) => rsa(&RSA_PKCS1_2048_8192_SHA512),
+        (JwtAlgorithm::Es256, "EC", Some("P-256")) => {
+            let point = [&[4], &*bytes("x")?, &*bytes("y")?].concat();
+            ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).ok()
+        }
+        (JwtAlgorithm::EdDsa, "OKP", Some("Ed25519")) => {
+            ParsedPublicKey::new(&ED25519, bytes("x")?).ok()
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::rsa::KeySize;
+    use aws_lc_rs::signature::{KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaKeyPair};
+
+    use super::*;
+
+    // Fails when an RSA key serves an algorithm that its `alg` does not name.
+    #[test]
+    fn an_rsa_key_serves_the_algorithm_that_it_names_or_both() {
+        let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+        // PKCS#1: a sequence of the modulus, 256 bytes behind a head of 9, and the exponent 65537.
+        let der = pair.public_key().as_ref().to_vec();
+        let (n, e) = (&der[9..265], &der[der.len() - 3..]);
+        let (n, e) = (BASE64URL_NOPAD.encode(n), BASE64URL_NOPAD.encode(e));
+        let sign = |encoding| {
+            let mut signature = vec![0; pair.public_modulus_len()];
+            let random = SystemRandom::new();
+            pair.sign(encoding, &random, b"text", &mut signature)
+                .unwrap();
+            signature
+        };
+        let (sha256, sha512) = (sign(&RSA_PKCS1_SHA256), sign(&RSA_PKCS1_SHA512));
+        let (rs256, rs512) = (JwtAlgorithm::Rs256, JwtAlgorithm::Rs512);
+        for (alg, serves_256, serves_512) in [
+            ("", true, true),
+            (r#","alg":"RS256""#, true, false),
+            (r#","alg":"RS512""#, false, true),
+        ] {
+            let text = format!(r#"{{"keys":[{{"kty":"RSA","n":"{n}","e":"{e}"{alg}}}]}}"#);
+            let set = KeySet::parse(text.as_bytes()).unwrap();
+            let verifies = |algorithm, signature| set.verifies(algorithm, None, b"text", signature);
+            assert_eq!(verifies(rs256, &sha256), serves_256, "{alg}");
+            assert_eq!(verifies(rs512, &sha512), serves_512, "{alg}");
+            assert!(!verifies(rs256, &sha512) && !verifies(rs512, &sha256));
+        }
+        let other = format!(r#"{{"keys":[{{"kty":"RSA","n":"{n}","e":"{e}","alg":"PS512"}}]}}"#);
+        assert!(KeySet::parse(other.as_bytes()).is_err());
+    }
 }

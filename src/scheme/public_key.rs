@@ -1,4 +1,4 @@
-//! Public keys as senders show them: PEM, base64 of the DER, or for Ed25519 the bare 32 bytes in hex or either base64.
+//! Public keys as senders show them: PEM, in lines or in one, base64 of the DER, or for Ed25519 the bare 32 bytes in hex or either base64.
 
 use std::cell::OnceCell;
 
@@ -25,8 +25,34 @@ pub(super) struct PublicKey {
     key: ParsedPublicKey,
     /// Whether the sender signs the SHA-256 of the text.
     is_over_digest: bool,
-    /// What the signature is made over; none where the algorithm reads the text itself.
-    hashed_by: Option<&'static digest::Algorithm>,
+    /// Digest that the signature is made over; `None` where the algorithm reads the text itself.
+    hashed_by: Option<TextDigest>,
+}
+
+/// The digest of a text that a signature is made over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum TextDigest {
+    /// The digest as it is.
+    Of(&'static digest::Algorithm),
+    /// SHA-1 behind twelve zero bytes, for ECDSA over P-256.
+    ///
+    /// aws-lc-rs has no ECDSA with SHA-1. ECDSA reads a digest that is not longer than the curve's order as a number
+    /// (FIPS 186-5 section 6.4.2), so zeros in front change nothing, and the result has the length of a SHA-256.
+    PaddedSha1,
+}
+
+impl TextDigest {
+    /// Hashes the text.
+    fn of(self, text: &[u8]) -> Option<digest::Digest> {
+        match self {
+            Self::Of(algorithm) => Some(digest::digest(algorithm, text)),
+            Self::PaddedSha1 => {
+                let sha1 = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text);
+                let padded = [&[0; 12], sha1.as_ref()].concat();
+                digest::Digest::import_less_safe(&padded, &digest::SHA256).ok()
+            }
+        }
+    }
 }
 
 /// A text whose signatures are tried, with its digest.
@@ -35,7 +61,7 @@ pub(super) struct PublicKey {
 /// hundred times as much as the signatures do.
 pub(super) struct SignedText<'t> {
     text: &'t [u8],
-    digest: OnceCell<digest::Digest>,
+    digest: OnceCell<(TextDigest, Option<digest::Digest>)>,
 }
 
 impl<'t> SignedText<'t> {
@@ -56,19 +82,21 @@ impl<'t> SignedText<'t> {
     pub(super) fn is_signed_by(
         &self,
         key: &ParsedPublicKey,
-        hashed_by: Option<&'static digest::Algorithm>,
+        hashed_by: Option<TextDigest>,
         signature: &[u8],
     ) -> bool {
-        let Some(algorithm) = hashed_by else {
+        let Some(kind) = hashed_by else {
             return key.verify_sig(self.text, signature).is_ok();
         };
-        let digest = self
-            .digest
-            .get_or_init(|| digest::digest(algorithm, self.text));
-        match digest.algorithm() == algorithm {
-            true => key.verify_digest_sig(digest, signature).is_ok(),
+        let is_signed = |digest: &Option<digest::Digest>| {
+            let digest = digest.as_ref();
+            digest.is_some_and(|digest| key.verify_digest_sig(digest, signature).is_ok())
+        };
+        let (held, digest) = self.digest.get_or_init(|| (kind, kind.of(self.text)));
+        match *held == kind {
+            true => is_signed(digest),
             // Keys of one scheme share their digest; this is for those that would not.
-            false => key.verify_sig(self.text, signature).is_ok(),
+            false => is_signed(&kind.of(self.text)),
         }
     }
 }
@@ -123,23 +151,25 @@ impl PublicKey {
 }
 
 /// The digest that an algorithm signs; none for Ed25519, which hashes the text together with the key.
-fn hashed_by(algorithm: KeyAlgorithm) -> Option<&'static digest::Algorithm> {
-    match algorithm {
-        KeyAlgorithm::Ed25519 => None,
+fn hashed_by(algorithm: KeyAlgorithm) -> Option<TextDigest> {
+    let algorithm = match algorithm {
+        KeyAlgorithm::Ed25519 => return None,
+        KeyAlgorithm::EcdsaP256Sha1 => return Some(TextDigest::PaddedSha1),
         KeyAlgorithm::EcdsaP256
         | KeyAlgorithm::EcdsaP256Fixed
         | KeyAlgorithm::RsaSha256
-        | KeyAlgorithm::RsaSha256OfDigest => Some(&digest::SHA256),
-        KeyAlgorithm::EcdsaP384 | KeyAlgorithm::EcdsaP384Fixed => Some(&digest::SHA384),
-        KeyAlgorithm::RsaSha1 => Some(&digest::SHA1_FOR_LEGACY_USE_ONLY),
-        KeyAlgorithm::RsaSha512 | KeyAlgorithm::RsaPssSha512 => Some(&digest::SHA512),
-    }
+        | KeyAlgorithm::RsaSha256OfDigest => &digest::SHA256,
+        KeyAlgorithm::EcdsaP384 | KeyAlgorithm::EcdsaP384Fixed => &digest::SHA384,
+        KeyAlgorithm::RsaSha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+        KeyAlgorithm::RsaSha512 | KeyAlgorithm::RsaPssSha512 => &digest::SHA512,
+    };
+    Some(TextDigest::Of(algorithm))
 }
 
 fn verifier(algorithm: KeyAlgorithm) -> &'static dyn VerificationAlgorithm {
     match algorithm {
         KeyAlgorithm::Ed25519 => &ED25519,
-        KeyAlgorithm::EcdsaP256 => &ECDSA_P256_SHA256_ASN1,
+        KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP256Sha1 => &ECDSA_P256_SHA256_ASN1,
         KeyAlgorithm::EcdsaP256Fixed => &ECDSA_P256_SHA256_FIXED,
         KeyAlgorithm::EcdsaP384 => &ECDSA_P384_SHA384_ASN1,
         KeyAlgorithm::EcdsaP384Fixed => &ECDSA_P384_SHA384_FIXED,
@@ -168,6 +198,9 @@ fn key_bytes(algorithm: KeyAlgorithm, text: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn from_pem(text: &str) -> Option<Vec<u8>> {
+    if !text.contains('\n') {
+        return from_spki(&decode_base64(one_line(text)?)?);
+    }
     let (pem, _) = Pem::read(std::io::Cursor::new(text)).ok()?;
     match pem.label.as_str() {
         "PUBLIC KEY" => from_spki(&pem.contents),
@@ -178,6 +211,12 @@ fn from_pem(text: &str) -> Option<Vec<u8>> {
         }
         _ => None,
     }
+}
+
+/// Returns the base64 of a public key in PEM without line breaks, as the APIs of some senders return it.
+fn one_line(text: &str) -> Option<&str> {
+    let inner = text.strip_prefix("-----BEGIN PUBLIC KEY-----")?;
+    inner.strip_suffix("-----END PUBLIC KEY-----")
 }
 
 /// The key inside a SubjectPublicKeyInfo (RFC 5280 4.1.2.7).

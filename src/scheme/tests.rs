@@ -20,6 +20,7 @@ fn plain(encoding: Encoding, prefix: &str, algorithm: Algorithm) -> Spec {
             algorithm,
             encoding,
             signature: SignatureSpec {
+                base64_json: None,
                 place: Place::Header(header("x-signature")),
                 prefix: prefix.to_owned(),
                 list: None,
@@ -48,6 +49,7 @@ fn stripe() -> Spec {
             algorithm: Algorithm::Sha256,
             encoding: Encoding::Hex,
             signature: SignatureSpec {
+                base64_json: None,
                 place: place.clone(),
                 prefix: String::new(),
                 list: Some(ListSpec {
@@ -84,6 +86,7 @@ fn standard_webhooks() -> Spec {
             algorithm: Algorithm::Sha256,
             encoding: Encoding::Base64,
             signature: SignatureSpec {
+                base64_json: None,
                 place: Place::Header(header("webhook-signature")),
                 prefix: String::new(),
                 list: Some(ListSpec {

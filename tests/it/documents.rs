@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hookgate::gate::reject::Reason;
 use hookgate::gate::verdict::Check;
@@ -48,24 +49,17 @@ fn reasons() -> String {
 }
 
 fn known_providers() -> String {
-    let mut out = "| id | provider | signature | is the time signed | is the id signed | goes on retrying for | published addresses |\n| --- | --- | --- | --- | --- | --- | --- |\n".to_owned();
+    let mut out = "| id | provider | signature | is the time signed | is the id signed | retries for | published addresses |\n| --- | --- | --- | --- | --- | --- | --- |\n".to_owned();
     for provider in providers::all() {
         let Known { id, name, docs, .. } = &**provider;
         let ranges = provider.ip_ranges.as_ref();
-        let ranges = ranges.map_or("none".to_owned(), |ranges| format!("as of {}", ranges.read));
-        let retries = provider.retry_horizon.map_or("unknown".to_owned(), |time| {
-            let hours = time.as_secs() / 3600;
-            if hours % 24 == 0 {
-                format!("{} days", hours / 24)
-            } else {
-                format!("{hours} hours")
-            }
-        });
+        let ranges = ranges.map_or("-".to_owned(), |ranges| format!("as of {}", ranges.read));
+        let retries = provider.retry_horizon.map_or("unknown".to_owned(), in_words);
         let id_signed = match (
             provider.scheme.event_id.is_empty(),
             provider.scheme.signs_event_id(),
         ) {
-            (true, _) => "has none",
+            (true, _) => "no id",
             (false, true) => "yes",
             (false, false) => "no",
         };
@@ -77,6 +71,18 @@ fn known_providers() -> String {
         .unwrap();
     }
     out
+}
+
+/// Returns a time in its largest whole unit.
+fn in_words(time: Duration) -> String {
+    let minutes = time.as_secs() / 60;
+    let (count, unit) = match minutes {
+        _ if minutes > 0 && minutes % 1440 == 0 => (minutes / 1440, "day"),
+        _ if minutes > 0 && minutes % 60 == 0 => (minutes / 60, "hour"),
+        _ => (minutes, "minute"),
+    };
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {unit}{plural}")
 }
 
 fn signature(provider: &Known) -> (String, &'static str) {

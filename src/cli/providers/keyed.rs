@@ -23,7 +23,11 @@ pub(super) fn jwt(spec: &JwtSpec, tolerance: Duration) -> Vec<Line> {
         JwtPlace::In(place, prefix) if prefix.is_empty() => words::place(place),
         JwtPlace::In(place, prefix) => format!("{}, after `{prefix}`", words::place(place)),
     };
-    let token = format!("a token (JWT) signed with {}, in {place}", algorithms(spec));
+    let kind = match spec.is_detached {
+        true => "a detached token (JWS)",
+        false => "a token (JWT)",
+    };
+    let token = format!("{kind} signed with {}, in {place}", algorithms(spec));
     let mut lines = vec![("signature", token), ("key", keys(spec))];
     if !spec.issuers.is_empty() {
         lines.push(("issuer", format!("`{}`", spec.issuers.join("` or `"))));
@@ -34,9 +38,11 @@ pub(super) fn jwt(spec: &JwtSpec, tolerance: Duration) -> Vec<Line> {
         Audience::Url => lines.push(("audience", "the URL of the request".to_owned())),
     }
     let covers = spec.body_claim.as_ref();
-    let covers = covers.map_or("nothing".to_owned(), |claim| {
-        digest(claim.digest(), "the body")
-    });
+    let covers = match covers {
+        Some(claim) => digest(claim.digest(), "the body"),
+        None if spec.is_detached => "the body, as its payload".to_owned(),
+        None => "nothing".to_owned(),
+    };
     // A token that is the whole body covers it by definition.
     if spec.place != JwtPlace::Body {
         lines.push(("covers", covers));
@@ -169,7 +175,7 @@ pub(super) fn certificate(spec: &CertificateSpec) -> Vec<Line> {
 /// Lists the parts of a request that an untrusted client could change without breaking a token.
 pub(super) fn token_leaves_open(spec: &JwtSpec) -> Vec<String> {
     let mut out = Vec::new();
-    if spec.body_claim.is_none() && spec.place != JwtPlace::Body {
+    if spec.body_claim.is_none() && !spec.is_detached && spec.place != JwtPlace::Body {
         out.push(
             "the body: a client that sees one request can send other bodies until the token expires"
                 .to_owned(),

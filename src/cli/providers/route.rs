@@ -87,6 +87,9 @@ fn keyed(scheme: &Spec) -> Vec<String> {
 }
 
 fn needs_public_url(provider: &Provider) -> bool {
+    if provider.challenge.is_some_and(Challenge::needs_public_url) {
+        return true;
+    }
     match &provider.scheme.family {
         Family::Jwt(jwt) => jwt.audience == Audience::Url || jwt.url_claim.is_some(),
         _ => {

@@ -200,6 +200,10 @@ fn signed_lines(spec: &Spec, signed: &Signed<'_>, tolerance: Duration) -> Vec<Li
 
 fn signature_place(signature: &SignatureSpec) -> String {
     let mut text = place(&signature.place);
+    if let Some(pointer) = &signature.base64_json {
+        let pointer = pointer.join("/");
+        text.push_str(&format!(", at `/{pointer}` of the JSON in its base64"));
+    }
     if let Some(list) = &signature.list {
         let entry = match list.key.as_str() {
             _ if list.any_key => "the entries of any key".to_owned(),

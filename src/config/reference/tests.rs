@@ -185,6 +185,7 @@ fn the_rows_are_the_keys_that_are_read() {
             // Refused in this family.
             for name in [
                 "token",
+                "detached",
                 "public_key",
                 "components",
                 "parameters",

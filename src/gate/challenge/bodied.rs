@@ -160,6 +160,7 @@ mod tests {
         let token = Secret::new(b"fakeLarkToken0001".to_vec());
         let means = Means {
             verify_token: Some(&token),
+            public_url: None,
             secret: None,
             is_left_to_app: false,
         };

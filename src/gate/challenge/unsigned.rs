@@ -25,6 +25,8 @@ const MAX_CRC: usize = 256;
 pub(in crate::gate) struct Means<'r> {
     /// `verify_token`.
     pub(in crate::gate) verify_token: Option<&'r Secret>,
+    /// `public_url`.
+    pub(in crate::gate) public_url: Option<&'r str>,
     /// The first current secret.
     pub(in crate::gate) secret: Option<&'r Secret>,
     /// The app answers: it compares the token, and only the form of the check is looked at.
@@ -64,6 +66,10 @@ pub(in crate::gate) fn answer(
         Challenge::Braintree if is_get => {
             let asked = query(head, "bt_challenge")?;
             Some(asked.and_then(|asked| braintree(&asked, means)))
+        }
+        Challenge::Ebay if is_get => {
+            let code = query(head, "challenge_code")?;
+            Some(code.and_then(|code| ebay(&code, head, means)))
         }
         Challenge::Okta if is_get => {
             let value = named(head, "x-okta-verification-challenge")?;
@@ -161,6 +167,26 @@ fn braintree(asked: &str, means: &Means<'_>) -> Result<Answer, Reject> {
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key.as_ref());
     let mac = HEXLOWER.encode(hmac::sign(&key, asked.as_bytes()).as_ref());
     Ok(text(format!("{public}|{mac}")))
+}
+
+/// The SHA-256 of the code, the verification token and the endpoint, in hexadecimal
+/// (<https://developer.ebay.com/develop/guides-v2/marketplace-user-account-deletion>). The endpoint is the URL as eBay knows
+/// it, without the code. Events are signed with eBay's own key, so no answer serves as the signature of one.
+fn ebay(code: &str, head: &Head<'_>, means: &Means<'_>) -> Result<Answer, Reject> {
+    if means.is_left_to_app {
+        return Ok(empty());
+    }
+    let token = means.verify_token.ok_or(Reject::BadSignature)?;
+    let public_url = means.public_url.ok_or(Reject::BadSignature)?;
+    let mut digest = digest::Context::new(&digest::SHA256);
+    digest.update(code.as_bytes());
+    digest.update(token.expose());
+    digest.update(public_url.as_bytes());
+    digest.update(head.uri.path().as_bytes());
+    let response = HEXLOWER.encode(digest.finish().as_ref());
+    Ok(json_answer(
+        &serde_json::json!({ "challengeResponse": response }),
+    ))
 }
 
 fn is_hex(text: &str) -> bool {
@@ -309,6 +335,7 @@ mod tests {
         let secret = Secret::new(b"fakeConsumerSecret0001".to_vec());
         let means = Means {
             verify_token: Some(&token),
+            public_url: Some("http://www.testendpoint.com"),
             secret: Some(&secret),
             is_left_to_app: false,
         };
@@ -349,6 +376,25 @@ mod tests {
         assert!(ask(Challenge::Meta, &Method::POST, &good, &[]).is_none());
         let strava = ask(Challenge::Strava, &Method::GET, &good, &[]);
         assert_eq!(strava, Some(Ok(r#"{"hub.challenge":"115"}"#.to_owned())));
+    }
+
+    /// The answer is that of `generateChallengeResponse` in eBay's event-notification-nodejs-sdk 1.0.3. Fails when the three
+    /// parts are hashed in another order, or the query belongs to the endpoint.
+    #[test]
+    fn ebay_gets_the_digest_of_code_token_and_endpoint() {
+        let get = |uri: &str| ask(Challenge::Ebay, &Method::GET, uri, &[]);
+        let expected = r#"{"challengeResponse":"1c73bbee53a28a066382517c09c4c0cede2789d7bea3a53ba88f6ba11afff247"}"#;
+        let asked = "/webhook?challenge_code=71745723-d031-455c-bfa5-f90d11b4f20a";
+        assert_eq!(get(asked), Some(Ok(expected.to_owned())));
+        assert!(get("/webhook").is_none());
+        for bad in [
+            "/webhook?challenge_code=",
+            "/webhook?challenge_code=a%0ab",
+            "/webhook?challenge_code=a&challenge_code=b",
+        ] {
+            assert!(matches!(get(bad), Some(Err(_))), "{bad}");
+        }
+        assert!(ask(Challenge::Ebay, &Method::POST, asked, &[]).is_none());
     }
 
     /// Fails when the topic is not compared.

@@ -379,6 +379,7 @@ fn no_body_is_searched_for_a_url_check() {
     };
     let means = crate::gate::challenge::unsigned::Means {
         verify_token: None,
+        public_url: None,
         secret: None,
         is_left_to_app: false,
     };

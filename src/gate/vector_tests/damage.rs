@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::case::Case;
 use super::elsewhere::covers;
-use super::spot::{Role, Spot, parts, spots};
+use super::spot::{Role, Spot, envelope_with, in_envelope, parts, spots};
 use super::{Vector, each, name};
 use crate::net::remote_url::RemoteUrl;
 use crate::providers::Provider;
@@ -80,7 +80,20 @@ fn each_value(damage: impl Fn(&Spot, &Role, &[u8]) -> Vec<(String, Vec<Vec<u8>>)
             let Some(value) = spot.read(&whole) else {
                 continue;
             };
-            for (label, values) in damage(&spot, &role, &value) {
+            let mut damages = damage(&spot, &role, &value);
+            // The signature inside is damaged like one that stands alone.
+            if let Role::Envelope(pointer) = &role {
+                let inner = in_envelope(&value, pointer).unwrap();
+                let role = Role::Signature(None, Encoding::Base64);
+                for (label, values) in damage(&spot, &role, &inner) {
+                    let text = |value: &Vec<u8>| std::str::from_utf8(value).is_ok();
+                    if values.iter().all(text) {
+                        let changed = envelope_with(&value, pointer, &values);
+                        damages.push((format!("inside, {label}"), vec![changed]));
+                    }
+                }
+            }
+            for (label, values) in damages {
                 let what = format!("{spot:?} {label}");
                 if let Some(damaged) = spot.write(&whole, &values) {
                     // Spaces around a JSON number are no part of it.
@@ -110,6 +123,10 @@ fn is_same(role: &Role, value: &[u8], other: &[u8]) -> bool {
                     .collect()
             };
             names(value) == names(other)
+        }
+        Role::Envelope(pointer) => {
+            let own = in_envelope(value, pointer);
+            own.is_some() && own == in_envelope(other, pointer)
         }
         // Under any key: what it is called is not signed.
         Role::Signature(

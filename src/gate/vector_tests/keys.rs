@@ -121,10 +121,11 @@ const ALGORITHMS: [Algorithm; 6] = [
     Algorithm::Keccak256,
 ];
 
-const KEY_ALGORITHMS: [KeyAlgorithm; 8] = [
+const KEY_ALGORITHMS: [KeyAlgorithm; 9] = [
     KeyAlgorithm::Ed25519,
     KeyAlgorithm::EcdsaP256,
     KeyAlgorithm::EcdsaP256Fixed,
+    KeyAlgorithm::EcdsaP256Sha1,
     KeyAlgorithm::EcdsaP384,
     KeyAlgorithm::RsaSha1,
     KeyAlgorithm::RsaSha256,

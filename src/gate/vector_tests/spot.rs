@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use data_encoding::BASE64;
 use http::{HeaderName, HeaderValue, header};
 use serde_json::value::RawValue;
 
@@ -27,6 +28,8 @@ pub(super) enum Spot {
 pub(super) enum Role {
     /// A signature, or a list of them.
     Signature(Option<ListSpec>, Encoding),
+    /// Base64 of JSON with a signature at this pointer; whatever else it holds is not signed.
+    Envelope(Vec<String>),
     /// It is signed, or says when the request was signed.
     Value,
     /// A time that is held against the clock, but not signed.
@@ -97,7 +100,10 @@ pub(super) fn parts(spec: &Spec) -> Vec<Part> {
 }
 
 fn signature(spec: &SignatureSpec, encoding: Encoding) -> (Spot, Role) {
-    let role = Role::Signature(spec.list.clone(), encoding);
+    let role = match &spec.base64_json {
+        Some(pointer) => Role::Envelope(pointer.clone()),
+        None => Role::Signature(spec.list.clone(), encoding),
+    };
     (Spot::of(&spec.place), role)
 }
 
@@ -312,6 +318,18 @@ fn unescape(text: &str) -> Vec<u8> {
         }
     }
     value
+}
+
+/// The value at a pointer of the JSON that is in base64.
+pub(super) fn in_envelope(value: &[u8], pointer: &[String]) -> Option<Vec<u8>> {
+    json_read(&BASE64.decode(value).ok()?, pointer)
+}
+
+/// Base64 of the JSON with other values at the pointer.
+pub(super) fn envelope_with(value: &[u8], pointer: &[String], values: &[Vec<u8>]) -> Vec<u8> {
+    let json = BASE64.decode(value).unwrap();
+    let changed = json_write(&json, pointer, values).unwrap();
+    BASE64.encode(&changed).into_bytes()
 }
 
 /// The text of the value behind a pointer as it stands in the document.

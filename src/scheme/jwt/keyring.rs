@@ -148,6 +148,7 @@ fn local(spec: &JwtSpec, secret: &Secret) -> Result<Vec<(JwtAlgorithm, LocalKey)
     for algorithm in spec.algorithms.iter().copied() {
         let public = match algorithm {
             JwtAlgorithm::Rs256 => Some(KeyAlgorithm::RsaSha256),
+            JwtAlgorithm::Rs512 => Some(KeyAlgorithm::RsaSha512),
             JwtAlgorithm::Es256 => Some(KeyAlgorithm::EcdsaP256Fixed),
             JwtAlgorithm::EdDsa => Some(KeyAlgorithm::Ed25519),
             JwtAlgorithm::Hs256 | JwtAlgorithm::Hs384 | JwtAlgorithm::Hs512 => None,

@@ -4,8 +4,8 @@
 //! What a token says of itself chooses nothing but a key by its name: the algorithm has to be one of the scheme's, and a
 //! key serves only algorithms of its own type. So no token can pass off a public key as the secret of an HMAC.
 //!
-//! A token in the head that a secret verifies is verified before the body is read. One whose key has to be fetched is
-//! looked at only once the body is there, after all cheaper checks.
+//! A token in the head that a secret verifies is verified before the body is read, unless the body is its payload. One
+//! whose key has to be fetched is looked at only once the body is there, after all cheaper checks.
 
 mod claims;
 mod keyring;
@@ -103,8 +103,10 @@ impl JwtScheme {
             Proof::Jwt(token) => Some(token),
             _ => None,
         };
+        // Without the body, which comes later, there is nothing of a detached token to verify.
         let secret_index = token
             .as_deref()
+            .filter(|_| !self.spec.is_detached)
             .and_then(|token| self.keys.find(token, current));
         JwtVerifier {
             scheme: self,
@@ -137,7 +139,11 @@ impl JwtScheme {
         if text.len() > max {
             return Err(malformed("is too long for a token"));
         }
-        let token = Token::parse(text.into_owned()).map_err(malformed)?;
+        let token = match self.spec.is_detached {
+            true => Token::parse_detached(text.into_owned()),
+            false => Token::parse(text.into_owned()),
+        };
+        let token = token.map_err(malformed)?;
         if !self.spec.algorithms.contains(&token.algorithm) {
             return Err(malformed("is signed with an algorithm that is not taken"));
         }
@@ -148,7 +154,8 @@ impl JwtScheme {
 impl JwtVerifier<'_> {
     /// Whether its token is signed with none of the current secrets.
     pub(super) fn is_hopeless(&self) -> bool {
-        self.token.is_some() && self.scheme.keys.is_local() && self.secret_index.is_none()
+        let is_tried = self.token.is_some() && !self.scheme.spec.is_detached;
+        is_tried && self.scheme.keys.is_local() && self.secret_index.is_none()
     }
 
     /// See [`crate::scheme::Verifier::need`].
@@ -170,10 +177,13 @@ impl JwtVerifier<'_> {
         keys: Option<&RemoteKeys>,
     ) -> Result<Option<Match>, MaterialFault> {
         let scheme = self.scheme;
-        let token = match self.token {
+        let mut token = match self.token {
             Some(token) => token,
             None => scheme.read(self.head, body)?,
         };
+        if scheme.spec.is_detached {
+            token.attach(body);
+        }
         let found = match (self.secret_index, keys) {
             (Some(index), _) => Some(index),
             (None, Some(RemoteKeys::Set(set))) => {
@@ -270,6 +280,72 @@ impl UrlClaim {
         match self {
             Self::Plain(name) => name,
             Self::Digest(claim) => &claim.name,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::hmac;
+    use data_encoding::BASE64URL_NOPAD;
+    use http::{HeaderMap, HeaderValue, Method, Uri};
+
+    use super::*;
+    use crate::document::report::Style;
+    use crate::document::{Document, Source};
+    use crate::scheme::Scheme;
+    use crate::scheme::parse::parse_spec;
+
+    fn compile(text: &str, secret: &str) -> Scheme {
+        let source = Source::new("scheme.toml", text.to_owned());
+        let document = Document::parse(&source);
+        let spec = parse_spec(&mut document.root());
+        let report = document.into_report();
+        assert!(!report.has_errors(), "{}", report.render(Style::Plain));
+        let secret = Secret::new(secret.as_bytes().to_vec());
+        Scheme::compile(&spec.unwrap(), &[&secret], None).unwrap()
+    }
+
+    fn verify(scheme: &Scheme, token: &str, body: &[u8]) -> Result<bool, MaterialFault> {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-jws", HeaderValue::from_str(token).unwrap());
+        let head = Head {
+            method: &Method::POST,
+            uri: &Uri::from_static("/"),
+            headers: &headers,
+        };
+        let material = scheme.material(&head)?;
+        let mut verifier = scheme.begin(material, head, SecretSet::all(1));
+        assert!(!verifier.is_hopeless());
+        verifier.update(body);
+        verifier.finish(body, None).map(|found| found.is_some())
+    }
+
+    // Fails when a detached token is verified before its payload is there, or over anything but the raw body.
+    #[test]
+    fn a_detached_token_covers_the_body_as_it_was_sent() {
+        let scheme = compile(
+            "type = \"jwt\"\nalgorithms = [\"HS256\"]\nkeys = \"secret\"\ntoken = { header = \"x-jws\" }\ndetached = true",
+            "key",
+        );
+        let sign = |body: &[u8]| {
+            let header = BASE64URL_NOPAD.encode(br#"{"alg":"HS256"}"#);
+            let payload = BASE64URL_NOPAD.encode(body);
+            let key = hmac::Key::new(hmac::HMAC_SHA256, b"key");
+            let mac = hmac::sign(&key, format!("{header}.{payload}").as_bytes());
+            let signature = BASE64URL_NOPAD.encode(mac.as_ref());
+            [header, payload, signature]
+        };
+        for body in [&b""[..], b"{}", b"{\"n\":10.0}\n", b"\xff\x00 not JSON"] {
+            let [header, payload, signature] = sign(body);
+            let token = format!("{header}..{signature}");
+            assert_eq!(verify(&scheme, &token, body), Ok(true), "{body:?}");
+            let longer = [body, b" "].concat();
+            assert_eq!(verify(&scheme, &token, &longer), Ok(false), "{body:?}");
+            if !payload.is_empty() {
+                let whole = format!("{header}.{payload}.{signature}");
+                assert!(verify(&scheme, &whole, body).is_err(), "{body:?}");
+            }
         }
     }
 }

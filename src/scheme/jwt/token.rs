@@ -101,6 +101,15 @@ impl Object {
 impl Token {
     /// Reads the text; the error says what is wrong with it.
     pub(super) fn parse(text: Vec<u8>) -> Result<Self, &'static str> {
+        Self::parse_parts(text, false)
+    }
+
+    /// Reads `header..signature`, which leaves out its payload; the error says what is wrong with it.
+    pub(super) fn parse_detached(text: Vec<u8>) -> Result<Self, &'static str> {
+        Self::parse_parts(text, true)
+    }
+
+    fn parse_parts(text: Vec<u8>, is_detached: bool) -> Result<Self, &'static str> {
         let mut dots = memchr::memchr_iter(b'.', &text);
         let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
             return Err("is not a token of three parts");
@@ -112,8 +121,14 @@ impl Token {
                 .map_err(|_| "has a part that is not base64url without padding")
         };
         let header = Object::parse(&part(0..first)?).ok_or("has a header that is not JSON")?;
-        let claims = part(first + 1..second)?;
-        let claims = Object::parse(&claims).ok_or("has claims that are not a JSON object")?;
+        let claims = match is_detached {
+            true if second == first + 1 => Object::default(),
+            true => return Err("holds a payload, and this scheme's tokens leave it out"),
+            false => {
+                let claims = part(first + 1..second)?;
+                Object::parse(&claims).ok_or("has claims that are not a JSON object")?
+            }
+        };
         if header.holds("crit") || header.holds("b64") {
             return Err("needs extensions that are not known here");
         }
@@ -136,7 +151,16 @@ impl Token {
         })
     }
 
-    /// The text that is signed.
+    /// Puts the payload of a detached token where it was left out, in base64url as it is signed (RFC 7515 section 5.1).
+    pub(super) fn attach(&mut self, payload: &[u8]) {
+        // Of a detached token the header and its dot, up to the second dot.
+        let header = self.signed().to_vec();
+        let payload = BASE64URL_NOPAD.encode(payload).into_bytes();
+        self.text = [header, payload].concat();
+        self.signed = self.text.len();
+    }
+
+    /// The text that is signed; of a detached token only once its payload is attached.
     pub(super) fn signed(&self) -> &[u8] {
         self.text.get(..self.signed).unwrap_or_default()
     }
@@ -214,6 +238,33 @@ mod tests {
         assert_eq!(token.claims.find("iat"), Some(&Value::from(1)));
         let signed = text.rsplit_once('.').unwrap().0;
         assert_eq!(token.signed(), signed.as_bytes());
+    }
+
+    // Fails when the payload is attached with padding, or a token with a payload counts as detached.
+    #[test]
+    fn a_detached_token_takes_the_body_as_its_payload() {
+        let detached = |text: &str| Token::parse_detached(text.as_bytes().to_vec());
+        let whole = encode(r#"{"alg":"RS512","kid":"a"}"#, r#"{"n":10.0}"#, "sig");
+        let [head, payload, signature] = whole.split('.').collect::<Vec<_>>()[..] else {
+            panic!("three parts");
+        };
+        let mut token = detached(&format!("{head}..{signature}")).unwrap();
+        token.attach(br#"{"n":10.0}"#);
+        assert_eq!(token.signed(), format!("{head}.{payload}").as_bytes());
+        assert_eq!(token.signature(), b"sig");
+        assert_eq!(token.kid.as_deref(), Some("a"));
+        let unencoded = encode(r#"{"alg":"RS512","b64":false,"crit":["b64"]}"#, "", "sig");
+        for bad in [
+            whole.clone(),
+            format!("{head}.{signature}"),
+            format!("{head}...{signature}"),
+            format!("..{signature}"),
+            format!("{head}..{signature}="),
+            unencoded,
+        ] {
+            assert!(detached(&bad).is_err(), "{bad}");
+        }
+        assert!(parse(&format!("{head}..{signature}")).is_err());
     }
 
     #[test]

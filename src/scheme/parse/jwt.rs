@@ -1,13 +1,14 @@
 //! `type = "jwt"`, `"sns"` and `"paypal"`: signed tokens, and signatures whose key is in a certificate.
 
+use crate::document::Span;
 use crate::document::key::Key;
 use crate::document::table::{Fault, Table, Value};
 use crate::document::value;
 use crate::net::remote_url::{HostPattern, RemoteUrl};
 use crate::scheme::parse::keys::{
-    ALGORITHMS, AUDIENCE, BODY, BODY_CLAIM, CLAIM_NAME, CLAIM_VALUE, CLAIMS, DIGEST, ENCODING,
-    HOSTS, ISSUER, JWKS, KEYS, PREFIX, ROUTE_CLAIMS, SECRET, TOKEN, TOLERANCE_CLAIM, UNLESS_EMPTY,
-    URL_CLAIM,
+    ALGORITHMS, AUDIENCE, BODY, BODY_CLAIM, CLAIM_NAME, CLAIM_VALUE, CLAIMS, DETACHED, DIGEST,
+    ENCODING, HOSTS, ISSUER, JWKS, KEYS, PREFIX, ROUTE_CLAIMS, SECRET, TOKEN, TOLERANCE_CLAIM,
+    UNLESS_EMPTY, URL_CLAIM,
 };
 use crate::scheme::parse::{DIGESTS, ENCODINGS, optional, places, secret_form};
 use crate::scheme::spec::{
@@ -39,9 +40,17 @@ pub(super) fn jwt(table: &mut Table<'_>) -> Option<JwtSpec> {
     let url_claim = optional(table, &URL_CLAIM, url_claim);
     let claims = places::each(table, &CLAIMS, fixed_claim);
     let route_claims = texts(table, &ROUTE_CLAIMS);
+    let is_detached = table.read_placed(&DETACHED, value::boolean);
+    let is_detached = is_detached.filter(|one| one.value).map(|one| one.span);
+    let place = place??;
+    if let Some(span) = is_detached {
+        let names_audience = matches!(audience, Some(Audience::Route(_) | Audience::Url));
+        check_detached(table, span, &place, names_audience);
+    }
     Some(JwtSpec {
         algorithms: algorithms?,
-        place: place??,
+        place,
+        is_detached: is_detached.is_some(),
         keys: keys?,
         secret: secret?.unwrap_or_default(),
         issuers,
@@ -52,6 +61,34 @@ pub(super) fn jwt(table: &mut Table<'_>) -> Option<JwtSpec> {
         claims: claims?,
         route_claims,
     })
+}
+
+/// Reports what a token without a payload of its own cannot have.
+fn check_detached(table: &Table<'_>, span: Span, place: &JwtPlace, names_audience: bool) {
+    if matches!(place, JwtPlace::Body) {
+        let fault = Fault::new(
+            "the body cannot be both the token and its payload",
+            "name the header of the token: `token = { header = \"X-Webhook-Signature\" }`",
+        );
+        table.error(span, fault);
+    }
+    let of_claims = [
+        &ISSUER,
+        &TOLERANCE_CLAIM,
+        &BODY_CLAIM,
+        &URL_CLAIM,
+        &CLAIMS,
+        &ROUTE_CLAIMS,
+    ];
+    let found = of_claims.into_iter().find(|key| table.has(key));
+    if let Some(key) = found.or(names_audience.then_some(&AUDIENCE)) {
+        let message = format!(
+            "a detached token has no claims, so `{}` has nothing to look at",
+            key.name
+        );
+        let fault = Fault::new(message, format!("remove `{}`, or `detached`", key.name));
+        table.error(span, fault);
+    }
 }
 
 /// Reads the keys of a scheme with certificates.

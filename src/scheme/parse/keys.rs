@@ -29,6 +29,7 @@ pub static SECTION: Section = Section {
         &HEADER_PREFIXES,
         &GZIP,
         &TOKEN,
+        &DETACHED,
         &ALGORITHMS,
         &KEYS,
         &JWKS,
@@ -49,7 +50,18 @@ pub(super) static SIGNATURE_SECTION: Section = Section {
     path: "routes.NAME.scheme.signature",
     doc: "Where the signature stands.",
     keys: &[
-        &HEADER, &NUMBERED, &QUERY, &FORM, &JSON, &PREFIX, &LIST, &KEY, &ASSIGN, &TRIM, &QUOTED,
+        &HEADER,
+        &NUMBERED,
+        &QUERY,
+        &FORM,
+        &JSON,
+        &BASE64_JSON,
+        &PREFIX,
+        &LIST,
+        &KEY,
+        &ASSIGN,
+        &TRIM,
+        &QUOTED,
         &SETS,
     ],
     required: &[],
@@ -131,6 +143,7 @@ pub(super) static ALGORITHM: Key = Key {
         "sha256_of_digest",
         "p256_sha256",
         "p256_sha256_fixed",
+        "p256_sha1",
         "p384_sha384",
         "hmac-sha256",
         "ed25519",
@@ -141,7 +154,7 @@ pub(super) static ALGORITHM: Key = Key {
     ]),
     default: None,
     example: "\"sha256\"",
-    doc: "The digest; for `ecdsa` curve and digest, where `_fixed` is a signature of two numbers side by side instead of ASN.1. `\"sha1\"`, and `\"md5\"` for an HMAC, only where the sender has nothing better; `\"keccak256\"` for a plain digest, `\"sha256_of_digest\"` for `rsa` over the SHA-256 of the text. For `http_signature` one of the six names from `\"hmac-sha256\"` on (RFC 9421).",
+    doc: "The digest; for `ecdsa` curve and digest, where `_fixed` is a signature of two numbers side by side instead of ASN.1. `\"sha1\"` and `\"p256_sha1\"`, and `\"md5\"` for an HMAC, only where the sender has nothing better; `\"keccak256\"` for a plain digest, `\"sha256_of_digest\"` for `rsa` over the SHA-256 of the text. For `http_signature` one of the six names from `\"hmac-sha256\"` on (RFC 9421).",
 };
 
 pub(super) static ENCODING: Key = Key {
@@ -402,6 +415,14 @@ pub(super) static PREFIX: Key = Key {
     doc: "Text that stands before the value.",
 };
 
+pub(super) static BASE64_JSON: Key = Key {
+    name: "base64_json",
+    kind: Kind::Text,
+    default: None,
+    example: "\"/signature\"",
+    doc: "Says that the value is base64 of a JSON object, at most 4,096 characters long, and points to the signature in it. The other members of the object are ignored.",
+};
+
 pub(super) static LIST: Key = Key {
     name: "list",
     kind: Kind::Text,
@@ -515,10 +536,18 @@ pub(super) static HOSTS_SECTION: Section = Section {
     one_of: &[],
 };
 
+pub(super) static DETACHED: Key = Key {
+    name: "detached",
+    kind: Kind::Bool,
+    default: Some("false"),
+    example: "true",
+    doc: "Says that the signed token leaves out its payload (`header..signature`), which is the body as it was sent (RFC 7515 Appendix F). Such a token has no claims.",
+};
+
 pub(super) static ALGORITHMS: Key = Key {
     name: "algorithms",
     kind: Kind::List(&Kind::Choice(&[
-        "HS256", "HS384", "HS512", "RS256", "ES256", "EdDSA",
+        "HS256", "HS384", "HS512", "RS256", "RS512", "ES256", "EdDSA",
     ])),
     default: None,
     example: "[\"HS256\"]",

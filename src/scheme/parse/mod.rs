@@ -17,9 +17,10 @@ use crate::document::table::{Fault, Placed, Table};
 use crate::document::value;
 use crate::scheme::parse::keys::{
     ALGORITHM, ALGORITHMS, AUDIENCE, BODY_CLAIM, BODY_UNSIGNED, CLAIMS, COMPONENTS, DERIVE,
-    EITHER_PORT, ENCODING, EVENT_ID, EVENT_TYPE, GZIP, HEADER_PREFIXES, HOSTS, ISSUER, JWKS, KEYID,
-    KEYS, LABEL, PARAMETERS, PUBLIC_KEY, REQUIRE, ROUTE_CLAIMS, SECRET, SECRET_ENCODING, SIGNATURE,
-    SIGNED, STRIP_PREFIX, TAG, TIMESTAMP, TOKEN, TOLERANCE_CLAIM, TYPE, URL_CLAIM, VERSION,
+    DETACHED, EITHER_PORT, ENCODING, EVENT_ID, EVENT_TYPE, GZIP, HEADER_PREFIXES, HOSTS, ISSUER,
+    JWKS, KEYID, KEYS, LABEL, PARAMETERS, PUBLIC_KEY, REQUIRE, ROUTE_CLAIMS, SECRET,
+    SECRET_ENCODING, SIGNATURE, SIGNED, STRIP_PREFIX, TAG, TIMESTAMP, TOKEN, TOLERANCE_CLAIM, TYPE,
+    URL_CLAIM, VERSION,
 };
 use crate::scheme::parse::template::template;
 use crate::scheme::spec::{
@@ -102,7 +103,8 @@ static TEXT_KEYS: [&Key; 8] = [
 ];
 
 /// Keys of signed tokens only.
-static JWT_KEYS: [&Key; 10] = [
+static JWT_KEYS: [&Key; 11] = [
+    &DETACHED,
     &ALGORITHMS,
     &KEYS,
     &JWKS,
@@ -145,9 +147,13 @@ pub fn parse_spec(table: &mut Table<'_>) -> Option<Spec> {
         .flatten()
         .flatten()
         .any(|field| matches!(field, Field::Claim(_)));
-    if has_claims && !matches!(kind, Kind::Jwt | Kind::AppStore) {
+    let takes_claims = match &family {
+        Some(Family::Jwt(family)) => !family.is_detached,
+        _ => matches!(kind, Kind::Jwt | Kind::AppStore),
+    };
+    if has_claims && !takes_claims {
         let fault = Fault::new(
-            "only signed tokens have claims",
+            "only signed tokens with a payload of their own have claims",
             "name a header or a place in the body instead of `claim`",
         );
         table.error(table.span(), fault);
@@ -305,6 +311,7 @@ fn streamed(spec: &TextSpec) -> Option<HmacSpec> {
     };
     let in_head = |timestamp: &TimestampSpec| timestamp.place.is_in_head();
     let is_fit = signature.place.is_in_head()
+        && signature.base64_json.is_none()
         && is_list_simple(signature)
         && spec.signed.is_streamable()
         && spec.require.is_empty()
@@ -354,6 +361,7 @@ fn method(table: &mut Table<'_>, kind: Kind) -> Option<SignMethod> {
         Kind::Ecdsa => &[
             ("p256_sha256", KeyAlgorithm::EcdsaP256),
             ("p256_sha256_fixed", KeyAlgorithm::EcdsaP256Fixed),
+            ("p256_sha1", KeyAlgorithm::EcdsaP256Sha1),
             ("p384_sha384", KeyAlgorithm::EcdsaP384),
         ],
         Kind::Rsa => &[

@@ -4,8 +4,8 @@ use crate::document::key::Key;
 use crate::document::table::{Fault, Table, Value};
 use crate::document::value;
 use crate::scheme::parse::keys::{
-    ABSENT, ASSIGN, BASIC, CLAIM, FORM, HEADER, JSON, KEY, LIST, NUMBERED, PREFIX, QUERY, QUOTED,
-    SETS, TRIM, UNIT, VALUE, WITHOUT,
+    ABSENT, ASSIGN, BASE64_JSON, BASIC, CLAIM, FORM, HEADER, JSON, KEY, LIST, NUMBERED, PREFIX,
+    QUERY, QUOTED, SETS, TRIM, UNIT, VALUE, WITHOUT,
 };
 use crate::scheme::spec::{
     Field, ListSpec, Place, Requirement, Rule, SignatureSpec, TimeUnit, TimestampSpec, TokenPlace,
@@ -124,6 +124,7 @@ pub(super) fn each<'a, T>(
 
 fn signature(table: &mut Table<'_>) -> Option<SignatureSpec> {
     let place = place(table);
+    let base64_json = table.read_placed(&BASE64_JSON, pointer);
     let prefix = table.read(&PREFIX, value::any_text).unwrap_or_default();
     let separator = table.read(&LIST, value::character);
     let key = table.read_placed(&KEY, value::any_text);
@@ -139,6 +140,14 @@ fn signature(table: &mut Table<'_>) -> Option<SignatureSpec> {
         table.error(key.span, fault);
         return None;
     }
+    if let (Some(base64_json), Some(_)) = (&base64_json, separator) {
+        let fault = Fault::new(
+            "a value is either a list or base64 of a JSON object",
+            "remove `base64_json` or `list`",
+        );
+        table.error(base64_json.span, fault);
+        return None;
+    }
     let key = key.map(|key| key.value).unwrap_or_default();
     let list = separator.map(|separator| ListSpec {
         separator,
@@ -151,6 +160,7 @@ fn signature(table: &mut Table<'_>) -> Option<SignatureSpec> {
     });
     Some(SignatureSpec {
         place: place?,
+        base64_json: base64_json.map(|one| one.value),
         prefix,
         list,
     })

@@ -96,6 +96,35 @@ fn faults() {
             "type = \"hmac\"\nalgorithm = \"keccak256\"",
             "is not one of the choices",
         ),
+        (
+            "type = \"ecdsa\"\nsignature = { header = \"X\", list = \",\", base64_json = \"/s\" }",
+            "either a list or base64 of a JSON object",
+        ),
+        (
+            "type = \"ecdsa\"\nsignature = { header = \"X\", base64_json = \"s\" }",
+            "not a JSON pointer",
+        ),
+        (
+            "type = \"rsa\"\nalgorithm = \"p256_sha1\"",
+            "is not one of the choices",
+        ),
+        (
+            "type = \"jwt\"\nalgorithms = [\"RS512\"]\nkeys = \"secret\"\ntoken = { body = true }\ndetached = true",
+            "both the token and its payload",
+        ),
+        (
+            "type = \"jwt\"\nalgorithms = [\"RS512\"]\nkeys = \"secret\"\ntoken = { header = \"X\" }\ndetached = true\nissuer = \"a\"",
+            "so `issuer` has nothing to look at",
+        ),
+        (
+            "type = \"jwt\"\nalgorithms = [\"RS512\"]\nkeys = \"secret\"\ntoken = { header = \"X\" }\ndetached = true\naudience = \"url\"",
+            "so `audience` has nothing to look at",
+        ),
+        (
+            "type = \"jwt\"\nalgorithms = [\"RS512\"]\nkeys = \"secret\"\ntoken = { header = \"X\" }\ndetached = true\nevent_id = { claim = \"jti\" }",
+            "only signed tokens with a payload of their own",
+        ),
+        ("type = \"hmac\"\ndetached = true", "has no `detached`"),
     ] {
         let rendered = parse(text).unwrap_err();
         assert!(rendered.contains(message), "{text}: {rendered}");

@@ -13,6 +13,8 @@ pub struct JwtSpec {
     pub algorithms: Vec<JwtAlgorithm>,
     /// Where the token stands.
     pub place: JwtPlace,
+    /// Whether the token leaves out its payload, which is the body (RFC 7515 Appendix F). It has no claims then.
+    pub is_detached: bool,
     /// Where the keys come from.
     pub keys: JwtKeys,
     /// How the secret's text becomes the key.
@@ -38,7 +40,9 @@ impl JwtSpec {
     pub(super) fn signs_field(&self, field: &Field) -> bool {
         match field {
             Field::Claim(_) => true,
-            Field::Json(_) | Field::Form(_) | Field::FormJson(..) => self.body_claim.is_some(),
+            Field::Json(_) | Field::Form(_) | Field::FormJson(..) => {
+                self.body_claim.is_some() || self.is_detached
+            }
             Field::Query(_) => self.url_claim.is_some() || self.audience == Audience::Url,
             Field::Header(_) => false,
         }
@@ -56,6 +60,8 @@ pub enum JwtAlgorithm {
     Hs512,
     /// RSA PKCS#1 v1.5 with SHA-256.
     Rs256,
+    /// RSA PKCS#1 v1.5 with SHA-512.
+    Rs512,
     /// ECDSA over P-256 with SHA-256.
     Es256,
     /// Ed25519.
@@ -64,11 +70,12 @@ pub enum JwtAlgorithm {
 
 impl JwtAlgorithm {
     /// Every algorithm, under the name that tokens give it.
-    pub const ALL: [(&'static str, Self); 6] = [
+    pub const ALL: [(&'static str, Self); 7] = [
         ("HS256", Self::Hs256),
         ("HS384", Self::Hs384),
         ("HS512", Self::Hs512),
         ("RS256", Self::Rs256),
+        ("RS512", Self::Rs512),
         ("ES256", Self::Es256),
         ("EdDSA", Self::EdDsa),
     ];
@@ -87,7 +94,7 @@ impl JwtAlgorithm {
             Self::Hs256 => Some(Algorithm::Sha256),
             Self::Hs384 => Some(Algorithm::Sha384),
             Self::Hs512 => Some(Algorithm::Sha512),
-            Self::Rs256 | Self::Es256 | Self::EdDsa => None,
+            Self::Rs256 | Self::Rs512 | Self::Es256 | Self::EdDsa => None,
         }
     }
 }

@@ -103,6 +103,8 @@ pub enum KeyAlgorithm {
     EcdsaP256,
     /// The same with the signature as `r` and `s`, 32 bytes each.
     EcdsaP256Fixed,
+    /// ECDSA over P-256 with SHA-1, the signature in ASN.1 DER: only where the sender has nothing better.
+    EcdsaP256Sha1,
     /// ECDSA over P-384 with SHA-384, the signature in ASN.1 DER.
     EcdsaP384,
     /// The same with the signature as `r` and `s`, 48 bytes each.
@@ -126,6 +128,7 @@ impl KeyAlgorithm {
         match self {
             Self::Ed25519 => "Ed25519",
             Self::EcdsaP256 | Self::EcdsaP256Fixed => "ECDSA P-256",
+            Self::EcdsaP256Sha1 => "ECDSA P-256 with SHA-1",
             Self::EcdsaP384 | Self::EcdsaP384Fixed => "ECDSA P-384",
             Self::RsaSha1 => "RSA-SHA1",
             Self::RsaSha256 => "RSA-SHA256",
@@ -210,6 +213,8 @@ pub enum Encoding {
 pub struct SignatureSpec {
     /// The header or query parameter.
     pub place: Place,
+    /// Pointer to the signature in a JSON object, where the value is base64 of one.
+    pub base64_json: Option<Vec<String>>,
     /// Text that must stand before the encoded signature.
     pub prefix: String,
     /// Set where the value holds several entries.

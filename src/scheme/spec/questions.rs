@@ -10,7 +10,9 @@ impl Spec {
     #[must_use]
     pub fn signs_body(&self) -> bool {
         match &self.family {
-            Family::Jwt(family) => family.body_claim.is_some() || family.place == JwtPlace::Body,
+            Family::Jwt(family) => {
+                family.body_claim.is_some() || family.is_detached || family.place == JwtPlace::Body
+            }
             Family::Http(family) => family.signs_body(),
             _ => self.template().is_some_and(Template::signs_body),
         }
@@ -266,6 +268,7 @@ impl Spec {
                 !matches!(family.method, SignMethod::PublicKey { .. })
                     && signature.place.is_in_head()
                     && signature.list.is_none()
+                    && signature.base64_json.is_none()
                     && time.is_none_or(|time| time.key.is_none())
             }
             Family::Http(family) => family.algorithm == HttpAlgorithm::HmacSha256,

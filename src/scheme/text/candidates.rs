@@ -1,8 +1,11 @@
 //! The signatures that a request shows, in all the places where the scheme has them, each with the timestamp that it is
 //! made over.
 
+use std::borrow::Cow;
+
 use crate::scheme::body::Whole;
 use crate::scheme::material::{self, MaterialFault, Timestamp};
+use crate::scheme::pick::{Picked, Picker};
 use crate::scheme::sign;
 use crate::scheme::spec::{
     Encoding, ListSpec, SignMethod, SignatureSpec, TextSpec, TimeUnit, TimestampSpec,
@@ -23,6 +26,9 @@ const MAX_ENTRIES: usize = 32;
 
 /// The signature of an RSA key of 8192 bits.
 const MAX_SIGNATURE_LEN: usize = 1024;
+
+/// Base64 of a JSON object around a signature. It is parsed before anything is verified; eBay's has 240 characters.
+const MAX_ENVELOPE: usize = 4096;
 
 /// Signatures over one text.
 pub(super) struct Candidate {
@@ -63,7 +69,11 @@ fn read_signatures(
             let mut signatures = Vec::new();
             for place in places {
                 if let Some(value) = whole.read(&place.place)? {
-                    let signature = decode(spec, &place.prefix, &value);
+                    let signature = match &place.base64_json {
+                        None => decode(spec, &place.prefix, &value),
+                        Some(pointer) => open_envelope(pointer, &value)
+                            .and_then(|text| decode(spec, &place.prefix, text.as_bytes())),
+                    };
                     signatures.push(signature.map_err(|fault| place.place.malformed(fault))?);
                 }
             }
@@ -171,6 +181,21 @@ fn read_set(
         signatures,
         entries,
     })
+}
+
+/// Returns the text at a pointer of a JSON object in base64.
+fn open_envelope(pointer: &[String], value: &[u8]) -> Result<String, &'static str> {
+    if value.len() > MAX_ENVELOPE {
+        return Err("is too long");
+    }
+    let json = sign::decode(Encoding::Base64, value).ok_or("is not base64")?;
+    let picked = Picker::new([pointer]).pick(&json);
+    match picked.map(|mut picked| picked.pop()) {
+        Ok(Some(Picked::Text(text))) => Ok(Cow::into_owned(text)),
+        Ok(Some(Picked::Duplicate)) => Err("holds two signatures"),
+        Ok(_) => Err("holds no signature"),
+        Err(_) => Err("is not base64 of a JSON object"),
+    }
 }
 
 /// One signature's bytes.

@@ -146,7 +146,8 @@ impl TextScheme {
             Some(TimestampSpec { key: Some(_), .. }) => return Err(SignError::NoWay),
             Some(spec) => sign::timestamp_text(spec.unit, to_sign.unix_ms)?,
         };
-        if !signature.place.is_in_head() || signature.list.is_some() {
+        let is_plain = signature.list.is_none() && signature.base64_json.is_none();
+        if !signature.place.is_in_head() || !is_plain {
             return Err(SignError::NoWay);
         }
         // A list of signed headers may name that of the time, which only now has its value.

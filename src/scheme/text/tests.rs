@@ -474,6 +474,80 @@ fn contradictions_are_found_when_the_config_is_loaded() {
     }
 }
 
+/// Key and signature are of `openssl ecparam -name prime256v1 -genkey` and `openssl dgst -sha1 -sign`. Fails when the digest
+/// is padded behind or not at all, or another digest passes for this one.
+#[test]
+fn ecdsa_over_sha1_is_openssls_and_the_signature_is_in_an_envelope() {
+    const KEY: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAErX6LRf2jR2Vb/ur+Yxmn4YrQm4bEOKHUWTcNjy9m6IWp9p/HgSKECnJta86F3j8Wes7G5XP8X7RmD+67ydteCQ==";
+    const SHA1: &str = "MEQCIBag//WxLm477etDPrCde62rC0YnG1vjWgKEDAN5rQoPAiApv0JdgZMcXAdxuAd14XDB4vsCt4K0d7uChf54BldbHA==";
+    const SHA256: &str = "MEUCIQC+yMczP7o4Fg9NtB9//4uCXMeH20YGyiwGKrTyFDmW1QIgb11LhWxXp7cvf3I1xhqg6g94+gO5ecz4fs6IJk/+/OI=";
+    let written = |algorithm: &str| {
+        spec(&format!(
+            "type = \"ecdsa\"\nalgorithm = \"{algorithm}\"\nencoding = \"base64\"
+signature = {{ header = \"x-s\", base64_json = \"/a/s\" }}\nsigned = \"{{body}}\""
+        ))
+    };
+    let other = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
+    let other = [
+        &HEXLOWER
+            .decode(b"3059301306072a8648ce3d020106082a8648ce3d030107034200")
+            .unwrap()[..],
+        other.public_key().as_ref(),
+    ];
+    let other = BASE64.encode(&other.concat());
+    let one_line = format!("-----BEGIN PUBLIC KEY-----{KEY}-----END PUBLIC KEY-----");
+    let scheme = compile(&written("p256_sha1"), &[&other, &one_line]);
+    let envelope = |json: &str| BASE64.encode(json.as_bytes());
+    let good = envelope(&format!(
+        r#"{{"kid":"k","a":{{"s":"{SHA1}"}},"alg":["x"]}}"#
+    ));
+    let body = "{\"n\":10.0,\"t\":\"Zo\u{eb}\"}";
+    let request = Request::new("/", &[("x-s", &good)], body);
+    assert_eq!(request.verify(&scheme).unwrap().unwrap().secret_index, 1);
+    assert!(!request.with_body("{}").passes(&scheme));
+    let sha256 = envelope(&format!(r#"{{"a":{{"s":"{SHA256}"}}}}"#));
+    assert!(!request.with("x-s", &sha256).passes(&scheme));
+    let otherwise = compile(&written("p256_sha256"), &[&one_line]);
+    assert!(request.with("x-s", &sha256).passes(&otherwise));
+    assert!(!request.passes(&otherwise));
+    let long = format!(r#"{{"a":{{"s":"{SHA1}"}},"b":"{}"}}"#, "x".repeat(4096));
+    for (bad, fault) in [
+        (SHA1.to_owned(), "is not base64 of a JSON object"),
+        (format!("{good}="), "is not base64"),
+        (format!(" {good}"), "is not base64"),
+        (envelope("{"), "is not base64 of a JSON object"),
+        (envelope("{}"), "holds no signature"),
+        (envelope(r#"{"a":{"s":{}}}"#), "holds no signature"),
+        (envelope(r#"{"a":{"s":"!"}}"#), "is not base64"),
+        (
+            envelope(&format!(r#"{{"a":{{"s":"{SHA1}","\u0073":"{SHA1}"}}}}"#)),
+            "holds two signatures",
+        ),
+        (envelope(&long), "is too long"),
+    ] {
+        let name = "x-s".into();
+        let expected = MaterialFault::Malformed { name, fault };
+        let found = request.with("x-s", &bad).verify(&scheme);
+        assert_eq!(found.map(|_| ()), Err(expected), "{bad}");
+    }
+    let to_sign = ToSign {
+        head: request.head(),
+        unix_ms: 0,
+        id: None,
+        body: b"",
+    };
+    assert!(scheme.sign(0, &to_sign).is_err());
+    for bad in [
+        "-----BEGIN PUBLIC KEY----------END PUBLIC KEY-----",
+        "-----BEGIN PUBLIC KEY-----",
+        "-----BEGIN EC PRIVATE KEY-----AAAA-----END EC PRIVATE KEY-----",
+    ] {
+        let secret = Secret::new(bad.as_bytes().to_vec());
+        let found = Scheme::compile(&written("p256_sha1"), &[&secret], None).err();
+        assert_eq!(found, Some(SchemeError::NotPublicKey), "{bad}");
+    }
+}
+
 fn hmac_hex(key: &str, text: &str) -> String {
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, key.as_bytes());
     HEXLOWER.encode(aws_lc_rs::hmac::sign(&key, text.as_bytes()).as_ref())
