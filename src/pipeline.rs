@@ -1,8 +1,8 @@
-//! One request from head to answer: gate, then forward, then record. The only file that knows the whole order; read it
-//! first.
+//! One request from head to response: gate, then forward or store, then record. Read this module first.
 //!
-//! `app` builds a `Generation` from each config and hands `edge` a handler that calls `serve`. Whatever happens here, a
-//! stranger gets the app's own answer, a challenge's, or a problem document, and the recorder is told once.
+//! Only this module knows the whole order. `app` builds a `Generation` from each config and passes `edge` a handler
+//! that calls `serve`. In every case a client gets the app's own response, a challenge response or a problem document,
+//! and the recorder gets exactly one report.
 
 mod batch;
 mod first;
@@ -50,83 +50,85 @@ use crate::record::{Exchange, Recorder, otlp};
 
 const FILTERED: HeaderName = HeaderName::from_static("hookgate-filtered");
 
-/// What one config makes. A request keeps the one with which it began until its answer.
+/// Everything that one loaded config built. A request keeps the generation with which it began until its response.
 pub struct Generation {
-    /// The checks.
+    /// The checks of all routes.
     pub gate: Gate,
-    /// What is done with the events of each route, by its index.
+    /// The work after admission, by the index of the route.
     pub routes: Vec<RouteWork>,
-    /// The path that is answered 200 to load balancers.
+    /// The path that responds with 200 to the health checks of load balancers.
     pub health: Option<String>,
-    /// Exchanges with apps at the same time.
+    /// Largest number of concurrent exchanges with apps.
     pub max_in_flight: usize,
 }
 
-/// What is done with the events of one route.
+/// How the admitted events of one route are handled.
 pub struct RouteWork {
-    /// Forwarded, stored, or both.
+    /// Forward the event, store it, or both.
     pub mode: Mode,
-    /// Where it forwards to; none in queue mode.
+    /// The upstream targets; `None` in queue mode.
     pub targets: Option<Targets>,
-    /// Whether the trace of a sender is continued.
+    /// True if the trace of the sender is continued.
     pub continues_trace: bool,
-    /// Its counts.
+    /// The counters of the route.
     pub counters: Arc<RouteCounters>,
-    /// Which destinations want what; none without a store.
+    /// The destinations and their filters; `None` without a store.
     pub outlets: Option<Outlets>,
 }
 
-/// What serves requests through all generations.
+/// Serves requests across all generations.
 pub struct Pipeline {
     recorder: Arc<Recorder>,
-    /// None without a store.
+    /// The inbox and the deliverer; `None` without a store.
     keeping: Option<Keeping>,
-    /// Exchanges that outlived their sender's connection.
+    /// Exchanges that continue after their sender's connection has closed.
     exchanges: TaskTracker,
     in_flight: Arc<InFlight>,
     budgets: Arc<Budgets>,
     ids: RequestIds,
 }
 
-/// Makes request ids. They name requests and guard nothing, so they need to be unique and not unpredictable.
+/// Generates request ids. They name requests and protect nothing, so they must be unique but not unpredictable.
 struct RequestIds {
     seed: u64,
     count: AtomicU64,
 }
 
-/// Requests in flight.
+/// Counters of requests in flight.
 #[derive(Default)]
 struct InFlight {
-    /// All of them.
+    /// All requests in flight, verified or not.
     all: AtomicUsize,
-    /// Those that are verified, or forwarded all the same, and hold one of `max_in_flight`.
+    /// Requests that hold one of the `max_in_flight` permits: verified ones, and those that monitor mode forwards.
     exchanges: AtomicUsize,
 }
 
-/// A place among the requests in flight, given back when dropped.
+/// A permit of a request in flight, returned when dropped.
 struct Place {
     counts: Arc<InFlight>,
     has_exchange: bool,
 }
 
-/// From so many requests in flight on they take turns.
+/// From this number of requests in flight they take turns.
 const CROWD: usize = 4;
 
 impl Place {
-    /// Whether others are likely to be ready as well. Then all of them are checked before the first is written to its app,
-    /// and all answers are read before the first is written to its sender: the code of one stage stays in the processor's
-    /// cache, and a peer that sleeps is woken once for several. Where there are few, that would only make them wait.
+    /// Returns whether other requests are probably ready too. Then all of them are checked before the first is written
+    /// to its app, and all responses are read before the first is written to its sender. So the code of one stage stays
+    /// in the processor's cache, and a sleeping peer is woken once for several. With few requests, turns would only
+    /// delay them.
     fn takes_turn(&self) -> bool {
         self.counts.all.load(Ordering::Relaxed) >= CROWD
     }
 
-    /// Takes one of the exchanges with apps; false where `max` are taken.
+    /// Takes one of the exchanges with apps. Returns `false` if `max` are taken.
     ///
-    /// Only what is verified comes here (and what monitor mode forwards): clients that are slow, or that nobody knows, hold
-    /// none of them.
+    /// Only verified requests come here, and those that monitor mode forwards. Slow or untrusted clients hold no
+    /// exchange.
     fn begin_exchange(&mut self, max: usize) -> bool {
         let before = self.counts.exchanges.fetch_add(1, Ordering::Relaxed);
         self.has_exchange = true;
+        // A rejected request has counted itself too. Dropping the permit takes both counts back.
         before < max
     }
 }
@@ -141,7 +143,7 @@ impl Drop for Place {
 }
 
 impl Pipeline {
-    /// Nothing in flight. `seed` should differ from process to process.
+    /// Creates a pipeline without requests. `seed` should differ between processes.
     #[must_use]
     pub fn new(
         recorder: Arc<Recorder>,
@@ -164,19 +166,19 @@ impl Pipeline {
         })
     }
 
-    /// Requests that are worked on now.
+    /// Returns the number of requests in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.in_flight.all.load(Ordering::Relaxed)
     }
 
-    /// Waits until the exchanges that outlived their senders have ended. No request may come after it is called.
+    /// Waits until the exchanges that continue without their sender have ended. No request may come after this call.
     pub async fn drained(&self) {
         self.exchanges.close();
         self.exchanges.wait().await;
     }
 
-    /// Answers one request. Never fails; a panic on the way is answered 500.
+    /// Responds to one request. Never fails: a panic on the way leads to a 500.
     pub async fn serve(
         &self,
         generation: Arc<Generation>,
@@ -187,6 +189,7 @@ impl Pipeline {
         let id = self.ids.make(now.unix_ms);
         let version = request.version();
         let mut answer = if is_health_check(&generation, &request) {
+            // Health checks pass no gate and are not recorded.
             let is_unread = !request.body().is_end_stream();
             closing(Answer::new(AnswerBody::empty()), version, is_unread)
         } else {
@@ -204,7 +207,7 @@ impl Pipeline {
         answer
     }
 
-    /// Answers a request that came over a route's Unix socket, whose sender is a user of this machine.
+    /// Responds to a request on a route's Unix socket, whose sender is a user of this machine.
     pub async fn serve_user(
         &self,
         generation: Arc<Generation>,
@@ -215,6 +218,7 @@ impl Pipeline {
         let now = Now::read();
         let id = self.ids.make(now.unix_ms);
         let version = request.version();
+        // The socket itself identifies the sender, so source budgets do not apply.
         let deciding = pin!(async {
             let mut verdict = Box::new(Verdict::new(id, source, now));
             let index = generation.gate.index_of(route).unwrap_or(usize::MAX);
@@ -254,7 +258,8 @@ impl Pipeline {
             declared: body.size_hint().exact(),
             version: parts.version,
         };
-        // To take a body in would say "continue" to a client that asks whether it may send one.
+        // Reading the body would send "100 Continue" to a client that asks whether it may send one (RFC 9110, section
+        // 10.1.1).
         let may_discard =
             rest.version == Version::HTTP_2 || !parts.headers.contains_key(header::EXPECT);
         let mut body = TrackedBody::new(body);
@@ -264,13 +269,14 @@ impl Pipeline {
         if body.has_ended() {
             return answer;
         }
+        // Read the rest of the body, so that the client gets the response instead of a connection reset.
         if may_discard {
             discard_body(&mut body, rest).await;
         }
         closing(answer, rest.version, !body.has_ended())
     }
 
-    /// Has the gate decide, and does what it decided.
+    /// Lets the gate decide and acts on the decision.
     async fn judge(
         &self,
         generation: Arc<Generation>,
@@ -279,6 +285,7 @@ impl Pipeline {
         now: Now,
         mut verdict: Box<Verdict>,
     ) -> Answer {
+        // Count the request before its source's budget is checked, so that `in_flight` includes every request.
         let place = self.enter();
         let source = SourceKey::of(verdict.source.ip);
         let max = generation.max_in_flight;
@@ -311,14 +318,14 @@ impl Pipeline {
                     .await
             }
             admission => {
-                // It is verified, or answered: its source has caused nothing.
+                // The request is verified or has its response, so it no longer counts against its source.
                 drop(share);
                 self.go_on(generation, verdict, place, admission).await
             }
         }
     }
 
-    /// Does what the gate decided.
+    /// Acts on the decision of the gate.
     async fn go_on(
         &self,
         generation: Arc<Generation>,
@@ -330,6 +337,7 @@ impl Pipeline {
             Admission::Event(event, claim) => {
                 if !place.begin_exchange(generation.max_in_flight) {
                     drop(place);
+                    // Release the claim, or the sender's retry would look like a duplicate.
                     if let Some(claim) = claim {
                         claim.release(Reject::Overload.status());
                     }
@@ -337,12 +345,12 @@ impl Pipeline {
                     return self.refuse(&generation, &verdict, &Reject::Overload);
                 }
                 self.keep_refused(&generation, &verdict, event.parts());
-                // Only what was verified may say to which trace it belongs.
+                // Only a verified request may name the trace that it belongs to.
                 let route = generation.routes.get(event.parts().route);
                 let continues = route.is_some_and(|route| route.continues_trace);
                 let told = continues.then_some(&event.parts().headers);
                 verdict.trace = self.recorder.trace(verdict.request_id, told);
-                // A copy only wants the app's own response: it is not stored once more.
+                // A copy only waits for the app's own response and is not stored again.
                 let mode = match verdict.is_copy {
                     true => Mode::Proxy,
                     false => stored::mode(&generation, &verdict),
@@ -356,7 +364,7 @@ impl Pipeline {
                 };
                 match mode {
                     Mode::Proxy => outlive(exchange.run(event, claim), &self.exchanges).await,
-                    // Boxed by `outlive`, so that they make no room for themselves in every request.
+                    // `outlive` boxes these, so that they do not enlarge the future of every request.
                     Mode::Queue => outlive(exchange.queue(event, claim), &self.exchanges).await,
                     Mode::Hybrid {
                         answer_within,
@@ -367,7 +375,7 @@ impl Pipeline {
                     }
                 }
             }
-            // Boxed, as the rare way should not make room for itself in every request.
+            // Boxed, because a rare case should not enlarge the future of every request.
             Admission::Unverified(request) => {
                 let forwarding = self.forward_unverified(generation, verdict, place, request);
                 Box::pin(forwarding).await
@@ -399,8 +407,8 @@ impl Pipeline {
         }
     }
 
-    /// Forwards what monitor mode lets through. Its source pays for the exchange: nobody is known who could be trusted with
-    /// more than a share of them.
+    /// Forwards what monitor mode lets through. The exchange counts against its source: an unverified client must not
+    /// get more than its share of the exchanges.
     async fn go_on_unverified(
         &self,
         generation: Arc<Generation>,
@@ -441,7 +449,7 @@ impl Pipeline {
         exchange.run_unverified(request).await
     }
 
-    /// Keeps the request where its verdict is a refusal, or would have been but for monitor mode.
+    /// Records the request for `/rejections` if its verdict is a rejection, or would be without monitor mode.
     fn keep_refused(&self, generation: &Generation, verdict: &Verdict, request: &EventParts) {
         if verdict.decision.reject().is_none() {
             return;
@@ -467,7 +475,7 @@ impl Pipeline {
         }
     }
 
-    /// The budgets of all sources.
+    /// Returns the budgets of all sources.
     #[must_use]
     pub fn budgets(&self) -> &Arc<Budgets> {
         &self.budgets
@@ -492,7 +500,8 @@ impl Pipeline {
     }
 }
 
-/// One exchange with the app, from the claim to its end. It owns all it needs, since it may outlive the connection.
+/// One exchange with the app, from the claim to its end. It owns its data, because it may continue after the connection
+/// closes.
 struct Forwarding {
     recorder: Arc<Recorder>,
     keeping: Option<Keeping>,
@@ -518,9 +527,10 @@ impl Forwarding {
         };
         let answer = match ended {
             Ok(Some(result)) => self.finish(result),
-            // The claim was dropped on the way: released, or left to expire where the app may have seen the request.
+            // The claim was dropped on the way. It was released, or expires later if the app may have seen the request.
             Ok(None) | Err(Panicked) => self.give_up(),
         };
+        // Let the other requests read their responses before this one is written to its sender.
         if self.place.takes_turn() {
             tokio::task::yield_now().await;
         }
@@ -533,7 +543,8 @@ impl Forwarding {
         let route = self.generation.routes.get(index);
         match route.and_then(|route| route.targets.as_ref()) {
             Some(targets) => {
-                // Nothing vouches for what it says of itself. A URL check is for the app that the sender subscribes.
+                // The claims of an unverified request are not trusted. The target for URL checks is the app that the
+                // sender subscribes.
                 let target = match self.verdict.decision {
                     Decision::Monitored(_) => targets.of_unverified(),
                     _ => targets.usual(),
@@ -564,7 +575,7 @@ impl Forwarding {
         answer
     }
 
-    /// Refuses what the gate let through.
+    /// Rejects an event that the gate admitted.
     fn refuse(&mut self, reject: &Reject) -> Answer {
         self.verdict.decision = Decision::Refused(reject.clone());
         refused(&self.recorder, &self.generation, &self.verdict, reject)
@@ -584,12 +595,13 @@ impl Forwarding {
     }
 }
 
-/// Forwards under a claim, and spends it exactly when the app took the event.
+/// Forwards under a claim, and spends the claim exactly if the app took the event.
 async fn settle(
     mut claim: Option<Claim>,
     forwarding: Pin<&mut impl Future<Output = Result<Forwarded, ForwardError>>>,
     taken: impl FnOnce(&Claim, StatusCode),
 ) -> Result<Forwarded, ForwardError> {
+    // From here on the app may see the request. A panic then leaves the claim to expire instead of releasing it.
     if let Some(claim) = &mut claim {
         claim.begin_forwarding();
     }
@@ -611,6 +623,7 @@ async fn settle(
 
 impl RequestIds {
     fn make(&self, unix_ms: i64) -> RequestId {
+        // Both halves derive from one counter, so that ids never repeat within a process.
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         let [high, low] = [
             mix(self.seed.wrapping_add(count)),
@@ -625,7 +638,7 @@ impl RequestIds {
     }
 }
 
-/// The finalizer of `SplitMix64`: each input has its own output, and neighbours look nothing alike.
+/// Mixes a number with the finalizer of `SplitMix64`: distinct inputs give distinct, unrelated outputs.
 fn mix(number: u64) -> u64 {
     let mut mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -633,8 +646,8 @@ fn mix(number: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// Says that the connection is closed where the request's body was not read whole: what is left of it cannot be told from
-/// the next request. HTTP/2 ends the stream only.
+/// Announces that the connection closes if the request body was not fully read: the rest cannot be separated from the
+/// next request. In HTTP/2 only the stream ends.
 fn closing(mut answer: Answer, version: Version, is_unread: bool) -> Answer {
     if is_unread && version != Version::HTTP_2 {
         let close = HeaderValue::from_static("close");
@@ -654,7 +667,7 @@ fn allowed_methods(generation: &Generation, verdict: &Verdict) -> Option<HeaderV
     HeaderValue::from_str(&methods.join(", ")).ok()
 }
 
-/// An empty answer of the gate that says why the app saw nothing.
+/// Creates an empty response of the gate, with a header that explains why the app saw nothing.
 fn marked(status: StatusCode, mark: HeaderName) -> Answer {
     let mut answer = Answer::new(AnswerBody::empty());
     *answer.status_mut() = status;
@@ -674,14 +687,14 @@ fn answered(answer_status: StatusCode, verdict: &Verdict) -> Exchange {
     }
 }
 
-/// Tells the app which trace the event belongs to, where there is one.
+/// Sends the app the trace of the event, if there is one.
 fn tell_trace(event: &mut Event, verdict: &Verdict) {
     if let Some(trace) = &verdict.trace {
         otlp::tell(event.headers_mut(), trace, Part::Stage("upstream"));
     }
 }
 
-/// Tells of a refusal and makes its answer.
+/// Reports a rejection and creates its response.
 fn refused(
     recorder: &Recorder,
     generation: &Generation,
@@ -691,6 +704,7 @@ fn refused(
     let status = reject.status();
     note(recorder, generation, verdict, &answered(status, verdict));
     let mut answer = problem::answer(status, verdict.request_id, reject.retry_after());
+    // Some providers test an endpoint with a wrong signature and expect an empty 401.
     if status == StatusCode::UNAUTHORIZED && wants_empty(generation, verdict) {
         answer.headers_mut().remove(header::CONTENT_TYPE);
         answer = answer.map(|_| AnswerBody::empty());
@@ -698,7 +712,7 @@ fn refused(
     answer
 }
 
-/// Returns whether the route's sender tests for a 401 without a body.
+/// Returns whether the route's sender expects a 401 without a body.
 fn wants_empty(generation: &Generation, verdict: &Verdict) -> bool {
     let rules = verdict
         .route_index
@@ -738,7 +752,7 @@ mod tests {
         assert_eq!(made.len(), 10_000);
     }
 
-    /// Fails when `settle` begins forwarding before the claim is marked, or when a panic spends or frees it.
+    /// Fails when `settle` forwards before the claim is marked, or when a panic spends or releases the claim.
     #[tokio::test]
     async fn a_panic_while_the_app_works_leaves_the_claim_to_expire() {
         let hour = Duration::from_secs(3600);
@@ -752,7 +766,7 @@ mod tests {
         };
         let ended = contain(pin!(settle(
             Some(claim),
-            pin!(async { panic!("as it should") }),
+            pin!(async { panic!("on purpose") }),
             |_, _| {},
         )))
         .await;

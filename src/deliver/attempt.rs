@@ -1,8 +1,8 @@
-//! One attempt: a stored event, made into a new request, sent, and what came of it.
+//! One attempt: it builds a new request from a stored event, sends it and records the outcome.
 //!
-//! Nothing of the sender's framing survives; the bytes are checked against the digest that was taken when the event was
-//! accepted, so that a damaged store is noticed before an app is told something wrong. Of the answer only its beginning
-//! is kept.
+//! Nothing of the sender's framing is reused. Before each attempt the body is compared with the digest from acceptance,
+//! so that a damaged store never sends wrong bytes under a fresh signature. Only the beginning of the response is
+//! stored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,31 +30,32 @@ use crate::store::KEPT_ANSWER;
 use crate::store::rows::{AttemptRecord, Due, StoredEvent};
 
 const BODY_DIGEST: HeaderName = HeaderName::from_static("hookgate-body-digest");
-/// RFC 9530 section 3.
+/// Digest field of RFC 9530, section 3.
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 const REPLAY: HeaderName = HeaderName::from_static("hookgate-replay");
 
-/// Bytes of an answer that are read so that its connection can be used again. More costs more than a new connection.
+/// Bytes of a response that are read so that its connection can be reused. Reading more costs more than a new
+/// connection.
 const READ_ANSWER: usize = 64 * 1024;
 
-/// Headers that are added at most: room is made once.
+/// Upper bound of the headers that the gate adds, so that the map grows once.
 const ADDED: usize = 21;
 
-/// An attempt that ended.
+/// An attempt that has ended.
 pub(super) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) record: AttemptRecord,
-    /// From the start to the end of the answer, or the error.
+    /// Time from the start to the end of the response, or to the error.
     pub(super) took: Duration,
 }
 
-/// What went wrong, and in which words.
+/// A fault with its description.
 struct Trouble {
     fault: Fault,
     text: String,
 }
 
-/// The answer, as far as it is kept.
+/// The stored part of a response.
 struct Answered {
     status: StatusCode,
     retry_after: Option<Duration>,
@@ -62,7 +63,7 @@ struct Answered {
     trouble: Option<Trouble>,
 }
 
-/// Makes one attempt.
+/// Makes one attempt and returns its record.
 pub(super) async fn attempt(to: &To, due: Due) -> Ended {
     let started = Now::read();
     let result = match build(to, due, started.unix_ms) {
@@ -72,7 +73,7 @@ pub(super) async fn attempt(to: &To, due: Due) -> Ended {
     ended(started, result)
 }
 
-/// An attempt that did not come to an end of its own.
+/// Returns the result of an attempt that could not end by itself.
 pub(super) fn broken_off(started: Now, fault: Fault, text: &str) -> Ended {
     let text = text.to_owned();
     ended(started, Err(Trouble { fault, text }))
@@ -89,7 +90,7 @@ fn ended(started: Now, result: Result<Answered, Trouble>) -> Ended {
         }
         Err(trouble) => (Outcome::failed(trouble.fault), Bytes::new(), Some(trouble)),
     };
-    // An error status needs no words beside itself.
+    // A fault without further text is an error status, which the status text describes.
     let error = match (outcome.fault, trouble) {
         (_, Some(trouble)) => Some((trouble.fault.word().to_owned(), trouble.text)),
         (Some(fault), None) => Some((fault.word().to_owned(), settle::status_text(outcome.status))),
@@ -108,30 +109,33 @@ fn ended(started: Now, result: Result<Answered, Trouble>) -> Ended {
     }
 }
 
-/// The request for one attempt.
+/// Builds the request for one attempt.
 fn build(to: &To, due: Due, now_ms: i64) -> Result<Request<Full<Bytes>>, Trouble> {
     let mut event = due.event;
     let body = event
         .body
         .take()
-        .ok_or_else(|| damaged("its body is not there"))?;
-    // The digest of what is sent now, held against what was accepted then.
+        .ok_or_else(|| damaged("the stored body is missing"))?;
+    // Compare what is sent now with what was accepted then.
     if <[u8; 32]>::from(Sha256::digest(&body)) != event.digest {
-        return Err(damaged("its body is not the one that was accepted"));
+        return Err(damaged("the stored body differs from the accepted one"));
     }
-    let target = || trouble(Fault::Target, "the target is no URI");
+    let target = || trouble(Fault::Target, "the target URL is not valid");
     let sent: http::Uri = event.target.parse().map_err(|_| target())?;
     let uri = to.path.join(sent.path(), sent.query()).ok_or_else(target)?;
     let mut headers = std::mem::take(&mut event.headers);
+    // Read the gate's own marks before `vet_request_headers` removes every header that a sender might have forged.
     let marks = stored_marks(&headers);
     vet_request_headers(&mut headers, &to.protected);
     for name in &to.withheld {
         headers.remove(name);
     }
     headers.reserve(ADDED);
+    // The scheme signs the headers as the app will see them, so forged and withheld ones must be gone by now.
     to.signing.clear(&mut headers);
     let signed = to.signing.resign(&event, &body, &mut headers, uri, now_ms);
     let uri = signed.map_err(|error| trouble(Fault::Unsigned, &chain(&error)))?;
+    // In this order: headers of the config replace the sender's, and those of the gate replace both.
     headers.insert(HOST, to.host.clone());
     for (name, value) in &to.headers {
         headers.insert(name, value.clone());
@@ -153,10 +157,10 @@ fn build(to: &To, due: Due, now_ms: i64) -> Result<Request<Full<Bytes>>, Trouble
     Ok(request)
 }
 
-/// What the gate says of the event.
+/// Adds the headers with which the gate describes the event.
 fn tell(headers: &mut HeaderMap, to: &To, event: &StoredEvent) {
     let asked_host = event.host.as_deref();
-    // The provider of then, whatever the route has now.
+    // The provider at acceptance, even if the route has another one now.
     let provider = HeaderValue::from_str(&event.provider).ok();
     let origin = Origin {
         request_id: event.uid,
@@ -168,7 +172,7 @@ fn tell(headers: &mut HeaderMap, to: &To, event: &StoredEvent) {
     };
     tell_origin(headers, origin);
     if to.is_external {
-        // Where requests come from here is nobody's business out there.
+        // An external host must not learn the sender's address.
         untell_source(headers);
     }
     tell_event(
@@ -176,7 +180,7 @@ fn tell(headers: &mut HeaderMap, to: &To, event: &StoredEvent) {
         event.event_id.as_ref(),
         event.event_type.as_deref(),
     );
-    // As RFC 9530 writes it.
+    // The format of RFC 9530.
     let digest = format!("sha-256=:{}:", BASE64.encode(&event.digest));
     if let Ok(digest) = HeaderValue::from_str(&digest) {
         if to.tells_digest {
@@ -189,12 +193,14 @@ fn tell(headers: &mut HeaderMap, to: &To, event: &StoredEvent) {
 async fn exchange(pool: &Arc<Pool>, request: Request<Full<Bytes>>) -> Result<Answered, Trouble> {
     let (response, lease) = send(pool, request).await?;
     let (head, body) = response.into_parts();
+    // A response that programs read in different ways must not decide about a delivery.
     if let Err(fault) = check_answer(&head) {
         return Err(trouble(
             Fault::Invalid,
-            &format!("its answer counts for nothing: {fault}"),
+            &format!("its response is ambiguous: {fault}"),
         ));
     }
+    // Two values contradict each other, so then the schedule decides.
     let retry_after = match single(&head.headers, &RETRY_AFTER) {
         Occurrence::One(value) => schedule::retry_after(value, Now::read().unix_ms),
         Occurrence::None | Occurrence::Many => None,
@@ -202,8 +208,11 @@ async fn exchange(pool: &Arc<Pool>, request: Request<Full<Bytes>>) -> Result<Ans
     let drained = lease.drain(body, KEPT_ANSWER, READ_ANSWER).await;
     let trouble = match drained.ending {
         Ending::Whole | Ending::TooLong => None,
-        Ending::Cut => Some(trouble(Fault::Cut, "its answer broke off")),
-        Ending::Late => Some(trouble(Fault::Deadline, "its answer was not whole in time")),
+        Ending::Cut => Some(trouble(Fault::Cut, "its response ended early")),
+        Ending::Late => Some(trouble(
+            Fault::Deadline,
+            "its response did not end within the timeout",
+        )),
     };
     Ok(Answered {
         status: head.status,
@@ -213,8 +222,8 @@ async fn exchange(pool: &Arc<Pool>, request: Request<Full<Bytes>>) -> Result<Ans
     })
 }
 
-/// On a connection that was idle, or a fresh one. From the first written byte on the destination may have acted on it, so
-/// only what was not written at all is sent once more within the same attempt.
+/// Sends the request on an idle connection or a new one. Once a byte is written, the destination may have acted on the
+/// request. So only a request of which nothing was written is sent again within the same attempt.
 async fn send(
     pool: &Arc<Pool>,
     request: Request<Full<Bytes>>,
@@ -227,7 +236,7 @@ async fn send(
             Err(error) => return Err(trouble((&error).into(), &chain(&error))),
         }
     }
-    // Boxed: most attempts find an idle connection, and a handshake needs much room.
+    // Boxed because a handshake needs much memory, and most attempts find an idle connection.
     let connected = Box::pin(pool.connect()).await;
     let mut lease = connected.map_err(|error| trouble((&error).into(), &chain(&error)))?;
     let response = lease.exchange(request).await;

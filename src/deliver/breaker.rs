@@ -1,53 +1,53 @@
-//! The breaker of a destination: after so many failures in a row its attempts pause, then one shows whether it is back.
+//! The circuit breaker of a destination: it pauses attempts after repeated failures, then probes with one.
 //!
-//! Pure: the time and the chance are handed in. It counts what shows that a destination is away (no connection, no answer,
-//! 5xx), not what it thinks of an event (4xx). While it is open nothing is taken from the store, so deliveries use up no
-//! attempts.
+//! It is pure: callers pass in the time and the random number. It counts signs that the destination is away (no
+//! connection, no response, 5xx), not its verdicts on events (4xx). While the breaker is open nothing is taken from the
+//! store, so deliveries use up no attempts.
 
 use std::time::{Duration, Instant};
 
-/// What an attempt showed of its destination.
+/// Evidence of an attempt about its destination.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Signal {
-    /// It answers.
+    /// The destination responds, with any status below 500.
     Alive,
-    /// It does not, or only that it cannot.
+    /// The destination does not respond, or responds with a server error.
     Away,
-    /// Nothing: the attempt did not get that far.
+    /// The attempt ended before it reached the destination.
     Nothing,
 }
 
-/// What is allowed now.
+/// Attempts that the breaker allows now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Allowed {
-    /// Attempts as usual.
+    /// Attempts without limit by the breaker.
     All,
-    /// One attempt, to see whether the destination is back.
+    /// One attempt, to probe whether the destination is back.
     One,
-    /// None until then.
+    /// No attempt before this time.
     NoneUntil(Instant),
-    /// None until the attempt that is under way has ended.
+    /// No attempt until the running probe has ended.
     None,
 }
 
-/// Where a breaker stands.
+/// State of a breaker, as metrics and the console show it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BreakerState {
-    /// Attempts are made.
+    /// Attempts are made as usual.
     Closed,
-    /// None is made.
+    /// No attempt is made until a pause ends.
     Open,
-    /// One is made.
+    /// One attempt probes the destination.
     HalfOpen,
 }
 
-/// One breaker.
+/// The circuit breaker of one destination.
 #[derive(Debug)]
 pub struct Breaker {
-    /// Failures in a row that open it; none: nothing does.
+    /// Failures in a row that open the breaker; `None` if it never opens.
     threshold: Option<u32>,
     failures: u32,
-    /// How often it opened since the destination last answered.
+    /// How often the breaker opened since the last response.
     openings: u32,
     state: State,
 }
@@ -59,17 +59,18 @@ enum State {
     HalfOpen { is_probing: bool },
 }
 
-/// The first pause; each that follows without an answer between is twice as long.
+/// The first pause. Each further pause without a response in between is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A destination that is back is noticed within five minutes and some.
+/// The longest pause, so that a recovered destination is noticed within about five minutes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
-/// The part of a pause by which it may be longer, so that what broke at one moment does not come back at one moment.
+/// Largest random extension of a pause, as a part of it, so that destinations that failed together do not return
+/// together.
 const JITTER: f64 = 0.25;
 
 impl BreakerState {
-    /// The word for it, everywhere.
+    /// Returns the word for this state in logs, the API and the console.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -79,7 +80,7 @@ impl BreakerState {
         }
     }
 
-    /// The number that metrics show.
+    /// Returns the number for this state in metrics.
     #[must_use]
     pub fn code(self) -> u64 {
         match self {
@@ -91,7 +92,7 @@ impl BreakerState {
 }
 
 impl Breaker {
-    /// A closed one.
+    /// Returns a closed breaker that has counted no failure.
     #[must_use]
     pub fn new(threshold: Option<u32>) -> Self {
         Self {
@@ -102,7 +103,7 @@ impl Breaker {
         }
     }
 
-    /// Takes over another threshold; without one it closes.
+    /// Sets another threshold. Without a threshold the breaker closes.
     pub fn set_threshold(&mut self, threshold: Option<u32>) {
         self.threshold = threshold;
         if threshold.is_none() {
@@ -110,7 +111,7 @@ impl Breaker {
         }
     }
 
-    /// What may be attempted now.
+    /// Returns which attempts are allowed now.
     #[must_use]
     pub fn allowed(&self, now: Instant) -> Allowed {
         match self.state {
@@ -121,7 +122,7 @@ impl Breaker {
         }
     }
 
-    /// An attempt begins that `allowed` let through.
+    /// Records the start of an attempt that `allowed` permitted.
     pub fn begin(&mut self) {
         match self.state {
             State::Closed => {}
@@ -131,10 +132,10 @@ impl Breaker {
         }
     }
 
-    /// An attempt ended. `chance` is from 0.0 up to 1.0.
+    /// Records the end of an attempt. `chance` is a random number from 0.0 up to 1.0.
     pub fn end(&mut self, signal: Signal, now: Instant, chance: f64) {
         match (signal, self.state) {
-            // One that began before it opened says nothing of how things stand when it is open, unless it is good news.
+            // A response always closes the breaker, even one to an attempt from before it opened.
             (Signal::Alive, _) => self.close(),
             (Signal::Away, State::Closed) => {
                 self.failures = self.failures.saturating_add(1);
@@ -143,23 +144,24 @@ impl Breaker {
                 }
             }
             (Signal::Away, State::HalfOpen { .. }) => self.open(now, chance),
+            // An attempt from before the breaker opened proves nothing about the present.
             (Signal::Away | Signal::Nothing, State::Open { .. })
             | (Signal::Nothing, State::Closed) => {}
-            // The probe never got there: another one is let through.
+            // The probe never reached the destination, so allow another one.
             (Signal::Nothing, State::HalfOpen { .. }) => {
                 self.state = State::HalfOpen { is_probing: false };
             }
         }
     }
 
-    /// An operator wants to see at once whether the destination is back.
+    /// Allows a probe at once, because an operator asked for it.
     pub fn half_open(&mut self) {
         if let State::Open { .. } = self.state {
             self.state = State::HalfOpen { is_probing: false };
         }
     }
 
-    /// Where it stands.
+    /// Returns the state for metrics and the console.
     #[must_use]
     pub fn state(&self) -> BreakerState {
         match self.state {
@@ -180,7 +182,7 @@ impl Breaker {
         let pause = doubled.min(LONGEST_PAUSE);
         let longer = pause.mul_f64(1.0 + JITTER * chance.clamp(0.0, 1.0));
         self.openings = self.openings.saturating_add(1);
-        // A clock that cannot count so far is none that a pause could end on.
+        // If the clock cannot represent the end of the pause, the pause would never end. Then there is no pause.
         let until = now.checked_add(longer).unwrap_or(now);
         self.state = State::Open { until };
     }
@@ -203,7 +205,7 @@ mod tests {
         breaker
     }
 
-    // Fails when failures that are not in a row count together.
+    // Fails when failures count together although a response came between them.
     #[test]
     fn so_many_failures_in_a_row_open_it() {
         let now = clock::instant();
@@ -245,7 +247,7 @@ mod tests {
         let mut pauses = Vec::new();
         for _ in 0..9 {
             let Allowed::NoneUntil(until) = breaker.allowed(now) else {
-                panic!("it is open");
+                panic!("the breaker is open");
             };
             pauses.push((until - now).as_secs());
             now = until;
@@ -284,7 +286,7 @@ mod tests {
     }
 
     proptest! {
-        // It never wedges: whatever happened, within the longest pause something is allowed, unless a probe is under way.
+        // The breaker never gets stuck: within the longest pause an attempt is allowed, unless a probe is running.
         #[test]
         fn something_is_allowed_in_the_end(
             steps in proptest::collection::vec((0u8..4, 0u64..400, 0.0f64..1.0), 0..80),

@@ -1,4 +1,4 @@
-//! How a destination is doing, as its worker and its attempts note it and the operator's door shows it.
+//! Health of a destination: its worker and attempts record it, the admin API and console show it.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,36 +8,36 @@ use crate::deliver::judge::Fault;
 use crate::model::ids::{DestinationName, RouteName};
 use crate::store::rows::DestinationId;
 
-/// How one destination is doing.
+/// Health of one destination at this moment.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Health {
-    /// Its number in the store.
+    /// The number of the destination in the store.
     pub destination: DestinationId,
-    /// Its route.
+    /// The route of the destination.
     pub route: RouteName,
-    /// Its name.
+    /// The name of the destination in its route.
     pub name: DestinationName,
-    /// Whether the config has it attempted.
+    /// True if the config has `active = true`.
     pub is_active: bool,
-    /// Where its breaker stands.
+    /// The current state of its circuit breaker.
     pub breaker: BreakerState,
-    /// How long until the breaker lets an attempt through.
+    /// Time until the breaker allows an attempt.
     pub opens_in: Option<Duration>,
-    /// Attempts under way.
+    /// Number of attempts in flight.
     pub in_flight: usize,
-    /// When it last took an event. Milliseconds since the epoch.
+    /// When the destination last took an event, in milliseconds since the epoch.
     pub last_success_ms: Option<i64>,
-    /// When an attempt last failed. Milliseconds since the epoch.
+    /// When an attempt last failed, in milliseconds since the epoch.
     pub last_failure_ms: Option<i64>,
-    /// How that failed.
+    /// The fault of the last failed attempt.
     pub last_fault: Option<Fault>,
-    /// How long its attempts take, the last ones weighing most; none: there was none yet.
+    /// Moving average of the attempt time, weighted toward recent attempts; `None` before the first one.
     pub latency: Option<Duration>,
-    /// Why nothing is taken from the store, where that fails.
+    /// Why deliveries cannot be taken from the store, if that fails.
     pub store_trouble: Option<String>,
 }
 
-/// What is noted.
+/// The values that worker and attempts record.
 #[derive(Clone, Default)]
 pub(super) struct Noted {
     pub(super) breaker: Option<BreakerState>,
@@ -49,11 +49,11 @@ pub(super) struct Noted {
     pub(super) store_trouble: Option<String>,
 }
 
-/// Noted under a lock that nobody holds for longer than a copy takes.
+/// The recorded values behind a lock, which is only held for the time of a copy.
 #[derive(Default)]
 pub(super) struct Pulse(Mutex<Noted>);
 
-/// The weight of the newest latency is one part of so many.
+/// The newest latency has a weight of one in this many parts.
 const WEIGHT: u32 = 8;
 
 impl Pulse {
@@ -68,7 +68,7 @@ impl Pulse {
 }
 
 impl Noted {
-    /// An attempt ended.
+    /// Records the end of an attempt.
     pub(super) fn ended(&mut self, is_success: bool, fault: Option<Fault>, now_ms: i64) {
         if is_success {
             self.last_success_ms = Some(now_ms);
@@ -81,6 +81,7 @@ impl Noted {
     pub(super) fn took(&mut self, took: Duration) {
         self.latency = Some(match self.latency {
             None => took,
+            // An exponential moving average, which needs no history.
             Some(before) => before - before / WEIGHT + took / WEIGHT,
         });
     }

@@ -1,5 +1,6 @@
-//! One attempt as a task of its own: exchange, verdict, store, operator; and what its worker is told on the way. A panic
-//! ends one attempt, which counts as failed.
+//! One attempt as its own task: it sends the event, judges the outcome, and records the result.
+//!
+//! The worker learns of the progress through messages. A panic ends only this attempt, which counts as failed.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::record::{Recorder, otlp};
 use crate::store::Store;
 use crate::store::rows::{Due, Finished};
 
-/// One attempt as a task.
+/// The context that one attempt needs.
 pub(super) struct Job {
     pub(super) plan: Arc<Plan>,
     pub(super) store: Store,
@@ -27,7 +28,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// The trace of the event's request, of which the destination is told.
+    /// Returns the trace of the event's request, and adds its headers to the request to the destination.
     fn trace(&self, due: &mut Due) -> Option<Trace> {
         let event = &mut due.event;
         let told = self.plan.continues_trace.then_some(&event.headers);
@@ -37,7 +38,8 @@ impl Job {
         Some(trace)
     }
 
-    /// From what was taken to what the store knows of its end. Its place is free once the exchange has ended.
+    /// Makes the attempt and stores its outcome. The in-flight permit is free when the exchange has ended, before the
+    /// store writes: the next attempt need not wait for the disk.
     pub(super) async fn run(self, mut due: Due) {
         let (plan, shared) = (&self.plan, &self.shared);
         let mut facts = Facts::of(&due);
@@ -45,11 +47,13 @@ impl Job {
         let started = Now::read();
         shared.counters.in_flight.fetch_add(1, Ordering::Relaxed);
         let ended = {
-            // Boxed, so that what it needed is given back before the store is waited for.
+            // Boxed, so that its memory is free before this waits for the store.
             let mut attempting = pin!(Box::pin(attempt(&plan.to, due)));
             match contain(attempting.as_mut()).await {
                 Ok(ended) => ended,
-                Err(Panicked) => broken_off(started, Fault::Panicked, "a fault of the gate's own"),
+                Err(Panicked) => {
+                    broken_off(started, Fault::Panicked, "an internal error: see the log")
+                }
             }
         };
         shared.in_flight.fetch_sub(1, Ordering::Relaxed);
@@ -61,7 +65,7 @@ impl Job {
             noted.ended(verdict == Verdict::Delivered, outcome.fault, wall_ms);
             noted.took(ended.took);
         });
-        // Nobody listens any more where the destination is gone or the gate stops.
+        // The receiver is gone if the destination was removed or the gate stops.
         let _ = shared.news.send(News::Exchanged(outcome.signal()));
         let next = settle::next(&plan.retry, outcome, &facts, now_ms, chance());
         let finished = Finished {
@@ -70,6 +74,7 @@ impl Job {
             record: ended.record.clone(),
             next,
         };
+        // Store the outcome before it is logged, so that a log line never reports what a restart would undo.
         settle::finish(&self.store, finished).await;
         let shown = settle::shown(&self.store, next);
         let told = (outcome, &ended.record, ended.took, shown);

@@ -1,8 +1,8 @@
-//! What becomes of a delivery after an attempt: one table from outcome to verdict.
+//! The verdict on a delivery after an attempt: one pure table from outcome to verdict.
 //!
-//! Pure. 2xx is delivered, also where the rest of the answer broke off: the destination has said that it has the event. A
-//! redirect is a failure, never followed: it may lead to a host that nobody named. 410 says that nobody wants these
-//! events any more. Everything else may be otherwise next time.
+//! 2xx is delivered even if the rest of the response is missing, because the destination has confirmed the event. A
+//! redirect is a failure and is never followed, since it may lead to a host that the config does not name. 410 means
+//! that the destination wants no more events. Every other outcome may be different at the next attempt.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,77 +12,77 @@ use http::StatusCode;
 use crate::deliver::breaker::Signal;
 use crate::net::client::{ConnectError, ExchangeError};
 
-/// How an attempt ended.
+/// The outcome of an attempt.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outcome {
-    /// What the destination answered.
+    /// The status of the response, if one came.
     pub status: Option<StatusCode>,
-    /// What it asked for, where it answered 429 or 503.
+    /// The pause that a response with 429 or 503 asked for.
     pub retry_after: Option<Duration>,
-    /// What went wrong, beside or instead of the answer.
+    /// The fault, in addition to the response or in place of it.
     pub fault: Option<Fault>,
 }
 
-/// What went wrong with an attempt: a word of a closed set, for store, log and metrics.
+/// The fault of an attempt: a word from a closed set for store, log and metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Fault {
-    /// The destination's name has no address.
+    /// The name of the destination did not resolve.
     Resolve,
-    /// Its address is one that is never connected to.
+    /// The address is one that the gate never connects to.
     Forbidden,
-    /// It does not take the connection.
+    /// The destination refused the connection.
     Connect,
-    /// It did not take the connection in time.
+    /// The connection was not established in time.
     ConnectTimeout,
-    /// The TLS handshake failed.
+    /// The TLS handshake with the destination failed.
     Tls,
-    /// It closed a fresh connection before anything was written.
+    /// A new connection closed before anything was written.
     Unwritten,
-    /// It closed the connection without an answer.
+    /// The connection closed without a response.
     Closed,
-    /// It did not answer in time, or not to the end.
+    /// The response did not come, or did not end, in time.
     Deadline,
-    /// Its answer is not HTTP.
+    /// The response is not valid HTTP.
     Garbage,
-    /// Its answer is HTTP that means several things, or nothing.
+    /// The response is HTTP that parsers read in different ways.
     Invalid,
-    /// Its answer broke off.
+    /// The response ended before its announced end.
     Cut,
-    /// Its answer is an error status.
+    /// The response has an error status.
     Status,
     /// The target would be longer than a URI can be.
     Target,
-    /// No secret of the route's is current, or what is signed is not there.
+    /// No secret of the route is valid now, or the signed parts are missing.
     Unsigned,
-    /// The body in the store is not the one that was accepted, or is not there.
+    /// The stored body is missing or differs from the accepted one.
     Damaged,
-    /// The exchange was given up, with an unknown outcome.
+    /// The attempt was given up, and its outcome is unknown.
     Abandoned,
-    /// A fault of the gate's own.
+    /// An internal error of the gate ended the attempt.
     Panicked,
 }
 
-/// What becomes of the delivery.
+/// The verdict on the delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// The destination has the event.
+    /// The destination has taken the event.
     Delivered,
-    /// Another attempt, where the schedule has one.
+    /// Make another attempt, if the schedule has one.
     Retry {
-        /// What the destination asked for.
+        /// The pause that the destination asked for.
         after: Option<Duration>,
     },
-    /// A dead letter, and the destination is switched off: it wants no more.
+    /// Dead letter, and the destination is disabled because it wants no more events.
     Gone,
-    /// A dead letter: no attempt can be better.
+    /// Dead letter, because no further attempt can succeed.
     Hopeless,
 }
 
-/// Gone, as the destination says it.
-pub const GONE_REASON: &str = "it answered 410 Gone";
+/// Reason that the store keeps for a destination that a 410 disabled.
+pub const GONE_REASON: &str = "it responded with 410 Gone";
 
 impl Outcome {
-    /// An answer.
+    /// Returns the outcome of an attempt with a response.
     #[must_use]
     pub fn answered(status: StatusCode, retry_after: Option<Duration>) -> Self {
         Self {
@@ -92,7 +92,7 @@ impl Outcome {
         }
     }
 
-    /// No answer.
+    /// Returns the outcome of an attempt without a response.
     #[must_use]
     pub fn failed(fault: Fault) -> Self {
         Self {
@@ -102,7 +102,7 @@ impl Outcome {
         }
     }
 
-    /// The table.
+    /// Returns the verdict on the delivery.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match (self.status, self.fault) {
@@ -118,18 +118,19 @@ impl Outcome {
         }
     }
 
-    /// What it shows of the destination.
+    /// Returns what the outcome shows about the destination.
     #[must_use]
     pub fn signal(&self) -> Signal {
         match (self.status, self.fault) {
             (Some(status), _) if status.is_server_error() => Signal::Away,
+            // Any other status proves that the destination works, even if it rejects the event.
             (Some(_), _) => Signal::Alive,
             (None, Some(fault)) => fault.signal(),
             (None, None) => Signal::Nothing,
         }
     }
 
-    /// The label of metrics: the class of the answer, or the word of the fault.
+    /// Returns the label for metrics: the class of the status, or the word of the fault.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match (self.status, self.fault) {
@@ -146,7 +147,7 @@ impl Outcome {
 }
 
 impl Fault {
-    /// All of them.
+    /// All faults, in the order of the metrics.
     pub const ALL: [Self; 17] = [
         Self::Resolve,
         Self::Forbidden,
@@ -167,7 +168,7 @@ impl Fault {
         Self::Panicked,
     ];
 
-    /// The word for it, everywhere.
+    /// Returns the word for this fault in store, log and metrics.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -191,7 +192,7 @@ impl Fault {
         }
     }
 
-    /// The fault of a word; what is none was given up in a way that is not known here.
+    /// Parses the word of a fault. An unknown word means an unknown outcome.
     #[must_use]
     pub fn parse(word: &str) -> Self {
         let mut all = Self::ALL.into_iter();

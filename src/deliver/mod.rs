@@ -1,11 +1,11 @@
-//! Delivery -> attempts -> delivered, waiting or dead.
+//! Delivery of stored events: attempts until an event is delivered or a dead letter.
 //!
-//! `worker` takes from the store what is due, one task per destination; `attempt` makes one exchange; `judge` says what an
-//! outcome means, `schedule` when to try again, `breaker` when not to; `settle` tells the store and the operator. `plan`
-//! is a destination of the config, compiled. The last three decisions are pure.
+//! One `worker` task per destination takes due deliveries from the store. `attempt` makes one exchange. `judge` decides
+//! what an outcome means, `schedule` when to retry and `breaker` when to pause; these three are pure. `settle` stores
+//! and logs the outcome. `plan` is one destination of the config, compiled.
 //!
-//! At least once: an attempt whose outcome was not stored, since the process ended or the store failed, is made again.
-//! Apps can tell by `webhook-id`, which is the same for each attempt.
+//! Delivery is at least once: an attempt whose outcome was not stored, because the process ended or the store failed,
+//! is made again. Apps recognize repeats by `webhook-id`, which is the same for each attempt.
 
 mod attempt;
 pub mod breaker;
@@ -47,20 +47,20 @@ use crate::record::deliveries::AttemptedEvent;
 use crate::store::Store;
 use crate::store::rows::{AttemptRecord, DestinationId, Finished};
 
-/// Delivers what is in the store. Outlives reloads.
+/// Delivers the events in the store. It stays when the config is reloaded.
 pub struct Deliverer {
     store: Store,
     recorder: Arc<Recorder>,
-    /// Read for each commit, so without a lock.
+    /// Read for each commit, and therefore without a lock.
     workers: ArcSwap<HashMap<DestinationId, Handle>>,
-    /// Held while workers come and go.
+    /// Held while workers are added or removed.
     changing: Mutex<()>,
-    /// Workers and attempts.
+    /// Tracks all workers and attempts, so that a stop can wait for them.
     tracker: TaskTracker,
     stop: CancellationToken,
 }
 
-/// A worker, from the outside.
+/// The part of a worker that others use.
 #[derive(Clone)]
 struct Handle {
     plan: watch::Sender<Arc<Plan>>,
@@ -68,31 +68,31 @@ struct Handle {
     stop: CancellationToken,
 }
 
-/// The first attempt of a hybrid route's delivery, which was made while its sender waited.
+/// The first attempt of a hybrid route's delivery, made while its sender waited.
 #[derive(Clone, Debug)]
 pub struct FirstAttempt {
-    /// Where to.
+    /// The destination of the delivery.
     pub destination: DestinationId,
-    /// Which delivery; it is in flight with its first attempt.
+    /// The delivery, which is in flight with this attempt.
     pub delivery: DeliveryId,
-    /// When it began.
+    /// When the attempt started, by both clocks.
     pub started: Now,
-    /// To the head of the app's answer, or the error.
+    /// Time to the head of the response, or to the error.
     pub took: Duration,
-    /// What the app answered.
+    /// The status of the app's response.
     pub answer: Option<StatusCode>,
-    /// The start of what it said.
+    /// The first bytes of the app's response.
     pub answer_start: Bytes,
-    /// Its `Retry-After`.
+    /// The `Retry-After` header of the app's response.
     pub retry_after: Option<HeaderValue>,
-    /// Why there is no answer: a word of `forward`'s, and the error with its causes.
+    /// Why no response came: an error word of `forward`, and the error with its causes.
     pub error: Option<(&'static str, String)>,
-    /// Of which event.
+    /// The event of the delivery.
     pub event: AttemptedEvent,
 }
 
 impl Deliverer {
-    /// Nothing is delivered until it is told what to follow. The plans hold the client's pools.
+    /// Creates a deliverer that is idle until `follow` passes the destinations. The plans hold the pools of the client.
     #[must_use]
     pub fn new(store: Store, client: Client, recorder: Arc<Recorder>) -> Arc<Self> {
         drop(client);
@@ -106,8 +106,8 @@ impl Deliverer {
         })
     }
 
-    /// Takes over what a config asks for: begins with new destinations, changes those that stay in place, and leaves those
-    /// that are gone. Attempts that are under way end under the plan with which they began.
+    /// Applies the destinations of a config: starts workers for new ones, updates existing ones and stops removed ones.
+    /// A running attempt ends under the plan with which it started.
     pub async fn follow(&self, plans: Vec<Plan>) {
         let _changing = lock(&self.changing);
         if self.stop.is_cancelled() {
@@ -119,6 +119,7 @@ impl Deliverer {
             let plan = Arc::new(plan);
             let handle = match old.get(&plan.id) {
                 Some(handle) => {
+                    // The worker stays, and with it the state of its breaker and its running attempts.
                     handle.plan.send_replace(Arc::clone(&plan));
                     handle.clone()
                 }
@@ -131,22 +132,23 @@ impl Deliverer {
         self.workers.store(Arc::new(new));
     }
 
-    /// Something may be due there: after a commit, and after a retry, a replay, or a resume by an operator. Does not wait.
+    /// Wakes the worker of a destination after a commit, a retry, a replay or a resume by an operator. Does not wait.
     pub fn wake(&self, destination: DestinationId) {
         if let Some(handle) = self.workers.load().get(&destination) {
             handle.shared.wake.notify_one();
         }
     }
 
-    /// Lets one attempt through where a breaker is open: an operator wants to know.
+    /// Allows one attempt while the breaker is open, because an operator asked for it.
     pub fn probe(&self, destination: DestinationId) {
         if let Some(handle) = self.workers.load().get(&destination) {
             let _ = handle.shared.news.send(News::Probe);
         }
     }
 
-    /// Begins no more attempts and waits for those under way. The caller sets the bound.
+    /// Starts no more attempts and waits for the running ones. The caller limits the wait.
     pub async fn stop(&self) {
+        // Under the lock, so that no `follow` starts a worker after this.
         {
             let _changing = lock(&self.changing);
             self.stop.cancel();
@@ -155,7 +157,7 @@ impl Deliverer {
         self.tracker.wait().await;
     }
 
-    /// How the destinations are doing, in the order of their names.
+    /// Returns the health of all destinations, sorted by route and name.
     #[must_use]
     pub fn health(&self) -> Vec<Health> {
         let now = instant();
@@ -165,13 +167,14 @@ impl Deliverer {
         all
     }
 
-    /// Judges and stores the outcome of an attempt that `forward` made, by the rules of all others.
+    /// Judges and stores the outcome of an attempt that `forward` made, by the same rules as every other attempt.
     pub async fn finish_first(self: &Arc<Self>, attempt: FirstAttempt) {
         let now = Now::read();
         let took = attempt.took;
         let outcome = attempt.outcome(now.unix_ms);
         let store_now_ms = self.store.now().unix_ms;
         let took_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
+        // The attempt began by the monotonic clock, and the age of a round is of the store's clock.
         let began_ms = store_now_ms.saturating_sub(took_ms);
         let facts = Facts {
             delivery: attempt.delivery,
@@ -180,13 +183,13 @@ impl Deliverer {
             round_began_ms: began_ms,
             is_replay: false,
             accepted_ms: attempt.started.unix_ms,
-            // The request has its span of it.
+            // The request already has a span for this attempt.
             trace: None,
             event: attempt.event.clone(),
         };
         let handle = self.workers.load().get(&attempt.destination).cloned();
         let plan = handle.as_ref().map(|handle| handle.plan.borrow().clone());
-        // The destination has gone meanwhile: it is delivered when it comes back.
+        // If the destination was removed meanwhile, its delivery waits until it comes back.
         let standard = schedule::standard();
         let retry = plan.as_ref().map_or(&standard, |plan| &plan.retry);
         let next = settle::next(retry, &outcome, &facts, store_now_ms, chance());
@@ -296,15 +299,15 @@ impl FirstAttempt {
     }
 }
 
-/// From 0.0 up to 1.0, at random.
+/// Returns a random number from 0.0 up to 1.0.
 fn chance() -> f64 {
     let mut bytes = [0; 4];
-    // Without a random source all come back at one moment; that is no reason not to come back.
+    // Without a source of randomness retries only lose their jitter, so this ignores the error.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
 }
 
-/// What is behind this lock is nothing that a panic could leave half done.
+/// Locks a mutex even after a panic, because no panic can leave the data behind it incomplete.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,14 +1,14 @@
-//! How fast a destination is attempted: a rate, a slow start after a long silence, and an eye on the clocks.
+//! The pace of a destination: rate limit, slow start after a long silence, and detection of clock steps.
 //!
-//! Pure: times are handed in. One task drives each of these, so nothing here is shared.
+//! It is pure: callers pass in times. One task drives each of these types, so no state is shared.
 
 use std::time::{Duration, Instant};
 
 use crate::model::clock::Now;
 use crate::model::rate::Rate;
 
-/// A bucket of attempts that fills at a rate. Unlike a limiter that is asked once per request, it says how many may begin
-/// before any of them is taken from the store.
+/// A token bucket of attempts. Unlike a limiter that is asked once per request, it reports how many attempts may start
+/// before any delivery is taken from the store.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bucket {
     rate: Rate,
@@ -17,7 +17,7 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// A full one.
+    /// Returns a bucket that holds its whole burst.
     pub(super) fn new(rate: Rate, now: Instant) -> Self {
         Self {
             rate,
@@ -30,7 +30,7 @@ impl Bucket {
         self.rate
     }
 
-    /// How many may begin now.
+    /// Returns how many attempts may start now.
     pub(super) fn available(&mut self, now: Instant) -> usize {
         let elapsed = now.saturating_duration_since(self.seen);
         self.seen = self.seen.max(now);
@@ -39,17 +39,18 @@ impl Bucket {
         whole(self.level)
     }
 
-    /// Takes some.
+    /// Removes one token for each started attempt.
     pub(super) fn take(&mut self, count: usize) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.level -= f64::from(count);
     }
 
-    /// How long until the next one may begin.
+    /// Returns the time until the next attempt may start.
     pub(super) fn wait(&self) -> Duration {
         let missing = (1.0 - self.level).max(0.0);
         let wait = Duration::try_from_secs_f64(self.one().as_secs_f64() * missing);
-        // A wait that is no duration is one that nobody lives to see; and a moment more, so that rounding is on the safe side.
+        // An overflow would be longer than any uptime, so an hour is as good. The extra time keeps rounding on the safe
+        // side.
         wait.unwrap_or(Duration::from_secs(3600)) + Duration::from_micros(100)
     }
 
@@ -62,15 +63,15 @@ impl Bucket {
     clippy::as_conversions,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a float that is cast saturates, and what is below zero is none"
+    reason = "a cast of a float saturates, and a negative level counts as zero"
 )]
 fn whole(level: f64) -> usize {
-    // What lacks a hair by rounding is whole.
+    // A value just below a whole number is whole, but for rounding.
     (level + 1e-9).max(0.0) as usize
 }
 
-/// A slow start: one attempt at first, and one more for each that ended, until all are allowed. So a destination that
-/// has a long queue before it, after a stop of its own or of the gate's, is not run over.
+/// A slow start: one attempt at first, and one more for each that ended, up to the full concurrency. So a long queue,
+/// after a stop of the destination or of the gate, does not overrun the destination.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Ramp(Option<usize>);
 
@@ -79,7 +80,7 @@ impl Ramp {
         self.0 = Some(1);
     }
 
-    /// An attempt ended.
+    /// Allows one more attempt, because one has ended.
     pub(super) fn grow(&mut self, concurrency: usize) {
         self.0 = self
             .0
@@ -92,11 +93,11 @@ impl Ramp {
     }
 }
 
-/// Notices that the store's clock went on while the monotonic one did not: the machine slept.
+/// Detects a store clock that advanced while the monotonic clock did not, because the machine slept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClockWatch(Now);
 
-/// The two clocks are read one after the other.
+/// Smallest difference that counts as a step, since the two clocks are not read at the same moment.
 const STEP: Duration = Duration::from_secs(2);
 
 impl ClockWatch {
@@ -104,7 +105,7 @@ impl ClockWatch {
         Self(now)
     }
 
-    /// Returns true where that happened since the last call.
+    /// Returns true if a step happened since the last call.
     pub(super) fn has_stepped(&mut self, now: Now) -> bool {
         let before = std::mem::replace(&mut self.0, now);
         let mono = now.mono.saturating_duration_since(before.mono).as_millis();
@@ -177,7 +178,7 @@ mod tests {
     }
 
     proptest! {
-        // Never more than the burst and what the rate gives in the time.
+        // A bucket gives at most its burst and what the rate allows in the time.
         #[test]
         fn a_bucket_never_gives_more_than_its_rate(
             count in 1u32..50,

@@ -1,5 +1,6 @@
-//! One destination, compiled: where to, what is said, what is signed, how fast and how often. Made with each config; an
-//! attempt ends under the plan with which it began.
+//! One destination of the config, compiled: target, headers, signing, pace and retries.
+//!
+//! Each configuration snapshot compiles new plans. A running attempt ends under the plan with which it started.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,72 +28,76 @@ pub struct Plan {
     pub(super) to: To,
     pub(super) pace: Pace,
     pub(super) retry: Retry,
-    /// Whether the trace of a sender is continued.
+    /// True if the trace of the sender is continued.
     pub(super) continues_trace: bool,
-    /// Whether some deliveries wait for others.
+    /// True if some deliveries wait for others.
     pub(super) is_ordered: bool,
-    /// Whether an app of one's own may ask for a delay, so that what is due late is not due late by mistake.
+    /// True if an own app posts to the route. It may ask for a delay, so a late due time need not be an error.
     is_local: bool,
 }
 
-/// What an attempt needs.
+/// The parts of a plan that an attempt needs.
 pub(super) struct To {
     pub(super) pool: Arc<Pool>,
     pub(super) path: TargetPath,
     pub(super) host: HeaderValue,
     pub(super) route: HeaderValue,
     pub(super) provider: HeaderValue,
-    /// Headers that reach the destination whatever they are called: the scheme reads them.
+    /// Headers that always reach the destination, because the scheme reads them.
     pub(super) protected: Vec<HeaderName>,
-    /// Headers that stay here: what a sender has shown of itself is for the gate.
+    /// Headers that stay at the gate: credentials that the sender showed to it.
     pub(super) withheld: Vec<HeaderName>,
     pub(super) is_external: bool,
-    /// Whether the digest of the body is told under its standard name too.
+    /// True if the body digest is also sent as `Repr-Digest`.
     pub(super) tells_digest: bool,
-    /// Headers of the config.
+    /// Headers that the config adds.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) signing: Signing,
 }
 
-/// How many, and how fast.
+/// The limits on attempts: concurrency, rate and breaker.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Pace {
     pub(super) is_active: bool,
     pub(super) concurrency: usize,
     pub(super) rate: Option<Rate>,
     pub(super) breaker: Option<u32>,
-    /// What the breaker's knowledge is about: under another URL it begins anew.
+    /// The breaker's state applies to this URL; another URL starts with a closed breaker.
     pub(super) url: http::Uri,
 }
 
-/// Why a plan cannot be made.
+/// Why a destination cannot be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// The URL is not one that the config check lets through.
+    /// The URL is not valid; the check of the config rejects such URLs.
     #[error("the destination is not an http or https URL with a host")]
     Url,
-    /// A name that cannot stand in a header.
-    #[error("the name of the route or of the provider cannot stand in a header")]
+    /// A name contains characters that no header value may have.
+    #[error(
+        "the name of the route or of the provider contains a character that no header value may have"
+    )]
     Name,
-    /// No connections can be made to it.
-    #[error("the destination cannot be connected to")]
+    /// The client cannot create connections to the destination.
+    #[error("connections to the destination cannot be set up")]
     Client(#[source] ClientError),
-    /// `resign` where the secrets and the scheme do not go together.
-    #[error("the route's secrets cannot sign")]
+    /// `resign` is set, but the secrets do not fit the scheme.
+    #[error("`resign` cannot sign with the route's secrets")]
     Scheme(#[source] SchemeError),
-    /// `resign` where the sender holds a key that the gate has not.
-    #[error("requests of this route's scheme can be verified here, but not signed")]
+    /// `resign` is set, but only the sender has the private key.
+    #[error(
+        "requests of this route's scheme can be verified here, but not signed: remove `resign`"
+    )]
     NoResign,
 }
 
-/// A year and a day: the longest delay that an app may ask for, and a little.
+/// The longest delay that an app may ask for (a year and a day), with a small margin.
 const LONGEST_DELAY_MS: i64 = 367 * 24 * 3600 * 1000;
 
 impl Plan {
-    /// Compiles a destination; reads its certificates and opens no connection.
+    /// Compiles a destination. Reads its certificates but opens no connection.
     ///
     /// # Errors
-    /// See `PlanError`; a destination that `config` has checked gives none but for files and root certificates.
+    /// See `PlanError`. A destination that `config` has checked fails only for files and root certificates.
     pub fn build(
         route: &Route,
         destination: &Destination,
@@ -138,21 +143,21 @@ impl Plan {
         })
     }
 
-    /// Its number in the store.
+    /// Returns the number of the destination in the store.
     #[must_use]
     pub fn id(&self) -> DestinationId {
         self.id
     }
 
-    /// Whether something due at this time can have been meant so.
+    /// Returns whether a due time can be intended. A time beyond every pause comes from a wrong clock.
     pub(super) fn is_plausible(&self, due_ms: i64, now_ms: i64) -> bool {
         let is_delay = self.is_local && due_ms.saturating_sub(now_ms) <= LONGEST_DELAY_MS;
         is_delay || schedule::is_plausible(&self.retry, due_ms, now_ms)
     }
 }
 
-/// An app of one's own shows its token, or signs, for the gate only; and what is shown to the gate in clear is not for
-/// hosts on the internet.
+/// Returns the headers that stay at the gate. An own app shows its token or signature to the gate only, and credentials
+/// that the gate received in clear are not for external hosts.
 fn withheld(route: &Route, destination: &Destination) -> Vec<HeaderName> {
     let is_local = is_local(route);
     let is_token = matches!(route.scheme.family, Family::Token(_));
@@ -163,6 +168,7 @@ fn withheld(route: &Route, destination: &Destination) -> Vec<HeaderName> {
     if is_local || (destination.external && is_token) {
         let ids = [&route.scheme.event_id, &route.scheme.event_type].into_iter();
         let ids: Vec<_> = ids.flatten().collect();
+        // The event id and type stay, even if the scheme reads them from headers: apps need them.
         let is_id = |name: &HeaderName| {
             let mut ids = ids.iter();
             ids.any(|field| matches!(field, Field::Header(id) if id == name))
@@ -177,7 +183,7 @@ fn is_local(route: &Route) -> bool {
     route.provider.as_ref().is_some_and(|one| one.is_local())
 }
 
-/// Whether the config may set it: framing is the client's own.
+/// Returns whether the config may set this header. The client itself sets the headers of framing.
 fn is_free(name: &HeaderName) -> bool {
     ![CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name)
 }
@@ -213,7 +219,7 @@ fn pool_key(destination: &Destination, client: &Client) -> Result<PoolKey, PlanE
         is_tls,
         authority: authority.clone(),
         connect_timeout: destination.connect_timeout,
-        // A timeout of nothing would be none at all.
+        // The client treats a timeout of zero as no timeout.
         timeout: destination.timeout.max(Duration::from_millis(1)),
         idle_timeout: destination.pool_idle_timeout,
         own_tls,

@@ -1,8 +1,8 @@
-//! When a failed attempt is repeated: pauses, jitter, `Retry-After`, and when there is nothing more to try.
+//! The retry schedule: pauses, jitter, `Retry-After`, and when retrying ends.
 //!
-//! Pure: the time and the chance are handed in. Due times are of the store's clock, which no setting of the wall clock moves.
-//! What is found in the store is held against the longest pause that the schedule has all the same: a damaged time, or
-//! one of another schedule, wedges nothing.
+//! It is pure: callers pass in the time and the random number. Due times are of the store's clock, which setting the
+//! wall clock does not move. Due times from the store are nevertheless compared with the longest pause of the schedule,
+//! so that a damaged time, or one of another schedule, blocks nothing.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use http::HeaderValue;
 use crate::config::model::{Pauses, Retry};
 use crate::store::rows::Next;
 
-/// The pauses of Standard Webhooks after the first attempt, which comes at once.
+/// The pauses of Standard Webhooks. The first attempt comes at once.
 pub const STANDARD_PAUSES: [Duration; 9] = [
     Duration::from_secs(5),
     Duration::from_secs(5 * 60),
@@ -24,31 +24,33 @@ pub const STANDARD_PAUSES: [Duration; 9] = [
     Duration::from_secs(24 * 3600),
 ];
 
-/// A destination may ask for a pause of a day at most: whoever wants more is away, not busy.
+/// The longest pause that a destination may ask for. One that asks for more is away rather than busy.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
-/// And for one of a second at least, so that `Retry-After: 0` is no way to be called without a pause.
+/// The shortest pause that a destination may ask for, so that `Retry-After: 0` does not lead to a busy loop.
 const SHORTEST_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What is due earlier than this is overdue: it was not taken in its time, so neither was what stands behind it.
+/// Deliveries that were due this long ago are overdue. They were not taken in time, so a queue has probably formed
+/// behind them.
 pub const OVERDUE: Duration = Duration::from_secs(60);
 
-/// A failed attempt.
+/// A failed attempt, as the schedule needs it.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Failed {
-    /// Attempts since the delivery was made, or last wanted retried; this one included.
+    /// Attempts in this round, this one included. A round begins when the delivery is created or an operator retries
+    /// it.
     pub round: u32,
-    /// When that was. Milliseconds since the epoch.
+    /// When the round began, in milliseconds since the epoch.
     pub round_began_ms: i64,
-    /// Milliseconds since the epoch.
+    /// The current time, in milliseconds since the epoch.
     pub now_ms: i64,
-    /// What the destination asked for.
+    /// The pause that the destination asked for.
     pub retry_after: Option<Duration>,
-    /// From 0.0 up to 1.0.
+    /// A random number from 0.0 up to 1.0.
     pub chance: f64,
 }
 
-/// The schedule that Standard Webhooks recommend.
+/// Returns the schedule that Standard Webhooks recommends.
 #[must_use]
 pub fn standard() -> Retry {
     Retry {
@@ -59,13 +61,13 @@ pub fn standard() -> Retry {
     }
 }
 
-/// What a delivery does after an attempt that failed but may be repeated.
+/// Returns the next state of a delivery after an attempt that failed but may be repeated.
 #[must_use]
 pub fn after_failure(retry: &Retry, failed: &Failed) -> Next {
     if failed.round >= retry.max_attempts {
         return Next::Dead;
     }
-    // The destination knows best when it has time; what it says counts in place of the pause, however short that is.
+    // The destination knows best when it has capacity, so its value replaces the pause, even by a shorter one.
     let own = pause(&retry.pauses, failed.round);
     let wait = failed.retry_after.map_or(own, |asked| {
         asked.clamp(SHORTEST_RETRY_AFTER, LONGEST_RETRY_AFTER)
@@ -73,6 +75,7 @@ pub fn after_failure(retry: &Retry, failed: &Failed) -> Next {
     let due_ms = failed
         .now_ms
         .saturating_add(millis(lengthened(wait, retry.jitter * failed.chance)));
+    // Give up before an attempt that would be too late, instead of after a useless wait.
     let age_ms = due_ms.saturating_sub(failed.round_began_ms);
     match retry.max_age {
         Some(max_age) if age_ms > millis(max_age) => Next::Dead,
@@ -80,8 +83,8 @@ pub fn after_failure(retry: &Retry, failed: &Failed) -> Next {
     }
 }
 
-/// The longest time from now at which something of this schedule can be due; what is due later was written under a wrong
-/// clock, or by another schedule.
+/// Returns the longest time from now at which a delivery of this schedule can be due. A later due time comes from a
+/// wrong clock or another schedule.
 #[must_use]
 pub fn horizon(retry: &Retry) -> Duration {
     let longest = match &retry.pauses {
@@ -91,13 +94,13 @@ pub fn horizon(retry: &Retry) -> Duration {
     lengthened(longest.max(LONGEST_RETRY_AFTER), retry.jitter.max(0.0))
 }
 
-/// Whether something due at this time can have been meant so.
+/// Returns whether a due time can come from this schedule.
 #[must_use]
 pub fn is_plausible(retry: &Retry, due_ms: i64, now_ms: i64) -> bool {
     due_ms.saturating_sub(now_ms) <= millis(horizon(retry)).saturating_add(1)
 }
 
-/// The pause after this many attempts of a round, without jitter.
+/// Returns the pause after this many attempts of a round, without jitter.
 fn pause(pauses: &Pauses, round: u32) -> Duration {
     let before = round.saturating_sub(1);
     match pauses {
@@ -108,13 +111,13 @@ fn pause(pauses: &Pauses, round: u32) -> Duration {
         }
         Pauses::Exponential { base, factor, cap } => {
             let grown = base.as_secs_f64() * factor.powi(i32::try_from(before).unwrap_or(i32::MAX));
-            // What is no duration is beyond every cap.
+            // A value that is no duration is larger than every cap.
             Duration::try_from_secs_f64(grown).map_or(*cap, |grown| grown.min(*cap))
         }
     }
 }
 
-/// Longer by a part of itself.
+/// Returns a duration extended by a part of itself.
 fn lengthened(pause: Duration, part: f64) -> Duration {
     let part = if part.is_finite() { part.max(0.0) } else { 0.0 };
     let more = Duration::try_from_secs_f64(pause.as_secs_f64() * part);
@@ -125,12 +128,13 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Reads `Retry-After` in both of its forms (RFC 9110 10.2.3); none where it is neither. A date that is past is no pause.
+/// Parses both forms of `Retry-After` (RFC 9110, section 10.2.3). Returns `None` for other text. A past date means no
+/// pause.
 #[must_use]
 pub fn retry_after(value: &HeaderValue, now_ms: i64) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than a number holds ask for more than is granted.
+        // A number that overflows exceeds the longest pause in any case.
         let seconds = text.parse().unwrap_or(u64::MAX);
         return Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER));
     }

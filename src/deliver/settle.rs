@@ -1,8 +1,8 @@
-//! The end of an attempt: judged, told to the store and to the operator. The first attempt of a hybrid route, which was
-//! made while its sender waited, ends here as well.
+//! The end of an attempt: its outcome is stored, counted and logged.
 //!
-//! An outcome that the store does not take is told again until it does, or until the gate ends: the delivery is then in
-//! flight in the store, and is attempted again after the next start.
+//! The first attempt of a hybrid route, made while its sender waited, ends here too. An outcome that the store does not
+//! accept is stored again until that succeeds or the gate ends. In the latter case the delivery is still in flight in
+//! the store, and the next start attempts it again.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::record::deliveries::{Attempted, AttemptedEvent, DestinationCounters};
 use crate::store::rows::{AttemptRecord, DestinationId, Due, Finished, Next};
 use crate::store::{Store, StoreError};
 
-/// Which attempt it was.
+/// The identity of an attempt and its event.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) delivery: DeliveryId,
@@ -28,7 +28,7 @@ pub(super) struct Facts {
     pub(super) round: u32,
     pub(super) round_began_ms: i64,
     pub(super) is_replay: bool,
-    /// Milliseconds since the epoch.
+    /// When the event was accepted, in milliseconds since the epoch.
     pub(super) accepted_ms: i64,
     pub(super) trace: Option<Trace>,
     pub(super) event: AttemptedEvent,
@@ -54,11 +54,11 @@ impl Facts {
     }
 }
 
-/// Between two tries to tell the store.
+/// First and longest pause between two tries to store an outcome.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The same with the time of the wall clock, for operators.
+/// Converts the due time to the wall clock, for operators.
 pub(super) fn shown(store: &Store, next: Next) -> Next {
     match next {
         Next::Waiting(due_ms) => Next::Waiting(store.to_wall_ms(due_ms)),
@@ -66,7 +66,7 @@ pub(super) fn shown(store: &Store, next: Next) -> Next {
     }
 }
 
-/// What the delivery does next.
+/// Returns the next state of the delivery.
 pub(super) fn next(
     retry: &Retry,
     outcome: &Outcome,
@@ -90,33 +90,35 @@ pub(super) fn next(
     }
 }
 
-/// Tells the store, for as long as it takes. False where the store is closed, or has another attempt for this delivery.
+/// Stores an outcome, and retries for as long as necessary. Returns `false` if the store is closed or has another
+/// attempt for this delivery.
 pub(super) async fn finish(store: &Store, finished: Finished) -> bool {
     let mut pause = FIRST_PAUSE;
     loop {
         let error = match store.finish(finished.clone()).await {
             Ok(is_taken) => return is_taken,
+            // The gate is stopping. The next start finds the delivery in flight and attempts it again.
             Err(StoreError::Closed) => return false,
             Err(error) => error,
         };
         tracing::warn!(
             delivery = finished.delivery.0,
             error = %chain(&error),
-            "the outcome of an attempt could not be stored, trying again"
+            "the outcome of an attempt could not be stored; trying again"
         );
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-/// Switches a destination off, for as long as it takes.
+/// Disables a destination that responded with 410, and logs an error if the store does not accept that.
 pub(super) async fn disable(store: &Store, recorder: &Recorder, plan: &Plan) {
     recorder.destination_disabled(&plan.route, &plan.name, GONE_REASON);
     if let Err(error) = try_disable(store, plan.id).await {
         tracing::error!(
             destination = %plan.name,
             error = %chain(&error),
-            "a destination that wants no more could not be switched off"
+            "a destination that responded with 410 Gone could not be disabled and is attempted again: pause it by hand"
         );
     }
 }
@@ -125,6 +127,7 @@ async fn try_disable(store: &Store, id: DestinationId) -> Result<(), StoreError>
     let mut pause = FIRST_PAUSE;
     loop {
         match store.disable(id, Some(GONE_REASON)).await {
+            // Bounded, unlike `finish`: in the end the error log asks the operator to act.
             Err(error) if pause < LONGEST_PAUSE && !matches!(error, StoreError::Closed) => {
                 tokio::time::sleep(pause).await;
                 pause *= 2;
@@ -134,18 +137,18 @@ async fn try_disable(store: &Store, id: DestinationId) -> Result<(), StoreError>
     }
 }
 
-/// What an error status means here.
+/// Describes an error status for the operator.
 pub(super) fn status_text(status: Option<StatusCode>) -> String {
     match status {
         Some(status) if status.is_redirection() => {
-            format!("it answered {status}; redirects are not followed")
+            format!("it responded with {status}; redirects are not followed")
         }
-        Some(status) => format!("it answered {status}"),
+        Some(status) => format!("it responded with {status}"),
         None => String::new(),
     }
 }
 
-/// Counts and tells.
+/// Counts and logs an attempt.
 pub(super) fn tell(
     recorder: &Recorder,
     counters: &DestinationCounters,

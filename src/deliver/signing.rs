@@ -1,7 +1,7 @@
-//! What is signed at the time of an attempt: Standard Webhooks under the destination's own keys, or the sender's scheme
-//! once more with a fresh time, for apps that verify by themselves.
+//! Signatures of an attempt: Standard Webhooks with the destination's keys, or the sender's own scheme again.
 //!
-//! `webhook-id` is there in any case: the same for each attempt, so that an app can tell an event that it has seen.
+//! Both use the time of the attempt, for apps that verify requests themselves. `webhook-id` is always present and the
+//! same for each attempt, so that an app recognizes an event that it has seen.
 
 use std::sync::Arc;
 
@@ -15,21 +15,21 @@ use crate::scheme::standard::{ID, SIGNATURE, SigningKey, TIMESTAMP};
 use crate::scheme::{Head, Scheme, SignError, ToSign, with_query};
 use crate::store::rows::StoredEvent;
 
-/// The keys of one destination.
+/// The signing keys of one destination.
 pub(super) struct Signing {
     keys: Vec<Arc<SigningKey>>,
     resigner: Option<Resigner>,
-    /// Whether the sender signs an id under this very name, which then stays its own.
+    /// True if the sender signs an id under the same header name. That header then keeps the sender's value.
     is_id_taken: bool,
 }
 
-/// The sender's scheme and secrets.
+/// The sender's scheme with its secrets.
 struct Resigner {
     scheme: Scheme,
-    /// From when and until when each secret counts. Milliseconds since the epoch.
+    /// From when and until when each secret is valid, in milliseconds since the epoch.
     terms: Vec<(Option<i64>, Option<i64>)>,
     families: Option<HeaderFamilies>,
-    /// Whether the sender signs the text of bodies that it compresses.
+    /// True if the sender signs the plain text of bodies that it compresses.
     signs_plain: bool,
 }
 
@@ -46,7 +46,7 @@ impl Signing {
         })
     }
 
-    /// Takes out what the sender says under these names where only the gate's word is to stand there.
+    /// Removes the sender's values of the headers that only the gate may set.
     pub(super) fn clear(&self, headers: &mut HeaderMap) {
         if !self.keys.is_empty() {
             for name in [ID, TIMESTAMP, SIGNATURE] {
@@ -55,8 +55,8 @@ impl Signing {
         }
     }
 
-    /// Signs in the sender's scheme, and gives back the target, which may hold the signature. `headers` are those that
-    /// were sent, as far as they go on.
+    /// Signs in the sender's scheme, and returns the target, which may contain the signature. `headers` are the sent
+    /// headers that are passed on.
     pub(super) fn resign(
         &self,
         event: &StoredEvent,
@@ -76,7 +76,7 @@ impl Signing {
             true => gzip::plain(body, usize::MAX).ok().flatten(),
             false => None,
         };
-        // What the app will see, but for the path: the sender signs the one that it knows.
+        // Signs the request as the app sees it, except for the path: the sender signs the path that it knows.
         let sent: Uri = event.target.parse().map_err(|_| SignError::NoWay)?;
         let to_sign = ToSign {
             head: Head {
@@ -91,6 +91,7 @@ impl Signing {
         let stamp = resigner.scheme.sign(index, &to_sign)?;
         for (name, value) in stamp.headers {
             let mut value = HeaderValue::from_str(&value).map_err(|_| SignError::NotText)?;
+            // Keeps the signature out of debug output and compression tables.
             value.set_sensitive(true);
             headers.insert(name, value);
         }
@@ -100,7 +101,7 @@ impl Signing {
         with_query(&target, &stamp.query).ok_or(SignError::NoWay)
     }
 
-    /// Names the event, and signs as Standard Webhooks have it where there are keys.
+    /// Sets the event id, and signs according to Standard Webhooks if keys are configured.
     pub(super) fn stamp(
         &self,
         webhook_id: &str,
@@ -119,6 +120,7 @@ impl Signing {
             }
             return;
         }
+        // Standard Webhooks uses whole seconds.
         let timestamp = now_ms.div_euclid(1000).to_string();
         let each = self.keys.iter();
         let signatures: Vec<String> = each
@@ -148,7 +150,7 @@ impl Resigner {
         })
     }
 
-    /// The first secret that counts: what the app has, if it follows the route.
+    /// Returns the first valid secret, which is the one that an app has if it follows the route.
     fn current(&self, now_ms: i64) -> Option<usize> {
         let mut terms = self.terms.iter();
         terms.position(|(from, until)| {

@@ -1,4 +1,4 @@
-//! For tests: destinations on real sockets, plans out of config text, and stored events.
+//! Test rig: destinations on real sockets, plans from config text, and stored events.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -19,18 +19,18 @@ use crate::model::ids::{EventId, RequestId, RouteName};
 use crate::net::client::Client;
 use crate::store::rows::{DestinationId, Due, StoredEvent};
 
-/// What a destination does with a request.
+/// How a destination reacts to a request.
 #[derive(Clone, Debug)]
 pub(super) enum Reply {
-    /// These bytes; then it takes the next request.
+    /// Sends these bytes, then reads the next request.
     Send(Vec<u8>),
-    /// These bytes, after a while.
+    /// Sends these bytes after a pause.
     After(Duration, Vec<u8>),
-    /// These bytes, and nothing more, ever.
+    /// Sends these bytes and then nothing, without closing.
     Hang(Vec<u8>),
-    /// These bytes, and the end of the connection.
+    /// Sends these bytes and closes the connection.
     Close(Vec<u8>),
-    /// A reset.
+    /// Resets the connection.
     Reset,
 }
 
@@ -44,7 +44,7 @@ pub(super) fn answer_with(status: u16, headers: &str, body: &str) -> Reply {
     Reply::Send(text.into_bytes())
 }
 
-/// A destination: what it was sent, and when.
+/// A destination that records its requests and their times.
 pub(super) struct Host {
     pub(super) address: SocketAddr,
     seen: Arc<Mutex<Seen>>,
@@ -56,7 +56,7 @@ struct Seen {
     requests: Vec<(tokio::time::Instant, String)>,
 }
 
-/// What is answered to the request with this number, from 0.
+/// Returns the reply to the request with this number, from 0.
 type Script = Arc<dyn Fn(usize, &str) -> Reply + Send + Sync>;
 
 impl Host {
@@ -66,7 +66,7 @@ impl Host {
         Self::start_with(None, script).await
     }
 
-    /// Answers with each of these in turn, and with the last one from then on.
+    /// Starts a destination that gives these replies in turn, and repeats the last one.
     pub(super) async fn answering(replies: Vec<Reply>) -> Self {
         Self::start(move |number, _| {
             let reply = replies.get(number).or(replies.last());
@@ -125,7 +125,7 @@ impl Host {
         seen.requests.iter().map(|(at, _)| *at).collect()
     }
 
-    /// Waits until so many requests have come.
+    /// Waits until this many requests have come.
     pub(super) async fn wait_for(&self, count: usize) -> Vec<String> {
         wait_until(&format!("{count} requests"), || {
             self.requests().len() >= count
@@ -195,7 +195,7 @@ async fn read_request<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Vec<u8>> {
     }
 }
 
-/// Looks again and again, for a minute at most: how fast disks are is no matter of these tests.
+/// Polls a condition for at most a minute, because these tests do not depend on the speed of disks.
 pub(super) async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     for _ in 0..12_000 {
         if is_so() {
@@ -206,7 +206,7 @@ pub(super) async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     panic!("waited in vain for {what}");
 }
 
-/// The value of a header of a request as it was sent.
+/// Returns the value of a header of a raw request.
 pub(super) fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
     let head = request.split("\r\n\r\n").next().unwrap();
     let mut lines = head.lines().skip(1);
@@ -218,7 +218,7 @@ pub(super) fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
 
 pub(super) const SECRET: &str = "fake-secret-of-github-0001";
 
-/// A route `shop` of GitHub with one destination `app`; `extra` are lines of its table, `route` of the route's.
+/// Returns a route `shop` of GitHub with one destination `app`. `extra` are lines of its table, `route` of the route's.
 pub(super) fn plan_with(url: &str, extra: &str, route: &str, client: &Client) -> Plan {
     let text = format!(
         "[server]\nlisten = [\"127.0.0.1:0\"]\n[store]\nurl = \"sqlite:/tmp/hookgate-none.db\"\n[routes.shop]\npath = \"/shop\"\nmode = \"queue\"\n{route}\n[routes.shop.destinations.app]\nurl = \"{url}\"\n{extra}\n",

@@ -1,4 +1,4 @@
-//! The room as a whole: a real store, real sockets, and what becomes of deliveries.
+//! Tests of the module as a whole: a real store, real sockets, and the fate of deliveries.
 
 use std::collections::HashSet;
 use std::io;
@@ -66,7 +66,7 @@ impl Rig {
         self.store.destination(&route, &name).await.unwrap()
     }
 
-    /// Follows destinations of these names, URLs and further lines.
+    /// Starts destinations with these names, URLs and further lines of config.
     async fn follow(&self, destinations: &[(&str, String, &str)]) -> Vec<DestinationId> {
         let mut text = format!(
             "[server]\nlisten = [\"127.0.0.1:0\"]\n[store]\nurl = \"sqlite:/tmp/hookgate-none.db\"\n[routes.shop]\npath = \"/shop\"\nmode = \"queue\"\nprovider = \"github\"\nsecret = \"{SECRET}\"\n"
@@ -91,7 +91,7 @@ impl Rig {
         ids
     }
 
-    /// Commits an event for these destinations and wakes them.
+    /// Commits an event for these destinations and wakes their workers.
     async fn commit(&self, number: u16, to: &[DestinationId]) -> Vec<DeliveryId> {
         self.commit_with(number, to, |_| ()).await
     }
@@ -126,7 +126,7 @@ impl Rig {
             deliveries: to.iter().map(delivery).collect(),
         });
         let Committed::New(ids) = committed.await.unwrap() else {
-            panic!("it is new");
+            panic!("the event is new");
         };
         to.iter().for_each(|id| self.deliverer.wake(*id));
         ids
@@ -258,7 +258,7 @@ async fn spent_retries_are_a_dead_letter_and_an_operator_brings_it_back() {
     rig.stop().await;
 }
 
-// Mutation: `Verdict::Retry` for 410.
+// Fails when the verdict on 410 is `Verdict::Retry`.
 #[tokio::test]
 async fn gone_is_a_dead_letter_and_switches_the_destination_off() {
     let rig = Rig::new().await;
@@ -331,18 +331,18 @@ async fn the_trouble_of_some_is_none_of_the_others() {
     let committed = began.elapsed();
     healthy.wait_for(100).await;
     let took = began.elapsed();
-    // The four slots of the hanging one are stuck for two seconds, the slow one needs seven.
+    // The four permits of the hanging destination are taken for two seconds, and the slow one needs seven.
     assert!(took < committed + Duration::from_secs(1), "{took:?}");
     let row = rig.store.destinations().await.unwrap();
     let row = row.iter().find(|row| row.id == healthy_id).unwrap();
     assert!(row.deliveries[3] > 0);
     assert_eq!(rig.health("hanging").in_flight, 4);
     assert!(rig.health("healthy").latency.unwrap() < Duration::from_millis(200));
-    // Those that hang are waited for; the caller bounds that.
+    // The stop waits for the hanging attempts; the caller limits the wait.
     rig.stop().await;
 }
 
-// Mutation: leave `concurrency` out of `room`.
+// Fails when `room` ignores `concurrency`.
 #[tokio::test]
 async fn no_more_run_at_once_than_the_plan_says_and_a_reload_changes_it_in_place() {
     let rig = Rig::new().await;
@@ -391,7 +391,7 @@ async fn a_rate_is_kept() {
     }
     host.wait_for(12).await;
     let times = host.times();
-    // Two at once, and ten at 50 ms each.
+    // Two at once, and ten more at 50 ms each.
     let took = times[11] - times[0];
     assert!(took >= Duration::from_millis(450), "{took:?}");
     assert!(took < Duration::from_secs(3), "{took:?}");
@@ -427,7 +427,7 @@ async fn a_reload_adds_moves_and_removes_destinations() {
     rig.stop().await;
 }
 
-// Mutation: `tracker.wait()` left out of `stop`.
+// Fails when `stop` omits `tracker.wait()`.
 #[tokio::test]
 async fn a_stop_waits_for_what_is_under_way_and_begins_nothing() {
     let rig = Rig::new().await;
@@ -452,7 +452,7 @@ async fn a_stop_waits_for_what_is_under_way_and_begins_nothing() {
     rig.stop().await;
 }
 
-// Mutation: leave the breaker out of `room`.
+// Fails when `room` ignores the breaker.
 #[tokio::test]
 async fn an_open_breaker_uses_up_no_attempts_and_one_attempt_closes_it() {
     let rig = Rig::new().await;
@@ -486,7 +486,7 @@ async fn an_open_breaker_uses_up_no_attempts_and_one_attempt_closes_it() {
     assert_eq!(rig.health("app").last_fault, Some(Fault::Status));
     let text = rig.recorder.metrics_text();
     assert!(text.contains("hookgate_destination_breaker{route=\"shop\",destination=\"app\"} 2"));
-    // A probe that fails is one attempt, and no more.
+    // A failed probe is one attempt and no more.
     rig.deliverer.probe(ids[0]);
     host.wait_for(4).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -501,7 +501,7 @@ async fn an_open_breaker_uses_up_no_attempts_and_one_attempt_closes_it() {
     rig.stop().await;
 }
 
-// Mutation: `Plan::is_plausible` says true: the delivery waits for a year.
+// Fails when `Plan::is_plausible` always returns true: the delivery would wait for a year.
 #[tokio::test]
 async fn a_due_time_of_a_wrong_clock_is_not_waited_for() {
     let rig = Rig::new().await;
@@ -512,7 +512,7 @@ async fn a_due_time_of_a_wrong_clock_is_not_waited_for() {
         .commit_with(1, &ids, |delivery| delivery.due_ms += year)
         .await[0];
     rig.wait_for(delivery, DeliveryState::Delivered).await;
-    // What is due in an hour is believed.
+    // A due time in an hour is plausible.
     let soon = rig
         .commit_with(2, &ids, |delivery| delivery.due_ms += 3_600_000)
         .await[0];
@@ -543,7 +543,7 @@ async fn what_is_long_overdue_begins_slowly() {
         .iter()
         .filter(|at| **at - times[0] < Duration::from_millis(90))
         .count();
-    assert_eq!(early, 1, "one shows how the destination is doing");
+    assert_eq!(early, 1, "one attempt shows how the destination is doing");
     let second = times
         .iter()
         .filter(|at| **at - times[0] < Duration::from_millis(190))
@@ -606,7 +606,7 @@ async fn the_first_attempt_of_another_room_is_judged_by_the_same_rules() {
     assert_eq!(host.requests().len(), 0);
     let failed = rig.commit_with(2, &ids, in_flight).await[0];
     let attempt = FirstAttempt {
-        error: Some(("deadline", "it did not answer in time".to_owned())),
+        error: Some(("deadline", "it did not respond in time".to_owned())),
         ..first(failed)
     };
     rig.deliverer.finish_first(attempt).await;
@@ -625,7 +625,7 @@ async fn the_first_attempt_of_another_room_is_judged_by_the_same_rules() {
     rig.stop().await;
 }
 
-// Mutation: leave the comparison with `event.digest` out of `build`.
+// Fails when `build` does not compare with `event.digest`.
 #[tokio::test]
 async fn a_damaged_event_is_a_dead_letter_at_once() {
     let rig = Rig::new().await;
@@ -646,7 +646,7 @@ async fn a_damaged_event_is_a_dead_letter_at_once() {
         }],
     });
     let Committed::New(deliveries) = committed.await.unwrap() else {
-        panic!("it is new");
+        panic!("the event is new");
     };
     rig.deliverer.wake(ids[0]);
     let row = rig.wait_for(deliveries[0], DeliveryState::Dead).await;
@@ -655,7 +655,7 @@ async fn a_damaged_event_is_a_dead_letter_at_once() {
     rig.stop().await;
 }
 
-/// Fails where an answer is lost with the connection that it came on, or an outcome does not end its delivery.
+/// Fails when a response is lost with its connection, or an outcome does not end its delivery.
 #[tokio::test]
 async fn what_was_taken_does_not_come_again_from_a_host_that_fails_and_closes_connections() {
     let taken = Arc::new(Mutex::new(Vec::new()));
@@ -670,7 +670,7 @@ async fn what_was_taken_does_not_come_again_from_a_host_that_fails_and_closes_co
             0 => Reply::Close(
                 b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok".to_vec(),
             ),
-            // Without a word: the next request meets a connection that is gone.
+            // Closes without notice, so that the next request meets a closed connection.
             1 => Reply::Close(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec()),
             _ => answer(200),
         }

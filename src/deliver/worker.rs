@@ -1,10 +1,9 @@
-//! One task per destination: takes what is due from the store, no more than may be attempted at once, and sleeps in
-//! between. No destination knows of another, so the trouble of one delays none.
+//! The worker of one destination: it takes due deliveries from the store and starts their attempts.
 //!
-//! It asks the store when something was committed, when something becomes due, and when half of its attempts have ended,
-//! so that it takes many at once; it never asks again and again. Attempts run as tasks of their own and say when they have
-//! ended their exchange, which makes room, and when the store has taken their outcome. At most `concurrency` events are in
-//! memory.
+//! Each destination has its own task, so one that hangs delays no other. The worker asks the store after a commit, when
+//! a delivery becomes due, and when half of its attempts have ended, so that it takes many at once and never polls.
+//! Attempts run as their own tasks. They report the end of the exchange, which frees a permit, and later the stored
+//! outcome. At most `concurrency` events are in memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,50 +27,51 @@ use crate::record::deliveries::DestinationCounters;
 use crate::store::rows::{Due, Next};
 use crate::store::{Store, StoreError};
 
-/// Deliveries that are taken at once at most. Taking waits for the disk, so a fast destination gets as many events a second as
-/// fit into one taking, times the takings that the disk allows.
+/// Largest number of deliveries that one take returns. A take waits for the disk, so this bounds the rate of a fast
+/// destination to this number times the takes that the disk allows.
 const BATCH: usize = 256;
 
-/// How long a few free places wait for more of them, so that the store is asked less often.
+/// How long a few free permits wait for more of them, so that the store is asked less often.
 const LINGER: Duration = Duration::from_millis(2);
 
-/// How long nothing is looked at where nothing happens: a wake that was lost costs no more than that.
+/// Longest time without asking the store. A lost wake delays a delivery by no more than this.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Before what is due and was not given is asked for once more.
+/// First pause before asking again for a delivery that is due but was not returned.
 const SECOND_LOOK: Duration = Duration::from_millis(250);
 
-/// Before the first attempt after a long silence: not all destinations at one moment.
+/// Largest random delay of the first attempt after a long silence, so that destinations do not start at the same
+/// moment.
 const SPREAD: Duration = Duration::from_secs(2);
 
-/// After the store could not be asked.
+/// First and longest pause after the store could not be asked.
 const FIRST_REST: Duration = Duration::from_millis(100);
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
-/// What a worker shares with its attempts and with the deliverer.
+/// State that a worker shares with its attempts and the deliverer.
 pub(super) struct Shared {
     pub(super) wake: Notify,
     pub(super) pulse: Pulse,
     pub(super) in_flight: AtomicUsize,
     pub(super) counters: Arc<DestinationCounters>,
-    /// As many messages as there are attempts; each has two at most.
+    /// Messages to the worker. Each attempt sends at most two, so their number is bounded by that of attempts.
     pub(super) news: mpsc::UnboundedSender<News>,
 }
 
-/// What a worker is told.
+/// A message to the worker.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum News {
-    /// An exchange has ended and left its place.
+    /// An exchange has ended and freed its permit.
     Exchanged(Signal),
-    /// The store knows what became of an attempt.
+    /// The store has the outcome of an attempt.
     Finished(Next),
-    /// The same of an attempt that another room made.
+    /// An attempt that `forward` made has ended and is stored.
     Elsewhere(Signal, Next),
-    /// An operator wants to see at once whether the destination is back.
+    /// An operator asked for a probe while the breaker is open.
     Probe,
 }
 
-/// All that a worker needs.
+/// Everything that a worker needs to run.
 pub(super) struct Worker {
     pub(super) store: Store,
     pub(super) recorder: Arc<Recorder>,
@@ -82,23 +82,23 @@ pub(super) struct Worker {
     pub(super) stop: CancellationToken,
 }
 
-/// What is known of the store.
+/// Knowledge about the deliveries in the store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Known {
-    /// There may be something due.
+    /// A delivery may be due.
     Ask,
-    /// Nothing is due before then. Milliseconds of the store's clock.
+    /// No delivery is due before this time, in milliseconds of the store's clock.
     DueAt(i64),
-    /// Nothing waits.
+    /// No delivery waits for this destination.
     Nothing,
 }
 
-/// When to look again, if nothing happens before.
+/// When to look at the store again, unless a message comes first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Look {
-    /// At once.
+    /// Look again at once, without waiting for a message.
     Now,
-    /// Then.
+    /// Look again at this time.
     At(Instant),
 }
 
@@ -112,24 +112,24 @@ struct Running {
     known: Known,
     exchanging: usize,
     unfinished: usize,
-    /// Nothing is taken before then.
+    /// No delivery is taken before this time.
     resting_until: Option<Instant>,
     rest: Duration,
-    /// When something was last taken.
+    /// When a delivery was last taken.
     taken_at: Instant,
     /// When the store was last asked.
     asked_at: Instant,
     lingering_until: Option<Instant>,
-    /// How often in a row the store gave nothing of what it said was due.
+    /// How often in a row the store returned no delivery although one was due.
     in_vain: u32,
-    /// It is not asked before then, unless something happens.
+    /// The store is not asked before this time, unless a message comes.
     in_vain_until: Option<Instant>,
-    /// Whether it has to be found out whether much is overdue.
+    /// True until it is known whether many deliveries are overdue.
     is_fresh: bool,
 }
 
 impl Worker {
-    /// Runs until it is told to stop. Attempts that are under way then end by themselves.
+    /// Runs until it is stopped. Running attempts then end by themselves.
     pub(super) async fn run(mut self) {
         let plan = Arc::clone(&self.plans.borrow_and_update());
         let now = self.store.now();
@@ -153,7 +153,7 @@ impl Worker {
             is_fresh: true,
         };
         running.run().await;
-        // What is gone has no breaker.
+        // A destination that is gone must not report an open breaker.
         let counters = &running.worker.shared.counters;
         counters.breaker.store(0, Ordering::Relaxed);
     }
@@ -170,6 +170,7 @@ impl Running {
                 Look::At(until) => tokio::time::Instant::from_std(until),
             };
             tokio::select! {
+                // In this order: a stop and a new plan take precedence over more work.
                 biased;
                 () = self.worker.stop.cancelled() => return,
                 changed = self.worker.plans.changed() => match changed {
@@ -184,6 +185,7 @@ impl Running {
                 () = self.worker.shared.wake.notified() => self.take_wake(),
                 () = tokio::time::sleep_until(until) => {}
             }
+            // Handle all pending messages at once, so that one take fills all free permits.
             while let Ok(news) = self.worker.news.try_recv() {
                 self.take_news(news);
             }
@@ -194,13 +196,13 @@ impl Running {
     async fn look(&mut self) -> Look {
         let now = self.worker.store.now();
         if self.clock.has_stepped(now) {
-            // The machine slept, and the monotonic clock with it: what is due has to be looked up again.
+            // The machine slept, and the monotonic clock with it, so ask the store again.
             self.known = Known::Ask;
             self.is_fresh = true;
         }
         let idle = Look::At(now.mono + IDLE);
         if now.mono.saturating_duration_since(self.asked_at) >= IDLE {
-            // A wake that was lost must not cost more than this.
+            // Bounds the delay after a lost wake.
             self.known = Known::Ask;
         }
         if !self.plan.pace.is_active {
@@ -224,7 +226,7 @@ impl Running {
                 let wait = u64::try_from(due_ms.saturating_sub(now.unix_ms)).unwrap_or(0);
                 return Look::At(now.mono + Duration::from_millis(wait).min(IDLE));
             }
-            // Written under a clock that was wrong: it counts as due.
+            // The due time comes from a wrong clock, so the delivery is due now.
             Known::DueAt(due_ms) => due_ms,
         };
         match self.room(now.mono) {
@@ -233,7 +235,8 @@ impl Running {
         }
     }
 
-    /// After a start or a step of the clock: what has waited for long is not begun at one moment.
+    /// Decides after a start or a clock step whether deliveries are overdue. If so, they begin slowly and after a
+    /// random delay.
     async fn look_for_overdue(&mut self, now: Now) -> Look {
         let found = self.worker.store.next_due(self.plan.id).await;
         let due_ms = match found {
@@ -247,6 +250,7 @@ impl Running {
             due_ms < now.unix_ms.saturating_sub(overdue_ms)
                 || !self.plan.is_plausible(due_ms, now.unix_ms)
         };
+        // A long queue is probable, so begin slowly and not at the same moment as other destinations.
         if due_ms.is_some_and(is_odd) {
             self.ramp.begin();
             self.resting_until = Some(now.mono + SPREAD.mul_f64(chance()));
@@ -254,7 +258,8 @@ impl Running {
         Look::Now
     }
 
-    /// How many may be taken; else when to look again, none: when an attempt has ended.
+    /// Returns how many deliveries may be taken. If it is zero, the error holds the time to look again, or
+    /// `None` to wait for an attempt to end.
     fn room(&mut self, now: Instant) -> Result<usize, Option<Instant>> {
         let concurrency = self.plan.pace.concurrency;
         let allowed = self.ramp.limit(concurrency);
@@ -264,7 +269,7 @@ impl Running {
             Allowed::NoneUntil(until) => return Err(Some(until)),
             Allowed::None => return Err(None),
         };
-        // Outcomes that the store has not taken yet hold no event, but are not to pile up either.
+        // Outcomes that wait for the store hold no event, but their number must be bounded too.
         let waiting = self.unfinished.saturating_sub(self.exchanging);
         let free = allowed
             .saturating_sub(self.exchanging)
@@ -273,6 +278,7 @@ impl Running {
         if free == 0 {
             return Err(None);
         }
+        // Taking few at a time would cost one disk write each, so wait a moment for more free permits.
         let is_few = free < allowed.min(BATCH).div_ceil(2);
         if is_few && self.exchanging > 0 {
             let until = *self.lingering_until.get_or_insert(now + LINGER);
@@ -310,12 +316,14 @@ impl Running {
             self.in_vain = 0;
             self.taken_at = now.mono;
         }
+        // The store returned as many as asked for, so more may be due.
         if count >= room {
             return Look::Now;
         }
         match self.worker.store.next_due(self.plan.id).await {
             Ok(None) => self.known = Known::Nothing,
-            // Due, and not given: it was committed a moment ago, or the store holds it back. Nothing is asked in a circle.
+            // A delivery is due but was not returned: it was committed just now, or the store holds it back. Back off
+            // instead of asking in a loop.
             Ok(Some(due_ms)) if count == 0 && due_ms <= as_of_ms => {
                 self.in_vain = self.in_vain.saturating_add(1);
                 if self.in_vain < 3 {
@@ -333,6 +341,7 @@ impl Running {
 
     fn begin(&mut self, due: Due) {
         self.breaker.begin();
+        // Counted here and not in the task, so that the next `room` already sees this attempt.
         self.exchanging = self.exchanging.saturating_add(1);
         self.unfinished = self.unfinished.saturating_add(1);
         let job = Job {
@@ -373,7 +382,7 @@ impl Running {
         self.breaker.end(signal, instant(), chance());
         let after = self.breaker.state();
         if before != BreakerState::Closed && after == BreakerState::Closed {
-            // It is back, and has a queue before it.
+            // The destination is back and has a queue, so start slowly.
             self.ramp.begin();
             self.known = Known::Ask;
         }
@@ -382,16 +391,16 @@ impl Running {
                 route = %self.plan.route,
                 destination = %self.plan.name,
                 state = after.word(),
-                "the breaker of a destination changed"
+                "the circuit breaker of a destination changed its state"
             );
         }
     }
 
     fn note_next(&mut self, next: Next) {
         self.known = match (self.plan.is_ordered, self.known, next) {
-            // One that waited for this one may be next.
+            // A delivery that waited for this one may be next.
             (true, ..) => Known::Ask,
-            // So may one that was stored under an order which the config does not have any more.
+            // A delivery that was stored under an order, which the config no longer has, may be next too.
             (false, ..) if self.exchanging == 0 => Known::Ask,
             (false, Known::DueAt(known), Next::Waiting(due_ms)) => Known::DueAt(known.min(due_ms)),
             (false, Known::Nothing, Next::Waiting(due_ms)) => Known::DueAt(due_ms),
@@ -402,7 +411,7 @@ impl Running {
     fn take_wake(&mut self) {
         self.known = Known::Ask;
         self.in_vain_until = None;
-        // After a long silence a wake may be the end of a pause, behind which much has gathered.
+        // After a long silence a wake may end a pause during which a queue has formed.
         let silence = instant().saturating_duration_since(self.taken_at);
         self.is_fresh = self.is_fresh || silence > schedule::OVERDUE;
     }
@@ -410,11 +419,13 @@ impl Running {
     fn take_plan(&mut self) {
         let plan = Arc::clone(&self.worker.plans.borrow_and_update());
         let now = instant();
+        // Another URL is another server, about which the breaker knows nothing.
         if plan.pace.url != self.plan.pace.url {
             self.breaker = Breaker::new(plan.pace.breaker);
         }
         self.breaker.set_threshold(plan.pace.breaker);
         self.bucket = match (plan.pace.rate, self.bucket) {
+            // An unchanged rate keeps its bucket, so that a reload grants no extra burst.
             (Some(rate), Some(bucket)) if bucket.rate() == rate => Some(bucket),
             (Some(rate), _) => Some(Bucket::new(rate, now)),
             (None, _) => None,
@@ -423,15 +434,16 @@ impl Running {
         self.take_wake();
     }
 
-    /// The store could not be asked: it gets time.
+    /// Backs off, because the store could not be asked.
     fn rest(&mut self, error: &StoreError, now: Instant) -> Look {
         let text = chain(error);
+        // Log only the first failure in a row. The health of the destination shows that it continues.
         if self.rest == FIRST_REST {
             tracing::warn!(
                 route = %self.plan.route,
                 destination = %self.plan.name,
                 error = %text,
-                "deliveries could not be taken from the store, trying again"
+                "deliveries could not be taken from the store; trying again"
             );
         }
         let trouble = Some(text);
@@ -439,6 +451,7 @@ impl Running {
             .shared
             .pulse
             .note(|noted| noted.store_trouble = trouble);
+        // Random, so that the workers do not all ask the store again at the same moment.
         let until = now + self.rest.mul_f64(1.0 + chance());
         self.rest = (self.rest * 2).min(LONGEST_REST);
         self.resting_until = Some(until);
@@ -456,7 +469,7 @@ impl Running {
         }
     }
 
-    /// For metrics and the operator's door.
+    /// Publishes the breaker state for metrics and the admin API.
     fn show(&self) {
         let shared = &self.worker.shared;
         let state = self.breaker.state();

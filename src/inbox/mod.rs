@@ -1,7 +1,7 @@
-//! The inbox: a verified event becomes durable, and only then is anything promised to its sender.
+//! The inbox: it makes a verified event durable before the sender gets a response.
 //!
-//! `pipeline` hands in what the gate let through; event, claims and deliveries go into one transaction of the store.
-//! Whoever has an `Accepted` has a commit that the disk has confirmed: there is no other way to make one.
+//! `pipeline` passes in admitted events. The event, its claims and its deliveries form one transaction of the store. An
+//! `Accepted` exists only for a commit that the disk has confirmed: no other code creates one.
 
 pub mod outlets;
 pub mod retention;
@@ -27,36 +27,36 @@ use crate::store::rows::{
 };
 use crate::store::{Store, StoreError};
 
-/// Takes events in.
+/// Accepts verified events into the store.
 #[derive(Clone)]
 pub struct Inbox {
     store: Store,
 }
 
-/// A commit that is durable.
+/// A commit that the disk has confirmed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Accepted {
     /// The event is stored with these deliveries.
     Stored(Vec<(DestinationId, DeliveryId)>),
-    /// The store had it already; this is what the first one's sender got.
+    /// The store already had the event; this is the status that the first sender got.
     Duplicate(u16),
 }
 
-/// How an event is taken in.
+/// The conditions under which an event is accepted.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
-    /// What its sender gets, and later a duplicate.
+    /// The status of the response to the sender, and later to a duplicate.
     pub status: u16,
-    /// How long its first attempts wait.
+    /// How long the first attempts are delayed.
     pub delay: Duration,
-    /// Higher goes first: -1, 0 or 1.
+    /// Priority -1, 0 or 1; a higher one goes first.
     pub priority: i8,
-    /// Whether its one delivery is being attempted already (hybrid).
+    /// True if its only delivery is already being attempted (hybrid mode).
     pub is_in_flight: bool,
 }
 
 impl Terms {
-    /// At once, as all others.
+    /// Returns the terms of a normal event: no delay and normal priority.
     #[must_use]
     pub fn usual(status: u16) -> Self {
         Self {
@@ -69,16 +69,17 @@ impl Terms {
 }
 
 impl Inbox {
-    /// An inbox over a store.
+    /// Creates an inbox on a store.
     #[must_use]
     pub fn new(store: Store) -> Self {
         Self { store }
     }
 
-    /// Commits an event. Durable when it returns.
+    /// Commits an event. It is durable when this returns.
     ///
     /// # Errors
-    /// A condition of a destination that fails on the event, or a store that does not take it. Nothing was stored.
+    /// Returns an error if a condition of a destination fails on the event, or if the store does not accept it. Nothing
+    /// is stored then.
     pub async fn accept(
         &self,
         parts: &EventParts,
@@ -88,7 +89,9 @@ impl Inbox {
         terms: Terms,
     ) -> Result<Accepted, Reject> {
         let now = Now::read();
+        // Evaluate all conditions before the commit: if one fails, nothing may be stored.
         let wanted = outlets.wanted(parts, verdict)?;
+        // Due times and expiries are of the store's clock, which setting the wall clock does not move.
         let store_now = self.store.now();
         let due_ms = store_now.unix_ms.saturating_add(millis(terms.delay));
         let deliveries = wanted.iter().map(|(destination, order_key)| NewDelivery {
@@ -106,12 +109,13 @@ impl Inbox {
         };
         match self.store.commit(event).await {
             Ok(Committed::New(numbers)) => {
-                // In the same transaction they could make this event a duplicate of another.
+                // As part of the transaction these keys could make this event a duplicate of another.
                 let watched = keys.and_then(|keys| keys.watched);
                 if watched.is_some() {
                     self.remember(watched.into_iter(), outlets, terms.status);
                 }
                 let destinations = wanted.into_iter().map(|(destination, _)| destination);
+                // The store returns the numbers in the order of the deliveries.
                 Ok(Accepted::Stored(destinations.zip(numbers).collect()))
             }
             Ok(Committed::Duplicate(status)) => Ok(Accepted::Duplicate(status)),
@@ -119,15 +123,15 @@ impl Inbox {
         }
     }
 
-    /// Whether nothing is attempted there now: an operator paused it, or the app wants no more.
+    /// Returns whether any destination gets no attempts now, because it is paused or disabled.
     #[must_use]
     pub fn is_held(&self, outlets: &Outlets) -> bool {
         let mut all = outlets.ids();
         all.any(|id| self.store.is_held(id))
     }
 
-    /// Remembers over restarts that the app of a proxy route took an event. Does not wait: should the process die before
-    /// it is written, a copy reaches the app once more.
+    /// Stores that the app of a proxy route took an event, so that dedup survives a restart. Does not wait: if the
+    /// process dies before the write, a copy reaches the app again.
     pub fn remember(&self, keys: impl Iterator<Item = Key>, outlets: &Outlets, status: u16) {
         let spent = claims(keys, outlets, self.store.now())
             .into_iter()
@@ -180,7 +184,7 @@ fn stored(parts: &EventParts, verdict: &Verdict, outlets: &Outlets, now: Now) ->
     }
 }
 
-/// The host that was asked for: that of the target where it names one.
+/// Returns the host of the request. A host in the target takes precedence (RFC 9112, section 3.2.2).
 fn host(parts: &EventParts) -> Option<String> {
     let authority = parts.uri.authority().map(|authority| authority.as_str());
     let sent = || {
@@ -190,7 +194,7 @@ fn host(parts: &EventParts) -> Option<String> {
     authority.or_else(sent).map(str::to_owned)
 }
 
-/// Headers as they are stored: all that `deliver` may send, and what dedup found out. The host has a place of its own.
+/// Returns the headers to store: all that `deliver` may send, with the marks of dedup. The host has its own column.
 fn stored_headers(parts: &EventParts) -> HeaderMap {
     let mut headers = parts.headers.clone();
     headers.remove(header::HOST);

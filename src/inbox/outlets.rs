@@ -1,4 +1,4 @@
-//! Which destinations of a route want an event, and in which order they get it. Compiled with each config.
+//! The destinations of a route that want an event, and their order keys. Compiled with each config.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use crate::model::glob::Patterns;
 use crate::model::ids::RouteName;
 use crate::store::rows::DestinationId;
 
-/// The destinations of one route.
+/// The compiled destinations of one route.
 pub struct Outlets {
     route: RouteName,
     provider: String,
     is_local: bool,
-    /// How long its events are known again; none: they are not.
+    /// The dedup window; `None` if the route has no dedup.
     window: Option<Duration>,
     all: Vec<Outlet>,
 }
@@ -33,7 +33,7 @@ struct Outlet {
 }
 
 impl Outlets {
-    /// Compiles those of a route, whose destinations have these numbers in the store.
+    /// Compiles the destinations of a route, which have these numbers in the store.
     #[must_use]
     pub fn build(route: &Route, ids: &[DestinationId]) -> Self {
         let provider = route.provider.as_ref();
@@ -56,36 +56,36 @@ impl Outlets {
         }
     }
 
-    /// The route.
+    /// Returns the name of the route.
     #[must_use]
     pub fn route(&self) -> &RouteName {
         &self.route
     }
 
-    /// The provider's id, or `custom`.
+    /// Returns the id of the provider, or `custom`.
     #[must_use]
     pub fn provider(&self) -> &str {
         &self.provider
     }
 
-    /// Whether its events come from apps of one's own.
+    /// Returns whether apps of this machine post the events.
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.is_local
     }
 
-    /// The dedup window.
+    /// Returns the dedup window, if the route has dedup.
     #[must_use]
     pub fn window(&self) -> Option<Duration> {
         self.window
     }
 
-    /// Its destinations.
+    /// Returns the numbers of all its destinations.
     pub(super) fn ids(&self) -> impl Iterator<Item = DestinationId> {
         self.all.iter().map(|outlet| outlet.id)
     }
 
-    /// The destinations that want an event, each with the key of its order.
+    /// Returns the destinations that want an event, each with its order key.
     pub(super) fn wanted(
         &self,
         parts: &EventParts,
@@ -93,6 +93,7 @@ impl Outlets {
     ) -> Result<Vec<(DestinationId, Option<i64>)>, Reject> {
         let mut wanted = Vec::with_capacity(self.all.len());
         for outlet in &self.all {
+            // A request may hold several events. It goes to each destination that wants any of their types.
             let single = parts.event_type.as_deref();
             if !verdict
                 .types
@@ -100,7 +101,8 @@ impl Outlets {
             {
                 continue;
             }
-            // What cannot be judged for one destination is refused for all: the sender comes again, and the log says why.
+            // If one condition cannot be evaluated, reject the event for all: the sender retries, and the log has the
+            // reason.
             if outlet.condition.holds(parts, verdict)? {
                 wanted.push((outlet.id, outlet.order_key(parts)?));
             }
@@ -110,7 +112,7 @@ impl Outlets {
 }
 
 impl Outlet {
-    /// What has no type matches no list of types.
+    /// Returns whether the type filter admits an event. An event without a type matches no filter.
     fn admits(&self, event_type: Option<&str>) -> bool {
         match &self.events {
             None => true,
@@ -118,10 +120,11 @@ impl Outlet {
         }
     }
 
-    /// Equal for events that wait for each other.
+    /// Returns the order key, which is equal for events that wait for each other.
     fn order_key(&self, parts: &EventParts) -> Result<Option<i64>, Reject> {
         let value = match &self.order {
             Order::None => return Ok(None),
+            // One order for all events of the destination.
             Order::Fifo => return Ok(Some(0)),
             Order::FifoByHeader(name) => header_value(parts, name),
             Order::FifoByJson(pointer) => json_value(parts, pointer)?,
@@ -130,7 +133,7 @@ impl Outlet {
     }
 }
 
-/// Events without the value wait for each other.
+/// Returns the values of a header. Events without the header share one order.
 fn header_value(parts: &EventParts, name: &HeaderName) -> Vec<u8> {
     let values = parts.headers.get_all(name).iter();
     let all: Vec<&[u8]> = values.map(|value| value.as_bytes()).collect();
@@ -140,6 +143,7 @@ fn header_value(parts: &EventParts, name: &HeaderName) -> Vec<u8> {
 fn json_value(parts: &EventParts, pointer: &str) -> Result<Vec<u8>, Reject> {
     let value = match json::parse(parts.text()) {
         Ok(value) => value,
+        // A body that is not JSON has no value, and all such events share one order.
         Err(json::JsonFault::NotJson) => return Ok(Vec::new()),
         Err(fault) => return Err(Reject::NotJson { fault }),
     };
@@ -148,6 +152,7 @@ fn json_value(parts: &EventParts, pointer: &str) -> Result<Vec<u8>, Reject> {
 }
 
 fn key_of(value: &[u8]) -> i64 {
+    // A collision of the shortened digest only makes two orders wait for each other.
     let digest = Sha256::digest(value);
     let mut half = [0; 8];
     for (to, from) in half.iter_mut().zip(digest) {

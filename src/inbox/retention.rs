@@ -1,4 +1,4 @@
-//! Gives back what need not be kept any longer: rounds of the store's own, at a pace that leaves it to the commits.
+//! Retention: it runs rounds that delete old rows, at a pace that does not disturb commits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,25 +10,25 @@ use crate::model::clock::Now;
 use crate::model::error::chain;
 use crate::store::{Purged, Retention, Store};
 
-/// Between two looks where nothing was to be done.
+/// Pause after a round that had nothing more to do.
 const PERIOD: Duration = Duration::from_secs(30);
 
-/// Between two rounds where there was more to do: a round takes some milliseconds of the store's one writer. Short enough
-/// that thousands of events in a second leave as fast as they come.
+/// Pause after a round that left work. A round takes the store's writer for some milliseconds. The pause is short
+/// enough that thousands of events per second are deleted as fast as they arrive.
 const PACE: Duration = Duration::from_millis(10);
 
-/// What retention did so far.
+/// Totals of what retention deleted since the start.
 #[derive(Debug, Default)]
 pub struct Removed {
-    /// Events that are gone.
+    /// Number of events that were deleted.
     pub events: AtomicU64,
-    /// Attempts that are gone, beside those of these events.
+    /// Number of deleted attempts, without those of deleted events.
     pub attempts: AtomicU64,
-    /// Claims whose window was over.
+    /// Number of deleted claims whose window was over.
     pub claims: AtomicU64,
-    /// Bytes given back to the file system.
+    /// Bytes that were returned to the file system.
     pub bytes: AtomicU64,
-    /// Rounds that failed.
+    /// Number of rounds that failed.
     pub failures: AtomicU64,
 }
 
@@ -46,7 +46,7 @@ impl Removed {
     }
 }
 
-/// Keeps the store within its bounds until it is dropped.
+/// Runs retention rounds until the future is dropped.
 pub async fn tend(store: Store, retention: Arc<ArcSwap<Retention>>, removed: Arc<Removed>) {
     loop {
         let kept = retention.load_full();
@@ -66,7 +66,11 @@ pub async fn tend(store: Store, retention: Arc<ArcSwap<Retention>>, removed: Arc
                 PERIOD
             }
             Err(err) => {
-                tracing::warn!(error = chain(&err), "store not purged");
+                // Wait the full period, because the store may be recovering from a failed write.
+                tracing::warn!(
+                    error = chain(&err),
+                    "store not purged: old events stay until a later round succeeds"
+                );
                 PERIOD
             }
         };

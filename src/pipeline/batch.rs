@@ -1,5 +1,6 @@
-//! A batch of events that an app of one's own posts: one object a line, each an event of its own, all in one group of the
-//! store.
+//! A batch of events from an own app: one JSON object per line, each a separate event.
+//!
+//! All events of a batch go into one group of the store, so that they share one disk write.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -34,7 +35,7 @@ const OF_THE_BATCH: [&str; 5] = [
     "content-md5",
 ];
 
-/// Events in one batch: some hundred milliseconds of work at most.
+/// Largest number of events in one batch, which bounds its work to some hundred milliseconds.
 const MAX_BATCH: usize = 1000;
 
 /// One line of a batch.
@@ -58,7 +59,7 @@ struct Item {
     terms: Terms,
 }
 
-/// Stores each line of a batch as an event of its own.
+/// Stores each line of a batch as a separate event.
 pub(super) async fn store(
     mut exchange: Forwarding,
     keeping: &Keeping,
@@ -71,7 +72,8 @@ pub(super) async fn store(
         Ok(items) => items,
         Err(fault) => return exchange.malformed(claim, &fault),
     };
-    // All are asked for in their order, and one group of the store takes them: each on its own would wait for the disk.
+    // Poll all commits in order, so that one group of the store takes them. One after the other, each would wait for
+    // the disk.
     let commits = items.iter().map(|item| async move {
         let accepted = keeping
             .inbox
@@ -92,7 +94,7 @@ pub(super) async fn store(
             exchange.remember(&claim, StatusCode::OK);
             claim.spend(StatusCode::OK);
         }
-        // What was stored is known by its ids when the app sends the batch again.
+        // When the app sends the batch again, dedup recognizes the stored events by their ids.
         (Some(claim), Some(reject)) => claim.release(reject.status()),
         (None, _) => {}
     }
@@ -101,6 +103,7 @@ pub(super) async fn store(
         exchange.tell(keeping, &stored);
         return answer(StatusCode::OK, &json!({ "events": values }));
     };
+    // The stored events are delivered, even though the response reports an error.
     exchange.wake(keeping, &stored);
     let refused = exchange.refuse(&reject);
     let why = match reject {
@@ -110,6 +113,7 @@ pub(super) async fn store(
     let error = format!("some events were not stored: {why}");
     let told = json!({ "error": error, "events": values });
     let mut answer = answer(reject.status(), &told);
+    // The detailed error keeps the `Retry-After` of the usual rejection.
     let later = refused.headers().get(header::RETRY_AFTER).cloned();
     if let Some(later) = later {
         answer.headers_mut().insert(header::RETRY_AFTER, later);
@@ -125,7 +129,7 @@ impl Forwarding {
     }
 }
 
-/// Polls all of them, the first one first, until each has ended.
+/// Polls all futures in their order until each has ended.
 async fn in_order<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
     let mut running: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
     let mut ended: Vec<Option<F::Output>> = running.iter().map(|_| None).collect();
@@ -151,21 +155,22 @@ async fn in_order<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
 fn read_batch(exchange: &Forwarding, parts: &EventParts) -> Result<Vec<Item>, String> {
     if exchange.has_filters() {
         return Err(
-            "this route filters events, which a batch would go past: post them one by one"
+            "this route filters events, which a batch would bypass: post the events one by one"
                 .to_owned(),
         );
     }
     let mut terms = [DELAY, PRIORITY].into_iter();
     if let Some(name) = terms.find(|name| parts.headers.contains_key(name)) {
         return Err(format!(
-            "`{name}` does not count for a batch: say it in each line"
+            "`{name}` does not apply to a batch: set it in each line"
         ));
     }
     items(parts, &exchange.verdict)
 }
 
 fn items(parts: &EventParts, verdict: &Verdict) -> Result<Vec<Item>, String> {
-    let text = std::str::from_utf8(&parts.body).map_err(|_| "the batch is not UTF-8".to_owned())?;
+    let text =
+        std::str::from_utf8(&parts.body).map_err(|_| "the batch is not valid UTF-8".to_owned())?;
     let lines = text
         .lines()
         .enumerate()
@@ -174,12 +179,14 @@ fn items(parts: &EventParts, verdict: &Verdict) -> Result<Vec<Item>, String> {
     for (index, line) in lines {
         let at = |fault: String| format!("line {}: {fault}", index.saturating_add(1));
         if items.len() >= MAX_BATCH {
-            return Err(format!("more than {MAX_BATCH} events in one batch"));
+            return Err(format!(
+                "more than {MAX_BATCH} events in one batch: split it"
+            ));
         }
         items.push(item(line, parts, verdict).map_err(at)?);
     }
     if items.is_empty() {
-        return Err("the batch is empty".to_owned());
+        return Err("the batch is empty: send at least one event".to_owned());
     }
     Ok(items)
 }
@@ -192,13 +199,13 @@ fn item(line: &str, parts: &EventParts, verdict: &Verdict) -> Result<Item, Strin
     };
     let uid = RequestId::new(Now::read().unix_ms, random()?);
     let mut parts = parts.to_kept();
-    // A slice of the batch's own bytes: `data` is delivered as it stands.
+    // A slice of the batch's own bytes, because `data` is delivered byte for byte.
     parts.body = parts.body.slice_ref(read.data.get().as_bytes());
     parts.headers.insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
     );
-    // What the batch says of itself is not so of one of its events.
+    // These headers describe the batch and not a single event of it.
     for name in OF_THE_BATCH {
         parts.headers.remove(name);
     }
@@ -215,6 +222,7 @@ fn item(line: &str, parts: &EventParts, verdict: &Verdict) -> Result<Item, Strin
         return Err("`type` is not 1 to 255 printable ASCII characters".to_owned());
     }
     parts.event_type = read.event_type.map(Into::into);
+    // Each event gets a unique digest, because two events of an app may have equal data.
     parts.digest = Sha256::digest(uid.as_bytes()).into();
     let keys = event_id.as_ref().map(|id| Keys {
         id: Some(Key::of_id(id.as_str())),
@@ -233,7 +241,7 @@ fn item(line: &str, parts: &EventParts, verdict: &Verdict) -> Result<Item, Strin
     })
 }
 
-/// The parser knows of one line only, and not which of the batch it is.
+/// Formats an error of the JSON parser with its column. The parser sees a single line, so its line number is wrong.
 fn place(err: &serde_json::Error) -> String {
     let text = err.to_string();
     match text.rsplit_once(" at line ") {
@@ -244,6 +252,7 @@ fn place(err: &serde_json::Error) -> String {
 
 fn random() -> Result<[u8; 10], String> {
     let mut bytes = [0; 10];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "no random numbers".to_owned())?;
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| "no random numbers: send the batch again".to_owned())?;
     Ok(bytes)
 }

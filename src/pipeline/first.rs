@@ -1,5 +1,6 @@
-//! The first attempt of hybrid mode, once its event is stored: what came of it, now or when it ends, is told to the
-//! deliverer, which judges it as all others.
+//! The first attempt of hybrid mode, after its event was stored.
+//!
+//! Its outcome, now or when it ends, goes to the deliverer, which judges it like every other attempt.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,22 +21,22 @@ use crate::record::deliveries::AttemptedEvent;
 use crate::store::KEPT_ANSWER;
 use crate::store::rows::DestinationId;
 
-/// How long the start of an answer is waited for: it is worth keeping, and not worth holding the outcome back.
+/// How long to wait for the beginning of a response. It is useful to store, but must not delay the outcome for long.
 const START_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The app's answer, or why there is none.
+/// The app's response, or why no response came.
 pub(super) type Exchanged = Result<Forwarded, ForwardError>;
 
-/// An exchange under way.
+/// A running exchange with the app.
 pub(super) type Exchanging = Pin<Box<dyn Future<Output = Option<Exchanged>> + Send>>;
 
-/// Where it stands when its event is stored.
+/// The state of the exchange when its event is stored.
 pub(super) enum Late {
     Ended(Exchanged),
     Running(Exchanging),
 }
 
-/// Which attempt it is.
+/// The identity of the attempt.
 pub(super) struct First {
     pub(super) destination: DestinationId,
     pub(super) delivery: DeliveryId,
@@ -44,13 +45,13 @@ pub(super) struct First {
 }
 
 impl First {
-    /// Tells what came of it; none: it was given up.
+    /// Reports the outcome to the deliverer. `None` means that the exchange was given up.
     pub(super) async fn tell(self, deliverer: Arc<Deliverer>, result: Option<Exchanged>) {
         let attempt = self.attempt(result).await;
         deliverer.finish_first(attempt).await;
     }
 
-    /// Waits for its end, and tells.
+    /// Waits for the end of the exchange and reports it.
     pub(super) async fn wait(
         self,
         deliverer: Arc<Deliverer>,
@@ -79,6 +80,7 @@ impl First {
             Some(Ok(forwarded)) => {
                 attempt.answer = Some(forwarded.status);
                 attempt.retry_after = forwarded.answer.headers().get(RETRY_AFTER).cloned();
+                // The sender does not get an error page of the app, but operators look for it here.
                 let body = match forwarded.error_page {
                     Some(page) => *page,
                     None => forwarded.answer.into_body(),
@@ -86,13 +88,18 @@ impl First {
                 attempt.answer_start = start_of(body).await;
             }
             Some(Err(err)) => attempt.error = Some((err.kind(), error::chain(&err))),
-            None => attempt.error = Some(("abandoned", "the exchange was given up".to_owned())),
+            None => {
+                attempt.error = Some((
+                    "abandoned",
+                    "hookgate gave up waiting for the response".to_owned(),
+                ))
+            }
         }
         attempt
     }
 }
 
-/// As much of it as is kept, and comes soon.
+/// Returns as much of the body as is stored and arrives soon.
 async fn start_of(mut body: AnswerBody) -> Bytes {
     let mut start = BytesMut::new();
     let reading = async {
@@ -105,7 +112,7 @@ async fn start_of(mut body: AnswerBody) -> Bytes {
             start.extend_from_slice(data.get(..room).unwrap_or_default());
         }
     };
-    // What did not come in time is done without.
+    // If time runs out, the part that has arrived is enough.
     let _ = tokio::time::timeout(START_PATIENCE, reading).await;
     start.freeze()
 }

@@ -1,9 +1,9 @@
-//! Events that apps of one's own post, to be delivered to whoever subscribes: `provider = "local"` and `"local_hmac"`.
+//! Events that own apps post for their subscribers: `provider = "local"` and `"local_hmac"`.
 //!
-//! One event is a request: its body is what is delivered, its headers may say `Idempotency-Key`, `Hookgate-Event-Type`,
-//! `Hookgate-Delay` and `Hookgate-Priority`. A batch is a body of type `application/x-ndjson`: one object a line with
-//! `data` and optionally `id`, `type`, `delay`, `priority`; the text of `data` is delivered as it stands. Unlike strangers,
-//! these senders are told what is wrong.
+//! A request is one event. Its body is delivered, and its headers may contain `Idempotency-Key`, `Hookgate-Event-Type`,
+//! `Hookgate-Delay` and `Hookgate-Priority`. A batch is a body of type `application/x-ndjson`: one object per line with
+//! `data` and optionally `id`, `type`, `delay` and `priority`; the text of `data` is delivered byte for byte. Unlike
+//! untrusted clients, these senders get detailed errors.
 
 use std::time::Duration;
 
@@ -31,10 +31,10 @@ pub(super) const DELAY: HeaderName = HeaderName::from_static("hookgate-delay");
 pub(super) const PRIORITY: HeaderName = HeaderName::from_static("hookgate-priority");
 const BATCH: &str = "application/x-ndjson";
 
-/// Longer than any schedule: what is to happen later than that belongs into a calendar.
+/// Longest delay. It is longer than any retry schedule; later events belong in a calendar.
 const MAX_DELAY: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// Stores what an app posted, and tells it the ids.
+/// Stores what an app posted and responds with the ids.
 pub(super) async fn queue(
     exchange: Forwarding,
     keeping: &Keeping,
@@ -48,12 +48,12 @@ pub(super) async fn queue(
     one(exchange, keeping, outlets, event, claim).await
 }
 
-/// What an app gets that posts an event once more: the id by which destinations know it. A batch has many, which were told
-/// when it was taken.
+/// Creates the response to an event that an app posts again, with the id that destinations see. A batch has many ids,
+/// which the first response contained.
 pub(super) fn duplicate(status: StatusCode, headers: &HeaderMap, verdict: &Verdict) -> Answer {
     let id = verdict.event_id.as_ref().map(EventId::as_str);
     let value = match id.filter(|_| !is_batch(headers)) {
-        // With an id the digest does not count.
+        // An id alone determines the result, so the digest does not matter.
         Some(id) => json!({ "webhook_id": message_id(Some(id), &[0; 32]), "duplicate": true }),
         None => json!({ "duplicate": true }),
     };
@@ -79,7 +79,7 @@ async fn one(
         Err(fault) => return exchange.malformed(claim, &fault),
     };
     if parts.event_id.is_none() {
-        // Two events of an app may have equal bodies.
+        // Two events of an app may have equal bodies, so the request id makes the digest unique.
         parts.digest = Sha256::digest(exchange.verdict.request_id.as_bytes()).into();
     }
     let accepted = exchange
@@ -98,7 +98,7 @@ async fn one(
     }
 }
 
-/// What the app is told of one event.
+/// The part of the response about one event.
 pub(super) struct Told {
     pub(super) value: Value,
     pub(super) accepted: Accepted,
@@ -111,7 +111,7 @@ pub(super) fn told(accepted: &Accepted, verdict: &Verdict, parts: &EventParts) -
         "webhook_id": message_id(id, &parts.digest),
     });
     if let (Accepted::Duplicate(_), Some(fields)) = (accepted, value.as_object_mut()) {
-        // The first one's id in the inbox is not known here.
+        // The inbox id of the first copy is not known here.
         fields.remove("id");
         fields.insert("duplicate".to_owned(), Value::Bool(true));
     }
@@ -133,6 +133,7 @@ impl Forwarding {
             claim.release(reject.status());
         }
         let status = reject.status();
+        // Only for its log line and counters: the response below has more detail.
         drop(self.refuse(&reject));
         answer(status, &json!({ "error": fault }))
     }
@@ -145,7 +146,7 @@ impl Forwarding {
         self.note(|exchange| exchange.is_stored = is_new);
     }
 
-    /// Whether something was stored.
+    /// Wakes the destinations of stored events. Returns whether any event was stored.
     pub(super) fn wake(&self, keeping: &Keeping, stored: &[Told]) -> bool {
         let mut is_new = false;
         for told in stored {
@@ -162,6 +163,7 @@ fn is_batch(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE);
     let text = value.and_then(|value| value.to_str().ok());
     text.is_some_and(|text| {
+        // Parameters such as `charset` do not change the media type.
         let media = text.split(';').next().unwrap_or_default();
         media.trim().eq_ignore_ascii_case(BATCH)
     })
@@ -179,7 +181,11 @@ pub(super) fn terms(delay: Option<&str>, priority: Option<&str>) -> Result<Terms
         None => Duration::ZERO,
         Some(text) => parse_duration(text)
             .filter(|delay| *delay <= MAX_DELAY)
-            .ok_or_else(|| format!("`{text}` is no delay: for example `10m`, at most 366 days"))?,
+            .ok_or_else(|| {
+                format!(
+                    "`{text}` is not a valid delay: use a duration such as `10m`, at most 366 days"
+                )
+            })?,
     };
     let priority = match priority {
         None | Some("normal") => 0,
@@ -187,7 +193,7 @@ pub(super) fn terms(delay: Option<&str>, priority: Option<&str>) -> Result<Terms
         Some("low") => -1,
         Some(other) => {
             return Err(format!(
-                "`{other}` is no priority: `high`, `normal` or `low`"
+                "`{other}` is not a valid priority: use `high`, `normal` or `low`"
             ));
         }
     };
@@ -198,16 +204,16 @@ pub(super) fn terms(delay: Option<&str>, priority: Option<&str>) -> Result<Terms
     })
 }
 
-/// What cannot be read is told, not passed over: an app that asked for a delay wants one.
+/// Reads a header. An unreadable one is an error and not ignored: an app that asked for a delay wants one.
 fn header_text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, String> {
     match single(headers, name) {
         Occurrence::None => Ok(None),
         Occurrence::One(value) => {
             let text = value.to_str();
             text.map(Some)
-                .map_err(|_| format!("`{name}` is not plain text"))
+                .map_err(|_| format!("`{name}` contains a byte that is not printable ASCII"))
         }
-        Occurrence::Many => Err(format!("`{name}` stands there more than once")),
+        Occurrence::Many => Err(format!("`{name}` appears more than once")),
     }
 }
 

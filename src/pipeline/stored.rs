@@ -1,7 +1,7 @@
-//! The ways of an event that is stored: at once (queue), or when the app does not take it in time (hybrid).
+//! Requests whose event is stored: at once (queue mode), or if the app does not take it in time (hybrid mode).
 //!
-//! A sender gets its 2xx from here only after the commit. What cannot be stored is refused in queue mode; in hybrid mode the
-//! app's own answer is then waited for as if there were no store.
+//! A sender gets a 2xx from here only after the commit. If the store does not accept the event, queue mode rejects the
+//! request, and hybrid mode waits for the app's own response as if there were no store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,29 +31,30 @@ use crate::pipeline::{Forwarding, Generation, local, marked, tell_trace};
 use crate::record::deliveries::AttemptedEvent;
 use crate::store::rows::DestinationId;
 
-/// What the sender of a stored event gets.
+/// The status for the sender of a stored event.
 const QUEUED: StatusCode = StatusCode::OK;
 
-/// What it gets where the app did not take the event in time.
+/// The status for the sender if the app did not take the event in time.
 const KEPT: StatusCode = StatusCode::ACCEPTED;
 
-/// Exchanges with apps that go on after their sender was answered. Beyond it they are given up, and come again from the store.
+/// Largest number of exchanges that continue after their sender got a response. Further ones are given up and retried
+/// from the store.
 const MAX_LATE: usize = 256;
 
-/// Where events are kept, and who delivers them.
+/// The inbox, and the deliverer of its events.
 #[derive(Clone)]
 pub(super) struct Keeping {
-    /// Takes events in.
+    /// Accepts events into the store.
     pub inbox: Inbox,
-    /// Delivers them.
+    /// Delivers the stored events to their destinations.
     pub deliverer: Arc<Deliverer>,
     late: Arc<Semaphore>,
-    /// The late exchanges, which a drain waits for.
+    /// Tracks the late exchanges, for which a drain waits.
     exchanges: TaskTracker,
 }
 
 impl Keeping {
-    /// Nothing is late yet.
+    /// Creates a value without late exchanges.
     #[must_use]
     pub(super) fn new(inbox: Inbox, deliverer: Arc<Deliverer>, exchanges: TaskTracker) -> Self {
         Self {
@@ -72,7 +73,7 @@ impl Keeping {
 }
 
 impl Forwarding {
-    /// Stores the event and answers.
+    /// Stores the event and responds.
     pub(super) async fn queue(mut self, event: Event, mut claim: Option<Claim>) -> Answer {
         let generation = Arc::clone(&self.generation);
         let (Some(keeping), Some(outlets)) = (
@@ -88,7 +89,7 @@ impl Forwarding {
             .await
     }
 
-    /// Commits, and answers with this status.
+    /// Commits the event and responds with this status.
     async fn store(
         &mut self,
         keeping: &Keeping,
@@ -111,7 +112,7 @@ impl Forwarding {
         }
     }
 
-    /// Commits, and ends the claim by what came of it.
+    /// Commits the event and ends its claim according to the result.
     pub(super) async fn accept(
         &mut self,
         keeping: &Keeping,
@@ -122,7 +123,7 @@ impl Forwarding {
     ) -> Result<Accepted, Reject> {
         let keys = claim.as_ref().map(Claim::keys);
         if let Some(claim) = claim.as_mut() {
-            // From here on the event may be in the store, whatever becomes of this task.
+            // From here on the event may be in the store, even if this task ends early.
             claim.begin_forwarding();
         }
         let accepted = self.commit(keeping, outlets, parts, keys, terms).await;
@@ -139,7 +140,7 @@ impl Forwarding {
         accepted
     }
 
-    /// Commits, and notes how long that took.
+    /// Commits the event and records the time that it takes.
     async fn commit(
         &mut self,
         keeping: &Keeping,
@@ -157,7 +158,7 @@ impl Forwarding {
         accepted
     }
 
-    /// Forwards, and stores the event where the app does not take it in time.
+    /// Forwards the event, and stores it if the app does not take it in time.
     pub(super) async fn hybrid(
         mut self,
         event: Event,
@@ -173,7 +174,7 @@ impl Forwarding {
             return self.give_up();
         };
         if keeping.inbox.is_held(outlets) {
-            // Whoever paused the app's deliveries wants it left alone.
+            // Deliveries to the app are paused, so this request must not reach it either.
             return self
                 .store(&keeping, outlets, event.parts(), &mut claim, KEPT)
                 .await;
@@ -181,13 +182,15 @@ impl Forwarding {
         if let Some(claim) = &mut claim {
             claim.begin_forwarding();
         }
+        // The exchange consumes the event, but the store needs it if the exchange takes too long.
         let parts = event.parts().to_kept();
         let started = Now::read();
         let mut exchanging = self.exchange(event);
         let in_time = tokio::time::timeout(answer_within, &mut exchanging).await;
         let early = match in_time {
-            // It panicked: the claim waits for its end, since the app may have seen the request.
+            // The exchange panicked. The claim expires later, because the app may have seen the request.
             Ok(None) => return self.give_up(),
+            // The app responded in time, so the event need not be stored.
             Ok(Some(result)) if is_for_sender(&result, stores_4xx) => {
                 self.end_claim(claim, &result);
                 return self.finish(result);
@@ -195,6 +198,7 @@ impl Forwarding {
             Ok(Some(result)) => Some(result),
             Err(_) => None,
         };
+        // The running exchange is the first attempt. In flight, no worker attempts the same delivery meanwhile.
         let terms = Terms {
             is_in_flight: true,
             ..Terms::usual(KEPT.as_u16())
@@ -229,7 +233,7 @@ impl Forwarding {
                 }
                 self.answer_duplicate(status)
             }
-            // Without a store the sender gets what the app says, however late.
+            // Without a store the sender gets the app's response, however late it comes.
             Err(reject) => {
                 self.tell_not_stored(&reject);
                 let result = match early {
@@ -247,7 +251,7 @@ impl Forwarding {
         }
     }
 
-    /// The exchange with the app, which owns all it needs and contains its panics.
+    /// Returns the exchange with the app as a future that owns its data and contains panics.
     fn exchange(&self, mut event: Event) -> Exchanging {
         tell_trace(&mut event, &self.verdict);
         let (generation, id) = (Arc::clone(&self.generation), self.verdict.request_id);
@@ -264,7 +268,7 @@ impl Forwarding {
         })
     }
 
-    /// Tells the store what became of the first attempt: now, or when it ends.
+    /// Passes the outcome of the first attempt to the deliverer, now or when it ends.
     fn go_on(
         &self,
         keeping: &Keeping,
@@ -272,7 +276,7 @@ impl Forwarding {
         started: Now,
         late: Late,
     ) {
-        // Filtered by its destination: nothing to tell of.
+        // A filter of the destination excluded the event, so no delivery exists.
         let Some((destination, delivery)) = first else {
             return;
         };
@@ -288,7 +292,7 @@ impl Forwarding {
         };
         let deliverer = Arc::clone(&keeping.deliverer);
         match late {
-            // The sender does not wait for it: the event is on the disk.
+            // The sender does not wait for this, because the event is already on the disk.
             Late::Ended(result) => {
                 keeping.exchanges.spawn(first.tell(deliverer, Some(result)));
             }
@@ -298,6 +302,7 @@ impl Forwarding {
                         .exchanges
                         .spawn(first.wait(deliverer, exchanging, permit));
                 }
+                // Too many late exchanges: give this one up. Its outcome is unknown, so the store retries it.
                 Err(_) => {
                     drop(exchanging);
                     keeping.exchanges.spawn(first.tell(deliverer, None));
@@ -318,7 +323,7 @@ impl Forwarding {
         }
     }
 
-    /// Where there is a store, what the app took is known again after a restart.
+    /// Stores that the app took the event, so that dedup survives a restart.
     pub(super) fn remember(&self, claim: &Claim, status: StatusCode) {
         let index = self.verdict.route_index.unwrap_or(usize::MAX);
         let outlets = outlets_of(&self.generation, index);
@@ -352,13 +357,13 @@ impl Forwarding {
             tracing::warn!(
                 request_id = %self.verdict.request_id,
                 fault = %fault,
-                "event not stored, the app's own answer is waited for"
+                "the event was not stored; waiting for the app's own response"
             );
         }
     }
 }
 
-/// What the log says of an exchange that led to the store.
+/// The log fields of an exchange that led to storing the event.
 struct Told {
     status: Option<StatusCode>,
     error: Option<(&'static str, String)>,
@@ -377,7 +382,7 @@ fn told(result: &Exchanged) -> Told {
     }
 }
 
-/// Whether the sender gets this answer itself.
+/// Returns whether the sender gets this response of the app.
 fn is_for_sender(result: &Exchanged, stores_4xx: bool) -> bool {
     let Ok(forwarded) = result else {
         return false;
@@ -401,14 +406,14 @@ fn outlets_of(generation: &Generation, route: RouteIndex) -> Option<&Outlets> {
     generation.routes.get(route)?.outlets.as_ref()
 }
 
-/// Whether a route takes the events of one's own apps, who are told more than strangers.
+/// Returns whether a route takes events of own apps, which get detailed responses.
 pub(super) fn takes_local(generation: &Generation, verdict: &Verdict) -> bool {
     let index = verdict.route_index.unwrap_or(usize::MAX);
     let outlets = outlets_of(generation, index);
     mode(generation, verdict) == Mode::Queue && outlets.is_some_and(Outlets::is_local)
 }
 
-/// The mode of a route.
+/// Returns the mode of a route.
 pub(super) fn mode(generation: &Generation, verdict: &Verdict) -> Mode {
     let index = verdict.route_index.unwrap_or(usize::MAX);
     let route = generation.routes.get(index);

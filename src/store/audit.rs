@@ -1,52 +1,53 @@
-//! What operators did: one row for each action, written by `admin`, kept beside what they acted on.
+//! Audit rows: one row for each operator action. `admin` writes them, and the store keeps them beside the objects that
+//! they concern.
 
-/// An action that ended, one way or the other.
+/// An operator action that has ended, whether it succeeded or failed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Action {
-    /// When it ended. Milliseconds since the epoch.
+    /// When the action ended, in milliseconds since the epoch.
     pub at_ms: i64,
-    /// Whose token, or which user of the socket.
+    /// The name of the token, or the user of the Unix socket.
     pub who: String,
-    /// What they may do.
+    /// The role of the token at the time of the action.
     pub role: String,
-    /// Where they asked from.
+    /// The address that the request came from.
     pub source: String,
-    /// What they asked for: the name of an operation of the admin API.
+    /// The name of an operation of the admin API.
     pub action: String,
-    /// With what; empty where the action has no target.
+    /// The object that the action concerned; empty where the action has no target.
     pub target: String,
-    /// What else tells the action from others of its name.
+    /// Further detail that distinguishes actions of the same name.
     pub detail: Option<String>,
-    /// The status of the answer.
+    /// The HTTP status of the response.
     pub status: u16,
 }
 
-/// An action with its number.
+/// A stored action with its number.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ActionRow {
-    /// Its number: later ones have higher ones.
+    /// The number of the row: later actions have higher numbers.
     pub id: i64,
-    /// The action.
+    /// The action as it was recorded.
     pub action: Action,
 }
 
-/// Which actions. All that is said has to hold.
+/// Criteria for audit rows. A row matches if it meets all criteria that are set.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ActionSearch {
-    /// Of this one.
+    /// Only actions of this token or user.
     pub who: Option<String>,
-    /// Of this name.
+    /// Only operations of this name.
     pub action: Option<String>,
-    /// With this target.
+    /// Only actions on this target.
     pub target: Option<String>,
-    /// At this time or later. Milliseconds since the epoch.
+    /// Only actions at this time or later, in milliseconds since the epoch.
     pub since_ms: Option<i64>,
-    /// Before this time. Milliseconds since the epoch.
+    /// Only actions before this time, in milliseconds since the epoch.
     pub before_ms: Option<i64>,
 }
 
 impl ActionSearch {
-    /// Whether an action is one of those that are looked for.
+    /// Returns whether an action meets all criteria.
     #[must_use]
     pub fn wants(&self, action: &Action) -> bool {
         let is = |wanted: &Option<String>, found: &str| {

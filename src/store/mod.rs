@@ -1,11 +1,12 @@
-//! The store: accepted events, their deliveries, attempts and claims, durable. The only room that knows SQL.
+//! The store: durable events, deliveries, attempts and claims. Only this module knows SQL.
 //!
-//! `inbox` commits events, `deliver` takes what is due and tells what became of it, `admin` looks and changes on an
-//! operator's word. One thread writes, in groups: all that is asked of it while a group is being synchronised to the disk
-//! makes the next group, so that one synchronisation serves many. Readers stand beside it.
+//! `inbox` commits events, `deliver` takes due deliveries and records outcomes, and `admin` queries and changes rows
+//! for an operator. One thread writes, in groups: all tasks that arrive while one group is synchronized to the disk
+//! form the next group, so that one synchronization serves many tasks. A pool of read-only connections serves queries
+//! beside the writer.
 //!
-//! Nothing is told as done before it is durable. After a failed write nothing is known of the file any more: it is opened
-//! anew and checked before the next group, and whoever waited is told that it failed.
+//! The store never reports a task as done before it is durable. After a failed write the state of the file is unknown.
+//! The store then fails all waiting tasks, opens the file again and checks it before the next group.
 
 pub mod audit;
 pub(crate) mod partial;
@@ -35,144 +36,157 @@ use crate::store::search::{
 };
 use crate::store::sqlite::Inner;
 
-/// How a store is opened.
+/// Settings with which a store is opened.
 pub struct Options {
-    /// The file.
+    /// Path of the SQLite file.
     pub path: PathBuf,
-    /// What bodies, headers and answers are sealed with; the first seals, all open. Empty: they are stored in clear.
+    /// Keys that encrypt bodies, headers and response bytes. The first key encrypts, all keys decrypt. Empty: content
+    /// is stored in clear.
     pub encryption_keys: Vec<Secret>,
-    /// Whether the body of an event is kept after all its deliveries were delivered or cancelled.
+    /// True if the body of an event stays after all its deliveries were delivered or cancelled.
     pub keep_body: bool,
-    /// Bytes that the file may have, log included; beyond it nothing is accepted.
+    /// Largest size in bytes of the file and its write-ahead log. The store accepts nothing beyond it.
     pub max_size: Option<u64>,
-    /// Events that may be stored.
+    /// Largest number of events in the store.
     pub max_events: Option<u64>,
-    /// Bytes that stay free on the disk.
+    /// Bytes that must stay free on the disk.
     pub min_free: u64,
 }
 
-/// What is kept, and how long after its end. `None`: for ever.
+/// How long ended data stays in the store. `None` means forever.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Retention {
-    /// Events whose deliveries were all delivered or cancelled, or that had none.
+    /// Age for events whose deliveries were all delivered or cancelled, and for events without deliveries.
     pub delivered_ms: Option<i64>,
-    /// Dead letters.
+    /// Age for events with a dead letter.
     pub dead_ms: Option<i64>,
-    /// Attempts of deliveries that have ended.
+    /// Age for attempts of deliveries that have ended.
     pub attempts_ms: Option<i64>,
-    /// Bytes of the file above which the oldest ended events go, whatever their age.
+    /// Size of the file in bytes above which the oldest ended events are deleted, whatever their age.
     pub size: Option<u64>,
-    /// The shortest time for which a claim counts. It goes then in any case: this says how soon it is looked for.
+    /// The shortest dedup window of all routes. Claims are deleted after their window in any case; this value sets how
+    /// often the store looks for them.
     pub claims_ms: Option<i64>,
 }
 
-/// What a round of retention did.
+/// Counts of what one round of retention deleted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Purged {
-    /// Events that are gone.
+    /// Number of events that were deleted.
     pub events: u64,
-    /// Attempts that are gone, beside those of these events.
+    /// Number of attempts that were deleted, without those of deleted events.
     pub attempts: u64,
-    /// Claims whose window is over.
+    /// Number of claims that were deleted because their window is over.
     pub claims: u64,
-    /// Bytes given back to the file system.
+    /// Bytes that were returned to the file system.
     pub bytes: u64,
-    /// Whether there is more to do: a round is bounded, so that it never holds up commits for long.
+    /// True if another round has work to do. Each round is bounded, so that it never delays commits for long.
     pub is_more: bool,
 }
 
-/// What is in the store, roughly up to date and cheap to ask.
+/// Counters of the store. They are roughly up to date and cheap to read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
-    /// Events.
+    /// Number of events in the file.
     pub events: u64,
-    /// Deliveries by state, in the order of `DeliveryState::ALL`.
+    /// Number of deliveries by state, in the order of `DeliveryState::ALL`.
     pub deliveries: [u64; 6],
-    /// Claims, expired ones that were not swept yet included.
+    /// Number of claims, including expired claims that are not deleted yet.
     pub claims: u64,
-    /// Bytes of the file and its log.
+    /// Bytes of the file and its write-ahead log.
     pub size: u64,
-    /// Bytes in the file that hold nothing.
+    /// Bytes of unused pages in the file.
     pub spare: u64,
-    /// Milliseconds since the epoch at which the oldest open delivery was made.
+    /// When the oldest open delivery was created, in milliseconds since the epoch.
     pub oldest_open_ms: Option<i64>,
-    /// Groups that were committed since the store was opened, and what was in them.
+    /// Number of groups that were committed since the store was opened.
     pub groups: u64,
-    /// Commits, takings and outcomes in these groups.
+    /// Number of tasks (commits, takes and outcomes) in these groups.
     pub grouped: u64,
-    /// Times that the store was opened anew after a failed write.
+    /// How often the store was opened again after a failed write.
     pub reopened: u64,
-    /// Bytes of the log alone.
+    /// Bytes of the write-ahead log alone.
     pub log: u64,
-    /// Bytes that are free on its disk, for who writes it.
+    /// Bytes that are free on the disk for the user of this process.
     pub disk_free: Option<u64>,
-    /// Microseconds that the writer spent on these groups, synchronising included.
+    /// Microseconds that the writer spent on these groups, synchronization included.
     pub written_us: u64,
-    /// Times that the log was written back whole.
+    /// How often a checkpoint copied the whole write-ahead log into the file.
     pub checkpoints: u64,
 }
 
-/// Why the store did not do what it was asked. In every case nothing of it was done.
+/// Why the store did not do a task. In every case no part of the task was done.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the fields are what the messages say they are")]
 pub enum StoreError {
-    /// No file, no right, no folder.
-    #[error("cannot open the store `{}`", path.display())]
+    /// The file or its folder is missing or not accessible.
+    #[error(
+        "cannot open the store `{}`: check that its folder exists and that this user may read and write there",
+        path.display()
+    )]
     Open {
         path: PathBuf,
         source: rusqlite::Error,
     },
-    /// Another process has it.
-    #[error("the store `{}` is in use by another process", path.display())]
+    /// Another process holds the lock of the file.
+    #[error("the store `{}` is in use by another process: stop that process first", path.display())]
     InUse { path: PathBuf },
-    /// A later version wrote it.
-    #[error("the store `{}` has the form {found}, and this version knows forms up to {known}: run the version that wrote it, or a later one", path.display())]
+    /// A later version of hookgate wrote the file.
+    #[error(
+        "the store `{}` has the schema version {found}, and this hookgate knows versions up to {known}: \
+         run the hookgate that wrote it, or a later one",
+        path.display()
+    )]
     Newer {
         path: PathBuf,
         found: i64,
         known: i64,
     },
-    /// It holds what none of the keys opens.
-    #[error("the store `{}` is sealed with a key that the config does not have", path.display())]
+    /// The file holds content that no configured key decrypts.
+    #[error(
+        "the store `{}` is encrypted with a key that is missing from `encryption_key`: \
+         add that key again, behind the new ones",
+        path.display()
+    )]
     Key { path: PathBuf },
-    /// Damage.
+    /// The file, or a row in it, is damaged.
     #[error("the store is damaged: {what}")]
     Damaged { what: String },
-    /// The disk: full, read-only, failing; or locked by somebody else.
-    #[error("the store could not be written")]
+    /// A write failed: the disk is full, read-only or failing, or another process holds a lock.
+    #[error("the store could not be written: check the disk and its free space")]
     Write(#[source] rusqlite::Error),
-    /// A write failed a moment ago: until the file has been opened anew and checked, nothing is taken.
-    #[error("a write failed, and the store is being opened anew")]
+    /// A write failed a moment ago. The store rejects all tasks until the file is open again and checked.
+    #[error("a write failed, and the store is being opened again: retry later")]
     Reopening,
-    /// A look at it failed.
+    /// A query failed, or ran past its deadline.
     #[error("the store could not be read")]
     Read(#[source] rusqlite::Error),
-    /// More would exceed a limit of the config.
+    /// One more event would exceed a limit of the config.
     #[error("the store is full: {limit}")]
     Full { limit: &'static str },
-    /// Too much is waiting to be written.
-    #[error("the store has too much to write at the moment")]
+    /// Too many tasks wait for the writer.
+    #[error("the store has too many writes waiting: retry later")]
     Busy,
-    /// It is closed, or its thread ended.
+    /// The store is closed, or its writer thread ended.
     #[error("the store is closed")]
     Closed,
-    /// What was read of it could not be handed on.
-    #[error("the export could not be written")]
+    /// The output of an export or a salvage could not be written.
+    #[error("the output could not be written")]
     Output(#[source] std::io::Error),
 }
 
-/// An open store. Cheap to clone; the last clone closes it.
+/// An open store. A clone is cheap, and the last clone closes the store.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
 }
 
 impl Store {
-    /// Opens or makes the store, brings it to the newest form, and gives back what a dead process had in flight:
-    /// `Step::Interrupt`, with an attempt of unknown outcome on record. Blocks.
+    /// Opens or creates the store, migrates it to the newest schema, and returns deliveries that a dead process had in
+    /// flight to the queue (`Step::Interrupt`, with an attempt of unknown outcome on record). Blocks.
     ///
-    /// Where the disk is full or fails, the store is there all the same and takes nothing ([`StoreError::Reopening`]) until the
-    /// file can be opened, which it goes on trying.
+    /// If the disk is full or fails, this still returns a store. That store rejects every task with
+    /// [`StoreError::Reopening`] and tries again until it can open the file.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -181,7 +195,7 @@ impl Store {
         Ok(Self { inner })
     }
 
-    /// Names a destination; the same name has the same number for ever.
+    /// Returns the number of a destination, and assigns one to a new name. A name keeps its number forever.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -193,7 +207,7 @@ impl Store {
         self.inner.destination(route, name).await
     }
 
-    /// Event, deliveries and claims in one transaction. Durable when it returns.
+    /// Commits an event, its deliveries and its claims in one transaction. They are durable when this returns.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -201,13 +215,14 @@ impl Store {
         self.inner.commit(event).await
     }
 
-    /// Takes up to `limit` due deliveries of a destination, which are in flight from then on with their attempt counted.
-    /// Higher priority first, then what was due first. Of those with one order key only the oldest open one is taken.
-    /// Nothing of a destination or route that is paused. Where the answer is not waited for, they are given back.
+    /// Takes up to `limit` due deliveries of a destination. They are in flight from then on, and their attempt is
+    /// counted.
     ///
-    /// `now_ms` is of the store's clock.
+    /// Higher priority goes first, then the earliest due time. Of the deliveries with one order key only the oldest
+    /// open one is taken. A paused destination or route yields no delivery. If the caller goes away before it gets the
+    /// deliveries, they return to the queue.
     ///
-    /// An event whose content cannot be opened, since its key is gone, comes without its body and headers.
+    /// `now_ms` is a time of the store's clock. An event that no key decrypts comes without its body and headers.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -220,8 +235,8 @@ impl Store {
         self.inner.begin(destination, limit, now_ms).await
     }
 
-    /// When the next delivery of a destination is due that may be taken, by the store's clock; none: there is none (or it is
-    /// paused).
+    /// Returns when the next delivery of a destination is due, by the store's clock. Returns `None` if no delivery
+    /// waits or the destination is paused.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -229,7 +244,8 @@ impl Store {
         self.inner.next_due(destination).await
     }
 
-    /// What became of an attempt. One whose delivery is not in flight with this attempt changes nothing: `false`.
+    /// Records the outcome of an attempt. Returns `false`, and changes nothing, if the delivery is not in flight with
+    /// this attempt.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -237,13 +253,14 @@ impl Store {
         self.inner.finish(finished).await
     }
 
-    /// Notes that an app has taken events of a proxy route. Returns at once; written with the next group. Where too much
-    /// waits already they are left out: after a restart such an id may pass once more.
+    /// Records that an app has taken events of a proxy route. Returns at once; the next group writes the claims. If too
+    /// many tasks wait, the claims are dropped: after a restart such an event may then pass once more.
     pub fn spend(&self, claims: Vec<SpentClaim>) {
         self.inner.spend(claims);
     }
 
-    /// The claims of a route that count at `now_ms` of the store's clock, the youngest `limit` of them. Blocks.
+    /// Returns the claims of a route that are valid at `now_ms` of the store's clock, at most the youngest `limit`.
+    /// Blocks.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -256,7 +273,7 @@ impl Store {
         self.inner.claims(route, now_ms, limit)
     }
 
-    /// One event with all it holds.
+    /// Returns one event with its whole content.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -264,7 +281,7 @@ impl Store {
         self.inner.event(uid).await
     }
 
-    /// Events, newest first. A page holds 1,000 at most.
+    /// Lists events, newest first. A page holds at most 1,000 rows.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -276,8 +293,8 @@ impl Store {
         self.inner.events(search, page).await
     }
 
-    /// Events that hold a text in body, type, ids or target, whatever the case of its letters, newest first; and the number
-    /// to go on behind, where a bounded part of the store was looked at and not all of it.
+    /// Lists events that contain a text in body, type, ids or target, newest first, ignoring case. Each call reads a
+    /// bounded part of the store. If it did not reach the end, it also returns the cursor for the next call.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -290,7 +307,7 @@ impl Store {
         self.inner.events_with_text(search, text, page).await
     }
 
-    /// Deliveries, newest first. A page holds 1,000 at most.
+    /// Lists deliveries, newest first. A page holds at most 1,000 rows.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -302,7 +319,7 @@ impl Store {
         self.inner.deliveries(search, page).await
     }
 
-    /// The attempts of a delivery, in their order.
+    /// Returns the attempts of a delivery in their order.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -310,8 +327,9 @@ impl Store {
         self.inner.attempts(delivery).await
     }
 
-    /// Takes a step (`Retry`, `Cancel`, `Discard`) with one delivery or all that match, in bounded groups. Returns how many
-    /// it was taken with; those in whose state it cannot be taken are left alone. What comes meanwhile is not looked at.
+    /// Applies a step (`Retry`, `Cancel`, `Discard`) to one delivery or to all that match, in bounded groups. Returns
+    /// how many deliveries it changed. Deliveries whose state does not allow the step stay as they are. Deliveries that
+    /// arrive meanwhile are not considered.
     ///
     /// # Errors
     /// See [`StoreError`]. Groups before the one that failed stay done.
@@ -319,7 +337,7 @@ impl Store {
         self.inner.change(selection, now_ms).await
     }
 
-    /// How many deliveries a replay would make.
+    /// Counts the deliveries that a replay would create.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -327,7 +345,7 @@ impl Store {
         self.inner.count_replay(replay).await
     }
 
-    /// Notes a replay, to be worked off by `step_replay`; survives a restart.
+    /// Starts a replay, which `step_replay` then works off. It survives a restart.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -335,7 +353,7 @@ impl Store {
         self.inner.begin_replay(replay, now_ms).await
     }
 
-    /// Makes the next `limit` deliveries of a replay that is not paused; `None`: there is no such replay.
+    /// Creates the next `limit` deliveries of a replay that is not paused. Returns `None` if the replay does not exist.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -348,7 +366,7 @@ impl Store {
         self.inner.step_replay(id, limit, now_ms).await
     }
 
-    /// Stops a replay, or lets it go on.
+    /// Pauses a replay, or resumes it.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -360,7 +378,7 @@ impl Store {
         self.inner.pause_replay(id, is_paused).await
     }
 
-    /// Replays, newest first.
+    /// Lists replays, newest first.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -368,7 +386,7 @@ impl Store {
         self.inner.replays(limit).await
     }
 
-    /// All destinations that were ever named, with what waits there.
+    /// Lists all destinations that ever had a name, with their numbers of deliveries.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -376,7 +394,8 @@ impl Store {
         self.inner.destinations().await
     }
 
-    /// Pauses or resumes a destination, or all of a route (`name: None`); accepting goes on. `false`: no such name.
+    /// Pauses or resumes a destination, or all of a route if no name is given. The route still accepts events. Returns
+    /// `false` if the name is unknown.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -389,13 +408,14 @@ impl Store {
         self.inner.pause(route, name, is_paused).await
     }
 
-    /// Whether a destination or its route is paused, or it is switched off. Asks no disk.
+    /// Returns whether a destination is disabled, or it or its route is paused. Reads memory only.
     #[must_use]
     pub fn is_held(&self, destination: DestinationId) -> bool {
         self.inner.is_held(destination)
     }
 
-    /// Switches a destination off that answered 410, or on again (`reason: None`). What waits stays; nothing is attempted.
+    /// Disables a destination that responded with 410, or enables it again if no reason is given. Its deliveries wait
+    /// meanwhile.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -407,7 +427,7 @@ impl Store {
         self.inner.disable(destination, reason).await
     }
 
-    /// One bounded round of retention; gives spare pages back to the file system.
+    /// Runs one bounded round of retention, and returns unused pages to the file system.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -415,7 +435,7 @@ impl Store {
         self.inner.purge(retention, now_ms).await
     }
 
-    /// What is in it.
+    /// Returns the counters of the store.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -423,7 +443,7 @@ impl Store {
         self.inner.stats().await
     }
 
-    /// Keeps what an operator did, and gives its number. The oldest go where there are too many.
+    /// Stores an operator action and returns its number. Deletes the oldest actions beyond the limit.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -431,7 +451,7 @@ impl Store {
         self.inner.note_action(action).await
     }
 
-    /// What operators did, newest first. A page holds 1,000 at most.
+    /// Lists operator actions, newest first. A page holds at most 1,000 rows.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -443,61 +463,62 @@ impl Store {
         self.inner.actions(search, page).await
     }
 
-    /// The store's clock, beside the monotonic one. Times that decide when something happens are of this clock: when a
-    /// delivery is due, when its round began, when a claim ends. Elapsed time moves it and nothing else does, so a wall clock
-    /// that is set delays nothing.
+    /// Returns the time of the store's clock, with the monotonic time. This clock decides when a delivery is due, when
+    /// its round began and when a claim expires. Only elapsed time moves it, so that setting the wall clock delays
+    /// nothing.
     #[must_use]
     pub fn now(&self) -> Now {
         self.inner.now()
     }
 
-    /// A time of the store's clock as the wall clock shows it.
+    /// Converts a time of the store's clock to the wall clock.
     #[must_use]
     pub fn to_wall_ms(&self, stored_ms: i64) -> i64 {
         self.inner.to_wall_ms(stored_ms)
     }
 
-    /// Whether a commit would be taken now: false after a failed write until the store was opened anew.
+    /// Returns whether the store accepts commits now: `false` from a failed write until the file is open again.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.inner.is_healthy()
     }
 
-    /// Returns whether the file was open at some time: false where its disk had no room at the start, and has none yet. Until then
-    /// nothing is known of what it holds, and destinations have numbers that only this store understands.
+    /// Returns whether the file was ever open. It is `false` if the disk had no room at the start and still has not.
+    /// Until then the content is unknown, and destinations have temporary numbers that only this store understands.
     #[must_use]
     pub fn was_opened(&self) -> bool {
         self.inner.was_opened()
     }
 
-    /// Writes what is waiting and closes the file, for all clones. Blocks.
+    /// Writes all waiting tasks and closes the file, for all clones. Blocks.
     pub fn close(self) {
         self.inner.close();
     }
 }
 
-/// The whole integrity check of a store file, beside a running gate or without one: what is wrong, line by line. Blocks.
+/// Runs the full integrity check of a store file, beside a running gate or without one. Returns one finding per line.
+/// Blocks.
 ///
 /// # Errors
-/// Where it cannot be opened.
+/// Returns an error if the file cannot be opened.
 pub fn check(path: &Path) -> Result<Vec<String>, StoreError> {
     sqlite::check::check(path)
 }
 
-/// Copies a store file as it is now, beside a running gate or without one, into a new file. What is sealed stays sealed.
-/// `progress` gets the pages done and all pages. Blocks.
+/// Copies a store file as it is now into a new file, beside a running gate or without one. Encrypted content stays
+/// encrypted. `progress` gets the number of copied pages and of all pages. Blocks.
 ///
 /// # Errors
-/// See [`StoreError`]; also where `to` exists.
+/// See [`StoreError`]. Also fails if `to` exists.
 pub fn copy(from: &Path, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError> {
     sqlite::copy::copy(from, to, progress)
 }
 
-/// Writes the events of a store file that were received at `since_ms` or later, with their deliveries and attempts: a line
-/// of JSON for each, oldest first. `progress` gets the events done and all. Blocks.
+/// Writes the events of a store file that were received at `since_ms` or later, with their deliveries and attempts, as
+/// one line of JSON each, oldest first. `progress` gets the number of written events and of all events. Blocks.
 ///
 /// # Errors
-/// See [`StoreError`]; `Key` where the keys do not open an event.
+/// See [`StoreError`]. Fails with `Key` if the keys do not decrypt an event.
 pub fn export(
     path: &Path,
     keys: &[Secret],
@@ -508,26 +529,26 @@ pub fn export(
     sqlite::export::export(path, keys, since_ms, out, progress)
 }
 
-/// Result of a salvage.
+/// Counts of a finished salvage.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Salvaged {
-    /// Events that were written as they were accepted.
+    /// Events that were written exactly as they were accepted.
     pub whole: u64,
-    /// Events of which something is missing or not as it was accepted; their lines say what (`lacks`).
+    /// Events that are incomplete or differ from what was accepted; `lacks` in their lines names the missing parts.
     pub in_part: u64,
-    /// Numbers of events at which nothing can be read. There need not have been an event at each of them.
+    /// Numbers of events at which nothing can be read. Some of these numbers may never have had an event.
     pub unreadable: u64,
-    /// Commits of the log behind damage in it, which an ordinary start discards. They were read.
+    /// Commits of the write-ahead log behind damage in it. An ordinary start discards them; the salvage reads them.
     pub discarded_commits: u64,
-    /// Parts of the log whose checksum does not fit.
+    /// Frames of the write-ahead log whose checksum does not match.
     pub damaged_frames: u64,
 }
 
-/// Writes what can be read of a damaged store file as [`export`] does, and counts what cannot. Works on a copy in the folder
-/// `scratch`, which takes as much room as the store. Blocks.
+/// Writes the readable part of a damaged store file as [`export`] does, and counts what is unreadable. Works on a copy
+/// in the folder `scratch`, which needs as much room as the store. Blocks.
 ///
 /// # Errors
-/// See [`StoreError`]; `InUse` where a gate runs on the file.
+/// See [`StoreError`]. Fails with `InUse` if a gate runs on the file.
 pub fn salvage(
     path: &Path,
     keys: &[Secret],
@@ -538,7 +559,7 @@ pub fn salvage(
     sqlite::salvage::salvage(path, keys, since_ms, scratch, out)
 }
 
-/// What is in a store file, beside a running gate or without one. Blocks.
+/// Returns the counters of a store file, beside a running gate or without one. Blocks.
 ///
 /// # Errors
 /// See [`StoreError`].
@@ -546,8 +567,8 @@ pub fn stats_of(path: &Path) -> Result<Stats, StoreError> {
     sqlite::stats::stats_of(path)
 }
 
-/// The first bytes of an answer that are kept with an attempt.
+/// Number of response bytes that are stored with an attempt.
 pub const KEPT_ANSWER: usize = 1024;
 
-/// Keeps `Bytes` in the vocabulary of this page.
+/// The body of an event, as bytes that clones share.
 pub type Body = Bytes;

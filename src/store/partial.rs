@@ -1,5 +1,7 @@
-//! A file that gets its name when it is whole: written under another one, synchronised, and renamed, so that whatever ends
-//! the process on the way leaves nothing under the final name.
+//! A file that gets its final name only when it is complete.
+//!
+//! It is written under another name, synchronized and then renamed. A process that ends at any moment leaves nothing
+//! under the final name.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -7,11 +9,12 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// A file under its temporary name, for its owner only.
+/// A file under its temporary name, which only its owner may read.
 pub(crate) struct Partial {
     to: PathBuf,
     path: PathBuf,
-    /// Locked for as long as it is written, so that what an earlier process left can be distinguished from what another one writes.
+    /// Locked while it is written. The lock distinguishes a leftover of a dead process from a file that another process
+    /// writes.
     file: File,
     is_done: bool,
 }
@@ -23,12 +26,15 @@ fn with(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn exists(path: &Path) -> io::Error {
-    let text = format!("`{}` is there already", path.display());
+    let text = format!(
+        "`{}` exists already: remove it, or choose another name",
+        path.display()
+    );
     io::Error::new(ErrorKind::AlreadyExists, text)
 }
 
 impl Partial {
-    /// Begins a file that must not be there yet. What a killed process left of one is removed.
+    /// Creates the temporary file. Fails if the final name exists. Removes the leftover of a killed process.
     pub(crate) fn begin(to: &Path) -> io::Result<Self> {
         if to.symlink_metadata().is_ok() {
             return Err(exists(to));
@@ -40,6 +46,7 @@ impl Partial {
             options.open(&path)
         };
         let file = match open() {
+            // A leftover may be removed only if its lock is free: another process may still write it.
             Err(err) if err.kind() == ErrorKind::AlreadyExists => {
                 let left = OpenOptions::new().write(true).open(&path)?;
                 lock(&left, &path)?;
@@ -57,17 +64,18 @@ impl Partial {
         })
     }
 
-    /// Returns the temporary path.
+    /// Returns the temporary path, for programs that open the file by name.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Returns the file. Where SQLite has it open too, it must not be cloned: closing the clone would give up SQLite's locks.
+    /// Returns the file. It must not be cloned while SQLite has it open: closing the clone would release SQLite's
+    /// locks.
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
-    /// Makes it durable, and gives it its name.
+    /// Synchronizes the file and gives it its final name.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         self.file.sync_all()?;
         let (from, to) = (&self.path, &self.to);
@@ -75,7 +83,7 @@ impl Partial {
         let flags = rustix::fs::RenameFlags::NOREPLACE;
         match rustix::fs::renameat_with(cwd, from, cwd, to, flags) {
             Ok(()) => {}
-            // A file system that cannot say so in one step.
+            // Some file systems do not support a rename that fails if the target exists.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS)
                 if to.symlink_metadata().is_err() =>
             {
@@ -84,6 +92,7 @@ impl Partial {
             Err(errno) => return Err(errno.into()),
         }
         self.is_done = true;
+        // The new name is durable only after its folder is synchronized.
         let folder = self.to.parent().filter(|folder| *folder != Path::new(""));
         File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     }
@@ -109,7 +118,7 @@ fn lock(file: &File, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a file with all that SQLite may have put beside it.
+/// Removes the file and the files that SQLite may have put beside it.
 fn remove(path: &Path) {
     for suffix in ["-journal", "-wal", "-shm", ""] {
         let _ = std::fs::remove_file(with(path, suffix));
@@ -129,7 +138,7 @@ mod tests {
         let to = folder.path().join("out");
         drop(Partial::begin(&to).unwrap());
         assert_eq!(folder.path().read_dir().unwrap().count(), 0);
-        // As a killed process leaves it.
+        // The leftover of a killed process.
         std::fs::write(folder.path().join("out.partial"), "half").unwrap();
         let partial = Partial::begin(&to).unwrap();
         assert!(Partial::begin(&to).is_err(), "two write the same file");

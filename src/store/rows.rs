@@ -1,4 +1,4 @@
-//! What goes into the store and comes out of it on the way of an event: commit, take, finish.
+//! Rows that enter and leave the store as an event is committed, taken and finished.
 
 use std::net::IpAddr;
 
@@ -12,110 +12,111 @@ use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct DestinationId(pub i64);
 
-/// What all who handle a stored event need of it.
+/// A stored event as `inbox`, `deliver` and `admin` use it.
 #[derive(Clone, Debug)]
 pub struct StoredEvent {
-    /// The id of the request that brought it; its id in the inbox.
+    /// Id of the request that brought the event, and id of the event in the inbox.
     pub uid: RequestId,
-    /// The route that took it.
+    /// The route that accepted the event.
     pub route: RouteName,
-    /// The provider's id, or `custom` or `local`.
+    /// Name of the provider, or `custom` or `local`.
     pub provider: String,
-    /// The provider's id of it.
+    /// The event id that the provider assigned.
     pub event_id: Option<EventId>,
-    /// The provider's type of it.
+    /// The event type that the provider assigned.
     pub event_type: Option<Box<str>>,
-    /// What destinations know it by, the same for each copy and attempt (`webhook-id`).
+    /// Id that destinations see (`webhook-id`), the same for each delivery and attempt.
     pub webhook_id: String,
-    /// Milliseconds since the epoch.
+    /// When the event was received, in milliseconds since the epoch.
     pub received_ms: i64,
-    /// Who sent it.
+    /// Address of the sender, as the gate sees it.
     pub source: IpAddr,
-    /// Whether it came over TLS.
+    /// True if the request came over TLS.
     pub is_tls: bool,
-    /// The method as sent.
+    /// Method of the request as sent.
     pub method: Method,
-    /// Path and query as sent.
+    /// Path and query of the request as sent.
     pub target: String,
-    /// The host that was asked for.
+    /// Host that the request named.
     pub host: Option<String>,
-    /// The headers as sent, minus those that could mislead the app about what the gate vouches for.
+    /// Headers as sent, without those that an app could mistake for statements of the gate.
     pub headers: HeaderMap,
-    /// The bytes that were verified; none where they were not kept.
+    /// The verified bytes; `None` if the store no longer has them.
     pub body: Option<Bytes>,
-    /// SHA-256 of the body, taken at acceptance.
+    /// SHA-256 of the body, computed at acceptance.
     pub digest: [u8; 32],
 }
 
-/// An event to be committed, with all that goes into the same transaction.
+/// An event to commit, with all rows of the same transaction.
 #[derive(Debug)]
 pub struct NewEvent {
-    /// The event; its body is there.
+    /// The event, which always has its body here.
     pub event: StoredEvent,
-    /// Its claims: none where the route has no dedup, two where the id is not signed.
+    /// The claims of the event: empty if the route has no dedup, two if the event id is not signed.
     pub claims: Vec<Claim>,
-    /// The status that the sender gets, and later a duplicate.
+    /// Status of the response to the sender, and later to a duplicate.
     pub status: u16,
-    /// One for each destination that wants it; none: the event is stored and goes nowhere.
+    /// One delivery for each destination that wants the event. If empty, the event is only stored.
     pub deliveries: Vec<NewDelivery>,
 }
 
-/// A key by which an event is known again, until its window is over.
+/// A dedup key that identifies an event until its window is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Claim {
-    /// Of the id, or of the signed bytes; unique within its route.
+    /// Hash of the event id or of the signed bytes, unique within its route.
     pub key: [u8; 16],
-    /// Milliseconds of the store's clock.
+    /// When the claim expires, in milliseconds of the store's clock.
     pub expires_ms: i64,
 }
 
-/// A claim of a route that an app, or the inbox, has spent.
+/// A claim of a route whose event an app or the inbox has taken.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SpentClaim {
-    /// The route: claims never count across routes.
+    /// The route. Claims never apply across routes.
     pub route: RouteName,
-    /// The claim.
+    /// The key and its expiry.
     pub claim: Claim,
-    /// What the first sender got.
+    /// Status of the response to the first sender.
     pub status: u16,
 }
 
-/// A delivery to be made.
+/// A delivery that a commit creates.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NewDelivery {
-    /// Where to.
+    /// The destination of the delivery.
     pub destination: DestinationId,
-    /// Not attempted before then: milliseconds of the store's clock.
+    /// Earliest time of the first attempt, in milliseconds of the store's clock.
     pub due_ms: i64,
-    /// Higher goes first: -1, 0 or 1.
+    /// Priority -1, 0 or 1; a higher one goes first.
     pub priority: i8,
-    /// Of those with one key only the oldest open one is attempted.
+    /// Order key: only the oldest open delivery of a key is attempted.
     pub order_key: Option<i64>,
-    /// Its first attempt is going on already (hybrid): it begins in flight, with one attempt counted.
+    /// True if its first attempt is already running (hybrid mode). It then begins in flight, with one attempt counted.
     pub is_in_flight: bool,
 }
 
-/// What became of a commit.
+/// The result of a commit.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Committed {
-    /// It is durable. The deliveries have these numbers, in the order given.
+    /// The event is durable. Its deliveries have these numbers, in the given order.
     New(Vec<DeliveryId>),
-    /// One of its claims was spent already, and this is the status that the first copy got. Nothing was stored.
+    /// One of the claims was already spent, and the first copy got this status. Nothing was stored.
     Duplicate(u16),
 }
 
 /// A delivery that was taken, to be attempted now.
 #[derive(Clone, Debug)]
 pub struct Due {
-    /// Its number.
+    /// The number of the delivery.
     pub delivery: DeliveryId,
     /// The number of this attempt, from 1.
     pub attempt: u32,
-    /// Attempts since it was made, or since an operator last wanted it retried; this one included. The schedule counts these.
+    /// Attempts in this round, this one included. A round begins when the delivery is created or when an operator
+    /// retries it. The schedule counts rounds.
     pub round: u32,
-    /// When it was made, or last wanted retried. Milliseconds of the store's clock.
+    /// When the round began, in milliseconds of the store's clock.
     pub round_began_ms: i64,
-    /// Whether it is a replay.
+    /// True if a replay created the delivery.
     pub is_replay: bool,
     /// The event, with its body.
     pub event: StoredEvent,
@@ -124,65 +125,65 @@ pub struct Due {
 /// The end of an attempt.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    /// Of which delivery.
+    /// The delivery that was attempted.
     pub delivery: DeliveryId,
-    /// The number of the attempt.
+    /// The number of the attempt, as [`Due`] gave it.
     pub attempt: u32,
-    /// What is kept of it.
+    /// The stored record of the attempt.
     pub record: AttemptRecord,
-    /// What the delivery does next.
+    /// The next state of the delivery.
     pub next: Next,
 }
 
-/// What is kept of an attempt.
+/// The stored record of an attempt.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AttemptRecord {
-    /// Milliseconds since the epoch.
+    /// When the attempt started, in milliseconds since the epoch.
     pub started_ms: i64,
-    /// Until the end of the answer, or the error.
+    /// Milliseconds until the end of the response, or until the error.
     pub duration_ms: u32,
-    /// What the destination answered.
+    /// HTTP status of the response, if one came.
     pub status: Option<u16>,
-    /// What went wrong: a word of a closed set, and the error with its causes.
+    /// An error word from a closed set, and the error with its causes.
     pub error: Option<(String, String)>,
-    /// The first bytes of the answer, at most [`KEPT_ANSWER`](crate::store::KEPT_ANSWER).
+    /// The first bytes of the response, at most [`KEPT_ANSWER`](crate::store::KEPT_ANSWER).
     pub answer: Bytes,
 }
 
-/// What a delivery does after an attempt.
+/// The next state of a delivery after an attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
-    /// `Step::Deliver`.
+    /// The app took the event (`Step::Deliver`).
     Delivered,
-    /// `Step::Delay`, until then. Milliseconds of the store's clock.
+    /// Retry at this time (`Step::Delay`), in milliseconds of the store's clock.
     Waiting(i64),
-    /// `Step::GiveUp`.
+    /// No attempt is left (`Step::GiveUp`).
     Dead,
 }
 
-/// A destination and what waits there.
+/// A destination with the numbers of its deliveries.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DestinationRow {
-    /// Its number.
+    /// The number of the destination in this store.
     pub id: DestinationId,
-    /// Its route.
+    /// The route of the destination.
     pub route: RouteName,
-    /// Its name.
+    /// The name of the destination in its route.
     pub name: DestinationName,
-    /// An operator paused it.
+    /// True if an operator paused the destination.
     pub is_paused: bool,
-    /// An operator paused its route.
+    /// True if an operator paused its whole route.
     pub is_route_paused: bool,
-    /// Why it was switched off; none: it was not.
+    /// Why the destination was disabled; `None` if it is enabled.
     pub disabled: Option<String>,
-    /// Deliveries by state, in the order of `DeliveryState::ALL`.
+    /// Number of deliveries by state, in the order of `DeliveryState::ALL`.
     pub deliveries: [u64; 6],
-    /// When the oldest open delivery was made. Milliseconds since the epoch.
+    /// When the oldest open delivery was created, in milliseconds since the epoch.
     pub oldest_open_ms: Option<i64>,
 }
 
 impl NewDelivery {
-    /// The state in which it begins.
+    /// Returns the state in which the delivery begins.
     #[must_use]
     pub fn state(&self) -> DeliveryState {
         match self.is_in_flight {

@@ -1,159 +1,159 @@
-//! What operators ask of the store: searches with pages, changes of many, replays. The admin API speaks in these.
+//! Queries of operators: searches with pages, bulk changes and replays. The admin API uses these types.
 
 use crate::model::delivery::{DeliveryId, DeliveryState, Step};
 use crate::model::ids::{DestinationName, EventId, RequestId, RouteName};
 
-/// Which events. All that is said has to hold.
+/// Criteria for events. An event matches if it meets all criteria that are set.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct EventSearch {
-    /// Of this route.
+    /// Only events of this route.
     pub route: Option<RouteName>,
-    /// Of this provider.
+    /// Only events of this provider.
     pub provider: Option<String>,
-    /// With this id of the provider, or this `webhook-id`.
+    /// Only events with this id of the provider, or this `webhook-id`.
     pub id: Option<String>,
-    /// Of this type; `*` stands for any run of characters.
+    /// Only events of this type; `*` matches any run of characters.
     pub event_type: Option<String>,
-    /// Received at this time or later. Milliseconds since the epoch.
+    /// Only events received at this time or later, in milliseconds since the epoch.
     pub since_ms: Option<i64>,
-    /// Received before this time. Milliseconds since the epoch.
+    /// Only events received before this time, in milliseconds since the epoch.
     pub before_ms: Option<i64>,
-    /// With a delivery in this state.
+    /// Only events with a delivery in this state.
     pub state: Option<DeliveryState>,
 }
 
-/// Which deliveries. All that is said has to hold.
+/// Criteria for deliveries. A delivery matches if it meets all criteria that are set.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DeliverySearch {
-    /// What holds for their events; `state` there is not looked at.
+    /// Criteria for the event of the delivery; its `state` is ignored.
     pub event: EventSearch,
-    /// Of this event.
+    /// Only deliveries of this event.
     pub uid: Option<RequestId>,
-    /// For this destination.
+    /// Only deliveries for a destination of this name.
     pub destination: Option<DestinationName>,
-    /// In this state.
+    /// Only deliveries in this state.
     pub state: Option<DeliveryState>,
-    /// Only replays, or none of them.
+    /// Only replays (`true`), or only original deliveries (`false`).
     pub is_replay: Option<bool>,
 }
 
-/// A part of a list. Lists go from the newest to the oldest.
+/// A part of a list. Lists go from the newest row to the oldest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Page {
-    /// The cursor of the last row of the page before.
+    /// The cursor of the last row of the previous page.
     pub after: Option<i64>,
-    /// Rows at most.
+    /// The largest number of rows.
     pub limit: u32,
 }
 
 /// An event in a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EventRow {
-    /// For the next page.
+    /// The cursor for the next page.
     pub cursor: i64,
-    /// Its id in the inbox.
+    /// The id of the event in the inbox.
     pub uid: RequestId,
-    /// Its route.
+    /// The route that accepted the event.
     pub route: RouteName,
-    /// Its provider.
+    /// The provider, or `custom` or `local`.
     pub provider: String,
-    /// The provider's id of it.
+    /// The event id that the provider assigned.
     pub event_id: Option<EventId>,
-    /// The provider's type of it.
+    /// The event type that the provider assigned.
     pub event_type: Option<Box<str>>,
-    /// What destinations know it by.
+    /// The id that destinations see (`webhook-id`).
     pub webhook_id: String,
-    /// Milliseconds since the epoch.
+    /// When the event was received, in milliseconds since the epoch.
     pub received_ms: i64,
-    /// Bytes of the body.
+    /// The size of the body in bytes.
     pub body_size: u64,
-    /// Its deliveries by state, in the order of `DeliveryState::ALL`.
+    /// Number of its deliveries by state, in the order of `DeliveryState::ALL`.
     pub deliveries: [u64; 6],
 }
 
 /// A delivery in a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DeliveryRow {
-    /// Its number; for the next page too.
+    /// The number of the delivery, which is also the cursor for the next page.
     pub id: DeliveryId,
-    /// Its event.
+    /// The inbox id of its event.
     pub uid: RequestId,
-    /// The route of both.
+    /// The route of the event and of the destination.
     pub route: RouteName,
-    /// Where to.
+    /// The name of the destination.
     pub destination: DestinationName,
-    /// The provider's id of the event.
+    /// The event id that the provider assigned.
     pub event_id: Option<EventId>,
-    /// The provider's type of it.
+    /// The event type that the provider assigned.
     pub event_type: Option<Box<str>>,
-    /// Where it stands.
+    /// The current state of the delivery.
     pub state: DeliveryState,
-    /// Attempts so far.
+    /// The number of attempts so far.
     pub attempts: u32,
-    /// Whether it is a replay.
+    /// True if a replay created the delivery.
     pub is_replay: bool,
-    /// When it was made. Milliseconds since the epoch.
+    /// When the delivery was created, in milliseconds since the epoch.
     pub created_ms: i64,
-    /// When the next attempt is due, where one is.
+    /// When the next attempt is due, if one is planned.
     pub due_ms: Option<i64>,
-    /// When it ended, where it has.
+    /// When the delivery ended, if it has ended.
     pub ended_ms: Option<i64>,
-    /// What the last attempt was answered.
+    /// The HTTP status of the last response.
     pub last_status: Option<u16>,
-    /// What went wrong with the last attempt: a word of a closed set.
+    /// The error of the last attempt, a word from a closed set.
     pub last_error: Option<String>,
 }
 
 /// An attempt in a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AttemptRow {
-    /// Its number, from 1.
+    /// The number of the attempt, from 1.
     pub number: u32,
-    /// What is kept of it; an attempt that was interrupted has the error `interrupted`.
+    /// The stored record. An interrupted attempt has the error `interrupted`.
     pub record: crate::store::rows::AttemptRecord,
 }
 
-/// Which deliveries take a step.
+/// A step, and the deliveries that take it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Selection {
-    /// `Retry`, `Cancel` or `Discard`.
+    /// The step: `Retry`, `Cancel` or `Discard`.
     pub step: Step,
-    /// With which.
+    /// The deliveries that take the step.
     pub which: Which,
 }
 
-/// One, or all that match.
+/// One delivery, or all that match a search.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Which {
-    /// This one.
+    /// The delivery with this number.
     One(DeliveryId),
-    /// All that match.
+    /// All deliveries that match the search.
     All(DeliverySearch),
 }
 
-/// Old events to be delivered again: one new delivery for each delivery that matches, or for each matching event and this
-/// destination.
+/// A request to deliver old events again. It creates one delivery for each matching delivery, or for each matching
+/// event and the named destination.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Replay {
-    /// Which.
+    /// Criteria for the deliveries or events.
     pub search: DeliverySearch,
 }
 
-/// A replay and how far it is.
+/// A replay and its progress.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReplayRow {
-    /// Its number.
+    /// The number of the replay.
     pub id: i64,
-    /// When it was asked for. Milliseconds since the epoch.
+    /// When the replay was requested, in milliseconds since the epoch.
     pub created_ms: i64,
-    /// Deliveries to be made; what came after it was asked for does not count.
+    /// Number of deliveries to create. Deliveries that came after the request do not count.
     pub total: u64,
-    /// Deliveries made, or left out because their body was not kept.
+    /// Number of deliveries created, or skipped because their body is gone.
     pub done: u64,
-    /// Left out because their body was not kept.
+    /// Number of deliveries skipped because their body is gone.
     pub skipped: u64,
-    /// Whether it was stopped.
+    /// True if an operator paused the replay.
     pub is_paused: bool,
-    /// Whether it is over.
+    /// True if the replay has ended.
     pub is_ended: bool,
 }

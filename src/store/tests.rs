@@ -1,4 +1,4 @@
-//! The promises of the store, each with the one-line change that breaks its test.
+//! Tests of the guarantees of the store. Each names the one-line change that makes it fail.
 
 mod change;
 mod clock;
@@ -33,7 +33,7 @@ use crate::store::{Options, Store, StoreError};
 
 pub(super) const NOW: i64 = 1_700_000_000_000;
 
-/// A store in a folder of its own, and what is asked of it in most tests.
+/// A store in its own folder, with the operations that most tests need.
 pub(super) struct Rig {
     pub(super) store: Store,
     pub(super) folder: TempDir,
@@ -93,7 +93,7 @@ impl Rig {
         Self { store, folder }
     }
 
-    /// Ends as if the process were killed: nothing is written, nothing closed in order.
+    /// Ends like a killed process: writes nothing and closes nothing in order.
     pub(super) fn kill(self, set: impl FnOnce(&mut Options)) -> Self {
         let Self { store, folder } = self;
         let abandoned = &store.inner.shared.faults.is_abandoned;
@@ -105,7 +105,7 @@ impl Rig {
         Self { store, folder }
     }
 
-    /// Many commits at once, which go into few groups.
+    /// Commits many events at once, so that they form few groups.
     pub(super) async fn commit_all(&self, events: impl IntoIterator<Item = Event>) {
         let mut waiting = Vec::new();
         for event in events {
@@ -132,7 +132,7 @@ impl Rig {
         }
     }
 
-    /// One event for one destination.
+    /// Commits one event for one destination.
     pub(super) async fn deliver(&self, number: u64, destination: DestinationId) -> DeliveryId {
         let event = event(number).to(pending(destination));
         self.commit(event.0).await[0]
@@ -160,7 +160,7 @@ impl Rig {
         rows.into_iter().map(|row| row.uid).collect()
     }
 
-    /// Nothing is wrong with the file.
+    /// Asserts that the check finds nothing wrong with the file.
     pub(super) fn assert_sound(&self) {
         assert_eq!(
             crate::store::check(&self.path()).unwrap(),
@@ -169,7 +169,7 @@ impl Rig {
     }
 }
 
-/// An event that is being put together.
+/// An event under construction.
 pub(super) struct Event(pub(super) NewEvent);
 
 pub(super) fn uid(number: u64) -> RequestId {
@@ -236,7 +236,7 @@ pub(super) fn pending(destination: DestinationId) -> NewDelivery {
     }
 }
 
-/// One that may be taken, and one in flight with the same order key.
+/// Returns a delivery that may be taken, and one in flight with the same order key.
 pub(super) fn in_order(destination: DestinationId) -> (NewDelivery, NewDelivery) {
     let waiting = NewDelivery {
         order_key: Some(1),

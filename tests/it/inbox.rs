@@ -337,7 +337,7 @@ async fn a_locked_store_is_told_and_taken_up_again() {
     assert_eq!(gate.send(&hook).await.status, 200);
     gate.wait_for_line(&["the store failed", "locked"]).await;
     other.execute_batch("ROLLBACK").unwrap();
-    gate.wait_for_line(&["takes events again"]).await;
+    gate.wait_for_line(&["the store accepts events"]).await;
     let reply = gate.send(&refused).await;
     assert_eq!((reply.status, is_duplicate(&reply)), (200, false));
     app.wait_for_requests(3).await;

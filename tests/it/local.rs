@@ -151,7 +151,7 @@ async fn a_batch_is_taken_whole() {
             "{\"data\":1}\n{\"dta\":2}",
             "line 2: unknown field `dta`, expected one of `id`, `type`, `delay`, `priority`, `data`, at column 6",
         ),
-        ("{\"data\":1,\"delay\":\"soon\"}", "no delay"),
+        ("{\"data\":1,\"delay\":\"soon\"}", "not a valid delay"),
         ("", "empty"),
     ] {
         let mut hook = local(line);
@@ -190,8 +190,14 @@ async fn a_batch_is_known_by_its_own_key_and_by_those_of_its_events() {
 
     for (hook, fault) in [
         (batch("third").with("Hookgate-Delay", "1h"), "in each line"),
-        (local("1").with("Hookgate-Delay", "soon"), "no delay"),
-        (local("1").with("Hookgate-Delay", "400d"), "no delay"),
+        (
+            local("1").with("Hookgate-Delay", "soon"),
+            "not a valid delay",
+        ),
+        (
+            local("1").with("Hookgate-Delay", "400d"),
+            "not a valid delay",
+        ),
         (
             local("1")
                 .with("Hookgate-Delay", "1h")
@@ -200,11 +206,11 @@ async fn a_batch_is_known_by_its_own_key_and_by_those_of_its_events() {
         ),
         (
             local("1").with("Hookgate-Priority", "urgent"),
-            "no priority",
+            "not a valid priority",
         ),
         (
             local("1").with("Hookgate-Priority", "h\u{f6}ch"),
-            "plain text",
+            "printable ASCII",
         ),
     ] {
         let reply = gate.send(&hook).await;

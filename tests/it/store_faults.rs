@@ -356,7 +356,7 @@ async fn a_start_on_a_full_disk_serves_proxy_routes_and_stores_later() {
     assert_eq!(gate.send(&proxied).await.status, 200);
     let hook = Sender::new(Provider::Github).event("/queue");
     assert_eq!(gate.send(&hook).await.status, 503);
-    gate.wait_for_line(&["the store was opened and takes events"])
+    gate.wait_for_line(&["the store is open and accepts events"])
         .await;
     wait_for("the store", LIMIT, || {
         gate.log_lines()

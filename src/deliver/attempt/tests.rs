@@ -1,4 +1,4 @@
-//! Attempts over real sockets: what is sent, and what each end of an exchange is taken for.
+//! Tests of attempts over real sockets: the request that is sent, and the outcome of each end of an exchange.
 
 use hmac::{Hmac, KeyInit, Mac};
 
@@ -111,7 +111,7 @@ async fn a_destination_has_its_own_path_and_an_upstream_the_rest_of_the_routes()
     );
 }
 
-// Mutation: leave the comparison with `event.digest` out of `build`.
+// Fails when `build` does not compare with `event.digest`.
 #[tokio::test]
 async fn a_body_that_is_not_the_accepted_one_is_not_sent() {
     let host = Host::answering(vec![answer(200)]).await;
@@ -139,7 +139,7 @@ fn seconds_from_now(request: &str, name: &str) -> i64 {
     (Now::read().unix_seconds() - written).abs()
 }
 
-// Mutation: sign `event.received_ms` in place of now.
+// Fails when the signature covers `event.received_ms` instead of the current time.
 #[tokio::test]
 async fn each_attempt_is_signed_now_with_every_key_under_one_id() {
     let host = Host::answering(vec![answer(200)]).await;
@@ -181,7 +181,7 @@ async fn each_attempt_is_signed_now_with_every_key_under_one_id() {
     }
 }
 
-// Mutation: `headers.append` in place of `insert` in `Signing::resign`.
+// Fails when `Signing::resign` uses `headers.append` instead of `insert`.
 #[tokio::test]
 async fn the_senders_own_scheme_signs_anew() {
     let host = Host::answering(vec![answer(200)]).await;
@@ -294,7 +294,7 @@ async fn a_2xx_counts_though_the_rest_of_the_answer_does_not_come() {
     }
 }
 
-// Mutation: leave the comparison with `bounds.read` out of `Draining::poll`.
+// Fails when `Draining::poll` does not compare with `bounds.read`.
 #[tokio::test]
 async fn of_a_long_answer_the_start_is_kept_and_the_connection_closed() {
     let body = "x".repeat(164 * 1024);
@@ -312,7 +312,7 @@ async fn of_a_long_answer_the_start_is_kept_and_the_connection_closed() {
     }
 }
 
-// Mutation: a client that follows `Location`.
+// Fails when the client follows `Location`.
 #[tokio::test]
 async fn a_redirect_is_a_failure_and_is_not_followed() {
     let elsewhere = Host::answering(vec![answer(200)]).await;
@@ -342,7 +342,7 @@ async fn retry_after_is_read_in_both_forms_where_it_counts() {
         let host = Host::answering(vec![answer_with(status, &header, "")]).await;
         let ended = attempted(&plan(&host.url(), "")).await;
         let Verdict::Retry { after } = ended.outcome.verdict() else {
-            panic!("{status} is tried again");
+            panic!("{status} is retried");
         };
         let seconds = after.unwrap_or_default().as_secs();
         assert!(
@@ -370,7 +370,7 @@ async fn a_connection_is_used_again_and_a_dying_one_costs_no_attempt() {
     assert_eq!(host.connections(), 2);
 }
 
-// Mutation: `OwnTls::eq` says true and `hash` hashes nothing.
+// Fails when `OwnTls::eq` returns true and `hash` hashes nothing.
 #[tokio::test]
 async fn own_authorities_and_a_client_certificate_count() {
     let folder = tempfile::tempdir().unwrap();
@@ -382,14 +382,14 @@ async fn own_authorities_and_a_client_certificate_count() {
     let route = format!("provider = \"github\"\nsecret = \"{SECRET}\"");
     let (ca, cert, key) = (path("ca.pem"), path("client.pem"), path("client.key"));
     let both = format!("tls = {{ ca = \"{ca}\", cert = \"{cert}\", key = \"{key}\" }}");
-    // It is kept, so that its pool is there to be shared by mistake.
+    // The plan stays alive, so that a wrong key could share its pool.
     let known = plan_with(&url, &both, &route, &client);
     let ended = attempted(&known).await;
     assert_eq!(ended.record.status, Some(200), "{:?}", ended.record.error);
     for extra in ["", &format!("tls = {{ ca = \"{ca}\" }}")] {
         let ended = attempted(&plan_with(&url, extra, &route, &client)).await;
         let word = fault(&ended).unwrap();
-        // The server's refusal of a missing certificate comes after the client's side of a TLS 1.3 handshake.
+        // The server rejects a missing certificate after the client's side of a TLS 1.3 handshake.
         assert!(["tls", "closed"].contains(&word), "{extra}: {word}");
     }
     assert_eq!(host.requests().len(), 1);
@@ -400,7 +400,7 @@ fn is_loopback(ip: std::net::IpAddr) -> bool {
     ip.is_loopback()
 }
 
-// Mutation: `withheld` gives back an empty list.
+// Fails when `withheld` returns an empty list.
 #[tokio::test]
 async fn what_a_local_app_shows_to_the_gate_stays_here() {
     let folder = tempfile::tempdir().unwrap();
@@ -431,7 +431,7 @@ async fn what_a_local_app_shows_to_the_gate_stays_here() {
     assert_eq!(header(request, "idempotency-key"), Some("order-17"));
 }
 
-// Mutation: `Reach::Near` for what is external.
+// Fails when an external destination uses `Reach::Near`.
 #[tokio::test]
 async fn an_external_destination_is_never_inside() {
     let names = NameServer::start(|_| vec![[127, 0, 0, 1].into()]).await;

@@ -1,4 +1,4 @@
-//! The schedule: each pause, its bounds, and what the clock may do.
+//! Tests of the schedule: each pause, its bounds, and clocks that step.
 
 use proptest::prelude::*;
 
@@ -99,7 +99,7 @@ fn an_age_ends_it_before_the_attempt_that_would_be_too_late() {
     };
     assert_eq!(wait(&retry, &at(40)), Some(60_000));
     assert_eq!(wait(&retry, &at(41)), None);
-    // A clock that went back makes nothing older.
+    // A clock that went back makes no delivery older.
     assert_eq!(wait(&retry, &at(-500)), Some(60_000));
 }
 
@@ -135,7 +135,7 @@ fn retry_after_is_read_in_both_forms() {
         read("Fri, 31 Dec 9999 23:59:59 GMT"),
         Some(LONGEST_RETRY_AFTER)
     );
-    // The two old forms of RFC 9110 5.6.7.
+    // The two obsolete date formats of RFC 9110, section 5.6.7.
     assert_eq!(read("Tuesday, 14-Nov-23 22:14:20 GMT"), seconds(60));
     assert_eq!(read("Tue Nov 14 22:14:20 2023"), seconds(60));
     for odd in ["", "soon", "-5", "1.5", "5s", "2023-11-14T22:14:20Z"] {
@@ -143,7 +143,7 @@ fn retry_after_is_read_in_both_forms() {
     }
 }
 
-// Mutation: `is_plausible` returns true: a delivery written under a clock that was a year ahead waits for a year.
+// Fails when `is_plausible` returns true: a delivery from a clock that was a year ahead would wait for a year.
 #[test]
 fn a_due_time_beyond_every_pause_is_not_believed() {
     let retry = standard();
@@ -203,7 +203,7 @@ proptest! {
                 prop_assert!(round < retry.max_attempts);
                 prop_assert!(due >= NOW);
                 prop_assert!(is_plausible(&retry, due, NOW));
-                // What was due when the clock was right stays plausible when time goes by, and when it went back a little.
+                // A plausible due time stays plausible as time goes by, and if the clock goes back a little.
                 prop_assert!(is_plausible(&retry, due, due));
                 if let Some(max_age) = retry.max_age {
                     prop_assert!(due - failed.round_began_ms <= max_age.as_millis() as i64);

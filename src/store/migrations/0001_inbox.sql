@@ -1,10 +1,10 @@
--- Form 1 of the inbox.
+-- Schema version 1 of the inbox.
 --
--- What is written in order is cheap however much is stored; what is written at random places is not. At random places
--- stand the claims only, hence their narrow row. All else that is indexed grows at a few edges: one per kind, per lane
--- and state, per destination.
+-- Writes in key order stay cheap however much is stored; writes at random positions do not. Only claims are written at
+-- random positions, so their rows are narrow. All other indexes grow at a few edges: one per kind, per lane and state,
+-- and per destination.
 
--- Counted along with every group, since counting millions of rows is not cheap. Numbers are never given twice.
+-- Counters, updated with every group, since counting millions of rows is slow. Numbers are never reused.
 CREATE TABLE total (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     events INTEGER NOT NULL,
@@ -14,7 +14,7 @@ CREATE TABLE total (
 ) STRICT;
 INSERT INTO total VALUES (1, 0, 0, 0, 0);
 
--- The keys that rows are sealed with, by what is derived from them: never the keys themselves.
+-- Identifies the keys that encrypt rows by a value derived from them, never by the keys themselves.
 CREATE TABLE sealing_key (
     id INTEGER PRIMARY KEY,
     print BLOB NOT NULL UNIQUE
@@ -35,8 +35,9 @@ CREATE TABLE destination (
     UNIQUE (route, name)
 ) STRICT;
 
--- Route, provider and type of events, as one number: one index finds events by any of them. Their number is bounded; the
--- types beyond it share the kind `is_rest` of their route and provider and stand in the event.
+-- Route, provider and type of events as one number, so that one index finds events by any of them. The number of kinds
+-- is bounded. Types beyond the bound share the kind `is_rest` of their route and provider, and the event stores the
+-- type.
 CREATE TABLE kind (
     id INTEGER PRIMARY KEY,
     route INTEGER NOT NULL REFERENCES route (id),
@@ -45,7 +46,7 @@ CREATE TABLE kind (
     is_rest INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
--- Kind and destination of deliveries, replays apart, as one number.
+-- Kind and destination of deliveries as one number, with replays apart.
 CREATE TABLE lane (
     id INTEGER PRIMARY KEY,
     kind INTEGER NOT NULL REFERENCES kind (id),
@@ -53,7 +54,7 @@ CREATE TABLE lane (
     is_replay INTEGER NOT NULL
 ) STRICT;
 
--- How many deliveries a lane has in a state.
+-- Number of deliveries by lane and state.
 CREATE TABLE tally (
     lane INTEGER NOT NULL,
     state INTEGER NOT NULL,
@@ -67,21 +68,21 @@ CREATE TABLE event (
     kind INTEGER NOT NULL,
     received_ms INTEGER NOT NULL,
     body_size INTEGER NOT NULL,
-    -- The provider's id.
+    -- The event id that the provider assigned.
     event_id TEXT,
-    -- What destinations know it by; null where that is the uid as text.
+    -- The id that destinations see; null if it is the uid as text.
     webhook_id TEXT,
-    -- The type, where the kind is the rest.
+    -- The type, if the kind is `is_rest`.
     event_type TEXT
 ) STRICT;
--- Times are in the uid, so it grows at its end.
+-- The uid begins with the time, so this index grows at its end.
 CREATE UNIQUE INDEX event_uid ON event (uid);
 CREATE INDEX event_kind ON event (kind);
 
--- Apart from the events, so that lists read narrow rows. `head` holds what only a delivery needs.
+-- Separate from the events, so that lists read narrow rows. Only a delivery needs `head`.
 CREATE TABLE content (
     event INTEGER PRIMARY KEY REFERENCES event (id),
-    -- 0: in clear.
+    -- 0 means stored in clear.
     sealing_key INTEGER NOT NULL,
     head BLOB NOT NULL,
     body BLOB
@@ -94,8 +95,8 @@ CREATE TABLE span (
     high_ms INTEGER NOT NULL
 ) STRICT;
 
--- Finds events by the texts of their ids: a hash, and the event within its block of 16,384. Random within the newest block
--- only, which stays in the cache; a look has to ask each block.
+-- Finds events by a hash of their ids, with the position of the event in its block of 16,384. Writes are random only
+-- within the newest block, which stays in the cache. A query must visit each block.
 CREATE TABLE reference (
     block INTEGER NOT NULL,
     hash INTEGER NOT NULL,
@@ -117,7 +118,7 @@ CREATE TABLE delivery (
     lane INTEGER NOT NULL,
     destination INTEGER NOT NULL,
     state INTEGER NOT NULL CHECK (state BETWEEN 0 AND 5),
-    -- Whether an older one with the same order key is open, or one is in flight.
+    -- Whether an older delivery with the same order key is open, or one is in flight.
     is_behind INTEGER NOT NULL,
     priority INTEGER NOT NULL,
     -- In flight: when the attempt began.
@@ -154,7 +155,7 @@ CREATE TABLE replay (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     created_ms INTEGER NOT NULL,
     search TEXT NOT NULL,
-    -- The last delivery, or event, that there was when it was asked for, and the last one that it has seen to.
+    -- The last delivery or event at the time of the request, and the last one that is done.
     last INTEGER NOT NULL,
     cursor INTEGER NOT NULL,
     total INTEGER NOT NULL,

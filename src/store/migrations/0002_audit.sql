@@ -1,4 +1,4 @@
--- What operators did, in their order. Bounded by number and age: the oldest go when a new one comes.
+-- Operator actions in their order, bounded by number and age: a new action deletes the oldest.
 CREATE TABLE audit (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     at_ms INTEGER NOT NULL,

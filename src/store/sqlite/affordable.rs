@@ -1,9 +1,9 @@
-//! The check after a failed write: as much of it as can be afforded while nothing is accepted.
+//! A bounded check of the file after a failed write, while the store accepts nothing.
 //!
-//! Before it, all that the log held was written into the file and synchronised. What the log held is checksummed; pages
-//! that were not in it were not touched by what failed. So the check is a second line, and may leave out what it has no
-//! time for: small files are checked whole, of large ones table by table for some seconds, those first that every commit
-//! and every taking relies on.
+//! Before this check the whole log was copied into the file and synchronized. The log has checksums, and the failed
+//! write did not touch other pages. So this check is a second line of defense and may be incomplete: it checks small
+//! files whole, and large files table by table for some seconds, starting with the tables that every commit and every
+//! take rely on.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, ffi};
 
 use crate::model::clock;
 
-/// A table that is not through by then counts as unchecked, not as damaged.
+/// Time limit of the check. Tables that it does not reach count as unchecked, not as damaged.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 const TABLES: [&str; 14] = [

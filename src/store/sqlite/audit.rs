@@ -1,4 +1,4 @@
-//! The table of what operators did.
+//! The table of operator actions.
 
 use rusqlite::{Connection, Row, params};
 
@@ -10,13 +10,13 @@ use crate::store::sqlite::queue::Urgency;
 use crate::store::sqlite::readers::PATIENCE;
 use crate::store::sqlite::work::{Failure, Work};
 
-/// Rows that are kept: some 30 MiB at most.
+/// Largest number of rows, about 30 MiB.
 const MAX_ROWS: i64 = 100_000;
 
-/// And how long: more than a year, which audits look back.
+/// Largest age of a row: more than a year, which audits look back.
 const MAX_AGE_MS: i64 = 400 * 86_400_000;
 
-/// Rows of a page at most.
+/// Largest number of rows in a page.
 const MAX_PAGE: u32 = 1000;
 
 impl Inner {
@@ -53,10 +53,10 @@ impl Work {
             action.status
         ])?;
         let id = self.conn.last_insert_rowid();
-        // Only the oldest are looked at: what came later may have an earlier time, and waits for its turn.
+        // Checks only the oldest rows. A row with an earlier time that came later waits for its turn.
         let sql = "DELETE FROM audit WHERE id IN (
             SELECT id FROM (SELECT id, at_ms FROM audit ORDER BY id LIMIT 100) WHERE id <= ?1 OR at_ms < ?2)";
-        // A wall clock that ran ahead must not push out what is young.
+        // A wall clock that ran ahead must not delete young rows.
         let now_ms = action.at_ms.saturating_add(self.clock.skew_ms().min(0));
         let before_ms = now_ms.saturating_sub(MAX_AGE_MS);
         let (first, oldest) = (id - MAX_ROWS, before_ms);
@@ -65,7 +65,7 @@ impl Work {
     }
 }
 
-/// The newest first.
+/// Lists matching actions, newest first.
 fn list(conn: &Connection, search: &ActionSearch, page: Page) -> rusqlite::Result<Vec<ActionRow>> {
     let limit = usize::try_from(page.limit.min(MAX_PAGE)).unwrap_or(usize::MAX);
     let sql = "SELECT id, at_ms, who, role, source, action, target, detail, status FROM audit

@@ -1,4 +1,4 @@
-//! Taking what is due: deliveries of one destination go in flight, with their attempt counted, before anybody sees them.
+//! Taking due deliveries: they go in flight, with their attempt counted, before a worker sees them.
 
 use std::sync::{Arc, Weak};
 
@@ -12,14 +12,14 @@ use crate::store::sqlite::order;
 use crate::store::sqlite::queue::{Urgency, ask};
 use crate::store::sqlite::work::{Failure, Found, Ghost, Work};
 
-/// The word of an attempt whose outcome nobody knows.
+/// Error word of an attempt whose outcome is unknown.
 const INTERRUPTED: &str = "interrupted";
 
-/// Bytes of events that are taken at once: others wait for their commits meanwhile.
+/// Largest total size of the events that one task takes. Commits wait while it reads them.
 const MAX_TAKEN: usize = 16 << 20;
 
-/// Deliveries that were taken. Where nobody waits for them any more, they are given back: an attempt that nobody makes
-/// would never end.
+/// Deliveries that were taken. If the caller is gone when this is dropped, they return to the queue: otherwise they
+/// would stay in flight until a restart.
 pub(super) struct Taken {
     taken: Vec<TakenOne>,
     shared: Weak<Shared>,
@@ -35,7 +35,7 @@ struct TakenOne {
 }
 
 impl Taken {
-    /// The events are opened here, so that it does not hold up the writer.
+    /// Decrypts the events on the caller's thread, so that it does not hold up the writer.
     pub(super) fn open(mut self, shared: &Shared) -> Vec<Due> {
         let taken = std::mem::take(&mut self.taken);
         let sealer = shared.sealer();
@@ -43,7 +43,8 @@ impl Taken {
             if one.stored.is_forged(&sealer) {
                 tracing::error!(
                     delivery = one.delivery.0,
-                    "an event in clear is younger than the store's first key: it is not the gate's, and is not delivered"
+                    "not delivered: the event is unencrypted, but newer than the first encryption key, so \
+                     hookgate did not write it"
                 );
             }
             Due {
@@ -71,7 +72,7 @@ impl Drop for Taken {
             }
             Ok(())
         });
-        // Where the store is closed, the next one gives them back.
+        // If the store is closed, the next start returns them.
         let _ = shared.queue.push(task, 0, Urgency::Outcome);
     }
 }
@@ -88,10 +89,12 @@ impl Work {
             taken: Vec::new(),
             shared: Weak::new(),
         };
+        // Checked inside the transaction, so that nothing is taken after a pause was reported as done.
         if self.names.is_held(destination) {
             return Ok(taken);
         }
         let mut ids = Vec::new();
+        // Higher priority first. Within one priority, `find_due` sorts by due time.
         for priority in [1, 0, -1] {
             let left = limit.saturating_sub(ids.len());
             self.find_due(destination, priority, now_ms, left, &mut ids)?;
@@ -103,11 +106,12 @@ impl Work {
             }
             if let Some(one) = self.begin_one(DeliveryId(id), now_ms)? {
                 size += one.stored.size();
+                // If the group is reported as failed but is in the file, the delivery must not stay in flight.
                 self.ghosts.push(Ghost::Taken(one.delivery, one.attempt));
                 taken.taken.push(one);
             }
         }
-        // From here on there is something to give back.
+        // From here on a dropped result has deliveries to return.
         taken.shared = Arc::downgrade(shared);
         Ok(taken)
     }
@@ -124,6 +128,7 @@ impl Work {
         if limit == 0 {
             return Ok(());
         }
+        // Naming the index makes a query that cannot use it an error instead of a slow scan.
         let sql = "SELECT id FROM delivery INDEXED BY delivery_due
             WHERE destination = ?1 AND priority = ?2 AND due_ms <= ?3
             AND state IN (0, 2) AND is_behind = 0 ORDER BY due_ms, id LIMIT ?4";
@@ -139,7 +144,7 @@ impl Work {
         let Some(found) = self.find(id)? else {
             return Ok(None);
         };
-        // Before anything is written: without its event it stays where it is, and `check` tells of it.
+        // Before any write: a delivery without its event stays where it is, and `check` reports it.
         let Some(stored) = Stored::read(&self.conn, &self.names, found.event)? else {
             return Ok(None);
         };
@@ -162,8 +167,9 @@ impl Work {
         }))
     }
 
-    /// Gives a delivery back whose attempt ended with nobody knowing how.
+    /// Returns a delivery whose attempt ended with an unknown outcome.
     pub(super) fn interrupt(&mut self, id: DeliveryId, attempt: u32) -> Result<bool, Failure> {
+        // A later attempt may be in flight by now. It must not be interrupted.
         let Some(found) = self.find(id)?.filter(|found| found.attempts == attempt) else {
             return Ok(false);
         };
@@ -180,7 +186,7 @@ impl Work {
     fn note_interrupted(&self, found: &Found, next: DeliveryState) -> rusqlite::Result<()> {
         let sql = "INSERT INTO attempt (delivery, number, started_ms, duration_ms, error, detail,
             sealing_key, answer) VALUES (?1, ?2, ?3, 0, ?4, ?5, 0, x'') ON CONFLICT DO NOTHING";
-        let detail = "the attempt did not end before the process did; its outcome is not known";
+        let detail = "the process ended before the attempt did; the outcome is unknown";
         self.conn.prepare_cached(sql)?.execute(params![
             found.id,
             found.attempts,
@@ -196,7 +202,7 @@ impl Work {
             .map(drop)
     }
 
-    /// Gives all back that a dead process had in flight.
+    /// Returns all deliveries that a dead process had in flight.
     pub(super) fn interrupt_all(&mut self) -> Result<(), Failure> {
         let lanes: Vec<i64> = self.names.lanes.keys().copied().collect();
         for lane in lanes {
@@ -204,6 +210,7 @@ impl Work {
                 WHERE lane = ?1 AND state = 1";
             let mut stmt = self.conn.prepare_cached(sql)?;
             let rows = stmt.query_map([lane], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            // Collect the rows first, because `interrupt` changes the index that the query walks through.
             let in_flight: Vec<(i64, u32)> = rows.collect::<rusqlite::Result<_>>()?;
             drop(stmt);
             for (id, attempt) in in_flight {

@@ -1,4 +1,4 @@
-//! Steps that operators take with deliveries: retry, cancel, discard.
+//! Steps that operators apply to deliveries: retry, cancel, discard.
 
 use rusqlite::params;
 
@@ -6,11 +6,11 @@ use crate::model::delivery::{DeliveryId, Step};
 use crate::store::sqlite::order;
 use crate::store::sqlite::work::{Failure, Work};
 
-/// Deliveries that are changed in one group: some milliseconds of writing.
+/// Deliveries that one group changes, which takes a few milliseconds of writing.
 pub(super) const CHANGED_AT_ONCE: usize = 500;
 
 impl Work {
-    /// How many of these the step was taken with.
+    /// Applies a step to these deliveries and returns how many changed.
     pub(super) fn change(&mut self, ids: &[i64], step: Step, now_ms: i64) -> Result<u64, Failure> {
         let mut changed = 0;
         for id in ids {
@@ -28,7 +28,7 @@ impl Work {
             Step::Cancel | Step::Discard => {
                 "UPDATE delivery SET state = ?3, ended_ms = ?2 WHERE id = ?1"
             },
-            // The others are no operator's.
+            // Workers take the other steps, never an operator.
             Step::Begin | Step::Deliver | Step::Delay | Step::GiveUp | Step::Interrupt => {
                 return Ok(false);
             }
@@ -39,6 +39,7 @@ impl Work {
         let Some(next) = self.step(&found, step) else {
             return Ok(false);
         };
+        // A retry sets a due time, which is of the store's clock. An end time is of the wall clock.
         let at_ms = match step {
             Step::Retry => now_ms.saturating_add(self.clock.skew_ms()),
             _ => now_ms,
@@ -49,6 +50,7 @@ impl Work {
         if let Some(key) = found.order_key {
             order::settle(&self.conn, found.destination, key)?;
         }
+        // This may have been the last delivery that needed the body.
         if step != Step::Retry {
             self.drop_body_of(&found)?;
         }

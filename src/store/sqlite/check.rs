@@ -1,4 +1,4 @@
-//! The whole check of a file: its pages and indexes, what refers to what, and states that cannot be.
+//! Full check of a store file: pages and indexes, references between rows, impossible states.
 
 use std::path::Path;
 
@@ -8,17 +8,17 @@ use crate::model::error;
 use crate::store::StoreError;
 use crate::store::sqlite::connect;
 
-/// Findings of one kind that are told.
+/// Largest number of findings of one kind that are reported.
 const MOST: usize = 100;
 
-/// What may never be found, and its words.
+/// Impossible states: the message, and the query that finds them.
 const IMPOSSIBLE: [(&str, &str); 10] = [
     (
-        "an open delivery has ended",
+        "an open delivery has an end time",
         "SELECT id FROM delivery WHERE state IN (0, 1, 2) AND ended_ms IS NOT NULL",
     ),
     (
-        "a delivery that is over has no end",
+        "a delivery has ended without an end time",
         "SELECT id FROM delivery WHERE state IN (3, 4, 5) AND ended_ms IS NULL",
     ),
     (
@@ -36,30 +36,30 @@ const IMPOSSIBLE: [(&str, &str); 10] = [
             WHERE delivery.state IN (0, 1, 2) AND content.body IS NULL",
     ),
     (
-        "a delivery waits behind none",
+        "a delivery waits behind no other delivery",
         "SELECT id FROM delivery AS it WHERE is_behind = 1 AND state IN (0, 2) AND NOT EXISTS (
             SELECT 1 FROM delivery WHERE destination = it.destination
             AND order_key = it.order_key AND order_key IS NOT NULL AND state IN (0, 1, 2)
             AND is_behind = 0)",
     ),
     (
-        "two deliveries of one order may go",
+        "two deliveries of one order key may be taken",
         "SELECT min(id) FROM delivery WHERE order_key IS NOT NULL AND state IN (0, 2)
             AND is_behind = 0 GROUP BY destination, order_key HAVING count(*) > 1",
     ),
     (
-        "the deliveries of a lane are counted wrongly",
+        "the counter of deliveries in a lane is wrong",
         "SELECT lane FROM (
             SELECT lane, state, count(*) AS count FROM delivery GROUP BY lane, state
             UNION ALL SELECT lane, state, -count FROM tally)
             GROUP BY lane, state HAVING sum(count) <> 0",
     ),
     (
-        "events are counted wrongly",
+        "the counter of events is wrong",
         "SELECT events FROM total WHERE events <> (SELECT count(*) FROM event)",
     ),
     (
-        "claims are counted wrongly",
+        "the counter of claims is wrong",
         "SELECT claims FROM total WHERE claims <> (SELECT count(*) FROM claim)",
     ),
 ];
@@ -72,7 +72,7 @@ pub(in crate::store) fn check(path: &Path) -> Result<Vec<String>, StoreError> {
         check_references(&conn, &mut found),
         check_states(&conn, &mut found),
     ];
-    // What is too damaged to be looked at is a finding too.
+    // A table that is too damaged to read is a finding too.
     for err in checked.into_iter().filter_map(Result::err) {
         found.push(error::chain(&err));
     }
@@ -97,7 +97,9 @@ fn check_references(conn: &Connection, found: &mut Vec<String>) -> rusqlite::Res
     let mut count = 0;
     while let Some(row) = rows.next()? {
         let (table, to): (String, String) = (row.get(0)?, row.get(2)?);
-        found.push(format!("a row of `{table}` refers to none of `{to}`"));
+        found.push(format!(
+            "a row of `{table}` refers to a missing row of `{to}`"
+        ));
         count += 1;
         if count >= MOST {
             break;
@@ -114,6 +116,7 @@ fn check_states(conn: &Connection, found: &mut Vec<String>) -> rusqlite::Result<
         while let Some(row) = rows.next()? {
             found.push(format!("{what}: {}", row.get::<_, i64>(0)?));
             count += 1;
+            // A damaged index can yield millions of findings, of which the first ones suffice.
             if count >= MOST {
                 break;
             }

@@ -1,11 +1,11 @@
-//! The store's clock: all times that decide when something happens (due, age of a round, end of a claim) are of this clock.
+//! The store's clock, which decides due times, the age of a round and the expiry of claims.
 //!
-//! Those times outlive the process, and the wall clock may be set at any moment. So the clock goes on by elapsed time: in one
-//! process always, and across a restart as long as the machine was not booted meanwhile, since the kernel counts elapsed
-//! time for as long. After a boot it believes the wall clock, but never one that is behind what the store has seen.
+//! These times outlive the process, and the wall clock may be set at any moment. So this clock continues by elapsed
+//! time: always within one process, and across a restart as long as the machine did not boot, because the kernel counts
+//! elapsed time since the boot. After a boot it takes over the wall clock, but never a time before what the store has
+//! seen.
 //!
-//! Times that people read (received, created, ended) stay of the wall clock; [`StoreClock::skew_ms`] leads from one to the
-//! other.
+//! Times for people (received, created, ended) are of the wall clock. [`StoreClock::skew_ms`] converts between the two.
 
 use rusqlite::{Connection, params};
 
@@ -13,27 +13,27 @@ use crate::model::clock::{self, Now};
 use crate::model::delivery::DeliveryState;
 use crate::store::sqlite::work::Work;
 
-/// After a boot a wall clock that is behind by no more than this is a clock that is kept in time.
+/// After a boot, a wall clock that is behind by at most this is considered correct.
 const TOLERANCE_MS: i64 = 5_000;
 
-/// A difference to the wall clock that is not worth being shown.
+/// A smaller difference to the wall clock is treated as zero.
 const NO_SKEW_MS: i64 = 1_000;
 
-/// Deliveries that are changed in one transaction at the start.
+/// Deliveries that one transaction changes at the start.
 const AT_ONCE: i64 = 1_000;
 
-/// How often the clock is written, at most, beside the groups that are written anyway.
+/// Shortest time between two writes of the clock, which are part of groups that are written anyway.
 pub(super) const PERIOD_MS: i64 = 1_000;
 
-/// The machine's count of elapsed time, and which boot it belongs to.
+/// The machine's count of elapsed time, and the boot that it belongs to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct BootTime {
-    /// Empty where the kernel does not name its boots.
+    /// Id of the boot; empty if the kernel does not provide one.
     pub(super) id: String,
     pub(super) elapsed_ms: i64,
 }
 
-/// The clock as the store was left.
+/// The clock as it was last saved in the store.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct SavedClock {
     pub(super) clock_ms: i64,
@@ -46,12 +46,12 @@ pub(super) struct StoreClock {
     from: SavedClock,
 }
 
-/// How much the clock can be relied on after a start.
+/// How reliable the clock is after a start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Trust {
-    /// Time went on, as far as the store can see.
+    /// Time continued, as far as the store can see.
     Sound,
-    /// The machine was booted, and the wall clock is behind by so many milliseconds: how long the stop was is not known.
+    /// The machine booted, and the wall clock is behind by this many milliseconds: the length of the stop is unknown.
     Behind(i64),
 }
 
@@ -87,7 +87,7 @@ impl SavedClock {
 }
 
 impl Default for StoreClock {
-    /// A clock that begins with the wall clock's time, before the file says more.
+    /// Starts at the time of the wall clock, until the file provides a saved clock.
     fn default() -> Self {
         let clock_ms = Now::read().unix_ms;
         let boot = BootTime::read();
@@ -97,14 +97,16 @@ impl Default for StoreClock {
 }
 
 impl StoreClock {
-    /// Goes on from where the store was left.
+    /// Continues from the saved clock.
     pub(super) fn resume(saved: &SavedClock, wall_ms: i64, boot: BootTime) -> (Self, Trust) {
         let stopped_ms = boot.elapsed_ms.saturating_sub(saved.boot.elapsed_ms);
+        // An unnamed boot proves nothing. A smaller count of elapsed time is from another boot.
         let is_same_boot = !boot.id.is_empty() && boot.id == saved.boot.id && stopped_ms >= 0;
         let behind_ms = saved.clock_ms.saturating_sub(wall_ms);
         let (clock_ms, trust) = match is_same_boot {
             true => (saved.clock_ms.saturating_add(stopped_ms), Trust::Sound),
             false if behind_ms > TOLERANCE_MS => (saved.clock_ms, Trust::Behind(behind_ms)),
+            // The clock never goes back, so that what was due stays due.
             false => (wall_ms.max(saved.clock_ms), Trust::Sound),
         };
         let from = SavedClock { clock_ms, boot };
@@ -116,7 +118,7 @@ impl StoreClock {
         self.from.clock_ms.saturating_add(elapsed_ms.max(0))
     }
 
-    /// This clock's time in the place of the wall clock's.
+    /// Returns the time of this clock in place of the wall clock.
     pub(super) fn now(&self) -> Now {
         Now {
             unix_ms: self.now_ms(),
@@ -124,7 +126,8 @@ impl StoreClock {
         }
     }
 
-    /// How far this clock is ahead of the wall clock: what is added to a time of the wall clock to have one of this clock.
+    /// Returns how far this clock is ahead of the wall clock. Adding it to a wall clock time gives a time of this
+    /// clock.
     pub(super) fn skew_ms(&self) -> i64 {
         let skew_ms = self.now_ms().saturating_sub(Now::read().unix_ms);
         match skew_ms.abs() < NO_SKEW_MS {
@@ -133,7 +136,7 @@ impl StoreClock {
         }
     }
 
-    /// As it is to be written.
+    /// Returns the clock in the form that is saved.
     pub(super) fn save(&self) -> SavedClock {
         let elapsed_ms = clock::since_boot_ms();
         let more = elapsed_ms.saturating_sub(self.from.boot.elapsed_ms);
@@ -148,7 +151,7 @@ impl StoreClock {
 }
 
 impl Work {
-    /// Makes all that waits due now, in bounded transactions: how much of its pause is over is not known.
+    /// Makes all waiting deliveries due now, in bounded transactions, because the rest of their pauses is unknown.
     pub(super) fn end_pauses(&mut self) -> rusqlite::Result<()> {
         let now_ms = self.clock.now_ms();
         let lanes: Vec<i64> = self.names.lanes.keys().copied().collect();
@@ -163,7 +166,7 @@ impl Work {
         Ok(())
     }
 
-    /// The last delivery that was changed; none where there are no more.
+    /// Makes some deliveries due, and returns the last one changed. Returns `None` if no more are left.
     fn end_some_pauses(
         &mut self,
         lane: i64,
@@ -174,6 +177,7 @@ impl Work {
         let sql = "SELECT id FROM delivery INDEXED BY delivery_lane
             WHERE lane = ?1 AND state = ?2 AND id > ?3 AND due_ms > ?4 ORDER BY id LIMIT ?5";
         let values = params![lane, state.code(), from, now_ms, AT_ONCE];
+        // Ids only grow from call to call, so each row is visited once.
         let ids = super::numbers(&self.conn, sql, values)?;
         let Some(last) = ids.last().copied() else {
             return Ok(None);
@@ -204,7 +208,7 @@ mod tests {
         (clock.from.clock_ms, trust)
     }
 
-    // Fails when the wall clock counts where the machine was not booted meanwhile.
+    // Fails when the wall clock counts although the machine did not boot.
     #[test]
     fn a_restart_goes_on_by_elapsed_time_wherever_the_wall_clock_was_set_to() {
         for wall_ms in [0, 1_000_000, 9_000_000, i64::MAX] {
@@ -213,7 +217,7 @@ mod tests {
         }
     }
 
-    // Fails when the clock goes back, or when a count of elapsed time of another boot is believed.
+    // Fails when the clock goes back, or when elapsed time of another boot is used.
     #[test]
     fn after_a_boot_the_wall_clock_counts_unless_it_is_behind() {
         let saved = || (1_000_000, boot("a", 50_000));

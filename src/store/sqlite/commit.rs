@@ -1,5 +1,6 @@
-//! Committing an event: its claims first, since one that is spent already ends it; then the event, its content, its
-//! deliveries.
+//! Committing an event: first its claims, then the event, its content and its deliveries.
+//!
+//! The claims come first because a spent claim makes the event a duplicate, of which nothing is stored.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -12,14 +13,14 @@ use crate::store::sqlite::order;
 use crate::store::sqlite::reference;
 use crate::store::sqlite::work::{Failure, Ghost, Work};
 
-/// An event whose content is sealed already.
+/// An event whose content is already encrypted.
 pub(super) struct Sealed {
     pub(super) uid: [u8; 16],
     pub(super) route: RouteName,
     pub(super) provider: String,
     pub(super) event_id: Option<String>,
     pub(super) event_type: Option<Box<str>>,
-    /// None where it is the uid as text.
+    /// `None` if it is the uid as text.
     pub(super) webhook_id: Option<String>,
     pub(super) received_ms: i64,
     pub(super) body_size: i64,
@@ -34,22 +35,25 @@ pub(super) struct Sealed {
 impl Work {
     pub(super) fn commit_event(&mut self, sealed: &Sealed) -> Result<Committed, Failure> {
         if let Some(limit) = self.limits.reached(self.total.events) {
-            // A duplicate is told as one even so: it needs no room.
+            // A duplicate needs no room, so a full store still reports it as a duplicate.
             return match self.spent(sealed)? {
                 Some(status) => Ok(Committed::Duplicate(status)),
                 None => Err(Failure::Refused(StoreError::Full { limit })),
             };
         }
+        // Before the first write: a rejected task must leave nothing behind, since its group still commits.
         self.check_destinations(sealed)?;
         let route = self.route(&sealed.route)?;
         if let Some(status) = self.claim_all(route, sealed)? {
             return Ok(Committed::Duplicate(status));
         }
         let (kind, is_rest) = self.kind(route, &sealed.provider, sealed.event_type.as_deref())?;
+        // Numbers follow the order of commits and are never reused. Searches rely on both.
         let event = self.total.last_event + 1;
         if !self.insert_event(sealed, event, kind, is_rest)? {
+            // The claims are already inserted, and a rejected task must leave nothing behind.
             self.give_up_claims(route, &sealed.claims)?;
-            let what = "an event with this uid is stored already".to_owned();
+            let what = "an event with the same uid is already stored".to_owned();
             return Err(Failure::Refused(StoreError::Damaged { what }));
         }
         self.insert_content(sealed, event)?;
@@ -68,10 +72,11 @@ impl Work {
         Ok(Committed::New(ids))
     }
 
-    /// Makes all the claims, or none where one of them counts already: then the status that the first copy got.
+    /// Inserts all claims. If one of them is already spent, inserts no claim and returns the status that the first copy
+    /// got.
     ///
-    /// Writing one and looking only where there is one already costs one way into the table instead of two, and that is
-    /// the one table whose pages are met at random.
+    /// It inserts first and reads only on conflict: that costs one lookup instead of two in the table whose pages are
+    /// accessed at random.
     fn claim_all(&mut self, route: i64, sealed: &Sealed) -> Result<Option<u16>, Failure> {
         for (place, claim) in sealed.claims.iter().enumerate() {
             let is_twice = sealed
@@ -79,6 +84,7 @@ impl Work {
                 .iter()
                 .take(place)
                 .any(|other| other.key == claim.key);
+            // Two rules of dedup may give the same key. The second one must not conflict with the first.
             if is_twice || self.insert_claim(route, claim, sealed.status)? {
                 continue;
             }
@@ -92,7 +98,7 @@ impl Work {
         Ok(None)
     }
 
-    /// Claims of this event. One that was over and has been replaced by them counts as little as none.
+    /// Deletes claims of this event. An expired claim that they replaced is not restored, since it was no longer valid.
     fn give_up_claims(&mut self, route: i64, claims: &[Claim]) -> rusqlite::Result<()> {
         for claim in claims {
             let sql = "DELETE FROM claim WHERE route = ?1 AND key = ?2";
@@ -104,7 +110,7 @@ impl Work {
         Ok(())
     }
 
-    /// The status that the first copy got, where one of the claims counts already.
+    /// Returns the status that the first copy got, if one of the claims is spent.
     fn spent(&self, sealed: &Sealed) -> rusqlite::Result<Option<u16>> {
         let Some(route) = self.names.route(&sealed.route) else {
             return Ok(None);
@@ -124,6 +130,7 @@ impl Work {
         let values = params![
             route,
             &claim.key[..],
+            // The time of reception is of the wall clock, and claims expire by the store's clock.
             now_ms.saturating_add(self.clock.skew_ms())
         ];
         stmt.query_row(values, |row| row.get(0)).optional()
@@ -140,7 +147,7 @@ impl Work {
         }
     }
 
-    /// `false`: an event has this uid already.
+    /// Inserts the event row. Returns `false` if an event with this uid exists.
     fn insert_event(
         &mut self,
         sealed: &Sealed,
@@ -208,6 +215,7 @@ impl Work {
     pub(super) fn insert_delivery(&mut self, row: &Row) -> rusqlite::Result<DeliveryId> {
         let id = self.total.last_delivery + 1;
         let attempts = i64::from(row.state == DeliveryState::InFlight);
+        // Only a delivery that may be taken can be behind. One in flight holds back the others.
         let is_behind = match (row.state, row.order_key) {
             (DeliveryState::Pending, Some(key)) => {
                 order::is_any_open(&self.conn, row.destination, key)?
@@ -233,6 +241,7 @@ impl Work {
         ])?;
         self.add_total(|total| total.last_delivery = id);
         self.count(row.lane, row.state, 1);
+        // A delivery that begins in flight must hold back the one that was next.
         if let (DeliveryState::InFlight, Some(key)) = (row.state, row.order_key) {
             order::settle(&self.conn, row.destination, key)?;
         }
@@ -247,7 +256,7 @@ impl Work {
         Ok(())
     }
 
-    /// In the place of one that there may be.
+    /// Inserts a claim or replaces the one with the same key.
     fn write_claim(&mut self, route: i64, claim: &Claim, status: u16) -> rusqlite::Result<()> {
         match self.insert_claim(route, claim, status)? {
             true => Ok(()),
@@ -255,7 +264,7 @@ impl Work {
         }
     }
 
-    /// `false`: there is one.
+    /// Inserts a claim. Returns `false` if one with this key exists.
     fn insert_claim(&mut self, route: i64, claim: &Claim, status: u16) -> rusqlite::Result<bool> {
         let values = params![route, &claim.key[..], claim.expires_ms, status];
         let sql = "INSERT INTO claim (route, key, expires_ms, status) VALUES (?1, ?2, ?3, ?4)
@@ -274,7 +283,7 @@ impl Work {
     }
 }
 
-/// A delivery to be written.
+/// A delivery row to insert.
 pub(super) struct Row {
     pub(super) event: i64,
     pub(super) lane: i64,

@@ -1,4 +1,4 @@
-//! Connections: how the writer, a reader and a stranger's look open the file, and the lock that keeps a second gate out.
+//! Opening connections to the file, and the lock that keeps a second gate away.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -13,41 +13,41 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use crate::store::StoreError;
 
-/// The first version without a fault in which two connections that write the log at once damage the file.
+/// First SQLite version without a bug that damages the file when two connections write the log at once.
 const OLDEST_SQLITE: i32 = 3_051_003;
 
-/// `hkgt`, in the header of the file.
+/// `hkgt`, the application id in the header of the file.
 pub(super) const APPLICATION: i64 = 0x686b_6774;
 
-/// What the log is cut to when it begins anew.
+/// Size to which the log file is truncated when it starts over.
 const LOG_LIMIT: i64 = 64 * 1024 * 1024;
 
-/// How long a lock of somebody else is waited for, an operator's `sqlite3` say.
+/// How long to wait for a lock of another program, for example an operator's `sqlite3`.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Lock that keeps other gates from the file for as long as it lives.
+/// A lock that keeps other gates away from the file until it is dropped.
 ///
-/// The lock is on the file itself, by device and inode, so that no other name of it (a symbolic link, a hard link) leads
-/// past it. It is `flock`, which has nothing to do with the POSIX locks that SQLite takes on the same file; but closing any
-/// descriptor of the file gives those up for the whole process, so this one is closed after the last connection.
+/// It is on the file itself, by device and inode, so that another name of the file (a symbolic or hard link) does not
+/// bypass it. It uses `flock`, which is independent of SQLite's POSIX locks on the same file. Closing any descriptor of
+/// the file releases those for the whole process, so this one is closed after the last connection.
 pub(super) struct Lock {
     file: Arc<File>,
     key: FileKey,
-    /// Lock file of versions that lock by name.
+    /// Lock file beside the store, for versions that know only that one.
     _name: Option<File>,
 }
 
-/// Device and inode.
+/// Device and inode of a file.
 type FileKey = (u64, u64);
 
-/// The files that this process has open: even to open one a second time, and to close it again, would give up locks.
+/// Files that this process has open. Even opening and closing one a second time would release SQLite's locks.
 static OPEN: Mutex<BTreeSet<FileKey>> = Mutex::new(BTreeSet::new());
 
 fn open_files() -> MutexGuard<'static, BTreeSet<FileKey>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A file that is open in this process, until it is dropped.
+/// An entry in the list of open files, removed when this is dropped.
 struct Entered(Option<FileKey>);
 
 impl Entered {
@@ -65,7 +65,7 @@ impl Drop for Entered {
 }
 
 impl Lock {
-    /// Takes the lock on a file that is there.
+    /// Locks a file that exists, or fails with `InUse`.
     pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
         let failed = |err: &std::io::Error| open_failed(path, io_failed(err));
         let found = std::fs::metadata(path).map_err(|err| failed(&err))?;
@@ -73,9 +73,11 @@ impl Lock {
         let in_use = || StoreError::InUse {
             path: path.to_owned(),
         };
+        // Check the list first: only opening a file twice and closing it would already release SQLite's locks.
         if !open_files().insert(key) {
             return Err(in_use());
         }
+        // Removes the entry from the list if a later step fails.
         let entered = Entered(Some(key));
         let file = OpenOptions::new().read(true).write(true).open(path);
         let file = file.map_err(|err| failed(&err))?;
@@ -90,7 +92,7 @@ impl Lock {
             .write(true)
             .mode(0o600)
             .open(name);
-        // Versions before this one know this lock alone. Where it cannot be made, the lock that counts is there.
+        // Earlier versions know only this lock. If it cannot be created, the lock on the file is sufficient.
         let named = named.ok();
         if let Some(named) = &named
             && !try_flock(named).unwrap_or(true)
@@ -101,7 +103,7 @@ impl Lock {
             tracing::warn!(
                 path = %path.display(),
                 links = found.nlink(),
-                "the store has another name (a hard link); SQLite finds the log by the name: opened under the other one, commits in the log are not seen"
+                "the store file has a second name (a hard link): opened by that name, it lacks all commits in the log"
             );
         }
         entered.keep();
@@ -112,15 +114,16 @@ impl Lock {
         })
     }
 
-    /// The file, to make durable what was written into it.
+    /// Returns the file, for synchronizing what was written into it.
     pub(super) fn file(&self) -> Arc<File> {
         Arc::clone(&self.file)
     }
 
-    /// Returns whether no other process has the file open in SQLite. To be called while this process has no connection: it gives up
-    /// whatever locks they would have.
+    /// Returns whether no other process has the file open in SQLite. Call this only while this process has no
+    /// connection, because it releases SQLite's locks.
     pub(super) fn is_alone(file: &File) -> bool {
         let wanted = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+        // Every connection of SQLite holds a POSIX lock, which conflicts with this one.
         let is_alone = rustix::fs::fcntl_lock(file, wanted).is_ok();
         let _ = rustix::fs::fcntl_lock(file, rustix::fs::FlockOperation::Unlock);
         is_alone
@@ -133,7 +136,7 @@ impl Drop for Lock {
     }
 }
 
-/// `false`: another process has it.
+/// Tries to lock a file. Returns `false` if another process holds the lock.
 fn try_flock(file: &File) -> std::io::Result<bool> {
     match rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
@@ -151,7 +154,7 @@ pub(super) fn io_failed(err: &std::io::Error) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(err.to_string()))
 }
 
-/// What is wrong when the file cannot be opened.
+/// Returns the error for a file that cannot be opened.
 pub(super) fn open_failed(path: &Path, source: rusqlite::Error) -> StoreError {
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StoreError::Damaged {
@@ -164,8 +167,8 @@ pub(super) fn open_failed(path: &Path, source: rusqlite::Error) -> StoreError {
     }
 }
 
-/// Makes an empty file that nobody else may read, where there is none. Before the first connection only: closing a file
-/// gives up the locks that SQLite has on it.
+/// Creates an empty file that only its owner may read, if the path is free. Call this before the first connection:
+/// closing a file releases SQLite's locks on it.
 pub(super) fn create(path: &Path) -> Result<(), StoreError> {
     let made = OpenOptions::new()
         .create_new(true)
@@ -173,7 +176,7 @@ pub(super) fn create(path: &Path) -> Result<(), StoreError> {
         .mode(0o600)
         .open(path);
     let made = match made {
-        // Its name has to be as durable as what is written into it later.
+        // The name of the file must be as durable as what is written into it later.
         Ok(_) => File::open(folder(path)).and_then(|folder| folder.sync_all()),
         Err(err) if err.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(err) => Err(err),
@@ -188,43 +191,52 @@ pub(super) fn folder(path: &Path) -> &Path {
     }
 }
 
-/// The connection that writes. Nothing of the file is changed yet.
+/// Opens the writing connection. Changes nothing in the file yet.
 pub(super) fn writer(path: &Path) -> rusqlite::Result<Connection> {
     if rusqlite::version_number() < OLDEST_SQLITE {
-        let text = format!("SQLite {} is too old", rusqlite::version());
+        let text = format!(
+            "SQLite {} is too old: use 3.51.3 or later",
+            rusqlite::version()
+        );
         let code = ffi::Error::new(ffi::SQLITE_MISUSE);
         return Err(rusqlite::Error::SqliteFailure(code, Some(text)));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(PATIENCE)?;
-    // What the log holds goes into the file when the writer says so, not when the last connection happens to close.
+    // Only the writer decides when the log is copied into the file, not the last connection that happens to close.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     conn.set_prepared_statement_cache_capacity(128);
     Ok(conn)
 }
 
-/// Sets up what the writer relies on.
+/// Sets the pragmas that the writer relies on.
 pub(super) fn prepare_writer(conn: &Connection) -> rusqlite::Result<()> {
-    // Counts for a new file only, and only before its first table.
+    // Takes effect only in a new file, before its first table.
     conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
-        let text = format!("the journal mode is `{mode}`: the file system cannot hold a log");
+        let text = format!(
+            "the journal mode is `{mode}`: the file system does not support a write-ahead log; \
+                            move the store to a local disk"
+        );
         let code = ffi::Error::new(ffi::SQLITE_CANTOPEN);
         return Err(rusqlite::Error::SqliteFailure(code, Some(text)));
     }
+    // A commit is durable only if each one synchronizes the log. `NORMAL` would lose commits in a power cut.
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "foreign_keys", true)?;
     conn.pragma_update(None, "cache_size", -64 * 1024)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
+    // Without a mapping, an I/O error is an error code of SQLite and not a signal that ends the process.
     conn.pragma_update(None, "mmap_size", 0)?;
+    // The writer copies the log itself, in small steps beside the commits.
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     conn.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
     conn.pragma_update(None, "trusted_schema", false)
 }
 
-/// A connection that only looks, beside a writer or without one.
+/// Opens a read-only connection, beside a writer or without one.
 pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
@@ -239,12 +251,12 @@ pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
-/// A reader of a file that may be anything; refuses what is no store of this form.
+/// Opens a reader of an arbitrary file. Rejects files that are not a store of a known version.
 pub(super) fn stranger(path: &Path) -> Result<Connection, StoreError> {
     let conn = reader(path).map_err(|err| open_failed(path, err))?;
     match super::migrate::form(&conn, path)? {
         0 => Err(StoreError::Damaged {
-            what: format!("`{}` is empty", path.display()),
+            what: format!("`{}` is empty: it never was a store", path.display()),
         }),
         _ => Ok(conn),
     }

@@ -1,4 +1,4 @@
-//! A copy of a store file, beside a running gate or without one.
+//! Copying a store file, beside a running gate or without one.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::store::StoreError;
 use crate::store::partial::Partial;
 use crate::store::sqlite::connect::{self, open_failed};
 
-/// Pages that are copied between two calls of the progress.
+/// Pages that are copied between two progress reports.
 const PAGES: i32 = 1024;
 
 pub(in crate::store) fn copy(
@@ -23,7 +23,7 @@ pub(in crate::store) fn copy(
     let partial = Partial::begin(to).map_err(failed)?;
     let mut target = connect::writer(partial.path()).map_err(|err| open_failed(to, err))?;
     copy_pages(&source, &mut target, progress)?;
-    // Nothing may be left beside the file, which is about to get another name.
+    // No log may remain beside the file, because the file is about to get another name.
     let whole = target.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     whole.map_err(StoreError::Write)?;
     let closed = target.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
@@ -37,7 +37,7 @@ fn copy_pages(
     target: &mut Connection,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), StoreError> {
-    // Within one transaction the copy sees the file as of now. Without, each write of the gate would make it begin anew.
+    // In one transaction the copy sees the file as of now. Without one, each write of the gate would restart the copy.
     source.execute_batch("BEGIN").map_err(StoreError::Read)?;
     let sql = "SELECT one FROM total";
     let _: i64 = source

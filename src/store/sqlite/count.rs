@@ -1,5 +1,7 @@
-//! How many deliveries, or events, match, without going through them: each stretch of events that was received within
-//! the times that are asked for is counted in the indexes, and only the blocks at its edges are looked at row by row.
+//! Counting matching deliveries and events without reading each row.
+//!
+//! Stretches of events that lie within the requested times are counted in the indexes. Only the blocks at the edges are
+//! read row by row.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -13,7 +15,7 @@ use crate::store::sqlite::search::{wanted_runs, wants_lane};
 use crate::store::sqlite::span::{self, Range, Stretch};
 use crate::store::sqlite::tally::Counted;
 
-/// The deliveries that match; none where that cannot be told without going through them.
+/// Counts the matching deliveries. Returns `None` if that requires reading each row.
 pub(super) fn deliveries(
     look: &Look<'_>,
     search: &DeliverySearch,
@@ -29,6 +31,7 @@ pub(super) fn deliveries(
     }
     let mut total = 0;
     for stretch in span::stretches(conn, event.since_ms, event.before_ms)? {
+        // A block at the edge may hold events outside the times, so its rows are read one by one.
         total += match stretch.is_within {
             true => in_runs(conn, &runs, stretch.range)?,
             false => at_edge(look, search, filter, stretch.range)?,
@@ -37,7 +40,7 @@ pub(super) fn deliveries(
     Ok(Some(total))
 }
 
-/// The deliveries of these runs whose events stand in a range.
+/// Counts the deliveries of these runs whose events are in a range.
 fn in_runs(conn: &Connection, runs: &[Counted], range: Range) -> rusqlite::Result<i64> {
     let (first, next) = (
         first_delivery(conn, range.first)?,
@@ -45,7 +48,7 @@ fn in_runs(conn: &Connection, runs: &[Counted], range: Range) -> rusqlite::Resul
     );
     let mut total = 0;
     for run in runs {
-        // Originals were made in the order of their events; replays may be of any.
+        // Original deliveries follow the order of their events; replays may belong to any event.
         let (sql, low, high) = match run.lane.is_replay {
             false => (
                 "SELECT count(*) FROM delivery INDEXED BY delivery_lane
@@ -67,7 +70,7 @@ fn in_runs(conn: &Connection, runs: &[Counted], range: Range) -> rusqlite::Resul
     Ok(total)
 }
 
-/// The first delivery, replays left out, whose event is not before this one.
+/// Returns the first original delivery whose event is at or after this one.
 fn first_delivery(conn: &Connection, event: i64) -> rusqlite::Result<i64> {
     let sql = "SELECT delivery.id FROM delivery INDEXED BY delivery_event
         CROSS JOIN lane ON lane.id = delivery.lane
@@ -77,7 +80,7 @@ fn first_delivery(conn: &Connection, event: i64) -> rusqlite::Result<i64> {
     Ok(found.unwrap_or(i64::MAX))
 }
 
-/// The same, each event being looked at.
+/// Counts the matching deliveries of a range by reading each event.
 fn at_edge(
     look: &Look<'_>,
     search: &DeliverySearch,
@@ -122,8 +125,8 @@ fn each_event(
     Ok(())
 }
 
-/// The events that match and may go to the destination of this name; none where that cannot be told without going
-/// through them.
+/// Counts the matching events that may go to the destination of this name. Returns `None` if that requires reading each
+/// row.
 pub(super) fn events(
     look: &Look<'_>,
     filter: &Filter<'_>,
@@ -154,7 +157,7 @@ pub(super) fn events(
     Ok(Some(total))
 }
 
-/// Whether events of a kind may go to the destination of this name.
+/// Returns whether events of a kind may go to the destination of this name.
 fn reaches(names: &Names, kind: i64, name: &DestinationName) -> bool {
     let kind = names.kinds.get(&kind);
     kind.is_some_and(|kind| names.destination(kind.route, name).is_some())

@@ -1,4 +1,4 @@
-//! Events as they are stored, and how they come out again.
+//! Stored events: reading their rows and decrypting their content.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::store::sqlite::head::Head;
 use crate::store::sqlite::names::Names;
 use crate::store::sqlite::seal::{Part, Sealer};
 
-/// An event with its content as it stands in the file.
+/// An event with its content as the file holds it.
 pub(super) struct Stored {
     id: i64,
     pub(super) uid: [u8; 16],
@@ -31,7 +31,7 @@ const COLUMNS: &str = "SELECT event.uid, event.kind, event.received_ms, event.ev
     event.id FROM event LEFT JOIN content ON content.event = event.id";
 
 impl Stored {
-    /// Bytes of its content.
+    /// Returns the bytes of the content.
     pub(super) fn size(&self) -> usize {
         self.head.len() + self.body.as_ref().map_or(0, Vec::len)
     }
@@ -41,6 +41,7 @@ impl Stored {
         names: &Arc<Names>,
         event: i64,
     ) -> rusqlite::Result<Option<Self>> {
+        // A constant text, because this statement runs for every delivery.
         const SQL: &str = "SELECT event.uid, event.kind, event.received_ms, event.event_id,
             event.webhook_id, event.event_type, content.sealing_key, content.head, content.body,
             event.id FROM event LEFT JOIN content ON content.event = event.id WHERE event.id = ?1";
@@ -50,7 +51,7 @@ impl Stored {
         row.map(|row| Self::of(row, names)).transpose()
     }
 
-    /// The event alone, whose content cannot be read.
+    /// Reads the event row alone, for an event whose content cannot be read.
     pub(super) fn read_without_content(
         conn: &Connection,
         names: &Arc<Names>,
@@ -93,12 +94,12 @@ impl Stored {
         })
     }
 
-    /// The event. Of content that cannot be opened nothing comes out: it looks like one whose body was not kept.
+    /// Decrypts the event. If that fails, the event looks like one without a stored body.
     pub(super) fn open(self, sealer: &Sealer) -> StoredEvent {
         self.open_or_not(sealer).0
     }
 
-    /// The same, and whether its content could be opened.
+    /// Decrypts the event, and returns whether that succeeded.
     pub(super) fn open_or_not(mut self, sealer: &Sealer) -> (StoredEvent, bool) {
         match self.content(sealer) {
             Some((head, body)) => (self.with(head, body), true),
@@ -106,12 +107,13 @@ impl Stored {
         }
     }
 
-    /// Returns whether its content is in clear where the store has sealed everything: the gate did not write it.
+    /// Returns whether the content is in clear although the store encrypts everything, so that the gate did not write
+    /// it.
     pub(super) fn is_forged(&self, sealer: &Sealer) -> bool {
         !self.head.is_empty() && sealer.is_forged(self.sealing_key, self.id)
     }
 
-    /// The event; none where its content cannot be opened.
+    /// Decrypts the event. Returns `None` if that fails.
     pub(super) fn try_open(mut self, sealer: &Sealer) -> Option<StoredEvent> {
         let (head, body) = self.content(sealer)?;
         Some(self.with(head, body))
@@ -131,6 +133,7 @@ impl Stored {
     fn with(self, head: Head, body: Option<Vec<u8>>) -> StoredEvent {
         let uid = self.uid;
         let kind = self.names.kinds.get(&self.kind);
+        // The event stores its type only if its kind is the shared one for all further types.
         let own_type = self.event_type.map(Into::into);
         let event_type = own_type.or_else(|| kind.and_then(|kind| kind.event_type.clone()));
         let route = kind.map_or_else(
@@ -157,7 +160,7 @@ impl Stored {
     }
 }
 
-/// The text that destinations know an event by.
+/// Returns the id that destinations see for an event.
 pub(super) fn webhook_id(stored: Option<String>, uid: [u8; 16]) -> String {
     stored.unwrap_or_else(|| RequestId::from_bytes(uid).to_string())
 }

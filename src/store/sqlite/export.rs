@@ -1,6 +1,6 @@
-//! Events as JSON lines: each with its deliveries and their attempts, to be read by anything.
+//! Export of events as JSON lines, each with its deliveries and their attempts.
 //!
-//! The file is read in short transactions, so that a gate beside it can write its log back meanwhile.
+//! It reads the file in short transactions, so that a running gate can copy its log into the file meanwhile.
 
 use std::io::Write;
 use std::path::Path;
@@ -21,7 +21,7 @@ use crate::store::sqlite::read::attempts;
 use crate::store::sqlite::seal::Sealer;
 use crate::store::sqlite::{numbers, span};
 
-/// Events in one transaction.
+/// Events that one transaction reads.
 const AT_ONCE: i64 = 256;
 
 pub(in crate::store) fn export(
@@ -52,7 +52,9 @@ pub(in crate::store) fn export(
         since_ms: since_ms.unwrap_or(i64::MIN),
     };
     let (mut seen, mut done) = (first - 1, 0);
+    // The total is an estimate for the progress: the gate may add and delete events meanwhile.
     loop {
+        // One short transaction per batch: a long one would keep the log from being copied into the file.
         conn.execute_batch("BEGIN").map_err(read)?;
         let written = export.write_some(seen, last, out);
         conn.execute_batch("ROLLBACK").map_err(read)?;
@@ -73,7 +75,7 @@ pub(super) struct Export<'a> {
 }
 
 impl Export<'_> {
-    /// The last event that was written and how many were; none: there is no more.
+    /// Writes some events. Returns the last one and their number, or `None` if no more are left.
     fn write_some(
         &mut self,
         seen: i64,
@@ -85,6 +87,7 @@ impl Export<'_> {
         let Some(to) = ids.last().copied() else {
             return Ok(None);
         };
+        // The gate may add names while it runs, so read them in the same transaction as the events.
         let names = Names::load(self.conn).map_err(StoreError::Read)?;
         let names = Arc::new(names);
         for id in &ids {
@@ -101,10 +104,11 @@ impl Export<'_> {
         let Some(stored) = stored.filter(|stored| stored.received_ms >= self.since_ms) else {
             return Ok(None);
         };
+        // The gate encrypts everything after its first key, so another program wrote this event.
         if stored.is_forged(self.sealer) {
             tracing::warn!(
                 event = id,
-                "an event in clear is younger than the store's first key: left out"
+                "an event is left out: it is unencrypted, but newer than the first encryption key"
             );
             return Ok(None);
         }
@@ -197,7 +201,7 @@ pub(super) fn event_fields(event: &StoredEvent) -> Map<String, Value> {
     fields
 }
 
-/// As text where it is text, else as `..._base64`.
+/// Adds bytes as text if they are UTF-8, otherwise in base64 under the key `..._base64`.
 pub(super) fn put_bytes(fields: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
         Ok(text) => fields.insert(key.to_owned(), text.into()),

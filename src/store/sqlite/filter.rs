@@ -1,4 +1,4 @@
-//! Whether an event is one that a search wants.
+//! Matching single events against the criteria of a search.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use crate::store::search::EventSearch;
 use crate::store::sqlite::event::webhook_id;
 use crate::store::sqlite::names::{Names, TypePattern};
 
-/// The columns of an event that lists and searches look at.
+/// The columns of an event that lists and searches need.
 pub(super) struct Line {
     pub(super) id: i64,
     pub(super) uid: [u8; 16],
@@ -50,7 +50,7 @@ impl Line {
     }
 }
 
-/// Whether an event is wanted; its state is not looked at.
+/// The criteria of a search for events, without the state.
 pub(super) struct Filter<'a> {
     pub(super) search: &'a EventSearch,
     pub(super) kinds: Option<HashSet<i64>>,
@@ -93,9 +93,10 @@ impl<'a> Filter<'a> {
         self.wants_kind(line.kind) && is_since && is_before && is_type && is_named
     }
 
-    /// Whether kinds and times alone decide, so that what matches can be counted in indexes.
+    /// Returns whether kind and time alone decide, so that matches can be counted in indexes.
     pub(super) fn is_countable(&self) -> bool {
         let search = self.search;
+        // Events of the shared kind have different types, which only their rows show.
         let has_rest =
             search.event_type.is_some() && self.names.kinds.values().any(|kind| kind.is_rest);
         search.id.is_none() && !has_rest

@@ -1,4 +1,4 @@
-//! The end of an attempt: its record, and what the delivery does next.
+//! The end of an attempt: its record and the next state of the delivery.
 
 use rusqlite::params;
 
@@ -7,11 +7,11 @@ use crate::store::rows::{AttemptRecord, Next};
 use crate::store::sqlite::order;
 use crate::store::sqlite::work::{Failure, Found, Work};
 
-/// An attempt that has ended, with its answer sealed already.
+/// An attempt that has ended, with its response bytes already encrypted.
 pub(super) struct Ended {
     pub(super) delivery: DeliveryId,
     pub(super) attempt: u32,
-    /// Its answer is not looked at.
+    /// The record of the attempt. Its response bytes are not read here.
     pub(super) record: AttemptRecord,
     pub(super) next: Next,
     pub(super) sealing_key: i64,
@@ -20,6 +20,7 @@ pub(super) struct Ended {
 
 impl Work {
     pub(super) fn finish(&mut self, ended: &Ended) -> Result<bool, Failure> {
+        // A late outcome of an earlier attempt must not end the current one.
         let found = self.find(ended.delivery)?;
         let Some(found) = found.filter(|found| found.attempts == ended.attempt) else {
             return Ok(false);
@@ -37,6 +38,7 @@ impl Work {
         if let Some(key) = found.order_key {
             order::settle(&self.conn, found.destination, key)?;
         }
+        // Only a delivered event may lose its body. A dead letter needs it for a retry.
         if ended.next == Next::Delivered {
             self.drop_body_of(&found)?;
         }
@@ -93,7 +95,7 @@ impl Work {
             .map(drop)
     }
 
-    /// Where bodies are not kept: deletes it when no delivery of its event may need it any more.
+    /// Deletes the body once no delivery of the event can need it, if the config does not keep bodies.
     pub(super) fn drop_body_of(&self, found: &Found) -> rusqlite::Result<()> {
         if self.keep_body {
             return Ok(());
@@ -103,6 +105,7 @@ impl Work {
         let mut rows = stmt.query([found.event])?;
         while let Some(row) = rows.next()? {
             let state = DeliveryState::from_code(row.get(0)?);
+            // A dead letter keeps its body, since an operator may retry it.
             let is_over = matches!(
                 state,
                 Some(DeliveryState::Delivered | DeliveryState::Cancelled)

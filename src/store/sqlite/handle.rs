@@ -1,4 +1,4 @@
-//! What is asked of an open store, as tasks of the writer and looks of the readers.
+//! Async API of the open store: writes go to the writer thread, queries to the reader pool.
 
 use std::sync::Arc;
 
@@ -29,11 +29,11 @@ use crate::store::sqlite::work::{Failure, Work};
 use crate::store::sqlite::{Inner, head, numbers, purge, read, replay, stats, text};
 use crate::store::{KEPT_ANSWER, Purged, Retention, Stats, StoreError};
 
-/// What an entry in the queue takes beside its bytes.
+/// Bytes that a queue entry counts for, beside its payload.
 const TASK_SIZE: usize = 512;
 
 impl Inner {
-    /// Has the writer do something, and waits until that is durable.
+    /// Runs a task on the writer thread, and returns when its result is durable.
     pub(super) async fn write<T, F>(
         &self,
         urgency: Urgency,
@@ -44,6 +44,7 @@ impl Inner {
         T: Send + 'static,
         F: FnOnce(&mut Work) -> Result<T, Failure> + Send + 'static,
     {
+        // Reject at once instead of queueing: the file may stay unavailable for as long as the disk fails.
         if !self.shared.is_healthy() {
             return Err(StoreError::Reopening);
         }
@@ -64,6 +65,7 @@ impl Inner {
         if let Some(id) = known {
             return Ok(DestinationId(id));
         }
+        // Without a file the real number is unknown. The alias is replaced when the file opens.
         if !self.shared.was_opened() {
             return Ok(DestinationId(self.shared.aliases().number(route, name)));
         }
@@ -84,7 +86,9 @@ impl Inner {
         for delivery in &mut event.deliveries {
             delivery.destination = DestinationId(self.shared.resolve(delivery.destination));
         }
+        // Encryption runs here, on the caller's thread, so that it does not hold up the writer.
         let sealed = seal(&self.shared.sealer(), event).map_err(|_| seal_failed())?;
+        // The queue bounds memory, so the bytes as they wait count, after encryption.
         let bytes = sealed.head.len() + sealed.body.len();
         self.write(Urgency::Commit, bytes, move |work| {
             work.commit_event(&sealed)
@@ -121,6 +125,7 @@ impl Inner {
             .record
             .answer
             .slice(..finished.record.answer.len().min(KEPT_ANSWER));
+        // Without a key the query for the event's uid would be wasted.
         let (sealing_key, answer) = match self.shared.sealer().is_clear() || answer.is_empty() {
             true => (0, answer.to_vec()),
             false => self.seal_answer(&finished, &answer).await?,
@@ -138,7 +143,7 @@ impl Inner {
             .await
     }
 
-    /// Needs the uid of the event, by which its key is made.
+    /// Encrypts the response bytes. This needs the uid of the event, from which the key is derived.
     async fn seal_answer(
         &self,
         finished: &Finished,
@@ -153,7 +158,7 @@ impl Inner {
             let row = rows.next()?;
             row.map(|row| row.get::<_, [u8; 16]>(0)).transpose()
         });
-        // Where there is no such delivery the writer finds none either.
+        // If the delivery does not exist, the writer does not find it either and drops the outcome.
         let Some(uid) = uid.await? else {
             return Ok((0, Vec::new()));
         };
@@ -165,6 +170,7 @@ impl Inner {
     pub(in crate::store) fn spend(&self, claims: Vec<SpentClaim>) {
         let bytes = claims.len() * size_of::<SpentClaim>();
         let (task, _) = ask(move |work| work.spend_claims(&claims));
+        // If the queue is full, the claims are dropped. Losing one only lets an event pass again after a restart.
         let _ = self.shared.queue.push(task, bytes, Urgency::Commit);
     }
 
@@ -175,6 +181,7 @@ impl Inner {
         limit: u64,
     ) -> Result<Vec<SpentClaim>, StoreError> {
         if !self.shared.was_opened() {
+            // Without a file no claim is known. They are read again once the file is open.
             return Ok(Vec::new());
         }
         self.shared.look_blocking(LONG_PATIENCE, |look| {
@@ -249,6 +256,7 @@ impl Inner {
             Which::One(id) => return self.change_some(vec![id.0], step, now_ms).await,
             Which::All(search) => search,
         };
+        // Remember the newest delivery now, so that deliveries which arrive meanwhile are not changed.
         let last = self.shared.look(PATIENCE, |look| {
             numbers(look.conn, "SELECT last_delivery FROM total", [])
         });
@@ -259,6 +267,7 @@ impl Inner {
             let Some(to) = ids.last().copied() else {
                 return Ok(changed);
             };
+            // Continue behind rows that did not change too, or the loop would find them forever.
             seen = to;
             changed += self.change_some(ids, step, now_ms).await?;
         }
@@ -269,7 +278,7 @@ impl Inner {
         self.write(Urgency::Outcome, 0, run).await
     }
 
-    /// The next deliveries that match, oldest first.
+    /// Returns the next matching deliveries, oldest first.
     async fn find_some(
         &self,
         search: DeliverySearch,
@@ -323,6 +332,7 @@ impl Inner {
     ) -> Result<Option<ReplayRow>, StoreError> {
         let look = self
             .shared
+            // A reader selects the rows. The writer checks that the cursor has not moved since.
             .look(LONG_PATIENCE, move |look| replay::next(look, id, limit));
         let batch = look.await?;
         let run = move |work: &mut Work| work.step_replay(id, batch.as_ref(), now_ms);
@@ -384,12 +394,16 @@ impl Inner {
     ) -> Result<Purged, StoreError> {
         let (shared, wanted) = (Arc::clone(&self.shared), retention.clone());
         let skew_ms = self.shared.clock().skew_ms();
-        // What ended is dated by the wall clock: one that runs ahead must not make it old before its time.
+        // End times come from the wall clock. If that clock runs ahead of the store's clock, rows must not look too
+        // old.
         let times = purge::Times {
             ended_ms: now_ms.saturating_add(skew_ms.min(0)),
             claims_ms: now_ms.saturating_add(skew_ms),
         };
+        // Search on a reader and delete on the writer, which checks each row again. So a long search holds up no
+        // commit.
         let look = self.shared.look(LONG_PATIENCE, move |look| {
+            // Locked during the whole search, so that two rounds do not advance the same sweep.
             let mut sweeps = shared.sweeps();
             purge::look_for(look, &mut sweeps, &wanted, times)
         });
@@ -506,16 +520,18 @@ impl Work {
     }
 }
 
-/// Seals what is private, on the thread of whoever asks.
+/// Encrypts the private parts of an event on the caller's thread.
 fn seal(sealer: &Sealer, new: NewEvent) -> Result<Sealed, Unopened> {
     let event = new.event;
     let uid = *event.uid.as_bytes();
     let plain = event.body.clone().unwrap_or_default();
     let (sealing_key, head) = sealer.seal(&uid, Part::Head, &head::encode(&event))?;
     let body = match sealer.is_clear() {
+        // Without a key the body is shared with the request and not copied.
         true => plain.clone(),
         false => sealer.seal(&uid, Part::Body, &plain)?.1.into(),
     };
+    // An event without an id of its own uses its uid. A null column represents that.
     let is_uid = event.webhook_id == event.uid.to_string();
     Ok(Sealed {
         uid,
@@ -535,9 +551,9 @@ fn seal(sealer: &Sealer, new: NewEvent) -> Result<Sealed, Unopened> {
     })
 }
 
-/// The library's random numbers or its cipher failed, which has not been seen.
+/// Returns the error for a failure of the random number generator or the cipher.
 fn seal_failed() -> StoreError {
-    let text = "it could not be sealed".to_owned();
+    let text = "the content could not be encrypted".to_owned();
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR);
     StoreError::Write(rusqlite::Error::SqliteFailure(code, Some(text)))
 }

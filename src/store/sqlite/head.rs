@@ -1,6 +1,6 @@
-//! The head of a stored event as bytes: method, target, host, source, digest, headers, in their order and as they were.
+//! The head of a stored event as bytes: method, target, host, source, digest and headers.
 //!
-//! Each text goes behind its length; nothing is escaped, so what comes out is what went in.
+//! Each text follows its length and is not escaped, so decoding returns exactly what was encoded, in the same order.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,10 +8,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::store::rows::StoredEvent;
 
-/// The form of the bytes; others may follow.
+/// Version of the encoding, so that others may follow.
 const FORM: u8 = 1;
 
-/// What a delivery needs of an event beside its body.
+/// The parts of an event that a delivery needs beside its body.
 pub(super) struct Head {
     pub(super) source: IpAddr,
     pub(super) is_tls: bool,
@@ -23,7 +23,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// What stands in the place of a head that cannot be opened.
+    /// Returns a placeholder for a head that cannot be decrypted.
     pub(super) fn unknown() -> Self {
         Self {
             source: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -38,6 +38,7 @@ impl Head {
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
+        // A later version may write another encoding. The event then counts as unreadable.
         if reader.byte()? != FORM {
             return None;
         }
@@ -104,7 +105,7 @@ const HAS_HOST: u8 = 2;
 const IS_V6: u8 = 4;
 
 fn put(bytes: &mut Vec<u8>, text: &[u8]) {
-    // The gate bounds heads far below what four bytes can say.
+    // Heads are bounded far below what four bytes can express.
     let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
     bytes.extend_from_slice(&length.to_le_bytes());
     bytes.extend_from_slice(text);

@@ -1,9 +1,9 @@
-//! Writing the log back into the file.
+//! Copying the write-ahead log back into the file (checkpoints).
 //!
-//! Thousands of pages that are made durable at once hold up whoever commits meanwhile for a tenth of a second. So a thread
-//! with a connection of its own writes back in small steps beside the commits, and makes each step durable: SQLite itself
-//! leaves that to the last step, which is the writer's own. When the log is long enough, and the file lacks only what was
-//! committed just now, the writer writes that back between two groups, and the log begins anew.
+//! Synchronizing thousands of pages at once would hold up commits for a tenth of a second. So a thread with its own
+//! connection copies in small steps beside the commits and synchronizes each step, which SQLite itself leaves to the
+//! last step. When the log is long enough and the file lacks only recent pages, the writer copies the rest between two
+//! groups, and the log starts over.
 
 use std::fs::File;
 use std::path::Path;
@@ -18,57 +18,57 @@ use crate::model::clock::instant;
 use crate::store::sqlite::connect;
 use crate::store::sqlite::readers::out_of_order;
 
-/// Pages in the log at which it is to begin anew: 64 MiB.
+/// Pages in the log from which it should start over: 64 MiB.
 const ENOUGH: i64 = 16_000;
 
-/// Pages that are written back at once, at least. Fewer mean writing the same page more often; more hold up who commits.
+/// Pages between two steps, at least. Fewer pages mean copying the same page more often; more pages hold up commits.
 const STEP: i64 = 1_000;
 
-/// From the begin of one step to the next, at least: under a load that fills the disk, larger steps write less.
+/// Time between the starts of two steps, at least. Under a load that fills the disk, larger steps write less.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What the writer itself writes back between two groups, at most: a few milliseconds.
+/// Pages that the writer itself copies between two groups, at most. This takes a few milliseconds.
 const REST: i64 = 500;
 
-/// Pages at which commits wait until all of the log is written back, however long the disk takes: some 72 MB, which a log
-/// exceeds by one group at most. Only a reader that stays in the log keeps it from starting over then.
+/// Pages from which commits wait until the whole log is copied, however slow the disk is: about 72 MB, which a log
+/// exceeds by at most one group. Then only a reader in the log can keep it from starting over.
 const BOUND: i64 = 17_500;
 
-/// Pages more before the next try, where readers keep the log from beginning anew.
+/// Additional pages before the next try, if readers keep the log from starting over.
 const AGAIN: i64 = 1_000;
 
-/// Pages at which commits wait for readers too.
+/// Pages from which commits also wait for readers.
 const TOO_MANY: i64 = 64_000;
 
-/// For readers to end.
+/// How long a checkpoint waits for readers.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// How far the log was written back.
+/// How far a checkpoint has copied the log.
 struct Written {
-    /// Pages in the log.
+    /// Number of pages in the log.
     log: i64,
-    /// Those of them that the file holds.
+    /// Number of these pages that the file holds.
     back: i64,
 }
 
-/// A thread that writes back, and gives its connection back for the next step.
+/// A thread that runs one step and returns its connection for the next one.
 type Step = JoinHandle<rusqlite::Result<(Connection, Written)>>;
 
 pub(super) struct Log {
-    /// The file, to make durable what was written back; none before it was opened.
+    /// The file, for synchronizing what was copied; `None` before it is open.
     file: Option<Arc<File>>,
-    /// Pages in the log.
+    /// Number of pages in the log.
     pages: Arc<AtomicI64>,
-    /// Those of them that the file holds.
+    /// Number of these pages that the file holds.
     back: i64,
-    /// Where the next step begins, and when at the earliest.
+    /// Number of pages at which the next step begins.
     next: i64,
     not_before: Instant,
-    /// Where the log is to begin anew.
+    /// Number of pages at which the log should start over.
     mark: i64,
-    /// Who is writing back.
+    /// The step that is running.
     step: Option<Step>,
-    /// The connection of the last step.
+    /// The idle connection for the next step.
     spare: Option<Connection>,
 }
 
@@ -86,14 +86,14 @@ impl Log {
         }
     }
 
-    /// Takes up a file that was opened, and opens the connection for the steps before it is needed: when descriptors have
-    /// run out, none can be opened.
+    /// Takes over an opened file. Opens the connection for the steps now, because the process may have no free
+    /// descriptor later.
     pub(super) fn take_up(&mut self, file: Arc<File>, path: &Path) {
         self.file = Some(file);
         self.spare = stepper(path).ok();
     }
 
-    /// Counts what this connection commits.
+    /// Counts the pages that this connection commits.
     pub(super) fn watch(&self, conn: &mut Connection) -> rusqlite::Result<()> {
         let counted = Arc::clone(&self.pages);
         conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
@@ -102,8 +102,8 @@ impl Log {
         }))
     }
 
-    /// Between two groups: sees to it that the log is written back where it is long enough, or where that is `wanted`.
-    /// `true`: just now the file got all that was left in it.
+    /// Runs between two groups: copies the log if it is long enough or if that is `wanted`. Returns `true` if the file
+    /// just received everything that was left in the log.
     pub(super) fn tend(
         &mut self,
         conn: &Connection,
@@ -112,23 +112,27 @@ impl Log {
     ) -> rusqlite::Result<bool> {
         let pages = self.pages.load(Ordering::Relaxed);
         if wanted {
+            // Start a step and the final copy now, however short the log is.
             (self.next, self.mark) = (pages, pages);
         }
         let is_running = self.step.as_ref().is_some_and(|step| !step.is_finished());
+        // Let the step run beside the commits until the log is too long.
         if is_running && pages < BOUND {
             return Ok(false);
         }
         if let Some(written) = self.wait()? {
             self.back = self.back.max(written.back);
             if pages >= self.mark && written.back == written.log {
-                // Nobody is in the way: one more short step, and the rest is short enough.
+                // No reader is in the way: after one more short step the rest is short enough.
                 (self.next, self.not_before) = (pages, instant());
             }
         }
+        // SQLite started the log over, so the counts of the old log no longer apply.
         if pages < self.back {
             self.begin_anew();
         }
         if pages >= self.mark {
+            // `TRUNCATE` waits for readers, `PASSIVE` does not.
             let mode = match pages.saturating_sub(self.back) {
                 _ if pages >= TOO_MANY => Some("TRUNCATE"),
                 _ if pages >= BOUND => Some("PASSIVE"),
@@ -136,6 +140,7 @@ impl Log {
                 _ => None,
             };
             if let Some(mode) = mode {
+                // If a reader prevents the restart of the log, do not try again after every group.
                 self.mark = pages.saturating_add(AGAIN);
                 return checkpoint(conn, mode);
             }
@@ -143,8 +148,8 @@ impl Log {
         let now = instant();
         if pages >= self.next && now >= self.not_before {
             (self.next, self.not_before) = (pages.saturating_add(STEP), now + PAUSE);
-            // Without a connection or a thread for it, since descriptors have run out say, the step is made later, or by the
-            // writer where the log has reached its bound. That is no failure of the file.
+            // A missing connection or thread, for example because descriptors ran out, is not a failure of the file.
+            // The step runs later, or the writer copies once the log reaches its bound.
             let spare = self.spare.take().or_else(|| stepper(path).ok());
             if let (Some(spare), Some(file)) = (spare, &self.file) {
                 self.step = begin(spare, Arc::clone(file));
@@ -153,12 +158,12 @@ impl Log {
         Ok(false)
     }
 
-    /// The next commit is the first in the log.
+    /// Resets the counts, because the next commit is the first in the log.
     fn begin_anew(&mut self) {
         (self.back, self.next, self.mark) = (0, STEP, ENOUGH);
     }
 
-    /// While nothing is to be committed: writes all of it back. `false`: there was nothing, or a reader was in the way.
+    /// Copies the whole log while no task waits. Returns `false` if the log was empty or a reader was in the way.
     pub(super) fn empty(&mut self, conn: &Connection) -> rusqlite::Result<bool> {
         self.wait()?;
         if self.pages.swap(0, Ordering::Relaxed) == 0 {
@@ -168,9 +173,9 @@ impl Log {
         checkpoint(conn, "PASSIVE")
     }
 
-    /// Forgets the log of a file that is opened anew. Nobody else has it open afterwards.
+    /// Forgets the log of a file that will be opened again. After this no connection of this type is open.
     pub(super) fn forget(&mut self) {
-        // Whatever came of it, the file is opened anew.
+        // The result does not matter, because the file is opened again.
         let _ = self.wait();
         self.spare = None;
         self.begin_anew();
@@ -187,10 +192,10 @@ impl Log {
     }
 }
 
-/// A connection that writes back beside the writer's.
+/// Opens a connection that copies the log beside the writer.
 fn stepper(path: &Path) -> rusqlite::Result<Connection> {
     let conn = connect::writer(path)?;
-    // Only a connection that has read the file knows that there is a log.
+    // Only a connection that has read the file knows about the log.
     conn.query_row("PRAGMA schema_version", [], |_| Ok(()))?;
     Ok(conn)
 }
@@ -199,13 +204,15 @@ fn begin(conn: Connection, file: Arc<File>) -> Option<Step> {
     let thread = std::thread::Builder::new().name("store-log".to_owned());
     let thread = thread.spawn(move || {
         let written = write_back(&conn, "PASSIVE")?;
+        // SQLite synchronizes the file only after the last page, so each step does it itself.
         file.sync_data().map_err(|_| out_of_order())?;
         Ok((conn, written))
     });
     thread.ok()
 }
 
-/// Writes the log back into the file; `true`: all of it. A lock of somebody else is no failure, since it is tried again.
+/// Copies the log into the file. Returns `true` if all of it was copied. A lock of another process is not an error,
+/// because the next try may succeed.
 pub(super) fn checkpoint(conn: &Connection, mode: &str) -> rusqlite::Result<bool> {
     let written = write_back(conn, mode)?;
     Ok(written.log == written.back)
@@ -213,7 +220,7 @@ pub(super) fn checkpoint(conn: &Connection, mode: &str) -> rusqlite::Result<bool
 
 fn write_back(conn: &Connection, mode: &str) -> rusqlite::Result<Written> {
     let sql = format!("PRAGMA wal_checkpoint({mode})");
-    // Readers are waited for, but not for long: everybody else waits meanwhile.
+    // Wait for readers, but briefly: all commits wait meanwhile.
     conn.busy_timeout(PATIENCE)?;
     let done = conn.query_row(&sql, [], |row| {
         let (is_busy, log, back): (bool, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
@@ -229,5 +236,5 @@ fn write_back(conn: &Connection, mode: &str) -> rusqlite::Result<Written> {
     }
 }
 
-/// Nothing is known of how far it came.
+/// The progress of a checkpoint that a lock prevented: unknown.
 const BUSY: Written = Written { log: 1, back: 0 };

@@ -1,7 +1,8 @@
-//! Lists of numbers in order, merged from several indexes: what searches go through.
+//! Ordered numbers from several index runs, merged into one list for a search.
 //!
-//! Each kind of events, and each lane and state of deliveries, is one run of an index, in the order of its numbers. A search
-//! names the runs that may hold what it wants, and reads them together, newest or oldest first, only as far as it has to.
+//! Each kind of events, and each lane and state of deliveries, is one run of an index in the order of its numbers. A
+//! search names the runs that may hold matches and reads them together, newest or oldest first, only as far as
+//! necessary.
 
 use std::collections::BinaryHeap;
 
@@ -9,7 +10,7 @@ use rusqlite::Connection;
 
 use crate::store::sqlite::span::Range;
 
-/// Rows that are read at first, and at most, at once.
+/// Rows of a run that are read at first, and at most, with one query.
 const FIRST: i64 = 8;
 const MOST: i64 = 512;
 
@@ -31,7 +32,7 @@ pub(super) enum Run {
         lane: i64,
         state: i64,
     },
-    /// Those whose events stand in a range.
+    /// Replays whose events are in a range.
     ReplaysIn {
         lane: i64,
         state: i64,
@@ -39,7 +40,7 @@ pub(super) enum Run {
     },
 }
 
-/// A part of a run: beyond `from`, this one not included, up to `to`, this one included, in the order that is asked for.
+/// A part of a run, from `from` (exclusive) to `to` (inclusive) in the requested order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Part {
     pub(super) run: Run,
@@ -49,20 +50,20 @@ pub(super) struct Part {
 
 struct Reading {
     run: Run,
-    /// The next ones, the nearest last.
+    /// Numbers that were read, the next one last.
     ready: Vec<i64>,
-    /// What was read up to here, this one not included.
+    /// The last number that was read; reading continues behind it.
     from: i64,
     to: i64,
     count: i64,
     is_over: bool,
 }
 
-/// Numbers of several runs in one order.
+/// The numbers of several runs in one order.
 pub(super) struct Merged {
     order: Order,
     runs: Vec<Reading>,
-    /// The nearest of each run: its key in the order, and which run.
+    /// The next number of each run, as a sort key, with the index of its run.
     heads: BinaryHeap<(i64, usize)>,
 }
 
@@ -81,6 +82,7 @@ impl Merged {
             runs: runs.iter().map(reading).collect(),
             heads: BinaryHeap::with_capacity(runs.len()),
         };
+        // A single run is read in larger steps, because all its rows belong to the list.
         if runs.len() == 1 {
             merged.runs.iter_mut().for_each(|run| run.count = 64);
         }
@@ -98,7 +100,7 @@ impl Merged {
         Ok(Some(self.number(key)))
     }
 
-    /// The largest key comes first.
+    /// Converts between a number and its sort key, so that the largest key comes first.
     fn number(&self, key: i64) -> i64 {
         match self.order {
             Order::NewestFirst => key,
@@ -110,6 +112,7 @@ impl Merged {
         let Some(run) = self.runs.get_mut(place) else {
             return Ok(());
         };
+        // Read the next rows of a run only when the merge has used up the previous ones.
         if run.ready.is_empty() && !run.is_over {
             run.read(conn, self.order)?;
         }
@@ -142,6 +145,7 @@ impl Reading {
             self.from = *last;
         }
         self.ready.reverse();
+        // Read more each time: a short page needs few rows, and a long scan few queries.
         self.count = (count * 4).min(MOST);
         Ok(())
     }

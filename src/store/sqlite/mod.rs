@@ -1,8 +1,8 @@
-//! The store in one SQLite file: what its parts share, opening and closing.
+//! The store in one SQLite file: shared state, opening and closing.
 //!
-//! `writer` is the only thread that writes; `queue` brings it its tasks, whose work is in `commit`, `begin`, `finish`,
-//! `change`, `replay` and `purge`. `readers` look beside it: `search`, `read`. `check`, `copy` and `export` work on a file by
-//! its path, whoever has it open.
+//! `writer` is the only thread that writes. `queue` hands it tasks, which `commit`, `begin`, `finish`, `change`,
+//! `replay` and `purge` implement. `readers` serve queries beside it through `search` and `read`. `check`, `copy` and
+//! `export` open a file by its path, even while a gate runs on it.
 
 mod affordable;
 mod audit;
@@ -69,7 +69,7 @@ use crate::store::sqlite::seal::Sealer;
 use crate::store::sqlite::writer::Writer;
 use crate::store::{Options, Stats, StoreError};
 
-/// What writer, readers and handles share.
+/// State that the writer, the readers and the handles share.
 pub(super) struct Shared {
     path: PathBuf,
     options: Options,
@@ -81,7 +81,7 @@ pub(super) struct Shared {
     aliases: Mutex<Aliases>,
     sweeps: Mutex<Sweeps>,
     is_healthy: AtomicBool,
-    /// The file was open at some time.
+    /// True if the file was ever open in this process.
     was_opened: AtomicBool,
     groups: AtomicU64,
     grouped: AtomicU64,
@@ -125,9 +125,10 @@ impl Shared {
         self.aliases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of a destination in the file.
+    /// Returns the number of a destination in the file. Negative numbers are aliases from a time without a file.
     fn resolve(&self, destination: DestinationId) -> i64 {
         match destination.0 {
+            // The common case takes no lock: only a store without a file gives out negative numbers.
             number @ 0.. => number,
             number => self.aliases().resolve(number),
         }
@@ -215,7 +216,7 @@ impl Shared {
     }
 }
 
-/// An open store: the last handle that goes closes it.
+/// An open store. Dropping the last handle closes it.
 pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -223,15 +224,18 @@ pub(super) struct Inner {
 
 impl Inner {
     pub(super) fn open(mut options: Options) -> Result<Self, StoreError> {
+        // SQLite names the log after the path that it opens, so all connections must use the same one.
         options.path = opening::canonical(&options.path);
         let path = options.path.clone();
         let opened = match opening::open(&options) {
             Ok(opened) => Some(opened),
+            // A full or failing disk may recover, and proxy routes can work meanwhile. Every other error ends the
+            // start.
             Err(err) if opening::is_of_the_disk(&err, &path) => {
                 tracing::error!(
                     path = %path.display(),
                     error = %error::chain(&err),
-                    "the store could not be opened; nothing is taken into it until it can be"
+                    "the store could not be opened and accepts no events yet: check the disk and its free space"
                 );
                 None
             }
@@ -260,6 +264,7 @@ impl Inner {
             path: path.clone(),
             options,
         });
+        // The writer opens its connections before the thread starts, so that an error here ends the start.
         let writer = Writer::new(Arc::clone(&shared), opened);
         let writer = writer.map_err(|err| open_failed(&path, err))?;
         let thread = std::thread::Builder::new()
@@ -272,7 +277,7 @@ impl Inner {
         })
     }
 
-    /// Writes what waits, and ends the thread. Blocks.
+    /// Writes all waiting tasks and ends the writer thread. Blocks.
     pub(super) fn close(&self) {
         self.shared.queue.close();
         let taken = self
@@ -281,6 +286,7 @@ impl Inner {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(thread) = taken {
+            // The panic hook has already reported a panic of the thread, and its guard has closed the queue.
             let _ = thread.join();
         }
     }
@@ -297,7 +303,7 @@ fn thread_failed(err: &std::io::Error) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(code, Some(err.to_string()))
 }
 
-/// All rows of a statement that holds one number in each.
+/// Returns all rows of a statement whose only column is a number.
 fn numbers(
     conn: &Connection,
     sql: &str,

@@ -1,7 +1,7 @@
-//! Names as numbers: routes, destinations, kinds of events, lanes of deliveries. All of them fit into memory.
+//! Names as numbers: routes, destinations, kinds of events, lanes of deliveries. All fit into memory.
 //!
-//! The writer makes new ones and publishes them before the transaction in which they first stand is committed, so whoever
-//! reads a number there finds its name.
+//! The writer publishes new names before it commits the transaction that uses them, so a reader that finds a number
+//! also finds its name.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::model::glob::Glob;
 use crate::model::ids::{DestinationName, RouteName};
 use crate::store::search::EventSearch;
 
-/// Types beyond it share one kind for each route and provider.
+/// Largest number of kinds. Types beyond it share one kind per route and provider.
 pub(super) const MAX_KINDS: usize = 4096;
 
 #[derive(Clone, Default)]
@@ -21,7 +21,7 @@ pub(super) struct Names {
     pub(super) kinds: HashMap<i64, Kind>,
     pub(super) lanes: HashMap<i64, Lane>,
     route_ids: HashMap<RouteName, i64>,
-    /// By route, provider and type; the key is made by [`kind_key`].
+    /// Kinds by route, provider and type; [`kind_key`] builds the key.
     kind_ids: HashMap<String, i64>,
     lane_ids: HashMap<(i64, i64, bool), i64>,
 }
@@ -45,7 +45,7 @@ pub(super) struct Kind {
     pub(super) route: i64,
     pub(super) provider: String,
     pub(super) event_type: Option<Box<str>>,
-    /// The type stands in the event.
+    /// True if the event itself stores the type.
     pub(super) is_rest: bool,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Lane {
     pub(super) is_replay: bool,
 }
 
-/// No name of a route, provider or type holds the character between them.
+/// Builds the key of a kind. The separator is a character that no route, provider or type contains.
 fn kind_key(route: i64, provider: &str, event_type: Option<&str>, is_rest: bool) -> String {
     let mark = match (is_rest, event_type) {
         (true, _) => "r",
@@ -136,7 +136,7 @@ impl Names {
         self.route_ids.get(name).copied()
     }
 
-    /// The kind of these three, and the one that stands for the rest.
+    /// Returns the kind for exactly this route, provider and type.
     pub(super) fn kind(&self, route: i64, provider: &str, event_type: Option<&str>) -> Option<i64> {
         let key = kind_key(route, provider, event_type, false);
         self.kind_ids.get(&key).copied()
@@ -164,7 +164,7 @@ impl Names {
         found.map_or_else(|| RouteName::new(""), |route| route.name.clone())
     }
 
-    /// Whether nothing of a destination is attempted at the moment.
+    /// Returns whether no delivery to a destination may be attempted at the moment.
     pub(super) fn is_held(&self, destination: i64) -> bool {
         let Some(destination) = self.destinations.get(&destination) else {
             return true;
@@ -176,7 +176,7 @@ impl Names {
         destination.is_paused || destination.disabled.is_some() || is_route_paused
     }
 
-    /// The kinds in which events that match may stand; none where every kind is among them.
+    /// Returns the kinds that may contain matching events, or `None` if every kind may.
     pub(super) fn kinds_of(&self, search: &EventSearch) -> Option<Vec<i64>> {
         if search.route.is_none() && search.provider.is_none() && search.event_type.is_none() {
             return None;
@@ -193,6 +193,7 @@ impl Names {
                 let provider = search.provider.as_ref();
                 let is_provider = provider.is_none_or(|provider| *provider == kind.provider);
                 let is_type = pattern.as_ref().is_none_or(|pattern| {
+                    // The shared kind may contain any type, so each of its events must be checked later.
                     kind.is_rest || pattern.matches(kind.event_type.as_deref())
                 });
                 is_route && is_provider && is_type
@@ -204,12 +205,12 @@ impl Names {
     }
 }
 
-/// A type as a search has it.
+/// The event type of a search: a pattern or a literal text.
 pub(super) struct TypePattern(Result<Glob, String>);
 
 impl TypePattern {
     pub(super) fn new(text: &str) -> Self {
-        // What is no pattern is only ever equal to itself.
+        // A text that is not a valid pattern matches only itself.
         Self(Glob::parse(text).map_err(|_| text.to_owned()))
     }
 

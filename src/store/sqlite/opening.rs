@@ -1,5 +1,6 @@
-//! Opening the file: lock, log, form, keys, clock; what a dead process had in flight is given back. The same at the start and
-//! later, where there was no room for it at the start.
+//! Opening the file: lock, log, schema, keys, clock, and deliveries of a dead process.
+//!
+//! The steps are the same at the start and later, if the disk had no room at the start.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::store::sqlite::work::{Failure, Work};
 use crate::store::sqlite::{migrate, read, wal};
 use crate::store::{Options, StoreError};
 
-/// With less room than this nothing can be set up.
+/// Free bytes on the disk below which no file can be set up.
 const LEAST_ROOM: u64 = 1 << 20;
 
 pub(super) struct Opened {
@@ -26,7 +27,7 @@ pub(super) struct Opened {
     pub(super) lock: Lock,
 }
 
-/// The path without symbolic links: SQLite keeps the log beside what they lead to.
+/// Resolves symbolic links in the path, because SQLite keeps the log beside the file that they point to.
 pub(super) fn canonical(path: &Path) -> PathBuf {
     if let Ok(found) = path.canonicalize() {
         return found;
@@ -41,16 +42,19 @@ pub(super) fn canonical(path: &Path) -> PathBuf {
 pub(super) fn open(options: &Options) -> Result<Opened, StoreError> {
     let path = &options.path;
     connect::create(path)?;
+    // Lock before the first connection: a second gate on the same file would damage it.
     let lock = Lock::take(path)?;
     let failed = |err| open_failed(path, err);
-    // A process that died of a failed write may have left a log of which the disk knows nothing.
+    // A process that died of a failed write may have left a log that is not on the disk yet.
     let extent = wal::secure(path).map_err(|err| failed(connect::io_failed(&err)))?;
     wal::report(path, &extent);
     let conn = connect::writer(path).map_err(failed)?;
+    // Check the schema version before the first write, so that a file of a later version stays untouched.
     let found = migrate::form(&conn, path)?;
     connect::prepare_writer(&conn).map_err(failed)?;
     migrate::migrate(&conn, found).map_err(failed)?;
     let sealer = Sealer::open(&conn, &options.encryption_keys, true).map_err(failed)?;
+    // Without this check a lost key would show only when the first delivery fails.
     read::check_keys(&conn, &sealer, path)?;
     let saved = SavedClock::load(&conn).map_err(failed)?;
     let (clock, trust) = StoreClock::resume(&saved, Now::read().unix_ms, BootTime::read());
@@ -62,7 +66,7 @@ pub(super) fn open(options: &Options) -> Result<Opened, StoreError> {
     if let Trust::Behind(behind_ms) = trust {
         tracing::warn!(
             behind_ms,
-            "the wall clock is behind the times in the store: deliveries that wait are attempted now"
+            "the wall clock is behind the times in the store: all waiting deliveries are attempted now; set the clock"
         );
         work.end_pauses().map_err(failed)?;
     }
@@ -74,20 +78,21 @@ pub(super) fn open(options: &Options) -> Result<Opened, StoreError> {
     })
 }
 
-/// Gives back what a dead process had in flight, before anybody asks.
+/// Returns deliveries of a dead process to the queue before the first task runs.
 fn take_back(work: &mut Work) -> rusqlite::Result<()> {
     work.start()?;
     match work.interrupt_all() {
         Ok(()) => {}
         Err(Failure::Sql(err)) => return Err(err),
-        // A state that cannot be is left where it is; `check` reports it.
+        // An impossible state stays as it is; `check` reports it.
         Err(Failure::Refused(_)) => {}
     }
     work.flush()?;
     work.commit()
 }
 
-/// Returns whether the disk is why the file could not be opened: full, or failing. That may pass; a wrong key or damage does not.
+/// Returns whether a full or failing disk is why the file could not be opened. The disk may recover; a wrong key or
+/// damage does not.
 pub(super) fn is_of_the_disk(err: &StoreError, path: &Path) -> bool {
     let (StoreError::Open { source, .. } | StoreError::Write(source) | StoreError::Read(source)) =
         err
@@ -100,17 +105,18 @@ pub(super) fn is_of_the_disk(err: &StoreError, path: &Path) -> bool {
     };
     match source.sqlite_error_code() {
         Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => true,
+        // SQLite reports a missing folder and a full disk alike, so look at the free space.
         Some(ErrorCode::CannotOpen) => has_no_room(),
         _ => false,
     }
 }
 
-/// Names of destinations that were asked for while the file could not be opened: each has a number below zero until then,
-/// which leads to the real one afterwards.
+/// Destinations that were named while the file could not be opened. Each has a negative number, which maps to the real
+/// one after the file is open.
 #[derive(Default)]
 pub(super) struct Aliases {
     names: Vec<(RouteName, DestinationName)>,
-    /// In the same order.
+    /// The real numbers, in the same order.
     real: Vec<i64>,
 }
 
@@ -122,10 +128,11 @@ impl Aliases {
             self.names.push((route.clone(), name.clone()));
             self.names.len() - 1
         });
+        // Real numbers start at 1, so negative ones never collide with them.
         -1 - i64::try_from(place).unwrap_or(i64::MAX - 1)
     }
 
-    /// The real number, where it is known; a number that is none of these is real.
+    /// Returns the real number of an alias if it is known. A number that is not an alias is returned as it is.
     pub(super) fn resolve(&self, number: i64) -> i64 {
         if number >= 0 {
             return number;
@@ -134,7 +141,7 @@ impl Aliases {
         self.real.get(place).copied().unwrap_or(number)
     }
 
-    /// Names them in the file.
+    /// Inserts the destinations into the file.
     pub(super) fn settle(&mut self, work: &mut Work) -> rusqlite::Result<()> {
         let mut real = Vec::with_capacity(self.names.len());
         work.start()?;

@@ -1,12 +1,12 @@
-//! First in, first out: of the open deliveries with one order key only the oldest may be taken, and none while one is in
-//! flight.
+//! First in, first out: only the oldest open delivery of an order key may be taken.
 //!
-//! The others are marked `is_behind`, which keeps them out of the index of what is due: a million that wait behind one
-//! cost a taking nothing. The mark is settled again whenever one of the key ends, waits, or comes back.
+//! No delivery of the key may be taken while one is in flight. The others have the mark `is_behind`, which keeps them
+//! out of the index of due deliveries: a million waiting deliveries do not slow down a take. The mark is set again
+//! whenever a delivery of the key ends, waits or comes back.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// Whether an open delivery has this key.
+/// Returns whether an open delivery has this key.
 pub(super) fn is_any_open(conn: &Connection, destination: i64, key: i64) -> rusqlite::Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_order
         WHERE destination = ?1 AND order_key = ?2 AND order_key IS NOT NULL AND state IN (0, 1, 2))";
@@ -14,9 +14,9 @@ pub(super) fn is_any_open(conn: &Connection, destination: i64, key: i64) -> rusq
         .query_row([destination, key], |row| row.get(0))
 }
 
-/// Lets the right one of a key be taken.
+/// Marks the deliveries of a key so that only the right one may be taken.
 pub(super) fn settle(conn: &Connection, destination: i64, key: i64) -> rusqlite::Result<()> {
-    // Those that are not behind: the one that may be taken, and those in flight.
+    // Deliveries without the mark: the one that may be taken, and those in flight.
     let sql = "SELECT id, state FROM delivery INDEXED BY delivery_order
         WHERE destination = ?1 AND order_key = ?2 AND is_behind = 0
         AND order_key IS NOT NULL AND state IN (0, 1, 2) ORDER BY id";
@@ -33,6 +33,7 @@ pub(super) fn settle(conn: &Connection, destination: i64, key: i64) -> rusqlite:
         let behind: Option<i64> = stmt
             .query_row([destination, key], |row| row.get(0))
             .optional()?;
+        // A retried dead letter may be older than the delivery that is ahead, so compare both.
         let oldest = ahead.iter().map(|(id, _)| *id).chain(behind).min();
         may_go = oldest;
         if behind.is_some() && behind == oldest {
@@ -40,6 +41,7 @@ pub(super) fn settle(conn: &Connection, destination: i64, key: i64) -> rusqlite:
         }
     }
     for (id, state) in ahead {
+        // An older delivery, such as a retried dead letter, displaces the one that was ahead.
         if state != 1 && Some(id) != may_go {
             mark(conn, Some(id), 1)?;
         }

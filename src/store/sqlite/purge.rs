@@ -1,8 +1,8 @@
-//! Retention: events whose time is over, attempts and claims too, and the space given back to the file system.
+//! Retention: deleting events, attempts and claims after their time, and returning space to the file system.
 //!
-//! A reader looks for what may go, in sweeps that remember their place from one round to the next; the writer deletes it,
-//! after looking once more, in bounded groups. So neither many old events that have to stay nor many that may go hold up
-//! a commit for more than some milliseconds.
+//! A reader looks for rows in sweeps that remember their position from round to round. The writer checks each row again
+//! and deletes it, in bounded groups. So neither many old events that must stay nor many that may go hold up a commit
+//! for more than some milliseconds.
 
 use std::time::Duration;
 
@@ -17,28 +17,28 @@ use crate::store::sqlite::work::{Failure, Work};
 use crate::store::sqlite::{order, reference, span};
 use crate::store::{Purged, Retention};
 
-/// What one round deletes at most.
+/// Rows that one round deletes at most.
 const EVENTS: usize = 200;
 const ATTEMPTS: usize = 500;
 const CLAIMS: usize = 2000;
 
-/// How long a round looks for each of these.
+/// How long a round looks for each kind of row.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Pages that stay in the file for what comes next, and those given back at once.
+/// Unused pages that stay in the file, and pages that one round returns.
 const SPARE: u64 = 64;
 const GIVEN_BACK: u64 = 256;
 
-/// A sweep that has seen all begins anew after this; or earlier, where something is kept for less than 16 times as long.
+/// Pause of a sweep after its end. It is shorter if the retention is shorter than 16 times this.
 const REST_MS: i64 = 10 * 60 * 1000;
 
-/// The sweep of claims looks at all of them, so it rests for this long at least.
+/// Shortest pause of the sweep of claims, which reads all of them.
 const CLAIMS_REST_MS: i64 = 5 * 1000;
 
-/// What a row takes beside its body, roughly.
+/// Estimated bytes of an event's rows beside its body.
 const OVERHEAD: u64 = 1024;
 
-/// Where the sweeps are.
+/// The positions of the sweeps.
 #[derive(Clone, Default)]
 pub(super) struct Sweeps {
     age: Sweep,
@@ -49,11 +49,11 @@ pub(super) struct Sweeps {
 
 #[derive(Clone, Default)]
 struct Sweep {
-    /// What was seen last: an event, a delivery, the route of a claim.
+    /// The last row of the sweep: an event, a delivery, or the route of a claim.
     seen: i64,
-    /// The key of the claim.
+    /// The key of the last claim.
     key: Vec<u8>,
-    /// Not before this time.
+    /// The sweep pauses until this time.
     resume_ms: i64,
 }
 
@@ -80,7 +80,7 @@ impl Gone {
 
 impl Sweep {
     fn is_resting(&self, now_ms: i64) -> bool {
-        // A clock that ran ahead and was set back must not make a rest of years.
+        // A clock that ran ahead and was set back must not cause a pause of years.
         now_ms < self.resume_ms && self.resume_ms.saturating_sub(now_ms) <= REST_MS
     }
 
@@ -91,27 +91,27 @@ impl Sweep {
     }
 }
 
-/// The time by which a round judges.
+/// The times by which a round decides.
 #[derive(Clone, Copy)]
 pub(super) struct Times {
-    /// Time of the wall clock, for what has ended.
+    /// Time of the wall clock, for ended rows.
     pub(super) ended_ms: i64,
     /// Time of the store's clock, for claims.
     pub(super) claims_ms: i64,
 }
 
-/// What may go.
+/// Rows that may be deleted.
 #[derive(Default)]
 pub(super) struct Found {
     by_age: Vec<i64>,
     by_size: Vec<i64>,
-    /// Deliveries whose attempts go.
+    /// Deliveries whose attempts may be deleted.
     attempts: Vec<i64>,
     claims: Vec<(i64, Vec<u8>)>,
     is_more: bool,
 }
 
-/// Looks for what may go; the sweeps are moved on.
+/// Looks for rows that may be deleted, and advances the sweeps.
 pub(super) fn look_for(
     look: &Look<'_>,
     sweeps: &mut Sweeps,
@@ -141,10 +141,12 @@ fn look_for_age(
     now_ms: i64,
     found: &mut Found,
 ) -> rusqlite::Result<()> {
+    // The shorter age bounds the search. `is_over` then applies the age that belongs to each state.
     let kept = retention.delivered_ms.into_iter().chain(retention.dead_ms);
     let Some(kept_ms) = kept.min().filter(|_| !sweep.is_resting(now_ms)) else {
         return Ok(());
     };
+    // The span table bounds the search, so young events are not even read.
     let before = now_ms.saturating_sub(kept_ms).saturating_add(1);
     let last = span::range(conn, None, Some(before))?.map_or(0, |range| range.last);
     let began = clock::instant();
@@ -166,7 +168,7 @@ fn look_for_age(
     Ok(())
 }
 
-/// Whether an event and all its deliveries are past their time.
+/// Returns whether an event and all its deliveries are past their time.
 fn is_over(
     conn: &Connection,
     event: i64,
@@ -177,6 +179,7 @@ fn is_over(
     let is_past = |end_ms: i64, kept_ms: Option<i64>| {
         kept_ms.is_some_and(|kept_ms| now_ms.saturating_sub(end_ms) >= kept_ms)
     };
+    // An event without deliveries counts as delivered at the time of its reception.
     let mut is_alone = true;
     for (state, ended_ms) in ends(conn, event)? {
         is_alone = false;
@@ -203,7 +206,7 @@ fn ends(conn: &Connection, event: i64) -> rusqlite::Result<Vec<End>> {
     rows.collect()
 }
 
-/// Whether nothing of an event is open.
+/// Returns whether all deliveries of an event have ended.
 fn has_ended(conn: &Connection, event: i64) -> rusqlite::Result<bool> {
     let ends = ends(conn, event)?;
     Ok(ends
@@ -211,7 +214,7 @@ fn has_ended(conn: &Connection, event: i64) -> rusqlite::Result<bool> {
         .all(|(state, _)| state.is_some_and(|state| !state.is_open())))
 }
 
-/// Bytes that are used beyond the bound.
+/// Returns the used bytes beyond the size limit.
 fn excess(conn: &Connection, retention: &Retention) -> rusqlite::Result<u64> {
     let Some(most) = retention.size else {
         return Ok(0);
@@ -241,6 +244,7 @@ fn look_for_size(
         if has_ended(conn, event)? {
             found.by_size.push(event);
             let body = u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
+            // An estimate is enough here, because the next round measures again.
             left = left.saturating_sub(body.saturating_add(OVERHEAD));
         }
         sweep.seen = event;
@@ -297,6 +301,7 @@ fn look_for_claims(
         return Ok(());
     }
     let began = clock::instant();
+    // Claims have no index by expiry, because it would cost each commit another random write.
     let sql = "SELECT route, key, expires_ms FROM claim WHERE (route, key) > (?1, ?2)
         ORDER BY route, key";
     let mut stmt = conn.prepare_cached(sql)?;
@@ -331,6 +336,7 @@ impl Work {
             ..Purged::default()
         };
         for event in &found.by_age {
+            // Time has passed since the reader looked: an operator may have retried a delivery of the event.
             let received_ms = self.received_ms(*event)?;
             let is_over = match received_ms {
                 None => false,
@@ -351,6 +357,7 @@ impl Work {
             purged.attempts += self.delete_attempts(*delivery)?;
         }
         for (route, key) in &found.claims {
+            // A newer event may have renewed the claim since the search, hence the check of its expiry.
             let sql = "DELETE FROM claim WHERE route = ?1 AND key = ?2 AND expires_ms <= ?3";
             let values = params![route, key, times.claims_ms];
             let count = self.conn.prepare_cached(sql)?.execute(values)?;
@@ -368,7 +375,7 @@ impl Work {
         stmt.query_row([event], |row| row.get(0)).optional()
     }
 
-    /// The attempts of a delivery that has not come back to life meanwhile.
+    /// Deletes the attempts of a delivery, unless it was retried meanwhile.
     fn delete_attempts(&self, delivery: i64) -> rusqlite::Result<u64> {
         let sql = "DELETE FROM attempt WHERE delivery = ?1
             AND (SELECT ended_ms FROM delivery WHERE id = ?1) IS NOT NULL";
@@ -376,7 +383,7 @@ impl Work {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
-    /// An event with all that hangs on it, but its claims, which have a time of their own.
+    /// Deletes an event with all its rows except its claims, which expire on their own.
     pub(super) fn delete_event(&mut self, event: i64) -> rusqlite::Result<()> {
         let sql = "SELECT id, lane, state, destination, order_key
             FROM delivery INDEXED BY delivery_event WHERE event = ?1";
@@ -384,6 +391,7 @@ impl Work {
         let rows = stmt.query_map([event], Gone::read)?;
         let deliveries: Vec<Gone> = rows.collect::<rusqlite::Result<_>>()?;
         drop(stmt);
+        // Foreign keys are enforced, so rows that refer to others are deleted first.
         for one in deliveries {
             for sql in [
                 "DELETE FROM attempt WHERE delivery = ?1",
@@ -393,7 +401,7 @@ impl Work {
             }
             if let Some(state) = DeliveryState::from_code(one.state) {
                 self.count(one.lane, state, -1);
-                // One that had not ended may have kept others behind it.
+                // A delivery that was open may have held back others of its order key.
                 if let Some(key) = one.order_key.filter(|_| state.is_open()) {
                     order::settle(&self.conn, one.destination, key)?;
                 }
@@ -413,7 +421,7 @@ impl Work {
         Ok(())
     }
 
-    /// Cuts spare pages off the end of the file, which takes effect with the next time the log is written back.
+    /// Cuts unused pages off the end of the file. The file shrinks at the next checkpoint.
     fn give_back(&mut self, purged: &mut Purged) -> rusqlite::Result<()> {
         if purged.events > 0 {
             let sql = "SELECT min(id) FROM event";
@@ -430,7 +438,7 @@ impl Work {
         let sql = format!("PRAGMA incremental_vacuum({})", count.min(GIVEN_BACK));
         let mut stmt = self.conn.prepare(&sql)?;
         let mut rows = stmt.query([])?;
-        // Each step gives back one page.
+        // Each row of this statement returns one page.
         while rows.next()?.is_some() {}
         let after = pages(&self.conn)?;
         let given_back = before.count.saturating_sub(after.count);

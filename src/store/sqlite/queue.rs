@@ -1,7 +1,7 @@
-//! What is asked of the writer: a bounded queue of tasks, each of which is run within a group and answered after it.
+//! Bounded queue of tasks for the writer thread.
 //!
-//! A task's answer leaves only when its group is durable, or has failed. Who asks beyond the bounds is told so at once:
-//! waiting happens at the sender, not in memory.
+//! A task gets its reply only when its group is durable or has failed. A task beyond the bounds is rejected at once:
+//! backpressure belongs at the sender, not in memory.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,28 +12,29 @@ use tokio::sync::oneshot;
 use crate::store::StoreError;
 use crate::store::sqlite::work::{Failure, Work};
 
-/// Commits that may wait. At the rate of a slow disk (5,000 a second) this is under two seconds of work.
+/// Commits that may wait. A slow disk (5,000 a second) needs less than two seconds for them.
 const MAX_COMMITS: usize = 8 * 1024;
 
-/// Outcomes and takings may wait beyond it: refusing those would make more work, and `deliver` bounds them.
+/// Outcomes and takes may exceed the bound for commits: rejecting them would cause more work, and `deliver` bounds
+/// them.
 const MAX_TASKS: usize = 4 * MAX_COMMITS;
 
-/// Bytes of heads and bodies that may wait.
+/// Total bytes of the heads and bodies that may wait.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// One group holds at most so much, so that the first in it does not wait long for the last.
+/// Largest group, so that its first task does not wait long for its last.
 const MAX_GROUP: usize = 1024;
 const MAX_GROUP_BYTES: usize = 16 * 1024 * 1024;
 
-/// Something to do within a group.
+/// A unit of work inside a group.
 pub(super) trait Task: Send {
-    /// Does it; what it made is kept until the answer. An error fails the whole group.
+    /// Does the work and keeps the result for the reply. An error fails the whole group.
     fn run(&mut self, work: &mut Work) -> rusqlite::Result<()>;
 
-    /// Tells whoever asked that it is durable.
+    /// Reports to the caller that the work is durable.
     fn answer(self: Box<Self>);
 
-    /// Tells whoever asked why nothing was done.
+    /// Reports to the caller why no work was done.
     fn refuse(self: Box<Self>, why: StoreError);
 }
 
@@ -54,6 +55,7 @@ where
         };
         self.made = Some(match run(work) {
             Ok(made) => Ok(made),
+            // A rejected task has written nothing, so the rest of the group continues.
             Err(Failure::Refused(err)) => Err(err),
             Err(Failure::Sql(err)) => return Err(err),
         });
@@ -61,7 +63,7 @@ where
     }
 
     fn answer(self: Box<Self>) {
-        // Nobody may be waiting any more. What has to be given back then does so when it is dropped.
+        // The caller may be gone. A result that must be returned to the store does so when it is dropped.
         let _ = self
             .reply
             .send(self.made.unwrap_or(Err(StoreError::Closed)));
@@ -72,7 +74,7 @@ where
     }
 }
 
-/// A task of a function, and where its answer comes.
+/// Wraps a function as a task, and returns it with the receiver of its reply.
 pub(super) fn ask<T, F>(run: F) -> (Box<dyn Task>, oneshot::Receiver<Result<T, StoreError>>)
 where
     T: Send + 'static,
@@ -87,12 +89,12 @@ where
     (Box::new(ask), answer)
 }
 
-/// How much a task may be put behind.
+/// How long a task may be postponed under load.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Urgency {
-    /// New work: refused while much is waiting.
+    /// New work, rejected while the queue is long.
     Commit,
-    /// What ends or goes on with work that was accepted.
+    /// Work that ends or continues what was accepted.
     Outcome,
 }
 
@@ -105,24 +107,24 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct State {
     tasks: VecDeque<(Box<dyn Task>, usize)>,
-    /// Of those that wait and those in the group at hand.
+    /// Bytes of the waiting tasks and of the current group.
     bytes: usize,
     is_closed: bool,
 }
 
-/// What the writer is to do next.
+/// The next thing for the writer to do.
 pub(super) enum Next {
     Group(Group),
-    /// Nothing came for a while.
+    /// No task came within the pause.
     Quiet,
     Closed,
 }
 
-/// Tasks that go into one transaction.
+/// Tasks that share one transaction.
 #[derive(Default)]
 pub(super) struct Group {
     pub(super) tasks: Vec<Box<dyn Task>>,
-    /// To be given back with [`Queue::release`].
+    /// Bytes to return with [`Queue::release`] after the group.
     pub(super) bytes: usize,
 }
 
@@ -145,13 +147,14 @@ impl Queue {
             Urgency::Commit => MAX_COMMITS,
             Urgency::Outcome => MAX_TASKS,
         };
-        // One that is larger than the bound goes alone.
+        // A task that alone exceeds the bound is accepted into an empty queue, or it could never run.
         let is_heavy = state.bytes > 0 && state.bytes.saturating_add(bytes) > MAX_BYTES;
         if state.tasks.len() >= most || (is_heavy && urgency == Urgency::Commit) {
             return Err(StoreError::Busy);
         }
         state.bytes = state.bytes.saturating_add(bytes);
         state.tasks.push_back((task, bytes));
+        // The writer sleeps only while the queue is empty, so only the first task has to wake it.
         let is_first = state.tasks.len() == 1;
         drop(state);
         if is_first {
@@ -164,7 +167,7 @@ impl Queue {
         self.lock().tasks.len()
     }
 
-    /// Nothing is taken in from now on; what waits is still handed out.
+    /// Rejects all new tasks from now on. Waiting tasks are still handed out.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
         self.wake.notify_all();
@@ -179,10 +182,11 @@ impl Queue {
         state.bytes = state.bytes.saturating_sub(bytes);
     }
 
-    /// Waits for tasks, and takes as many as make one group.
+    /// Waits for tasks and takes as many as one group may hold.
     pub(super) fn take(&self, patience: Duration) -> Next {
         let mut state = self.lock();
         while state.tasks.is_empty() {
+            // Only an empty queue ends the writer, so tasks from before the close are still written.
             if state.is_closed {
                 return Next::Closed;
             }
@@ -196,6 +200,7 @@ impl Queue {
             }
         }
         let (mut count, mut bytes) = (0, 0_usize);
+        // The first task always goes, even if it alone exceeds the bound.
         for (_, size) in state.tasks.iter().take(MAX_GROUP) {
             if count > 0 && bytes.saturating_add(*size) > MAX_GROUP_BYTES {
                 break;
@@ -207,16 +212,16 @@ impl Queue {
         Next::Group(Group { tasks, bytes })
     }
 
-    /// Waits a while, unless it is closed before.
+    /// Sleeps for a while, or until the store is closed.
     pub(super) fn pause(&self, pause: Duration) {
         let state = self.lock();
         if !state.is_closed {
-            // Woken by a task that comes meanwhile as well, which is refused then.
+            // A new task also ends this pause early. The next round rejects it.
             let _ = self.wake.wait_timeout(state, pause);
         }
     }
 
-    /// Takes all that waits out, to be refused.
+    /// Removes all waiting tasks, for the caller to reject.
     pub(super) fn take_all(&self) -> Vec<Box<dyn Task>> {
         let mut state = self.lock();
         let tasks: Vec<_> = state.tasks.drain(..).collect();

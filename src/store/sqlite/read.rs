@@ -1,4 +1,4 @@
-//! What readers tell: lists of events, deliveries and attempts, what is due, what waits where, claims.
+//! Queries of the readers: lists of events, deliveries and attempts, due times, destinations, claims.
 
 use std::path::Path;
 
@@ -19,11 +19,11 @@ use crate::store::sqlite::seal::{Part, Sealer};
 use crate::store::sqlite::search::{Bounds, delivery_candidates, event_candidates, wants_lane};
 use crate::store::sqlite::tally::Tally;
 
-/// Rows of a page at most.
+/// Largest number of rows in a page.
 const MAX_PAGE: u32 = 1000;
 
 fn state_of(code: i64) -> DeliveryState {
-    // The file allows no other.
+    // A check constraint of the file allows no other code.
     DeliveryState::from_code(code).unwrap_or(DeliveryState::Cancelled)
 }
 
@@ -47,7 +47,7 @@ pub(super) fn events(
     Ok(rows)
 }
 
-/// Goes through the events that match, the newest first, until it is told to stop.
+/// Calls a function for each matching event, newest first, until it returns `false`.
 pub(super) fn each_event(
     look: &Look<'_>,
     search: &EventSearch,
@@ -91,7 +91,7 @@ fn event_row(names: &Names, line: Line, deliveries: [u64; 6]) -> EventRow {
     }
 }
 
-/// The deliveries of an event by state.
+/// Counts the deliveries of an event by state.
 fn states_of(conn: &Connection, event: i64) -> rusqlite::Result<[u64; 6]> {
     let mut states = [0; 6];
     let sql = "SELECT state FROM delivery INDEXED BY delivery_event WHERE event = ?1";
@@ -121,7 +121,7 @@ pub(super) fn deliveries(
     Ok(rows)
 }
 
-/// Goes through the deliveries that match, until it is told to stop.
+/// Calls a function for each matching delivery, until it returns `false`.
 pub(super) fn each_delivery(
     look: &Look<'_>,
     search: &DeliverySearch,
@@ -153,8 +153,10 @@ fn is_wanted(
     let is_state = search.state.is_none_or(|wanted| wanted.code() == state);
     let lane = look.names.lanes.get(&lane);
     if !is_state || !lane.is_some_and(|lane| wants_lane(&look.names, search, filter, lane)) {
+        // Lane and state are in memory or in the row that is already read, so they are checked before the event.
         return Ok(false);
     }
+    // The lane and the state decided already, so the event row is not needed.
     if search.event == EventSearch::default() && search.uid.is_none() {
         return Ok(true);
     }
@@ -182,6 +184,7 @@ fn delivery_row(look: &Look<'_>, id: i64) -> rusqlite::Result<Option<DeliveryRow
         return Ok(None);
     };
     let state = state_of(row.get(2)?);
+    // In other states the column holds the start of an attempt or an old time.
     let is_due = matches!(state, DeliveryState::Pending | DeliveryState::Waiting);
     let due_ms: i64 = row.get(5)?;
     Ok(Some(DeliveryRow {
@@ -237,7 +240,7 @@ pub(super) fn attempts(
     rows.collect()
 }
 
-/// When the next delivery of a destination is due.
+/// Returns when the next delivery of a destination is due.
 pub(super) fn next_due(look: &Look<'_>, destination: i64) -> rusqlite::Result<Option<i64>> {
     if look.names.is_held(destination) {
         return Ok(None);
@@ -245,6 +248,7 @@ pub(super) fn next_due(look: &Look<'_>, destination: i64) -> rusqlite::Result<Op
     let sql = "SELECT min(due_ms) FROM delivery INDEXED BY delivery_due
         WHERE destination = ?1 AND priority = ?2 AND state IN (0, 2) AND is_behind = 0";
     let mut stmt = look.conn.prepare_cached(sql)?;
+    // One query per priority, because the index is sorted by priority first.
     let mut next: Option<i64> = None;
     for priority in [1, 0, -1] {
         let due: Option<i64> = stmt.query_row([destination, priority], |row| row.get(0))?;
@@ -286,6 +290,7 @@ pub(super) fn destinations(look: &Look<'_>) -> rusqlite::Result<Vec<DestinationR
         if let Some(count) = row.deliveries.get_mut(state) {
             *count += unsigned(counted.count);
         }
+        // Ended deliveries are many and their age does not matter, so only open ones are looked up.
         if counted.state.is_open() {
             let oldest = oldest(look.conn, counted.id, counted.state)?;
             row.oldest_open_ms = match (row.oldest_open_ms, oldest) {
@@ -297,7 +302,7 @@ pub(super) fn destinations(look: &Look<'_>) -> rusqlite::Result<Vec<DestinationR
     Ok(rows)
 }
 
-/// When the oldest delivery of a lane in a state was made.
+/// Returns when the oldest delivery of a lane in a state was created.
 pub(super) fn oldest(
     conn: &Connection,
     lane: i64,
@@ -310,7 +315,7 @@ pub(super) fn oldest(
         .optional()
 }
 
-/// The youngest claims of a route that count.
+/// Returns the youngest claims of a route that are still valid.
 pub(super) fn claims(
     look: &Look<'_>,
     route: &RouteName,
@@ -321,6 +326,7 @@ pub(super) fn claims(
         return Ok(Vec::new());
     };
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    // If memory cannot hold all claims, the youngest are useful for the longest time.
     let sql = "SELECT key, expires_ms, status FROM claim WHERE route = ?1 AND expires_ms > ?2
         ORDER BY expires_ms DESC LIMIT ?3";
     let mut stmt = look.conn.prepare_cached(sql)?;
@@ -337,7 +343,8 @@ pub(super) fn claims(
     rows.collect()
 }
 
-/// Whether what was sealed last can be opened: else the config has lost a key, and going on would hide it.
+/// Verifies that the last encrypted events can be decrypted. If not, the config has lost a key, and starting would hide
+/// that.
 pub(super) fn check_keys(
     conn: &Connection,
     sealer: &Sealer,
@@ -354,7 +361,7 @@ pub(super) fn check_keys(
         .map_err(failed)?;
     for row in rows {
         let (uid, key, head, event): ([u8; 16], i64, Vec<u8>, i64) = row.map_err(failed)?;
-        // One in clear that should not be says nothing of the keys.
+        // An event in clear that should be encrypted proves nothing about the keys.
         let is_clear = sealer.is_forged(key, event);
         let part = Part::Head;
         if !is_clear && sealer.open_part((key, event), &uid, part, head).is_err() {

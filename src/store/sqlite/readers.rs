@@ -1,6 +1,6 @@
-//! Looks at the store beside the writer: a few connections that cannot write, each look with a deadline.
+//! The reader pool: a few read-only connections beside the writer, and a deadline for each query.
 //!
-//! A look that goes on keeps the log from being written back, so none goes on for long.
+//! A running query keeps the log from being copied into the file, so each query is bounded in time.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,33 +16,33 @@ use crate::store::sqlite::Shared;
 use crate::store::sqlite::connect;
 use crate::store::sqlite::names::Names;
 
-/// Looks at once.
+/// Number of queries that run at the same time.
 const READERS: usize = 4;
 
-/// What an operator waits for, and what a page takes a small part of.
+/// Deadline of a query that an operator waits for. A page needs a small part of it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Counting what a replay will make may take longer.
+/// Deadline of long queries, such as counting the deliveries of a replay.
 pub(super) const LONG_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Steps of SQLite's machine between two looks at the clock: some tens of microseconds.
+/// Instructions of SQLite's virtual machine between two checks of the clock: some tens of microseconds.
 const STEPS: i32 = 2000;
 
 pub(super) struct Readers {
     path: PathBuf,
     permits: Semaphore,
     idle: Mutex<Vec<Connection>>,
-    /// Ends the looks that go on.
+    /// Ends the running queries when set.
     is_ending: Arc<AtomicBool>,
-    /// Read-locked by each look. `true`: the file is being opened anew, nobody looks.
+    /// Read-locked by each query. `true` while the file is being opened again: queries are rejected.
     is_down: RwLock<bool>,
 }
 
-/// One look: a connection within a read transaction, and the names of all that it sees.
+/// One read transaction: its connection, and the names of everything that it can see.
 pub(super) struct Look<'a> {
     pub(super) conn: &'a Connection,
     pub(super) names: Arc<Names>,
-    /// How far the store's clock is ahead of the wall clock.
+    /// Milliseconds by which the store's clock is ahead of the wall clock.
     pub(super) skew_ms: i64,
 }
 
@@ -57,9 +57,10 @@ impl Readers {
         }
     }
 
-    /// Ends the looks that go on, and closes all connections.
+    /// Ends all running queries and closes all connections.
     pub(super) fn shut(&self) {
         self.is_ending.store(true, Ordering::Relaxed);
+        // Taking the write lock waits until each query has ended and returned its connection.
         *self.is_down.write().unwrap_or_else(PoisonError::into_inner) = true;
         self.close();
     }
@@ -69,18 +70,18 @@ impl Readers {
         drop(idle);
     }
 
-    /// Opens all connections before they are needed: when descriptors have run out, none can be opened.
+    /// Opens all connections now, because the process may have no free descriptor when it needs them.
     pub(super) fn fill(&self) {
         let missing = READERS.saturating_sub(self.idle().len());
         for _ in 0..missing {
             let opened = connect::reader(&self.path).and_then(|conn| {
-                // Only a connection that has read the file has the log open.
+                // Only a connection that has read the file has the log open too.
                 conn.query_row("SELECT one FROM total", [], |row| row.get::<_, i64>(0))?;
                 Ok(conn)
             });
             match opened {
                 Ok(conn) => self.idle().push(conn),
-                // The first query reports it.
+                // The first query reports the error.
                 Err(_) => return,
             }
         }
@@ -98,7 +99,7 @@ impl Readers {
 }
 
 impl Shared {
-    /// Runs a look on a thread where it may block.
+    /// Runs a query on a thread that may block.
     pub(super) async fn look<T, F>(
         self: &Arc<Self>,
         patience: Duration,
@@ -109,6 +110,7 @@ impl Shared {
         F: FnOnce(&Look<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
         let shared = Arc::clone(self);
+        // Wait for a permit here, so that waiting queries take no blocking threads.
         let permit = self.readers.permits.acquire().await;
         let permit = permit.map_err(|_| StoreError::Closed)?;
         let looked = tokio::task::spawn_blocking(move || shared.look_blocking(patience, f)).await;
@@ -125,6 +127,7 @@ impl Shared {
             return Err(StoreError::Closed);
         }
         let readers = &self.readers;
+        // Held until the connection is returned, so that `shut` waits for every query.
         let is_down = readers
             .is_down
             .read()
@@ -138,7 +141,7 @@ impl Shared {
             None => connect::reader(&readers.path).map_err(StoreError::Read)?,
         };
         let looked = self.look_with(&mut conn, patience, f);
-        // One that is in doubt is not used again; one whose look took too long is not in doubt.
+        // A connection with an error is not reused, unless its query only ran past the deadline.
         let is_sound = match &looked {
             Ok(_) => true,
             Err(err) => {
@@ -165,7 +168,7 @@ impl Shared {
         let is_over = move || began.elapsed() > patience || is_ending.load(Ordering::Relaxed);
         conn.progress_handler(STEPS, Some(is_over))?;
         conn.prepare_cached("BEGIN")?.execute([])?;
-        // The transaction sees the file as of its first look; the names are at least as new.
+        // The transaction sees the file as of its first query, so load the names after that: they are at least as new.
         let sql = "SELECT one FROM total";
         conn.prepare_cached(sql)?
             .query_row([], |row| row.get::<_, i64>(0))?;
@@ -174,14 +177,15 @@ impl Shared {
             names: self.names(),
             skew_ms: self.clock().skew_ms(),
         });
+        // Remove the handler first, or a deadline that has passed would interrupt the rollback too.
         conn.progress_handler(0, None::<fn() -> bool>)?;
         conn.prepare_cached("ROLLBACK")?.execute([])?;
         looked
     }
 }
 
-/// What is told while the file is being opened anew.
+/// Returns the error for tasks and queries while the file is being opened again.
 pub(super) fn out_of_order() -> rusqlite::Error {
-    let text = "a write failed, and the file is being opened anew".to_owned();
+    let text = "a write failed, and the file is being opened again".to_owned();
     rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR), Some(text))
 }

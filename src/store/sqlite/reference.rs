@@ -1,8 +1,8 @@
-//! Finding events by the texts of their ids, without an index that is random over all that is stored.
+//! Finding events by the text of their ids, without a random index over the whole store.
 //!
-//! For each block of 16,384 events stand the hashes of their ids. Writing is random within the newest block only, some
-//! dozens of pages that stay in the cache, so a commit costs the same at five million events as at a thousand. A look asks
-//! each block in turn: a few microseconds for each 16,384 events, about a millisecond at five million.
+//! Each block of 16,384 events has the hashes of its ids. Writes are random only within the newest block, a few dozen
+//! pages that stay in the cache, so a commit costs the same at five million events as at a thousand. A query visits
+//! each block in turn: a few microseconds per block, about a millisecond at five million events.
 
 use rusqlite::{Connection, params};
 
@@ -37,7 +37,7 @@ pub(super) fn forget(
     })
 }
 
-/// Events that may have this id, the newest first. Others may have the same hash.
+/// Returns events that may have this id, newest first. Other events may share its hash.
 pub(super) fn find(conn: &Connection, id: &str, most: usize) -> rusqlite::Result<Vec<i64>> {
     let edge = |sql| -> rusqlite::Result<Option<i64>> {
         conn.prepare_cached(sql)?.query_row([], |row| row.get(0))
@@ -75,7 +75,7 @@ fn each(
     Ok(())
 }
 
-/// FNV-1a, folded to 31 bits. Collisions, wanted ones too, only cost a look at one more row.
+/// Hashes with FNV-1a, folded to 31 bits. Collisions, even deliberate ones, only cost reading another row.
 fn hash(id: &str) -> i64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in id.bytes() {

@@ -1,7 +1,7 @@
-//! Replays: old events delivered again, as new deliveries, in the order in which they came.
+//! Replays: delivering old events again, as new deliveries in the order of the events.
 //!
-//! A replay is a row with its search and a place. Each step makes the next few deliveries and moves the place in one
-//! transaction, so a restart neither repeats nor leaves out any. Only what was there when it was asked for counts.
+//! A replay is a row with its search and a cursor. Each step creates the next deliveries and moves the cursor in one
+//! transaction, so a restart neither repeats nor skips any. Only rows from before the request count.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Value, json};
@@ -19,29 +19,29 @@ use crate::store::sqlite::readers::Look;
 use crate::store::sqlite::search::{Bounds, event_candidates};
 use crate::store::sqlite::work::{Failure, Work};
 
-/// What is live goes first.
+/// Priority of replayed deliveries: live deliveries go first.
 const PRIORITY: i8 = -1;
 
-/// Where a replay ends, and how much it is.
+/// The end of a replay, and its number of deliveries.
 pub(super) struct Extent {
     pub(super) last: i64,
     pub(super) total: i64,
 }
 
-/// What the next step does.
+/// The rows that the next step delivers again.
 pub(super) struct Batch {
     cursor: i64,
     ids: Vec<i64>,
     is_last: bool,
 }
 
-/// Whether each matching event goes to the destination, whether or not it did before: where a destination is named and
-/// nothing is said of deliveries.
+/// Returns whether each matching event goes to the destination, even if it never did before. This is so if the search
+/// names a destination and gives no criteria for deliveries.
 fn is_by_event(search: &DeliverySearch) -> bool {
     search.destination.is_some() && search.state.is_none() && search.is_replay.is_none()
 }
 
-/// Goes through what is to be delivered again: deliveries, or events.
+/// Calls a function for each row to deliver again: deliveries, or events.
 fn each(
     look: &Look<'_>,
     search: &DeliverySearch,
@@ -52,6 +52,7 @@ fn each(
         return each_delivery(look, search, bounds, each);
     };
     let mut events = search.event.clone();
+    // Each event goes to the destination, whatever the state of its deliveries.
     events.state = None;
     let filter = Filter::new(&events, &look.names);
     let bounds = match search.uid {
@@ -75,7 +76,7 @@ fn each(
     Ok(())
 }
 
-/// What is left of bounds, oldest first, where it is one event that is wanted.
+/// Narrows the bounds, oldest first, to a single event.
 fn just(conn: &Connection, uid: RequestId, bounds: Bounds) -> rusqlite::Result<Option<Bounds>> {
     let mut stmt = conn.prepare_cached("SELECT id FROM event WHERE uid = ?1")?;
     let found = stmt.query_row([&uid.as_bytes()[..]], |row| row.get(0));
@@ -88,7 +89,7 @@ fn just(conn: &Connection, uid: RequestId, bounds: Bounds) -> rusqlite::Result<O
     }))
 }
 
-/// The destination of this name that events of a kind may go to.
+/// Returns the destination of this name that events of a kind may go to.
 fn destination_of(names: &Names, kind: i64, name: &DestinationName) -> Option<i64> {
     let route = names.kinds.get(&kind)?.route;
     names.destination(route, name)
@@ -100,6 +101,7 @@ pub(super) fn measure(look: &Look<'_>, search: &DeliverySearch) -> rusqlite::Res
         false => "last_delivery",
     };
     let sql = format!("SELECT {column} FROM total");
+    // Remember the newest row now, so that later rows do not extend the replay.
     let last = look.conn.query_row(&sql, [], |row| row.get(0))?;
     if let Some(total) = count_at_once(look, search)? {
         return Ok(Extent { last, total });
@@ -158,7 +160,7 @@ pub(super) fn list(conn: &Connection, limit: u64) -> rusqlite::Result<Vec<Replay
     rows.collect()
 }
 
-/// What the next step of a replay will make; none where there is no such replay, or nothing to be done.
+/// Returns the rows of the next step. Returns `None` if the replay does not exist or has nothing to do.
 pub(super) fn next(look: &Look<'_>, id: i64, limit: u64) -> rusqlite::Result<Option<Batch>> {
     let sql =
         "SELECT search, cursor, last FROM replay WHERE id = ?1 AND is_paused = 0 AND is_ended = 0";
@@ -167,6 +169,7 @@ pub(super) fn next(look: &Look<'_>, id: i64, limit: u64) -> rusqlite::Result<Opt
     let Some((text, cursor, last)): Option<(String, i64, i64)> = found.optional()? else {
         return Ok(None);
     };
+    // The stored search decides, so that a restart continues exactly the same replay.
     let search = read_search(&text);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let bounds = Bounds {
@@ -228,7 +231,7 @@ impl Work {
             WHERE id = ?1 AND cursor = ?2 AND is_paused = 0 AND is_ended = 0";
         let found: Option<String> = match batch {
             None => None,
-            // Another step may have been faster.
+            // Another step may have moved the cursor first.
             Some(batch) => self
                 .conn
                 .query_row(sql, [id, batch.cursor], |row| row.get(0))
@@ -240,10 +243,12 @@ impl Work {
             for source in &batch.ids {
                 skipped += i64::from(!self.replay_one(&search, *source, now_ms)?);
             }
+            // At the end the total becomes what was really delivered: rows may have been deleted since the count.
             let sql = "UPDATE replay SET cursor = ?2, done = done + ?3, skipped = skipped + ?4,
                 is_ended = ?5, total = CASE ?5 WHEN 1 THEN done + ?3 ELSE max(total, done + ?3) END
                 WHERE id = ?1";
             let done = i64::try_from(batch.ids.len()).unwrap_or(i64::MAX);
+            // Skipped rows advance the cursor too, or the next step would select them again.
             let cursor = batch.ids.last().copied().unwrap_or(batch.cursor);
             self.conn
                 .execute(sql, params![id, cursor, done, skipped, batch.is_last])?;
@@ -251,7 +256,7 @@ impl Work {
         Ok(find(&self.conn, id)?)
     }
 
-    /// `false`: its body was not kept.
+    /// Replays one row. Returns `false` if its body is no longer stored.
     fn replay_one(
         &mut self,
         search: &DeliverySearch,
@@ -270,6 +275,7 @@ impl Work {
         let mut stmt = self.conn.prepare_cached(sql)?;
         let has_body: Option<bool> = stmt.query_row([event], |row| row.get(0)).optional()?;
         drop(stmt);
+        // Retention or `keep_body` may have deleted the body since the count.
         if has_body != Some(true) {
             return Ok(false);
         }
@@ -316,6 +322,7 @@ impl Work {
         let sql = "SELECT order_key FROM delivery INDEXED BY delivery_event
             WHERE event = ?1 AND destination = ?2 ORDER BY id DESC LIMIT 1";
         let mut stmt = self.conn.prepare_cached(sql)?;
+        // The last delivery to this destination has the order key, which the replay keeps.
         let order_key: Option<Option<i64>> = stmt
             .query_row([event, destination], |row| row.get(0))
             .optional()?;
@@ -323,7 +330,7 @@ impl Work {
     }
 }
 
-/// Event, kind, destination, order key.
+/// Event, kind, destination and order key of a row to replay.
 type Source = (i64, i64, i64, Option<i64>);
 
 fn write_search(search: &DeliverySearch) -> Value {

@@ -1,8 +1,8 @@
-//! An export of a damaged file: reads what can be read, event by event, and counts what cannot.
+//! Export of a damaged file: reads each readable event and counts the unreadable ones.
 //!
-//! It works on a copy of the file into which the log was merged, those commits too that stand behind the damage in it, which
-//! SQLite does not look at. The copy's head is written again, so that a file that was cut, or whose head is damaged, opens.
-//! What comes out is held against the digest that was taken when the event was accepted.
+//! It works on a copy of the file with the log merged into it, including commits behind damage in the log, which SQLite
+//! ignores. It rewrites the head of the copy, so that a file that was cut or has a damaged head opens. It compares each
+//! body with the digest that was computed at acceptance.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -27,10 +27,10 @@ use crate::store::sqlite::seal::Sealer;
 use crate::store::sqlite::{numbers, wal};
 use crate::store::{Salvaged, StoreError};
 
-/// The size of the pages of all stores.
+/// Page size of all stores, in bytes.
 const PAGE: usize = 4096;
 
-/// Events that are looked for at once.
+/// Events that one query looks for.
 const AT_ONCE: i64 = 256;
 
 pub(in crate::store) fn salvage(
@@ -40,10 +40,10 @@ pub(in crate::store) fn salvage(
     scratch: &Path,
     out: &mut dyn Write,
 ) -> Result<Salvaged, StoreError> {
-    // No gate writes it meanwhile.
+    // The lock ensures that no gate writes the file meanwhile.
     let lock = Lock::take(path)?;
     let failed = |err: io::Error| open_failed(path, io_failed(&err));
-    // Never given a name of its own, and so removed at the end. What a killed process left of one is removed too.
+    // The copy never gets its final name, so it is removed at the end. A leftover of a killed process is removed too.
     let copy = Partial::begin(&scratch.join("hookgate-salvage.db")).map_err(failed)?;
     let extent = merge(path, copy.file()).map_err(failed)?;
     drop(lock);
@@ -69,15 +69,16 @@ pub(in crate::store) fn salvage(
     Ok(salvage.found)
 }
 
-/// Copies the file, and the log into the copy.
+/// Copies the file and merges the log into the copy.
 fn merge(from: &Path, copy: &File) -> io::Result<wal::Extent> {
     let source = File::open(from)?;
     io::copy(&mut &source, &mut &*copy)?;
     let most = source.metadata()?.len() / 4096 + log_pages(from) + 1;
-    // Pages of a commit that has not ended yet.
+    // Pages of a commit whose last frame is still to come.
     let mut pending: Vec<(u64, Vec<u8>)> = Vec::new();
     let extent = wal::walk(&wal::path_of(from), &mut |frame| {
         let page = u64::from(frame.page);
+        // A damaged frame may name any page. Ignore pages that no store of this size can have.
         if page == 0 || page > most || frame.data.len() != PAGE {
             return Ok(());
         }
@@ -97,20 +98,20 @@ fn log_pages(path: &Path) -> u64 {
     std::fs::metadata(wal::path_of(path)).map_or(0, |log| log.len() / 4096)
 }
 
-/// Writes those fields of the head that say how the file is to be read. They are the same in all stores but for the number
-/// of pages, which is what there is.
+/// Writes the fields of the head that describe the format. They are the same in all stores, except for the number of
+/// pages, which follows from the size of the copy.
 fn set_head(copy: &File) -> io::Result<()> {
     let pages = u32::try_from(copy.metadata()?.len() / 4096).unwrap_or(u32::MAX);
     copy.write_all_at(b"SQLite format 3\0", 0)?;
-    // Pages of 4096 bytes, no log, nothing reserved, the fractions that are fixed.
+    // Pages of 4,096 bytes, no log, no reserved bytes, and the fixed payload fractions.
     copy.write_all_at(&[0x10, 0, 1, 1, 0, 64, 32, 32], 16)?;
     copy.write_all_at(&pages.to_be_bytes(), 28)?;
-    // No list of free pages: nothing is to be written.
+    // No list of free pages, because the copy is never written to.
     copy.write_all_at(&[0; 8], 32)?;
-    // The form of the schema, and UTF-8.
+    // The schema format, and UTF-8 as the encoding.
     copy.write_all_at(&4_u32.to_be_bytes(), 44)?;
     copy.write_all_at(&1_u32.to_be_bytes(), 56)?;
-    // The number of pages counts where these two are equal.
+    // SQLite uses the number of pages only if these two counters are equal.
     let mut counter = [0; 4];
     copy.read_exact_at(&mut counter, 24)?;
     copy.write_all_at(&counter, 92)
@@ -119,7 +120,7 @@ fn set_head(copy: &File) -> io::Result<()> {
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
-    // Before anything is read: with it SQLite forgives what it can.
+    // Set before anything is read: with it SQLite tolerates as much damage as it can.
     conn.execute_batch("PRAGMA writable_schema = ON; PRAGMA cell_size_check = ON")?;
     conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     Ok(conn)
@@ -138,12 +139,13 @@ impl Salvage<'_> {
         while seen < last {
             let mut next = self.after(seen, AT_ONCE);
             if next.is_err() {
+                // One damaged page fails the whole query, so look for the next event alone.
                 next = self.after(seen, 1);
             }
             let ids = match next {
                 Ok(ids) if ids.is_empty() => return Ok(()),
                 Ok(ids) => ids,
-                // What comes next cannot be found: each number is asked for by itself.
+                // The next number cannot be found, so try each number in turn.
                 Err(_) => vec![seen + 1],
             };
             for id in ids {
@@ -161,7 +163,7 @@ impl Salvage<'_> {
         numbers(self.export.conn, sql, [seen, count])
     }
 
-    /// The last number that an event can have, by whatever says so.
+    /// Returns the highest event number that any readable table mentions.
     fn last(&self) -> i64 {
         let sources = [
             "SELECT last_event FROM total",
@@ -177,7 +179,8 @@ impl Salvage<'_> {
         sources.into_iter().filter_map(ask).max().unwrap_or(0)
     }
 
-    /// An event, whole or in part; none where nothing of it can be read, or where there is none.
+    /// Returns the line of an event, whole or in part. Returns `None` if nothing of it is readable or it does not
+    /// exist.
     fn line(&mut self, id: i64) -> Option<Value> {
         let export = &self.export;
         let (conn, names) = (export.conn, &self.names);
@@ -232,7 +235,7 @@ impl Salvage<'_> {
         read().map_or(Value::Null, Value::from)
     }
 
-    /// A body in clear whose event cannot be read.
+    /// Returns the line of a body in clear whose event row cannot be read.
     fn content_alone(&mut self, id: i64) -> Option<Value> {
         let sql = "SELECT sealing_key, head, body FROM content WHERE event = ?1";
         let read = || -> rusqlite::Result<(i64, Vec<u8>, Option<Vec<u8>>)> {
@@ -240,7 +243,7 @@ impl Salvage<'_> {
             stmt.query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         };
         let found = match read() {
-            // Its key is made from the uid, which is gone.
+            // The key is derived from the uid, which is lost.
             Ok((0, head, body)) => Head::decode(&head).map(|head| (head, body)),
             Err(rusqlite::Error::QueryReturnedNoRows) => {
                 self.found.unreadable += 1;

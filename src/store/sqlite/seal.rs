@@ -1,11 +1,12 @@
-//! Sealing of what is private in the store: heads, bodies, first bytes of answers.
+//! Encryption of private content in the store: heads, bodies and first bytes of responses.
 //!
-//! AES-256-GCM with a random nonce, under a key that is derived for each event from the master key and the event's uid: no
-//! key seals enough for two nonces to meet. What is sealed is bound to its event and its part, so that no row can be moved
-//! to another place. Beside each row stands the number of its master key; the first key of the config seals, all open.
+//! It uses AES-256-GCM with a random nonce, under a key derived for each event from the master key and the event's uid,
+//! so no key encrypts enough for two nonces to collide. The additional data binds each ciphertext to its event and
+//! part, so that no row can be moved elsewhere. Each row names the number of its master key. The first key of the
+//! config encrypts, all keys decrypt.
 //!
-//! From its first key on a store seals everything. The number of the last event before that is kept beside each key, sealed
-//! with it: a later row in clear was not written by the gate, and is not opened.
+//! From its first key on, a store encrypts everything. The number of the last event before that is stored beside each
+//! key, with a proof made with the key. The gate did not write a later row in clear, and never opens it.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf;
@@ -13,27 +14,27 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::secret::Secret;
 
-/// The number of "in clear".
+/// Number in place of a key for content in clear.
 const CLEAR: i64 = 0;
 
-/// What of an event is sealed.
+/// The part of an event that is encrypted.
 #[derive(Clone, Copy)]
 pub(super) enum Part {
     Head,
     Body,
-    /// Of this attempt of this delivery.
+    /// The response of this attempt of this delivery.
     Answer(i64, u32),
 }
 
-/// The keys with their numbers in one store.
+/// The keys, with their numbers in one store.
 #[derive(Default)]
 pub(super) struct Sealer {
     keys: Vec<(i64, hkdf::Prk)>,
-    /// The last event that may be in clear; none: without a key all may be.
+    /// The last event that may be in clear. Without a key this is `None`, and every event may be.
     last_clear: Option<i64>,
 }
 
-/// What could not be opened: another key, or damage.
+/// The content could not be decrypted: another key encrypted it, or it is damaged.
 pub(super) struct Unopened;
 
 impl Part {
@@ -46,7 +47,7 @@ impl Part {
     }
 }
 
-/// A key as it stands in memory, and what names it in the file.
+/// Derives the master key, and the value that identifies it in the file.
 fn derive(secret: &Secret) -> Option<(hkdf::Prk, [u8; 16])> {
     let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"hookgate store");
     let key = salt.extract(secret.expose());
@@ -57,7 +58,7 @@ fn derive(secret: &Secret) -> Option<(hkdf::Prk, [u8; 16])> {
     Some((key, print))
 }
 
-/// Proves that the gate wrote the number of the last event in clear.
+/// Computes the proof that the gate wrote the number of the last event in clear.
 fn prove(key: &hkdf::Prk, last_clear: i64) -> Option<[u8; 32]> {
     let number = last_clear.to_le_bytes();
     let info: [&[u8]; 2] = [b"last clear", &number];
@@ -69,18 +70,18 @@ fn prove(key: &hkdf::Prk, last_clear: i64) -> Option<[u8; 32]> {
     Some(proof)
 }
 
-/// A key's number, and the last event in clear that is noted beside it.
+/// Number of a key, with the last event in clear and its proof.
 type KeyRow = (i64, Option<i64>, Option<Vec<u8>>);
 
 impl Sealer {
-    /// Finds the numbers of the keys. Where `is_writing`, the first one gets a number if it has none.
+    /// Finds the numbers of the keys. If `is_writing`, assigns one to the first key if it has no number.
     pub(super) fn open(
         conn: &Connection,
         secrets: &[Secret],
         is_writing: bool,
     ) -> rusqlite::Result<Self> {
         let derived: Vec<_> = secrets.iter().filter_map(derive).collect();
-        // An older form, which is only looked at, does not have the columns.
+        // A file with an older schema, which is only read, lacks these columns.
         let sql = "SELECT count(*) FROM pragma_table_info('sealing_key') WHERE name = 'last_clear'";
         let has_columns: bool = conn.query_row(sql, [], |row| row.get(0))?;
         let find = |print: &[u8; 16]| {
@@ -102,10 +103,11 @@ impl Sealer {
                 });
                 let last_clear = match (last_clear, proven) {
                     (Some(_), Some(proven)) => Some(proven),
-                    // It was not the gate that changed it.
+                    // Something other than the gate changed the number, so trust no event in clear.
                     (Some(_), None) => Some(-1),
                     (None, _) => None,
                 };
+                // If keys disagree, trust the smallest number, which accepts the fewest events in clear.
                 sealer.last_clear = sealer.last_clear.into_iter().chain(last_clear).min();
                 sealer.keys.push((number, key.clone()));
             }
@@ -116,14 +118,15 @@ impl Sealer {
         Ok(sealer)
     }
 
-    /// Gives the first key a number where it has none, and notes the last event in clear beside each key.
+    /// Assigns a number to the first key if it lacks one, and stores the last event in clear beside each key.
     fn number_keys(
         &mut self,
         conn: &Connection,
         derived: &[(hkdf::Prk, [u8; 16])],
     ) -> rusqlite::Result<()> {
         let Some((first, print)) = derived.first() else {
-            // What comes now is in clear: what was noted no longer holds, and is found again with the next key.
+            // New events are stored in clear from now on, so the stored numbers are void. The next key computes them
+            // again.
             let sql = "UPDATE sealing_key SET last_clear = NULL, last_clear_seal = NULL
                 WHERE last_clear IS NOT NULL";
             conn.execute(sql, [])?;
@@ -148,7 +151,7 @@ impl Sealer {
         Ok(())
     }
 
-    /// Returns whether a row in clear is one that the gate cannot have written.
+    /// Returns whether the gate cannot have written this row, because it is in clear.
     pub(super) fn is_forged(&self, number: i64, event: i64) -> bool {
         number == CLEAR && self.last_clear.is_some_and(|last| event > last)
     }
@@ -165,7 +168,7 @@ impl Sealer {
         Aad::from(aad)
     }
 
-    /// The bytes as they are stored, and the number of the key.
+    /// Encrypts a part. Returns the stored bytes and the number of the key.
     pub(super) fn seal(
         &self,
         uid: &[u8; 16],
@@ -175,6 +178,7 @@ impl Sealer {
         let Some((number, master)) = self.keys.first() else {
             return Ok((CLEAR, plain.to_vec()));
         };
+        // Random nonces are safe here, because each event has its own key and few parts.
         let mut nonce = [0; NONCE_LEN];
         aws_lc_rs::rand::fill(&mut nonce).map_err(|_| Unopened)?;
         let key = Self::key(master, uid).ok_or(Unopened)?;
@@ -190,7 +194,7 @@ impl Sealer {
         Ok((*number, sealed))
     }
 
-    /// Whether what is stored goes in as it is.
+    /// Returns whether content is stored unencrypted.
     pub(super) fn is_clear(&self) -> bool {
         self.keys.is_empty()
     }
@@ -203,7 +207,7 @@ impl Sealer {
         stored: Vec<u8>,
     ) -> Result<Vec<u8>, Unopened> {
         if number == CLEAR {
-            // An attempt without an answer has nothing to be sealed.
+            // An attempt with an empty response has nothing to encrypt.
             return match self.is_forged(number, event) && !stored.is_empty() {
                 true => Err(Unopened),
                 false => Ok(stored),
@@ -224,12 +228,13 @@ impl Sealer {
     }
 }
 
-/// The last event before the first that is sealed: all before it are in clear, all behind it are not. Without a sealed one
-/// it is the last of all.
+/// Returns the last event before the first encrypted one. All events up to it are in clear, all later ones are
+/// encrypted. Returns the last event of all if no event is encrypted.
 fn last_clear(conn: &Connection) -> rusqlite::Result<i64> {
     let last: i64 = conn.query_row("SELECT last_event FROM total", [], |row| row.get(0))?;
     let sql = "SELECT event, sealing_key FROM content WHERE event > ?1 ORDER BY event LIMIT 1";
     let mut stmt = conn.prepare(sql)?;
+    // Encrypted events come after those in clear, so a binary search finds the border.
     let (mut clear, mut sealed) = (0, last.saturating_add(1));
     while sealed - clear > 1 {
         let middle = clear + (sealed - clear) / 2;

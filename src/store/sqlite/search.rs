@@ -1,7 +1,7 @@
-//! Searches: which runs of the indexes may hold what is wanted, and whether a row of them is.
+//! Searches: the index runs that may hold matching rows, in the order of the list.
 //!
-//! Lists are ordered by numbers, which are given in the order of commits; a page begins behind a number, so rows that
-//! arrive meanwhile neither shift nor repeat anything.
+//! Lists are sorted by numbers, which follow the order of commits. A page begins behind a number, so rows that arrive
+//! meanwhile shift or repeat nothing.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -16,24 +16,24 @@ use crate::store::sqlite::span::{self, Range};
 use crate::store::sqlite::tally::{Counted, Tally};
 use crate::store::sqlite::{numbers, reference};
 
-/// Events that an id may name; more come from collisions only.
+/// Largest number of events with one id. More can only come from hash collisions.
 const MAX_NAMED: usize = 10_000;
 
-/// Replays in a state up to which their events are collected; beyond it all events are looked at.
+/// Largest number of replays in a state whose events are collected. Beyond it, all events are read.
 const MAX_COLLECTED: i64 = 200_000;
 
-/// Events whose deliveries are collected at most.
+/// Largest number of events whose deliveries are collected.
 const MAX_NARROW: i64 = 100_000;
 
-/// Numbers to look at, in order.
+/// Numbers of rows that may match, in order.
 pub(super) enum Candidates {
     Listed(std::vec::IntoIter<i64>),
     Merged(Merged),
-    /// Events of deliveries in a state: those of originals, merged with those of replays.
+    /// Events of deliveries in a state: those of original deliveries, merged with those of replays.
     OfState {
         originals: Merged,
         waiting: Option<i64>,
-        /// The newest last.
+        /// Events of replays, the newest last.
         replayed: Vec<i64>,
     },
 }
@@ -66,9 +66,10 @@ impl Candidates {
                 {
                     *waiting = Some(event_of(conn, delivery)?);
                 }
+                // Each event must come out once, though both lists may hold it.
                 let newest = (*waiting).max(replayed.last().copied());
                 replayed.pop_if(|event| Some(*event) == newest);
-                // Deliveries of one event stand together.
+                // Deliveries of one event are adjacent.
                 while newest.is_some() && *waiting == newest {
                     let next = originals.next(conn)?;
                     *waiting = next.map(|delivery| event_of(conn, delivery)).transpose()?;
@@ -84,13 +85,13 @@ fn event_of(conn: &Connection, delivery: i64) -> rusqlite::Result<i64> {
         .query_row([delivery], |row| row.get(0))
 }
 
-/// Where a list begins and ends, by the number of its rows.
+/// First and last number of a list, in its order.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) order: Order,
-    /// This one not included.
+    /// Start of the list, exclusive.
     pub(super) from: i64,
-    /// This one included.
+    /// End of the list, inclusive.
     pub(super) to: i64,
 }
 
@@ -103,7 +104,7 @@ impl Bounds {
         }
     }
 
-    /// The part of a run, within a range of its numbers.
+    /// Returns the part of a run within a range of its numbers.
     fn part(self, run: Run, range: Range) -> Part {
         let (from, to) = match self.order {
             Order::NewestFirst => (self.from.min(range.last + 1), self.to.max(range.first)),
@@ -113,7 +114,7 @@ impl Bounds {
     }
 }
 
-/// The events that may be wanted.
+/// Returns the events that may match.
 pub(super) fn event_candidates(
     look: &Look<'_>,
     filter: &Filter<'_>,
@@ -160,7 +161,7 @@ fn named(conn: &Connection, id: &str) -> rusqlite::Result<Vec<i64>> {
     Ok(found)
 }
 
-/// The events with a delivery in a state, newest first; none where it is better to look at all events.
+/// Returns the events with a delivery in a state, newest first. Returns `None` if reading all events is cheaper.
 fn of_state(
     look: &Look<'_>,
     filter: &Filter<'_>,
@@ -178,6 +179,7 @@ fn of_state(
     if count > MAX_COLLECTED || bounds.order == Order::OldestFirst {
         return Ok(None);
     }
+    // Originals follow the order of events, so a range of events is a range of their numbers.
     let (from, to) = (bounds.from.min(range.last + 1), bounds.to.max(range.first));
     let mut parts = Vec::new();
     for counted in &originals {
@@ -203,7 +205,7 @@ fn of_state(
     }))
 }
 
-/// The deliveries that may be wanted.
+/// Returns the deliveries that may match.
 pub(super) fn delivery_candidates(
     look: &Look<'_>,
     search: &DeliverySearch,
@@ -235,6 +237,7 @@ pub(super) fn delivery_candidates(
     let Some(range) = span::range(conn, search.event.since_ms, search.event.before_ms)? else {
         return Ok(Candidates::Listed(Vec::new().into_iter()));
     };
+    // Without criteria the table itself is one run, which is cheaper than merging all lanes.
     let is_all = search.state.is_none()
         && search.destination.is_none()
         && search.is_replay.is_none()
@@ -260,7 +263,7 @@ pub(super) fn delivery_candidates(
         let part = match (range == Range::ALL, counted.lane.is_replay) {
             (true, _) => bounds.part(counted.run(), Range::ALL),
             (false, true) => bounds.part(counted.replays_of(range), Range::ALL),
-            // Originals were made in the order of their events; replays may be of any.
+            // Original deliveries follow the order of their events; replays may belong to any event.
             (false, false) => {
                 let numbers = Range {
                     first: seek(conn, &counted, range.first)?,
@@ -274,7 +277,7 @@ pub(super) fn delivery_candidates(
     Merged::new(conn, &parts, bounds.order).map(Candidates::Merged)
 }
 
-/// Whether so few events are in a range that it is better to look at all their deliveries than at all replays.
+/// Returns whether a range holds so few events that reading all their deliveries is cheaper than reading all replays.
 fn is_narrow(range: Range, runs: &[Counted]) -> bool {
     let replays = runs.iter().filter(|counted| counted.lane.is_replay);
     let count: i64 = replays.map(|counted| counted.count).sum();
@@ -311,7 +314,7 @@ pub(super) fn wants_lane(
     destination && is_replay && filter.wants_kind(lane.kind)
 }
 
-/// The first number in a run of originals whose event is not before this one.
+/// Returns the first number in a run of original deliveries whose event is at or after this one.
 fn seek(conn: &Connection, counted: &Counted, event: i64) -> rusqlite::Result<i64> {
     if event <= Range::ALL.first {
         return Ok(0);
@@ -321,6 +324,7 @@ fn seek(conn: &Connection, counted: &Counted, event: i64) -> rusqlite::Result<i6
     let mut stmt = conn.prepare_cached(sql)?;
     let sql = "SELECT last_delivery FROM total";
     let last: i64 = conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    // Binary search over numbers: events rise with the numbers of original deliveries.
     let (mut low, mut high) = (0, last + 1);
     while low < high {
         let middle = low + (high - low) / 2;

@@ -1,18 +1,19 @@
-//! Where in the order of events a time stands: the earliest and the latest time in each block of events.
+//! Finding events by time: the earliest and latest time of each block of events.
 //!
-//! Events are numbered as they are committed, and clocks may step, so times are nearly in order only. An index over times
-//! would cost each commit an entry; this costs each group one row.
+//! Events are numbered in the order of commits, and clocks may step, so times are only roughly in order. An index over
+//! times would cost each commit one entry; this costs each group one row.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 const BLOCK_BITS: u32 = 10;
 
-/// The blocks that a group has touched.
+/// Times of the blocks that a group has touched.
 #[derive(Default)]
 pub(super) struct Spans(Vec<(i64, i64, i64)>);
 
 impl Spans {
     pub(super) fn add(&mut self, event: i64, received_ms: i64) {
+        // Events of a group have consecutive numbers, so only the last block can match.
         let block = event >> BLOCK_BITS;
         match self.0.last_mut() {
             Some((last, low, high)) if *last == block => {
@@ -35,7 +36,7 @@ impl Spans {
     }
 }
 
-/// Numbers of events, the ends included.
+/// A range of event numbers, both ends inclusive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Range {
     pub(super) first: i64,
@@ -49,7 +50,8 @@ impl Range {
     };
 }
 
-/// All events received within these times stand in this range, others may too. None: there is none.
+/// Returns the range that contains all events received within these times, and possibly others. Returns `None` if there
+/// is no such event.
 pub(super) fn range(
     conn: &Connection,
     since_ms: Option<i64>,
@@ -75,14 +77,14 @@ pub(super) fn range(
     }))
 }
 
-/// Events in a row.
+/// Consecutive events, all or some of which were received within the requested times.
 pub(super) struct Stretch {
     pub(super) range: Range,
-    /// All of them were received within the times; else some may have been.
+    /// True if all of them were received within the times; otherwise some may have been.
     pub(super) is_within: bool,
 }
 
-/// The same in stretches, in their order. A clock that steps makes more of them, nothing else does.
+/// Returns the events within these times as stretches, in their order. Only a clock that steps makes more than a few.
 pub(super) fn stretches(
     conn: &Connection,
     since_ms: Option<i64>,
@@ -105,6 +107,7 @@ pub(super) fn stretches(
             last: ((block + 1) << BLOCK_BITS) - 1,
         };
         match stretches.last_mut() {
+            // Adjacent blocks of one sort form one stretch, which is then counted with one query.
             Some(last) if last.is_within == is_within && last.range.last + 1 == range.first => {
                 last.range.last = range.last;
             }
@@ -114,7 +117,7 @@ pub(super) fn stretches(
     Ok(stretches)
 }
 
-/// Forgets the blocks before an event.
+/// Deletes the blocks before an event.
 pub(super) fn forget_before(conn: &Connection, event: i64) -> rusqlite::Result<()> {
     conn.prepare_cached("DELETE FROM span WHERE block < ?1")?
         .execute([event >> BLOCK_BITS])

@@ -1,4 +1,4 @@
-//! What is in the store, from counters that are kept.
+//! Statistics of the store, from stored counters and page counts.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -32,6 +32,8 @@ pub(super) fn stats(look: &Look<'_>, path: &Path) -> rusqlite::Result<Stats> {
         if let Some(count) = stats.deliveries.get_mut(state) {
             *count += unsigned(counted.count);
         }
+        // The oldest open delivery of each lane is the first of its index run, so this reads one row per lane and
+        // state.
         if counted.state.is_open() {
             let oldest = oldest(look.conn, counted.id, counted.state)?;
             let known = stats.oldest_open_ms;

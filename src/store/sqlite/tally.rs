@@ -1,4 +1,4 @@
-//! How many deliveries each lane has in each state, and the runs of the index that they make.
+//! Number of deliveries by lane and state, and the index runs that they form.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::store::sqlite::merge::Run;
 use crate::store::sqlite::names::{Lane, Names};
 use crate::store::sqlite::span::Range;
 
-/// A lane and a state with the number of deliveries there.
+/// The number of deliveries of one lane in one state.
 pub(super) struct Counted {
     pub(super) id: i64,
     pub(super) lane: Lane,
@@ -26,7 +26,7 @@ impl Counted {
         }
     }
 
-    /// Those whose events stand in a range.
+    /// Returns the run of replays whose events are in a range.
     pub(super) fn replays_of(&self, events: Range) -> Run {
         Run::ReplaysIn {
             lane: self.id,
@@ -36,7 +36,7 @@ impl Counted {
     }
 }
 
-/// How many deliveries each lane has in each state.
+/// Number of deliveries of each lane by state.
 pub(super) struct Tally(HashMap<i64, [i64; 6]>);
 
 impl Tally {

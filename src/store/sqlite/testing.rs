@@ -1,4 +1,4 @@
-//! What tests ask of a store beside what everybody may: faults, and looks behind the door.
+//! Access for tests to the inside of a store: faults, and the state of the writer.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -8,16 +8,16 @@ use crate::store::sqlite::queue::{Urgency, ask};
 use crate::store::sqlite::work::Work;
 use crate::store::sqlite::{Inner, Shared};
 
-/// What tests make go wrong.
+/// Faults that a test injects.
 #[derive(Default)]
 pub(in crate::store) struct Faults {
-    /// The next transaction fails before it is committed.
+    /// Fails the next transaction before its commit.
     pub(in crate::store) before_commit: AtomicBool,
-    /// The next transaction is committed, and told as failed.
+    /// Commits the next transaction and reports it as failed.
     pub(in crate::store) after_commit: AtomicBool,
-    /// The next writing back of the log fails.
+    /// Fails the next checkpoint of the log.
     pub(in crate::store) checkpoint: AtomicBool,
-    /// The thread ends without writing or closing anything, as if it were killed.
+    /// Ends the writer thread without writing or closing, as if the process were killed.
     pub(in crate::store) is_abandoned: AtomicBool,
 }
 
@@ -36,7 +36,7 @@ impl Shared {
 }
 
 impl Inner {
-    /// No more pages than these: what a full disk looks like to SQLite.
+    /// Limits the file to this number of pages, which SQLite reports like a full disk.
     pub(in crate::store) async fn limit_pages(&self, most: i64) {
         let run = move |work: &mut Work| {
             work.conn
@@ -70,7 +70,7 @@ impl Inner {
         self.write(Urgency::Outcome, 0, run).await.unwrap()
     }
 
-    /// A look that does not end by itself.
+    /// Runs a query that never ends on its own.
     pub(in crate::store) async fn look_for_ever(
         &self,
         patience: Duration,
@@ -83,8 +83,8 @@ impl Inner {
         look.await
     }
 
-    /// Has the next writing back of the log fail: the one after the group that holds what was asked before. The writer
-    /// has to be held up meanwhile.
+    /// Makes the next checkpoint fail, which follows the group with all earlier tasks. The writer must be held up
+    /// meanwhile.
     pub(in crate::store) fn fail_checkpoint(&self) {
         let shared = std::sync::Arc::clone(&self.shared);
         let (task, _) = ask(move |_| {
@@ -97,7 +97,7 @@ impl Inner {
         self.shared.queue.push(task, 0, Urgency::Outcome).unwrap();
     }
 
-    /// Holds the writer up until the sender is dropped.
+    /// Holds up the writer until the returned sender is dropped.
     pub(in crate::store) fn hold(&self) -> std::sync::mpsc::Sender<()> {
         let (sender, receiver) = std::sync::mpsc::channel::<()>();
         let (task, _) = ask(move |_| {

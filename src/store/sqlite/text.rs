@@ -1,5 +1,7 @@
-//! Looks for a text in what events hold. Nothing is indexed for it, and bodies may be sealed: so one look reads a bounded
-//! part of the store, the newest first, and says where the next one goes on.
+//! Searching for a text in the content of events.
+//!
+//! No index exists for it, and bodies may be encrypted. So one query reads a bounded part of the store, newest first,
+//! and returns where the next one continues.
 
 use std::time::Duration;
 
@@ -14,10 +16,10 @@ use crate::store::sqlite::read;
 use crate::store::sqlite::readers::Look;
 use crate::store::sqlite::seal::Sealer;
 
-/// One look goes on for so long: who waits for a page does not notice it.
+/// Longest duration of one query, short enough that a person who waits for a page does not notice it.
 const LONG: Duration = Duration::from_millis(100);
 
-/// The events that hold the text, and where to go on where not all were looked at.
+/// Returns the events that contain the text, and the cursor for the next query unless all events were read.
 pub(super) fn events(
     look: &Look<'_>,
     sealer: &Sealer,
@@ -36,6 +38,7 @@ pub(super) fn events(
         {
             rows.push(row);
         }
+        // Stop at a full page or at the deadline. The next query continues behind this event.
         let goes_on = rows.len() < limit && began.elapsed() < LONG;
         next = (!goes_on).then_some(cursor);
         Ok(goes_on)
@@ -43,7 +46,7 @@ pub(super) fn events(
     Ok((rows, next))
 }
 
-/// Whether an event holds a text that is in small letters.
+/// Returns whether an event contains a text in lower case.
 fn holds(finder: &Finder<'_>, event: &StoredEvent) -> bool {
     let is_in = |bytes: &[u8]| finder.find(&bytes.to_ascii_lowercase()).is_some();
     let event_id = event.event_id.as_ref().map(ToString::to_string);
@@ -51,6 +54,6 @@ fn holds(finder: &Finder<'_>, event: &StoredEvent) -> bool {
         || is_in(event.event_type.as_deref().unwrap_or_default().as_bytes())
         || is_in(event_id.as_deref().unwrap_or_default().as_bytes())
         || is_in(event.webhook_id.as_bytes())
-        // Whoever may search need not know the tokens in it, and would find them letter by letter.
+        // Tokens in the target are masked, because a person who may search could find them letter by letter.
         || is_in(hide::target(&event.target).as_bytes())
 }

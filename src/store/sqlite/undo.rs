@@ -1,7 +1,8 @@
-//! Undoing what a group did that was told as failed: a synchronisation that fails may leave it in the file all the same.
+//! Undoing a group that was reported as failed but may be in the file.
 //!
-//! Whoever asked was told that nothing was done. An event would be a duplicate for its sender, who was refused; a delivery
-//! would be in flight with nobody attempting it.
+//! A failed synchronization can leave a group in the file although its callers were informed that it failed. Left
+//! there, an event would turn the sender's retry into a duplicate, and a delivery would be in flight without an
+//! attempt.
 
 use rusqlite::params;
 
@@ -9,8 +10,9 @@ use crate::store::sqlite::numbers;
 use crate::store::sqlite::work::{Failure, Ghost, Work};
 
 impl Work {
-    /// Takes out again what was told as failed and stands in the file after all.
+    /// Removes what was reported as failed and is in the file nevertheless.
     pub(super) fn undo(&mut self, ghosts: &[Ghost]) -> rusqlite::Result<()> {
+        // A group that did not reach the file has no rows here, and each step then changes nothing.
         for ghost in ghosts {
             match ghost {
                 Ghost::Event { uid, claims } => {

@@ -1,8 +1,8 @@
-//! The log as bytes: how much of it counts, how much was discarded, and making it durable before anything is copied from it.
+//! SQLite's write-ahead log as bytes: its valid part, its discarded part, and making it durable.
 //!
-//! The form is SQLite's write-ahead log, version 3007000 (sqlite.org/fileformat2.html#walformat): a head, then frames of one page
-//! each. A checksum runs through all frames, so the first one that does not fit ends the log for SQLite, whatever follows.
-//! Salts name the generation: frames of an earlier one, which the log is written over, have others.
+//! The format is version 3007000 (sqlite.org/fileformat2.html#walformat): a head, then frames of one page each. A
+//! checksum runs through all frames, so for SQLite the log ends at the first frame that does not match. Salts identify
+//! the generation: leftover frames of an earlier generation have other salts.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, ErrorKind, Read};
@@ -12,38 +12,38 @@ use std::path::{Path, PathBuf};
 const HEAD: usize = 32;
 const FRAME_HEAD: usize = 24;
 
-/// Bytes that are read and written again at once.
+/// Bytes that are read and rewritten at a time.
 const CHUNK: usize = 1 << 20;
 
-/// A log, looked through.
+/// The findings of a walk through a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Extent {
-    /// Bytes up to the end of the last commit that counts.
+    /// Bytes up to the end of the last valid commit.
     pub(super) valid: u64,
-    /// Commits up to there.
+    /// Number of commits up to there.
     pub(super) commits: u64,
-    /// Frames of the same generation behind it, which SQLite does not look at.
+    /// Frames of the same generation behind that point, which SQLite ignores.
     pub(super) discarded_frames: u64,
-    /// Commits that end among these.
+    /// Commits that end in these frames.
     pub(super) discarded_commits: u64,
-    /// Frames that do not fit the one before them, or themselves.
+    /// Frames whose checksum does not continue that of the previous frame.
     pub(super) damaged_frames: u64,
-    /// The head does not fit itself: nothing of the log counts.
+    /// True if the checksum of the head does not match, so that SQLite ignores the whole log.
     pub(super) is_head_damaged: bool,
-    /// Bytes of the file.
+    /// Size of the log in bytes.
     pub(super) size: u64,
 }
 
 /// One frame of the log.
 pub(super) struct Frame<'a> {
-    /// From 1.
+    /// Number of the page, from 1.
     pub(super) page: u32,
-    /// The last one of its commit.
+    /// True if this is the last frame of its commit.
     pub(super) is_commit: bool,
     pub(super) data: &'a [u8],
 }
 
-/// The log beside a file.
+/// Returns the path of the log beside a file.
 pub(super) fn path_of(path: &Path) -> PathBuf {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
@@ -58,13 +58,13 @@ struct Head {
     is_sound: bool,
 }
 
-/// Four bytes at a place as a number; 0 where there are none.
+/// Reads four bytes as a big-endian number; 0 if there are fewer.
 fn number(bytes: &[u8], at: usize) -> u32 {
     let found = bytes.get(at..).and_then(|rest| rest.first_chunk::<4>());
     found.map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }
 
-/// Goes on with the checksum over whole pairs of words.
+/// Continues the checksum over whole pairs of words.
 fn sum(is_big_endian: bool, bytes: &[u8], (mut one, mut two): (u32, u32)) -> (u32, u32) {
     let word = |bytes: &[u8; 4]| match is_big_endian {
         true => u32::from_be_bytes(*bytes),
@@ -80,7 +80,7 @@ fn sum(is_big_endian: bool, bytes: &[u8], (mut one, mut two): (u32, u32)) -> (u3
 }
 
 impl Head {
-    /// None where this is the head of no log.
+    /// Parses a head. Returns `None` if the bytes are not the head of a log.
     fn parse(bytes: &[u8; HEAD]) -> Option<Self> {
         let is_big_endian = match number(bytes, 0) {
             0x377f_0682 => false,
@@ -103,7 +103,7 @@ impl Head {
     }
 }
 
-/// Looks through a log, and hands on each frame of its generation, those behind the damage too.
+/// Walks through a log and passes on each frame of its generation, including those behind damage.
 pub(super) fn walk(
     path: &Path,
     each: &mut dyn FnMut(&Frame<'_>) -> io::Result<()>,
@@ -119,6 +119,7 @@ pub(super) fn walk(
     };
     let mut reader = BufReader::with_capacity(CHUNK, file);
     let mut head = [0; HEAD];
+    // A log that ends in its head, or whose head is all zeros, is empty and not damaged.
     if !fill(&mut reader, &mut head)? || head == [0; HEAD] {
         return Ok(extent);
     }
@@ -139,7 +140,7 @@ pub(super) fn walk(
             break;
         };
         if top.get(8..16) != Some(&head.salts[..]) {
-            // The end of what this generation has written, unless the damage is in the salts themselves.
+            // The frames of this generation end here, unless the damage is in the salts themselves.
             is_counting = false;
             is_current = false;
             continue;
@@ -149,7 +150,9 @@ pub(super) fn walk(
         let computed = sum(head.is_big_endian, data, computed);
         let is_sound = computed == found && is_current;
         is_current = true;
+        // Continue from the stored checksum, not the computed one: so one damaged frame does not hide those behind it.
         sums = found;
+        // After the first bad frame SQLite ignores the rest, even sound frames.
         is_counting &= is_sound;
         let is_commit = number(top, 4) != 0;
         if is_counting && is_commit {
@@ -172,7 +175,7 @@ pub(super) fn walk(
     Ok(extent)
 }
 
-/// `false`: there is less than this.
+/// Fills the buffer. Returns `false` if the file ends before.
 fn fill(reader: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {
     match reader.read_exact(bytes) {
         Ok(()) => Ok(true),
@@ -183,10 +186,10 @@ fn fill(reader: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {
 
 /// Makes the log durable as it is read now.
 ///
-/// After a failed synchronisation, of this process or of one that died of it, pages of the log may be in the system's cache
-/// alone, and the system believes them to be written: synchronising once more does nothing. Were the log then copied into the
-/// file and power failed meanwhile, the file would hold pages of commits that the log has lost. So the log is written once
-/// more, with the same bytes at the same places, and synchronised, before anything reads it to copy it.
+/// After a failed synchronization, in this process or one that died of it, pages of the log may be only in the system's
+/// cache, which reports them as written. Synchronizing again does nothing. If the log were copied into the file and the
+/// power failed meanwhile, the file would hold pages of commits that the log has lost. So this rewrites the same bytes
+/// at the same offsets and synchronizes them, before anything copies from the log.
 pub(super) fn secure(path: &Path) -> io::Result<Extent> {
     let log = path_of(path);
     let extent = walk(&log, &mut |_| Ok(()))?;
@@ -209,31 +212,35 @@ pub(super) fn secure(path: &Path) -> io::Result<Extent> {
     Ok(extent)
 }
 
-/// Says in the log of the gate how much of the store's log does not count, and why.
+/// Logs how much of the store's write-ahead log was discarded, and why.
 pub(super) fn report(path: &Path, extent: &Extent) {
     let path = path_of(path);
     let path = path.display();
     if extent.is_head_damaged {
         tracing::error!(
             %path, bytes = extent.size, frames = extent.discarded_frames, commits = extent.discarded_commits,
-            "the head of the store's log is damaged: all of the log is discarded, and commits that it alone held are lost"
+            "the head of the store's log is damaged: all of the log is discarded, and commits that it alone held \
+             are lost"
         );
     } else if extent.discarded_commits > 1 {
+        // A power cut leaves at most one incomplete commit. More than one means that acknowledged commits are lost.
         tracing::error!(
             %path, kept_bytes = extent.valid, kept_commits = extent.commits,
             frames = extent.discarded_frames, commits = extent.discarded_commits,
-            "the store's log is damaged: a checksum does not fit, and all commits behind it are discarded; they were acknowledged"
+            "the store's log is damaged: a checksum does not fit, and all commits behind it are discarded; they \
+             were acknowledged"
         );
     } else if extent.discarded_commits == 1 {
         tracing::warn!(
             %path, kept_bytes = extent.valid, kept_commits = extent.commits,
             frames = extent.discarded_frames, commits = 1,
-            "the last commit of the store's log is incomplete and was discarded: it was being written when the machine stopped, or it is damaged"
+            "the last commit of the store's log is incomplete and was discarded: it was being written when the \
+             machine stopped, or it is damaged"
         );
     } else if extent.discarded_frames > 0 {
         tracing::info!(
             %path, kept_bytes = extent.valid, kept_commits = extent.commits, frames = extent.discarded_frames,
-            "the end of the store's log was discarded: a commit that was never finished"
+            "the end of the store's log was discarded: it belongs to a commit that was never finished"
         );
     }
 }
@@ -242,7 +249,7 @@ pub(super) fn report(path: &Path, extent: &Extent) {
 mod tests {
     use super::*;
 
-    /// A log of some commits, and the file that it belongs to.
+    /// Returns a folder with a log of some commits, and the path of the file that it belongs to.
     fn log(commits: u64) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
@@ -268,7 +275,7 @@ mod tests {
         std::fs::write(path_of(path), bytes).unwrap();
     }
 
-    // Fails when the checksum is computed otherwise than SQLite does.
+    // Fails when the checksum is computed differently from SQLite.
     #[test]
     fn a_whole_log_counts_to_its_end() {
         let (_folder, path) = log(9);
@@ -278,7 +285,7 @@ mod tests {
         assert_eq!(secure(&path.with_extension("none")).unwrap().size, 0);
     }
 
-    // Fails when the chain is not taken up again behind a damaged frame, or the damage is counted as kept.
+    // Fails when the walk does not continue behind a damaged frame, or counts the damage as valid.
     #[test]
     fn one_flipped_bit_discards_all_behind_it_and_is_counted() {
         let (_folder, path) = log(9);
@@ -292,7 +299,7 @@ mod tests {
             assert!(extent.discarded_frames >= 3, "{extent:?}");
             assert!(extent.discarded_commits > 1, "{extent:?}");
             let seen = extent.commits + extent.discarded_commits;
-            // A frame with other salts is not looked at.
+            // A frame with other salts is not counted.
             assert!(seen == 9 || (seen == 8 && place == 9), "{extent:?}");
             flip(&path, HEAD + frames / 2 * frame + place);
         }

@@ -1,5 +1,6 @@
-//! What the tasks of one group share: the connection inside its transaction, names, counters, and what has to be undone if
-//! the group fails after all.
+//! State that the tasks of one group share.
+//!
+//! It holds the connection inside its transaction, the names and counters, and what must be undone if the group fails.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,9 +17,9 @@ use crate::store::sqlite::span::Spans;
 
 /// Why a task did nothing.
 pub(super) enum Failure {
-    /// It alone was refused; it has written nothing.
+    /// Only this task is rejected. It has written nothing.
     Refused(StoreError),
-    /// The group fails.
+    /// A database error, which fails the whole group.
     Sql(rusqlite::Error),
 }
 
@@ -28,7 +29,7 @@ impl From<rusqlite::Error> for Failure {
     }
 }
 
-/// Counters that are kept, and the last numbers that were given.
+/// Stored counters and the last numbers that were assigned.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Total {
     pub(super) events: i64,
@@ -37,14 +38,14 @@ pub(super) struct Total {
     pub(super) last_delivery: i64,
 }
 
-/// What was done in a group, to be undone where the group is told as failed and turns out to stand in the file.
+/// A change that must be undone if its group is reported as failed but is found in the file.
 pub(super) enum Ghost {
-    /// An event with its claims.
+    /// An event that was committed, with its claims.
     Event {
         uid: [u8; 16],
         claims: Vec<(i64, [u8; 16])>,
     },
-    /// A delivery that was taken, with its attempt.
+    /// A delivery that was taken, with the number of its attempt.
     Taken(DeliveryId, u32),
 }
 
@@ -58,10 +59,10 @@ pub(super) struct Work {
     pub(super) keep_body: bool,
     pub(super) spans: Spans,
     pub(super) ghosts: Vec<Ghost>,
-    /// Something in the log should get into the file soon.
+    /// True if the log should soon be copied into the file, so that freed pages leave the file.
     pub(super) wants_checkpoint: bool,
     pub(super) clock: Arc<StoreClock>,
-    /// When the clock was last written.
+    /// Time of the store's clock at its last write.
     clock_written_ms: i64,
     tally: HashMap<(i64, DeliveryState), i64>,
 }
@@ -103,15 +104,18 @@ impl Work {
     pub(super) fn start(&mut self) -> rusqlite::Result<()> {
         self.ghosts.clear();
         self.conn
+            // Takes the write lock at once, because taking it later could fail in the middle of a group.
             .prepare_cached("BEGIN IMMEDIATE")?
             .execute([])
             .map(drop)
     }
 
-    /// Writes the counters, as the last thing before the end of the transaction.
+    /// Writes the counters as the last step before the commit.
     pub(super) fn flush(&mut self) -> rusqlite::Result<()> {
+        // These rows change with every event, so they are written once per group instead.
         self.spans.flush(&self.conn)?;
         for ((lane, state), change) in self.tally.drain() {
+            // Steps of one group often cancel each other out.
             if change != 0 {
                 let sql = "INSERT INTO tally (lane, state, count) VALUES (?1, ?2, ?3)
                     ON CONFLICT DO UPDATE SET count = count + excluded.count";
@@ -135,7 +139,7 @@ impl Work {
         self.write_clock()
     }
 
-    /// Not with each group: the machine's count of elapsed time makes up for the rest, unless the machine is booted.
+    /// Writes the clock, at most once per period. The machine's count of elapsed time covers the rest unless it boots.
     fn write_clock(&mut self) -> rusqlite::Result<()> {
         let saved = self.clock.save();
         if saved.clock_ms.saturating_sub(self.clock_written_ms) < PERIOD_MS {
@@ -149,7 +153,7 @@ impl Work {
         self.conn.prepare_cached("COMMIT")?.execute([]).map(drop)
     }
 
-    /// Counts deliveries that came into a state, or left it.
+    /// Counts deliveries that entered or left a state.
     pub(super) fn count(&mut self, lane: i64, state: DeliveryState, change: i64) {
         let count = self.tally.entry((lane, state)).or_default();
         *count = count.saturating_add(change);
@@ -160,7 +164,7 @@ impl Work {
         self.is_total_new = true;
     }
 
-    /// The number of a route; a new one where the name is new.
+    /// Returns the number of a route, and assigns one to a new name.
     pub(super) fn route(&mut self, name: &RouteName) -> rusqlite::Result<i64> {
         if let Some(id) = self.names.route(name) {
             return Ok(id);
@@ -172,7 +176,7 @@ impl Work {
         Ok(id)
     }
 
-    /// The number of a kind, and whether the type has to be kept with the event.
+    /// Returns the number of a kind, and whether the event itself must store its type.
     pub(super) fn kind(
         &mut self,
         route: i64,
@@ -182,6 +186,7 @@ impl Work {
         if let Some(id) = self.names.kind(route, provider, event_type) {
             return Ok((id, false));
         }
+        // Senders choose types freely, so their number must be bounded. Later types share one kind.
         let is_rest = event_type.is_some() && self.names.kinds.len() >= MAX_KINDS;
         if let (true, Some(id)) = (is_rest, self.names.rest(route, provider)) {
             return Ok((id, true));
@@ -215,11 +220,13 @@ impl Work {
     }
 
     pub(super) fn change_names(&mut self, change: impl FnOnce(&mut Names)) {
+        // Copies the names only while a reader still uses them.
         change(Arc::make_mut(&mut self.names));
         self.are_names_new = true;
     }
 
-    /// The state after a step of the table, counted; the caller writes it. None: the step cannot be taken.
+    /// Returns the state after a step of the state table and counts the change. The caller writes it. Returns `None` if
+    /// the state does not allow the step.
     pub(super) fn step(&mut self, found: &Found, step: Step) -> Option<DeliveryState> {
         let next = found.state.after(step)?;
         self.count(found.lane, found.state, -1);
@@ -250,7 +257,7 @@ impl Work {
     }
 }
 
-/// A delivery as the writer needs it.
+/// A delivery with the columns that the writer needs.
 pub(super) struct Found {
     pub(super) id: i64,
     pub(super) event: i64,
@@ -266,7 +273,7 @@ pub(super) struct Found {
 
 pub(super) fn read_state(code: i64) -> Result<DeliveryState, Failure> {
     DeliveryState::from_code(code).ok_or_else(|| {
-        let what = format!("a delivery has the state {code}");
+        let what = format!("a delivery has the unknown state {code}");
         Failure::Refused(StoreError::Damaged { what })
     })
 }

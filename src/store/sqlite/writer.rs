@@ -1,9 +1,9 @@
-//! The one thread that writes. It takes what is waiting as a group, runs it as one transaction, and answers when that is
-//! durable.
+//! The writer thread: it runs waiting tasks as one group in one transaction.
 //!
-//! After a failure nothing is known of the file: pages may be lost that the system believes to be written. So all
-//! connections are closed; the log is made durable, before anything is copied from it; the file is opened anew, what its
-//! log holds is written into it and synchronised, and it is checked. What was told as failed and stands in it after all is taken out again. Until then all is refused.
+//! It replies to a task only after the group is durable. After a failed write the state of the file is unknown, because
+//! the system may have lost pages that it reports as written. The writer then closes all connections, makes the log
+//! durable before it copies from it, opens the file again, copies and synchronizes the log, and checks the file. It
+//! undoes a group that it reported as failed but finds in the file. Until then it rejects every task.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -23,13 +23,13 @@ use crate::store::sqlite::readers::out_of_order;
 use crate::store::sqlite::work::{Ghost, Work};
 use crate::store::sqlite::{Shared, affordable, connect, limits, opening, wal};
 
-/// After such a pause the log is written back although it is short, so that the next start is quick.
+/// After this pause without tasks the writer empties the log even if it is short, so that the next start is quick.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// Between two tries to open the file anew.
+/// Pause between two tries to open the file again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Descriptors that opening the file takes: file and log of each connection, and the index.
+/// File descriptors that opening the file needs: file and log for each connection, and the index of the log.
 const RESERVE: usize = 16;
 
 pub(super) struct Writer {
@@ -37,15 +37,15 @@ pub(super) struct Writer {
     work: Option<Work>,
     log: Log,
     lock: Option<Lock>,
-    /// A failure may have lost pages of the file itself, not of the log alone.
+    /// True if a failure may have lost pages of the file itself, not only of the log.
     is_file_in_doubt: bool,
-    /// Descriptors that are kept free for opening the file again.
+    /// Placeholder descriptors, closed just before the file is opened again.
     reserve: Vec<File>,
-    /// Tasks in the group before.
+    /// Number of tasks in the previous group.
     last: usize,
 }
 
-/// Nobody may wait for a thread that has ended, however it ended.
+/// Closes the queue however the thread ends, a panic included, so that no caller waits forever.
 struct CloseOnDrop(Arc<Shared>);
 
 impl Drop for CloseOnDrop {
@@ -57,7 +57,7 @@ impl Drop for CloseOnDrop {
 }
 
 impl Writer {
-    /// `opened`: none where there was no room for it; then it is tried again and again.
+    /// Creates the writer. If `opened` is `None`, the disk had no room, and `run` tries again.
     pub(super) fn new(shared: Arc<Shared>, opened: Option<Opened>) -> rusqlite::Result<Self> {
         let mut writer = Self {
             shared,
@@ -99,6 +99,7 @@ impl Writer {
 
     pub(super) fn run(mut self) {
         let _guard = CloseOnDrop(Arc::clone(&self.shared));
+        // The disk was not usable at the start. Wait for it here, where tasks are rejected meanwhile.
         if self.work.is_none() && !self.recover(&[]) {
             return;
         }
@@ -110,6 +111,7 @@ impl Writer {
                 Next::Closed => break,
             }
         }
+        // Readers and a running step hold the log, so end them before it is emptied.
         self.shared.readers.shut();
         self.log.forget();
         if self.shared.is_abandoned() {
@@ -120,11 +122,13 @@ impl Writer {
         }
     }
 
-    /// Those who were answered together often ask again together: they get a moment to do so, or each second group would
-    /// be of one.
+    /// Waits briefly for more tasks. Callers that got a reply together often send their next task together. Without
+    /// this pause every second group would hold only one task.
     fn gather(&self) {
         let mut seen = self.shared.queue.len();
+        // Only a few yields: the next task may be a single one that must not wait.
         for _ in 0..8 {
+            // Small groups are not worth a pause.
             if seen >= self.last || self.last < 4 {
                 return;
             }
@@ -142,6 +146,7 @@ impl Writer {
         let began = instant();
         let done = self.transact(&mut group);
         let took = instant().saturating_duration_since(began);
+        // Only now: during the transaction the bytes of the group are still in memory.
         self.shared.queue.release(group.bytes);
         if let Err(err) = done {
             self.fail(group, &err);
@@ -153,6 +158,7 @@ impl Writer {
             task.answer();
         }
         if let Err(err) = self.checkpoint() {
+            // A failed checkpoint may have lost pages of the file itself.
             self.is_file_in_doubt = true;
             self.fail(Group::default(), &err);
         }
@@ -161,6 +167,7 @@ impl Writer {
     fn transact(&mut self, group: &mut Group) -> rusqlite::Result<()> {
         let work = self.work.as_mut().ok_or_else(out_of_order)?;
         work.limits.measure(&work.conn);
+        // The limit counts the log too. Copying the log into the file may bring the store below the limit again.
         if work.limits.is_log_large() {
             let copied = checkpoint(&work.conn, "TRUNCATE");
             copied.inspect_err(|_| self.is_file_in_doubt = true)?;
@@ -171,6 +178,7 @@ impl Writer {
             task.run(work)?;
         }
         work.flush()?;
+        // Publish new names before the commit: a reader that sees a new number must find its name.
         if work.are_names_new {
             work.are_names_new = false;
             self.shared.publish(Arc::clone(&work.names));
@@ -178,7 +186,8 @@ impl Writer {
         self.shared.test_failure(false)?;
         work.commit()?;
         self.shared.test_failure(true)?;
-        // Durable, and about to be told so: whatever fails from here on, nothing of it may be undone.
+        // The group is durable and is about to be reported as done. Nothing of it may be undone, even if a later step
+        // fails.
         work.ghosts.clear();
         Ok(())
     }
@@ -210,20 +219,22 @@ impl Writer {
         }
     }
 
-    /// Tells all who wait, and opens the file anew, for as long as it takes.
+    /// Rejects all waiting tasks, then opens the file again, however long that takes.
     fn fail(&mut self, group: Group, err: &rusqlite::Error) {
         self.shared.set_healthy(false);
         let since = instant();
         tracing::error!(
             path = %self.shared.path.display(),
             error = %chain(err),
-            "the store failed; nothing is taken until it was opened anew"
+            "a write to the store failed: it accepts no events until the file is open again and checked; check the disk"
         );
         let mut ghosts = Vec::new();
         if let Some(mut work) = self.work.take() {
+            // The result does not matter, because the connection closes with `work`.
             let _ = work.conn.execute_batch("ROLLBACK");
             ghosts = std::mem::take(&mut work.ghosts);
         }
+        // Tasks that wait are rejected too: their callers may retry elsewhere instead of waiting for the disk.
         let waiting = self.shared.queue.take_all();
         for task in group.tasks.into_iter().chain(waiting) {
             task.refuse(StoreError::Write(again(err)));
@@ -237,14 +248,15 @@ impl Writer {
         let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
         tracing::warn!(
             away_ms,
-            "the file was opened again; the store takes events again"
+            "the store file is open again: the store accepts events"
         );
     }
 
-    /// Opens the file, for as long as it takes. `false`: it is to be closed.
+    /// Opens the file, however long that takes. Returns `false` if the store is closed meanwhile.
     fn recover(&mut self, ghosts: &[Ghost]) -> bool {
         let mut reported = String::new();
         loop {
+            // Free the placeholders, so that the file can be opened even if sockets have taken all other descriptors.
             self.reserve.clear();
             let opened = match self.lock {
                 Some(_) => self.reopen(ghosts).map_err(|err| chain(&err)),
@@ -254,14 +266,19 @@ impl Writer {
                 Ok(()) => break,
                 Err(_) if self.shared.queue.is_closed() => return false,
                 Err(error) => {
+                    // Log each distinct error once, not once a second.
                     if error != reported {
-                        tracing::warn!(error, "the store cannot be opened yet, trying again");
+                        tracing::warn!(
+                            error,
+                            "the store cannot be opened yet; trying again every second"
+                        );
                         reported = error;
                     }
                     self.shared.queue.pause(PAUSE);
                 }
             }
             for task in self.shared.queue.take_all() {
+                // These tasks passed the health check before the failure. They must not wait for the disk.
                 task.refuse(StoreError::Reopening);
             }
         }
@@ -277,31 +294,33 @@ impl Writer {
     fn open_at_last(&mut self) -> Result<(), StoreError> {
         let mut opened = opening::open(&self.shared.options)?;
         let failed = |err| open_failed(&self.shared.path, err);
+        // Before any task runs: destinations that were named meanwhile need their real numbers.
         let settled = self.shared.aliases().settle(&mut opened.work);
         settled.map_err(failed)?;
         self.take_over(opened)
             .map_err(|err| open_failed(&self.shared.path, err))?;
-        tracing::warn!("the store was opened and takes events");
+        tracing::warn!("the store is open and accepts events");
         Ok(())
     }
 
     fn reopen(&mut self, ghosts: &[Ghost]) -> rusqlite::Result<()> {
+        // Close the old connection first: it may hold pages that the file has lost.
         self.work = None;
         let Some(file) = self.lock.as_ref().map(Lock::file) else {
             return Err(out_of_order());
         };
         let path = &self.shared.path;
-        // The index of the log says how much of it the file holds, and would go on saying so where the file has lost it. It is
-        // made again where no other process has the file open.
+        // The index of the log records how much of the log the file holds. It is wrong if the file has lost pages, and
+        // SQLite rebuilds it only while no other process has the file open.
         if self.is_file_in_doubt && !Lock::is_alone(&file) {
             return Err(others_are_in_the_way());
         }
-        // What a failed synchronisation left in the system's cache looks written and is not: nothing may be copied from it
-        // before it is.
+        // After a failed synchronization the system's cache holds pages that look written and are not. They must be
+        // durable before anything is copied.
         wal::secure(path).map_err(|err| connect::io_failed(&err))?;
         let mut conn = connect::writer(path)?;
         connect::prepare_writer(&conn)?;
-        // A reader of another process may keep the log from being cut, which does not matter here.
+        // A reader of another process may prevent truncating the log. A passive checkpoint copies everything too.
         let copied = match checkpoint(&conn, "TRUNCATE") {
             Ok(false) => checkpoint(&conn, "PASSIVE"),
             copied => copied,
@@ -314,6 +333,7 @@ impl Writer {
         let keep_body = self.shared.options.keep_body;
         let mut work = Work::new(conn, limits, keep_body, self.shared.clock())?;
         work.start()?;
+        // Before any new task, or the retry of a rejected sender would be a duplicate.
         work.undo(ghosts)?;
         work.flush()?;
         work.commit()?;
@@ -325,7 +345,8 @@ impl Writer {
 }
 
 fn others_are_in_the_way() -> rusqlite::Error {
-    let text = "another process has the file open: it has to end first".to_owned();
+    let text = "another process has the store file open: close it, so that the file can be checked"
+        .to_owned();
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
     rusqlite::Error::SqliteFailure(code, Some(text))
 }
@@ -333,12 +354,12 @@ fn others_are_in_the_way() -> rusqlite::Error {
 fn close(work: Work) {
     let conn = work.conn;
     if checkpoint(&conn, "TRUNCATE").is_ok_and(|is_whole| is_whole) {
-        // The log is empty: it may go with the last connection.
+        // The log is empty, so SQLite may delete it with the last connection.
         let _ = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
     }
 }
 
-/// The same error for another one who waits.
+/// Copies an error for the next waiting caller, since SQLite errors cannot be cloned.
 fn again(err: &rusqlite::Error) -> rusqlite::Error {
     match err {
         rusqlite::Error::SqliteFailure(code, text) => {

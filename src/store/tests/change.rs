@@ -1,4 +1,4 @@
-//! Steps of operators, and replays.
+//! Tests of operator steps and of replays.
 
 use super::*;
 use crate::model::delivery::Step;
@@ -11,7 +11,7 @@ fn all(step: Step, search: DeliverySearch) -> Selection {
     }
 }
 
-/// Ends deliveries of a destination: each third delivered, dead, waiting.
+/// Ends the deliveries of a destination: a third each is delivered, dead and waiting.
 async fn end_some(rig: &Rig, app: DestinationId, count: usize) {
     for (place, due) in rig
         .store
@@ -30,7 +30,7 @@ async fn end_some(rig: &Rig, app: DestinationId, count: usize) {
     }
 }
 
-// Fails when `change_one` does not ask the table, or `each_delivery` does not ask for the state.
+// Fails when `change_one` ignores the state table, or `each_delivery` ignores the state.
 #[tokio::test]
 async fn a_step_is_taken_with_all_that_match_and_no_other() {
     let rig = Rig::new();
@@ -77,8 +77,7 @@ async fn a_step_is_taken_with_all_that_match_and_no_other() {
     rig.assert_sound();
 }
 
-// Fails when the cursor is not moved in `step_replay`, when `last` does not bound `next`, or when the state is not among
-// what `write_search` keeps.
+// Fails when `step_replay` does not move the cursor, `last` does not bound `next`, or `write_search` omits the state.
 #[tokio::test]
 async fn a_replay_makes_each_delivery_once_across_a_restart() {
     let rig = Rig::new();
@@ -96,7 +95,7 @@ async fn a_replay_makes_each_delivery_once_across_a_restart() {
     assert_eq!(rig.store.count_replay(&replay).await.unwrap(), 10);
     let row = rig.store.begin_replay(replay, NOW).await.unwrap();
     assert_eq!((row.total, row.done, row.is_ended), (10, 0, false));
-    // What dies later does not count.
+    // Deliveries that die later do not count.
     let late = rig.deliver(99, app).await;
     let due = rig.begin(app).await;
     let due = due.iter().find(|due| due.delivery == late).unwrap();
@@ -157,7 +156,7 @@ async fn events_can_be_replayed_to_a_destination_that_is_new() {
     for number in 0..6 {
         rig.deliver(number, old).await;
     }
-    // Two of them have lost their body.
+    // Two of the events have lost their body.
     for due in rig.store.begin(old, 2, NOW + 9).await.unwrap() {
         rig.finish(&due, Next::Delivered).await;
     }

@@ -1,4 +1,4 @@
-//! Times in the store under a wall clock that is set, and after a boot.
+//! Tests of times in the store while the wall clock is set, and after a boot.
 
 use super::*;
 use crate::model::clock::Now;
@@ -6,7 +6,7 @@ use crate::store::Retention;
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// Leaves the file as an earlier boot under a wall clock that was an hour ahead would have.
+/// Changes the file to what an earlier boot would leave under a wall clock that is an hour ahead.
 fn leave_an_hour_ahead(path: &Path) -> i64 {
     let ahead_ms = Now::read().unix_ms + HOUR_MS;
     let conn = rusqlite::Connection::open(path).unwrap();
@@ -19,7 +19,7 @@ fn leave_an_hour_ahead(path: &Path) -> i64 {
     ahead_ms
 }
 
-// Fails when `end_pauses` is not called, or leaves out those that wait behind another.
+// Fails when `end_pauses` is not called, or skips deliveries that wait behind another.
 #[tokio::test]
 async fn after_a_boot_with_the_clock_behind_what_waits_is_due_at_once() {
     let rig = Rig::new();
@@ -52,7 +52,7 @@ async fn after_a_boot_with_the_clock_behind_what_waits_is_due_at_once() {
     rig.assert_sound();
 }
 
-// Fails when a time of the store's clock is shown as it is, or one of the wall clock is taken for one of the store's.
+// Fails when a time of the store's clock is shown without conversion, or a wall clock time is used as one of the store.
 #[tokio::test]
 async fn operators_see_and_name_times_of_the_wall_clock() {
     let rig = Rig::new();
@@ -85,7 +85,7 @@ async fn operators_see_and_name_times_of_the_wall_clock() {
     assert!(due[0].round_began_ms > wall_ms + HOUR_MS / 2);
 }
 
-// Fails when claims or retention are judged by a wall clock that was set forward: `purge` gets its time from there.
+// Fails when claims or retention use a wall clock that was set forward; `purge` gets its time from there.
 #[tokio::test]
 async fn a_clock_set_forward_makes_nothing_old_before_its_time() {
     let rig = Rig::new();
@@ -101,7 +101,7 @@ async fn a_clock_set_forward_makes_nothing_old_before_its_time() {
         size: None,
         claims_ms: Some(HOUR_MS),
     };
-    // As a gate would ask whose wall clock was set two hours forward meanwhile: the store was opened two hours behind.
+    // The caller's wall clock was set two hours forward. The store was opened two hours behind.
     let Rig { store, folder } = rig;
     let path = folder.path().join("inbox.db");
     store.close();

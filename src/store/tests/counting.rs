@@ -1,4 +1,4 @@
-//! Counts against a plain walk, over so many events that most of them are counted without being looked at.
+//! Tests of counts against a plain walk, over so many events that most are counted without being read.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ fn time(number: u64) -> i64 {
     NOW + i64::try_from(number).unwrap() * 10 - step
 }
 
-/// Two routes, of which both have one of the destinations, and replays of old events between new ones.
+/// Two routes that share the name of a destination, and replays of old events between new ones.
 async fn filled() -> Rig {
     let rig = Rig::new();
     let app = rig.destination("app").await;
@@ -118,8 +118,8 @@ async fn assert_counted(rig: &Rig, search: DeliverySearch, wanted: usize) {
     assert_eq!(count, wanted as u64, "{:?}", replay.search);
 }
 
-// Fails when `stretches` takes a block for one within the times that is not, `in_runs` counts replays by their own numbers,
-// or `at_edge` leaves out what a search asks for.
+// Fails when `stretches` takes a block as within the times although it is not, `in_runs` counts replays by their own
+// numbers, or `at_edge` ignores a criterion.
 #[tokio::test]
 async fn what_a_replay_will_make_is_what_a_walk_finds() {
     let rig = filled().await;
@@ -182,7 +182,7 @@ async fn what_a_replay_will_make_is_what_a_walk_finds() {
     }
 }
 
-/// Lists of deliveries within some times against a plain walk.
+/// Compares lists of deliveries within some times with a plain walk.
 async fn assert_lists(rig: &Rig) {
     let (events, deliveries) = all(rig).await;
     for (since, before) in [(0, 1), (0, 4_321), (4_321, 9_000), (25_000, 90_000)] {
@@ -215,8 +215,8 @@ async fn assert_lists(rig: &Rig) {
     }
 }
 
-// Fails when replays are told from each other by another range of events than is asked for, or when the deliveries of few
-// events are listed without the last of them.
+// Fails when replays are selected by a wrong range of events, or when the list of deliveries of few events lacks the
+// last event.
 #[tokio::test]
 async fn lists_of_a_time_hold_its_replays_however_many_there_are() {
     let rig = filled().await;

@@ -1,11 +1,11 @@
-//! Damaged and cut files: what a salvage reads of them.
+//! Tests of salvage on damaged and cut files.
 
 use super::*;
 use crate::store::{Salvaged, salvage};
 
 const FRAME: usize = 24 + 4096;
 
-/// A store with so many events, killed, so that its last commits stand in the log alone.
+/// Returns a store with this many events. It was killed, so its last commits are in the log alone.
 async fn killed(in_file: u64, in_log: u64) -> (TempDir, PathBuf) {
     let rig = Rig::new();
     let app = rig.destination("app").await;
@@ -56,7 +56,7 @@ fn whole(lines: &[serde_json::Value]) -> usize {
 
 use sha2::Digest as _;
 
-// Fails when the log behind the damage is left out, or the damage is not counted.
+// Fails when the log behind the damage is ignored, or the damage is not counted.
 #[tokio::test]
 async fn what_stands_behind_damage_in_the_log_is_read() {
     let (_folder, path) = killed(20, 30).await;
@@ -73,13 +73,13 @@ async fn what_stands_behind_damage_in_the_log_is_read() {
     assert_eq!(found.damaged_frames, 1);
     assert_eq!(found.whole + found.in_part, 50);
     assert!(whole(&lines) >= 45, "{found:?}");
-    // An ordinary start has only what SQLite reads, and goes on.
+    // An ordinary start reads only what SQLite reads, and continues.
     let store = Store::open(options(&path)).unwrap();
     let events = store.stats().await.unwrap().events;
     assert!((20..50).contains(&events), "{events}");
 }
 
-// Fails when a file that lacks a page is not opened, or one damaged page takes others with it.
+// Fails when a file that lacks a page is not opened, or one damaged page makes others unreadable.
 #[tokio::test]
 async fn a_cut_file_gives_what_is_left_of_it() {
     let (_folder, path) = killed(200, 0).await;
@@ -109,7 +109,7 @@ async fn a_cut_file_gives_what_is_left_of_it() {
     );
 }
 
-// Fails when a body is given out as whole that is not the one that was accepted.
+// Fails when a changed body is reported as whole.
 #[tokio::test]
 async fn a_body_that_is_not_as_it_was_accepted_is_marked() {
     let (_folder, path) = killed(20, 0).await;

@@ -1,8 +1,8 @@
-//! Commit, take, finish: claims, order, priority, pauses, and what comes out again.
+//! Tests of commit, take and finish: claims, order, priority, pauses, and reading events back.
 
 use super::*;
 
-// Fails when a header is put with `insert` in `Head::decode`, or when `encode` leaves out the host.
+// Fails when `Head::decode` uses `insert` for a header, or when `encode` omits the host.
 #[tokio::test]
 async fn an_event_comes_out_as_it_went_in() {
     let rig = Rig::new();
@@ -21,7 +21,7 @@ async fn an_event_comes_out_as_it_went_in() {
     rig.assert_sound();
 }
 
-// Fails when `spent_by` leaves out `expires_ms > ?3`, when it is not asked, or when `give_up_claims` is left out.
+// Fails when `spent_by` omits `expires_ms > ?3` or is not called, or when `give_up_claims` is omitted.
 #[tokio::test]
 async fn a_spent_claim_makes_a_duplicate_until_its_window_is_over() {
     let rig = Rig::new();
@@ -47,7 +47,7 @@ async fn a_spent_claim_makes_a_duplicate_until_its_window_is_over() {
             .unwrap();
         assert_eq!(outcome, Committed::Duplicate(202));
     }
-    // Nothing of the duplicates stands there, their other claim neither.
+    // Nothing of the duplicates is stored, not even their other claim.
     assert_eq!(rig.uids(EventSearch::default()).await, [uid(1)]);
     assert_eq!(rig.store.stats().await.unwrap().claims, 2);
     let elsewhere = event(3)
@@ -66,7 +66,7 @@ async fn a_spent_claim_makes_a_duplicate_until_its_window_is_over() {
     rig.assert_sound();
 }
 
-// Fails when the claims of one group do not see each other: when they are looked at before the group begins.
+// Fails when the claims of one group are checked before the group begins, so that they do not see each other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_copies_at_once_one_is_stored() {
     let rig = Rig::new();
@@ -82,7 +82,7 @@ async fn of_many_copies_at_once_one_is_stored() {
     assert_eq!(rig.uids(EventSearch::default()).await.len(), 1);
 }
 
-// Fails when `spend_claims` writes nothing, or `claims` does not ask for the expiry or the limit.
+// Fails when `spend_claims` writes nothing, or `claims` ignores the expiry or the limit.
 #[tokio::test]
 async fn claims_of_proxy_routes_survive_a_restart() {
     let rig = Rig::new();
@@ -107,7 +107,7 @@ async fn claims_of_proxy_routes_survive_a_restart() {
     assert_eq!(rig.store.claims(&route("other"), NOW, 1).unwrap(), []);
 }
 
-// Fails when the priorities are walked upwards in `begin`, or `due_ms <= ?3` or `ORDER BY due_ms` is left out.
+// Fails when `begin` visits the priorities in rising order, or `due_ms <= ?3` or `ORDER BY due_ms` is omitted.
 #[tokio::test]
 async fn higher_priority_goes_first_then_what_was_due_first() {
     let rig = Rig::new();
@@ -129,8 +129,8 @@ async fn higher_priority_goes_first_then_what_was_due_first() {
     assert_eq!(rig.store.next_due(app).await.unwrap(), Some(NOW + 90));
 }
 
-// Fails when `settle` is not called in `finish`, when `is_behind` is left out of the index of what is due, or when
-// `settle` lets one go while another is in flight.
+// Fails when `finish` does not call `settle`, when the index of due deliveries ignores `is_behind`, or when `settle`
+// releases a delivery while another is in flight.
 #[tokio::test]
 async fn of_one_order_key_only_the_oldest_open_one_goes() {
     let rig = Rig::new();
@@ -147,7 +147,7 @@ async fn of_one_order_key_only_the_oldest_open_one_goes() {
     assert_eq!(ids(&first), [made[0], made[2]]);
     assert_eq!(ids(&rig.begin(app).await), []);
     assert_eq!(rig.store.next_due(app).await.unwrap(), None);
-    // One that waits holds up those behind it.
+    // A waiting delivery holds up those behind it.
     assert!(rig.finish(&first[0], Next::Waiting(NOW + 9_000_000)).await);
     assert_eq!(ids(&rig.begin(app).await), []);
     let again = rig.store.begin(app, 9, NOW + 9_000_000).await.unwrap();
@@ -155,7 +155,8 @@ async fn of_one_order_key_only_the_oldest_open_one_goes() {
     assert!(rig.finish(&again[0], Next::Dead).await);
     let second = rig.begin(app).await;
     assert_eq!(ids(&second), [made[1]]);
-    // The dead one comes back while the second is in flight: it goes before the third, and not before the second ends.
+    // The dead letter comes back while the second is in flight. It goes before the third, but not before the second
+    // ends.
     let retry = crate::store::search::Selection {
         step: crate::model::delivery::Step::Retry,
         which: crate::store::search::Which::One(made[0]),
@@ -171,7 +172,7 @@ async fn of_one_order_key_only_the_oldest_open_one_goes() {
     rig.assert_sound();
 }
 
-// Fails when `insert_delivery` counts no attempt for one in flight, or leaves out `settle` for it.
+// Fails when `insert_delivery` counts no attempt for a delivery in flight, or does not call `settle` for it.
 #[tokio::test]
 async fn a_delivery_may_begin_in_flight() {
     let rig = Rig::new();
@@ -198,7 +199,7 @@ async fn a_delivery_may_begin_in_flight() {
     rig.assert_sound();
 }
 
-// Fails when `finish` does not compare the number of the attempt, or takes a step that the table does not have.
+// Fails when `finish` ignores the number of the attempt, or takes a step that the state table forbids.
 #[tokio::test]
 async fn only_the_attempt_that_is_going_on_can_end() {
     let rig = Rig::new();
@@ -227,7 +228,7 @@ async fn only_the_attempt_that_is_going_on_can_end() {
     rig.assert_sound();
 }
 
-// Fails when `is_held` leaves out any of its three.
+// Fails when `is_held` ignores any of its three conditions.
 #[tokio::test]
 async fn nothing_of_what_is_paused_or_disabled_is_taken() {
     let rig = Rig::new();
@@ -272,7 +273,7 @@ async fn nothing_of_what_is_paused_or_disabled_is_taken() {
     assert!(!rig.store.pause(&route("none"), None, true).await.unwrap());
 }
 
-// Fails when `Taken` does nothing when it is dropped: the delivery would stay in flight until a restart.
+// Fails when dropping `Taken` does nothing: the delivery would stay in flight until a restart.
 #[tokio::test]
 async fn what_nobody_waits_for_is_given_back() {
     let rig = Rig::new();
@@ -281,11 +282,11 @@ async fn what_nobody_waits_for_is_given_back() {
     {
         let taking = rig.store.begin(app, 1, NOW);
         tokio::pin!(taking);
-        // It is asked for, and then the one who asked goes away.
+        // The caller asks for the delivery and then goes away.
         let asked = futures_poll(taking.as_mut()).await;
         assert!(asked.is_none());
     }
-    // Tasks are done in their order, and giving back may be one more.
+    // Tasks run in their order, and returning the delivery may be an extra one.
     for _ in 0..200 {
         rig.destination("next").await;
         rig.store
@@ -300,10 +301,10 @@ async fn what_nobody_waits_for_is_given_back() {
             return;
         }
     }
-    panic!("it was not given back");
+    panic!("the delivery was not returned");
 }
 
-/// Polls once.
+/// Polls the future once.
 async fn futures_poll<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
     std::future::poll_fn(|context| {
         let polled = std::pin::Pin::new(&mut future).poll(context);
@@ -315,7 +316,7 @@ async fn futures_poll<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
     .await
 }
 
-// Fails when `drop_body_of` ignores the open or the dead ones, or is not asked.
+// Fails when `drop_body_of` ignores open or dead deliveries, or is not called.
 #[tokio::test]
 async fn a_body_that_is_not_kept_goes_with_the_last_need_of_it() {
     let rig = Rig::with(|options| options.keep_body = false);

@@ -1,4 +1,4 @@
-//! What happens when a write fails, when there is no room, and when too much is asked at once.
+//! Tests of failed writes, missing room, and too many tasks at once.
 
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -14,14 +14,14 @@ async fn wait_until_healthy(store: &Store) {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("the store was not opened anew");
+    panic!("the store was not opened again");
 }
 
 fn is_write(outcome: &Result<Committed, StoreError>) -> bool {
     matches!(outcome, Err(StoreError::Write(_)))
 }
 
-// Fails when `fail` answers with anything but `Write`, or does not set the store healthy again.
+// Fails when `fail` rejects with anything but `Write`, or does not make the store healthy again.
 #[tokio::test]
 async fn a_failed_group_is_told_and_the_store_goes_on() {
     let rig = Rig::new();
@@ -44,7 +44,7 @@ async fn a_failed_group_is_told_and_the_store_goes_on() {
     rig.assert_sound();
 }
 
-// Fails when `reopen` leaves out `undo`: the event would be a duplicate for its sender, whom it was refused.
+// Fails when `reopen` omits `undo`: the retry of a rejected sender would be a duplicate.
 #[tokio::test]
 async fn what_was_told_as_failed_is_not_there_afterwards() {
     let rig = Rig::new();
@@ -65,7 +65,7 @@ async fn what_was_told_as_failed_is_not_there_afterwards() {
     rig.assert_sound();
 }
 
-// Fails when `delete_event` leaves out `settle`: what waited behind the event that is not there would wait for ever.
+// Fails when `delete_event` omits `settle`: deliveries behind the deleted event would wait forever.
 #[tokio::test]
 async fn what_was_told_as_failed_keeps_nothing_waiting_behind_it() {
     let rig = Rig::new();
@@ -81,8 +81,8 @@ async fn what_was_told_as_failed_keeps_nothing_waiting_behind_it() {
     rig.assert_sound();
 }
 
-// Fails when `transact` keeps the ghosts of a group that was told as done: the event would be taken out of the file, or its
-// delivery from under its attempt.
+// Fails when `transact` keeps the ghosts of a group that was reported as done: the event would be deleted, or its
+// delivery interrupted during its attempt.
 #[tokio::test]
 async fn what_was_told_as_done_survives_a_failed_checkpoint() {
     let rig = Rig::new();
@@ -96,7 +96,7 @@ async fn what_was_told_as_done_survives_a_failed_checkpoint() {
     rig.store.inner.fail_checkpoint();
     drop(holding);
     let Committed::New(numbers) = asked.await.unwrap().unwrap() else {
-        panic!("there was none before");
+        panic!("there was no event before");
     };
     let delivery = numbers[0];
     wait_until_reopened(&rig.store, 1).await;
@@ -125,7 +125,7 @@ async fn wait_until_reopened(store: &Store, times: u64) {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("the store was not opened anew");
+    panic!("the store was not opened again");
 }
 
 // Fails when a commit is queued while the store is not healthy: it would wait for as long as the disk fails.
@@ -140,7 +140,7 @@ async fn while_the_file_is_being_opened_anew_commits_fail_fast() {
     rig.commit(event(1).0).await;
 }
 
-// Fails when a lock of somebody else's is waited for without end, or when the store does not come back after it.
+// Fails when the store waits without end for a lock of another process, or does not recover after it.
 #[tokio::test]
 async fn a_locked_file_refuses_and_loses_nothing() {
     let rig = Rig::new();
@@ -151,7 +151,7 @@ async fn a_locked_file_refuses_and_loses_nothing() {
     let asked = rig.store.commit(event(2).to(pending(app)).0);
     let refused = tokio::time::timeout(Duration::from_secs(10), asked).await;
     assert!(is_write(&refused.unwrap()));
-    // What is there can be read meanwhile, or is refused at once.
+    // Meanwhile a query succeeds or is rejected at once.
     let began = crate::model::clock::instant();
     let _ = rig.store.event(uid(1)).await;
     let refused = rig.store.commit(event(2).to(pending(app)).0).await;
@@ -165,7 +165,7 @@ async fn a_locked_file_refuses_and_loses_nothing() {
     rig.assert_sound();
 }
 
-// Fails when an error of SQLite is answered with `Ok`, or when the group before it is lost.
+// Fails when an SQLite error is reported as `Ok`, or when the group before it is lost.
 #[tokio::test]
 async fn a_full_disk_refuses_and_loses_nothing() {
     let rig = Rig::new();
@@ -194,7 +194,7 @@ async fn a_full_disk_refuses_and_loses_nothing() {
     rig.assert_sound();
 }
 
-// Fails when `reached` is not asked, and, for the duplicate, when it is asked before the claims.
+// Fails when `reached` is not called, or, for the duplicate, when it is called before the claims are checked.
 #[tokio::test]
 async fn the_limits_of_the_config_hold() {
     let rig = Rig::with(|options| options.max_events = Some(2));
@@ -222,12 +222,12 @@ async fn the_limits_of_the_config_hold() {
         assert!(rig.store.stats().await.unwrap().size <= 2 * 1024 * 1024);
     };
     assert!(is_full(&outcome));
-    // The log was written back for its sake: most of the room holds events.
+    // The log was copied to make room, so most of the room holds events.
     assert!(number > 55, "{number}");
     rig.assert_sound();
 }
 
-/// Asks without waiting.
+/// Polls without waiting.
 fn ask(rig: &Rig, event: Event) -> Option<Result<Committed, StoreError>> {
     let mut asked = Box::pin(rig.store.commit(event.0));
     let waker = std::task::Waker::noop();
@@ -240,7 +240,7 @@ fn ask(rig: &Rig, event: Event) -> Option<Result<Committed, StoreError>> {
     }
 }
 
-// Fails when either bound in `push` is left out.
+// Fails when either bound in `push` is omitted.
 #[tokio::test]
 async fn beyond_its_bounds_the_queue_is_busy_at_once() {
     for size in [10, 1024 * 1024] {
@@ -264,7 +264,7 @@ async fn beyond_its_bounds_the_queue_is_busy_at_once() {
     }
 }
 
-/// Fifty commits that wait for the writer, and what holds it up.
+/// Fifty commits that wait for the writer, and the task that holds it up.
 async fn fifty_waiting(rig: &Rig) -> (Sender<()>, Vec<JoinHandle<Result<Committed, StoreError>>>) {
     let holding = rig.store.inner.hold();
     let waiting = (0..50).map(|number| {
@@ -278,7 +278,7 @@ async fn fifty_waiting(rig: &Rig) -> (Sender<()>, Vec<JoinHandle<Result<Committe
     (holding, waiting)
 }
 
-// Fails when each commit has a transaction, and so a synchronisation to the disk, of its own.
+// Fails when each commit has its own transaction, and so its own synchronization to the disk.
 #[tokio::test]
 async fn all_that_wait_are_written_at_once() {
     let rig = Rig::new();
@@ -289,7 +289,7 @@ async fn all_that_wait_are_written_at_once() {
     for commit in waiting {
         commit.await.unwrap().unwrap();
     }
-    // That which held the writer, and all who waited behind it.
+    // The task that held up the writer, and all tasks behind it.
     let groups = rig.store.stats().await.unwrap().groups - before;
     assert!(groups <= 2, "{groups}");
 }

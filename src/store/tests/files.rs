@@ -1,4 +1,4 @@
-//! The file: who may open it, what is refused, what a killed process leaves, and looks from outside.
+//! Tests of the file: access, rejection, the leftovers of a killed process, and reads by other processes.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -21,7 +21,7 @@ async fn two_gates_never_share_a_file() {
     open(&path).unwrap();
 }
 
-// Fails when the lock goes by name: the log of the one, and the index of both, would be damaged by the other.
+// Fails when the lock is by name: two gates would damage each other's log and index.
 #[tokio::test]
 async fn no_other_name_of_the_file_leads_past_the_lock() {
     let rig = Rig::new();
@@ -35,7 +35,7 @@ async fn no_other_name_of_the_file_leads_past_the_lock() {
     for name in &names {
         assert!(matches!(open(name), Err(StoreError::InUse { .. })));
     }
-    // Another process meets the lock of the file itself.
+    // Another process meets the lock on the file itself.
     for name in &names {
         let mut flock = std::process::Command::new("flock");
         let status = flock.arg("-n").arg(name).arg("true").status().unwrap();
@@ -44,14 +44,14 @@ async fn no_other_name_of_the_file_leads_past_the_lock() {
     rig.commit(event(1).0).await;
     let Rig { store, folder } = rig;
     store.close();
-    // The log lies beside what the link leads to.
+    // The log is beside the file that the link points to.
     let store = open(&soft).unwrap();
     assert!(store.event(uid(1)).await.unwrap().is_some());
     store.commit(event(2).0).await.unwrap();
     assert!(folder.path().join("inbox.db-wal").exists());
 }
 
-// Fails when the version is looked at after something was written.
+// Fails when the schema version is checked after a write.
 #[tokio::test]
 async fn a_newer_form_is_refused_and_left_alone() {
     let rig = Rig::new();
@@ -77,7 +77,7 @@ async fn a_newer_form_is_refused_and_left_alone() {
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
-// Fails when a file of an older form is not brought to the newest at the start, or a look from outside changes it.
+// Fails when the start does not migrate an older file, or reading from outside changes it.
 #[tokio::test]
 async fn an_older_form_is_brought_forward_with_what_it_holds() {
     let rig = Rig::new();
@@ -86,7 +86,7 @@ async fn an_older_form_is_brought_forward_with_what_it_holds() {
     let Rig { store, folder } = rig;
     let path = folder.path().join("inbox.db");
     store.close();
-    // The first form had no audit log and no clock.
+    // The first schema had no audit log and no clock.
     let conn = rusqlite::Connection::open(&path).unwrap();
     conn.execute_batch(
         "DROP TABLE audit; ALTER TABLE total DROP COLUMN clock_ms;
@@ -114,7 +114,7 @@ async fn an_older_form_is_brought_forward_with_what_it_holds() {
     rig.assert_sound();
 }
 
-// Fails when `form` does not compare the application, or maps damage to `Open`.
+// Fails when `form` ignores the application id, or damage becomes `Open`.
 #[test]
 fn what_is_no_store_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -131,7 +131,7 @@ fn what_is_no_store_is_refused() {
     assert!(matches!(open(&nowhere), Err(StoreError::Open { .. })));
 }
 
-// Fails when `create` makes the file with the mode of the umask.
+// Fails when `create` gives the file the mode of the umask.
 #[tokio::test]
 async fn nobody_else_may_read_it() {
     let rig = Rig::new();
@@ -143,16 +143,16 @@ async fn nobody_else_may_read_it() {
     }
 }
 
-// Fails when `synchronous`, the mode of the log or `auto_vacuum` is left out of `prepare_writer`.
+// Fails when `prepare_writer` omits `synchronous`, the journal mode or `auto_vacuum`.
 #[tokio::test]
 async fn the_file_is_set_up_as_the_promises_need_it() {
     let rig = Rig::new();
     let found = rig.store.inner.pragmas_for_test().await;
-    // WAL, FULL, INCREMENTAL, no mapping, no checkpoint of its own.
+    // WAL, FULL, INCREMENTAL, no mapping, no automatic checkpoint.
     assert_eq!(found, ["wal", "2", "2", "0", "0", "1"]);
 }
 
-// Fails when `interrupt_all` is not called, or gives another word.
+// Fails when `interrupt_all` is not called, or writes another error word.
 #[tokio::test]
 async fn what_a_killed_process_had_in_flight_is_made_again() {
     let rig = Rig::new();
@@ -181,7 +181,7 @@ async fn what_a_killed_process_had_in_flight_is_made_again() {
     rig.assert_sound();
 }
 
-// Fails when an answer leaves before `commit` returned: the copy is taken at the moment of the answer.
+// Fails when a reply leaves before `commit` returns: the copy is taken at the moment of the reply.
 #[tokio::test]
 async fn what_was_acknowledged_stands_in_a_copy_taken_at_that_moment() {
     let rig = Rig::new();
@@ -199,14 +199,14 @@ async fn what_was_acknowledged_stands_in_a_copy_taken_at_that_moment() {
     }
 }
 
-// Fails when `check` leaves out any of its three parts.
+// Fails when `check` omits any of its three parts.
 #[tokio::test]
 async fn the_check_finds_damage_and_states_that_cannot_be() {
     let rig = Rig::new();
     let app = rig.destination("app").await;
     rig.commit_all((0..300).map(|number| event(number).to(pending(app))))
         .await;
-    // Beside the running store.
+    // While the store is running.
     rig.assert_sound();
     let Rig { store, folder } = rig;
     let path = folder.path().join("inbox.db");
@@ -218,11 +218,11 @@ async fn the_check_finds_damage_and_states_that_cannot_be() {
     conn.close().unwrap();
     let found = check(&path).unwrap().join("\n");
     for expected in [
-        "a delivery that is over has no end: 5",
+        "a delivery has ended without an end time: 5",
         "an open delivery has no body to deliver: 7",
-        "a row of `delivery` refers to none of `event`",
-        "the deliveries of a lane are counted wrongly",
-        "events are counted wrongly",
+        "a row of `delivery` refers to a missing row of `event`",
+        "the counter of deliveries in a lane is wrong",
+        "the counter of events is wrong",
     ] {
         assert!(found.contains(expected), "{expected}\n{found}");
     }
@@ -233,7 +233,7 @@ async fn the_check_finds_damage_and_states_that_cannot_be() {
     assert!(check(&path).unwrap().len() > 5);
 }
 
-// Fails when the copy does not hold one transaction, or overwrites a file.
+// Fails when the copy does not use one transaction, or overwrites a file.
 #[tokio::test]
 async fn a_copy_is_taken_beside_a_running_store() {
     let rig = Rig::new();
@@ -249,7 +249,7 @@ async fn a_copy_is_taken_beside_a_running_store() {
         copy(&path, &target, &mut |done, total| {
             calls += 1;
             assert!(done <= total);
-            // What comes meanwhile is not in it, and does not make it begin anew.
+            // Later commits are not in the copy, and do not restart it.
             runtime
                 .block_on(store.commit(event(1000 + calls).0))
                 .unwrap();
@@ -265,7 +265,7 @@ async fn a_copy_is_taken_beside_a_running_store() {
     assert_eq!(store.event(uid(7)).await.unwrap().unwrap().headers.len(), 3);
 }
 
-// Fails when `export` leaves out the attempts, or ignores `since_ms`.
+// Fails when `export` omits the attempts, or ignores `since_ms`.
 #[tokio::test]
 async fn an_export_holds_events_with_all_that_became_of_them() {
     let rig = Rig::with(|options| options.encryption_keys = vec![key("0123456789abcdef")]);
@@ -302,8 +302,8 @@ async fn an_export_holds_events_with_all_that_became_of_them() {
     assert!(matches!(lines(&[], None), Err(StoreError::Key { .. })));
 }
 
-// Fails when the writer never writes the log back, or when it does not wait for that once the log has reached its bound: on a
-// slow disk it would hold all that was ever written.
+// Fails when the writer never copies the log, or does not wait for the copy at the log's bound: on a slow disk the log
+// would grow without end.
 #[tokio::test]
 async fn the_log_is_written_back_and_begins_anew() {
     let rig = Rig::new();
@@ -321,7 +321,7 @@ async fn the_log_is_written_back_and_begins_anew() {
     assert!(!rig.folder.path().join("inbox.db-wal").exists());
 }
 
-// Fails when a log is written back only once it is long: who commits then waits until all of it is durable.
+// Fails when the log is copied only once it is long: commits would then wait until all of it is durable.
 #[tokio::test]
 async fn a_short_log_is_written_back_beside_the_commits() {
     let rig = Rig::new();
@@ -329,7 +329,7 @@ async fn a_short_log_is_written_back_beside_the_commits() {
     let empty = size();
     let large = event(0).set(|event| event.body = Some(Bytes::from(vec![b'x'; 8_000_000])));
     rig.commit(large.0).await;
-    // Never so long without a commit that the writer would find it quiet, and far too few pages for a whole log.
+    // The pauses are too short for the writer to find the queue quiet, and the pages too few for a full log.
     let mut number = 1;
     while size() < empty + 8_000_000 {
         assert!(number < 10_000, "{} of {empty}", size());

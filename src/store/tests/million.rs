@@ -1,5 +1,6 @@
-//! What operators ask, with a million events stored: `cargo test --lib million -- --ignored --nocapture` prints how long
-//! each answer takes.
+//! Operator queries on a million events.
+//!
+//! `cargo test --lib million -- --ignored --nocapture` prints the time of each query.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -12,19 +13,19 @@ const EVENTS: i64 = 1_000_000;
 const ROUTES: i64 = 3;
 const TYPES: i64 = 10;
 
-/// What a page may take; much more where nothing is optimised and others use the machine.
+/// Time that a page may take. It is generous, since the build is not optimized and the machine may be shared.
 const PATIENCE: Duration = match cfg!(debug_assertions) {
     true => Duration::from_millis(2500),
     false => Duration::from_millis(200),
 };
 
-/// Between two events.
+/// Milliseconds between two events.
 const STEP_MS: i64 = 100;
 
-/// One event of so many was replayed.
+/// One in this many events was replayed.
 const STEP_REPLAYED: i64 = 10;
 
-/// Written as SQL: through the store it would take minutes.
+/// Writes the rows with SQL, since committing them through the store would take minutes.
 fn fill(rig: Rig) -> Rig {
     let path = rig.path();
     let Rig { store, folder } = rig;

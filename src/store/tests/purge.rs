@@ -1,4 +1,4 @@
-//! Retention: what goes, what stays, and that the file shrinks.
+//! Tests of retention: deleted rows, rows that stay, and the shrinking file.
 
 use super::*;
 use crate::store::{Purged, Retention};
@@ -34,7 +34,7 @@ async fn end(rig: &Rig, app: DestinationId, limit: usize, next: Next) {
     }
 }
 
-// Fails when `is_over` mixes up the two times, or takes an open one as over.
+// Fails when `is_over` confuses the two ages, or treats an open delivery as over.
 #[tokio::test]
 async fn what_has_ended_goes_after_its_time_and_no_sooner() {
     let rig = Rig::new();
@@ -46,7 +46,7 @@ async fn what_has_ended_goes_after_its_time_and_no_sooner() {
     rig.commit(event(3).0).await;
     rig.deliver(4, app).await;
     end(&rig, app, 1, Next::Waiting(NOW)).await;
-    // One of its two is open.
+    // One of its two deliveries is open.
     rig.commit(event(5).to(pending(other)).to(pending(app)).0)
         .await;
     end(&rig, other, 1, Next::Delivered).await;
@@ -67,7 +67,7 @@ async fn what_has_ended_goes_after_its_time_and_no_sooner() {
     rig.assert_sound();
 }
 
-// Fails when `give_back` is left out, or steps the vacuum only once; or when numbers are those of the rows that are left.
+// Fails when `give_back` is omitted or steps the vacuum only once, or when deleted numbers are assigned again.
 #[tokio::test]
 async fn the_file_shrinks_when_events_go() {
     let rig = Rig::new();
@@ -88,7 +88,7 @@ async fn the_file_shrinks_when_events_go() {
     let purged = purge(&rig, &retention, NOW + 2 * DAY).await;
     assert_eq!(purged.events, 400);
     assert!(purged.bytes > 6_000_000, "{purged:?}");
-    // Numbers are not given again.
+    // Numbers are not reused.
     assert_eq!(rig.deliver(999, app).await, DeliveryId(401));
     let path = rig.path();
     rig.store.close();
@@ -127,7 +127,7 @@ async fn above_its_size_the_oldest_ended_events_go() {
     rig.assert_sound();
 }
 
-// Fails when `look_for_attempts` does not ask whether the delivery has ended, or `look_for_claims` for the expiry.
+// Fails when `look_for_attempts` ignores whether the delivery has ended, or `look_for_claims` ignores the expiry.
 #[tokio::test]
 async fn attempts_and_claims_go_by_themselves() {
     let rig = Rig::new();
@@ -157,7 +157,7 @@ async fn attempts_and_claims_go_by_themselves() {
     rig.assert_sound();
 }
 
-// Fails when the sweep of claims rests as long whatever their window is, or not at all.
+// Fails when the pause of the sweep of claims does not depend on their window, or is missing.
 #[tokio::test]
 async fn claims_with_a_short_window_are_looked_for_soon_again() {
     for (window, early, late) in [

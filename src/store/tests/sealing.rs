@@ -1,11 +1,11 @@
-//! What is sealed: nothing private stands in the file, keys can be changed, rows cannot be moved.
+//! Tests of encryption: no private text in the file, changing keys, and moved rows.
 
 use super::*;
 
 const OLD: &str = "the old key, of many bytes";
 const NEW: &str = "the new key, of many bytes";
 
-/// Marks that may not be found in the file.
+/// Texts that must not appear in the file.
 const MARKS: [&str; 4] = ["bodyMARK", "headerMARK", "targetMARK", "answerMARK"];
 
 async fn fill(rig: &Rig) -> DeliveryId {
@@ -47,7 +47,7 @@ fn marks_in(rig: &Rig) -> Vec<&'static str> {
     found
 }
 
-// Fails when any of the four parts is stored as it came.
+// Fails when any of the four parts is stored unencrypted.
 #[tokio::test]
 async fn nothing_private_stands_in_the_file_or_its_log() {
     let clear = Rig::new();
@@ -66,7 +66,7 @@ async fn nothing_private_stands_in_the_file_or_its_log() {
     assert_readable(&rig, id).await;
 }
 
-// Fails when only the first key opens, or when `check_keys` is left out.
+// Fails when only the first key decrypts, or when `check_keys` is omitted.
 #[tokio::test]
 async fn the_first_key_seals_and_all_open() {
     let rig = Rig::with(|options| options.encryption_keys = vec![key(OLD)]);
@@ -77,7 +77,7 @@ async fn the_first_key_seals_and_all_open() {
     for number in 2..12 {
         rig.deliver(number, app).await;
     }
-    // The new rows need the new key only.
+    // The new rows need only the new key.
     let rig = rig.reopen(|options| options.encryption_keys = vec![key(NEW)]);
     assert!(
         rig.store
@@ -88,7 +88,7 @@ async fn the_first_key_seals_and_all_open() {
             .body
             .is_some()
     );
-    // Of what cannot be opened nothing comes out.
+    // Content that cannot be decrypted is empty.
     let lost = rig.store.event(uid(1)).await.unwrap().unwrap();
     assert_eq!((lost.body, lost.headers.len()), (None, 0));
     let Rig { store, folder } = rig;
@@ -105,7 +105,7 @@ async fn the_first_key_seals_and_all_open() {
     }
 }
 
-// Fails when the uid is left out of both the key and the bound text, or the part out of the latter.
+// Fails when neither key nor additional data contain the uid, or the additional data omit the part.
 #[tokio::test]
 async fn a_sealed_row_cannot_be_moved() {
     let rig = Rig::with(|options| options.encryption_keys = vec![key(OLD)]);
@@ -130,8 +130,7 @@ async fn a_sealed_row_cannot_be_moved() {
     }
 }
 
-// Fails when bodies are looked through as they stand in the file, when case matters, or when the next part begins at the
-// wrong place.
+// Fails when the search reads encrypted bodies, when case matters, or when the next part begins at the wrong position.
 #[tokio::test]
 async fn a_text_is_found_in_sealed_bodies() {
     let rig = Rig::with(|options| options.encryption_keys = vec![key(OLD)]);
@@ -158,7 +157,7 @@ async fn a_text_is_found_in_sealed_bodies() {
     assert_eq!(find("nothing", None).await, (vec![], None));
 }
 
-/// Writes an event by hand, as an attacker with access to the file would: in clear, with a delivery that is due.
+/// Writes an event as an attacker with access to the file would: in clear, with a due delivery.
 fn forge(path: &Path, id: i64) {
     let conn = rusqlite::Connection::open(path).unwrap();
     let uid = uid(u64::try_from(id).unwrap());
@@ -181,8 +180,8 @@ fn forge(path: &Path, id: i64) {
     conn.close().unwrap();
 }
 
-// Fails when a row is opened by what is beside it alone, when the number beside the keys is believed without its proof,
-// or when a row in clear keeps the gate from starting.
+// Fails when a row in clear is trusted, when the number beside the keys is trusted without its proof, or when a row in
+// clear prevents the start.
 #[tokio::test]
 async fn a_row_in_clear_that_is_younger_than_the_first_key_is_not_opened() {
     let rig = Rig::new();
@@ -203,7 +202,7 @@ async fn a_row_in_clear_that_is_younger_than_the_first_key_is_not_opened() {
     let store = with(&[OLD]);
     let sealed = event(2).to(pending(app)).0;
     store.commit(sealed).await.unwrap();
-    // What was there before the first key stays good.
+    // Rows from before the first key stay valid.
     assert!(store.event(uid(1)).await.unwrap().unwrap().body.is_some());
     store.close();
     forge(&path, 50);
@@ -219,7 +218,7 @@ async fn a_row_in_clear_that_is_younger_than_the_first_key_is_not_opened() {
     let forged = due.iter().find(|due| due.event.uid == uid(50)).unwrap();
     assert_eq!(forged.event.body, None);
     store.close();
-    // An attacker who moves the limit has no key to prove it with.
+    // An attacker who changes the number has no key to prove it with.
     let conn = rusqlite::Connection::open(&path).unwrap();
     conn.execute("UPDATE sealing_key SET last_clear = 1000", [])
         .unwrap();
@@ -228,7 +227,7 @@ async fn a_row_in_clear_that_is_younger_than_the_first_key_is_not_opened() {
     assert_eq!(store.event(uid(50)).await.unwrap().unwrap().body, None);
 }
 
-// Fails when a store whose keys are of an earlier version takes everything in it for clear, or nothing.
+// Fails when a store whose keys come from an earlier version accepts everything in clear, or nothing.
 #[tokio::test]
 async fn where_the_first_key_came_is_found_in_a_store_of_an_earlier_version() {
     let rig = Rig::new();

@@ -1,4 +1,4 @@
-//! Searches against a plain walk over all rows, and pages while rows arrive.
+//! Tests of searches against a plain walk over all rows, and of pages while rows arrive.
 
 use std::time::Duration;
 
@@ -169,7 +169,7 @@ fn any_delivery_search() -> impl Strategy<Value = DeliverySearch> {
         )
 }
 
-/// All pages of a search, a few rows at a time.
+/// Returns all pages of a search, a few rows at a time.
 async fn paged_events(rig: &Rig, search: &EventSearch, limit: u32) -> Vec<EventRow> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
@@ -196,7 +196,7 @@ async fn paged_deliveries(rig: &Rig, search: &DeliverySearch, limit: u32) -> Vec
     }
 }
 
-// Fails when a filter is left out, when `seek` is one off, or when `OfState` forgets replays or repeats an event.
+// Fails when a filter is omitted, when `seek` is off by one, or when `OfState` omits replays or repeats an event.
 #[test]
 fn searches_find_what_a_plain_walk_finds() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -285,7 +285,7 @@ async fn pages_neither_shift_nor_repeat_while_rows_arrive() {
     assert_eq!(seen, before);
 }
 
-// Fails when `kind` makes new kinds beyond `MAX_KINDS`, or when `kinds_of` leaves out the rest.
+// Fails when `kind` creates kinds beyond `MAX_KINDS`, or when `kinds_of` omits the rest.
 #[tokio::test]
 async fn types_without_number_are_found_and_bounded() {
     let rig = Rig::new();
@@ -312,7 +312,7 @@ async fn types_without_number_are_found_and_bounded() {
     rig.assert_sound();
 }
 
-// Fails when the handler of the progress is left out, or a connection in doubt is used again within its transaction.
+// Fails when the progress handler is omitted, or a connection in doubt is reused within its transaction.
 #[tokio::test]
 async fn a_look_ends_at_its_deadline_and_when_the_store_is_closed() {
     let rig = Rig::new();

@@ -1,4 +1,4 @@
-//! The table of states and the store, side by side through random steps, kills and restarts.
+//! Tests of the state table and the store side by side, through random steps, kills and restarts.
 
 use std::collections::BTreeMap;
 
@@ -55,7 +55,7 @@ fn any_do() -> impl Strategy<Value = Do> {
     ]
 }
 
-/// A delivery as the table has it.
+/// A delivery according to the state table.
 #[derive(Clone, Debug)]
 struct Model {
     state: DeliveryState,
@@ -86,7 +86,7 @@ impl Both {
         }
     }
 
-    /// What may be taken, in order, as the words of the contract have it.
+    /// Returns the deliveries that may be taken, in order, as the contract describes it.
     fn due(&self) -> Vec<i64> {
         let mut due: Vec<_> = self
             .model
@@ -305,8 +305,8 @@ impl Both {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
-    // Fails when any step is not the table's, when an attempt is not counted, when `settle` is left out anywhere, when a
-    // restart forgets `Interrupt`, or when what was told as failed stays.
+    // Fails when any step deviates from the table, when an attempt is not counted, when `settle` is omitted anywhere,
+    // when a restart forgets `Interrupt`, or when a group that was reported as failed stays.
     #[test]
     fn the_store_follows_the_table(steps in prop::collection::vec(any_do(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
