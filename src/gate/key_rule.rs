@@ -10,7 +10,8 @@ use crate::gate::dedup::{Key, Keys};
 use crate::gate::event::EventParts;
 use crate::gate::identity::KeyText;
 use crate::gate::reject::Reject;
-use crate::scheme::spec::{Component, Family, Part, Spec};
+use crate::scheme::locate;
+use crate::scheme::spec::{Component, Family, Part, Place, Spec};
 
 /// How the keys of one route's events are made.
 pub(super) struct KeyRule {
@@ -25,6 +26,8 @@ pub(super) struct KeyRule {
     is_digest_stable: bool,
     /// The signed text holds the URL, whose query may tell two events apart.
     signs_url: bool,
+    /// The location of the time of sending in a signed JSON body, where the sender writes it there.
+    time: Option<Box<[String]>>,
     /// The key in words.
     words: Arc<str>,
     body_words: Arc<str>,
@@ -43,6 +46,7 @@ impl KeyRule {
             is_prefix: matches!(route.path, PathRule::Prefix(_)),
             is_digest_stable: is_digest_stable(&route.scheme),
             signs_url: signs_url(&route.scheme),
+            time: time_in_body(&route.scheme),
             words: words(dedup, &route.path).into(),
             body_words: "the digest of the signed bytes".into(),
         })
@@ -107,7 +111,7 @@ impl KeyRule {
     }
 
     /// Returns a digest of the body that is equal in a retry: that of the signed bytes, or of the body alone where a
-    /// timestamp is signed with it.
+    /// timestamp is signed with it. A timestamp inside of the body is left out.
     fn body_digest(&self, request: &EventParts, digest: &[u8; 32]) -> [u8; 32] {
         if self.is_digest_stable {
             return *digest;
@@ -117,7 +121,14 @@ impl KeyRule {
             hash.update(target(&request.uri));
             hash.update([0]);
         }
-        hash.update(request.text());
+        let text = request.text();
+        let time = self.time.as_deref();
+        let time = time.and_then(|pointer| locate::find_value(text, pointer));
+        match time.and_then(|time| Some((text.get(..time.start)?, text.get(time.end..)?))) {
+            // No JSON holds a zero byte, so the place of the value is hashed too.
+            Some((before, after)) => hash.update([before, after].join(&0)),
+            None => hash.update(text),
+        }
         hash.finalize().into()
     }
 }
@@ -145,6 +156,19 @@ fn is_digest_stable(spec: &Spec) -> bool {
         Family::Token(_) => true,
         // `created` and `nonce` are signed, and are new in each attempt.
         Family::Jwt(_) | Family::Certificate(_) | Family::Http(_) => false,
+    }
+}
+
+/// A retry is sent at another time, so a time in the body would make each retry an event of its own.
+fn time_in_body(spec: &Spec) -> Option<Box<[String]>> {
+    let time = match &spec.family {
+        Family::Hmac(family) => family.timestamp.as_ref(),
+        Family::Text(family) => family.timestamp.as_ref(),
+        _ => None,
+    };
+    match &time.filter(|_| spec.signs_body())?.place {
+        Place::Json(pointer) => Some(pointer.as_slice().into()),
+        Place::Header(_) | Place::Query(_) | Place::Form(_) => None,
     }
 }
 

@@ -4,6 +4,9 @@
 //! a captured request can be cut elsewhere: the same text, with another id, time or body. And a plain digest with the secret
 //! in front lets one signature be extended to a longer text. The template alone shows what is open, so every scheme is
 //! covered. Runs after the signature, in linear time.
+//!
+//! One kind of text stays open, since its sender joins the names and values of a form with nothing in between, and every
+//! genuine request has other readings. `text/compose.rs` refuses the readings that no sender writes.
 
 mod finder;
 

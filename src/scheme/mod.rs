@@ -20,6 +20,7 @@ mod http_signature;
 pub mod jwk;
 pub mod jwt;
 mod key;
+pub mod locate;
 mod mac;
 pub mod material;
 mod multipart;

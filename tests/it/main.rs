@@ -22,6 +22,7 @@ mod clock_steps;
 mod closing;
 mod config;
 mod console;
+mod contract;
 mod crash;
 mod deadlines;
 mod dedup;

@@ -83,16 +83,7 @@ pub fn answer(
             let id = event(body, ["type"], "validation.webhook", &["id"])?;
             Some(json_answer(&serde_json::json!({ "id": id })))
         }
-        // An interaction's ping has type 1; a webhook event's has type 0 and wants nothing back.
-        Challenge::Discord => match pick_text(body, &["type"])?.as_str() {
-            "1" => Some(json_answer(&serde_json::json!({ "type": 1 }))),
-            "0" => {
-                let mut answer = Answer::new(AnswerBody::empty());
-                *answer.status_mut() = StatusCode::NO_CONTENT;
-                Some(answer)
-            }
-            _ => None,
-        },
+        Challenge::Discord => discord(body),
         // The intent to receive: nothing has happened, and Xero wants to know whether good signatures are taken.
         Challenge::Xero => {
             let value = json::parse(body).ok()?;
@@ -100,6 +91,27 @@ pub fn answer(
             events.is_empty().then(empty)
         }
         Challenge::Monday => bodied::monday(body),
+        _ => None,
+    }
+}
+
+/// Answers Discord's two pings. That of interactions has type 1 and wants a pong; that of webhook events has type 0 and wants
+/// nothing back. A webhook event has type 1 too, beside the event itself
+/// (<https://discord.com/developers/docs/events/webhook-events#webhook-types>).
+fn discord(body: &[u8]) -> Option<Answer> {
+    let pointers = ["type", "event"].map(|key| [key.to_owned()]);
+    let picker = Picker::new(pointers.iter().map(<[String; 1]>::as_slice));
+    let picked = picker.pick(body).ok()?;
+    let [Picked::Text(kind), Picked::Absent] = picked.as_slice() else {
+        return None;
+    };
+    match kind.as_ref() {
+        "1" => Some(json_answer(&serde_json::json!({ "type": 1 }))),
+        "0" => {
+            let mut answer = Answer::new(AnswerBody::empty());
+            *answer.status_mut() = StatusCode::NO_CONTENT;
+            Some(answer)
+        }
         _ => None,
     }
 }
@@ -225,6 +237,22 @@ mod tests {
         };
         assert_eq!(text, "3eZbrw1aB10FEMAGAZd4FyFQ");
         assert!(check(&Method::GET, body).is_none());
+    }
+
+    /// Fails when only the type is asked: then each webhook event is answered as a ping, and lost.
+    #[test]
+    fn discords_events_are_no_pings() {
+        let status = |body: &str| discord(body.as_bytes()).map(|answer| answer.status());
+        assert_eq!(status(r#"{"id":"1","type":1}"#), Some(StatusCode::OK));
+        let ping = r#"{"version":1,"application_id":"1","type":0}"#;
+        assert_eq!(status(ping), Some(StatusCode::NO_CONTENT));
+        for event in [
+            r#"{"version":1,"type":1,"event":{"type":"ENTITLEMENT_CREATE"}}"#,
+            r#"{"version":1,"type":0,"event":{}}"#,
+            r#"{"id":"1","type":2}"#,
+        ] {
+            assert_eq!(status(event), None, "{event}");
+        }
     }
 
     fn xero(body: &str) -> bool {

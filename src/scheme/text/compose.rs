@@ -170,15 +170,35 @@ impl Composer<'_, '_> {
         serde_json::to_vec(text).map_err(|_| fault("is not text"))
     }
 
+    /// Returns the fields of a form whose names and values are joined in the signed text with nothing between them.
+    ///
+    /// Such a text has several readings, and no check can tell them apart: `a=bc` and `ab=c` are signed alike, and so is
+    /// the end of a query with the start of the first field. Refused here is what no sender writes: JSON in the place of
+    /// the form, a field without a name, and a name that could be the query of a URL without one.
+    fn joined_fields(&self) -> Result<&[form::FormField<'_>], MaterialFault> {
+        let malformed = |fault| MaterialFault::malformed("the body", fault);
+        if form::is_like_json(self.whole.body()) {
+            return Err(malformed(
+                "is JSON, and the signed text has fields of a form",
+            ));
+        }
+        let fields = self.whole.form().map_err(malformed)?;
+        let is_open = |(name, _): &form::FormField<'_>| name.is_empty() || name.starts_with('?');
+        match fields.iter().any(is_open) {
+            true => Err(malformed(
+                "has a field whose name could be a part of the URL or of a value",
+            )),
+            false => Ok(fields),
+        }
+    }
+
     /// Equal names and values once, as Twilio's libraries have it.
     fn form_sorted(&self) -> Result<Vec<u8>, MaterialFault> {
         if multipart::boundary(self.whole.head().headers).is_ok_and(|found| found.is_some()) {
             let fault = "is in parts, and what files hold is not signed";
             return Err(MaterialFault::malformed("the body", fault));
         }
-        let fields = self.whole.form();
-        let fields = fields.map_err(|fault| MaterialFault::malformed("the body", fault))?;
-        let mut sorted = form::sorted(fields);
+        let mut sorted = form::sorted(self.joined_fields()?);
         sorted.dedup();
         let parts = sorted.iter().flat_map(|(name, value)| [*name, *value]);
         Ok(parts.collect::<String>().into_bytes())
@@ -191,8 +211,7 @@ impl Composer<'_, '_> {
         if !body.is_empty() && !form::is_form(head.headers) {
             return Err(MaterialFault::malformed("the body", "is not a form"));
         }
-        let fields = self.whole.form();
-        let fields = fields.map_err(|fault| MaterialFault::malformed("the body", fault))?;
+        let fields = self.joined_fields()?;
         let fault = |fault| MaterialFault::malformed("the query", fault);
         // Parameters that are empty would not be seen in the signed text.
         if head
