@@ -171,11 +171,7 @@ fn identity_json(provider: &Provider) -> Json {
         "key": facts.key.value.to_string(),
         "key_is_signed": provider.scheme.signs_key(&facts.key.value),
         "key_source": facts.key.source,
-        "retries_resign": match facts.retries_resign.value {
-            RetrySigning::Yes => "yes",
-            RetrySigning::No => "no",
-            RetrySigning::Unknown => "unknown",
-        },
+        "retries_resign": facts.retries_resign.value.word(),
         "retries_resign_source": facts.retries_resign.source,
         "response": match facts.response.value {
             ResponseUse::Ignored => "ignored",
