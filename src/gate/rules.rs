@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use crate::config::model::{Enforce, Mode, Route, SecretEntry};
 use crate::gate::challenge::unsigned::Means;
 use crate::gate::condition::Condition;
-use crate::gate::dedup::Claims;
+use crate::gate::dedup::{Claims, Keys as EventKeys};
+use crate::gate::event::EventParts;
 use crate::gate::filter::Filter;
 use crate::gate::identity::{IdentityFacts, IdentityRules};
 use crate::gate::key_rule::KeyRule;
@@ -19,6 +20,7 @@ use crate::gate::reject::Reject;
 use crate::gate::schema::Schemas;
 use crate::gate::signature::Keys;
 use crate::model::clock::Now;
+use crate::model::ids::EventId;
 use crate::model::secret::Secret;
 use crate::providers::challenge::OnChallenge;
 use crate::ranges::Live;
@@ -122,6 +124,12 @@ impl Rules {
             || route.versions.is_some()
             || route.when.is_some()
             || !route.schemas.is_empty()
+    }
+
+    /// Returns the keys of one event of a batch that an app posts; without dedup it has no key.
+    #[must_use]
+    pub fn keys_in_batch(&self, event_id: &EventId, batch: &EventParts) -> Option<EventKeys> {
+        self.key.as_ref()?.keys_in_batch(event_id, batch)
     }
 
     /// Whether this user of the machine may post on the route's socket.

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::gate::dedup::{Claim, Key, Keys};
+use crate::gate::dedup::{Claim, Keys};
 use crate::gate::event::{Event, EventParts};
 use crate::gate::reject::Reject;
 use crate::gate::rules::Rules;
@@ -118,10 +118,9 @@ pub(super) async fn store(
 }
 
 impl Forwarding {
-    fn has_filters(&self) -> bool {
+    fn rules(&self) -> Option<&Rules> {
         let index = self.verdict.route_index.unwrap_or(usize::MAX);
-        let rules = self.generation.gate.rules(index);
-        rules.is_some_and(Rules::has_filters)
+        self.generation.gate.rules(index)
     }
 }
 
@@ -149,7 +148,8 @@ async fn in_order<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
 }
 
 fn read_batch(exchange: &Forwarding, parts: &EventParts) -> Result<Vec<Item>, String> {
-    if exchange.has_filters() {
+    let rules = exchange.rules();
+    if rules.is_some_and(Rules::has_filters) {
         return Err(
             "this route filters events, which a batch would go past: post them one by one"
                 .to_owned(),
@@ -161,10 +161,14 @@ fn read_batch(exchange: &Forwarding, parts: &EventParts) -> Result<Vec<Item>, St
             "`{name}` does not count for a batch: say it in each line"
         ));
     }
-    items(parts, &exchange.verdict)
+    items(parts, &exchange.verdict, rules)
 }
 
-fn items(parts: &EventParts, verdict: &Verdict) -> Result<Vec<Item>, String> {
+fn items(
+    parts: &EventParts,
+    verdict: &Verdict,
+    rules: Option<&Rules>,
+) -> Result<Vec<Item>, String> {
     let text = std::str::from_utf8(&parts.body).map_err(|_| "the batch is not UTF-8".to_owned())?;
     let lines = text
         .lines()
@@ -176,7 +180,7 @@ fn items(parts: &EventParts, verdict: &Verdict) -> Result<Vec<Item>, String> {
         if items.len() >= MAX_BATCH {
             return Err(format!("more than {MAX_BATCH} events in one batch"));
         }
-        items.push(item(line, parts, verdict).map_err(at)?);
+        items.push(item(line, parts, verdict, rules).map_err(at)?);
     }
     if items.is_empty() {
         return Err("the batch is empty".to_owned());
@@ -184,14 +188,19 @@ fn items(parts: &EventParts, verdict: &Verdict) -> Result<Vec<Item>, String> {
     Ok(items)
 }
 
-fn item(line: &str, parts: &EventParts, verdict: &Verdict) -> Result<Item, String> {
+fn item(
+    line: &str,
+    batch: &EventParts,
+    verdict: &Verdict,
+    rules: Option<&Rules>,
+) -> Result<Item, String> {
     let read: Line<'_> = serde_json::from_str(line).map_err(|err| place(&err))?;
     let event_id = match &read.id {
         Some(text) => Some(EventId::parse(text).ok_or("`id` is empty or longer than 1024 bytes")?),
         None => None,
     };
     let uid = RequestId::new(Now::read().unix_ms, random()?);
-    let mut parts = parts.to_kept();
+    let mut parts = batch.to_kept();
     // A slice of the batch's own bytes: `data` is delivered as it stands.
     parts.body = parts.body.slice_ref(read.data.get().as_bytes());
     parts.headers.insert(
@@ -216,10 +225,9 @@ fn item(line: &str, parts: &EventParts, verdict: &Verdict) -> Result<Item, Strin
     }
     parts.event_type = read.event_type.map(Into::into);
     parts.digest = Sha256::digest(uid.as_bytes()).into();
-    let keys = event_id.as_ref().map(|id| Keys {
-        id: Some(Key::of_id(id.as_str())),
-        ..Keys::default()
-    });
+    let keys = event_id
+        .as_ref()
+        .and_then(|id| rules?.keys_in_batch(id, batch));
     parts.event_id = event_id;
     let mut verdict = verdict.clone();
     verdict.request_id = uid;
