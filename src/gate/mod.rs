@@ -566,7 +566,6 @@ async fn claim(
     verdict: &mut Verdict,
 ) -> Result<Claimed, Reject> {
     verdict.begin(Check::Identity);
-    rules.once.check(&request.head(), request.text())?;
     let identity = rules.identity.read(&request.head(), request.text())?;
     rules.check_tenant(identity.tenant.as_deref())?;
     verdict.event_id = identity.event_id;

@@ -14,7 +14,6 @@ use crate::gate::event::EventParts;
 use crate::gate::filter::Filter;
 use crate::gate::identity::{IdentityFacts, IdentityRules};
 use crate::gate::key_rule::KeyRule;
-use crate::gate::once::OnceNames;
 use crate::gate::rate_limit::Limiter;
 use crate::gate::reject::Reject;
 use crate::gate::schema::Schemas;
@@ -32,7 +31,6 @@ pub struct Rules {
     pub(super) keys: Keys,
     pub(super) identity: IdentityRules,
     pub(super) key: Option<KeyRule>,
-    pub(super) once: OnceNames,
     pub(super) filter: Filter,
     pub(super) condition: Condition,
     pub(super) schemas: Schemas,
@@ -61,7 +59,6 @@ impl Rules {
             keys: Keys::compile(&route)?,
             identity: compile_identity(&route),
             key: KeyRule::compile(&route),
-            once: OnceNames::compile(&route),
             filter: Filter::compile(&route),
             condition: Condition::new(route.when.clone()),
             schemas: Schemas::compile(&route),
@@ -222,10 +219,18 @@ fn compile_identity(route: &Route) -> IdentityRules {
             .destinations
             .iter()
             .any(|one| one.events.is_some() || one.when.is_some());
+    let destinations = route.destinations.iter();
+    let conditions = destinations.filter_map(|destination| destination.when.as_ref());
+    let conditions = route.when.iter().chain(conditions);
+    let headers: Vec<_> = conditions
+        .flat_map(|when| when.headers())
+        .cloned()
+        .collect();
     IdentityRules::compile(IdentityFacts {
         spec: &route.scheme,
         key: route.dedup.as_ref().map(|dedup| &dedup.key),
         tenant: route.tenant.as_ref().map_or(&[], |tenant| &tenant.place),
         batch: batch.filter(|_| chooses_by_type).map(|fact| &fact.value),
+        headers: &headers,
     })
 }
