@@ -38,11 +38,19 @@ pub enum JsonFault {
     TooLong,
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Bodies that were parsed in this thread.
+    pub(crate) static PARSED: Cell<usize> = const { Cell::new(0) };
+}
+
 /// Parses a whole body.
 ///
 /// # Errors
 /// See [`JsonFault`].
 pub fn parse(body: &[u8]) -> Result<Value, JsonFault> {
+    #[cfg(test)]
+    PARSED.set(PARSED.get() + 1);
     if body.len() > MAX_BODY {
         return Err(JsonFault::TooLong);
     }

@@ -4,6 +4,7 @@
 //! Nothing here reads a file or a socket. What is read from an event is the work of whoever can sign, which need not be
 //! somebody who means well: depth, number of values and length of what is told are bounded.
 
+pub mod body;
 pub mod json;
 pub mod schema;
 pub mod when;

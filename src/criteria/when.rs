@@ -4,6 +4,7 @@
 //! What it may cost is bounded when it is compiled: loops do not stand inside each other, patterns are literal, and where
 //! there is a loop the body is a small one. An error, and anything but true or false, is for the gate to refuse.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -120,29 +121,59 @@ impl When {
         self.headers.iter()
     }
 
-    /// Whether it is true of an event, of which `facts` holds every variable that the expression names.
+    /// Prepares an evaluation with the facts that are equal for all events of one request.
     ///
     /// # Errors
-    /// The error of the expression, cut; it may hold names of the body's, and no values.
-    pub fn holds(&self, facts: Vec<(&'static str, Value)>) -> Result<bool, Box<str>> {
-        let mut context = Context::with_env(Arc::clone(&self.env));
+    /// A fact that cannot be a value of the language.
+    pub fn evaluation<'f>(
+        &self,
+        facts: impl IntoIterator<Item = (&'static str, Cow<'f, Value>)>,
+    ) -> Result<Evaluation<'_>, Box<str>> {
+        let mut evaluation = Evaluation {
+            when: self,
+            context: Context::with_env(Arc::clone(&self.env)),
+        };
         for (name, value) in facts {
-            let added = context.add_variable(name, value);
-            added.map_err(|err| cut(&err.to_string()))?;
+            evaluation.set(name, &value)?;
         }
-        let run = AssertUnwindSafe(|| self.program.execute(&context));
-        match catch_unwind(run) {
-            Ok(Ok(CelValue::Bool(holds))) => Ok(holds),
-            Ok(Ok(_)) => Err("it is neither true nor false".into()),
-            Ok(Err(err)) => Err(cut(&err.to_string()).into()),
-            Err(_) => Err("it cannot be evaluated".into()),
-        }
+        Ok(evaluation)
     }
 
     /// Whether a body of this size is one that the expression may run over.
     #[must_use]
     pub fn fits(&self, bytes: usize, body: &Value) -> bool {
         !self.has_loop || (bytes <= MAX_LOOP_BODY && count(body) <= MAX_LOOP_VALUES)
+    }
+}
+
+/// One condition on one request, whose body is converted once.
+pub struct Evaluation<'w> {
+    when: &'w When,
+    context: Context<'static, 'static>,
+}
+
+impl Evaluation<'_> {
+    /// Sets a variable, in place of its earlier value.
+    ///
+    /// # Errors
+    /// A value that the language does not have.
+    pub fn set(&mut self, name: &'static str, value: &Value) -> Result<(), Box<str>> {
+        let added = self.context.add_variable(name, value);
+        added.map_err(|err| cut(&err.to_string()).into())
+    }
+
+    /// Returns whether the condition is true; every variable that it names is set.
+    ///
+    /// # Errors
+    /// The error of the expression, cut; it may hold names of the body's, and no values.
+    pub fn holds(&self) -> Result<bool, Box<str>> {
+        let run = AssertUnwindSafe(|| self.when.program.execute(&self.context));
+        match catch_unwind(run) {
+            Ok(Ok(CelValue::Bool(holds))) => Ok(holds),
+            Ok(Ok(_)) => Err("it is neither true nor false".into()),
+            Ok(Err(err)) => Err(cut(&err.to_string()).into()),
+            Err(_) => Err("it cannot be evaluated".into()),
+        }
     }
 }
 
@@ -266,8 +297,16 @@ mod tests {
 
     fn holds(text: &str, body: Value) -> Result<bool, Box<str>> {
         let event = json!({ "type": "invoice.paid", "id": "evt_1" });
-        let facts = vec![("path", "/hook".into()), ("event", event), ("body", body)];
-        When::compile(text).unwrap().holds(facts)
+        let facts = [("path", "/hook".into()), ("event", event), ("body", body)];
+        evaluate(&When::compile(text).unwrap(), facts)
+    }
+
+    fn evaluate<const N: usize>(
+        when: &When,
+        facts: [(&'static str, Value); N],
+    ) -> Result<bool, Box<str>> {
+        let facts = facts.map(|(name, value)| (name, Cow::Owned(value)));
+        when.evaluation(facts)?.holds()
     }
 
     #[test]
@@ -352,6 +391,6 @@ mod tests {
         let items: Vec<usize> = (0..MAX_LOOP_VALUES - 2).collect();
         let worst = json!({ "items": items });
         assert!(looping.fits(1000, &worst));
-        assert_eq!(looping.holds(vec![("body", worst)]), Ok(true));
+        assert_eq!(evaluate(&looping, [("body", worst)]), Ok(true));
     }
 }

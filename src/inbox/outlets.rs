@@ -6,7 +6,8 @@ use http::HeaderName;
 use sha2::{Digest as _, Sha256};
 
 use crate::config::model::{Order, Route};
-use crate::criteria::json;
+use crate::criteria::body::JsonBody;
+use crate::criteria::json::JsonFault;
 use crate::gate::condition::Condition;
 use crate::gate::event::EventParts;
 use crate::gate::reject::Reject;
@@ -92,6 +93,7 @@ impl Outlets {
         verdict: &Verdict,
     ) -> Result<Vec<(DestinationId, Option<i64>)>, Reject> {
         let mut wanted = Vec::with_capacity(self.all.len());
+        let body = JsonBody::new(parts.text());
         for outlet in &self.all {
             let single = parts.event_type.as_deref();
             if !verdict
@@ -101,8 +103,8 @@ impl Outlets {
                 continue;
             }
             // What cannot be judged for one destination is refused for all: the sender comes again, and the log says why.
-            if outlet.condition.holds(parts, verdict)? {
-                wanted.push((outlet.id, outlet.order_key(parts)?));
+            if outlet.condition.holds(parts, verdict, &body)? {
+                wanted.push((outlet.id, outlet.order_key(parts, &body)?));
             }
         }
         Ok(wanted)
@@ -119,12 +121,12 @@ impl Outlet {
     }
 
     /// Equal for events that wait for each other.
-    fn order_key(&self, parts: &EventParts) -> Result<Option<i64>, Reject> {
+    fn order_key(&self, parts: &EventParts, body: &JsonBody<'_>) -> Result<Option<i64>, Reject> {
         let value = match &self.order {
             Order::None => return Ok(None),
             Order::Fifo => return Ok(Some(0)),
             Order::FifoByHeader(name) => header_value(parts, name),
-            Order::FifoByJson(pointer) => json_value(parts, pointer)?,
+            Order::FifoByJson(pointer) => json_value(body, pointer)?,
         };
         Ok(Some(key_of(&value)))
     }
@@ -137,10 +139,10 @@ fn header_value(parts: &EventParts, name: &HeaderName) -> Vec<u8> {
     all.join(&b", "[..])
 }
 
-fn json_value(parts: &EventParts, pointer: &str) -> Result<Vec<u8>, Reject> {
-    let value = match json::parse(parts.text()) {
+fn json_value(body: &JsonBody<'_>, pointer: &str) -> Result<Vec<u8>, Reject> {
+    let value = match body.value() {
         Ok(value) => value,
-        Err(json::JsonFault::NotJson) => return Ok(Vec::new()),
+        Err(JsonFault::NotJson) => return Ok(Vec::new()),
         Err(fault) => return Err(Reject::NotJson { fault }),
     };
     let found = value.pointer(pointer);
