@@ -619,7 +619,7 @@ impl ReplayRule {
 /// The customers whose events a route takes, where the sender signs for all of them with one key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TenantRule {
-    /// The signed locations that name the customer; the first that holds a value counts.
+    /// The signed locations that name customers; every one that holds a value counts.
     pub place: Vec<Field>,
     /// The customers.
     pub allowed: Vec<String>,

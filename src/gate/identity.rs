@@ -12,6 +12,7 @@ use crate::gate::batch::{BatchReader, BatchTypes};
 use crate::gate::key::Key;
 use crate::gate::once::{FormFields, OnceNames};
 use crate::gate::reject::Reject;
+use crate::gate::tenant::{TenantList, TenantNames};
 use crate::model::ids::EventId;
 use crate::scheme::jwt::claim_text;
 use crate::scheme::material::read_query;
@@ -27,8 +28,10 @@ pub struct IdentityRules {
     versions: Box<[Place]>,
     /// The parts of the dedup key: all of them have to be present.
     key: Box<[Part]>,
-    /// Where the customer is named, where the sender signs for all of them.
+    /// The locations that name one customer, where the sender signs for all of them.
     tenants: Box<[Place]>,
+    /// Those that name a list of them.
+    tenant_lists: Box<[TenantList]>,
     batch: Option<BatchReader>,
     picker: Picker,
     /// The scheme, where claims of its tokens are read.
@@ -63,8 +66,8 @@ pub struct Identity {
     pub types: BatchTypes,
     /// The dedup key, as far as the request itself holds it.
     pub key: KeyText,
-    /// The customer that it names.
-    pub tenant: Option<Box<str>>,
+    /// The customers that it names.
+    pub tenants: TenantNames,
 }
 
 /// What a request says of its dedup key.
@@ -157,7 +160,9 @@ impl IdentityRules {
                 KeyPart::Fields(fields) => Part::Fields(places(fields, &mut pointers)),
             })
             .collect();
-        let tenants = places(facts.tenant, &mut pointers);
+        let is_list = |field: &&Field| TenantList::of(field).is_some();
+        let single = facts.tenant.iter().filter(|field| !is_list(field));
+        let tenants: Box<[Place]> = single.map(|field| place(field, &mut pointers)).collect();
         let of_key = key.iter().filter_map(|part| match part {
             Part::SignedBytes => None,
             Part::Fields(places) => Some(places),
@@ -177,6 +182,7 @@ impl IdentityRules {
             versions,
             key,
             tenants,
+            tenant_lists: facts.tenant.iter().filter_map(TenantList::of).collect(),
         }
     }
 
@@ -197,18 +203,33 @@ impl IdentityRules {
         let reject = |fault| Reject::Identity { fault };
         let event_id = read_text(&self.ids, &mut request).map_err(reject)?;
         let event_id = event_id.and_then(|text| EventId::parse(&text));
-        let tenant = read_text(&self.tenants, &mut request).map_err(reject)?;
         Ok(Identity {
             event_id,
             event_type: read_word(&self.types, &mut request),
             version: read_word(&self.versions, &mut request),
             key: self.read_key(&mut request).map_err(reject)?,
-            tenant: tenant.map(|text| (*text).into()),
+            tenants: self.read_tenants(&mut request).map_err(reject)?,
             types: match &self.batch {
                 Some(batch) => batch.types(bytes),
                 None => BatchTypes::default(),
             },
         })
+    }
+
+    fn read_tenants(&self, request: &mut Request<'_>) -> Result<TenantNames, &'static str> {
+        let mut tenants = TenantNames::default();
+        for place in &self.tenants {
+            match request.find(place) {
+                Found::Nothing => {}
+                Found::Text(text) => tenants.add(&text),
+                Found::Odd => tenants.set_unclear(),
+                Found::Ambiguous(fault) => return Err(fault),
+            }
+        }
+        for list in &self.tenant_lists {
+            list.read(request.bytes, &mut tenants);
+        }
+        Ok(tenants)
     }
 
     fn read_key(&self, request: &mut Request<'_>) -> Result<KeyText, &'static str> {

@@ -24,8 +24,10 @@ pub mod rules;
 mod schema;
 pub mod signature;
 mod spent;
+mod tenant;
 mod url_check;
 pub mod verdict;
+mod walk;
 
 #[cfg(test)]
 mod vector_tests;
@@ -568,7 +570,7 @@ async fn claim(
 ) -> Result<Claimed, Reject> {
     verdict.begin(Check::Identity);
     let identity = rules.identity.read(&request.head(), request.text())?;
-    rules.check_tenant(identity.tenant.as_deref())?;
+    rules.check_tenant(&identity.tenants)?;
     verdict.event_id = identity.event_id;
     verdict.event_type = identity.event_type;
     verdict.event_version = identity.version;

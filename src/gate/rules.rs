@@ -18,6 +18,7 @@ use crate::gate::rate_limit::Limiter;
 use crate::gate::reject::Reject;
 use crate::gate::schema::Schemas;
 use crate::gate::signature::Keys;
+use crate::gate::tenant::TenantNames;
 use crate::model::clock::Now;
 use crate::model::ids::EventId;
 use crate::model::secret::Secret;
@@ -196,12 +197,12 @@ impl Rules {
             && provider.is_some_and(|provider| provider.uses_response_to(event_type))
     }
 
-    /// Refuses the events of other customers of a sender that signs for all of them with one key.
-    pub(super) fn check_tenant(&self, tenant: Option<&str>) -> Result<(), Reject> {
+    /// Refuses events that name another customer of a sender that signs for all of them with one key.
+    pub(super) fn check_tenant(&self, tenants: &TenantNames) -> Result<(), Reject> {
         let Some(rule) = &self.route.tenant else {
             return Ok(());
         };
-        match tenant.is_some_and(|tenant| rule.allowed.iter().any(|one| one == tenant)) {
+        match tenants.are_among(&rule.allowed) {
             true => Ok(()),
             false => Err(Reject::WrongTenant),
         }

@@ -80,8 +80,8 @@ pub enum SigningTenant {
     Customer,
     /// The sender signs for all its customers with one key.
     Shared {
-        /// The signed locations that name the customer; the first that holds a value counts. Empty: the scheme's own
-        /// `audience` or claims do.
+        /// The signed locations that name customers, of which `*` is each element of a list. Every one that holds a value
+        /// counts. Empty: the scheme's own `audience` or claims do.
         place: Vec<Field>,
     },
 }

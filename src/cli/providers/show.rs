@@ -132,9 +132,10 @@ fn identity(provider: &Provider) -> Vec<(&'static str, String)> {
         SigningTenant::Customer => "yours alone".to_owned(),
         SigningTenant::Shared { place } => {
             let places: Vec<_> = place.iter().map(ToString::to_string).collect();
-            let named = match places.is_empty() {
-                true => String::new(),
-                false => format!(", which has to be {}", places.join(" or ")),
+            let named = match &*places {
+                [] => String::new(),
+                [place] => format!(", which has to be {place}"),
+                places => format!(", which has to hold every id in {}", places.join(" and ")),
             };
             format!(
                 "the sender's own, for all its customers: the route names you by `audience` or `claims`{named}"
