@@ -395,6 +395,12 @@ impl Store {
         self.inner.is_held(destination)
     }
 
+    /// Returns the number of a destination in the file, where it is known by one that was given before the file was opened.
+    #[must_use]
+    pub fn resolve(&self, destination: DestinationId) -> DestinationId {
+        self.inner.resolve(destination)
+    }
+
     /// Switches a destination off that answered 410, or on again (`reason: None`). What waits stays; nothing is attempted.
     ///
     /// # Errors

@@ -57,11 +57,12 @@ use arc_swap::ArcSwap;
 use rusqlite::Connection;
 
 use crate::model::error;
+use crate::model::ids::{DestinationName, RouteName};
 use crate::store::rows::DestinationId;
 use crate::store::sqlite::clock::StoreClock;
 use crate::store::sqlite::connect::open_failed;
 use crate::store::sqlite::names::Names;
-use crate::store::sqlite::opening::Aliases;
+use crate::store::sqlite::opening::{Aliases, Opened};
 use crate::store::sqlite::purge::Sweeps;
 use crate::store::sqlite::queue::Queue;
 use crate::store::sqlite::readers::Readers;
@@ -123,6 +124,13 @@ impl Shared {
 
     fn aliases(&self) -> MutexGuard<'_, Aliases> {
         self.aliases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the number below zero of a destination, while the file has not been opened.
+    fn alias(&self, route: &RouteName, name: &DestinationName) -> Option<i64> {
+        let mut aliases = self.aliases();
+        // Asked under the lock, under which the writer ends this time.
+        (!self.was_opened()).then(|| aliases.number(route, name))
     }
 
     /// The number of a destination in the file.
@@ -204,6 +212,15 @@ impl Shared {
     }
 
     #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "tests wait here")]
+    fn test_opening(&self) {}
+
+    #[cfg(test)]
+    fn test_opening(&self) {
+        drop(self.faults.opening.lock());
+    }
+
+    #[cfg(not(test))]
     #[expect(clippy::unused_self, reason = "tests put an end here")]
     fn is_abandoned(&self) -> bool {
         false
@@ -237,6 +254,12 @@ impl Inner {
             }
             Err(err) => return Err(err),
         };
+        Self::start(options, opened)
+    }
+
+    /// Starts the writer. Without an opened file it tries to open it, again and again.
+    fn start(options: Options, opened: Option<Opened>) -> Result<Self, StoreError> {
+        let path = options.path.clone();
         let clock = opened.as_ref().map(|opened| Arc::clone(&opened.clock));
         let sealer = opened.as_ref().map(|opened| Arc::clone(&opened.sealer));
         let names = opened.as_ref().map(|opened| Arc::clone(&opened.work.names));

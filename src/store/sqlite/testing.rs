@@ -1,12 +1,15 @@
 //! What tests ask of a store beside what everybody may: faults, and looks behind the door.
 
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::store::StoreError;
+use crate::model::ids::{DestinationName, RouteName};
+use crate::store::rows::DestinationId;
 use crate::store::sqlite::queue::{Urgency, ask};
 use crate::store::sqlite::work::Work;
 use crate::store::sqlite::{Inner, Shared};
+use crate::store::{Options, StoreError};
 
 /// What tests make go wrong.
 #[derive(Default)]
@@ -17,6 +20,8 @@ pub(in crate::store) struct Faults {
     pub(in crate::store) after_commit: AtomicBool,
     /// The next writing back of the log fails.
     pub(in crate::store) checkpoint: AtomicBool,
+    /// While it is held, an opened file takes nothing yet.
+    pub(in crate::store) opening: Mutex<()>,
     /// The thread ends without writing or closing anything, as if it were killed.
     pub(in crate::store) is_abandoned: AtomicBool,
 }
@@ -30,12 +35,29 @@ impl Shared {
         self.queue.len()
     }
 
+    pub(in crate::store) fn names_for_test(&self) -> usize {
+        self.names().destinations.len()
+    }
+
+    pub(in crate::store) fn alias_for_test(
+        &self,
+        route: &RouteName,
+        name: &DestinationName,
+    ) -> DestinationId {
+        DestinationId(self.alias(route, name).unwrap())
+    }
+
     pub(in crate::store) fn kinds_for_test(&self) -> usize {
         self.names().kinds.len()
     }
 }
 
 impl Inner {
+    /// A store whose file could not be opened at the start.
+    pub(in crate::store) fn open_late(options: Options) -> Self {
+        Self::start(options, None).unwrap()
+    }
+
     /// No more pages than these: what a full disk looks like to SQLite.
     pub(in crate::store) async fn limit_pages(&self, most: i64) {
         let run = move |work: &mut Work| {
