@@ -521,6 +521,9 @@ pub struct Salvaged {
     pub whole: u64,
     /// Events of which something is missing or not as it was accepted; their lines say what (`lacks`).
     pub in_part: u64,
+    /// Events among these that were found on pages that nothing in the file leads to any more. Some may have been removed
+    /// before, by retention.
+    pub carved: u64,
     /// Numbers of events at which nothing can be read. There need not have been an event at each of them.
     pub unreadable: u64,
     /// Commits of the log behind damage in it, which an ordinary start discards. They were read.

@@ -7,6 +7,7 @@
 mod affordable;
 mod audit;
 mod begin;
+mod carve;
 mod change;
 pub(super) mod check;
 mod clock;
