@@ -404,6 +404,12 @@ fn salvaged(found: &store::Salvaged) -> String {
         "{} events complete, {} partial, {} unreadable",
         found.whole, found.in_part, found.unreadable
     );
+    if found.carved > 0 {
+        text.push_str(&format!(
+            "; {} of them were on pages that nothing leads to any more, and may have been removed before",
+            found.carved
+        ));
+    }
     if found.discarded_commits > 0 || found.damaged_frames > 0 {
         text.push_str(&format!(
             "; in the write-ahead log, {} commits after the damage were read, {} of its pages do not match their \

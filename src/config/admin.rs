@@ -17,8 +17,6 @@ const SINGLE: &str = "admin";
 
 const MAX_NAME: usize = 64;
 
-const ROLES: [(&str, Role); 2] = [("viewer", Role::Viewer), ("operator", Role::Operator)];
-
 /// `[admin]` with the place that later checks point at.
 pub(super) struct ReadAdmin {
     pub(super) admin: Admin,
@@ -75,7 +73,7 @@ fn tokens(table: &mut Table<'_>, context: &Context) -> Vec<AdminToken> {
     }
     for mut entry in table.tables(&TOKENS) {
         let name = entry.require(&NAME, token_name);
-        let role = entry.require(&ROLE, |value| value::choice(value, &ROLES));
+        let role = entry.require(&ROLE, |value| value::choice(value, &Role::ALL));
         let secret = entry.value(&TOKEN);
         if secret.is_none() {
             entry.missing(&TOKEN);
@@ -226,7 +224,7 @@ static NAME: Key = Key {
 
 static ROLE: Key = Key {
     name: "role",
-    kind: Kind::Choice(&["viewer", "operator"]),
+    kind: Kind::Choice(&value::choice_words(&Role::ALL)),
     default: None,
     example: "\"viewer\"",
     doc: "A `viewer` sees all there is but the audit log, payloads included, and changes nothing; an `operator` may do everything.",

@@ -95,23 +95,9 @@ fn read_table(table: &mut Table<'_>, basis: &Basis<'_>) -> Dedup {
         }
     }
     read_by(table, &mut dedup, basis);
-    let missing_id = table.read(&MISSING_ID, |value| {
-        let choices = [
-            ("accept", MissingId::Accept),
-            ("reject", MissingId::Reject),
-            ("body", MissingId::Body),
-        ];
-        value::choice(value, &choices)
-    });
+    let missing_id = table.read(&MISSING_ID, |value| value::choice(value, &MissingId::ALL));
     dedup.missing_id = missing_id.unwrap_or(dedup.missing_id);
-    let replay = table.read(&REPLAY, |value| {
-        let choices = [
-            ("flag", ReplayRule::Flag),
-            ("block", ReplayRule::Block),
-            ("off", ReplayRule::Off),
-        ];
-        value::choice(value, &choices)
-    });
+    let replay = table.read(&REPLAY, |value| value::choice(value, &ReplayRule::ALL));
     dedup.replay = replay.unwrap_or(dedup.replay);
     let max_entries = table.read(&MAX_ENTRIES, value::count);
     dedup.max_entries = max_entries.unwrap_or(dedup.max_entries);
@@ -127,6 +113,12 @@ enum DedupBy {
     Body,
 }
 
+impl DedupBy {
+    /// Each with its word in a config.
+    const ALL: [(&'static str, Self); 3] =
+        [("key", Self::Key), ("id", Self::Id), ("body", Self::Body)];
+}
+
 fn read_by(table: &mut Table<'_>, dedup: &mut Dedup, basis: &Basis<'_>) {
     let Some(value) = table.value(&BY) else {
         return;
@@ -135,14 +127,9 @@ fn read_by(table: &mut Table<'_>, dedup: &mut Dedup, basis: &Basis<'_>) {
         value.fault(value.unexpected("a list of `\"key\"`, `\"id\"` and `\"body\"`", BY.example));
         return;
     };
-    let choices = [
-        ("key", DedupBy::Key),
-        ("id", DedupBy::Id),
-        ("body", DedupBy::Body),
-    ];
     let words = items
         .iter()
-        .filter_map(|item| item.check(|value| value::choice(value, &choices)));
+        .filter_map(|item| item.check(|value| value::choice(value, &DedupBy::ALL)));
     let words: Vec<DedupBy> = words.map(|placed| placed.value).collect();
     dedup.by_body = words.contains(&DedupBy::Body);
     match (words.contains(&DedupBy::Key), words.contains(&DedupBy::Id)) {
@@ -285,7 +272,7 @@ static WINDOW: Key = Key {
 
 static BY: Key = Key {
     name: "by",
-    kind: Kind::List(&Kind::Choice(&["key", "id", "body"])),
+    kind: Kind::List(&Kind::Choice(&value::choice_words(&DedupBy::ALL))),
     default: Some("[\"key\"] where the provider or the scheme has one"),
     example: "[\"key\"]",
     doc: "What makes two events the same. `key` is what the provider's documentation gives (`hookgate providers show`), or `event_id` of a scheme of your own; where the signature does not cover it, it counts together with the digest of the body. `id` is the event id alone, `body` the digest of the signed bytes: two events with equal bodies are then one. Of several, each counts by itself.",
@@ -293,7 +280,7 @@ static BY: Key = Key {
 
 static MISSING_ID: Key = Key {
     name: "missing_id",
-    kind: Kind::Choice(&["accept", "reject", "body"]),
+    kind: Kind::Choice(&value::choice_words(&MissingId::ALL)),
     default: Some("\"accept\""),
     example: "\"reject\"",
     doc: "What happens to an event without its key: forward it without dedup, refuse it, or let the digest of the signed bytes take the key's place.",
@@ -301,7 +288,7 @@ static MISSING_ID: Key = Key {
 
 static REPLAY: Key = Key {
     name: "replay",
-    kind: Kind::Choice(&["flag", "block", "off"]),
+    kind: Kind::Choice(&value::choice_words(&ReplayRule::ALL)),
     default: Some("\"flag\" where the signature does not cover the key"),
     example: "\"block\"",
     doc: "What happens to a request whose signed bytes the app has already taken under another key: a replay by someone who has seen the first one, or a second event that looks the same. `flag` forwards it with `Hookgate-Replayed-Body: true`, logs it and counts it; `block` answers 409; `off` does not look.",

@@ -7,6 +7,14 @@ use crate::document::key::{Key, Kind, Section};
 use crate::document::table::Table;
 use crate::document::value;
 
+const LEVELS: [(&str, Level); 5] = [
+    ("error", Level::ERROR),
+    ("warn", Level::WARN),
+    ("info", Level::INFO),
+    ("debug", Level::DEBUG),
+    ("trace", Level::TRACE),
+];
+
 /// Reads the section; without it every default holds.
 pub(super) fn read(table: Option<Table<'_>>) -> Log {
     let mut log = Log {
@@ -17,25 +25,9 @@ pub(super) fn read(table: Option<Table<'_>>) -> Log {
     let Some(mut table) = table else {
         return log;
     };
-    let format = table.read(&FORMAT, |value| {
-        let choices = [
-            ("auto", LogFormat::Auto),
-            ("text", LogFormat::Text),
-            ("json", LogFormat::Json),
-        ];
-        value::choice(value, &choices)
-    });
+    let format = table.read(&FORMAT, |value| value::choice(value, &LogFormat::ALL));
     log.format = format.unwrap_or(log.format);
-    let level = table.read(&LEVEL, |value| {
-        let choices = [
-            ("error", Level::ERROR),
-            ("warn", Level::WARN),
-            ("info", Level::INFO),
-            ("debug", Level::DEBUG),
-            ("trace", Level::TRACE),
-        ];
-        value::choice(value, &choices)
-    });
+    let level = table.read(&LEVEL, |value| value::choice(value, &LEVELS));
     log.level = level.unwrap_or(log.level);
     let accepted = table.read(&ACCEPTED, value::boolean);
     log.accepted = accepted.unwrap_or(log.accepted);
@@ -54,7 +46,7 @@ pub(super) static SECTION: Section = Section {
 
 static FORMAT: Key = Key {
     name: "format",
-    kind: Kind::Choice(&["auto", "text", "json"]),
+    kind: Kind::Choice(&value::choice_words(&LogFormat::ALL)),
     default: Some("\"auto\""),
     example: "\"json\"",
     doc: "`auto`: text on a terminal, journald's own fields under systemd, JSON otherwise.",
@@ -62,7 +54,7 @@ static FORMAT: Key = Key {
 
 static LEVEL: Key = Key {
     name: "level",
-    kind: Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
+    kind: Kind::Choice(&value::choice_words(&LEVELS)),
     default: Some("\"info\""),
     example: "\"warn\"",
     doc: "The least important lines that are still written.",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::model::Mode;
+use crate::config::model::{Mode, ModeName};
 use crate::config::verification::Origin;
 use crate::document::Span;
 use crate::document::key::{Key, Kind};
@@ -13,27 +13,13 @@ use crate::scheme::spec::Family;
 // Below the patience of the most impatient senders (Slack 3 s is met by most apps; GitHub 10 s, Stripe 20 s).
 const DEFAULT_ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Word {
-    Proxy,
-    Queue,
-    Hybrid,
-}
-
 /// Reads `mode` and the keys that only hybrid mode has.
 pub(super) fn read(table: &mut Table<'_>) -> Mode {
-    let word = table.read(&MODE, |value| {
-        let choices = [
-            ("proxy", Word::Proxy),
-            ("queue", Word::Queue),
-            ("hybrid", Word::Hybrid),
-        ];
-        value::choice(value, &choices)
-    });
+    let name = table.read(&MODE, |value| value::choice(value, &ModeName::ALL));
     let answer_within = table.read_placed(&ANSWER_WITHIN, value::duration);
     let store_on = table.read_placed(&STORE_ON, store_on);
-    match word.unwrap_or(Word::Proxy) {
-        Word::Hybrid => Mode::Hybrid {
+    match name.unwrap_or(ModeName::Proxy) {
+        ModeName::Hybrid => Mode::Hybrid {
             answer_within: answer_within.map_or(DEFAULT_ANSWER_WITHIN, |placed| placed.value),
             stores_4xx: store_on.is_some(),
         },
@@ -48,7 +34,7 @@ pub(super) fn read(table: &mut Table<'_>) -> Mode {
                 }
             }
             match other {
-                Word::Queue => Mode::Queue,
+                ModeName::Queue => Mode::Queue,
                 _ => Mode::Proxy,
             }
         }
@@ -108,7 +94,7 @@ pub(super) fn read_resign(table: &mut Table<'_>, mode: Mode, origin: Option<&Ori
 
 pub(super) static MODE: Key = Key {
     name: "mode",
-    kind: Kind::Choice(&["proxy", "queue", "hybrid"]),
+    kind: Kind::Choice(&value::choice_words(&ModeName::ALL)),
     default: Some("\"proxy\""),
     example: "\"hybrid\"",
     doc: "`proxy`: the request is forwarded while the provider waits, and the provider gets the app's own answer. `queue`: the event is committed to the store, answered 200 at once, and delivered from there with retries. `hybrid`: as `proxy` while the app answers in time, else as `queue`. The last two need `[store]`.",

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use crate::criteria::schema::Schema;
 use crate::criteria::when::When;
 use crate::document::Span;
+use crate::document::value::choice_word;
 use crate::model::glob::{Glob, Patterns};
 use crate::model::ids::{DestinationName, RouteName};
 use crate::model::rate::Rate;
@@ -103,6 +104,17 @@ pub enum ProxyProtocol {
     Required,
 }
 
+impl ProxyProtocol {
+    /// Each with its word in a config.
+    pub const ALL: [(&'static str, Self); 2] = [("off", Self::Off), ("required", Self::Required)];
+
+    /// Returns its word in a config.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        choice_word(&Self::ALL, &self)
+    }
+}
+
 /// `[tls]`.
 pub struct Tls {
     /// `cert` and `key` first, then each of `[[tls.certificates]]`; the first serves names that no other covers.
@@ -133,6 +145,17 @@ pub enum TlsVersion {
     Tls12,
     /// `"1.3"`.
     Tls13,
+}
+
+impl TlsVersion {
+    /// Each with its word in a config.
+    pub const ALL: [(&'static str, Self); 2] = [("1.2", Self::Tls12), ("1.3", Self::Tls13)];
+
+    /// Returns its word in a config.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        choice_word(&Self::ALL, &self)
+    }
 }
 
 /// `[admin]`.
@@ -168,13 +191,14 @@ pub enum Role {
 }
 
 impl Role {
-    /// The word for it.
+    /// Each with its word in a config.
+    pub const ALL: [(&'static str, Self); 2] =
+        [("viewer", Self::Viewer), ("operator", Self::Operator)];
+
+    /// Returns its word in a config.
     #[must_use]
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Operator => "operator",
-        }
+        choice_word(&Self::ALL, &self)
     }
 }
 
@@ -219,6 +243,21 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+impl LogFormat {
+    /// Each with its word in a config.
+    pub const ALL: [(&'static str, Self); 3] = [
+        ("auto", Self::Auto),
+        ("text", Self::Text),
+        ("json", Self::Json),
+    ];
+
+    /// Returns its word in a config.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        choice_word(&Self::ALL, &self)
+    }
 }
 
 /// `allow_ips`.
@@ -310,6 +349,44 @@ pub enum Mode {
         /// Whether a 4xx of the app is not passed on but tried again from the inbox (`store_on = ["4xx"]`).
         stores_4xx: bool,
     },
+}
+
+impl Mode {
+    /// Returns the mode without its settings.
+    #[must_use]
+    pub fn name(self) -> ModeName {
+        match self {
+            Self::Proxy => ModeName::Proxy,
+            Self::Queue => ModeName::Queue,
+            Self::Hybrid { .. } => ModeName::Hybrid,
+        }
+    }
+}
+
+/// A mode without its settings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ModeName {
+    /// See [`Mode::Proxy`].
+    Proxy,
+    /// See [`Mode::Queue`].
+    Queue,
+    /// See [`Mode::Hybrid`].
+    Hybrid,
+}
+
+impl ModeName {
+    /// Each with its word in a config.
+    pub const ALL: [(&'static str, Self); 3] = [
+        ("proxy", Self::Proxy),
+        ("queue", Self::Queue),
+        ("hybrid", Self::Hybrid),
+    ];
+
+    /// Returns its word in a config.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        choice_word(&Self::ALL, &self)
+    }
 }
 
 /// `socket` of a route.
@@ -525,21 +602,24 @@ pub enum ReplayRule {
 }
 
 impl ReplayRule {
-    /// Returns the word for it in a config.
+    /// Each with its word in a config.
+    pub const ALL: [(&'static str, Self); 3] = [
+        ("flag", Self::Flag),
+        ("block", Self::Block),
+        ("off", Self::Off),
+    ];
+
+    /// Returns its word in a config.
     #[must_use]
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Flag => "flag",
-            Self::Block => "block",
-            Self::Off => "off",
-        }
+        choice_word(&Self::ALL, &self)
     }
 }
 
 /// The customers whose events a route takes, where the sender signs for all of them with one key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TenantRule {
-    /// The signed locations that name the customer; the first that holds a value counts.
+    /// The signed locations that name customers; every one that holds a value counts.
     pub place: Vec<Field>,
     /// The customers.
     pub allowed: Vec<String>,
@@ -556,6 +636,21 @@ pub enum MissingId {
     Body,
 }
 
+impl MissingId {
+    /// Each with its word in a config.
+    pub const ALL: [(&'static str, Self); 3] = [
+        ("accept", Self::Accept),
+        ("reject", Self::Reject),
+        ("body", Self::Body),
+    ];
+
+    /// Returns its word in a config.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        choice_word(&Self::ALL, &self)
+    }
+}
+
 /// `enforce`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Enforce {
@@ -563,6 +658,17 @@ pub enum Enforce {
     Block,
     /// What fails a check is recorded and forwarded all the same.
     Monitor,
+}
+
+impl Enforce {
+    /// Each with its word in a config.
+    pub const ALL: [(&'static str, Self); 2] = [("block", Self::Block), ("monitor", Self::Monitor)];
+
+    /// Returns its word in a config.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        choice_word(&Self::ALL, &self)
+    }
 }
 
 /// Another app for some of a route's events.

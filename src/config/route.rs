@@ -310,12 +310,7 @@ fn check_response(table: &Table<'_>, origin: Option<&Origin>, mode: Mode) {
 }
 
 fn enforce(table: &mut Table<'_>) -> Enforce {
-    let enforce = table.read_placed(&ENFORCE, |value| {
-        value::choice(
-            value,
-            &[("block", Enforce::Block), ("monitor", Enforce::Monitor)],
-        )
-    });
+    let enforce = table.read_placed(&ENFORCE, |value| value::choice(value, &Enforce::ALL));
     let Some(enforce) = enforce else {
         return Enforce::Block;
     };
@@ -469,7 +464,7 @@ static CONTINUE_TRACE: Key = Key {
 
 static ENFORCE: Key = Key {
     name: "enforce",
-    kind: Kind::Choice(&["block", "monitor"]),
+    kind: Kind::Choice(&value::choice_words(&Enforce::ALL)),
     default: Some("\"block\""),
     example: "\"monitor\"",
     doc: "`monitor` records what would be refused and forwards it all the same: for trying a route out before an app that still verifies by itself.",

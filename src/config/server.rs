@@ -89,11 +89,7 @@ fn read_sources(table: &mut Table<'_>, server: &mut Server) {
         .map(|placed| placed.value)
         .collect();
     let protocol = table.read_placed(&PROXY_PROTOCOL, |value| {
-        let choices = [
-            ("off", ProxyProtocol::Off),
-            ("required", ProxyProtocol::Required),
-        ];
-        value::choice(value, &choices)
+        value::choice(value, &ProxyProtocol::ALL)
     });
     if let Some(protocol) = protocol {
         server.proxy_protocol = protocol.value;
@@ -276,7 +272,7 @@ static TRUSTED_PROXIES: Key = Key {
 
 static PROXY_PROTOCOL: Key = Key {
     name: "proxy_protocol",
-    kind: Kind::Choice(&["off", "required"]),
+    kind: Kind::Choice(&value::choice_words(&ProxyProtocol::ALL)),
     default: Some("\"off\""),
     example: "\"required\"",
     doc: "Whether each connection begins with a PROXY protocol header (version 1 or 2) from a trusted proxy; one that does not is closed.",

@@ -2,9 +2,10 @@
 
 use proptest::prelude::*;
 
-use crate::config::model::{Dedup, MissingId, Mode, Order, ReplayRule};
+use crate::config::model::{Dedup, MissingId, Mode, ModeName, Order, ReplayRule};
 use crate::config::{Loaded, load_text};
 use crate::document::report::Style;
+use crate::document::value::choice_words;
 
 const MINIMAL: &str = "[routes.a]
 path = \"/a\"
@@ -192,4 +193,25 @@ proptest! {
         let _ = report.render(Style::Plain);
         let _ = report.to_json();
     }
+}
+
+/// Fails when a choice is read under another word than the one that the effective config shows.
+#[test]
+fn a_choice_is_read_and_shown_under_one_word() {
+    for (word, mode) in ModeName::ALL {
+        assert_eq!(mode.word(), word);
+    }
+    let dedup = |line: &str| {
+        let text = format!("{MINIMAL}dedup = {{ {line} }}\n");
+        loaded(&text).config.routes[0].dedup.clone().unwrap()
+    };
+    for (word, rule) in ReplayRule::ALL {
+        let read = dedup(&format!("replay = \"{word}\""));
+        assert_eq!((read.replay, read.replay.word()), (rule, word));
+    }
+    for (word, rule) in MissingId::ALL {
+        let read = dedup(&format!("missing_id = \"{word}\""));
+        assert_eq!((read.missing_id, read.missing_id.word()), (rule, word));
+    }
+    assert_eq!(choice_words(&ReplayRule::ALL), ["flag", "block", "off"]);
 }

@@ -40,12 +40,7 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> Tls {
     }
     let client_ca = table.read_placed(&CLIENT_CA, value::path);
     tls.client_ca = client_ca.map(|placed| (context.folder.join(placed.value), placed.span));
-    let version = table.read(&MIN_VERSION, |value| {
-        value::choice(
-            value,
-            &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)],
-        )
-    });
+    let version = table.read(&MIN_VERSION, |value| value::choice(value, &TlsVersion::ALL));
     tls.min_version = version.unwrap_or(tls.min_version);
     table.refuse("acme", |_| {
         Fault::new(
@@ -141,7 +136,7 @@ static CLIENT_CA: Key = Key {
 // Providers still send from stacks without TLS 1.3; rustls offers only safe suites in 1.2.
 static MIN_VERSION: Key = Key {
     name: "min_version",
-    kind: Kind::Choice(&["1.2", "1.3"]),
+    kind: Kind::Choice(&value::choice_words(&TlsVersion::ALL)),
     default: Some("\"1.2\""),
     example: "\"1.3\"",
     doc: "The lowest TLS version that is spoken.",

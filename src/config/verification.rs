@@ -365,7 +365,7 @@ pub(super) static VERIFY_TOKEN: Key = Key {
 
 pub(super) static ON_CHALLENGE: Key = Key {
     name: "on_challenge",
-    kind: Kind::Choice(&["answer", "forward", "confirm", "show"]),
+    kind: Kind::Choice(&value::choice_words(&OnChallenge::ALL)),
     default: Some("\"answer\" where hookgate can answer the provider's URL check"),
     example: "\"forward\"",
     doc: "Whether hookgate answers the provider's URL check, or the app does; a check that is not signed is then forwarded as unverified, to the route's own path and without anything but the check. `\"confirm\"` opens the URL of Amazon SNS's confirmations, `\"show\"` writes the token of Notion's check to the log until a secret has verified.",

@@ -38,11 +38,19 @@ pub enum JsonFault {
     TooLong,
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Number of bodies that this thread parsed.
+    pub(crate) static PARSED: Cell<usize> = const { Cell::new(0) };
+}
+
 /// Parses a whole body into a value.
 ///
 /// # Errors
 /// Returns a [`JsonFault`] if the body is not JSON, ambiguous or beyond a bound.
 pub fn parse(body: &[u8]) -> Result<Value, JsonFault> {
+    #[cfg(test)]
+    PARSED.set(PARSED.get() + 1);
     if body.len() > MAX_BODY {
         return Err(JsonFault::TooLong);
     }

@@ -4,6 +4,7 @@
 //! file or a socket. A sender with a valid signature may still be hostile, so depth, number of values and length of
 //! messages are bounded.
 
+pub mod body;
 pub mod json;
 pub mod schema;
 pub mod when;

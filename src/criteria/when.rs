@@ -4,6 +4,7 @@
 //! be nested, patterns must be literals, and an expression with a loop only runs over small bodies. The gate rejects
 //! the event if the result is an error or anything but true or false.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -123,17 +124,53 @@ impl When {
         self.headers.iter()
     }
 
-    /// Evaluates the condition on an event. `facts` must hold every variable that the expression uses.
+    /// Prepares an evaluation with the facts that are equal for all events of one request.
+    ///
+    /// # Errors
+    /// Returns an error if a fact cannot be a value of the language.
+    pub fn evaluation<'f>(
+        &self,
+        facts: impl IntoIterator<Item = (&'static str, Cow<'f, Value>)>,
+    ) -> Result<Evaluation<'_>, Box<str>> {
+        let mut evaluation = Evaluation {
+            when: self,
+            context: Context::with_env(Arc::clone(&self.env)),
+        };
+        for (name, value) in facts {
+            evaluation.set(name, &value)?;
+        }
+        Ok(evaluation)
+    }
+
+    /// Returns true if the body is small enough for this expression; only loops have a bound.
+    #[must_use]
+    pub fn fits(&self, bytes: usize, body: &Value) -> bool {
+        !self.has_loop || (bytes <= MAX_LOOP_BODY && count(body) <= MAX_LOOP_VALUES)
+    }
+}
+
+/// One condition on one request, whose body is converted once.
+pub struct Evaluation<'w> {
+    when: &'w When,
+    context: Context<'static, 'static>,
+}
+
+impl Evaluation<'_> {
+    /// Sets a variable, replacing its earlier value.
+    ///
+    /// # Errors
+    /// Returns an error for a value that the language does not have.
+    pub fn set(&mut self, name: &'static str, value: &Value) -> Result<(), Box<str>> {
+        let added = self.context.add_variable(name, value);
+        added.map_err(|err| cut(&err.to_string()).into())
+    }
+
+    /// Evaluates the condition. Every variable that the expression uses must be set.
     ///
     /// # Errors
     /// Returns the error of the evaluation, cut. It may contain names from the body, but no values.
-    pub fn holds(&self, facts: Vec<(&'static str, Value)>) -> Result<bool, Box<str>> {
-        let mut context = Context::with_env(Arc::clone(&self.env));
-        for (name, value) in facts {
-            let added = context.add_variable(name, value);
-            added.map_err(|err| cut(&err.to_string()))?;
-        }
-        let run = AssertUnwindSafe(|| self.program.execute(&context));
+    pub fn holds(&self) -> Result<bool, Box<str>> {
+        let run = AssertUnwindSafe(|| self.when.program.execute(&self.context));
         match catch_unwind(run) {
             Ok(Ok(CelValue::Bool(holds))) => Ok(holds),
             // A number or a text has no truth value, so the gate must not guess.
@@ -141,12 +178,6 @@ impl When {
             Ok(Err(err)) => Err(cut(&err.to_string()).into()),
             Err(_) => Err("it cannot be evaluated".into()),
         }
-    }
-
-    /// Returns true if the body is small enough for this expression; only loops have a bound.
-    #[must_use]
-    pub fn fits(&self, bytes: usize, body: &Value) -> bool {
-        !self.has_loop || (bytes <= MAX_LOOP_BODY && count(body) <= MAX_LOOP_VALUES)
     }
 }
 
@@ -276,8 +307,16 @@ mod tests {
 
     fn holds(text: &str, body: Value) -> Result<bool, Box<str>> {
         let event = json!({ "type": "invoice.paid", "id": "evt_1" });
-        let facts = vec![("path", "/hook".into()), ("event", event), ("body", body)];
-        When::compile(text).unwrap().holds(facts)
+        let facts = [("path", "/hook".into()), ("event", event), ("body", body)];
+        evaluate(&When::compile(text).unwrap(), facts)
+    }
+
+    fn evaluate<const N: usize>(
+        when: &When,
+        facts: [(&'static str, Value); N],
+    ) -> Result<bool, Box<str>> {
+        let facts = facts.map(|(name, value)| (name, Cow::Owned(value)));
+        when.evaluation(facts)?.holds()
     }
 
     #[test]
@@ -362,6 +401,6 @@ mod tests {
         let items: Vec<usize> = (0..MAX_LOOP_VALUES - 2).collect();
         let worst = json!({ "items": items });
         assert!(looping.fits(1000, &worst));
-        assert_eq!(looping.holds(vec![("body", worst)]), Ok(true));
+        assert_eq!(evaluate(&looping, [("body", worst)]), Ok(true));
     }
 }

@@ -134,14 +134,14 @@ impl Deliverer {
 
     /// Wakes the worker of a destination after a commit, a retry, a replay or a resume by an operator. Does not wait.
     pub fn wake(&self, destination: DestinationId) {
-        if let Some(handle) = self.workers.load().get(&destination) {
+        if let Some(handle) = self.find(destination) {
             handle.shared.wake.notify_one();
         }
     }
 
     /// Allows one attempt while the breaker is open, because an operator asked for it.
     pub fn probe(&self, destination: DestinationId) {
-        if let Some(handle) = self.workers.load().get(&destination) {
+        if let Some(handle) = self.find(destination) {
             let _ = handle.shared.news.send(News::Probe);
         }
     }
@@ -162,7 +162,11 @@ impl Deliverer {
     pub fn health(&self) -> Vec<Health> {
         let now = instant();
         let workers = self.workers.load();
-        let mut all: Vec<_> = workers.values().map(|each| each.health(now)).collect();
+        let each = workers.values().map(|each| Health {
+            destination: self.store.resolve(each.plan.borrow().id),
+            ..each.health(now)
+        });
+        let mut all: Vec<_> = each.collect();
         all.sort_by(|one, other| (&one.route, &one.name).cmp(&(&other.route, &other.name)));
         all
     }
@@ -187,7 +191,7 @@ impl Deliverer {
             trace: None,
             event: attempt.event.clone(),
         };
-        let handle = self.workers.load().get(&attempt.destination).cloned();
+        let handle = self.find(attempt.destination);
         let plan = handle.as_ref().map(|handle| handle.plan.borrow().clone());
         // If the destination was removed meanwhile, its delivery waits until it comes back.
         let standard = schedule::standard();
@@ -217,6 +221,19 @@ impl Deliverer {
             settle::disable(&self.store, &self.recorder, &plan).await;
         }
         let _ = shared.news.send(News::Elsewhere(outcome.signal(), next));
+    }
+
+    /// Finds a worker by its destination. Until a reload a worker may have the number that was given before the store could
+    /// be opened, while the store and the admin API have the real one; an older request may have it the other way round.
+    fn find(&self, destination: DestinationId) -> Option<Handle> {
+        let workers = self.workers.load();
+        let same = || {
+            let real = self.store.resolve(destination);
+            let mut all = workers.iter();
+            all.find(|(id, _)| self.store.resolve(**id) == real)
+                .map(|(_, handle)| handle)
+        };
+        workers.get(&destination).or_else(same).cloned()
     }
 
     fn start(&self, plan: &Arc<Plan>) -> Handle {

@@ -102,6 +102,29 @@ pub fn choice<T: Copy>(value: &Value<'_>, choices: &[(&str, T)]) -> Result<T, Fa
     ))
 }
 
+/// Returns the word of a value in its table of choices.
+pub fn choice_word<T: PartialEq>(choices: &[(&'static str, T)], value: &T) -> &'static str {
+    let row = choices.iter().find(|(_, choice)| choice == value);
+    row.map_or("", |(word, _)| word)
+}
+
+/// Returns the words of a table of choices, for the reference of a key.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "runs in the compiler, where an index out of bounds is an error"
+)]
+pub const fn choice_words<T, const N: usize>(
+    choices: &[(&'static str, T); N],
+) -> [&'static str; N] {
+    let mut words = [""; N];
+    let mut at = 0;
+    while at < N {
+        words[at] = choices[at].0;
+        at += 1;
+    }
+    words
+}
+
 fn quote_first<T>(choices: &[(&str, T)]) -> String {
     choices
         .first()

@@ -2,10 +2,7 @@
 //!
 //! Reads the body in one pass and keeps the distinct types only.
 
-use std::fmt;
-
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-
+use crate::gate::walk::{WalkedValue, walk_values};
 use crate::scheme::spec::BatchSpec;
 
 /// Distinct types that are kept of one batch. Beyond it a batch counts as wanted by everyone: nothing is lost.
@@ -81,131 +78,15 @@ impl BatchReader {
     /// Reads the types. A body that is no JSON is no batch.
     pub(super) fn types(&self, body: &[u8]) -> BatchTypes {
         let mut types = BatchTypes::default();
-        let Ok(text) = std::str::from_utf8(body) else {
-            return types;
-        };
-        let mut json = serde_json::Deserializer::from_str(text);
-        let walk = TypeWalk {
-            steps: &self.steps,
-            inner: self.inner,
-            types: &mut types,
-        };
+        let is_whole = walk_values(body, &self.steps, self.inner, &mut |value| match value {
+            WalkedValue::Text(text) => types.add(text),
+            WalkedValue::Null | WalkedValue::Odd => types.has_untyped = true,
+        });
         // A body that breaks off has lost events that nothing is known of.
-        if walk.deserialize(&mut json).is_err() && !types.is_empty() {
+        if !is_whole && !types.is_empty() {
             types.has_untyped = true;
         }
         types
-    }
-}
-
-/// Reads one value on the way to the types.
-struct TypeWalk<'w> {
-    steps: &'w [Box<str>],
-    inner: usize,
-    types: &'w mut BatchTypes,
-}
-
-impl TypeWalk<'_> {
-    fn found(self, text: &str) {
-        match self.steps.is_empty() {
-            true => self.types.add(text),
-            false => self.missing(),
-        }
-    }
-
-    /// Notes that the way ends here. Outside of an element that only means that this body is no batch.
-    fn missing(self) {
-        self.types.has_untyped |= self.steps.len() <= self.inner;
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for TypeWalk<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for TypeWalk<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        self.found(text);
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
-        self.found(&number.to_string());
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<(), E> {
-        self.found(&number.to_string());
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        self.missing();
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        self.missing();
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        self.missing();
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        match self.steps.split_first() {
-            Some((step, rest)) if **step == *"*" => {
-                while items
-                    .next_element_seed(TypeWalk {
-                        steps: rest,
-                        inner: self.inner,
-                        types: &mut *self.types,
-                    })?
-                    .is_some()
-                {}
-            }
-            _ => {
-                while items.next_element::<IgnoredAny>()?.is_some() {}
-                self.missing();
-            }
-        }
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let wanted = self.steps.split_first();
-        let mut is_found = false;
-        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            match wanted {
-                Some((step, rest)) if **step == *key => {
-                    is_found = true;
-                    map.next_value_seed(TypeWalk {
-                        steps: rest,
-                        inner: self.inner,
-                        types: &mut *self.types,
-                    })?;
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        if !is_found {
-            self.missing();
-        }
-        Ok(())
     }
 }
 

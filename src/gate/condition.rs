@@ -1,12 +1,14 @@
 //! Whether a verified event fulfils the condition of its route (`when`): what the expression can name is put together
 //! here, and only what it does name.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::HeaderMap;
 use serde_json::{Map, Value};
 
-use crate::criteria::json::{self, JsonFault};
+use crate::criteria::body::JsonBody;
+use crate::criteria::json::JsonFault;
 use crate::criteria::when::{VARIABLES, When};
 use crate::gate::event::EventParts;
 use crate::gate::reject::Reject;
@@ -24,20 +26,30 @@ impl Condition {
         Self(when)
     }
 
-    /// Whether the app gets the event. What cannot be judged is refused.
+    /// Returns whether the event is wanted. `body` is that of the request. What cannot be judged is refused.
     ///
     /// # Errors
     /// An expression that fails on this event, or a body that it cannot look into.
-    pub fn holds(&self, request: &EventParts, verdict: &Verdict) -> Result<bool, Reject> {
+    pub fn holds(
+        &self,
+        request: &EventParts,
+        verdict: &Verdict,
+        body: &JsonBody<'_>,
+    ) -> Result<bool, Reject> {
         let Some(when) = &self.0 else {
             return Ok(true);
         };
+        let unjudged = |fault| Reject::Unjudged { fault };
+        let facts = facts(when, request, verdict, body)?;
+        let mut evaluation = when.evaluation(facts).map_err(unjudged)?;
         let single = verdict.event_type.as_deref();
-        // The one event, or each type among those of a batch.
+        // The one event, or each type among those of a batch. Only `event` differs between them.
         for event_type in verdict.types.each(single) {
-            let facts = facts(when, request, verdict, event_type)?;
-            let holds = when.holds(facts);
-            if holds.map_err(|fault| Reject::Unjudged { fault })? {
+            if when.names(EVENT) {
+                let event = event(verdict, event_type);
+                evaluation.set(EVENT, &event).map_err(unjudged)?;
+            }
+            if evaluation.holds().map_err(unjudged)? {
                 return Ok(true);
             }
         }
@@ -45,42 +57,48 @@ impl Condition {
     }
 }
 
-fn body(when: &When, bytes: &[u8]) -> Result<Value, Reject> {
-    let value = match json::parse(bytes) {
+/// The variable that differs between the events of one batch.
+const EVENT: &str = "event";
+
+fn body_fact<'b>(when: &When, body: &'b JsonBody<'_>) -> Result<Cow<'b, Value>, Reject> {
+    let value = match body.value() {
         Ok(value) => value,
         // A form, or text: nothing that an expression could look into.
-        Err(JsonFault::NotJson) => return Ok(Value::Null),
+        Err(JsonFault::NotJson) => return Ok(Cow::Owned(Value::Null)),
         Err(fault) => return Err(Reject::NotJson { fault }),
     };
-    if !when.fits(bytes.len(), &value) {
+    if !when.fits(body.size(), value) {
         return Err(Reject::Unjudged {
             fault: "the body is too large for an expression with a loop".into(),
         });
     }
-    Ok(value)
+    Ok(Cow::Borrowed(value))
 }
 
-fn facts(
+type Fact<'b> = (&'static str, Cow<'b, Value>);
+
+/// Returns the variables that the expression names, but for `event`.
+fn facts<'b>(
     when: &When,
     request: &EventParts,
     verdict: &Verdict,
-    event_type: Option<&str>,
-) -> Result<Vec<(&'static str, Value)>, Reject> {
-    let named = VARIABLES.into_iter().filter(|name| when.names(name));
+    body: &'b JsonBody<'_>,
+) -> Result<Vec<Fact<'b>>, Reject> {
+    let named = VARIABLES.into_iter();
+    let named = named.filter(|name| *name != EVENT && when.names(name));
     let values = named.map(|name| {
-        let value = match name {
+        let value: Value = match name {
+            "body" => return Ok((name, body_fact(when, body)?)),
             "method" => request.method.as_str().into(),
             "path" => request.uri.path().into(),
             "query" => query(request)?,
             "headers" => headers(&request.headers),
-            "event" => event(verdict, event_type),
-            "body" => body(when, request.text())?,
             "provider" => verdict.provider.as_deref().unwrap_or_default().into(),
             "route" => verdict.route.as_ref().map_or("", RouteName::as_str).into(),
             "source" => request.source.ip.to_string().into(),
             _ => Value::Null,
         };
-        Ok((name, value))
+        Ok((name, Cow::Owned(value)))
     });
     values.collect()
 }
@@ -123,4 +141,72 @@ fn query(request: &EventParts) -> Result<Value, Reject> {
         }
     }
     Ok(map.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{Method, Uri};
+
+    use super::*;
+    use crate::criteria::json::PARSED;
+    use crate::gate::batch::BatchReader;
+    use crate::model::clock::Now;
+    use crate::model::ids::RequestId;
+    use crate::model::source::Source;
+    use crate::net::outgoing::EventMarks;
+    use crate::scheme::spec::BatchSpec;
+
+    const BATCH: &str = r#"[{"type":"a","n":1},{"type":"b","n":2},{"type":"c","n":3}]"#;
+
+    fn request(source: Source) -> EventParts {
+        EventParts {
+            route: 0,
+            method: Method::POST,
+            uri: Uri::from_static("/hook"),
+            headers: HeaderMap::new(),
+            body: Bytes::from_static(BATCH.as_bytes()),
+            plain: None,
+            own_names: None,
+            source,
+            event_id: None,
+            event_type: None,
+            digest: [0; 32],
+            marks: EventMarks::default(),
+        }
+    }
+
+    fn condition(text: &str) -> Condition {
+        Condition::new(Some(Arc::new(When::compile(text).unwrap())))
+    }
+
+    /// Fails when a batch is parsed once for each of its types, or once for each condition; and when a type is judged by the
+    /// `event` of another.
+    #[test]
+    fn the_body_of_a_batch_is_parsed_once() {
+        let source = Source {
+            ip: [192, 0, 2, 1].into(),
+            peer: ([192, 0, 2, 1], 4711).into(),
+            is_tls: true,
+        };
+        let request = request(source);
+        let mut verdict = Verdict::new(RequestId::new(0, [0; 10]), source, Now::read());
+        let steps = |step: &str| vec![step.to_owned()];
+        let spec = BatchSpec {
+            elements: steps("*"),
+            event_type: Some(steps("type")),
+        };
+        verdict.types = BatchReader::new(&spec).unwrap().types(BATCH.as_bytes());
+        let before = PARSED.get();
+        let body = JsonBody::new(request.text());
+        for (text, expected) in [
+            (r#"body.size() == 3 && event.type == "c""#, true),
+            (r#"body[0].n == 1 && event.type == "d""#, false),
+            ("body.exists(item, item.n == 2)", true),
+        ] {
+            let held = condition(text).holds(&request, &verdict, &body);
+            assert_eq!(held.ok(), Some(expected), "{text}");
+        }
+        assert_eq!(PARSED.get() - before, 1);
+    }
 }

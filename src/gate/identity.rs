@@ -1,7 +1,8 @@
 //! Which event this is: its id and type, from the headers or from the body.
 //!
 //! Runs after the signature, so what it reads is the sender's word; whether the signature covers a header is for dedup to
-//! weigh. The body is parsed only where a header does not answer, once, and only for the values wanted.
+//! weigh. It refuses repeated names first ([`once`](super::once)), so that each name has one value below. The body is
+//! parsed only where a header does not answer, once, and only for the values wanted.
 
 use std::borrow::Cow;
 
@@ -9,10 +10,10 @@ use http::HeaderName;
 
 use crate::gate::batch::{BatchReader, BatchTypes};
 use crate::gate::key::Key;
+use crate::gate::once::{FormFields, OnceNames};
 use crate::gate::reject::Reject;
+use crate::gate::tenant::{TenantList, TenantNames};
 use crate::model::ids::EventId;
-use crate::net::headers::{Occurrence, single};
-use crate::scheme::form::{self, FormField};
 use crate::scheme::jwt::claim_text;
 use crate::scheme::material::read_query;
 use crate::scheme::pick::{PickError, Picked, Picker};
@@ -21,13 +22,16 @@ use crate::scheme::{Head, MaterialFault};
 
 /// Where the ids, types and keys of one route's events are.
 pub struct IdentityRules {
+    once: OnceNames,
     ids: Box<[Place]>,
     types: Box<[Place]>,
     versions: Box<[Place]>,
     /// The parts of the dedup key: all of them have to be present.
     key: Box<[Part]>,
-    /// Where the customer is named, where the sender signs for all of them.
+    /// The locations that name one customer, where the sender signs for all of them.
     tenants: Box<[Place]>,
+    /// Those that name a list of them.
+    tenant_lists: Box<[TenantList]>,
     batch: Option<BatchReader>,
     picker: Picker,
     /// The scheme, where claims of its tokens are read.
@@ -45,6 +49,8 @@ pub struct IdentityFacts<'s> {
     pub tenant: &'s [Field],
     /// The events of a batch.
     pub batch: Option<&'s BatchSpec>,
+    /// The headers that conditions name.
+    pub headers: &'s [HeaderName],
 }
 
 /// Which event this is.
@@ -60,8 +66,8 @@ pub struct Identity {
     pub types: BatchTypes,
     /// The dedup key, as far as the request itself holds it.
     pub key: KeyText,
-    /// The customer that it names.
-    pub tenant: Option<Box<str>>,
+    /// The customers that it names.
+    pub tenants: TenantNames,
 }
 
 /// What a request says of its dedup key.
@@ -101,7 +107,8 @@ struct Request<'a> {
     head: &'a Head<'a>,
     bytes: &'a [u8],
     picked: Option<Result<Vec<Picked<'a>>, PickError>>,
-    form: Option<Result<Vec<FormField<'a>>, &'static str>>,
+    /// Parsed where a field is read.
+    form: Option<FormFields<'a>>,
 }
 
 /// What stands in one place.
@@ -123,7 +130,16 @@ impl<'s> IdentityFacts<'s> {
             key: None,
             tenant: &[],
             batch: None,
+            headers: &[],
         }
+    }
+
+    /// Returns every location that is read.
+    fn fields(&self) -> impl Iterator<Item = &'s Field> {
+        let spec = self.spec;
+        let named = spec.event_id.iter().chain(&spec.event_type);
+        let of_key = self.key.into_iter().flat_map(IdentityKey::fields);
+        named.chain(&spec.version).chain(of_key).chain(self.tenant)
     }
 }
 
@@ -144,7 +160,9 @@ impl IdentityRules {
                 KeyPart::Fields(fields) => Part::Fields(places(fields, &mut pointers)),
             })
             .collect();
-        let tenants = places(facts.tenant, &mut pointers);
+        let is_list = |field: &&Field| TenantList::of(field).is_some();
+        let single = facts.tenant.iter().filter(|field| !is_list(field));
+        let tenants: Box<[Place]> = single.map(|field| place(field, &mut pointers)).collect();
         let of_key = key.iter().filter_map(|part| match part {
             Part::SignedBytes => None,
             Part::Fields(places) => Some(places),
@@ -155,6 +173,7 @@ impl IdentityRules {
             .flat_map(|places| places.iter())
             .any(|place| matches!(place, Place::Claim(_)));
         Self {
+            once: OnceNames::collect(facts.fields(), facts.headers),
             picker: Picker::new(pointers),
             claims_of: has_claims.then(|| Box::new(spec.clone())),
             batch: facts.batch.and_then(BatchReader::new),
@@ -163,6 +182,7 @@ impl IdentityRules {
             versions,
             key,
             tenants,
+            tenant_lists: facts.tenant.iter().filter_map(TenantList::of).collect(),
         }
     }
 
@@ -170,7 +190,7 @@ impl IdentityRules {
     /// route's `missing_id`.
     ///
     /// # Errors
-    /// [`Reject::Identity`] where the id, a part of the key or the customer is there twice: gate and app could read
+    /// [`Reject::Identity`] where a name that identifies the event occurs more than once: gate and app could read
     /// different values.
     pub fn read(&self, head: &Head<'_>, bytes: &[u8]) -> Result<Identity, Reject> {
         let mut request = Request {
@@ -178,23 +198,38 @@ impl IdentityRules {
             head,
             bytes,
             picked: None,
-            form: None,
+            form: self.once.check(head, bytes)?,
         };
         let reject = |fault| Reject::Identity { fault };
         let event_id = read_text(&self.ids, &mut request).map_err(reject)?;
         let event_id = event_id.and_then(|text| EventId::parse(&text));
-        let tenant = read_text(&self.tenants, &mut request).map_err(reject)?;
         Ok(Identity {
             event_id,
             event_type: read_word(&self.types, &mut request),
             version: read_word(&self.versions, &mut request),
             key: self.read_key(&mut request).map_err(reject)?,
-            tenant: tenant.map(|text| (*text).into()),
+            tenants: self.read_tenants(&mut request).map_err(reject)?,
             types: match &self.batch {
                 Some(batch) => batch.types(bytes),
                 None => BatchTypes::default(),
             },
         })
+    }
+
+    fn read_tenants(&self, request: &mut Request<'_>) -> Result<TenantNames, &'static str> {
+        let mut tenants = TenantNames::default();
+        for place in &self.tenants {
+            match request.find(place) {
+                Found::Nothing => {}
+                Found::Text(text) => tenants.add(&text),
+                Found::Odd => tenants.set_unclear(),
+                Found::Ambiguous(fault) => return Err(fault),
+            }
+        }
+        for list in &self.tenant_lists {
+            list.read(request.bytes, &mut tenants);
+        }
+        Ok(tenants)
     }
 
     fn read_key(&self, request: &mut Request<'_>) -> Result<KeyText, &'static str> {
@@ -242,21 +277,19 @@ impl<'a> Request<'a> {
                     Err(_) => Found::Odd,
                 },
                 Err(MaterialFault::Missing { .. }) => Found::Nothing,
-                Err(MaterialFault::Malformed { .. }) => {
-                    Found::Ambiguous("the id's parameter is there twice")
-                }
+                // Refused already, as one that is repeated or cannot be read.
+                Err(MaterialFault::Malformed { .. }) => Found::Odd,
             },
         }
     }
 
     fn header(&self, name: &HeaderName) -> Found<'a> {
-        match single(self.head.headers, name) {
-            Occurrence::None => Found::Nothing,
-            Occurrence::Many => Found::Ambiguous("the id's header is there twice"),
-            Occurrence::One(value) => match std::str::from_utf8(value.as_bytes()) {
-                Ok(text) => Found::Text(text.into()),
-                Err(_) => Found::Odd,
-            },
+        let Some(value) = self.head.headers.get(name) else {
+            return Found::Nothing;
+        };
+        match std::str::from_utf8(value.as_bytes()) {
+            Ok(text) => Found::Text(text.into()),
+            Err(_) => Found::Odd,
         }
     }
 
@@ -266,7 +299,7 @@ impl<'a> Request<'a> {
         found_json(picked, position)
     }
 
-    fn form_json(&mut self, name: &str, picker: &Picker) -> Found<'a> {
+    fn form_json(&self, name: &str, picker: &Picker) -> Found<'a> {
         match self.form(name) {
             Found::Text(text) => match found_json(&picker.pick(text.as_bytes()), 0) {
                 Found::Text(text) => Found::Text(text.into_owned().into()),
@@ -278,19 +311,17 @@ impl<'a> Request<'a> {
         }
     }
 
-    fn form(&mut self, name: &str) -> Found<'a> {
-        let (head, bytes) = (self.head, self.bytes);
-        if form::is_like_json(bytes) {
-            return Found::Nothing;
-        }
-        let fields = self
-            .form
-            .get_or_insert_with(|| form::read(head.headers, bytes));
-        match fields.as_deref().map(|fields| form::one(fields, name)) {
-            Ok(Ok(Some(text))) => Found::Text(text.to_owned().into()),
-            Ok(Ok(None)) => Found::Nothing,
-            Ok(Err(_)) => Found::Ambiguous("the id's field is there twice in the form"),
-            Err(_) => Found::Odd,
+    fn form(&self, name: &str) -> Found<'a> {
+        match &self.form {
+            None => Found::Nothing,
+            Some(Err(_)) => Found::Odd,
+            Some(Ok(fields)) => {
+                let mut fields = fields.iter();
+                match fields.find(|(key, _)| key == name) {
+                    Some((_, text)) => Found::Text(text.clone()),
+                    None => Found::Nothing,
+                }
+            }
         }
     }
 }
@@ -392,6 +423,7 @@ mod tests {
             key: Some(&key),
             tenant: &[],
             batch: None,
+            headers: &[],
         })
     }
 
@@ -439,11 +471,14 @@ mod tests {
         assert_eq!(read(&[], ""), ok("- -"));
     }
 
-    /// Fails when gate and app could read different ids out of one request.
+    /// Fails when gate and app could read different ids or types out of one request: when `read` leaves out the check of
+    /// repeated names.
     #[test]
-    fn an_id_that_is_there_twice_is_a_fault() {
-        let twice = [("x-id", b"a".as_slice()), ("x-id", b"a")];
-        assert!(read(&twice, "{}").is_err());
+    fn an_id_or_type_that_is_there_twice_is_a_fault() {
+        for name in ["x-id", "x-type"] {
+            let twice = [(name, b"a".as_slice()), (name, b"a")];
+            assert!(read(&twice, "{}").is_err(), "{name}");
+        }
         assert!(read(&[], r#"{"id":"a","id":"b"}"#).is_err());
     }
 
@@ -505,7 +540,7 @@ mod tests {
             ("x-type", b"t"),
             ("x-type", b"t"),
         ];
-        assert_eq!(read(&headers, "{}"), ok("a -"));
+        assert!(read(&headers, "{}").is_err());
         assert_eq!(read(&[("x-id", b"a")], "{"), ok("a -"));
     }
 }

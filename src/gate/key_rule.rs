@@ -10,6 +10,7 @@ use crate::gate::dedup::{Key, Keys};
 use crate::gate::event::EventParts;
 use crate::gate::identity::KeyText;
 use crate::gate::reject::Reject;
+use crate::model::ids::EventId;
 use crate::scheme::locate;
 use crate::scheme::spec::{Component, Family, Part, Place, Spec};
 
@@ -74,6 +75,20 @@ impl KeyRule {
             watched: (self.replay != ReplayRule::Off && !by_body).then_some(bytes),
         };
         Ok((!keys.is_empty()).then_some(keys))
+    }
+
+    /// Returns the keys of one event of a batch that an app posts to a local route. They are those of the same event
+    /// posted alone, so that an app may send it again in either form.
+    pub(super) fn keys_in_batch(&self, event_id: &EventId, batch: &EventParts) -> Option<Keys> {
+        let text = match self.has_key {
+            true => KeyText::One(Key::of_id(event_id.as_str())),
+            false => KeyText::Absent,
+        };
+        let id = self.identity_key(&text, batch, &batch.digest)?;
+        Some(Keys {
+            id: Some(id),
+            ..Keys::default()
+        })
     }
 
     /// Returns what of a request the deciding key is made of, for people.

@@ -24,8 +24,10 @@ pub mod rules;
 mod schema;
 pub mod signature;
 mod spent;
+mod tenant;
 mod url_check;
 pub mod verdict;
+mod walk;
 
 #[cfg(test)]
 mod vector_tests;
@@ -39,6 +41,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body::Body;
 
 use crate::config::model::ReplayRule;
+use crate::criteria::body::JsonBody;
 use crate::gate::budget::Share;
 use crate::gate::dedup::{Asked, Claim};
 use crate::gate::event::{Event, EventParts, Unverified};
@@ -566,25 +569,16 @@ async fn claim(
     verdict: &mut Verdict,
 ) -> Result<Claimed, Reject> {
     verdict.begin(Check::Identity);
-    rules.once.check(&request.head(), request.text())?;
     let identity = rules.identity.read(&request.head(), request.text())?;
-    rules.check_tenant(identity.tenant.as_deref())?;
+    rules.check_tenant(&identity.tenants)?;
     verdict.event_id = identity.event_id;
     verdict.event_type = identity.event_type;
     verdict.event_version = identity.version;
     verdict.types = identity.types;
 
-    verdict.begin(Check::Filter);
-    if let Some(by) = rules.filter.find(verdict)? {
+    if let Some(by) = check_content(rules, request, verdict)? {
         return Ok(Claimed::Filtered(by));
     }
-
-    if !rules.condition.holds(request, verdict)? {
-        return Ok(Claimed::Filtered(Sieve::When));
-    }
-
-    verdict.begin(Check::Schema);
-    rules.schemas.check(verdict, request.text())?;
 
     verdict.begin(Check::RouteRate);
     if let Some(limiter) = &rules.limiter {
@@ -628,6 +622,25 @@ async fn claim(
         Ok(Ok(status)) => Err(Reject::FirstFailed { status }),
         Ok(Err(_)) | Err(_) => Err(Reject::InFlight),
     }
+}
+
+/// Runs the checks that look into the event. They share its parsed body, which is dropped before the dedup check may wait.
+fn check_content(
+    rules: &Rules,
+    request: &EventParts,
+    verdict: &mut Verdict,
+) -> Result<Option<Sieve>, Reject> {
+    verdict.begin(Check::Filter);
+    if let Some(by) = rules.filter.find(verdict)? {
+        return Ok(Some(by));
+    }
+    let body = JsonBody::new(request.text());
+    if !rules.condition.holds(request, verdict, &body)? {
+        return Ok(Some(Sieve::When));
+    }
+    verdict.begin(Check::Schema);
+    rules.schemas.check(verdict, &body)?;
+    Ok(None)
 }
 
 /// What was read, with nothing yet that the gate vouches for.

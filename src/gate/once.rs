@@ -5,12 +5,14 @@
 
 use http::HeaderName;
 
-use crate::config::model::Route;
 use crate::gate::reject::Reject;
-use crate::scheme::form;
+use crate::scheme::form::{self, FormField};
 use crate::scheme::material::read_query;
 use crate::scheme::spec::Field;
 use crate::scheme::{Head, MaterialFault};
+
+/// The fields of a form, or why it cannot be read.
+pub(super) type FormFields<'b> = Result<Vec<FormField<'b>>, &'static str>;
 
 /// The names of one route that may occur once.
 #[derive(Default)]
@@ -21,21 +23,15 @@ pub(super) struct OnceNames {
 }
 
 impl OnceNames {
-    /// Collects the places of ids, types and versions, and the headers that conditions name.
-    pub(super) fn compile(route: &Route) -> Self {
+    /// Collects the names in these locations, and these headers.
+    pub(super) fn collect<'f>(
+        fields: impl IntoIterator<Item = &'f Field>,
+        headers: &[HeaderName],
+    ) -> Self {
         let mut names = Self::default();
-        let spec = &route.scheme;
-        for fields in [&spec.event_id, &spec.event_type, &spec.version] {
-            fields.iter().for_each(|field| names.add(field));
-        }
-        let of_key = route.dedup.iter().flat_map(|dedup| dedup.key.fields());
-        let of_tenant = route.tenant.iter().flat_map(|tenant| &tenant.place);
-        of_key.chain(of_tenant).for_each(|field| names.add(field));
-        let destinations = route.destinations.iter();
-        let conditions = destinations.filter_map(|destination| destination.when.as_ref());
-        for when in route.when.iter().chain(conditions) {
-            when.headers()
-                .for_each(|name| insert(&mut names.headers, name.clone()));
+        fields.into_iter().for_each(|field| names.add(field));
+        for name in headers {
+            insert(&mut names.headers, name.clone());
         }
         names
     }
@@ -51,11 +47,16 @@ impl OnceNames {
         }
     }
 
-    /// Refuses a request in which one of the names occurs more than once.
+    /// Refuses a request in which one of the names occurs more than once. Returns the fields of its form, where the route
+    /// reads any, so that the form is parsed once.
     ///
     /// # Errors
     /// [`Reject::Identity`].
-    pub(super) fn check(&self, head: &Head<'_>, body: &[u8]) -> Result<(), Reject> {
+    pub(super) fn check<'b>(
+        &self,
+        head: &Head<'_>,
+        body: &'b [u8],
+    ) -> Result<Option<FormFields<'b>>, Reject> {
         let is_repeated = |name: &HeaderName| head.headers.get_all(name).iter().nth(1).is_some();
         if self.headers.iter().any(is_repeated) {
             return refused("a header that identifies the event occurs more than once");
@@ -68,23 +69,18 @@ impl OnceNames {
             return refused("a parameter that identifies the event occurs more than once");
         }
         if self.forms.is_empty() || form::is_like_json(body) {
-            return Ok(());
+            return Ok(None);
         }
         // A body that is no form has no field twice.
-        let Ok(fields) = form::read(head.headers, body) else {
-            return Ok(());
-        };
+        let fields = form::read(head.headers, body);
         let is_repeated = |name: &str| {
-            fields
-                .iter()
-                .filter(|(key, _)| key == name)
-                .nth(1)
-                .is_some()
+            let fields = fields.iter().flatten();
+            fields.filter(|(key, _)| key == name).nth(1).is_some()
         };
         if self.forms.iter().any(|name| is_repeated(name)) {
             return refused("a form field that identifies the event occurs more than once");
         }
-        Ok(())
+        Ok(Some(fields))
     }
 }
 
@@ -95,6 +91,6 @@ fn insert<T: PartialEq>(names: &mut Vec<T>, name: T) {
     }
 }
 
-fn refused(fault: &'static str) -> Result<(), Reject> {
+fn refused<T>(fault: &'static str) -> Result<T, Reject> {
     Err(Reject::Identity { fault })
 }

@@ -9,16 +9,18 @@ use ipnet::IpNet;
 use crate::config::model::{Enforce, Mode, Route, SecretEntry};
 use crate::gate::challenge::unsigned::Means;
 use crate::gate::condition::Condition;
-use crate::gate::dedup::Claims;
+use crate::gate::dedup::{Claims, Keys as EventKeys};
+use crate::gate::event::EventParts;
 use crate::gate::filter::Filter;
 use crate::gate::identity::{IdentityFacts, IdentityRules};
 use crate::gate::key_rule::KeyRule;
-use crate::gate::once::OnceNames;
 use crate::gate::rate_limit::Limiter;
 use crate::gate::reject::Reject;
 use crate::gate::schema::Schemas;
 use crate::gate::signature::Keys;
+use crate::gate::tenant::TenantNames;
 use crate::model::clock::Now;
+use crate::model::ids::EventId;
 use crate::model::secret::Secret;
 use crate::providers::challenge::OnChallenge;
 use crate::ranges::Live;
@@ -30,7 +32,6 @@ pub struct Rules {
     pub(super) keys: Keys,
     pub(super) identity: IdentityRules,
     pub(super) key: Option<KeyRule>,
-    pub(super) once: OnceNames,
     pub(super) filter: Filter,
     pub(super) condition: Condition,
     pub(super) schemas: Schemas,
@@ -59,7 +60,6 @@ impl Rules {
             keys: Keys::compile(&route)?,
             identity: compile_identity(&route),
             key: KeyRule::compile(&route),
-            once: OnceNames::compile(&route),
             filter: Filter::compile(&route),
             condition: Condition::new(route.when.clone()),
             schemas: Schemas::compile(&route),
@@ -122,6 +122,12 @@ impl Rules {
             || route.versions.is_some()
             || route.when.is_some()
             || !route.schemas.is_empty()
+    }
+
+    /// Returns the keys of one event of a batch that an app posts; without dedup it has no key.
+    #[must_use]
+    pub fn keys_in_batch(&self, event_id: &EventId, batch: &EventParts) -> Option<EventKeys> {
+        self.key.as_ref()?.keys_in_batch(event_id, batch)
     }
 
     /// Whether this user of the machine may post on the route's socket.
@@ -192,12 +198,12 @@ impl Rules {
             && provider.is_some_and(|provider| provider.uses_response_to(event_type))
     }
 
-    /// Refuses the events of other customers of a sender that signs for all of them with one key.
-    pub(super) fn check_tenant(&self, tenant: Option<&str>) -> Result<(), Reject> {
+    /// Refuses events that name another customer of a sender that signs for all of them with one key.
+    pub(super) fn check_tenant(&self, tenants: &TenantNames) -> Result<(), Reject> {
         let Some(rule) = &self.route.tenant else {
             return Ok(());
         };
-        match tenant.is_some_and(|tenant| rule.allowed.iter().any(|one| one == tenant)) {
+        match tenants.are_among(&rule.allowed) {
             true => Ok(()),
             false => Err(Reject::WrongTenant),
         }
@@ -215,10 +221,18 @@ fn compile_identity(route: &Route) -> IdentityRules {
             .destinations
             .iter()
             .any(|one| one.events.is_some() || one.when.is_some());
+    let destinations = route.destinations.iter();
+    let conditions = destinations.filter_map(|destination| destination.when.as_ref());
+    let conditions = route.when.iter().chain(conditions);
+    let headers: Vec<_> = conditions
+        .flat_map(|when| when.headers())
+        .cloned()
+        .collect();
     IdentityRules::compile(IdentityFacts {
         spec: &route.scheme,
         key: route.dedup.as_ref().map(|dedup| &dedup.key),
         tenant: route.tenant.as_ref().map_or(&[], |tenant| &tenant.place),
         batch: batch.filter(|_| chooses_by_type).map(|fact| &fact.value),
+        headers: &headers,
     })
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::config::model::Route;
-use crate::criteria::json;
+use crate::criteria::body::JsonBody;
 use crate::criteria::schema::Schema;
 use crate::gate::reject::Reject;
 use crate::gate::verdict::Verdict;
@@ -25,7 +25,7 @@ impl Schemas {
     }
 
     /// Refuses what does not fit.
-    pub(super) fn check(&self, verdict: &Verdict, body: &[u8]) -> Result<(), Reject> {
+    pub(super) fn check(&self, verdict: &Verdict, body: &JsonBody<'_>) -> Result<(), Reject> {
         let mut wanted = Vec::new();
         for (glob, schema) in &self.by_type {
             let mut is_meant = verdict.types.is_cut();
@@ -43,9 +43,9 @@ impl Schemas {
         if wanted.is_empty() {
             return Ok(());
         }
-        let value = json::parse(body).map_err(|fault| Reject::NotJson { fault })?;
+        let value = body.value().map_err(|fault| Reject::NotJson { fault })?;
         for schema in wanted {
-            let misfits = schema.misfits(&value);
+            let misfits = schema.misfits(value);
             if !misfits.is_empty() {
                 return Err(Reject::Schema {
                     misfits: misfits.into(),

@@ -6,7 +6,8 @@ use http::HeaderName;
 use sha2::{Digest as _, Sha256};
 
 use crate::config::model::{Order, Route};
-use crate::criteria::json;
+use crate::criteria::body::JsonBody;
+use crate::criteria::json::JsonFault;
 use crate::gate::condition::Condition;
 use crate::gate::event::EventParts;
 use crate::gate::reject::Reject;
@@ -92,6 +93,7 @@ impl Outlets {
         verdict: &Verdict,
     ) -> Result<Vec<(DestinationId, Option<i64>)>, Reject> {
         let mut wanted = Vec::with_capacity(self.all.len());
+        let body = JsonBody::new(parts.text());
         for outlet in &self.all {
             // A request may hold several events. It goes to each destination that wants any of their types.
             let single = parts.event_type.as_deref();
@@ -103,8 +105,8 @@ impl Outlets {
             }
             // If one condition cannot be evaluated, reject the event for all: the sender retries, and the log has the
             // reason.
-            if outlet.condition.holds(parts, verdict)? {
-                wanted.push((outlet.id, outlet.order_key(parts)?));
+            if outlet.condition.holds(parts, verdict, &body)? {
+                wanted.push((outlet.id, outlet.order_key(parts, &body)?));
             }
         }
         Ok(wanted)
@@ -121,13 +123,13 @@ impl Outlet {
     }
 
     /// Returns the order key, which is equal for events that wait for each other.
-    fn order_key(&self, parts: &EventParts) -> Result<Option<i64>, Reject> {
+    fn order_key(&self, parts: &EventParts, body: &JsonBody<'_>) -> Result<Option<i64>, Reject> {
         let value = match &self.order {
             Order::None => return Ok(None),
             // One order for all events of the destination.
             Order::Fifo => return Ok(Some(0)),
             Order::FifoByHeader(name) => header_value(parts, name),
-            Order::FifoByJson(pointer) => json_value(parts, pointer)?,
+            Order::FifoByJson(pointer) => json_value(body, pointer)?,
         };
         Ok(Some(key_of(&value)))
     }
@@ -140,11 +142,11 @@ fn header_value(parts: &EventParts, name: &HeaderName) -> Vec<u8> {
     all.join(&b", "[..])
 }
 
-fn json_value(parts: &EventParts, pointer: &str) -> Result<Vec<u8>, Reject> {
-    let value = match json::parse(parts.text()) {
+fn json_value(body: &JsonBody<'_>, pointer: &str) -> Result<Vec<u8>, Reject> {
+    let value = match body.value() {
         Ok(value) => value,
         // A body that is not JSON has no value, and all such events share one order.
-        Err(json::JsonFault::NotJson) => return Ok(Vec::new()),
+        Err(JsonFault::NotJson) => return Ok(Vec::new()),
         Err(fault) => return Err(Reject::NotJson { fault }),
     };
     let found = value.pointer(pointer);

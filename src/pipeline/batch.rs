@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::gate::dedup::{Claim, Key, Keys};
+use crate::gate::dedup::{Claim, Keys};
 use crate::gate::event::{Event, EventParts};
 use crate::gate::reject::Reject;
 use crate::gate::rules::Rules;
@@ -122,10 +122,9 @@ pub(super) async fn store(
 }
 
 impl Forwarding {
-    fn has_filters(&self) -> bool {
+    fn rules(&self) -> Option<&Rules> {
         let index = self.verdict.route_index.unwrap_or(usize::MAX);
-        let rules = self.generation.gate.rules(index);
-        rules.is_some_and(Rules::has_filters)
+        self.generation.gate.rules(index)
     }
 }
 
@@ -153,7 +152,8 @@ async fn in_order<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
 }
 
 fn read_batch(exchange: &Forwarding, parts: &EventParts) -> Result<Vec<Item>, String> {
-    if exchange.has_filters() {
+    let rules = exchange.rules();
+    if rules.is_some_and(Rules::has_filters) {
         return Err(
             "this route filters events, which a batch would bypass: post the events one by one"
                 .to_owned(),
@@ -165,10 +165,14 @@ fn read_batch(exchange: &Forwarding, parts: &EventParts) -> Result<Vec<Item>, St
             "`{name}` does not apply to a batch: set it in each line"
         ));
     }
-    items(parts, &exchange.verdict)
+    items(parts, &exchange.verdict, rules)
 }
 
-fn items(parts: &EventParts, verdict: &Verdict) -> Result<Vec<Item>, String> {
+fn items(
+    parts: &EventParts,
+    verdict: &Verdict,
+    rules: Option<&Rules>,
+) -> Result<Vec<Item>, String> {
     let text =
         std::str::from_utf8(&parts.body).map_err(|_| "the batch is not valid UTF-8".to_owned())?;
     let lines = text
@@ -183,7 +187,7 @@ fn items(parts: &EventParts, verdict: &Verdict) -> Result<Vec<Item>, String> {
                 "more than {MAX_BATCH} events in one batch: split it"
             ));
         }
-        items.push(item(line, parts, verdict).map_err(at)?);
+        items.push(item(line, parts, verdict, rules).map_err(at)?);
     }
     if items.is_empty() {
         return Err("the batch is empty: send at least one event".to_owned());
@@ -191,14 +195,19 @@ fn items(parts: &EventParts, verdict: &Verdict) -> Result<Vec<Item>, String> {
     Ok(items)
 }
 
-fn item(line: &str, parts: &EventParts, verdict: &Verdict) -> Result<Item, String> {
+fn item(
+    line: &str,
+    batch: &EventParts,
+    verdict: &Verdict,
+    rules: Option<&Rules>,
+) -> Result<Item, String> {
     let read: Line<'_> = serde_json::from_str(line).map_err(|err| place(&err))?;
     let event_id = match &read.id {
         Some(text) => Some(EventId::parse(text).ok_or("`id` is empty or longer than 1024 bytes")?),
         None => None,
     };
     let uid = RequestId::new(Now::read().unix_ms, random()?);
-    let mut parts = parts.to_kept();
+    let mut parts = batch.to_kept();
     // A slice of the batch's own bytes, because `data` is delivered byte for byte.
     parts.body = parts.body.slice_ref(read.data.get().as_bytes());
     parts.headers.insert(
@@ -224,10 +233,9 @@ fn item(line: &str, parts: &EventParts, verdict: &Verdict) -> Result<Item, Strin
     parts.event_type = read.event_type.map(Into::into);
     // Each event gets a unique digest, because two events of an app may have equal data.
     parts.digest = Sha256::digest(uid.as_bytes()).into();
-    let keys = event_id.as_ref().map(|id| Keys {
-        id: Some(Key::of_id(id.as_str())),
-        ..Keys::default()
-    });
+    let keys = event_id
+        .as_ref()
+        .and_then(|id| rules?.keys_in_batch(id, batch));
     parts.event_id = event_id;
     let mut verdict = verdict.clone();
     verdict.request_id = uid;

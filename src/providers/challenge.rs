@@ -1,5 +1,7 @@
 //! The URL checks that senders make before they send, by name. How each is answered stands in `gate/challenge`.
 
+use crate::document::value::choice_word;
+
 /// What a route does with its sender's URL checks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OnChallenge {
@@ -25,8 +27,7 @@ impl OnChallenge {
     /// The word for it in a config.
     #[must_use]
     pub fn word(self) -> &'static str {
-        let row = Self::ALL.iter().find(|(_, one)| *one == self);
-        row.map_or("", |(word, _)| word)
+        choice_word(&Self::ALL, &self)
     }
 }
 

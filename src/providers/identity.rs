@@ -2,6 +2,7 @@
 
 use crate::document::key::Key;
 use crate::document::table::{Fault, Placed, Table};
+use crate::document::value::choice_word;
 use crate::document::{Span, value};
 use crate::model::glob::Glob;
 use crate::providers::keys;
@@ -45,6 +46,21 @@ pub enum RetrySigning {
     Unknown,
 }
 
+impl RetrySigning {
+    /// Each with its word in a provider file.
+    pub const ALL: [(&'static str, Self); 3] = [
+        ("yes", Self::Yes),
+        ("no", Self::No),
+        ("unknown", Self::Unknown),
+    ];
+
+    /// Returns its word in a provider file.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        choice_word(&Self::ALL, &self)
+    }
+}
+
 /// `response`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ResponseUse {
@@ -64,8 +80,8 @@ pub enum SigningTenant {
     Customer,
     /// The sender signs for all its customers with one key.
     Shared {
-        /// The signed locations that name the customer; the first that holds a value counts. Empty: the scheme's own
-        /// `audience` or claims do.
+        /// The signed locations that name customers, of which `*` is each element of a list. Every one that holds a value
+        /// counts. Empty: the scheme's own `audience` or claims do.
         place: Vec<Field>,
     },
 }
@@ -74,12 +90,7 @@ pub enum SigningTenant {
 pub(super) fn read(table: &mut Table<'_>) -> Option<SenderIdentity> {
     let key = fact(table, &keys::KEY, identity::identity_key);
     let retries_resign = fact(table, &keys::RETRIES_RESIGN, |table| {
-        let choices = [
-            ("yes", RetrySigning::Yes),
-            ("no", RetrySigning::No),
-            ("unknown", RetrySigning::Unknown),
-        ];
-        choice(table, &choices)
+        choice(table, &RetrySigning::ALL)
     });
     let response = fact(table, &keys::RESPONSE, response);
     let tenant = fact(table, &keys::TENANT, tenant);

@@ -414,6 +414,13 @@ impl Store {
         self.inner.is_held(destination)
     }
 
+    /// Returns the number of a destination in the file. A destination that was named before the file was opened has
+    /// another number outside of it.
+    #[must_use]
+    pub fn resolve(&self, destination: DestinationId) -> DestinationId {
+        self.inner.resolve(destination)
+    }
+
     /// Disables a destination that responded with 410, or enables it again if no reason is given. Its deliveries wait
     /// meanwhile.
     ///
@@ -536,6 +543,9 @@ pub struct Salvaged {
     pub whole: u64,
     /// Events that are incomplete or differ from what was accepted; `lacks` in their lines names the missing parts.
     pub in_part: u64,
+    /// Events among these that were found on pages to which no tree of the file leads. Retention may have removed
+    /// some of them.
+    pub carved: u64,
     /// Numbers of events at which nothing can be read. Some of these numbers may never have had an event.
     pub unreadable: u64,
     /// Commits of the write-ahead log behind damage in it. An ordinary start discards them; the salvage reads them.

@@ -335,6 +335,70 @@ async fn a_sender_that_signs_for_all_its_customers_is_held_to_one() {
     assert!(line.contains("security"), "{line}");
 }
 
+/// Fails when only the first location that names a customer counts: a list of an agency's locations, or a company beside
+/// the location, can be another customer's.
+#[tokio::test]
+async fn every_customer_that_an_event_names_has_to_be_ones_own() {
+    let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+    let key = Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap();
+    // The key as SubjectPublicKeyInfo (RFC 8410).
+    let prefix = HEXLOWER.decode(b"302a300506032b6570032100").unwrap();
+    let der = [&prefix, key.public_key().as_ref()].concat();
+    let pem = format!(
+        "-----BEGIN PUBLIC KEY-----\\n{}\\n-----END PUBLIC KEY-----",
+        BASE64.encode(&der)
+    );
+    let app = App::start(ok());
+    let text = route(
+        "highlevel",
+        &app,
+        "audience = [\"location-1\", \"location-2\", \"company-1\"]\n",
+    );
+    let gate = Gate::start(&text.replace(SECRET, &pem)).await;
+    let mut genuine = 0;
+    for (number, (named, expected)) in [
+        (r#""locationId":"location-1""#, 200),
+        (r#""companyId":"company-1""#, 200),
+        (r#""locationId":"location-2","companyId":"company-1""#, 200),
+        (
+            r#""companyId":"company-1","locations":["location-1","location-2"]"#,
+            200,
+        ),
+        (r#""companyId":"company-1","locations":[]"#, 200),
+        (r#""locationId":"location-1","companyId":null"#, 200),
+        (r#""locationId":"location-9""#, 401),
+        (r#""companyId":"company-9""#, 401),
+        (r#""locationId":"location-1","companyId":"company-9""#, 401),
+        (r#""locationId":"location-9","companyId":"company-1""#, 401),
+        (
+            r#""companyId":"company-1","locations":["location-1","location-9"]"#,
+            401,
+        ),
+        (r#""companyId":"company-1","locations":"location-1""#, 401),
+        (
+            r#""companyId":"company-1","locations":[["location-1"]]"#,
+            401,
+        ),
+        (
+            r#""locationId":"location-1","companyId":["company-1"]"#,
+            401,
+        ),
+        (r#""name":"x""#, 401),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let body = format!(r#"{{"type":"UserCreate","webhookId":"{number}",{named}}}"#);
+        let signature = BASE64.encode(key.sign(body.as_bytes()).as_ref());
+        let reply = gate
+            .send(&hook(&body).with("x-ghl-signature", &signature))
+            .await;
+        assert_eq!(reply.status, expected, "{named}");
+        genuine += usize::from(expected == 200);
+    }
+    assert_eq!(app.count(), genuine);
+}
+
 /// Fails when the operator cannot see why a genuine request was taken for a duplicate.
 #[tokio::test]
 async fn an_operator_sees_which_key_and_which_earlier_request_made_a_duplicate() {

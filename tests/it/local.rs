@@ -114,6 +114,48 @@ async fn an_app_of_this_machine_is_known_by_its_user() {
     app.only_request();
 }
 
+/// Fails when the keys of a batch are made by another rule than those of single events: below a prefix, the path belongs to
+/// the key.
+#[tokio::test]
+async fn one_key_below_a_prefix_names_one_event_alone_and_in_a_batch() {
+    let app = App::start(ok());
+    let text = emitting(&app.url("/in")).replace("path = \"/emit\"", "prefix = \"/emit\"");
+    let gate = Gate::start(&text).await;
+    let alone = |path: &str, id: &str| {
+        Hook::bare("POST", path, b"{\"alone\":true}")
+            .with("Authorization", "Bearer local-token-of-a-test-01")
+            .with("Content-Type", "application/json")
+            .with("Idempotency-Key", id)
+    };
+    let batch = |path: &str, ids: [&str; 2]| {
+        let lines = ids.map(|id| format!("{{\"id\":\"{id}\",\"data\":{{\"in\":\"batch\"}}}}\n"));
+        Hook::bare("POST", path, lines.concat().as_bytes())
+            .with("Authorization", "Bearer local-token-of-a-test-01")
+            .with("Content-Type", "application/x-ndjson")
+    };
+    let duplicates = |reply: &Reply| -> Vec<bool> {
+        let told = read(reply);
+        let events = told["events"].as_array().unwrap().iter();
+        events.map(|event| event["duplicate"] == true).collect()
+    };
+    // Alone first, and then in a batch.
+    let reply = gate.send(&alone("/emit/shop-1", "order-1")).await;
+    assert!(!is_duplicate(&reply));
+    let reply = gate
+        .send(&batch("/emit/shop-1", ["order-1", "order-2"]))
+        .await;
+    assert_eq!(duplicates(&reply), [true, false], "{}", reply.text());
+    // In a batch first, and then alone.
+    let reply = gate.send(&alone("/emit/shop-1", "order-2")).await;
+    assert!(is_duplicate(&reply), "{}", reply.text());
+    // Below another path the same keys name other events.
+    let reply = gate
+        .send(&batch("/emit/shop-2", ["order-1", "order-2"]))
+        .await;
+    assert_eq!(duplicates(&reply), [false, false], "{}", reply.text());
+    app.wait_for_requests(4).await;
+}
+
 /// Fails when a batch is taken in part without being told, when `data` is written anew, or when priority does not count.
 #[tokio::test]
 async fn a_batch_is_taken_whole() {

@@ -541,3 +541,159 @@ async fn a_start_says_how_much_of_a_damaged_log_was_discarded() {
         "{text}"
     );
 }
+
+/// A small file system in a mount namespace of its own, for as long as a process holds it.
+struct SmallDisk {
+    holder: std::process::Child,
+    folder: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    /// Mounts one; none where this machine permits no namespaces.
+    fn mount(size: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let script = format!(
+            "mount -t tmpfs -o size={size} tmpfs '{0}' && echo mounted && exec sleep 600",
+            folder.path().display()
+        );
+        let spawned = std::process::Command::new("unshare")
+            .args(["-m", "sh", "-c", &script])
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn();
+        let mut disk = Self {
+            holder: spawned.ok()?,
+            folder,
+        };
+        let mut line = String::new();
+        let out = disk.holder.stdout.take().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).unwrap();
+        (line == "mounted\n").then_some(disk)
+    }
+
+    /// The words before a command that runs where the disk is mounted.
+    fn wrapper(&self) -> [String; 5] {
+        let holder = self.holder.id().to_string();
+        ["nsenter", "-t", &holder, "-m", "--"].map(str::to_owned)
+    }
+
+    /// A file on it, by the name that leads there from outside.
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        let inside = self.folder.path().strip_prefix("/").unwrap();
+        let root = format!("/proc/{}/root", self.holder.id());
+        Path::new(&root).join(inside).join(name)
+    }
+
+    fn fill(&self) {
+        use std::io::Write;
+        let mut options = std::fs::OpenOptions::new();
+        let file = options.append(true).create(true);
+        let mut file = file.open(self.path("ballast")).unwrap();
+        for size in [1 << 16, 1 << 12, 1] {
+            while file.write_all(&vec![1; size]).is_ok() {}
+        }
+    }
+
+    /// Leaves so many bytes free of a full disk.
+    fn shrink(&self, free: u64) {
+        let file = std::fs::File::options();
+        let file = file.clone().write(true).open(self.path("ballast")).unwrap();
+        let size = file.metadata().unwrap().len();
+        file.set_len(size - free).unwrap();
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.path("ballast")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+/// Sends events until one is taken, as their senders do, and adds it to those that were acknowledged.
+async fn send_until_taken(gate: &Gate, first: usize, acknowledged: &mut Vec<String>) {
+    let sender = Sender::new(Provider::Github);
+    let began = std::time::Instant::now();
+    for number in first.. {
+        let id = format!("evt_{number}");
+        let hook = sender.sign("/queue", &id, format!("{{\"number\":{number}}}").as_bytes());
+        match gate.send(&hook).await.status {
+            200 => {
+                acknowledged.push(id);
+                return;
+            }
+            status => assert_eq!(status, 503),
+        }
+        assert!(began.elapsed() < LIMIT, "the store takes nothing");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+// Fails when a full file system keeps the gate from starting, when events are refused with a status that senders give up at,
+// when the store stays closed after there is room again, or when an acknowledged event is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_file_system_loses_no_acknowledged_event() {
+    let Some(disk) = SmallDisk::mount("24m") else {
+        println!("SKIPPED: this machine permits no mount namespaces (run as root)");
+        return;
+    };
+    let app = App::start(ok());
+    let mounted = disk.folder.path().join("hookgate.db");
+    let url = format!("sqlite:{}", mounted.display());
+    let text = config(&app.url("/in")).replace("sqlite:hookgate.db", &url);
+    // So that writes fail, and not the look at the free room before them.
+    let text = text.replace("min_free = \"1MiB\"", "min_free = \"4KiB\"");
+    let wrapper = disk.wrapper();
+    let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+    let sender = Sender::new(Provider::Github);
+    let mut acknowledged = Vec::new();
+
+    // Full from the start.
+    disk.fill();
+    let mut gate = Gate::options(&text).under(&wrapper).start().await;
+    let [ready, _] = health(&gate).await;
+    assert_eq!(ready, (503, "store failing\n".to_owned()));
+    assert_eq!(gate.send(&sender.event("/proxy")).await.status, 200);
+    assert_eq!(gate.send(&sender.event("/queue")).await.status, 503);
+    disk.free();
+    send_until_taken(&gate, 0, &mut acknowledged).await;
+    assert_eq!(gate.admin("/readyz").await.0, 200);
+
+    // Full while it runs: a commit finds too little room for its pages, and then there is no byte left.
+    for number in 100..110 {
+        send_until_taken(&gate, number, &mut acknowledged).await;
+    }
+    disk.fill();
+    disk.shrink(64 << 10);
+    let body = format!("{{\"fill\":\"{}\"}}", "x".repeat(900_000));
+    let large = sender.sign("/queue", "evt_large", body.as_bytes());
+    assert_eq!(gate.send(&large).await.status, 503);
+    disk.fill();
+    let hook = sender.event("/queue");
+    let began = std::time::Instant::now();
+    // The last small events may find room that the store had already.
+    while gate.send(&hook).await.status != 503 {
+        assert!(began.elapsed() < LIMIT);
+    }
+    assert_eq!(gate.send(&sender.event("/proxy")).await.status, 200);
+    assert_eq!(
+        gate.admin("/readyz").await,
+        (503, "store failing\n".to_owned())
+    );
+    disk.free();
+    send_until_taken(&gate, 200, &mut acknowledged).await;
+    assert_eq!(gate.send(&large).await.status, 200);
+    assert_eq!(gate.admin("/readyz").await.0, 200);
+    acknowledged.push("evt_large".to_owned());
+    gate.stop().await;
+    let files: BTreeMap<String, Vec<u8>> = ["hookgate.db", "hookgate.db-wal"]
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), std::fs::read(disk.path(name)).ok()?)))
+        .collect();
+    assert_whole(&files, &acknowledged, "after the disk was full twice");
+    assert_eq!(acknowledged.len(), 13);
+}

@@ -8,10 +8,9 @@ use std::time::Duration;
 use http::Uri;
 use serde_json::{Map, Value, json};
 
-use crate::admin::facts::mode;
 use crate::config::model::{
-    Admin, AdminListen, Config, Dedup, Destination, Enforce, LogFormat, MissingId, Mode, Order,
-    PathRule, Pauses, ProxyProtocol, Retry, Route, Server, Store, Tls, TlsVersion, Upstream,
+    Admin, AdminListen, Config, Dedup, Destination, Mode, Order, PathRule, Pauses, Retry, Route,
+    Server, Store, Tls, Upstream,
 };
 use crate::model::rate::Rate;
 use crate::net::hide;
@@ -28,11 +27,7 @@ pub(super) fn effective(config: &Config) -> Value {
         "admin": config.admin.as_ref().map(admin),
         "store": config.store.as_ref().map(store),
         "log": {
-            "format": match config.log.format {
-                LogFormat::Auto => "auto",
-                LogFormat::Text => "text",
-                LogFormat::Json => "json",
-            },
+            "format": config.log.format.word(),
             "level": config.log.level.as_str().to_ascii_lowercase(),
             "accepted": config.log.accepted,
         },
@@ -51,10 +46,7 @@ fn server(server: &Server) -> Value {
         "listen": server.listen,
         "insecure_http": server.insecure_http,
         "trusted_proxies": texts(&server.trusted_proxies),
-        "proxy_protocol": match server.proxy_protocol {
-            ProxyProtocol::Off => "off",
-            ProxyProtocol::Required => "required",
-        },
+        "proxy_protocol": server.proxy_protocol.word(),
         "max_connections": server.max_connections,
         "max_connections_per_source": server.max_connections_per_source,
         "max_in_flight": server.max_in_flight,
@@ -80,10 +72,7 @@ fn tls(tls: &Tls) -> Value {
     json!({
         "certificates": certificates,
         "client_ca": tls.client_ca.as_ref().map(|(authorities, _)| path(authorities)),
-        "min_version": match tls.min_version {
-            TlsVersion::Tls12 => "1.2",
-            TlsVersion::Tls13 => "1.3",
-        },
+        "min_version": tls.min_version.word(),
     })
 }
 
@@ -160,14 +149,11 @@ fn route(route: &Route) -> Value {
         "max_body": route.max_body,
         "audience": route.tenant.as_ref().map(|tenant| &tenant.allowed),
         "dedup": route.dedup.as_ref().map(dedup),
-        "enforce": match route.enforce {
-            Enforce::Block => "block",
-            Enforce::Monitor => "monitor",
-        },
+        "enforce": route.enforce.word(),
         "has_when": route.when.is_some(),
         "schemas": route.schemas.len(),
         "signs_upstream": !route.sign_upstream.is_empty(),
-        "mode": mode(route.mode),
+        "mode": route.mode.name().word(),
         "upstream": route.upstream.as_ref().map(upstream),
         "socket": route.socket.as_ref().map(|socket| path(&socket.path)),
         "destinations": destinations,
@@ -183,11 +169,7 @@ fn dedup(dedup: &Dedup) -> Value {
         "key": dedup.key.to_string(),
         "binds_body": dedup.binds_body,
         "replay": dedup.replay.word(),
-        "missing_id": match dedup.missing_id {
-            MissingId::Accept => "accept",
-            MissingId::Reject => "reject",
-            MissingId::Body => "body",
-        },
+        "missing_id": dedup.missing_id.word(),
         "max_entries": dedup.max_entries,
     })
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::admin::problem::Problem;
 use crate::admin::wire::{CheckedSecret, Route, RouteDestination};
-use crate::config::model::{self, Config, Enforce, Mode, PathRule};
+use crate::config::model::{self, Config, Enforce, PathRule};
 use crate::document::suggest;
 use crate::model::ids::RouteName;
 use crate::scheme::spec::Spec;
@@ -79,7 +79,7 @@ fn route(route: &model::Route) -> Route {
         },
         is_prefix: route.path.prefix().is_some(),
         provider: provider(route),
-        mode: mode(route.mode).to_owned(),
+        mode: route.mode.name().word().to_owned(),
         enforced: route.enforce == Enforce::Block,
         upstream: route
             .upstream
@@ -100,12 +100,4 @@ fn route(route: &model::Route) -> Route {
 fn provider(route: &model::Route) -> String {
     let provider = route.provider.as_ref();
     provider.map_or_else(|| "custom".to_owned(), |provider| provider.id.clone())
-}
-
-fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Proxy => "proxy",
-        Mode::Queue => "queue",
-        Mode::Hybrid { .. } => "hybrid",
-    }
 }

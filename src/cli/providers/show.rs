@@ -133,9 +133,10 @@ fn identity(provider: &Provider) -> Vec<(&'static str, String)> {
         SigningTenant::Customer => "used for your events only".to_owned(),
         SigningTenant::Shared { place } => {
             let places: Vec<_> = place.iter().map(ToString::to_string).collect();
-            let named = match places.is_empty() {
-                true => String::new(),
-                false => format!(", which must match {}", places.join(" or ")),
+            let named = match &*places {
+                [] => String::new(),
+                [place] => format!(", which must match {place}"),
+                places => format!(", which must contain every id in {}", places.join(" and ")),
             };
             format!(
                 "one key for all customers of the sender: `audience` or `claims` of the route identifies you{named}"
@@ -172,11 +173,7 @@ fn identity_json(provider: &Provider) -> Json {
         "key": facts.key.value.to_string(),
         "key_is_signed": provider.scheme.signs_key(&facts.key.value),
         "key_source": facts.key.source,
-        "retries_resign": match facts.retries_resign.value {
-            RetrySigning::Yes => "yes",
-            RetrySigning::No => "no",
-            RetrySigning::Unknown => "unknown",
-        },
+        "retries_resign": facts.retries_resign.value.word(),
         "retries_resign_source": facts.retries_resign.source,
         "response": match facts.response.value {
             ResponseUse::Ignored => "ignored",

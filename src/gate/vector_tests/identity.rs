@@ -71,6 +71,7 @@ impl Bench {
                 key: route.dedup.as_ref().map(|dedup| &dedup.key),
                 tenant: &[],
                 batch: None,
+                headers: &[],
             }),
             key: KeyRule::compile(&route).unwrap(),
             claims: Claims::new(Limits {

@@ -49,7 +49,7 @@ pub fn batch(table: &mut Table<'_>) -> Option<BatchSpec> {
     })
 }
 
-/// Reads `place`: one location or a list of them, of which the first that holds a value counts.
+/// Reads `place`: one location or a list of them.
 pub fn locations(table: &mut Table<'_>, key: &Key) -> Option<Vec<Field>> {
     places::fields(table, key)
 }

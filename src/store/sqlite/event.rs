@@ -36,6 +36,11 @@ impl Stored {
         self.head.len() + self.body.as_ref().map_or(0, Vec::len)
     }
 
+    /// Returns whether the row of its content was there.
+    pub(super) fn has_content(&self) -> bool {
+        !self.head.is_empty()
+    }
+
     pub(super) fn read(
         conn: &Connection,
         names: &Arc<Names>,

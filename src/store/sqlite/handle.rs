@@ -66,8 +66,8 @@ impl Inner {
             return Ok(DestinationId(id));
         }
         // Without a file the real number is unknown. The alias is replaced when the file opens.
-        if !self.shared.was_opened() {
-            return Ok(DestinationId(self.shared.aliases().number(route, name)));
+        if let Some(number) = self.shared.alias(route, name) {
+            return Ok(DestinationId(number));
         }
         let (route, name) = (route.clone(), name.clone());
         self.write(Urgency::Outcome, 0, move |work| {
@@ -368,6 +368,10 @@ impl Inner {
         let (route, name) = (route.clone(), name.cloned());
         let run = move |work: &mut Work| work.pause(&route, name.as_ref(), is_paused);
         self.write(Urgency::Outcome, 0, run).await
+    }
+
+    pub(in crate::store) fn resolve(&self, destination: DestinationId) -> DestinationId {
+        DestinationId(self.shared.resolve(destination))
     }
 
     pub(in crate::store) fn is_held(&self, destination: DestinationId) -> bool {

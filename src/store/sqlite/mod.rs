@@ -7,6 +7,7 @@
 mod affordable;
 mod audit;
 mod begin;
+mod carve;
 mod change;
 pub(super) mod check;
 mod clock;
@@ -57,11 +58,12 @@ use arc_swap::ArcSwap;
 use rusqlite::Connection;
 
 use crate::model::error;
+use crate::model::ids::{DestinationName, RouteName};
 use crate::store::rows::DestinationId;
 use crate::store::sqlite::clock::StoreClock;
 use crate::store::sqlite::connect::open_failed;
 use crate::store::sqlite::names::Names;
-use crate::store::sqlite::opening::Aliases;
+use crate::store::sqlite::opening::{Aliases, Opened};
 use crate::store::sqlite::purge::Sweeps;
 use crate::store::sqlite::queue::Queue;
 use crate::store::sqlite::readers::Readers;
@@ -123,6 +125,13 @@ impl Shared {
 
     fn aliases(&self) -> MutexGuard<'_, Aliases> {
         self.aliases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the alias of a destination, a number below zero, while the file has not been opened.
+    fn alias(&self, route: &RouteName, name: &DestinationName) -> Option<i64> {
+        let mut aliases = self.aliases();
+        // Read under the lock, because the writer ends this phase under the same lock.
+        (!self.was_opened()).then(|| aliases.number(route, name))
     }
 
     /// Returns the number of a destination in the file. Negative numbers are aliases from a time without a file.
@@ -205,6 +214,15 @@ impl Shared {
     }
 
     #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "tests wait here")]
+    fn test_opening(&self) {}
+
+    #[cfg(test)]
+    fn test_opening(&self) {
+        drop(self.faults.opening.lock());
+    }
+
+    #[cfg(not(test))]
     #[expect(clippy::unused_self, reason = "tests put an end here")]
     fn is_abandoned(&self) -> bool {
         false
@@ -241,6 +259,12 @@ impl Inner {
             }
             Err(err) => return Err(err),
         };
+        Self::start(options, opened)
+    }
+
+    /// Starts the writer. Without an opened file it tries to open it, again and again.
+    fn start(options: Options, opened: Option<Opened>) -> Result<Self, StoreError> {
+        let path = options.path.clone();
         let clock = opened.as_ref().map(|opened| Arc::clone(&opened.clock));
         let sealer = opened.as_ref().map(|opened| Arc::clone(&opened.sealer));
         let names = opened.as_ref().map(|opened| Arc::clone(&opened.work.names));

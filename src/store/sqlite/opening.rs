@@ -141,11 +141,16 @@ impl Aliases {
         self.real.get(place).copied().unwrap_or(number)
     }
 
-    /// Inserts the destinations into the file.
+    /// Returns true if a destination has no real number yet.
+    pub(super) fn has_unsettled(&self) -> bool {
+        self.real.len() < self.names.len()
+    }
+
+    /// Inserts the destinations that have no real number yet into the file.
     pub(super) fn settle(&mut self, work: &mut Work) -> rusqlite::Result<()> {
-        let mut real = Vec::with_capacity(self.names.len());
+        let mut real = Vec::new();
         work.start()?;
-        for (route, name) in &self.names {
+        for (route, name) in self.names.iter().skip(self.real.len()) {
             match work.destination(route, name.clone()) {
                 Ok(id) => real.push(id.0),
                 Err(Failure::Sql(err)) => return Err(err),
@@ -154,7 +159,7 @@ impl Aliases {
         }
         work.flush()?;
         work.commit()?;
-        self.real = real;
+        self.real.extend(real);
         Ok(())
     }
 }

@@ -1,9 +1,10 @@
 //! Export of a damaged file: reads each readable event and counts the unreadable ones.
 //!
 //! It works on a copy of the file with the log merged into it, including commits behind damage in the log, which SQLite
-//! ignores. It rewrites the head of the copy, so that a file that was cut or has a damaged head opens. It compares each
-//! body with the digest that was computed at acceptance.
+//! ignores. It rewrites the head of the copy, so that a file that was cut or has a damaged head opens. `carve` looks on leaf
+//! pages for rows to which no tree leads. Each body is compared with the digest that was computed at acceptance.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
@@ -15,13 +16,16 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::delivery::DeliveryState;
+use crate::model::error::chain;
 use crate::model::secret::Secret;
 use crate::store::partial::Partial;
 use crate::store::rows::StoredEvent;
+use crate::store::sqlite::carve::{CarveError, carve};
 use crate::store::sqlite::connect::{Lock, io_failed, open_failed};
 use crate::store::sqlite::event::Stored;
 use crate::store::sqlite::export::{Export, event_fields};
 use crate::store::sqlite::head::Head;
+use crate::store::sqlite::migrate::migrate;
 use crate::store::sqlite::names::Names;
 use crate::store::sqlite::seal::Sealer;
 use crate::store::sqlite::{numbers, wal};
@@ -47,17 +51,41 @@ pub(in crate::store) fn salvage(
     let copy = Partial::begin(&scratch.join("hookgate-salvage.db")).map_err(failed)?;
     let extent = merge(path, copy.file()).map_err(failed)?;
     drop(lock);
-    let conn = open(copy.path()).map_err(StoreError::Read)?;
-    let sealer = Sealer::open(&conn, keys, false).unwrap_or_default();
-    let names = Arc::new(Names::load(&conn).unwrap_or_default());
+    let carver = Carver {
+        copy: copy.file(),
+        folder: scratch,
+        keys,
+        carved: OnceCell::new(),
+    };
+    let opened = open(copy.path());
+    if opened.is_err() && carver.carved().is_none() {
+        return opened
+            .map(|_| Salvaged::default())
+            .map_err(StoreError::Read);
+    }
+    let sealer = opened
+        .as_ref()
+        .ok()
+        .map(|conn| Sealer::open(conn, keys, false));
+    let sealer = sealer.and_then(Result::ok).unwrap_or_default();
+    let (conn, sealer, names) = match (&opened, carver.carved.get()) {
+        // Without the first page nothing leads to anything.
+        (Err(_), Some(Some(carved))) => (&carved.conn, &carved.sealer, Arc::clone(&carved.names)),
+        (Ok(conn), _) => {
+            let names = Names::load(conn).unwrap_or_default();
+            (conn, &sealer, Arc::new(names))
+        }
+        (Err(_), _) => return Ok(Salvaged::default()),
+    };
     let mut salvage = Salvage {
         export: Export {
-            conn: &conn,
-            sealer: &sealer,
+            conn,
+            sealer,
             path,
             since_ms: since_ms.unwrap_or(i64::MIN),
         },
         names,
+        carver: &carver,
         found: Salvaged {
             discarded_commits: extent.discarded_commits,
             damaged_frames: extent.damaged_frames,
@@ -126,9 +154,56 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
+/// The rows of the leaf pages, read when the trees first fail to lead somewhere.
+struct Carver<'a> {
+    copy: &'a File,
+    folder: &'a Path,
+    keys: &'a [Secret],
+    carved: OnceCell<Option<Carved>>,
+}
+
+/// A store of the rows that were found.
+struct Carved {
+    conn: Connection,
+    sealer: Sealer,
+    names: Arc<Names>,
+    /// Removed at the end.
+    _file: Partial,
+}
+
+impl Carver<'_> {
+    fn carved(&self) -> Option<&Carved> {
+        let carved = self.carved.get_or_init(|| {
+            let carved = self.carve();
+            carved
+                .inspect_err(|error| {
+                    let error = chain(error);
+                    tracing::warn!(error, "the pages of the file could not be read one by one");
+                })
+                .ok()
+        });
+        carved.as_ref()
+    }
+
+    fn carve(&self) -> Result<Carved, CarveError> {
+        let file = Partial::begin(&self.folder.join("hookgate-carve.db"))?;
+        let conn = Connection::open(file.path())?;
+        conn.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")?;
+        migrate(&conn, 0)?;
+        carve(self.copy, &conn)?;
+        Ok(Carved {
+            sealer: Sealer::open(&conn, self.keys, false).unwrap_or_default(),
+            names: Arc::new(Names::load(&conn)?),
+            conn,
+            _file: file,
+        })
+    }
+}
+
 struct Salvage<'a> {
     export: Export<'a>,
     names: Arc<Names>,
+    carver: &'a Carver<'a>,
     found: Salvaged,
 }
 
@@ -179,12 +254,31 @@ impl Salvage<'_> {
         sources.into_iter().filter_map(ask).max().unwrap_or(0)
     }
 
+    /// Returns an event from leaf pages to which no tree leads.
+    fn carved(&self, id: i64) -> Option<Stored> {
+        let carved = self.carver.carved()?;
+        let stored = Stored::read(&carved.conn, &carved.names, id).ok()??;
+        stored.has_content().then_some(stored)
+    }
+
+    /// Returns true if every row comes from leaf pages.
+    fn is_all_carved(&self) -> bool {
+        let carved = self.carver.carved.get().and_then(Option::as_ref);
+        carved.is_some_and(|carved| std::ptr::eq(&carved.conn, self.export.conn))
+    }
+
     /// Returns the line of an event, whole or in part. Returns `None` if nothing of it is readable or it does not
     /// exist.
     fn line(&mut self, id: i64) -> Option<Value> {
         let export = &self.export;
         let (conn, names) = (export.conn, &self.names);
+        let mut is_carved = self.is_all_carved();
         let stored = Stored::read(conn, names, id).map(|found| (found, "content"));
+        let stored = stored.or_else(|err| {
+            let found = self.carved(id).ok_or(err)?;
+            is_carved = true;
+            Ok::<_, rusqlite::Error>((Some(found), "content"))
+        });
         let stored = stored.or_else(|_| {
             let found = Stored::read_without_content(conn, names, id)?;
             Ok::<_, rusqlite::Error>((found, "content"))
@@ -197,7 +291,13 @@ impl Salvage<'_> {
             return None;
         }
         let mut lacks = Vec::new();
-        let (event, is_open) = stored.open_or_not(export.sealer);
+        // The keys that the trees lead to may be incomplete too.
+        let carved = self.carver.carved.get().and_then(Option::as_ref);
+        let sealer = match carved {
+            Some(carved) if is_carved => &carved.sealer,
+            _ => export.sealer,
+        };
+        let (event, is_open) = stored.open_or_not(sealer);
         if !is_open {
             lacks.push(missing);
         }
@@ -206,13 +306,19 @@ impl Salvage<'_> {
         }
         let mut line = event_fields(&event);
         let deliveries = export.deliveries(names, id).map(Value::from);
-        if deliveries.is_err() {
+        // Those of a carved event are not read.
+        let deliveries = deliveries.ok().filter(|_| !self.is_all_carved());
+        if deliveries.is_none() {
             lacks.push("deliveries");
         }
         line.insert(
             "deliveries".to_owned(),
-            deliveries.unwrap_or_else(|_| self.states(id)),
+            deliveries.unwrap_or_else(|| self.states(id)),
         );
+        if is_carved {
+            self.found.carved += 1;
+            line.insert("is_carved".to_owned(), true.into());
+        }
         match lacks.is_empty() {
             true => self.found.whole += 1,
             false => self.found.in_part += 1,

@@ -1,12 +1,15 @@
 //! Access for tests to the inside of a store: faults, and the state of the writer.
 
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::store::StoreError;
+use crate::model::ids::{DestinationName, RouteName};
+use crate::store::rows::DestinationId;
 use crate::store::sqlite::queue::{Urgency, ask};
 use crate::store::sqlite::work::Work;
 use crate::store::sqlite::{Inner, Shared};
+use crate::store::{Options, StoreError};
 
 /// Faults that a test injects.
 #[derive(Default)]
@@ -17,6 +20,8 @@ pub(in crate::store) struct Faults {
     pub(in crate::store) after_commit: AtomicBool,
     /// Fails the next checkpoint of the log.
     pub(in crate::store) checkpoint: AtomicBool,
+    /// Holds back a file that was opened: while this is locked, it accepts nothing.
+    pub(in crate::store) opening: Mutex<()>,
     /// Ends the writer thread without writing or closing, as if the process were killed.
     pub(in crate::store) is_abandoned: AtomicBool,
 }
@@ -30,12 +35,29 @@ impl Shared {
         self.queue.len()
     }
 
+    pub(in crate::store) fn names_for_test(&self) -> usize {
+        self.names().destinations.len()
+    }
+
+    pub(in crate::store) fn alias_for_test(
+        &self,
+        route: &RouteName,
+        name: &DestinationName,
+    ) -> DestinationId {
+        DestinationId(self.alias(route, name).unwrap())
+    }
+
     pub(in crate::store) fn kinds_for_test(&self) -> usize {
         self.names().kinds.len()
     }
 }
 
 impl Inner {
+    /// Starts a store whose file could not be opened.
+    pub(in crate::store) fn open_late(options: Options) -> Self {
+        Self::start(options, None).unwrap()
+    }
+
     /// Limits the file to this number of pages, which SQLite reports like a full disk.
     pub(in crate::store) async fn limit_pages(&self, most: i64) {
         let run = move |work: &mut Work| {

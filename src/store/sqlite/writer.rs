@@ -262,6 +262,7 @@ impl Writer {
                 Some(_) => self.reopen(ghosts).map_err(|err| chain(&err)),
                 None => self.open_at_last().map_err(|err| chain(&err)),
             };
+            let opened = opened.and_then(|()| self.let_in().map_err(|err| chain(&err)));
             match opened {
                 Ok(()) => break,
                 Err(_) if self.shared.queue.is_closed() => return false,
@@ -282,12 +283,26 @@ impl Writer {
                 task.refuse(StoreError::Reopening);
             }
         }
-        self.shared.readers.reopen();
         self.set_reserve();
         self.is_file_in_doubt = false;
-        self.shared.was_opened.store(true, Ordering::Release);
-        self.shared.set_healthy(true);
         true
+    }
+
+    /// Ends the time in which nothing is taken. Destinations that were named meanwhile get their real numbers first.
+    fn let_in(&mut self) -> rusqlite::Result<()> {
+        self.shared.test_opening();
+        // Numbers below zero are given under this lock. One that was given later would never get a real number, and events
+        // for it would go nowhere.
+        let mut aliases = self.shared.aliases();
+        if aliases.has_unsettled() {
+            let work = self.work.as_mut().ok_or_else(out_of_order)?;
+            aliases.settle(work)?;
+            self.shared.publish(Arc::clone(&work.names));
+        }
+        self.shared.readers.reopen();
+        self.shared.set_healthy(true);
+        self.shared.was_opened.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Opens the file that could not be opened at the start.

@@ -121,3 +121,51 @@ async fn a_body_that_is_not_as_it_was_accepted_is_marked() {
     assert_eq!((found.whole, found.in_part), (19, 1));
     assert_eq!(lines[5]["lacks"], serde_json::json!(["digest"]));
 }
+
+// Fails when what is below a damaged interior page is not looked for on the leaf pages.
+#[tokio::test]
+async fn events_on_sound_leaf_pages_need_no_tree() {
+    let (_folder, path) = killed(200, 0).await;
+    let mut bytes = std::fs::read(&path).unwrap();
+    // The interior pages of all tables.
+    let mut damaged = 0;
+    for page in bytes.chunks_exact_mut(4096).skip(1) {
+        if page[0] == 5 && page[1..3] == [0, 0] && page[5..7] != [0, 0] {
+            page.fill(0x5a);
+            damaged += 1;
+        }
+    }
+    assert!(damaged >= 2, "{damaged}");
+    std::fs::write(&path, &bytes).unwrap();
+    let (found, lines) = salvaged(&path);
+    assert_eq!((lines.len(), found.carved), (200, 200), "{found:?}");
+    for line in &lines {
+        let lacks = &line["lacks"];
+        let is_body_whole = !lacks.to_string().contains("digest");
+        assert!(is_body_whole && line["is_carved"] == true, "{line}");
+    }
+}
+
+// Fails when a bit that flipped in an index page, or a log that is gone, keeps events from being read.
+#[tokio::test]
+async fn damage_that_concerns_no_row_loses_none() {
+    let (_folder, path) = killed(200, 0).await;
+    let sound = std::fs::read(&path).unwrap();
+    let mut bytes = sound.clone();
+    let mut damaged = 0;
+    for page in bytes.chunks_exact_mut(4096).skip(1) {
+        // The leaf pages of indexes.
+        if page[0] == 10 && page[1..3] == [0, 0] {
+            page[3000] ^= 1;
+            damaged += 1;
+        }
+    }
+    assert!(damaged >= 1);
+    std::fs::write(&path, &bytes).unwrap();
+    let (found, _) = salvaged(&path);
+    assert_eq!(found.whole + found.in_part, 200, "{found:?}");
+    std::fs::write(&path, &sound).unwrap();
+    let _ = std::fs::remove_file(path.with_extension("db-wal"));
+    let (found, _) = salvaged(&path);
+    assert_eq!((found.whole, found.carved), (200, 0));
+}

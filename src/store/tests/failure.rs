@@ -1,11 +1,13 @@
 //! Tests of failed writes, missing room, and too many tasks at once.
 
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::store::sqlite::Inner;
 
 async fn wait_until_healthy(store: &Store) {
     for _ in 0..500 {
@@ -312,4 +314,36 @@ async fn closing_writes_what_waits() {
     ));
     assert!(matches!(other.stats().await, Err(StoreError::Closed)));
     assert!(!other.is_healthy());
+}
+
+// Fails when `let_in` leaves out `settle`: a destination that a reload names while the file is being opened would have no
+// number in it until a restart, and its events would go nowhere.
+#[tokio::test]
+async fn a_destination_that_is_named_while_the_file_is_opened_gets_its_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("inbox.db");
+    // Another store has the file, so that it cannot be opened yet.
+    let before = Store::open(options(&path)).unwrap();
+    let store = Store {
+        inner: Arc::new(Inner::open_late(options(&path))),
+    };
+    let route = route("r");
+    let early = store.destination(&route, &name("early")).await.unwrap();
+    let opening = store.inner.shared.faults.opening.lock().unwrap();
+    drop(before);
+    while store.inner.shared.names_for_test() < 1 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // The file is open, and nothing is taken yet.
+    let late = store.inner.shared.alias_for_test(&route, &name("late"));
+    drop(opening);
+    wait_until_healthy(&store).await;
+    for (number, destination) in [(1, early), (2, late)] {
+        let committed = store.commit(event(number).to(pending(destination)).0).await;
+        assert!(matches!(committed, Ok(Committed::New(_))), "{committed:?}");
+    }
+    let real = store.destination(&route, &name("late")).await.unwrap();
+    assert_eq!(store.resolve(late), real);
+    assert!(real.0 > 0 && real != store.resolve(early));
+    assert_eq!(store.begin(real, 9, NOW + 9).await.unwrap().len(), 1);
 }
