@@ -77,8 +77,8 @@ fn known_providers() -> String {
 fn in_words(time: Duration) -> String {
     let minutes = time.as_secs() / 60;
     let (count, unit) = match minutes {
-        _ if minutes > 0 && minutes % 1440 == 0 => (minutes / 1440, "day"),
-        _ if minutes > 0 && minutes % 60 == 0 => (minutes / 60, "hour"),
+        _ if minutes > 0 && minutes.is_multiple_of(1440) => (minutes / 1440, "day"),
+        _ if minutes > 0 && minutes.is_multiple_of(60) => (minutes / 60, "hour"),
         _ => (minutes, "minute"),
     };
     let plural = if count == 1 { "" } else { "s" };
