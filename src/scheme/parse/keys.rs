@@ -5,7 +5,7 @@ use crate::document::key::{Key, Kind, Section};
 /// `[scheme]` of a provider file, `[routes.NAME.scheme]` of a config.
 pub static SECTION: Section = Section {
     path: "routes.NAME.scheme",
-    doc: "A scheme of one's own, where no provider fits.",
+    doc: "Your own signature scheme, if no provider fits.",
     keys: &[
         &TYPE,
         &ALGORITHM,
