@@ -750,7 +750,7 @@ fn faults_of_the_config() {
         ),
         (
             "algorithm = \"ed25519\"\ncomponents = [\"@path\"]",
-            "leaves out `content-digest`",
+            "does not contain `content-digest`",
         ),
         (
             "algorithm = \"ed25519\"\ncomponents = [\"content-digest\"]\nbody_unsigned = true",
@@ -782,11 +782,11 @@ fn faults_of_the_config() {
         ),
         (
             "algorithm = \"ed25519\"\ncomponents = [\"date\", \"date\", \"content-digest\"]",
-            "stands twice",
+            "listed twice",
         ),
         (
             "algorithm = \"ed25519\"\ncomponents = [\"content-digest\"]\nlabel = \"Sig\"",
-            "is not a label",
+            "is not a valid label",
         ),
         (
             "algorithm = \"ed25519\"\ncomponents = [\"content-digest\"]\nsigned = \"{body}\"",

@@ -1,4 +1,4 @@
-//! `type = "jwt"`, `"sns"` and `"paypal"`: signed tokens, and signatures whose key is in a certificate.
+//! Parser for `type = "jwt"`, `"sns"`, `"paypal"` and `"app_store"`: signed tokens and certificate signatures.
 
 use crate::document::key::Key;
 use crate::document::table::{Fault, Table, Value};
@@ -15,7 +15,7 @@ use crate::scheme::spec::{
     JwtKeys, JwtPlace, JwtSpec, Published, TokenTimes, UrlClaim,
 };
 
-/// Where keys come from, as the file says it.
+/// Source of the keys as the file names it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Keys {
     Secret,
@@ -23,7 +23,7 @@ enum Keys {
     Asked,
 }
 
-/// Reads the keys of a token scheme.
+/// Reads the keys of a scheme with signed tokens.
 pub(super) fn jwt(table: &mut Table<'_>) -> Option<JwtSpec> {
     let algorithms = algorithms(table);
     if !table.has(&TOKEN) {
@@ -63,10 +63,7 @@ pub(super) fn certificate(table: &mut Table<'_>, kind: CertificateKind) -> Optio
     })
 }
 
-/// Reads claims and the values that they must have.
-///
-/// # Errors
-/// Reported; then there is none.
+/// Reads claims and their required values. Reports each error; then it returns `None`.
 pub fn fixed_claims(table: &mut Table<'_>, key: &Key) -> Option<Vec<FixedClaim>> {
     places::each(table, key, fixed_claim)
 }
@@ -74,13 +71,13 @@ pub fn fixed_claims(table: &mut Table<'_>, key: &Key) -> Option<Vec<FixedClaim>>
 /// Reads the URL of a key set.
 ///
 /// # Errors
-/// Where it is none that can be fetched.
+/// Returns an error if hookgate cannot fetch from the URL.
 pub fn remote_url(value: &Value<'_>) -> Result<RemoteUrl, Fault> {
     let text = value::text(value)?;
     RemoteUrl::parse(&text).map_err(|fault| {
         Fault::new(
             format!("the URL `{text}` {fault}"),
-            "for example `\"https://example.com/.well-known/jwks.json\"`",
+            "use a URL such as `\"https://example.com/.well-known/jwks.json\"`",
         )
     })
 }
@@ -93,7 +90,10 @@ fn algorithms(table: &mut Table<'_>) -> Option<Vec<JwtAlgorithm>> {
         value::choice(value, &JwtAlgorithm::ALL)
     })?;
     if found.is_empty() {
-        let fault = Fault::new("no algorithm is taken", "for example `[\"HS256\"]`");
+        let fault = Fault::new(
+            "the list of algorithms is empty",
+            "add at least one, for example `[\"HS256\"]`",
+        );
         table.error(table.span(), fault);
         return None;
     }
@@ -117,7 +117,7 @@ fn keys(table: &mut Table<'_>) -> Option<JwtKeys> {
     let keys = table.require(&KEYS, |value| value::choice(value, &CHOICES))?;
     if keys.value == Keys::Secret {
         table.refuse(JWKS.name, |_| {
-            Fault::new("`jwks` belongs to `keys = \"jwks\"`", "remove it")
+            Fault::new("`jwks` requires `keys = \"jwks\"`", "remove it")
         });
         return Some(JwtKeys::Secret);
     }
@@ -152,8 +152,8 @@ fn hosts(table: &mut Table<'_>) -> Vec<HostPattern> {
         let text = value::text(value)?;
         HostPattern::parse(&text).ok_or_else(|| {
             Fault::new(
-                format!("`{text}` is not a host"),
-                "for example `\"api.example.com\"` or `\"*.example.com\"`",
+                format!("`{text}` is not a valid host"),
+                "write a host such as `\"api.example.com\"` or `\"*.example.com\"`",
             )
         })
     });
@@ -166,7 +166,7 @@ fn texts(table: &mut Table<'_>, key: &Key) -> Vec<String> {
     found.into_iter().map(|one| one.value).collect()
 }
 
-/// A sender whose keys are everybody's has to say whether its tokens name whom they are for.
+/// Reads the audience. Senders with public key sets must state it, because the same keys sign for all their customers.
 fn audience(table: &mut Table<'_>, keys: Option<&JwtKeys>) -> Option<Audience> {
     let is_own = keys.is_none_or(|keys| matches!(keys, JwtKeys::Secret));
     if !is_own && !table.has(&AUDIENCE) {
@@ -215,7 +215,7 @@ fn digest_claim(table: &mut Table<'_>) -> Option<DigestClaim> {
     })
 }
 
-/// With a digest, or the URL as it is.
+/// Reads a claim with the digest of the URL, or with the URL itself.
 fn url_claim(table: &mut Table<'_>) -> Option<UrlClaim> {
     if table.has(&DIGEST) || table.has(&ENCODING) {
         return digest_claim(table).map(UrlClaim::Digest);

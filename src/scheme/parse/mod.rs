@@ -1,6 +1,6 @@
-//! A TOML table -> [`Spec`]: the same reader for the `[scheme]` of a provider file and of a route.
+//! Parser from a TOML table to a [`Spec`], for the `[scheme]` of provider files and of routes.
 //!
-//! What contradicts itself only together with secrets or a route is found by `Scheme::check` and `Scheme::compile`.
+//! Contradictions that depend on secrets or on the route are left to `Scheme::check` and `Scheme::compile`.
 
 pub mod identity;
 pub mod keys;
@@ -28,7 +28,7 @@ use crate::scheme::spec::{
     TokenSpec, Variants,
 };
 
-/// The `type` of a scheme.
+/// Type of a scheme (the key `type`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Hmac,
@@ -58,7 +58,7 @@ const KINDS: [(&str, Kind); 11] = [
     ("http_signature", Kind::Http),
 ];
 
-/// Digests that stand alone where nobody may choose the text; MD5 is not one of them.
+/// Digests that are strong enough alone if clients cannot choose the text; MD5 is not.
 const PLAIN_DIGESTS: [(&str, Algorithm); 5] = [
     ("sha1", Algorithm::Sha1),
     ("sha256", Algorithm::Sha256),
@@ -89,7 +89,7 @@ const ENCODINGS: [(&str, Encoding); 4] = [
     ("base64url_unpadded", Encoding::Base64UrlUnpadded),
 ];
 
-/// Keys of schemes that sign a text.
+/// Keys that only schemes over a signed text have.
 static TEXT_KEYS: [&Key; 8] = [
     &ALGORITHM,
     &ENCODING,
@@ -101,7 +101,7 @@ static TEXT_KEYS: [&Key; 8] = [
     &EITHER_PORT,
 ];
 
-/// Keys of signed tokens only.
+/// Keys that only signed tokens have.
 static JWT_KEYS: [&Key; 10] = [
     &ALGORITHMS,
     &KEYS,
@@ -115,10 +115,10 @@ static JWT_KEYS: [&Key; 10] = [
     &ROUTE_CLAIMS,
 ];
 
-/// Keys of HTTP Message Signatures only.
+/// Keys that only HTTP Message Signatures have.
 static HTTP_KEYS: [&Key; 5] = [&COMPONENTS, &PARAMETERS, &LABEL, &TAG, &KEYID];
 
-/// Reads a scheme. Each fault stands in the report; none where nothing could be made of the rest.
+/// Reads a scheme and reports each error. Returns `None` if no scheme can be made of the rest.
 pub fn parse_spec(table: &mut Table<'_>) -> Option<Spec> {
     let kind = table.require(&TYPE, |value| value::choice(value, &KINDS));
     let event_id = places::fields(table, &EVENT_ID);
@@ -126,6 +126,7 @@ pub fn parse_spec(table: &mut Table<'_>) -> Option<Spec> {
     let version = places::fields(table, &VERSION);
     let variants = variants(table);
     let kind = kind?.value;
+    // Before the keys of this family are read: a key of another family gets this error instead of "unknown key".
     refuse_others(table, kind);
     let family = match kind {
         Kind::Token => token(table).map(Family::Token),
@@ -147,8 +148,8 @@ pub fn parse_spec(table: &mut Table<'_>) -> Option<Spec> {
         .any(|field| matches!(field, Field::Claim(_)));
     if has_claims && !matches!(kind, Kind::Jwt | Kind::AppStore) {
         let fault = Fault::new(
-            "only signed tokens have claims",
-            "name a header or a place in the body instead of `claim`",
+            "`claim` requires a scheme with signed tokens (JWT)",
+            "name a header or a location in the body instead of `claim`",
         );
         table.error(table.span(), fault);
     }
@@ -162,7 +163,7 @@ pub fn parse_spec(table: &mut Table<'_>) -> Option<Spec> {
     })
 }
 
-/// Reads the places of id, type and version that stand elsewhere than in a scheme that is taken over from another file.
+/// Replaces the locations of id, type and version in a scheme that is inherited from another file.
 pub fn parse_overrides(table: &mut Table<'_>, spec: &mut Spec) {
     let mut replace = |key, places: &mut Vec<Field>| {
         if table.has(key)
@@ -177,12 +178,17 @@ pub fn parse_overrides(table: &mut Table<'_>, spec: &mut Spec) {
     table.deny_unknown();
 }
 
-/// Reads what the sender does in more than one form; none where that is wrong.
+/// Reads the variants of header names and compression; returns `None` if they are wrong.
 fn variants(table: &mut Table<'_>) -> Option<Variants> {
     let is_there = table.has(&HEADER_PREFIXES);
     let prefixes = table.read(&HEADER_PREFIXES, |value| {
-        const HELP: &str = "two beginnings of header names: `[\"X-Acme-\", \"Acme-\"]`";
-        let fault = || Fault::new("these are not two beginnings of header names", HELP);
+        const HELP: &str = "write two prefixes of header names: `[\"X-Acme-\", \"Acme-\"]`";
+        let fault = || {
+            Fault::new(
+                "this is not a list of two different prefixes of header names",
+                HELP,
+            )
+        };
         let items = value.items().ok_or_else(fault)?;
         let [own, other] = items.as_slice() else {
             return Err(fault());
@@ -206,7 +212,7 @@ fn word(kind: Kind) -> &'static str {
     known.map_or("", |(word, _)| word)
 }
 
-/// Reports the keys of other families.
+/// Reports keys that belong to other scheme types.
 fn refuse_others(table: &mut Table<'_>, kind: Kind) {
     let word = word(kind);
     let refuse = |table: &mut Table<'_>, keys: &[&Key]| refuse(table, word, keys);
@@ -248,13 +254,13 @@ fn refuse_others(table: &mut Table<'_>, kind: Kind) {
     }
 }
 
-/// Reports the keys that a family has no use for.
+/// Reports keys that a scheme type does not support.
 fn refuse(table: &mut Table<'_>, family: &str, keys: &[&Key]) {
     for key in keys {
         table.refuse(key.name, |_| {
             Fault::new(
                 format!("a scheme of type `{family}` has no `{}`", key.name),
-                "remove it, or change `type`",
+                "remove the key, or change `type`",
             )
         });
     }
@@ -285,13 +291,14 @@ fn signed(table: &mut Table<'_>, kind: Kind) -> Option<Family> {
         other_timestamps: timestamps.collect(),
         either_port,
     };
+    // Prefer the streaming family: it verifies while the body arrives and copies nothing.
     Some(match streamed(&spec) {
         Some(streamed) => Family::Hmac(streamed),
         None => Family::Text(spec),
     })
 }
 
-/// The same as a scheme that is fed while the body arrives, where it can be one.
+/// Returns the same scheme as one that verifies while the body arrives, if that is possible.
 fn streamed(spec: &TextSpec) -> Option<HmacSpec> {
     let SignMethod::Hmac(algorithm) = spec.method else {
         return None;
@@ -321,15 +328,16 @@ fn streamed(spec: &TextSpec) -> Option<HmacSpec> {
     })
 }
 
-/// A text that leaves the body out is one that anybody may put under another body: it has to be said in so many words.
+/// Reports a signed text without the body, unless `body_unsigned` confirms it: any client could send another body with
+/// it.
 fn check_body(table: &Table<'_>, signed: &Placed<Template>, is_body_unsigned: bool) {
     let fault = match (signed.value.signs_body(), is_body_unsigned) {
         (false, false) => Fault::new(
-            "the signed text leaves out `{body}`, so anybody could change the body",
-            "put `{body}` where the sender puts the body, for example `\"{timestamp}.{body}\"`; where the sender really leaves it out, add `body_unsigned = true`",
+            "the signed text does not contain `{body}`, so any client could change the body",
+            "add `{body}` where the sender puts the body, for example `\"{timestamp}.{body}\"`; if the sender really does not sign the body, add `body_unsigned = true`",
         ),
         (true, true) => Fault::new(
-            "the signed text holds the body, so `body_unsigned` is wrong",
+            "the signed text contains the body, so `body_unsigned` is wrong",
             "remove `body_unsigned`",
         ),
         _ => return,
@@ -375,14 +383,14 @@ fn method(table: &mut Table<'_>, kind: Kind) -> Option<SignMethod> {
     Some(SignMethod::PublicKey { algorithm, key })
 }
 
-/// `Some(None)`: absent; `None`: wrong.
+/// Reads an optional table: `Some(None)` if it is absent, `None` if it is wrong.
 fn optional<'a, T>(
     table: &mut Table<'a>,
     key: &Key,
     parse: impl FnOnce(&mut Table<'a>) -> Option<T>,
 ) -> Option<Option<T>> {
     if !table.has(key) {
-        // Asking makes the key known.
+        // Reading the key marks it as known.
         table.value(key);
         return Some(None);
     }
@@ -392,7 +400,7 @@ fn optional<'a, T>(
     parsed.map(Some)
 }
 
-/// The forms of the secret, the first with the others behind it.
+/// Reads the forms of the secret. The first form links to the others as its alternatives.
 fn secret_forms(table: &mut Table<'_>) -> Option<SecretForm> {
     let forms = places::each(table, &SECRET, secret_form)?;
     let joined = forms.into_iter().rev().reduce(|later, form| SecretForm {
