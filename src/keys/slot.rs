@@ -62,7 +62,7 @@ impl Slot {
         })
     }
 
-    /// Takes one of the allowed fetches; returns false if there is none left.
+    /// Takes one of the allowed fetches; returns false if all are used up.
     pub(super) fn may_try(&self) -> bool {
         self.pace.check().is_ok()
     }

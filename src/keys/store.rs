@@ -26,7 +26,7 @@ const MAX_BYTES: u64 = 1 << 20;
 /// Limit of files; the oldest ones are removed first.
 const MAX_FILES: usize = 128;
 
-/// Contents of one file.
+/// Contents of one file, as JSON.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StoredKeys {

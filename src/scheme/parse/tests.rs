@@ -1,4 +1,4 @@
-//! Schemes as they are written, and what is said of those that are wrong.
+//! Tests of valid schemes, and of the messages for invalid ones.
 
 use super::*;
 use crate::document::report::Style;

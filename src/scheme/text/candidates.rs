@@ -1,5 +1,4 @@
-//! The signatures that a request shows, in all the places where the scheme has them, each with the timestamp that it is
-//! made over.
+//! Signatures of a request at all locations of the scheme, each with its timestamp.
 
 use crate::scheme::body::Whole;
 use crate::scheme::material::{self, MaterialFault, Timestamp};
@@ -8,32 +7,32 @@ use crate::scheme::spec::{
     Encoding, ListSpec, SignMethod, SignatureSpec, TextSpec, TimeUnit, TimestampSpec,
 };
 
-/// Signatures of one request. A sender that rolls its secret sends two.
+/// Limit of signatures in one request. A sender that rotates its secret sends two.
 const MAX_SIGNATURES: usize = 8;
 
-/// The same for public keys, where trying each of them is dear.
+/// The same limit for public keys, where each verification is expensive.
 const MAX_KEY_SIGNATURES: usize = 3;
 
-/// Sets of signatures in one list. Each has a text of its own, for which the whole body is hashed once more; a sender that
-/// rolls its secret sends two.
+/// Limit of sets in one list. Each set has a text of its own, for which the whole body is hashed again. A sender that
+/// rotates its secret sends two.
 const MAX_SETS: usize = 4;
 
-/// Entries in one list, those of other versions included.
+/// Limit of entries in one list, including those of other versions.
 const MAX_ENTRIES: usize = 32;
 
-/// The signature of an RSA key of 8192 bits.
+/// Length of the longest signature in bytes, that of an RSA key with 8192 bits.
 const MAX_SIGNATURE_LEN: usize = 1024;
 
-/// Signatures over one text.
+/// Signatures over one text, and the values that the text needs.
 pub(super) struct Candidate {
     pub(super) timestamp: Option<Timestamp>,
-    /// Decoded; at least one.
+    /// Decoded signatures; at least one.
     pub(super) signatures: Vec<Vec<u8>>,
-    /// The other entries of the list that the signatures stand in.
+    /// Other entries of the list that contains the signatures.
     pub(super) entries: Vec<(String, String)>,
 }
 
-/// Everything that may match; at least one.
+/// Reads all signatures that may match; returns at least one, or an error.
 pub(super) fn read(spec: &TextSpec, whole: &Whole<'_>) -> Result<Vec<Candidate>, MaterialFault> {
     let timestamp = match &spec.timestamp {
         Some(timestamp) if timestamp.key.is_none() => {
@@ -44,7 +43,7 @@ pub(super) fn read(spec: &TextSpec, whole: &Whole<'_>) -> Result<Vec<Candidate>,
     read_signatures(spec, whole, timestamp.as_ref())
 }
 
-/// The same without a timestamp that has a place of its own: for a head whose body is not there yet.
+/// Reads the same without a timestamp at a location of its own, for a head whose body has not arrived.
 pub(super) fn read_undated(
     spec: &TextSpec,
     whole: &Whole<'_>,
@@ -80,7 +79,7 @@ fn read_signatures(
     let count: usize = candidates.iter().map(|one| one.signatures.len()).sum();
     let max = match spec.method {
         SignMethod::PublicKey { .. } => MAX_KEY_SIGNATURES,
-        // The MAC is computed once, whatever it is compared with.
+        // The MAC is computed once, however many signatures it is compared with.
         SignMethod::Hmac(_) | SignMethod::Hash(_) => MAX_SIGNATURES.max(spec.signatures.len()),
     };
     match spec.signatures.first() {
@@ -89,7 +88,7 @@ fn read_signatures(
     }
 }
 
-/// Reads the first of the places that holds anything.
+/// Reads the timestamp from the first location with a value.
 fn read_timestamp(
     first: &TimestampSpec,
     others: &[TimestampSpec],
@@ -161,10 +160,10 @@ fn read_set(
         }
     }
     if signatures.is_empty() {
-        return Err("holds no signature of this scheme's version");
+        return Err("contains no signature of this scheme's version");
     }
     if timestamp_key.is_some() && timestamp.is_none() {
-        return Err("holds no timestamp");
+        return Err("contains no timestamp");
     }
     Ok(Candidate {
         timestamp: timestamp.or_else(|| shared.cloned()),
@@ -173,11 +172,11 @@ fn read_set(
     })
 }
 
-/// One signature's bytes.
+/// Decodes one signature and checks its length.
 fn decode(spec: &TextSpec, prefix: &str, value: &[u8]) -> Result<Vec<u8>, &'static str> {
     let text = value
         .strip_prefix(prefix.as_bytes())
-        .ok_or("does not begin as this scheme's signatures do")?;
+        .ok_or("does not begin with the prefix of this scheme's signatures")?;
     if text.is_empty() {
         return Err("is empty");
     }
@@ -198,5 +197,5 @@ fn decode(spec: &TextSpec, prefix: &str, value: &[u8]) -> Result<Vec<u8>, &'stat
     };
     is_fit
         .then_some(decoded)
-        .ok_or("has not the length of a signature")
+        .ok_or("does not have the length of a signature")
 }
