@@ -54,6 +54,7 @@ impl Held {
 impl Slot {
     /// Returns the slot of a source that was never fetched.
     pub(super) fn new() -> Arc<Self> {
+        // The period is a constant above zero, so the fallback is never used.
         let quota = Quota::with_period(RETRY).unwrap_or(Quota::per_minute(TRIES));
         Arc::new(Self {
             turn: Arc::default(),
@@ -90,6 +91,7 @@ impl Slot {
         let mut state = self.state();
         state.tries += 1;
         state.fault = None;
+        // New keys replace all old ones, so a withdrawn key is no longer valid.
         state.held = Some(Held { keys, since: now });
     }
 

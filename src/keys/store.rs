@@ -81,6 +81,7 @@ impl KeyFiles {
                 return None;
             }
         };
+        // Another version may mean something else by these fields; the URL guards against a file that was renamed.
         if stored.version != VERSION || stored.url != source.url().as_str() {
             return None;
         }
@@ -126,6 +127,7 @@ impl KeyFiles {
     fn prune(&self) {
         let mut found = file_names(&self.folder);
         found.sort_by_key(|(_, changed)| *changed);
+        // The oldest modification times come first, so these are removed.
         let many = found.len().saturating_sub(MAX_FILES);
         for (name, _) in found.iter().take(many) {
             let _ = fs::remove_file(self.path(name));
@@ -159,6 +161,7 @@ fn file_names(folder: &Path) -> Vec<([u8; 32], SystemTime)> {
 
 fn read(path: &Path) -> io::Result<(StoredKeys, Vec<u8>)> {
     let mut whole = Vec::new();
+    // A larger file is cut off, and then is not valid JSON.
     File::open(path)?.take(MAX_BYTES).read_to_end(&mut whole)?;
     let stored: StoredKeys = serde_json::from_slice(&whole)?;
     let text = BASE64.decode(stored.text.as_bytes());
@@ -172,5 +175,6 @@ fn read(path: &Path) -> io::Result<(StoredKeys, Vec<u8>)> {
 fn write(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(text)?;
+    // Before the rename: otherwise a crash could leave an empty file under the final name.
     file.sync_all()
 }

@@ -62,6 +62,7 @@ impl<'r> Whole<'r> {
     /// Returns an error if the value is ambiguous or malformed.
     pub(super) fn read(&self, place: &Place) -> Result<Option<Cow<'_, [u8]>>, MaterialFault> {
         match place {
+            // A missing value is not an error here: the scheme may have other locations.
             Place::Header(_) | Place::Query(_) => match material::read(&self.head, place) {
                 Ok(value) => Ok(Some(value)),
                 Err(MaterialFault::Missing { .. }) => Ok(None),
@@ -103,6 +104,7 @@ impl<'r> Whole<'r> {
             .get_or_init(|| self.pointers.picker.pick(self.body));
         let picked = picked.as_ref().map_err(|err| *err)?;
         let pointers = &self.pointers.pointers;
+        // The picker returns values in the order of the pointers it was built with.
         let position = pointers.iter().position(|known| known == pointer);
         let found = position.and_then(|position| picked.get(position));
         Ok(found.unwrap_or(&Picked::Absent))

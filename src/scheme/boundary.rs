@@ -116,6 +116,7 @@ impl Boundaries {
             let fault = "could be read as an id followed by a time";
             return Err(MaterialFault::malformed("the body", fault));
         }
+        // Last, because it may parse the whole body.
         if self.needs_whole_body && !is_whole(body, self.needs_text) {
             let fault = "is neither complete JSON nor plain text: it may be cut off, or extended beyond the signed text";
             return Err(MaterialFault::malformed("the body", fault));
@@ -232,11 +233,13 @@ fn leading_time(rest: &[u8]) -> Option<&[u8]> {
 /// Returns whether a body is complete in itself: no proper part of a JSON document passes, and with `needs_text` no
 /// bytes of padding pass.
 fn is_whole(body: &[u8], needs_text: bool) -> bool {
+    // White space around a document does not change it.
     let inner = body.trim_ascii();
     let is_json = |byte: Option<&u8>, ends: &[u8]| byte.is_some_and(|byte| ends.contains(byte));
     if !is_json(inner.first(), b"{[") && !is_json(inner.last(), b"}]") {
         return !needs_text || is_text(body);
     }
+    // A document that is only cut off or extended is not valid JSON any more.
     let text = std::str::from_utf8(body);
     text.is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
 }
@@ -265,6 +268,7 @@ impl Listing {
         let fault = |fault| MaterialFault::malformed(self.header.as_str(), fault);
         let list = material::read_header(head, &self.header)?;
         let list = std::str::from_utf8(list).map_err(|_| fault("is not text"))?;
+        // Header names are case-insensitive, so compare them in lower case.
         let names: Vec<String> = list
             .split(',')
             .map(|name| name.trim().to_ascii_lowercase())

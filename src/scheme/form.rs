@@ -55,6 +55,7 @@ pub fn read<'b>(headers: &HeaderMap, body: &'b [u8]) -> Result<Vec<FormField<'b>
 pub fn fields(body: &[u8]) -> Result<Vec<FormField<'_>>, &'static str> {
     let text = std::str::from_utf8(body).map_err(|_| "the form is not valid UTF-8")?;
     let mut fields = Vec::new();
+    // Empty pairs, as in `a=1&&b=2`, are ignored by most form parsers.
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         if fields.len() >= MAX_FIELDS {
             return Err("the form has too many fields");

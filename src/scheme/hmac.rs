@@ -48,6 +48,7 @@ impl HmacScheme {
         secrets: &[&Secret],
         public_url: Option<&str>,
     ) -> Result<Self, SchemeError> {
+        // Check the spec before the secrets, so that its errors do not depend on them.
         let signed = check(spec, family, public_url)?;
         let mut keyed = Vec::with_capacity(secrets.len());
         for (index, secret) in secrets.iter().enumerate() {
@@ -138,6 +139,7 @@ impl HmacScheme {
             material,
             head,
         };
+        // The parts before the body are known now, so feed them before the body.
         verifier.feed(&self.signed.before);
         verifier
     }
@@ -152,6 +154,7 @@ impl HmacScheme {
             Some(spec) => sign::timestamp_text(spec.unit, to_sign.unix_ms)?,
         };
         let id = to_sign.id.unwrap_or_default();
+        // An empty id would be verified as malformed.
         if self.signed.id_header.is_some() && id.is_empty() {
             return Err(SignError::NoId);
         }
@@ -258,6 +261,7 @@ impl HmacVerifier<'_> {
 /// Compares every signature with one MAC, without an early exit. The outer `None` means that there is no such digest.
 fn compare(signatures: &Signatures, secret_index: usize, mac: Mac) -> Option<Option<Match>> {
     let digest = mac.finish()?;
+    // Bitwise or, so that the time does not depend on which signature matches.
     let mut is_equal = signatures.first.ct_eq(&digest);
     for signature in &signatures.rest {
         is_equal |= signature.ct_eq(&digest);

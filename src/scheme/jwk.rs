@@ -56,6 +56,7 @@ impl KeySet {
     pub fn parse_single(text: &[u8]) -> Result<Self, &'static str> {
         let answer = Object::parse(text).ok_or("is not a JSON object")?;
         let key = answer.find("key").ok_or("contains no `key`")?;
+        // Plaid marks withdrawn keys in this way.
         if key.get("expired_at").is_some_and(|at| !at.is_null()) {
             return Err("contains a key that its sender has withdrawn");
         }
@@ -111,6 +112,7 @@ impl Jwk {
             }
             _ => return None,
         };
+        // A key that names another algorithm is not for this one.
         if text("alg").is_some_and(|name| JwtAlgorithm::parse(name) != Some(algorithm)) {
             return None;
         }

@@ -42,6 +42,7 @@ pub(super) fn decode_all(form: &SecretForm, secret: &Secret) -> Result<Vec<Secre
 fn decode_one(form: &SecretForm, secret: &Secret) -> Result<Secret, SchemeError> {
     let text = secret.expose();
     let text = text
+        // The prefix is optional, because some dashboards show the secret without it.
         .strip_prefix(form.strip_prefix.as_bytes())
         .unwrap_or(text);
     let key = match form.encoding {
@@ -57,6 +58,7 @@ fn decode_one(form: &SecretForm, secret: &Secret) -> Result<Secret, SchemeError>
     let key = match form.derive {
         None => key,
         Some(algorithm) => {
+            // The decoded text is a secret too, so wipe it after deriving the key.
             let whole = Zeroizing::new(key);
             let derived = digest(algorithm, &whole).ok_or(SchemeError::SecretEmpty)?;
             derived.as_bytes().to_vec()
@@ -67,6 +69,7 @@ fn decode_one(form: &SecretForm, secret: &Secret) -> Result<Secret, SchemeError>
 
 /// Decodes base64. Padding is optional in secrets, but everything else must be canonical.
 fn decode_base64(text: &[u8]) -> Result<Vec<u8>, SchemeError> {
+    // A length that is a multiple of 4 has padding or needs no padding; `BASE64` decodes both.
     let encoding = if text.len().is_multiple_of(4) {
         BASE64
     } else {

@@ -70,6 +70,7 @@ impl Mac {
             Algorithm::Sha256 => Hmac::new_from_slice(key).map(Self::Sha256),
             Algorithm::Sha384 => Hmac::new_from_slice(key).map(Self::Sha384),
             Algorithm::Sha512 => Hmac::new_from_slice(key).map(Self::Sha512),
+            // No sender uses Keccak-256 in an HMAC.
             Algorithm::Keccak256 => return None,
         }
         .ok()
@@ -101,6 +102,7 @@ impl Mac {
 /// Returns a plain digest; `None` for a digest that is too weak without a key.
 pub(super) fn digest(algorithm: Algorithm, text: &[u8]) -> Option<Digest> {
     let algorithm = match algorithm {
+        // MD5 is broken without a key: an attacker can make collisions.
         Algorithm::Md5 => return None,
         Algorithm::Keccak256 => return Digest::new(&Keccak256::digest(text)),
         Algorithm::Sha1 => &plain::SHA1_FOR_LEGACY_USE_ONLY,

@@ -206,6 +206,7 @@ pub(super) fn read_header<'h>(
     let value = values
         .next()
         .ok_or_else(|| MaterialFault::missing(name.as_str()))?;
+    // The app may use the other line, so a repeated header is never unambiguous.
     if values.next().is_some() {
         return Err(MaterialFault::malformed(name.as_str(), "occurs twice"));
     }
@@ -273,6 +274,7 @@ impl Written {
             Encoding::Base64UrlUnpadded => (BASE64URL_NOPAD, "is not URL-safe base64"),
         };
         const LENGTH: &str = "does not have the length of a signature";
+        // The length is checked first, so a long header is never decoded.
         if text.len() != encoding.encode_len(digest_len(self.algorithm)) {
             return Err(LENGTH);
         }
@@ -306,6 +308,7 @@ pub(super) fn parse_list<'v>(
     let text = std::str::from_utf8(value).map_err(|_| "is not text")?;
     let mut signatures: Option<Signatures> = None;
     let mut timestamp = None;
+    // Entries are parsed before anything is verified, so their number is bounded.
     for (count, entry) in text.split(list.separator).enumerate() {
         if count >= MAX_ENTRIES {
             return Err("has too many entries");
@@ -325,6 +328,7 @@ pub(super) fn parse_list<'v>(
                     });
                 }
                 Some(found) if found.rest.len() + 1 < MAX_SIGNATURES => found.rest.push(digest),
+                // Each signature costs a comparison with every MAC.
                 Some(_) => return Err("has too many signatures"),
             }
         }

@@ -260,6 +260,7 @@ impl Scheme {
         secrets: &[&Secret],
         public_url: Option<&str>,
     ) -> Result<Self, SchemeError> {
+        // A `SecretSet` has one bit per secret.
         if !(1..=MAX_SECRETS).contains(&secrets.len()) {
             return Err(SchemeError::SecretCount {
                 found: secrets.len(),
@@ -389,6 +390,7 @@ impl Verifier<'_> {
     #[must_use]
     pub fn is_hopeless(&self) -> bool {
         match &self.0 {
+            // These can be judged only with the whole body.
             Running::Hmac(_) | Running::Text(_) | Running::Certificate(_) => false,
             Running::Token(verifier) => verifier.is_hopeless(),
             Running::Jwt(verifier) => verifier.is_hopeless(),

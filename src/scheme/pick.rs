@@ -75,6 +75,7 @@ impl Picker {
             node: &self.root,
             slots: &mut slots,
         };
+        // `end` rejects text after the document.
         let walked = walk.deserialize(&mut json).and_then(|()| json.end());
         walked.map_err(|_| PickError::Broken)?;
         Ok(slots)
@@ -182,6 +183,7 @@ impl<'b> Visitor<'b> for Walk<'_, '_, 'b> {
     }
 
     fn visit_map<A: MapAccess<'b>>(self, mut map: A) -> Result<(), A::Error> {
+        // A pointer that ends at an object has no scalar value.
         self.node.fill_ends(self.slots, &Picked::Odd);
         let mut seen = vec![false; self.node.children.len()];
         while let Some(position) = map.next_key_seed(Key(self.node))? {
@@ -192,6 +194,7 @@ impl<'b> Visitor<'b> for Walk<'_, '_, 'b> {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
+            // Report the duplicate at every wanted value below this key.
             if std::mem::replace(seen, true) {
                 child.fill(self.slots, &Picked::Duplicate);
                 map.next_value::<IgnoredAny>()?;
@@ -247,6 +250,7 @@ impl Visitor<'_> for Key<'_> {
     }
 
     fn visit_str<E>(self, key: &str) -> Result<Option<usize>, E> {
+        // A linear search: a node has only a few children.
         Ok(self.0.children.iter().position(|(name, _)| **name == *key))
     }
 

@@ -114,6 +114,7 @@ impl PublicKey {
             let mut signatures = signatures.iter().map(AsRef::as_ref);
             signatures.any(|signature| text.is_signed_by(&self.key, self.hashed_by, signature))
         };
+        // The sender signs the digest as if it were the text, so it is hashed twice.
         if self.is_over_digest {
             let digest = digest::digest(&digest::SHA256, text.text);
             return is_signed(&SignedText::new(digest.as_ref()));
@@ -157,6 +158,7 @@ fn key_bytes(algorithm: KeyAlgorithm, text: &[u8]) -> Option<Vec<u8>> {
         return from_pem(text);
     }
     let text = text.strip_prefix(STANDARD_PREFIX).unwrap_or(text);
+    // 64 hexadecimal digits are 32 bytes; as base64 they would be 48, which is not a key.
     if algorithm == KeyAlgorithm::Ed25519 && text.len() == 64 {
         return HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok();
     }

@@ -156,6 +156,7 @@ impl Account {
         if !is_fit(id) || !is_fit(key) {
             return None;
         }
+        // The copy holds the secret until its digest is computed.
         let whole = Zeroizing::new(whole.to_owned());
         Some(Self {
             id: id.into(),

@@ -135,6 +135,7 @@ pub fn with_query(target: &Uri, parameters: &[(String, String)]) -> Option<Uri> 
         parameters.iter().any(|(replaced, _)| replaced == name)
     };
     let old = target.query().unwrap_or_default().split('&');
+    // A second value under the same name would be ambiguous for the verifier.
     let kept = old.filter(|pair| !pair.is_empty() && !is_replaced(pair));
     let mut pairs: Vec<String> = kept.map(str::to_owned).collect();
     let new = parameters.iter();

@@ -93,6 +93,7 @@ impl SigningKey {
             let key = decode(text)?;
             let size = key.expose().len();
             let mac = Mac::new(Algorithm::Sha256, key.expose());
+            // Verifiers that follow the specification reject keys of other sizes.
             let mac = mac.filter(|_| KEY_BYTES.contains(&size));
             return Ok(Self(Kind::Hmac(Box::new(
                 mac.ok_or(SigningKeyError::Size(size))?,
@@ -102,6 +103,7 @@ impl SigningKey {
             let key = decode(text)?;
             let pair = match key.expose().split_at_checked(32) {
                 Some((seed, [])) => Ed25519KeyPair::from_seed_unchecked(seed),
+                // It also checks that both halves belong together.
                 Some((seed, public)) => Ed25519KeyPair::from_seed_and_public_key(seed, public),
                 None => return Err(SigningKeyError::NotEd25519),
             };

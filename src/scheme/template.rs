@@ -36,6 +36,7 @@ impl Signed {
         };
         let parts = &family.signed.parts;
         let found = parts.iter().filter(|part| **part == Part::Body).count();
+        // The body is fed once, between the two sides.
         if found != 1 {
             return Err(SchemeError::BodyParts { found });
         }

@@ -44,6 +44,7 @@ impl TokenScheme {
         let mut tokens = Vec::with_capacity(secrets.len());
         for secret in secrets {
             let token = key::decode(&SecretForm::default(), secret)?;
+            // RFC 7617: credentials are user and password with a colon between them.
             if matches!(family.place, TokenPlace::Basic) && !token.expose().contains(&b':') {
                 return Err(SchemeError::SecretNotBasic);
             }
@@ -148,6 +149,7 @@ impl TokenScheme {
             return Ok(Some(value.into_owned()));
         };
         let place = Place::Json(pointer.clone());
+        // The value of the form field is itself JSON, so read it like a body.
         let whole = Whole::new(head, &value, &self.pointers);
         let token = whole.read(&place)?.ok_or_else(|| place.missing())?;
         Ok(Some(token.into_owned()))
@@ -195,6 +197,7 @@ impl TokenVerifier<'_> {
     /// Compares the proof; returns `None` if no current secret made it.
     pub(super) fn finish(self, body: &[u8]) -> Result<Option<Match>, MaterialFault> {
         let secret_index = match self.secret_index {
+            // Found in the head already.
             Some(index) => Some(index),
             None => {
                 let shown = self.scheme.read_body(self.head, body)?;

@@ -83,6 +83,7 @@ impl<'t> Finder<'t> {
             {
                 add(Forbidden::NotWord);
             }
+            // A delimiter follows: the value must not contain it, or what would look like the next values.
             if !after.literal.is_empty() {
                 match after.next {
                     _ if token.is_optional => add(Forbidden::Text(after.literal.to_owned())),
@@ -92,6 +93,7 @@ impl<'t> Finder<'t> {
                         let text = after.literal.to_owned();
                         add(Forbidden::TimeBehind(text, unit, end));
                     }
+                    // Before the body, a longer value only means a shorter body, which `needs_whole_body` covers.
                     Some(next) if is_open(next) && *next != Part::Body => {
                         add(Forbidden::Text(after.literal.to_owned()));
                     }
@@ -141,6 +143,7 @@ impl<'t> Finder<'t> {
     pub(super) fn is_extendable(&self) -> bool {
         let is_secret = |token: &Token<'_>| *token.part == Part::Secret;
         let is_fixed = |token: &Token<'_>| matches!(token.part, Part::Secret | Part::Literal(_));
+        // With only literals after the secret, the text ends in a fixed way.
         let mut behind = self.tokens.iter().skip_while(|token| !is_secret(token));
         self.is_hash && !behind.all(is_fixed)
     }
@@ -150,6 +153,7 @@ impl<'t> Finder<'t> {
         let mut tokens = self.tokens.iter();
         let at = tokens.position(|token| *token.part == Part::Timestamp)?;
         let (before, after) = (self.before(at), self.after(at));
+        // A line break before the time ends a value that cannot contain one.
         let is_ended = before.literal.contains('\n') && before.next.is_some_and(is_line);
         if after.next != Some(&Part::Body) || !before.next.is_some_and(is_open) || is_ended {
             return None;

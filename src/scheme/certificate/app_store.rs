@@ -96,6 +96,7 @@ pub(super) fn verify(
         return Err(malformed("is not signed with ES256 without extensions"));
     }
     let payload: Payload = json(signed.payload, "has a payload that is not a notification")?;
+    // The payload is still unverified; its date only selects the time at which the chain must be valid.
     let (leaf, validity) = chain(&header.x5c, payload.signed_date).map_err(malformed)?;
     let signature = decode(signed.signature, "has a signature that is not base64url")?;
     if !leaf.verifies(
@@ -105,6 +106,7 @@ pub(super) fn verify(
     ) {
         return Ok(None);
     }
+    // Only now the payload is authentic, so its app can be compared.
     check_app(scheme, &payload)?;
     Ok(Some(Match {
         secret_index: 0,
@@ -212,6 +214,7 @@ fn check_app(scheme: &CertificateScheme, payload: &Payload) -> Result<(), Materi
     ];
     let mut apps = apps.into_iter().flatten();
     let app = apps.next().ok_or_else(|| MaterialFault::missing("data"))?;
+    // With two apps it would be unclear which one the event is for.
     if apps.next().is_some() {
         return Err(malformed("names two apps"));
     }
@@ -228,6 +231,7 @@ fn check_app(scheme: &CertificateScheme, payload: &Payload) -> Result<(), Materi
             return Err(MaterialFault::malformed("environment", fault));
         }
     };
+    // Sandbox and production must match exactly, in both directions.
     let is_known = |known: &String| match known.strip_prefix("sandbox:") {
         Some(known) => is_sandbox && known == bundle,
         None => !is_sandbox && known == bundle,

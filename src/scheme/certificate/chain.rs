@@ -57,6 +57,7 @@ impl Certificate {
         );
         let path =
             verified.map_err(|_| "contains a certificate that does not chain to a trusted CA")?;
+        // The validity is the intersection of all certificates in the verified path.
         let mut certificate = Self::read(first)?;
         for intermediate in path.intermediate_certificates() {
             let link = Self::read(&intermediate.der())?;
@@ -70,6 +71,7 @@ impl Certificate {
     pub(super) fn read(der: &CertificateDer<'_>) -> Result<Self, &'static str> {
         let (rest, certificate) =
             X509Certificate::from_der(der).map_err(|_| "contains a malformed certificate")?;
+        // Bytes after the certificate could be read as a second one.
         if !rest.is_empty() {
             return Err("contains a malformed certificate");
         }
@@ -135,6 +137,7 @@ fn common_names(certificate: &X509Certificate<'_>) -> Vec<String> {
 
 fn read_pem(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text)
+        // One more than the limit, to notice that there are too many.
         .take(MAX_CHAIN + 1)
         .collect();
     let chain = chain.map_err(|_| "is not PEM")?;

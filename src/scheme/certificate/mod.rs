@@ -88,6 +88,7 @@ impl CertificateScheme {
 
     /// Validates the values that are in the head already.
     pub(super) fn material<'h>(&self, head: &Head<'h>) -> Result<Material<'h>, MaterialFault> {
+        // Only PayPal has its values in the head; reading them now rejects malformed ones before the body.
         if self.kind == CertificateKind::PayPal {
             paypal::read(self, head, &[], SecretSet::empty())?;
         }
@@ -156,6 +157,7 @@ impl CertificateVerifier<'_> {
             return app_store::verify(self.scheme, body);
         }
         let message = self.read(body)?;
+        // Without a certificate nothing can be verified, so the request is rejected.
         let Some(RemoteKeys::Certificate(certificate)) = keys else {
             return Ok(None);
         };
@@ -163,6 +165,7 @@ impl CertificateVerifier<'_> {
             CertificateKind::PayPal => paypal::is_own_certificate(certificate),
             _ => sns::is_own_certificate(certificate),
         };
+        // Otherwise a client could sign with a certificate of its own host.
         if !is_own {
             let fault = "is not issued to the sender";
             return Err(MaterialFault::malformed("the certificate", fault));

@@ -57,6 +57,7 @@ pub(super) fn read(
     let malformed = |name: &HeaderName, fault| MaterialFault::malformed(name.as_str(), fault);
     let field = |name: &HeaderName| field(head, name);
     let (id, time) = (field(&TRANSMISSION_ID)?, field(&TRANSMISSION_TIME)?);
+    // The header is not signed, so it may not select the algorithm.
     if field(&AUTH_ALGO)? != "SHA256withRSA" {
         return Err(malformed(&AUTH_ALGO, "is not `SHA256withRSA`"));
     }
@@ -64,6 +65,7 @@ pub(super) fn read(
     let url = url.map_err(|fault| malformed(&CERT_URL, fault))?;
     let signature = BASE64.decode(field(&TRANSMISSION_SIG)?.as_bytes());
     let signature = signature.map_err(|_| malformed(&TRANSMISSION_SIG, "is not base64"))?;
+    // PayPal signs a CRC-32 of the body in decimal digits.
     let checksum = crc32fast::hash(body);
     let ids = scheme.ids.iter().enumerate();
     let ids = ids.filter(|(index, _)| current.contains(*index));

@@ -69,6 +69,7 @@ pub(super) fn read(scheme: &CertificateScheme, body: &[u8]) -> Result<Message, M
         MaterialFault::malformed("the body", fault)
     })?;
     let malformed = MaterialFault::malformed;
+    // The type selects the signed fields; it is itself one of them.
     let fields: &[&str] = match text(&json, "Type")? {
         "Notification" => &NOTIFICATION,
         "SubscriptionConfirmation" | "UnsubscribeConfirmation" => &CONFIRMATION,
@@ -85,6 +86,7 @@ pub(super) fn read(scheme: &CertificateScheme, body: &[u8]) -> Result<Message, M
     }
     let url = scheme.certificate_url(text(&json, "SigningCertURL")?);
     let url = url.map_err(|fault| malformed("SigningCertURL", fault))?;
+    // Certificates of SNS are `.pem` files, so this excludes everything else on its hosts.
     if !url.path_query().ends_with(".pem") || url.path_query().contains('?') {
         return Err(malformed("SigningCertURL", "does not end with `.pem`"));
     }
@@ -101,6 +103,7 @@ pub(super) fn read(scheme: &CertificateScheme, body: &[u8]) -> Result<Message, M
 fn signed_text(json: &Object, fields: &[&str], room: usize) -> Result<Vec<u8>, MaterialFault> {
     let mut signed = Vec::with_capacity(room);
     for name in fields {
+        // SNS does not sign `Subject` if the message has none.
         if *name == "Subject" && json.scalar(name).is_none_or(serde_json::Value::is_null) {
             continue;
         }

@@ -101,6 +101,7 @@ impl<'r> Values<'r> {
             components.push(component);
         }
         base.extend_from_slice(b"\"@signature-params\": ");
+        // RFC 9421 section 2.5: the parameters are the last line, without a line break.
         let parameters = vec![ListEntry::InnerList(list.clone())].serialize();
         base.extend_from_slice(parameters.unwrap_or_default().as_bytes());
         Ok((base, components))
@@ -160,6 +161,7 @@ impl<'r> Values<'r> {
             .ok_or("is covered, but the request has no such header")?;
         let rest: Vec<&[u8]> = lines.map(|line| line.as_bytes().trim_ascii()).collect();
         let first = first.as_bytes().trim_ascii();
+        // RFC 9421 section 2.1.3: each line becomes one byte sequence, so that commas in values stay clear.
         if *form == FieldForm::Bytes {
             let lines = std::iter::once(first).chain(rest);
             let lines: Vec<String> = lines
@@ -196,6 +198,7 @@ impl<'r> Values<'r> {
         let pairs = pairs.ok_or("is in a query with too many parameters")?;
         let mut found = pairs.iter().filter(|(known, _)| known == name);
         let (_, value) = found.next().ok_or("is not in the query")?;
+        // Of two equal parameters the app may use the other one.
         if found.next().is_some() {
             return Err("occurs twice in the query");
         }

@@ -72,6 +72,7 @@ impl Parameters {
 
 fn derived(name: &str, parameters: Parameters) -> Result<ComponentSource, &'static str> {
     if name == "query-param" {
+        // `@query-param` allows only its own parameter.
         let is_alone = !parameters.is_structured && !parameters.is_bytes;
         return match parameters {
             Parameters {

@@ -35,6 +35,7 @@ pub(super) fn read(head: &Head<'_>, components: &[Component]) -> Result<Vec<Show
     let digests = digests.map_err(|_| malformed("is not a dictionary of digests (RFC 9530)"))?;
     let known = [("sha-256", false), ("sha-512", true)];
     let mut shown = Vec::new();
+    // A weak or unknown algorithm is ignored, but at least one known digest is required.
     for (name, is_long) in known {
         let expected = match digests.get(name) {
             None => continue,

@@ -34,6 +34,7 @@ pub(super) fn read(scheme: &HttpScheme, head: &Head<'_>) -> Result<Vec<Candidate
     let inputs = dictionary(head, &SIGNATURE_INPUT)?;
     let signatures = dictionary(head, &SIGNATURE)?;
     let input = |fault| MaterialFault::malformed(SIGNATURE_INPUT.as_str(), fault);
+    // Checked before any work that grows with the number of labels.
     if inputs.len() > MAX_LABELS || signatures.len() > MAX_LABELS {
         return Err(input("has too many labels"));
     }
@@ -55,6 +56,7 @@ pub(super) fn read(scheme: &HttpScheme, head: &Head<'_>) -> Result<Vec<Candidate
             fault.get_or_insert(input(reason));
             continue;
         }
+        // Count only signatures for this scheme: those of other applications cost nothing.
         tried += 1;
         if tried > MAX_SIGNATURES {
             return Err(input("has too many signatures"));
@@ -118,6 +120,7 @@ fn candidate(
             return Err(MaterialFault::missing(&name));
         }
     }
+    // RFC 9421 section 2.3 defines these as strings; another type is malformed even if nothing reads it.
     for name in ["nonce", "keyid", "tag", "alg"] {
         text(list, name).map_err(input)?;
     }

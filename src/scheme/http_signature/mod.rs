@@ -205,6 +205,7 @@ impl HttpScheme {
                 .ok()
                 .map(BareItem::String)
         };
+        // Always present, so that verifiers can limit the age.
         put(HttpParameter::Created, integer(created)?)?;
         if self.spec.requires(HttpParameter::Expires) {
             put(
@@ -247,6 +248,7 @@ impl HttpVerifier {
         let Some((secret_index, candidate)) = self.found else {
             return Ok(None);
         };
+        // The signature covers only the digest; the body itself is compared here.
         if !self.digests.into_iter().all(Running::finish) {
             let fault = "is not the digest of the body";
             return Err(MaterialFault::malformed(CONTENT_DIGEST.as_str(), fault));

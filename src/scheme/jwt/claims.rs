@@ -40,6 +40,7 @@ pub(super) fn check(
         let is_known = |issuer: &str| spec.issuers.iter().any(|known| known == issuer);
         require("iss", issuer, is_known, "is not an issuer of the sender")?;
     }
+    // Before the remaining claims: a token for another audience is not ours at all.
     check_audience(spec, claims, request)?;
     for fixed in &spec.claims {
         let found = claims.find(&fixed.name).and_then(text);
@@ -159,6 +160,7 @@ fn check_digest(
         .ok_or_else(|| missing(&claim.name))?;
     let found = found.as_str().and_then(|text| decode(claim.encoding, text));
     let found = found.ok_or_else(|| malformed(&claim.name, "is not a valid digest"))?;
+    // The body is hashed only now, after all cheaper claims.
     let expected = digest(claim.digest, over);
     let is_equal = expected.is_some_and(|expected| bool::from(expected.as_bytes().ct_eq(&found)));
     if is_equal {
@@ -194,6 +196,7 @@ fn times(spec: &JwtSpec, claims: &Object) -> Result<Times, MaterialFault> {
         return Err(missing("iat"));
     }
     // A token from the future is not valid yet, even if it has no `nbf`.
+    // The later one of both limits applies.
     let from = nbf.into_iter().chain(iat).max();
     let issued = iat.filter(|_| spec.times.needs_iat);
     Ok(Times {

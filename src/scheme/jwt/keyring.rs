@@ -142,6 +142,7 @@ impl LocalKey {
 
 /// Makes the keys of a secret: one HMAC per algorithm, or the public key for each algorithm that it fits.
 fn local(spec: &JwtSpec, secret: &Secret) -> Result<Vec<(JwtAlgorithm, LocalKey)>, SchemeError> {
+    // Decode once, because one secret may fit several algorithms.
     let decoded = key::decode(&spec.secret, secret)?;
     let text = decoded.expose();
     let mut keys = Vec::new();

@@ -78,6 +78,7 @@ impl JwtScheme {
 
     /// Reads the proof and the signed values from the head.
     pub(super) fn material<'h>(&self, head: &Head<'h>) -> Result<Material<'h>, MaterialFault> {
+        // Only a token in the head can be rejected before the body arrives.
         let is_in_head = matches!(&self.spec.place, JwtPlace::In(place, _) if place.is_in_head());
         let proof = if is_in_head {
             Proof::Jwt(self.read(*head, &[])?)
@@ -177,6 +178,7 @@ impl JwtVerifier<'_> {
             None => scheme.read(self.head, body)?,
         };
         let found = match (self.secret_index, keys) {
+            // Verified already in `begin`, so do not verify it again.
             (Some(index), _) => Some(index),
             (None, Some(RemoteKeys::Set(set))) => {
                 let kid = token.kid.as_deref();
@@ -194,6 +196,7 @@ impl JwtVerifier<'_> {
             body,
             public_url: &scheme.public_url,
         };
+        // Claims are trusted only after the signature was verified.
         let times = claims::check(&scheme.spec, &token.claims, &request)?;
         Ok(Some(Match {
             secret_index,

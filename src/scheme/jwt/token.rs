@@ -83,8 +83,8 @@ impl Object {
         self.0.contains_key(name)
     }
 
-    /// Returns the value under a name, for use before verification. For an array or
-    /// object it returns a boolean, which fits no claim, instead of parsing it.
+    /// Returns the value under a name, for use before verification. An array or object is not parsed: the
+    /// result is then a boolean, which callers do not accept as text, number or `null`.
     pub(in crate::scheme) fn scalar(&self, name: &str) -> Option<&Value> {
         static NESTED: Value = Value::Bool(true);
         match self.0.get(name)? {
@@ -102,6 +102,7 @@ impl Object {
 impl Token {
     /// Parses the text; the error says what is wrong with it.
     pub(super) fn parse(text: Vec<u8>) -> Result<Self, &'static str> {
+        // Exactly two dots: a token with five parts is encrypted (RFC 7516), not signed.
         let mut dots = memchr::memchr_iter(b'.', &text);
         let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
             return Err("is not a token with three parts");
@@ -178,6 +179,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
                 return Err(A::Error::custom("too many names"));
             }
             let member = Member::parse(raw).map_err(A::Error::custom)?;
+            // Two readers could use different values of a repeated name.
             if object.0.insert(name, member).is_some() {
                 return Err(A::Error::custom("a name occurs twice"));
             }

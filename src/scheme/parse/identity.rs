@@ -18,6 +18,7 @@ pub fn identity_key(table: &mut Table<'_>) -> Option<IdentityKey> {
         table.has(&ALL),
         has_location,
     ];
+    // Two forms would be two keys, and it would be unclear which one counts.
     if forms.into_iter().filter(|is_there| *is_there).count() != 1 {
         table.absent(
             format!("`{}` must have exactly one key that identifies an event", table.path()),
@@ -84,6 +85,7 @@ fn element(item: &Value<'_>, path: &str) -> Option<KeyPart> {
         let part = part(&mut inner);
         inner.deny_unknown();
         match part? {
+            // It is always present, so alternatives after it would never be used.
             KeyPart::SignedBytes if alternatives.len() == 1 => return Some(KeyPart::SignedBytes),
             KeyPart::SignedBytes => {
                 alternative.fault(Fault::new(

@@ -101,6 +101,7 @@ fn algorithms(table: &mut Table<'_>) -> Option<Vec<JwtAlgorithm>> {
 }
 
 fn place(table: &mut Table<'_>) -> Option<JwtPlace> {
+    // A token that is the body has no other location.
     if table.read(&BODY, value::boolean).unwrap_or(false) {
         return Some(JwtPlace::Body);
     }
@@ -124,6 +125,7 @@ fn keys(table: &mut Table<'_>) -> Option<JwtKeys> {
     if !table.has(&JWKS) {
         table.missing(&JWKS);
     }
+    // Three forms: the word `route`, a URL, or a table with hosts.
     let value = table.value(&JWKS)?;
     let published = if value.text() == Some("route") {
         Published {
@@ -217,6 +219,7 @@ fn digest_claim(table: &mut Table<'_>) -> Option<DigestClaim> {
 
 /// Reads a claim with the digest of the URL, or with the URL itself.
 fn url_claim(table: &mut Table<'_>) -> Option<UrlClaim> {
+    // Either key means a digest; the other one is then required.
     if table.has(&DIGEST) || table.has(&ENCODING) {
         return digest_claim(table).map(UrlClaim::Digest);
     }

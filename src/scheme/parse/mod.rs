@@ -204,6 +204,7 @@ fn variants(table: &mut Table<'_>) -> Option<Variants> {
         let choices = [("plain", GzipText::Plain), ("sent", GzipText::Sent)];
         value::choice(value, &choices)
     });
+    // Wrong prefixes are reported already; without them the scheme would read other headers.
     (prefixes.is_some() || !is_there).then_some(Variants { prefixes, gzip })
 }
 
@@ -311,6 +312,7 @@ fn streamed(spec: &TextSpec) -> Option<HmacSpec> {
         Some(list) => !list.any_key && !list.is_quoted && list.sets.is_none(),
     };
     let in_head = |timestamp: &TimestampSpec| timestamp.place.is_in_head();
+    // Everything except the body must be known before the body arrives.
     let is_fit = signature.place.is_in_head()
         && is_list_simple(signature)
         && spec.signed.is_streamable()
@@ -403,6 +405,7 @@ fn optional<'a, T>(
 /// Reads the forms of the secret. The first form links to the others as its alternatives.
 fn secret_forms(table: &mut Table<'_>) -> Option<SecretForm> {
     let forms = places::each(table, &SECRET, secret_form)?;
+    // From the last to the first, so that each form links to the one after it.
     let joined = forms.into_iter().rev().reduce(|later, form| SecretForm {
         alternative: Some(Box::new(later)),
         ..form

@@ -30,6 +30,7 @@ pub(super) fn signatures(table: &mut Table<'_>, key: &Key) -> Option<Vec<Signatu
 
 /// Expands a numbered header into one location for each number from 1 on; returns other locations unchanged.
 fn numbered_places(signature: SignatureSpec, numbered: Option<usize>) -> Vec<SignatureSpec> {
+    // Only header names can be numbered.
     let (Some(last), Place::Header(stem)) = (numbered, &signature.place) else {
         return vec![signature];
     };
@@ -61,6 +62,7 @@ fn rule(table: &mut Table<'_>) -> Option<Rule> {
     let absent = absent.and_then(|is_absent| is_absent.then_some(Rule::Absent));
     let mut rules = [value, without, absent].into_iter().flatten();
     let rule = rules.next();
+    // Several rules for one value belong into separate entries.
     if rule.is_none() || rules.next().is_some() {
         table.absent(
             format!("`{}` must have exactly one rule", table.path()),
@@ -81,6 +83,7 @@ pub(super) fn field(table: &mut Table<'_>) -> Option<Field> {
     if table.has(&CLAIM) {
         return table.read(&CLAIM, value::text).map(Field::Claim);
     }
+    // Together they mean JSON inside a form field, not two locations.
     if table.has(&FORM) && table.has(&JSON) {
         let form = table.read(&FORM, value::text);
         let json = table.read(&JSON, pointer);
@@ -233,6 +236,7 @@ pub(super) fn place(table: &mut Table<'_>) -> Option<Place> {
         }
         return None;
     }
+    // A wrong value has an error of its own; this one is for a missing location.
     if named.is_empty() {
         table.absent(
             format!("`{}` has no location", table.path()),

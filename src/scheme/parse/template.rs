@@ -55,6 +55,7 @@ impl Reader {
             let (name, after) = inner.split_once('}').ok_or_else(|| no_partner("brace"))?;
             self.end_literal();
             let part = part(name)?;
+            // A group may be left out, and then the digest would not prove the secret.
             if part == Part::Secret && self.group.is_some() {
                 return Err(Fault::new(
                     "`{secret}` is inside a group in brackets",
@@ -122,6 +123,7 @@ fn part(name: &str) -> Result<Part, Fault> {
         "secret" => Part::Secret,
         "form_sorted" => Part::FormSorted,
         "body:json_string" => Part::BodyJsonString,
+        // All other parts have a name or an argument after a colon.
         _ => named_part(name).ok_or_else(|| {
             Fault::new(
                 format!("`{{{name}}}` is not a part of signed texts"),

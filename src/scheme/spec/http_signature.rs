@@ -196,6 +196,7 @@ impl Component {
             (Source::Header(name, form), Field::Header(wanted)) => {
                 name == wanted && !matches!(form, FieldForm::Member(_))
             }
+            // Values in the body are covered through its digest.
             (_, Field::Json(_) | Field::Form(_)) => self.binds_body(),
             (Source::TargetUri | Source::RequestTarget | Source::Query, Field::Query(_)) => true,
             (Source::QueryParam(name), Field::Query(wanted)) => {

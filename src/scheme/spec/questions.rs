@@ -68,6 +68,7 @@ impl Spec {
     #[must_use]
     pub fn headers(&self) -> Vec<http::HeaderName> {
         let mut names = self.own_headers();
+        // Headers of the alternative family must reach the app as well.
         let others = names
             .iter()
             .filter_map(|name| self.variants.other_name(name));
@@ -208,8 +209,10 @@ impl Spec {
     pub fn has_own_keys(&self) -> bool {
         match &self.family {
             Family::Jwt(family) => {
+                // `Asked` needs the account's credentials, which are a secret.
                 matches!(family.keys, JwtKeys::Published(_) | JwtKeys::File(_))
             }
+            // PayPal's secret is the webhook id, which the route must set.
             Family::Certificate(family) => family.kind != CertificateKind::PayPal,
             _ => false,
         }

@@ -37,6 +37,7 @@ impl Template {
     /// it.
     #[must_use]
     pub fn is_streamable(&self) -> bool {
+        // Pieces of the body are not stored, so they can be fed only once.
         let bodies = self.parts.iter().filter(|part| **part == Part::Body);
         bodies.count() == 1 && self.parts.iter().all(Part::is_streamable)
     }

@@ -73,6 +73,7 @@ impl HeaderFamilies {
                 (false, false) => {}
                 (true, false) => only_own = Some(own),
                 (false, true) => only_other = Some(other),
+                // Some senders send both families with the same values.
                 (true, true) if are_equal(headers, own, other) => {}
                 (true, true) => {
                     let fault = "differs from the header with the same meaning";
@@ -86,6 +87,7 @@ impl HeaderFamilies {
                 let fault = "is mixed with headers of another family";
                 Err(MaterialFault::malformed(other.as_str(), fault))
             }
+            // The copy is made only for requests that use the alternative names.
             (None, Some(_)) => Ok(Some(Box::new(self.renamed(headers)))),
         }
     }

@@ -66,6 +66,7 @@ fn read_signatures(
                     signatures.push(signature.map_err(|fault| place.place.malformed(fault))?);
                 }
             }
+            // Name the first location in the error, because it is the usual one.
             if let ([], [first, ..]) = (signatures.as_slice(), places) {
                 return Err(first.place.missing());
             }
@@ -116,6 +117,7 @@ fn read_list(
     let value = whole.read(place)?.ok_or_else(|| place.missing())?;
     let text = std::str::from_utf8(&value).map_err(|_| place.malformed("is not text"))?;
     let sets: Vec<&str> = match list.sets {
+        // One more than the limit, to notice that there are too many.
         Some(separator) => text.split(separator).take(MAX_SETS + 1).collect(),
         None => vec![text],
     };
@@ -149,6 +151,7 @@ fn read_set(
         }
         let (key, value) = material::split_entry(entry, list)?;
         if material::is_time(timestamp_key, key, timestamp.is_some()) {
+            // With two times it would be unclear which one is signed.
             if timestamp.is_some() {
                 return Err("has two timestamps");
             }
@@ -166,6 +169,7 @@ fn read_set(
         return Err("contains no timestamp");
     }
     Ok(Candidate {
+        // A set without a time of its own uses the one of the request.
         timestamp: timestamp.or_else(|| shared.cloned()),
         signatures,
         entries,

@@ -74,6 +74,7 @@ impl Composer<'_, '_> {
             match self.value(part)? {
                 Some(value) => text.extend_from_slice(&value),
                 None => {
+                    // A missing value removes the whole group, including the parts before it.
                     text.truncate(start);
                     return Ok(());
                 }
@@ -203,6 +204,7 @@ impl Composer<'_, '_> {
         {
             return Err(fault("has an empty parameter"));
         }
+        // Plivo unescapes the parameters before it sorts them.
         let query = form::fields(head.uri.query().unwrap_or_default().as_bytes());
         let query = query.map_err(fault)?;
         let pairs: Vec<String> = form::sorted(&query)
@@ -214,6 +216,7 @@ impl Composer<'_, '_> {
             text.push(b'?');
             text.extend_from_slice(pairs.join("&").as_bytes());
         }
+        // The dot separates query and fields, and is there only if both are.
         if !pairs.is_empty() && !fields.is_empty() {
             text.push(b'.');
         }

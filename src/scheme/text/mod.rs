@@ -147,6 +147,7 @@ impl TextScheme {
             Some(TimestampSpec { key: Some(_), .. }) => return Err(SignError::NoWay),
             Some(spec) => sign::timestamp_text(spec.unit, to_sign.unix_ms)?,
         };
+        // The body must not change, and a list may need entries that only the sender knows.
         if !signature.place.is_in_head() || signature.list.is_some() {
             return Err(SignError::NoWay);
         }
@@ -194,6 +195,7 @@ impl TextVerifier<'_> {
             require(&whole, one)?;
         }
         let candidates = candidates::read(&scheme.spec, &whole)?;
+        // Few combinations: at most two URLs and a bounded number of candidates.
         for public_url in &self.public_urls() {
             for candidate in &candidates {
                 if let Some(found) = self.try_candidate(&whole, candidate, public_url)? {
@@ -249,6 +251,7 @@ impl TextVerifier<'_> {
             return Ok(made.map(|(index, _)| found(*index, &text)));
         }
         for (index, prover) in current {
+            // The text contains the secret, so each secret has a text of its own.
             let text = composer.compose(parts, prover.text_secret())?;
             if prover.verifies(&SignedText::new(&text), &candidate.signatures) {
                 return Ok(Some(found(*index, &text)));
@@ -272,6 +275,7 @@ pub(super) fn check(
         return Err(SchemeError::NoTimestamp);
     }
     let is_hash = matches!(family.method, SignMethod::Hash(_));
+    // A plain digest without the secret proves nothing, and an HMAC has its key elsewhere.
     if template.holds(&Part::Secret) != is_hash {
         return Err(SchemeError::SecretPart);
     }

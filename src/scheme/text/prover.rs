@@ -45,6 +45,7 @@ impl Prover {
     pub(super) fn prove(&self, text: &[u8]) -> Option<Digest> {
         match self {
             Self::Hmac(mac) => {
+                // The keyed state is cloned, so the key is processed only once per config.
                 let mut mac = (**mac).clone();
                 mac.update(text);
                 mac.finish()
