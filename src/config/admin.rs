@@ -100,6 +100,7 @@ fn tokens(table: &mut Table<'_>, context: &Context) -> Vec<AdminToken> {
                 Fault::new(fault, "give each token a different name"),
             );
         }
+        // Equal tokens would make the name in the audit log a matter of order.
         let is_twice = |other: &AdminToken| other.secret.is_equal(secret.expose());
         if tokens.iter().any(is_twice) {
             let fault =
@@ -131,6 +132,7 @@ fn token_name(value: &Value<'_>) -> Result<String, Fault> {
 fn listen(value: &Value<'_>, context: &Context) -> Result<AdminListen, Fault> {
     let path = value.text().and_then(|text| text.strip_prefix("unix:"));
     if let Some(path) = path {
+        // The kernel ends the path of a socket at the first NUL byte.
         return if path.is_empty() || path.contains('\0') {
             Err(Fault::new(
                 "`unix:` needs a path",
@@ -145,6 +147,7 @@ fn listen(value: &Value<'_>, context: &Context) -> Result<AdminListen, Fault> {
 
 /// Returns an error if the address is reachable from other machines but lacks TLS or a token.
 fn exposed(address: SocketAddr, has_tls: bool, has_tokens: bool) -> Option<Fault> {
+    // Without TLS a token could be read on the network; without a token TLS protects nothing.
     let lacks = match (has_tls, has_tokens) {
         (true, true) => return None,
         (true, false) => "a token",

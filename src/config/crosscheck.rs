@@ -100,6 +100,7 @@ fn stores(root: &Table<'_>, store: Option<&Store>, routes: &[PlacedRoute]) {
 fn overlaps(root: &Table<'_>, routes: &[PlacedRoute]) {
     for (index, later) in routes.iter().enumerate() {
         let same = routes.iter().take(index).find(|earlier| {
+            // Only equal rules collide: for different ones the gate has a fixed precedence.
             earlier.route.host == later.route.host && earlier.route.path == later.route.path
         });
         let Some(earlier) = same else { continue };
@@ -129,6 +130,8 @@ fn health(root: &Table<'_>, read: &ReadServer, routes: &[PlacedRoute]) {
     };
     let taken = routes
         .iter()
+        // The health check applies to every host, so the route's host does not matter. A prefix is not hidden as a
+        // whole.
         .find(|placed| placed.route.path == PathRule::Exact(path.clone()));
     if let Some(placed) = taken {
         let fault = Fault::new(

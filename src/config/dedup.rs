@@ -29,6 +29,7 @@ pub(super) fn read(table: &mut Table<'_>, basis: &Basis<'_>) -> Option<Dedup> {
     let Some(value) = table.value(&DEDUP) else {
         return Some(defaults(basis));
     };
+    // `true` is not accepted: dedup is on by default, so it would say nothing.
     if value.content().as_bool() == Some(false) {
         return None;
     }
@@ -90,6 +91,7 @@ fn horizon(basis: &Basis<'_>) -> Option<Duration> {
 }
 
 fn read_table(table: &mut Table<'_>, basis: &Basis<'_>) -> Dedup {
+    // Each key that is absent keeps the default of this provider, not a general one.
     let mut dedup = defaults(basis);
     if let Some(window) = table.read_placed(&WINDOW, value::duration) {
         dedup.window = window.value;
@@ -155,6 +157,7 @@ fn read_by(table: &mut Table<'_>, dedup: &mut Dedup, basis: &Basis<'_>) {
         )),
         (true, false) => check_key(&value, dedup, basis),
         (false, true) => by_id(&value, dedup, basis),
+        // Only `"body"` is left, so no key is read at all.
         (false, false) => (dedup.key, dedup.binds_body) = (IdentityKey::default(), false),
     }
     if dedup.by_body {

@@ -74,6 +74,7 @@ pub(super) fn read_all(
     let has_own = destinations
         .iter()
         .any(|destination| destination.name.as_str() == UPSTREAM_NAME);
+    // The route's `upstream` gets stored events too, even without a table of its own.
     if let Some(upstream) = basis.upstream.filter(|_| !has_own) {
         destinations.push(Arc::new(of_upstream(upstream, basis, table)));
     }
@@ -216,6 +217,7 @@ fn check_external(table: &Table<'_>, url: &http::Uri, span: Span) {
         table.error(span, fault);
     }
     let host = url.host().unwrap_or_default();
+    // Only literal addresses can be checked here; names are checked when they are resolved, at each connection.
     let literal = host::bare(host).parse();
     let is_inside = literal.map_or(host == "localhost", |ip| !is_public(ip));
     if is_inside {
@@ -286,6 +288,7 @@ fn order(value: &Value<'_>) -> Result<Order, Fault> {
         "use `\"none\"`, `\"fifo\"`, `\"fifo:header:X-Account\"` or `\"fifo:json:/data/account\"`";
     let text = value::text(value)?;
     let fault = || Fault::new(format!("`{text}` is not an order"), HELP);
+    // The two words first: all other orders have an argument.
     match text.as_str() {
         "none" => return Ok(Order::None),
         "fifo" => return Ok(Order::Fifo),
@@ -338,6 +341,7 @@ fn header(name: &str, secret: &Secret) -> Result<(HeaderName, HeaderValue), Faul
     let value = HeaderValue::from_bytes(secret.expose());
     let mut value =
         value.map_err(|_| wrong("has a value with characters that no header may contain"))?;
+    // The value may be a credential; marked as sensitive, `Debug` does not print it.
     value.set_sensitive(true);
     Ok((parsed, value))
 }

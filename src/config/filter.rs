@@ -114,6 +114,7 @@ fn patterns(table: &mut Table<'_>, word: Word, origin: Option<&Origin>) -> Optio
             value.warning(fault);
         }
     }
+    // All patterns are parsed, so that every invalid one is reported.
     let mut patterns = Patterns::default();
     for item in items {
         item.check(|value| {

@@ -14,6 +14,7 @@ pub(super) fn read(table: Option<Table<'_>>) -> Log {
         level: Level::INFO,
         accepted: true,
     };
+    // The section is optional; a config without it logs everything from `info` on.
     let Some(mut table) = table else {
         return log;
     };

@@ -173,6 +173,7 @@ fn read_file(path: &Path) -> Result<String, Report> {
 fn read(name: &str, text: String) -> (Config, Report) {
     let source = Source::new(name, text);
     let document = Document::parse(&source);
+    // Paths in the config are relative to its own folder, wherever hookgate was started.
     let folder = Path::new(name).parent().unwrap_or(Path::new(""));
     let context = Context {
         folder: folder.to_owned(),
@@ -202,6 +203,7 @@ fn sections(root: &mut Table<'_>, context: &Context) -> Config {
         admin: admin.as_ref(),
         store: store.as_ref(),
     };
+    // Last, because it compares sections that were read above.
     crosscheck::check(root, &server, &others, &routes);
     Config {
         server: server.server,

@@ -33,6 +33,7 @@ pub(super) fn read(table: &mut Table<'_>) -> Mode {
     });
     let answer_within = table.read_placed(&ANSWER_WITHIN, value::duration);
     let store_on = table.read_placed(&STORE_ON, store_on);
+    // A wrong word is reported already; go on as in proxy mode, which needs no other section.
     match word.unwrap_or(Word::Proxy) {
         Word::Hybrid => Mode::Hybrid {
             answer_within: answer_within.map_or(DEFAULT_ANSWER_WITHIN, |placed| placed.value),
@@ -69,6 +70,7 @@ fn store_on(value: &Value<'_>) -> Result<(), Fault> {
     let fault = || value.unexpected("`[\"4xx\"]`", STORE_ON.example);
     let items = value.items().ok_or_else(fault)?;
     match items.as_slice() {
+        // A list, so that later versions can add other reasons.
         [item] if item.text() == Some("4xx") => Ok(()),
         _ => Err(fault()),
     }

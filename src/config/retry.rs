@@ -27,6 +27,7 @@ pub(super) fn read(table: &mut Table<'_>) -> Retry {
     let Some(value) = table.value(&RETRY) else {
         return default();
     };
+    // A table has its own error messages, so tell the two forms apart before parsing.
     if value.content().is_table() {
         let path = format!("{}.retry", table.path());
         return match value.table(value.span(), path) {
@@ -83,6 +84,7 @@ fn read_table(mut table: Table<'_>) -> Retry {
     let base = table.read(&BASE, value::duration);
     let factor = table.read(&FACTOR, |value| value::number(value, 1.0, 100.0));
     let cap = table.read(&CAP, value::duration);
+    // Any of the three selects growing pauses; the others then have their defaults.
     let grows = base.is_some() || factor.is_some() || cap.is_some();
     // Both describe all pauses, so it would be unclear which one applies.
     if has_list && grows {

@@ -62,6 +62,7 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
     let enforce = enforce(table);
     let continue_trace = table.read(&CONTINUE_TRACE, value::boolean);
     let continue_trace = continue_trace.unwrap_or(false);
+    // The rest is read even without a valid origin, so that all errors of the route appear at once.
     let origin = verification.as_ref().map(|read| &read.origin);
     let filter = filter::read(table, origin);
     let when = filter::when(table, origin);
@@ -86,6 +87,7 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
         names_body(&destination.when) || matches!(destination.order, Order::FifoByJson(_))
     };
     let is_parsed = !schemas.is_empty() || names_body(&when) || destinations.iter().any(parses);
+    // A provider's documented limit replaces the general default, so that its largest events pass.
     let usual_max = origin.map_or(DEFAULT_MAX_BODY, usual_max_body);
     let max_body = check_max_body(table, max_body, usual_max, is_parsed, mode);
     check_response(table, origin, mode);
@@ -143,6 +145,7 @@ fn check_public_url(table: &Table<'_>, path: &PathRule, public_url: Option<&str>
     let own = match path {
         PathRule::Exact(path) | PathRule::Prefix(path) => path.trim_end_matches('/'),
     };
+    // Only the last part can repeat: a proxy removes the beginning of a path.
     let base = public_url.map_or("", public_url::base_path);
     let (Some(rest), false) = (base.strip_suffix(own), own.is_empty()) else {
         return;
@@ -323,6 +326,7 @@ fn enforce(table: &mut Table<'_>) -> Enforce {
     let Some(enforce) = enforce else {
         return Enforce::Block;
     };
+    // A warning on every load, so that a trial does not stay in production unnoticed.
     if enforce.value == Enforce::Monitor {
         let fault = Fault::new(
             "monitor mode is on: unverified requests of this route reach the app",

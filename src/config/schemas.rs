@@ -26,6 +26,7 @@ pub(super) fn read(
     let has_type = origin.is_none_or(|origin| !origin.spec.event_type.is_empty());
     let mut schemas = Vec::new();
     for (name, value) in table.named_values(&SCHEMAS) {
+        // Check pattern and file independently, so that both errors are reported.
         let glob = value.check(|_| pattern(name, has_type));
         let schema = value.check(|value| load(value, context));
         if let (Some(glob), Some(schema)) = (glob, schema) {

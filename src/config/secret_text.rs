@@ -32,6 +32,7 @@ pub(super) fn oddity(bytes: &[u8]) -> Option<Fault> {
             "remove both characters",
         );
     }
+    // A line break at the end is an error of its own; this one is inside the text.
     if text.contains(['\n', '\r']) {
         return fault(
             "the secret has several lines",
@@ -50,6 +51,7 @@ pub(super) fn oddity(bytes: &[u8]) -> Option<Fault> {
             "keep only the part after the `=`",
         );
     }
+    // Both ends must match: a genuine secret may begin or end with such a character.
     let is_between = |begin: &str, end: &str| text.starts_with(begin) && text.ends_with(end);
     let is_reference = [
         ("${", "}"),

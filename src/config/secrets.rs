@@ -47,6 +47,7 @@ pub(super) fn read_all(
             span: table.span(),
         }]
     };
+    // A scheme needs at least one entry per key that can match, so these schemes get one with a fixed label.
     let published = spec.filter(|spec| spec.has_own_keys());
     let published = published.map(|_| no_secret(PUBLISHED_KEY, ""));
     let known = spec.and_then(Spec::known_key);
@@ -70,6 +71,7 @@ pub(super) fn read_all(
 }
 
 fn entries(value: Value<'_>, context: &Context) -> Vec<SecretEntry> {
+    // A single secret is treated like a list with one entry.
     let items = value.items().unwrap_or_else(|| vec![value]);
     if items.is_empty() {
         value.fault(Fault::new(
@@ -267,6 +269,7 @@ fn read_env(value: &Value<'_>) -> Result<Zeroizing<Vec<u8>>, Fault> {
     }
     match env::var_os(&name) {
         Some(text) if !text.is_empty() => Ok(Zeroizing::new(text.into_encoded_bytes())),
+        // An empty variable usually means that a tool did not set it.
         _ => Err(Fault::new(
             // A text that does not look like a variable's name may be the secret itself, so the message must not repeat
             // it.
@@ -288,6 +291,7 @@ fn read_credential(value: &Value<'_>) -> Result<Zeroizing<Vec<u8>>, Fault> {
             "use the name before the `:` in `LoadCredential=`",
         ));
     }
+    // systemd sets this variable for each service with credentials.
     let Some(folder) = env::var_os("CREDENTIALS_DIRECTORY") else {
         return Err(Fault::new(
             format!("cannot read the credential `{name}`: systemd passed no credentials"),
@@ -311,6 +315,7 @@ fn read_path(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
             "check that the path is right and that hookgate may read the file",
         )
     };
+    // The buffer is wiped on drop, because it holds a secret.
     let mut bytes = Zeroizing::new(Vec::new());
     let too_large = "it is larger than 64 KiB, too large for a secret";
     file::read_into(&mut bytes, path, MAX_BYTES, too_large).map_err(fail)?;
@@ -385,6 +390,7 @@ fn compare(value: &Value<'_>, entry: &SecretEntry, others: &[SecretEntry]) {
 
 fn check_times(value: &Value<'_>, entries: &[SecretEntry], context: &Context) {
     let now = context.now.unix_ms;
+    // The clock is read once per load, so all entries are compared with the same time.
     let is_over = |entry: &SecretEntry| entry.until_ms.is_some_and(|until| until <= now);
     if !entries.is_empty() && entries.iter().all(is_over) {
         let fault = Fault::new(

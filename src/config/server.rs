@@ -39,6 +39,7 @@ pub(super) fn read(table: Option<Table<'_>>) -> ReadServer {
             health_span: None,
         };
     };
+    // Each key that is absent or wrong keeps its default, so that the other sections can be checked.
     let mut server = defaults();
     let listen = table.list(&LISTEN, value::socket_address);
     let listen_spans = listen.iter().flatten().map(|placed| placed.span).collect();
@@ -98,6 +99,7 @@ fn read_sources(table: &mut Table<'_>, server: &mut Server) {
     });
     if let Some(protocol) = protocol {
         server.proxy_protocol = protocol.value;
+        // Headers count only from trusted proxies, and connections without a header are closed.
         if protocol.value == ProxyProtocol::Required && server.trusted_proxies.is_empty() {
             table.error(
                 protocol.span,
@@ -140,6 +142,7 @@ fn read_limits(table: &mut Table<'_>, server: &mut Server) {
     server.per_source_rate_limit = rate.unwrap_or(server.per_source_rate_limit);
     let size = table.read(&MAX_HEADER_SIZE, |value| {
         let size = value::size(value)?;
+        // Below 1 KiB no provider's head fits; above 1 MiB one connection takes too much memory.
         if (1 << 10..=1 << 20).contains(&size) {
             Ok(size)
         } else {
@@ -184,6 +187,7 @@ fn refresh_period(value: &Value<'_>) -> Result<Option<Duration>, Fault> {
 
 fn absolute_path(value: &Value<'_>) -> Result<PathBuf, Fault> {
     let path = value::path(value)?;
+    // systemd starts services in `/`, so a relative path would not be where the operator expects it.
     if path.is_absolute() {
         return Ok(path);
     }

@@ -45,6 +45,7 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<Store> {
 
 fn sqlite_path(value: &Value<'_>, context: &Context) -> Result<PathBuf, Fault> {
     let text = value::text(value)?;
+    // Operators may expect it, so say that it is not supported instead of "invalid URL".
     if text.starts_with("postgres:") || text.starts_with("postgresql:") {
         return Err(Fault::new(
             "this version does not support PostgreSQL",
@@ -94,6 +95,7 @@ fn encryption_keys(table: &mut Table<'_>, context: &Context) -> Vec<Arc<Secret>>
         ));
     }
     let mut keys = Vec::new();
+    // The order matters: the first key encrypts.
     for item in items.iter().take(MAX_KEYS) {
         let Some(key) = secrets::read_token(item, context) else {
             continue;

@@ -34,6 +34,7 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<Telemetry>
 /// Returns the URL for traces below the collector's URL, as OTLP over HTTP defines it.
 fn traces(base: &Uri) -> Option<Uri> {
     let path = format!("{}/v1/traces", base.path().trim_end_matches('/'));
+    // The operator configures the base URL as for other OTLP exporters; the path of the signal is appended.
     let mut parts = base.clone().into_parts();
     parts.path_and_query = Some(path.parse().ok()?);
     Uri::from_parts(parts).ok()

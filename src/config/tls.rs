@@ -26,6 +26,7 @@ impl Tls {
 pub(super) fn read(mut table: Table<'_>, context: &Context) -> Tls {
     let mut tls = Tls::none();
     let has_list = table.has(&CERTIFICATES);
+    // `cert` and `key` are optional if there is a list, but then both or neither must be set.
     if table.has(&CERT) || table.has(&KEY) || !has_list {
         tls.certificates.extend(certificate(&mut table, context));
     } else {
@@ -83,6 +84,7 @@ fn certificate(table: &mut Table<'_>, context: &Context) -> Option<CertificateFi
 
 fn repeated(certificates: &[CertificateFiles]) -> Option<Span> {
     certificates.iter().enumerate().find_map(|(at, files)| {
+        // The error belongs to the later one of two equal entries.
         let is_before = certificates
             .iter()
             .take(at)

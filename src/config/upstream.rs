@@ -48,6 +48,7 @@ pub(super) fn read_unverified(
         );
         table.warning(url.span, fault);
     }
+    // Without a valid `upstream` the route has an error already.
     usual.map(|usual| Upstream {
         url: url.value,
         span: url.span,

@@ -93,10 +93,12 @@ pub(super) fn read(table: &mut Table<'_>, context: &Context) -> Option<Verificat
 /// Reads the provider, or a scheme of the route's own.
 fn origin(table: &mut Table<'_>) -> Option<Origin> {
     let scheme_span = table.name_span_of(&SCHEME);
+    // An unknown provider must not lead to the error that the route has none.
     let is_named = table.has(&PROVIDER);
     let provider = table.read_placed(&PROVIDER, find_provider);
     let scheme = table.table(&SCHEME);
     match (is_named, scheme, scheme_span) {
+        // Both are set: which one applies would be a guess.
         (true, _, Some(span)) => {
             let fault = Fault::new(
                 "`provider` and `scheme` exclude each other",
@@ -167,6 +169,7 @@ fn warn_of_extension(table: &Table<'_>, origin: &Origin) {
 
 /// Reports errors of a scheme that do not depend on its secrets. Returns true if the scheme is valid.
 fn check_scheme(table: &Table<'_>, origin: &Origin, public_url: Option<&str>) -> bool {
+    // Secrets are checked separately, because each of them has a location of its own.
     let Err(err) = Scheme::check(&origin.spec, public_url) else {
         return true;
     };
@@ -217,6 +220,7 @@ fn allow_ips(table: &mut Table<'_>, origin: Option<&Origin>) -> Option<AllowIps>
     }
     let mut allowed = AllowIps::default();
     for item in items {
+        // The word is the only entry that is not a network.
         if item.text() == Some("provider") {
             // An unknown provider has an error of its own.
             let Some(origin) = origin else { continue };
@@ -273,6 +277,7 @@ fn on_challenge(table: &mut Table<'_>, provider: Option<&Provider>) -> Option<On
     });
     let challenge = provider.and_then(|provider| provider.challenge);
     // Without a choice the provider's usual handling applies.
+    // No choice was made, or it was wrong and has an error.
     let Some(choice) = choice else {
         return challenge.and_then(Challenge::usual);
     };

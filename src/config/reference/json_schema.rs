@@ -48,6 +48,7 @@ fn section_schema(section: &Section, definitions: &mut Map<String, Json>) -> Jso
         "required": section.required,
         "additionalProperties": false,
     });
+    // `allOf` of `oneOf`: each group of alternatives must have exactly one member.
     if let (Some(schema), false) = (schema.as_object_mut(), choices.is_empty()) {
         schema.insert("allOf".to_owned(), json!(choices));
     }

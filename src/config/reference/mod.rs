@@ -63,6 +63,7 @@ fn json_of(default: &str) -> Option<Json> {
 pub fn markdown() -> String {
     let mut out = String::new();
     for section in SECTIONS {
+        // Arrays of tables have double brackets in TOML.
         let header = match section.path {
             "tls.certificates" | "admin.tokens" => format!("[[{}]]", section.path),
             path => format!("[{path}]"),
