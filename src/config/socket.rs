@@ -54,7 +54,7 @@ const NOBODY: u32 = 65534;
 fn user(value: &Value<'_>) -> Result<u32, Fault> {
     match number(value)? {
         NOBODY => Err(Fault::new(
-            format!("the user id {NOBODY} means any unmapped user, so it does not identify an app"),
+            format!("the user id {NOBODY} means any unmapped user and does not identify an app"),
             "run the app under a user of its own",
         )),
         number => Ok(number),

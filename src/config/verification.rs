@@ -93,7 +93,7 @@ pub(super) fn read(table: &mut Table<'_>, context: &Context) -> Option<Verificat
 /// Reads the provider, or a scheme of the route's own.
 fn origin(table: &mut Table<'_>) -> Option<Origin> {
     let scheme_span = table.name_span_of(&SCHEME);
-    // An unknown provider must not lead to the error that the route has none.
+    // An unknown provider must not lead to the error that the provider is missing.
     let is_named = table.has(&PROVIDER);
     let provider = table.read_placed(&PROVIDER, find_provider);
     let scheme = table.table(&SCHEME);

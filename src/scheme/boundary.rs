@@ -96,7 +96,7 @@ impl Boundaries {
         }
     }
 
-    /// Checks a request whose signature is valid.
+    /// Rejects a verified request whose signed text has a second reading.
     ///
     /// # Errors
     /// Names the value whose end is ambiguous.

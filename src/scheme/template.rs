@@ -29,7 +29,7 @@ pub(super) struct Values<'a> {
 }
 
 impl Signed {
-    /// Checks the template of an HMAC spec, and splits it.
+    /// Validates the template of an HMAC spec, and splits it at the body.
     pub(super) fn compile(spec: &Spec, public_url: Option<&str>) -> Result<Self, SchemeError> {
         let Family::Hmac(family) = &spec.family else {
             return Err(SchemeError::BodyParts { found: 0 });

@@ -51,7 +51,7 @@ pub fn example() -> String {
     ] {
         out.push_str(&example_section(section, section.path));
     }
-    // One route with every key, then one with only the required keys.
+    // One route with every key, then a minimal one.
     out.push_str(&example_section(&route::SECTION, "routes.stripe"));
     out.push_str("\n# A minimal route. GitHub sends bodies of up to 25 MiB.\n[routes.github]\n");
     for (_, key, value) in ACTIVE

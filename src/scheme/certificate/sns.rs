@@ -103,7 +103,7 @@ pub(super) fn read(scheme: &CertificateScheme, body: &[u8]) -> Result<Message, M
 fn signed_text(json: &Object, fields: &[&str], room: usize) -> Result<Vec<u8>, MaterialFault> {
     let mut signed = Vec::with_capacity(room);
     for name in fields {
-        // SNS does not sign `Subject` if the message has none.
+        // SNS does not sign `Subject` if the message lacks it.
         if *name == "Subject" && json.scalar(name).is_none_or(serde_json::Value::is_null) {
             continue;
         }

@@ -29,7 +29,7 @@ pub(super) struct Times {
     pub(super) issued: Option<SignedTime>,
 }
 
-/// Checks all claims except the times, which the caller compares with the clock.
+/// Compares all claims except the times, which the caller compares with the clock.
 pub(super) fn check(
     spec: &JwtSpec,
     claims: &Object,
@@ -93,7 +93,7 @@ fn malformed(name: &str, fault: &'static str) -> MaterialFault {
     MaterialFault::malformed(&format!("claim `{name}`"), fault)
 }
 
-/// Checks `aud`, which is one text or several (RFC 7519 section 4.1.3).
+/// Compares `aud`, which is one text or several (RFC 7519 section 4.1.3).
 fn check_audience(
     spec: &JwtSpec,
     claims: &Object,
@@ -123,7 +123,7 @@ fn check_audience(
     Err(malformed("aud", "is not in the route's `audience`"))
 }
 
-/// Checks the digest of the body. For some senders, a token without the claim means an empty body. For others it is for
+/// Compares the digest of the body. For some senders, a token without the claim means an empty body. For others it is for
 /// something else, such as the tokens that LiveKit's servers sign for guests of a room.
 fn check_body(claim: &BodyClaim, claims: &Object, body: &[u8]) -> Result<(), MaterialFault> {
     let claim = match claim {

@@ -282,7 +282,7 @@ mod tests {
         assert!(object(MAX_NAMES + 1).is_none());
     }
 
-    // Mutation: let `JwtAlgorithm::parse` ignore the case, or give a default.
+    // Fails if `JwtAlgorithm::parse` ignores the case, or returns a default.
     #[test]
     fn no_algorithm_and_unknown_ones_are_refused() {
         for name in ["none", "None", "NONE", "hs256", "HS1", "RS1", "PS256", ""] {

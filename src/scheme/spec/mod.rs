@@ -1,6 +1,6 @@
 //! Declarative form of a scheme, as in a provider file or in `[routes.NAME.scheme]`.
 //!
-//! Its parts are validated, but not yet joined with secrets. `Scheme::compile` makes the form that verifies.
+//! The parts are validated, but not yet joined with secrets. `Scheme::compile` makes the form that verifies.
 
 mod certificate;
 mod hidden;
