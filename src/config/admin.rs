@@ -1,4 +1,4 @@
-//! `[admin]`: metrics and health for operators, apart from the listeners for strangers.
+//! `[admin]`: the admin listener, apart from the listeners for webhooks.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,18 +12,18 @@ use crate::document::key::{Key, Kind, Section};
 use crate::document::table::{Fault, Table, Value};
 use crate::document::value;
 
-/// What the audit log calls the `token` of `[admin]` itself.
+/// Name of the `token` of `[admin]` itself in the audit log.
 const SINGLE: &str = "admin";
 
 const MAX_NAME: usize = 64;
 
-/// `[admin]` with the place that later checks point at.
+/// `[admin]` with the span that later checks point at.
 pub(super) struct ReadAdmin {
     pub(super) admin: Admin,
     pub(super) listen_span: Span,
 }
 
-/// Reads the section; none where it is wrong.
+/// Reads the section; returns `None` if it has no valid `listen`.
 pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<ReadAdmin> {
     let listen = table.require(&LISTEN, |value| listen(value, context));
     let tokens = tokens(&mut table, context);
@@ -32,6 +32,7 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<ReadAdmin>
     let hosts = hosts.into_iter().map(|host| host.value).collect();
     table.deny_unknown();
     let listen = listen?;
+    // A table or token that is present but wrong has an error of its own, so do not report it as missing too.
     let is_tls_wanted = table.has(&TLS);
     let has_tokens = !tokens.is_empty() || table.has(&TOKEN) || table.has(&TOKENS);
     match &listen.value {
@@ -41,10 +42,14 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<ReadAdmin>
             }
         }
         AdminListen::Unix(_) if is_tls_wanted => {
-            let fault = "a Unix socket has no use for `[admin.tls]`: it is for its owner only";
+            let fault =
+                "`[admin.tls]` has no effect on a Unix socket, which only its owner can use";
             table.error(
                 listen.span,
-                Fault::new(fault, "remove the table, or listen on an address"),
+                Fault::new(
+                    fault,
+                    "remove `[admin.tls]`, or set `listen` to an address and port",
+                ),
             );
         }
         AdminListen::Tcp(_) | AdminListen::Unix(_) => {}
@@ -60,7 +65,7 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<ReadAdmin>
     })
 }
 
-/// `token`, and each of `[[admin.tokens]]`.
+/// Reads `token` and each of `[[admin.tokens]]`.
 fn tokens(table: &mut Table<'_>, context: &Context) -> Vec<AdminToken> {
     let mut tokens = Vec::new();
     let single = table.value(&TOKEN);
@@ -83,16 +88,22 @@ fn tokens(table: &mut Table<'_>, context: &Context) -> Vec<AdminToken> {
         let (Some(name), Some(role), Some(secret)) = (name, role, secret) else {
             continue;
         };
+        // The audit log names the token, so a name must mean one token, and a token one name.
         let others = tokens.iter();
         let mut others = others.filter(|other: &&AdminToken| *other.name == *name.value);
         if others.next().is_some() {
-            let fault = format!("there is another token of the name `{}`", name.value);
-            entry.error(name.span, Fault::new(fault, "give each a name of its own"));
+            let fault = format!("two tokens have the name `{}`", name.value);
+            entry.error(
+                name.span,
+                Fault::new(fault, "give each token a different name"),
+            );
         }
+        // Equal tokens would make the name in the audit log a matter of order.
         let is_twice = |other: &AdminToken| other.secret.is_equal(secret.expose());
         if tokens.iter().any(is_twice) {
-            let fault = "two names have this token, so nobody could tell them apart";
-            let help = "give each a token of its own";
+            let fault =
+                "two names have the same token, so the audit log could not distinguish them";
+            let help = "give each name a different token";
             entry.error(entry.span(), Fault::new(fault, help));
         }
         tokens.push(AdminToken {
@@ -111,14 +122,15 @@ fn token_name(value: &Value<'_>) -> Result<String, Fault> {
         return Ok(name);
     }
     Err(Fault::new(
-        "this cannot be the name of a token",
-        format!("letters, digits and `-_.@`, at most {MAX_NAME} of them"),
+        "this is not a valid token name",
+        format!("use at most {MAX_NAME} letters, digits, `-`, `_`, `.` and `@`"),
     ))
 }
 
 fn listen(value: &Value<'_>, context: &Context) -> Result<AdminListen, Fault> {
     let path = value.text().and_then(|text| text.strip_prefix("unix:"));
     if let Some(path) = path {
+        // The kernel ends the path of a socket at the first NUL byte.
         return if path.is_empty() || path.contains('\0') {
             Err(Fault::new(
                 "`unix:` needs a path",
@@ -131,8 +143,9 @@ fn listen(value: &Value<'_>, context: &Context) -> Result<AdminListen, Fault> {
     Ok(AdminListen::Tcp(value::socket_address(value)?))
 }
 
-/// What an address that others can reach lacks.
+/// Returns an error if the address is reachable from other machines but lacks TLS or a token.
 fn exposed(address: SocketAddr, has_tls: bool, has_tokens: bool) -> Option<Fault> {
+    // Without TLS a token could be read on the network; without a token TLS protects nothing.
     let lacks = match (has_tls, has_tokens) {
         (true, true) => return None,
         (true, false) => "a token",
@@ -141,25 +154,25 @@ fn exposed(address: SocketAddr, has_tls: bool, has_tokens: bool) -> Option<Fault
     };
     Some(Fault::new(
         format!(
-            "the admin listener on `{address}` could be reached from other machines, and lacks {lacks}"
+            "the admin listener on `{address}` is reachable from other machines but lacks {lacks}"
         ),
         "add `[admin.tls]` with `cert` and `key`, and `token`; or listen on loopback, `\"127.0.0.1:9180\"`, or on `\"unix:/run/hookgate/admin.sock\"`",
     ))
 }
 
-/// `[admin]`.
+/// Keys of the `[admin]` section.
 pub(super) static SECTION: Section = Section {
     path: "admin",
-    doc: "Metrics, health, and the API of the inbox, for operators. Without this section there is no admin listener, but for a Unix socket in the service's runtime folder where there is a `[store]`.",
+    doc: "The admin listener: metrics, health checks, the admin API and the console. Without this section hookgate opens no admin listener. If there is a `[store]`, it opens a Unix socket in the runtime folder of the service.",
     keys: &[&LISTEN, &TOKEN, &TOKENS, &TLS, &HOST],
     required: &["listen"],
     one_of: &[],
 };
 
-/// `[admin.tls]`.
+/// Keys of the `[admin.tls]` section.
 pub(super) static TLS_SECTION: Section = Section {
     path: "admin.tls",
-    doc: "The certificate of the admin listener, which any address but loopback needs. Loaded again when its files change.",
+    doc: "The certificate of the admin listener. Required unless it listens on loopback or a Unix socket. Reloaded when the files change.",
     keys: &[&tls::CERT, &tls::KEY],
     required: &["cert", "key"],
     one_of: &[],
@@ -170,7 +183,7 @@ static TLS: Key = Key {
     kind: Kind::Table(&TLS_SECTION),
     default: None,
     example: "{ cert = \"/etc/hookgate/tls/admin.pem\", key = \"/etc/hookgate/tls/admin.key\" }",
-    doc: "Its certificate.",
+    doc: "The certificate of the admin listener.",
 };
 
 static HOST: Key = Key {
@@ -178,13 +191,13 @@ static HOST: Key = Key {
     kind: Kind::OneOrMore(&Kind::Text),
     default: None,
     example: "\"gate.example.com\"",
-    doc: "Names under which it may be asked, beside `localhost`, addresses and the names of its certificate. Others are refused, since a page of a stranger can give its own name this address.",
+    doc: "Host names that clients may use for the admin listener, in addition to `localhost`, IP addresses and the names of its certificate. Other names are rejected, to prevent DNS rebinding from other websites.",
 };
 
-/// `[[admin.tokens]]`.
+/// Keys of each `[[admin.tokens]]` table.
 pub(super) static TOKENS_SECTION: Section = Section {
     path: "admin.tokens",
-    doc: "Tokens by name, so that the audit log says who did what, and so that some may only look.",
+    doc: "Named tokens. The audit log records the name, and the role limits what the token may do.",
     keys: &[&NAME, &ROLE, &TOKEN],
     required: &["name", "role", "token"],
     one_of: &[],
@@ -195,7 +208,7 @@ static LISTEN: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"127.0.0.1:9180\"",
-    doc: "An address and port, or `unix:/path`. One that is not loopback needs `[admin.tls]` and a token.",
+    doc: "Address and port, or `unix:/path`, to listen on. An address other than loopback requires `[admin.tls]` and a token.",
 };
 
 static TOKEN: Key = Key {
@@ -203,7 +216,7 @@ static TOKEN: Key = Key {
     kind: Kind::Either(&Kind::Text, &Kind::Table(&secrets::SECTION)),
     default: None,
     example: "{ credential = \"admin-token\" }",
-    doc: "What `/metrics` and the API want as `Authorization: Bearer TOKEN`; the one of `[admin]` itself is an operator's. Over TCP the API answers nobody where there is none, since every user of the machine can connect.",
+    doc: "Bearer token for `/metrics` and the admin API, sent as `Authorization: Bearer TOKEN`. The `token` of `[admin]` has the role `operator`. Over TCP the API requires a token, because every user of the machine can connect.",
 };
 
 static TOKENS: Key = Key {
@@ -211,7 +224,7 @@ static TOKENS: Key = Key {
     kind: Kind::Tables(&TOKENS_SECTION),
     default: None,
     example: "[{ name = \"ann\", role = \"operator\", token = { credential = \"admin-ann\" } }]",
-    doc: "More tokens, each with a name and a role.",
+    doc: "Additional tokens, each with a name and a role.",
 };
 
 static NAME: Key = Key {
@@ -219,7 +232,7 @@ static NAME: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"ann\"",
-    doc: "Who has it, as the audit log says it.",
+    doc: "Name of the token's owner, as it appears in the audit log.",
 };
 
 static ROLE: Key = Key {
@@ -227,5 +240,5 @@ static ROLE: Key = Key {
     kind: Kind::Choice(&value::choice_words(&Role::ALL)),
     default: None,
     example: "\"viewer\"",
-    doc: "A `viewer` sees all there is but the audit log, payloads included, and changes nothing; an `operator` may do everything.",
+    doc: "Permissions of the token. A `viewer` can read everything except the audit log, including payloads, and can change nothing. An `operator` can do everything.",
 };

@@ -1,4 +1,4 @@
-//! What only the whole config can tell: listeners against TLS, routes against each other.
+//! Checks that need the whole config: listeners against TLS, routes against each other.
 
 use std::net::SocketAddr;
 
@@ -10,14 +10,14 @@ use crate::config::server::ReadServer;
 use crate::config::store::URL;
 use crate::document::table::{Fault, Table};
 
-/// The sections beside `[server]` and the routes.
+/// The sections other than `[server]` and the routes.
 pub(super) struct Others<'a> {
     pub(super) tls: Option<&'a Tls>,
     pub(super) admin: Option<&'a ReadAdmin>,
     pub(super) store: Option<&'a Store>,
 }
 
-/// Checks the sections against each other.
+/// Reports conflicts between sections and between routes.
 pub(super) fn check(
     root: &Table<'_>,
     server: &ReadServer,
@@ -36,18 +36,17 @@ pub(super) fn check(
 fn listeners(root: &Table<'_>, read: &ReadServer, tls: Option<&Tls>) {
     let listen = &read.server.listen;
     for (index, (address, span)) in listen.iter().zip(&read.listen_spans).enumerate() {
+        // Port 0 means any free port, so it may be listed several times.
         if address.port() != 0 && listen.iter().take(index).any(|other| other == address) {
-            let fault = Fault::new(
-                format!("`{address}` stands here twice"),
-                "remove one of them",
-            );
+            let fault = Fault::new(format!("`{address}` is listed twice"), "remove one of them");
             root.error(*span, fault);
         }
+        // `::ffff:127.0.0.1` is loopback too, so compare the canonical address.
         let is_public = !address.ip().to_canonical().is_loopback();
         if is_public && tls.is_none() && !read.server.insecure_http {
             let fault = Fault::new(
-                format!("plain HTTP on `{address}`: events and tokens could be read on their way"),
-                "add `[tls]` with `cert` and `key`; behind a proxy that ends TLS write `insecure_http = true`",
+                format!("plain HTTP on `{address}` exposes events and tokens on the network"),
+                "add `[tls]` with `cert` and `key`; behind a proxy that terminates TLS, set `insecure_http = true`",
             );
             root.error(*span, fault.label("not loopback, and there is no `[tls]`"));
         }
@@ -58,6 +57,8 @@ fn admin_listener(root: &Table<'_>, read: &ReadServer, admin: &ReadAdmin) {
     let AdminListen::Tcp(address) = &admin.admin.listen else {
         return;
     };
+    // A wildcard address covers the admin address: `0.0.0.0` all of IPv4, `[::]` all of IPv6 and, unless it is IPv6
+    // only, IPv4.
     let covers = |other: &SocketAddr| {
         other.port() == address.port()
             && other.port() != 0
@@ -68,15 +69,16 @@ fn admin_listener(root: &Table<'_>, read: &ReadServer, admin: &ReadAdmin) {
     };
     if let Some(other) = read.server.listen.iter().find(|other| covers(other)) {
         let fault = Fault::new(
-            format!("the admin listener and `listen` of `[server]` (`{other}`) take the same port"),
+            format!("the admin listener and `listen` of `[server]` (`{other}`) use the same port"),
             "choose another port for one of them",
         );
         root.error(admin.listen_span, fault);
     }
 }
 
-/// A mode that keeps events needs a place for them.
+/// Reports a route that stores events without a `[store]`.
 fn stores(root: &Table<'_>, store: Option<&Store>, routes: &[PlacedRoute]) {
+    // A `[store]` that is present but wrong has an error of its own.
     if store.is_some() || root.has(&STORE) {
         return;
     }
@@ -86,7 +88,7 @@ fn stores(root: &Table<'_>, store: Option<&Store>, routes: &[PlacedRoute]) {
     if let Some(placed) = stored.next() {
         let fault = Fault::new(
             format!(
-                "the route `{}` keeps events, and the config does not say where",
+                "the route `{}` stores events, but the config has no `[store]`",
                 placed.route.name
             ),
             format!("add `[store]` with `url = {}`", URL.example),
@@ -98,10 +100,11 @@ fn stores(root: &Table<'_>, store: Option<&Store>, routes: &[PlacedRoute]) {
 fn overlaps(root: &Table<'_>, routes: &[PlacedRoute]) {
     for (index, later) in routes.iter().enumerate() {
         let same = routes.iter().take(index).find(|earlier| {
+            // Only equal rules collide: for different ones the gate has a fixed precedence.
             earlier.route.host == later.route.host && earlier.route.path == later.route.path
         });
         let Some(earlier) = same else { continue };
-        // Routes come in the order of their names; the fault belongs to the one that stands further down.
+        // Routes are sorted by name; report the error at the route that is further down in the file.
         let (first, second) = if earlier.path_span.start < later.path_span.start {
             (earlier, later)
         } else {
@@ -110,7 +113,7 @@ fn overlaps(root: &Table<'_>, routes: &[PlacedRoute]) {
         let host = second.route.host.as_ref();
         let fault = Fault::new(
             format!(
-                "the routes `{}` and `{}` take the same requests{}",
+                "the routes `{}` and `{}` match the same requests{}",
                 first.route.name,
                 second.route.name,
                 host.map_or(String::new(), |host| format!(" for `{host}`")),
@@ -127,6 +130,8 @@ fn health(root: &Table<'_>, read: &ReadServer, routes: &[PlacedRoute]) {
     };
     let taken = routes
         .iter()
+        // The health check applies to every host, so the route's host does not matter. A prefix is not hidden as a
+        // whole.
         .find(|placed| placed.route.path == PathRule::Exact(path.clone()));
     if let Some(placed) = taken {
         let fault = Fault::new(

@@ -1,4 +1,4 @@
-//! `dedup` of a route: which events count as the same, and for how long.
+//! `dedup` of a route: which events are duplicates, and for how long.
 
 use std::time::Duration;
 
@@ -12,23 +12,24 @@ use crate::scheme::spec::{IdentityKey, Spec};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// 7 days: longer than any retry schedule that we know, and a spent id costs few bytes.
+/// 7 days: longer than all but a few retry schedules, and a spent id takes few bytes.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
 
 const DEFAULT_MAX_ENTRIES: u64 = 1_000_000;
 
-/// What dedup depends on.
+/// Facts about a route that its dedup settings depend on.
 pub(super) struct Basis<'a> {
     pub(super) spec: &'a Spec,
     pub(super) provider: Option<&'a Provider>,
     pub(super) tolerance: Duration,
 }
 
-/// Reads `dedup`; `None` where it is `false`.
+/// Reads `dedup`; returns `None` if it is `false`.
 pub(super) fn read(table: &mut Table<'_>, basis: &Basis<'_>) -> Option<Dedup> {
     let Some(value) = table.value(&DEDUP) else {
         return Some(defaults(basis));
     };
+    // `true` is not accepted: dedup is on by default, so it would say nothing.
     if value.content().as_bool() == Some(false) {
         return None;
     }
@@ -41,7 +42,7 @@ pub(super) fn read(table: &mut Table<'_>, basis: &Basis<'_>) -> Option<Dedup> {
     }
 }
 
-/// Returns the dedup of a route that names this provider and says nothing of `dedup`.
+/// Returns the dedup settings of a route with this provider and without `dedup`.
 #[cfg(test)]
 pub(crate) fn usual_dedup(provider: &Provider) -> Dedup {
     defaults(&Basis {
@@ -51,14 +52,17 @@ pub(crate) fn usual_dedup(provider: &Provider) -> Dedup {
     })
 }
 
-/// Returns the defaults: dedup by the provider's key, or by `event_id` of a scheme of the operator's own. A key that the
-/// signature does not cover counts only together with the digest of the body: a captured request under a guessed id must
-/// not swallow the event of that id, and two events with equal bodies must not swallow each other.
+/// Returns the defaults: dedup by the provider's key, or by `event_id` of a scheme of the operator's own.
+///
+/// A key that the signature does not cover counts only together with the digest of the body. Otherwise a captured
+/// request with a guessed id could suppress the event of that id. The digest alone would suppress distinct events with
+/// equal bodies.
 fn defaults(basis: &Basis<'_>) -> Dedup {
-    // Two events of an app of the operator's own may have equal bodies: only its key counts.
+    // Two events of an operator's own app may have equal bodies: only their key counts.
     let is_local = basis.provider.is_some_and(Provider::is_local);
     let key = default_key(basis);
     let is_signed = basis.spec.signs_key(&key);
+    // Watch signed bytes only if a client without the secret could send them again under another key.
     let is_guarded = basis.spec.signs_bytes() && !is_local && !is_signed && !key.is_signed_bytes();
     Dedup {
         window: horizon(basis).unwrap_or(DEFAULT_WINDOW),
@@ -87,6 +91,7 @@ fn horizon(basis: &Basis<'_>) -> Option<Duration> {
 }
 
 fn read_table(table: &mut Table<'_>, basis: &Basis<'_>) -> Dedup {
+    // Each key that is absent keeps the default of this provider, not a general one.
     let mut dedup = defaults(basis);
     if let Some(window) = table.read_placed(&WINDOW, value::duration) {
         dedup.window = window.value;
@@ -105,7 +110,7 @@ fn read_table(table: &mut Table<'_>, basis: &Basis<'_>) -> Dedup {
     dedup
 }
 
-/// One word of `by`.
+/// One value of the `by` list.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum DedupBy {
     Key,
@@ -134,15 +139,16 @@ fn read_by(table: &mut Table<'_>, dedup: &mut Dedup, basis: &Basis<'_>) {
     dedup.by_body = words.contains(&DedupBy::Body);
     match (words.contains(&DedupBy::Key), words.contains(&DedupBy::Id)) {
         (true, true) => value.fault(Fault::new(
-            "`\"key\"` and `\"id\"` exclude each other: both say what names an event",
-            "remove `\"id\"`: the key is what the provider's documentation gives",
+            "`\"key\"` and `\"id\"` exclude each other: both say what identifies an event",
+            "remove `\"id\"`: the provider's documentation gives the key",
         )),
         (true, false) => check_key(&value, dedup, basis),
         (false, true) => by_id(&value, dedup, basis),
+        // Only `"body"` is left, so no key is read at all.
         (false, false) => (dedup.key, dedup.binds_body) = (IdentityKey::default(), false),
     }
     if dedup.by_body {
-        // Equal signed bytes are duplicates now, so there is nothing left to flag.
+        // Equal signed bytes are duplicates now, so no replay is left to flag.
         dedup.replay = ReplayRule::Off;
     }
 }
@@ -153,27 +159,30 @@ fn check_key(value: &Value<'_>, dedup: &Dedup, basis: &Basis<'_>) {
     }
     value.fault(match basis.provider {
         Some(provider) => Fault::new(
-            format!("nothing in {}'s requests names an event", provider.name),
-            "remove `by`: without a key each request reaches the app",
+            format!(
+                "requests of {} have nothing that identifies an event",
+                provider.name
+            ),
+            "remove `by`: without a key every request reaches the app",
         ),
         None => without_id(),
     });
 }
 
-/// The event id alone, as the operator asked for.
+/// Applies `by = ["id"]`: the event id alone counts.
 fn by_id(value: &Value<'_>, dedup: &mut Dedup, basis: &Basis<'_>) {
     let spec = basis.spec;
     dedup.key = IdentityKey::of_fields(&spec.event_id);
     dedup.binds_body = false;
     if dedup.key.is_nothing() {
         match basis.provider {
-            // An earlier version had an id there: such a config goes on working.
+            // In an earlier version this provider had an id: such a config must continue to work.
             Some(provider) => value.warning(Fault::new(
                 format!(
-                    "{} has no event id that could be relied on: `\"id\"` has no effect",
+                    "{} has no reliable event id, so `\"id\"` has no effect",
                     provider.name
                 ),
-                "remove `by`; `hookgate providers show` says what names an event",
+                "remove `by`; `hookgate providers show` shows what identifies an event",
             )),
             None => value.fault(without_id()),
         }
@@ -184,32 +193,32 @@ fn by_id(value: &Value<'_>, dedup: &mut Dedup, basis: &Basis<'_>) {
     }
     if !dedup.by_body && !spec.signs_event_id() {
         value.warning(Fault::new(
-            "the event id is not signed: a captured request under a guessed id swallows the event of that id",
-            "remove `by`: the id then counts together with the digest of the body",
+            "the event id is not signed: a captured request with a guessed id can suppress the event of that id",
+            "remove `by`: the id is then used together with the digest of the body",
         ));
     }
 }
 
 fn without_id() -> Fault {
     Fault::new(
-        "the scheme does not say where the event id stands",
+        "the scheme has no `event_id`, so hookgate cannot find the event id",
         "add `event_id` to the scheme, or remove `by`",
     )
 }
 
-/// Says in one line what a scheme without an id of its events means.
+/// Adds a note if the scheme has no event id, so retries reach the app again.
 pub(super) fn note_no_id(table: &Table<'_>, origin: &Origin, dedup: Option<&Dedup>) {
     let Some(dedup) = dedup else { return };
     if origin.provider.is_none() && dedup.key.is_nothing() && !dedup.by_body {
         let fault = Fault::new(
-            "no dedup: the scheme has no `event_id`, so a retry of an event that the app has taken reaches it again",
-            "add `event_id` where the sender has one",
+            "no dedup: the scheme has no `event_id`, so the app gets retries of events that it has already taken",
+            "add `event_id` if the sender has one",
         );
         table.note(origin.span, fault);
     }
 }
 
-/// Says why a window is too short, if it is.
+/// Returns a warning if the window is too short.
 fn short_window(window: Duration, basis: &Basis<'_>) -> Option<Fault> {
     if let Some(horizon) = horizon(basis).filter(|horizon| window < *horizon) {
         let name = basis
@@ -217,23 +226,25 @@ fn short_window(window: Duration, basis: &Basis<'_>) -> Option<Fault> {
             .map_or("the provider", |provider| &provider.name);
         return Some(Fault::new(
             format!(
-                "{name} goes on retrying for {}: a late retry would reach the app a second time",
+                "{name} retries for {}: a late retry would reach the app a second time",
                 words(horizon)
             ),
-            format!("a window of at least `\"{}\"`", words(horizon)),
+            format!("set `window` to at least `\"{}\"`", words(horizon)),
         ));
     }
+    // A signed timestamp is accepted from `tolerance` before now to `tolerance` after, so a request stays valid for
+    // twice that.
     let is_dated = basis.spec.is_dated();
     let replayable = basis.tolerance.saturating_mul(2);
     (is_dated && window < replayable).then(|| {
         Fault::new(
-            "the window ends while the signature is still good: a captured request could be replayed",
-            format!("at least twice the tolerance, `\"{}\"`", words(replayable)),
+            "the window ends while the signature is still valid: a captured request could be replayed",
+            format!("set `window` to at least twice the tolerance, `\"{}\"`", words(replayable)),
         )
     })
 }
 
-/// A duration as the config writes it, in its largest whole unit.
+/// Formats a duration as the config writes it, in its largest whole unit.
 fn words(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
@@ -250,13 +261,13 @@ pub(super) static DEDUP: Key = Key {
     kind: Kind::FalseOr(&Kind::Table(&SECTION)),
     default: Some("on"),
     example: "{ window = \"7d\" }",
-    doc: "Keeps an event that the app has taken from reaching it again; `false` turns that off.",
+    doc: "Suppresses duplicates: an event that the app has taken does not reach it again. `false` disables it.",
 };
 
-/// `[routes.NAME.dedup]`.
+/// Keys of the `[routes.NAME.dedup]` section.
 pub(super) static SECTION: Section = Section {
     path: "routes.NAME.dedup",
-    doc: "Which events count as the same, and for how long.",
+    doc: "Which events are duplicates of each other, and for how long.",
     keys: &[&WINDOW, &BY, &MISSING_ID, &REPLAY, &MAX_ENTRIES],
     required: &[],
     one_of: &[],
@@ -267,15 +278,15 @@ static WINDOW: Key = Key {
     kind: Kind::Duration,
     default: Some("as long as the provider retries, else \"7d\""),
     example: "\"7d\"",
-    doc: "How long an event that the app took is remembered.",
+    doc: "How long to remember an event that the app has taken.",
 };
 
 static BY: Key = Key {
     name: "by",
     kind: Kind::List(&Kind::Choice(&value::choice_words(&DedupBy::ALL))),
-    default: Some("[\"key\"] where the provider or the scheme has one"),
+    default: Some("[\"key\"] if the provider or the scheme has one"),
     example: "[\"key\"]",
-    doc: "What makes two events the same. `key` is what the provider's documentation gives (`hookgate providers show`), or `event_id` of a scheme of your own; where the signature does not cover it, it counts together with the digest of the body. `id` is the event id alone, `body` the digest of the signed bytes: two events with equal bodies are then one. Of several, each counts by itself.",
+    doc: "What identifies an event. `key` is the key that the provider documents (see `hookgate providers show`), or `event_id` of your own scheme; if the signature does not cover it, it is combined with the digest of the body. `id` is the event id alone. `body` is the digest of the signed bytes, so two events with equal bodies count as one. With several values, a match of any of them is a duplicate.",
 };
 
 static MISSING_ID: Key = Key {
@@ -283,15 +294,15 @@ static MISSING_ID: Key = Key {
     kind: Kind::Choice(&value::choice_words(&MissingId::ALL)),
     default: Some("\"accept\""),
     example: "\"reject\"",
-    doc: "What happens to an event without its key: forward it without dedup, refuse it, or let the digest of the signed bytes take the key's place.",
+    doc: "What to do with an event that lacks its key: `accept` forwards it without dedup, `reject` rejects it, and `body` uses the digest of the signed bytes as the key.",
 };
 
 static REPLAY: Key = Key {
     name: "replay",
     kind: Kind::Choice(&value::choice_words(&ReplayRule::ALL)),
-    default: Some("\"flag\" where the signature does not cover the key"),
+    default: Some("\"flag\" if the signature does not cover the key"),
     example: "\"block\"",
-    doc: "What happens to a request whose signed bytes the app has already taken under another key: a replay by someone who has seen the first one, or a second event that looks the same. `flag` forwards it with `Hookgate-Replayed-Body: true`, logs it and counts it; `block` answers 409; `off` does not look.",
+    doc: "What to do with a request whose signed bytes the app has already taken under another key. Such a request is either a replay by a client that saw the first one, or a second event with the same bytes. `flag` forwards it with `Hookgate-Replayed-Body: true`, logs it and counts it. `block` rejects it with 409. `off` disables the check.",
 };
 
 // About 250 MiB when full; a route that takes 1.6 events a second fills it in 7 days.
@@ -300,5 +311,5 @@ static MAX_ENTRIES: Key = Key {
     kind: Kind::Count,
     default: Some("1000000"),
     example: "100000",
-    doc: "Keys remembered at least, and twice as many at most, for some 50 bytes each: one for each event, or two where `replay` looks at its bytes too. Beyond it the oldest are forgotten, which the metrics count.",
+    doc: "How many keys to remember. hookgate keeps at least this many and at most twice as many, at about 50 bytes each. An event takes one key, or two if `replay` checks its bytes as well. Beyond the limit the oldest keys are forgotten, and a metric counts them.",
 };

@@ -1,7 +1,7 @@
-//! `[routes.NAME.destinations.NAME]`: where stored events are delivered to, and how.
+//! `[routes.NAME.destinations.NAME]`: where stored events are delivered, and how.
 //!
-//! The `upstream` of a route in queue or hybrid mode is a destination too, under the name `upstream`; a table of that
-//! name without `url` says how it is delivered to.
+//! The `upstream` of a route in queue or hybrid mode is a destination too, under the name `upstream`. A table of that
+//! name without `url` sets how it is delivered to.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,23 +20,23 @@ use crate::net::host;
 use crate::net::special::is_public;
 use crate::scheme::standard::SigningKey;
 
-/// The name of the destination that the route's `upstream` is.
+/// Name of the destination for the route's `upstream`.
 pub(super) const UPSTREAM_NAME: &str = "upstream";
 
-/// Above this a destination is meant to be two.
+/// Largest `concurrency`. More is probably meant for several destinations.
 const MAX_CONCURRENCY: usize = 1024;
 
-/// What destinations depend on.
+/// Facts about a route that its destinations depend on.
 pub(super) struct Basis<'a> {
     pub(super) origin: Option<&'a Origin>,
     pub(super) upstream: Option<&'a Upstream>,
     pub(super) mode: Mode,
     pub(super) resigns: bool,
-    /// Keys that sign what the route hands to its app.
+    /// Keys that sign requests of the route to its upstream.
     pub(super) keys: &'a [Arc<SigningKey>],
 }
 
-/// Reads the destinations of a route: none in proxy mode.
+/// Reads the destinations of a route; returns an empty list in proxy mode.
 pub(super) fn read_all(
     table: &mut Table<'_>,
     basis: &Basis<'_>,
@@ -46,17 +46,20 @@ pub(super) fn read_all(
     if basis.mode == Mode::Proxy {
         if let Some(span) = table.name_span_of(&DESTINATIONS) {
             let fault = Fault::new(
-                "a route in proxy mode delivers nothing from a store",
+                "a route in proxy mode has no destinations: it forwards requests without a store",
                 "add `mode = \"queue\"`, or remove `destinations`",
             );
             table.error(span, fault);
         }
         return Vec::new();
     }
+    // A table that is present but wrong has an error of its own, so the route is not reported as one without
+    // destinations.
     let is_unnamed = tables.is_empty();
     let mut destinations = Vec::new();
     for (name, mut own) in tables {
         check_name(name, &own);
+        // The first attempt of hybrid mode uses the route's `upstream`, so a retry must go to the same place.
         if basis.mode != Mode::Queue && name != UPSTREAM_NAME {
             let fault = Fault::new(
                 "a route in hybrid mode delivers to its `upstream` only",
@@ -71,19 +74,20 @@ pub(super) fn read_all(
     let has_own = destinations
         .iter()
         .any(|destination| destination.name.as_str() == UPSTREAM_NAME);
+    // The route's `upstream` gets stored events too, even without a table of its own.
     if let Some(upstream) = basis.upstream.filter(|_| !has_own) {
         destinations.push(Arc::new(of_upstream(upstream, basis, table)));
     }
     if destinations.is_empty() && is_unnamed {
         table.absent(
-            format!("`[{}]` does not say where its events go", table.path()),
+            format!("`[{}]` has no destination for its events", table.path()),
             "add `upstream`, or `[routes.NAME.destinations.NAME]` with `url`",
         );
     }
     destinations
 }
 
-/// A route, or a destination: both names stand in the same places.
+/// Rejects a route or destination name that is unfit for headers, logs and metrics.
 pub(super) fn check_name(name: &str, table: &Table<'_>) {
     let is_fit = (1..=64).contains(&name.len())
         && name
@@ -91,14 +95,14 @@ pub(super) fn check_name(name: &str, table: &Table<'_>) {
             .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     if !is_fit {
         let fault = Fault::new(
-            "this name cannot stand in headers, logs and metrics",
-            "up to 64 letters, digits, `_` and `-`",
+            "this name cannot be used in headers, logs and metrics",
+            "use 1 to 64 letters, digits, `_` and `-`",
         );
         table.error(table.span(), fault);
     }
 }
 
-/// The defaults for the upstream of a route.
+/// Returns the destination for a route's `upstream`, with default settings.
 fn of_upstream(upstream: &Upstream, basis: &Basis<'_>, table: &Table<'_>) -> Destination {
     Destination {
         name: DestinationName::new(UPSTREAM_NAME),
@@ -148,6 +152,7 @@ fn read(
     let order = table.read(&ORDER, order);
     let headers = headers(table, context);
     let mut secrets = sign_upstream::read_keys(table, &SECRET, basis.origin, context);
+    // The upstream of a signing route gets signed deliveries, as it gets signed requests in proxy mode.
     if is_upstream && secrets.is_empty() {
         secrets = basis.keys.to_vec();
     }
@@ -161,6 +166,7 @@ fn read(
         refuse_in_hybrid(table, order.as_ref());
     }
     table.deny_unknown();
+    // An external destination never gets the path and query of the request, which the client chose.
     let (url, appends_rest) = match (url, usual.filter(|_| is_upstream)) {
         (Some(url), _) => ((url.value, url.span), false),
         (None, Some(upstream)) => ((upstream.url.clone(), upstream.span), !external),
@@ -169,6 +175,7 @@ fn read(
     if external {
         check_external(table, &url.0, url.1);
     }
+    // A route's timeouts apply to its `upstream` only; other destinations have defaults of their own.
     let or = |own: Option<Duration>, of: fn(&Upstream) -> Duration, default: u64| {
         let usual = usual.filter(|_| is_upstream).map(of);
         own.or(usual).unwrap_or(Duration::from_secs(default))
@@ -204,27 +211,28 @@ fn read(
 fn check_external(table: &Table<'_>, url: &http::Uri, span: Span) {
     if url.scheme_str() != Some("https") {
         let fault = Fault::new(
-            "an external destination is reached over the internet, in clear",
-            "an `https://` URL",
+            "an external destination is on the internet, and `http://` is not encrypted",
+            "use an `https://` URL",
         );
         table.error(span, fault);
     }
     let host = url.host().unwrap_or_default();
+    // Only literal addresses can be checked here; names are checked when they are resolved, at each connection.
     let literal = host::bare(host).parse();
     let is_inside = literal.map_or(host == "localhost", |ip| !is_public(ip));
     if is_inside {
         let fault = Fault::new(
             format!(
-                "`{host}` is not on the internet, and an external destination is never connected to there"
+                "`{host}` is not a public address, so hookgate never connects to it for an external destination"
             ),
-            "remove `external` where it is one of your own",
+            "remove `external` if the destination is in your own network",
         );
         table.warning(span, fault);
     }
 }
 
-/// The first attempt of hybrid mode is made while the sender waits, by the keys of the route: what it does not know of
-/// would hold for some attempts only.
+/// Rejects keys that the first attempt of hybrid mode ignores. It is made while the sender waits, with the keys of the
+/// route, so such a key would apply to retries only.
 fn refuse_in_hybrid(table: &Table<'_>, order: Option<&Order>) {
     let is_ordered = order.is_some_and(|order| *order != Order::None);
     let ordered = is_ordered.then_some(&ORDER);
@@ -241,10 +249,7 @@ fn refuse_in_hybrid(table: &Table<'_>, order: Option<&Order>) {
     for key in unknown.into_iter().chain(ordered) {
         if let Some(span) = table.name_span_of(key) {
             let fault = Fault::new(
-                format!(
-                    "in hybrid mode the first attempt knows nothing of `{}`",
-                    key.name
-                ),
+                format!("in hybrid mode the first attempt ignores `{}`", key.name),
                 "use `mode = \"queue\"`, or the keys of the route (`events`, `when`, `sign_upstream`)",
             );
             table.error(span, fault);
@@ -259,7 +264,7 @@ fn url(table: &mut Table<'_>, basis: &Basis<'_>, is_upstream: bool) -> Option<Pl
     let url = table.read_placed(&URL, value::destination_url);
     if let (Some(url), Some(_)) = (&url, basis.upstream) {
         let fault = Fault::new(
-            "the route's `upstream` says where this destination is",
+            "the route's `upstream` is the URL of this destination",
             "remove `url`, or give the destination another name",
         );
         table.error(url.span, fault);
@@ -271,8 +276,8 @@ fn concurrency(value: &Value<'_>) -> Result<usize, Fault> {
     let count = value::size_count(value)?;
     if count > MAX_CONCURRENCY {
         return Err(Fault::new(
-            format!("{count} attempts at the same time are more than a destination wants"),
-            format!("at most {MAX_CONCURRENCY}"),
+            format!("{count} attempts at the same time are too many"),
+            format!("set at most {MAX_CONCURRENCY}"),
         ));
     }
     Ok(count)
@@ -280,9 +285,10 @@ fn concurrency(value: &Value<'_>) -> Result<usize, Fault> {
 
 fn order(value: &Value<'_>) -> Result<Order, Fault> {
     const HELP: &str =
-        "`\"none\"`, `\"fifo\"`, `\"fifo:header:X-Account\"` or `\"fifo:json:/data/account\"`";
+        "use `\"none\"`, `\"fifo\"`, `\"fifo:header:X-Account\"` or `\"fifo:json:/data/account\"`";
     let text = value::text(value)?;
     let fault = || Fault::new(format!("`{text}` is not an order"), HELP);
+    // The two words first: all other orders have an argument.
     match text.as_str() {
         "none" => return Ok(Order::None),
         "fifo" => return Ok(Order::Fifo),
@@ -311,10 +317,13 @@ fn headers(table: &mut Table<'_>, context: &Context) -> Vec<(HeaderName, HeaderV
 }
 
 fn header(name: &str, secret: &Secret) -> Result<(HeaderName, HeaderValue), Fault> {
-    let help = "a header of the app's own, such as `Authorization = \"Bearer ...\"`";
+    let help = "name a header of your app, such as `Authorization = \"Bearer ...\"`";
     let wrong = |what: &str| Fault::new(format!("`{name}` {what}"), help);
-    let parsed: HeaderName = name.parse().map_err(|_| wrong("is not a header's name"))?;
+    let parsed: HeaderName = name
+        .parse()
+        .map_err(|_| wrong("is not a valid header name"))?;
     let lower = parsed.as_str();
+    // These headers frame the request or carry hookgate's own statements, so an operator's value must not replace them.
     let is_ours = lower.starts_with("hookgate-")
         || lower.starts_with("webhook-")
         || [
@@ -330,15 +339,17 @@ fn header(name: &str, secret: &Secret) -> Result<(HeaderName, HeaderValue), Faul
         return Err(wrong("is set by hookgate itself"));
     }
     let value = HeaderValue::from_bytes(secret.expose());
-    let mut value = value.map_err(|_| wrong("has a value that no header can have"))?;
+    let mut value =
+        value.map_err(|_| wrong("has a value with characters that no header may contain"))?;
+    // The value may be a credential; marked as sensitive, `Debug` does not print it.
     value.set_sensitive(true);
     Ok((parsed, value))
 }
 
-// What an app nearby answers side by side without trouble; a slow one is held back by its own answers.
+// An app in the same network handles this many requests side by side; a slow one delays the next attempts by itself.
 const DEFAULT_CONCURRENCY: usize = 16;
 
-// Fewer are the noise of a network; each more is a timeout's worth of waiting for nothing.
+// Fewer failures in a row are network noise; each further one costs a whole timeout in vain.
 const DEFAULT_BREAKER: u32 = 10;
 
 pub(super) static DESTINATIONS: Key = Key {
@@ -346,13 +357,13 @@ pub(super) static DESTINATIONS: Key = Key {
     kind: Kind::Named(&SECTION),
     default: None,
     example: "{ ci = { url = \"http://127.0.0.1:9000/ci\" } }",
-    doc: "Where stored events are delivered to, each on its own.",
+    doc: "Destinations of stored events, by name. Each event is delivered to each of them independently.",
 };
 
-/// `[routes.NAME.destinations.NAME]`.
+/// Keys of the `[routes.NAME.destinations.NAME]` section.
 pub(super) static SECTION: Section = Section {
     path: "routes.NAME.destinations.NAME",
-    doc: "One endpoint to which a route in queue mode delivers. A table named `upstream`, without `url`, says how the route's `upstream` is delivered to.",
+    doc: "An endpoint to which a route in queue mode delivers its events. A table named `upstream`, without `url`, sets how events are delivered to the route's `upstream`.",
     keys: &[
         &URL,
         &filter::EVENTS,
@@ -381,7 +392,7 @@ static URL: Key = Key {
     kind: Kind::Url,
     default: None,
     example: "\"http://127.0.0.1:9000/ci\"",
-    doc: "Where events go; may have a query.",
+    doc: "URL to which events are delivered. May contain a query.",
 };
 
 static ACTIVE: Key = Key {
@@ -389,16 +400,16 @@ static ACTIVE: Key = Key {
     kind: Kind::Bool,
     default: Some("true"),
     example: "false",
-    doc: "Without it deliveries are made and wait.",
+    doc: "Attempts deliveries to this destination. `false` creates deliveries, which wait until it is active again.",
 };
 
-// As long as an app may take that works on an event before it answers.
+// Long enough for an app that processes an event before it responds.
 static TIMEOUT: Key = Key {
     name: "timeout",
     kind: Kind::Duration,
     default: Some("\"30s\""),
     example: "\"10s\"",
-    doc: "From the request to the end of the answer; then the attempt has failed.",
+    doc: "Maximum time from the request to the end of the response. After that the attempt fails.",
 };
 
 static CONCURRENCY: Key = Key {
@@ -406,7 +417,7 @@ static CONCURRENCY: Key = Key {
     kind: Kind::Count,
     default: Some("16"),
     example: "4",
-    doc: "Attempts at the same time, and events of it in memory. Where the app can take thousands a second, 256.",
+    doc: "Maximum number of attempts at the same time. As many events of this destination are held in memory. For an app that handles thousands of events a second, use 256.",
 };
 
 static RATE_LIMIT: Key = Key {
@@ -414,7 +425,7 @@ static RATE_LIMIT: Key = Key {
     kind: Kind::Rate,
     default: Some("no limit"),
     example: "\"20/s\"",
-    doc: "Attempts in a time.",
+    doc: "Maximum rate of attempts.",
 };
 
 static ORDER: Key = Key {
@@ -422,7 +433,7 @@ static ORDER: Key = Key {
     kind: Kind::Text,
     default: Some("\"none\""),
     example: "\"fifo:json:/data/account\"",
-    doc: "`\"fifo\"` delivers one event after the other, in the order of acceptance: one that waits, for another attempt or for the end of its delay, holds up those behind it until it is delivered or dead, whatever their priority. `\"fifo:header:NAME\"` and `\"fifo:json:/pointer\"` do so where the value is the same.",
+    doc: "Order of deliveries. `\"none\"` delivers events independently of each other. `\"fifo\"` delivers one event after the other, in the order of acceptance: an event that waits for a retry or for the end of its delay blocks all later ones, whatever their priority, until it is delivered or becomes a dead letter. `\"fifo:header:NAME\"` and `\"fifo:json:/pointer\"` keep this order among events with the same value.",
 };
 
 static HEADERS: Key = Key {
@@ -430,7 +441,7 @@ static HEADERS: Key = Key {
     kind: Kind::Map(&secrets::HEADER_VALUE),
     default: None,
     example: "{ Authorization = { credential = \"app\" } }",
-    doc: "Headers that each attempt has, instead of those of the same name: each a text, or where it stands, as for a secret.",
+    doc: "Headers to set on each attempt. They replace headers of the same name. Each value is a string, or a table with its source, as for a secret.",
 };
 
 static SECRET: Key = Key {
@@ -438,7 +449,7 @@ static SECRET: Key = Key {
     kind: sign_upstream::SIGN_UPSTREAM.kind,
     default: None,
     example: "{ credential = \"to-partner\" }",
-    doc: "Keys that sign each attempt as Standard Webhooks have it, at the time of the attempt: `whsec_` keys give `v1`, Ed25519 keys `whsk_` give `v1a`. Several while a key is changed: all sign.",
+    doc: "Keys that sign each attempt according to Standard Webhooks, with the time of the attempt. `whsec_` keys make `v1` signatures; Ed25519 keys (`whsk_`) make `v1a` signatures. To rotate a key, list the old and the new one: all of them sign.",
 };
 
 static TLS: Key = Key {
@@ -446,7 +457,7 @@ static TLS: Key = Key {
     kind: Kind::Table(&destination_tls::SECTION),
     default: None,
     example: "{ ca = \"partner-ca.pem\" }",
-    doc: "Authorities and client certificate of its own.",
+    doc: "Custom CAs and client certificate for this destination.",
 };
 
 static EXTERNAL: Key = Key {
@@ -454,7 +465,7 @@ static EXTERNAL: Key = Key {
     kind: Kind::Bool,
     default: Some("false"),
     example: "true",
-    doc: "For endpoints on the internet that others may name: `https` only, and no address of this machine, of a private network or of a cloud's metadata is ever connected to, whatever its name resolves to.",
+    doc: "Protects against SSRF for endpoints on the internet whose URL your users may choose. Requires `https`, and never connects to an address of this machine, of a private network or of a cloud metadata service, whatever the host name resolves to.",
 };
 
 static REPR_DIGEST: Key = Key {
@@ -462,7 +473,7 @@ static REPR_DIGEST: Key = Key {
     kind: Kind::Bool,
     default: Some("false"),
     example: "true",
-    doc: "Adds `Repr-Digest` (RFC 9530), the SHA-256 of the body that was taken when the event was accepted, for apps that check it by themselves. `Hookgate-Body-Digest` says the same and is always there.",
+    doc: "Adds `Repr-Digest` (RFC 9530), the SHA-256 of the body at the time the event was accepted, for apps that check it themselves. `Hookgate-Body-Digest` has the same digest and is always sent.",
 };
 
 static BREAKER: Key = Key {
@@ -470,5 +481,5 @@ static BREAKER: Key = Key {
     kind: Kind::FalseOr(&Kind::Count),
     default: Some("10"),
     example: "5",
-    doc: "After so many failures in a row attempts pause, and single ones find out when it is back; `false`: never.",
+    doc: "Circuit breaker: after this many failures in a row, attempts pause, and single attempts probe until the destination is back. `false` disables it.",
 };

@@ -1,4 +1,4 @@
-//! `[routes.NAME.destinations.NAME.tls]`: authorities and a client certificate for one destination.
+//! `[routes.NAME.destinations.NAME.tls]`: CAs and a client certificate for one destination.
 
 use crate::config::Context;
 use crate::config::model::DestinationTls;
@@ -6,6 +6,7 @@ use crate::document::key::{Key, Kind, Section};
 use crate::document::table::{Fault, Table};
 use crate::document::value;
 
+/// Reads the table. Relative paths start at the folder of the config.
 pub(super) fn read(mut table: Table<'_>, context: &Context) -> DestinationTls {
     let mut path = |key: &Key| {
         let read = table.read_placed(key, value::path);
@@ -17,8 +18,8 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> DestinationTls {
         (Some((cert, _)), Some((key, _))) => Some((cert, key)),
         (Some((_, span)), None) | (None, Some((_, span))) => {
             let fault = Fault::new(
-                "a client certificate is a chain and its key",
-                "add both `cert` and `key`",
+                "a client certificate needs both its chain and its key",
+                "set both `cert` and `key`",
             );
             table.error(span, fault);
             None
@@ -31,10 +32,10 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> DestinationTls {
     }
 }
 
-/// `[routes.NAME.destinations.NAME.tls]`.
+/// Keys of the `[routes.NAME.destinations.NAME.tls]` section.
 pub(super) static SECTION: Section = Section {
     path: "routes.NAME.destinations.NAME.tls",
-    doc: "TLS towards one destination.",
+    doc: "Outgoing TLS to one destination: trusted CAs and client certificate.",
     keys: &[&CA, &CERT, &KEY],
     required: &[],
     one_of: &[],
@@ -43,9 +44,9 @@ pub(super) static SECTION: Section = Section {
 static CA: Key = Key {
     name: "ca",
     kind: Kind::Path,
-    default: Some("the system's authorities"),
+    default: Some("the system's CAs"),
     example: "\"partner-ca.pem\"",
-    doc: "PEM file of the authorities that its certificate must come from.",
+    doc: "PEM file with the CAs that the destination's certificate must chain to.",
 };
 
 static CERT: Key = Key {
@@ -53,7 +54,7 @@ static CERT: Key = Key {
     kind: Kind::Path,
     default: None,
     example: "\"client.pem\"",
-    doc: "PEM file of the certificate chain to show.",
+    doc: "PEM file with the client certificate chain to present.",
 };
 
 static KEY: Key = Key {
@@ -61,5 +62,5 @@ static KEY: Key = Key {
     kind: Kind::Path,
     default: None,
     example: "\"client.key\"",
-    doc: "PEM file of its private key.",
+    doc: "PEM file with the private key of `cert`.",
 };

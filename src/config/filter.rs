@@ -1,4 +1,4 @@
-//! The keys of a route that say which of its verified events the app gets.
+//! `events`, `versions` and `when`: which verified events reach the app.
 
 use std::sync::Arc;
 
@@ -11,19 +11,20 @@ use crate::document::value;
 use crate::model::glob::Patterns;
 use crate::scheme::spec::{Field, Spec};
 
-/// Which events of a route go to the app.
+/// Patterns for the events of a route that reach the app.
 #[derive(Default)]
 pub(super) struct Filter {
     pub(super) events: Option<Patterns>,
     pub(super) versions: Option<Patterns>,
 }
 
-/// Reads the condition of a route.
+/// Reads the condition of a route or destination.
 pub(super) fn when(table: &mut Table<'_>, origin: Option<&Origin>) -> Option<Arc<When>> {
     let when = table.read_placed(&WHEN, |value| {
         let text = value::text(value)?;
         When::compile(&text).map_err(|err| Fault::new(err.to_string(), when_help(&err)))
     })?;
+    // A filter on unsigned values is weaker than it looks: a captured request can carry other values.
     if let Some(origin) = origin {
         let loose = unsigned::of_condition(&when.value, &origin.spec);
         if let Some(fault) = unsigned::fault(&WHEN, &loose, origin) {
@@ -36,20 +37,18 @@ pub(super) fn when(table: &mut Table<'_>, origin: Option<&Origin>) -> Option<Arc
 fn when_help(err: &WhenError) -> &'static str {
     match err {
         WhenError::Unknown(_) => {
-            "there are `method`, `path`, `query`, `headers`, `event`, `body`, `provider`, `route`, `source`, and the functions of CEL"
+            "use `method`, `path`, `query`, `headers`, `event`, `body`, `provider`, `route`, `source`, and the functions of CEL"
         }
-        WhenError::Nested => "loop over one list only, or leave it to the app",
-        WhenError::Pattern => "write the pattern into the expression",
-        WhenError::NotBool => {
-            "compare it with something, for example `event.type == \"invoice.paid\"`"
-        }
+        WhenError::Nested => "loop over one list only, or decide in the app",
+        WhenError::Pattern => "write the pattern as a literal in the expression",
+        WhenError::NotBool => "write a comparison, for example `event.type == \"invoice.paid\"`",
         WhenError::TooLong | WhenError::Syntax(_) => {
-            "an expression of CEL, for example `body.amount > 100 && event.type == \"invoice.paid\"`"
+            "write a CEL expression, for example `body.amount > 100 && event.type == \"invoice.paid\"`"
         }
     }
 }
 
-/// Reads the patterns of a table. Without an origin, whose own error is told elsewhere, only their form is checked.
+/// Reads the patterns of a table. Without an origin, which has an error of its own, only their form is checked.
 pub(super) fn read(table: &mut Table<'_>, origin: Option<&Origin>) -> Filter {
     Filter {
         events: patterns(table, Word::Type, origin),
@@ -57,12 +56,12 @@ pub(super) fn read(table: &mut Table<'_>, origin: Option<&Origin>) -> Filter {
     }
 }
 
-/// Reads the patterns for types alone.
+/// Reads the patterns for event types only.
 pub(super) fn read_events(table: &mut Table<'_>, origin: Option<&Origin>) -> Option<Patterns> {
     patterns(table, Word::Type, origin)
 }
 
-/// What patterns are held against.
+/// Property of an event that patterns are compared with.
 #[derive(Clone, Copy)]
 enum Word {
     Type,
@@ -101,10 +100,11 @@ fn patterns(table: &mut Table<'_>, word: Word, origin: Option<&Origin>) -> Optio
     };
     if items.is_empty() {
         value.fault(Fault::new(
-            "an empty list lets every event through",
+            "an empty list filters nothing",
             format!("add patterns, or remove `{}`", key.name),
         ));
     }
+    // Without such a location every event would be rejected as unreadable at run time.
     if let Some(origin) = origin.filter(|origin| word.places(&origin.spec).is_empty()) {
         value.fault(nowhere(word, origin));
     }
@@ -114,12 +114,13 @@ fn patterns(table: &mut Table<'_>, word: Word, origin: Option<&Origin>) -> Optio
             value.warning(fault);
         }
     }
+    // All patterns are parsed, so that every invalid one is reported.
     let mut patterns = Patterns::default();
     for item in items {
         item.check(|value| {
             let text = value::text(value)?;
             patterns.add(&text).map_err(|err| {
-                let help = "characters stand for themselves, `*` for any run of them, `!` in front excludes";
+                let help = "`*` matches any characters, a leading `!` excludes, and other characters match themselves";
                 Fault::new(format!("`{text}`: {err}"), help)
             })
         });
@@ -132,13 +133,13 @@ fn nowhere(word: Word, origin: &Origin) -> Fault {
     match &origin.provider {
         Some(provider) => Fault::new(
             format!(
-                "the events of {} have no {what} that hookgate can read",
+                "hookgate cannot read the {what} of events from {}",
                 provider.name
             ),
             "remove it",
         ),
         None => Fault::new(
-            format!("the scheme does not say where the {what} stands"),
+            format!("the scheme does not say where to find the {what}"),
             format!("add `{}` to the scheme", what.replace(' ', "_")),
         ),
     }
@@ -149,7 +150,7 @@ pub(super) static EVENTS: Key = Key {
     kind: Kind::List(&Kind::Text),
     default: Some("every event"),
     example: "[\"invoice.*\", \"!invoice.upcoming\"]",
-    doc: "Types of the events that get through: `*` stands for any run of characters, `!` in front excludes. At a route, others are answered 200 and go nowhere; at one of its `upstreams` or destinations, only this one does not get them.",
+    doc: "Types of the events to forward. `*` matches any characters; a leading `!` excludes. On a route, hookgate responds to other events with 200 and forwards them nowhere. On an entry of `upstreams` or a destination, only that one does not get them.",
 };
 
 pub(super) static WHEN: Key = Key {
@@ -157,7 +158,7 @@ pub(super) static WHEN: Key = Key {
     kind: Kind::Text,
     default: Some("true"),
     example: "\"body.amount > 100\"",
-    doc: "A condition in CEL on `method`, `path`, `query`, `headers`, `event` (`id`, `type`, `version`), `body`, `provider`, `route` and `source`. At a route, events for which it is false are answered 200 and go nowhere; a destination does not get them. Where it has an error the sender gets 422.",
+    doc: "A CEL condition on `method`, `path`, `query`, `headers`, `event` (`id`, `type`, `version`), `body`, `provider`, `route` and `source`. If it is false on a route, hookgate responds with 200 and forwards the event nowhere; if it is false on a destination, only that destination does not get the event. If it fails with an error, the sender gets 422.",
 };
 
 pub(super) static VERSIONS: Key = Key {
@@ -165,5 +166,5 @@ pub(super) static VERSIONS: Key = Key {
     kind: Kind::List(&Kind::Text),
     default: Some("every version"),
     example: "[\"2025-*\"]",
-    doc: "Versions of the payload that get through, as for `events`.",
+    doc: "Versions of the payload to forward. Patterns work as in `events`.",
 };

@@ -1,4 +1,4 @@
-//! `[log]`: what is logged and how.
+//! `[log]`: format and level of the logs.
 
 use tracing::Level;
 
@@ -15,13 +15,14 @@ const LEVELS: [(&str, Level); 5] = [
     ("trace", Level::TRACE),
 ];
 
-/// Reads the section; without it every default holds.
+/// Reads the section; without it every default applies.
 pub(super) fn read(table: Option<Table<'_>>) -> Log {
     let mut log = Log {
         format: LogFormat::Auto,
         level: Level::INFO,
         accepted: true,
     };
+    // The section is optional; a config without it logs everything from `info` on.
     let Some(mut table) = table else {
         return log;
     };
@@ -35,10 +36,10 @@ pub(super) fn read(table: Option<Table<'_>>) -> Log {
     log
 }
 
-/// `[log]`.
+/// Keys of the `[log]` section.
 pub(super) static SECTION: Section = Section {
     path: "log",
-    doc: "What is logged and how.",
+    doc: "Format and level of the logs.",
     keys: &[&FORMAT, &LEVEL, &ACCEPTED],
     required: &[],
     one_of: &[],
@@ -49,7 +50,7 @@ static FORMAT: Key = Key {
     kind: Kind::Choice(&value::choice_words(&LogFormat::ALL)),
     default: Some("\"auto\""),
     example: "\"json\"",
-    doc: "`auto`: text on a terminal, journald's own fields under systemd, JSON otherwise.",
+    doc: "Format of log lines: `text`, `json`, or `auto`, which writes text on a terminal, native journald fields under systemd, and JSON otherwise.",
 };
 
 static LEVEL: Key = Key {
@@ -57,14 +58,14 @@ static LEVEL: Key = Key {
     kind: Kind::Choice(&value::choice_words(&LEVELS)),
     default: Some("\"info\""),
     example: "\"warn\"",
-    doc: "The least important lines that are still written.",
+    doc: "Lowest level of the lines that are logged.",
 };
 
-// Somebody who asks what became of an event needs the line; who has too many of them turns them off.
+// On by default: an operator who looks for an event needs the line. Operators with too many of them can turn them off.
 static ACCEPTED: Key = Key {
     name: "accepted",
     kind: Kind::Bool,
     default: Some("true"),
     example: "false",
-    doc: "Whether accepted requests get a line; refused ones always do.",
+    doc: "Logs accepted requests. Rejected requests are always logged.",
 };

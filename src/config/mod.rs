@@ -1,7 +1,7 @@
-//! Config text -> `Config`, with every error at once.
+//! Loads a TOML config into a checked `Config` and reports every error at once.
 //!
-//! One file per section reads its table into checked values; `crosscheck` looks at what only the whole can tell. No
-//! network, no DNS; the clock is read only to say which secrets are past their time.
+//! One file per section reads its table into checked values; `crosscheck` then compares sections with each other. This
+//! module uses no network and no DNS. It reads the clock only to find secrets that have expired.
 
 pub mod model;
 pub mod reference;
@@ -47,46 +47,46 @@ use crate::document::table::Table;
 use crate::document::{Document, Source, Span};
 use crate::model::clock::Now;
 
-/// A config without errors.
+/// Configuration that loaded without errors.
 pub struct Loaded {
-    /// The config.
+    /// The checked configuration, ready to run.
     pub config: Config,
-    /// Warnings only.
+    /// Warnings and notes; it holds no errors.
     pub report: Report,
 }
 
-/// What `hookgate check` looks at further, whether or not the config has errors. It cannot be run.
+/// Result of `hookgate check`: diagnostics and what to check next, even if the config has errors. It cannot be run.
 pub struct Examined {
     /// All diagnostics of the load.
     pub report: Report,
-    /// The certificates that were named.
+    /// Certificate files that the config names, for `check` to load.
     pub certificates: Vec<CertificateFiles>,
-    /// The authorities of client certificates, with their place.
+    /// The CA file for client certificates, with its location in the config.
     pub client_ca: Option<(PathBuf, Span)>,
-    /// The upstreams and destinations that could be read, with their places.
+    /// The URLs of upstreams and destinations that could be read, with their locations.
     pub upstreams: Vec<(Uri, Span)>,
 }
 
-/// What every section may need beside its table.
+/// Values that every section may need beside its table.
 struct Context {
-    /// Relative paths are relative to this.
+    /// The folder of the config file; relative paths start here.
     folder: PathBuf,
     now: Now,
 }
 
-/// A config of a thousand routes has 200 KiB; more than this is another file by mistake.
+/// Largest config file in bytes. A config of a thousand routes has 200 KiB; a larger file is probably the wrong one.
 const MAX_FILE: u64 = 8 << 20;
 
 /// Loads a config file.
 ///
 /// # Errors
-/// Every error and warning that was found, at least one of them an error.
+/// Returns the report of all diagnostics; at least one of them is an error.
 pub fn load(path: &Path) -> Result<Loaded, Report> {
     let text = read_file(path)?;
     load_text(&path.display().to_string(), text)
 }
 
-/// As [`load`], for a text; relative paths are relative to the folder of `name`.
+/// Loads a config from a text, like [`load`]; relative paths start at the folder of `name`.
 ///
 /// # Errors
 /// As [`load`].
@@ -98,7 +98,7 @@ pub fn load_text(name: &str, text: impl Into<String>) -> Result<Loaded, Report> 
     Ok(Loaded { config, report })
 }
 
-/// Loads a config file as far as it goes, for `hookgate check`.
+/// Loads as much of a config file as possible, for `hookgate check`.
 #[must_use]
 pub fn examine(path: &Path) -> Examined {
     let text = match read_file(path) {
@@ -118,6 +118,7 @@ pub fn examine(path: &Path) -> Examined {
         client_ca,
         ..
     } = config.tls.unwrap_or_else(Tls::none);
+    // The certificate of the admin listener is not part of `[tls]`, but `check` loads it in the same way.
     let own = config.admin.and_then(|admin| admin.tls);
     Examined {
         report,
@@ -127,6 +128,7 @@ pub fn examine(path: &Path) -> Examined {
             .routes
             .into_iter()
             .flat_map(|route| {
+                // The implicit destination `upstream` has the URL of the route's `upstream`, which is listed below.
                 let own = route.destinations.iter();
                 let own: Vec<_> = own
                     .filter(|destination| destination.name.as_str() != UPSTREAM_NAME)
@@ -155,19 +157,23 @@ fn read_file(path: &Path) -> Result<String, Report> {
         });
         report
     };
-    let check_path = "check the path and who may read the file";
+    let check_path = "check that the path is right and that hookgate may read the file";
     let mut bytes = Vec::new();
     file::read_into(&mut bytes, path, MAX_FILE, "it is larger than 8 MiB")
         .map_err(|what| fail(what, check_path))?;
-    String::from_utf8(bytes)
-        .map_err(|_| fail("it is not UTF-8".to_owned(), "a config is a TOML text"))
+    String::from_utf8(bytes).map_err(|_| {
+        fail(
+            "it is not valid UTF-8".to_owned(),
+            "save the config as TOML in UTF-8",
+        )
+    })
 }
 
-/// Reads all sections. What is wrong is replaced by its default, so the config may only be used where the report holds
-/// no error.
+/// Reads all sections. A wrong value is replaced by its default, so use the config only if the report has no errors.
 fn read(name: &str, text: String) -> (Config, Report) {
     let source = Source::new(name, text);
     let document = Document::parse(&source);
+    // Paths in the config are relative to its own folder, wherever hookgate was started.
     let folder = Path::new(name).parent().unwrap_or(Path::new(""));
     let context = Context {
         folder: folder.to_owned(),
@@ -190,12 +196,14 @@ fn sections(root: &mut Table<'_>, context: &Context) -> Config {
     let store = root
         .table(&STORE)
         .and_then(|table| store::read(table, context));
+    // Only after every section was read: a key that no section asked for is unknown.
     root.deny_unknown();
     let others = crosscheck::Others {
         tls: tls.as_ref(),
         admin: admin.as_ref(),
         store: store.as_ref(),
     };
+    // Last, because it compares sections that were read above.
     crosscheck::check(root, &server, &others, &routes);
     Config {
         server: server.server,
@@ -213,7 +221,7 @@ static SERVER: Key = Key {
     kind: Kind::Table(&server::SECTION),
     default: None,
     example: "{ listen = [\"0.0.0.0:443\"] }",
-    doc: "Where to listen, and the limits towards strangers.",
+    doc: "Addresses to listen on, and limits for clients.",
 };
 
 static TLS: Key = Key {
@@ -221,7 +229,7 @@ static TLS: Key = Key {
     kind: Kind::Table(&tls::SECTION),
     default: None,
     example: "{ cert = \"fullchain.pem\", key = \"privkey.pem\" }",
-    doc: "Certificates.",
+    doc: "TLS certificates and protocol versions of the listeners.",
 };
 
 static ADMIN: Key = Key {
@@ -229,7 +237,7 @@ static ADMIN: Key = Key {
     kind: Kind::Table(&admin::SECTION),
     default: None,
     example: "{ listen = \"127.0.0.1:9180\" }",
-    doc: "Metrics and health for operators.",
+    doc: "The admin listener: metrics, health checks, the admin API and the console.",
 };
 
 static STORE: Key = Key {
@@ -237,7 +245,7 @@ static STORE: Key = Key {
     kind: Kind::Table(&store::SECTION),
     default: None,
     example: "{ url = \"sqlite:/var/lib/hookgate/hookgate.db\" }",
-    doc: "Where accepted events are kept.",
+    doc: "The database that stores accepted events.",
 };
 
 static LOG: Key = Key {
@@ -245,7 +253,7 @@ static LOG: Key = Key {
     kind: Kind::Table(&log::SECTION),
     default: None,
     example: "{ format = \"json\" }",
-    doc: "What is logged and how.",
+    doc: "Format and level of the logs.",
 };
 
 static TELEMETRY: Key = Key {
@@ -253,7 +261,7 @@ static TELEMETRY: Key = Key {
     kind: Kind::Table(&telemetry::SECTION),
     default: None,
     example: "{ otlp = \"http://127.0.0.1:4318\" }",
-    doc: "Traces for a collector.",
+    doc: "Export of traces to an OpenTelemetry collector.",
 };
 
 static ROUTES: Key = Key {
@@ -261,7 +269,7 @@ static ROUTES: Key = Key {
     kind: Kind::Named(&route::SECTION),
     default: None,
     example: "{ stripe = { path = \"/stripe\", provider = \"stripe\", secret = { credential = \"stripe\" }, upstream = \"http://127.0.0.1:8080/\" } }",
-    doc: "One table per webhook.",
+    doc: "One table per webhook endpoint, named by you.",
 };
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The keys of a route that say what is done with a verified request: forwarded while the sender waits, or stored.
+//! `mode` and its related keys: whether verified requests are forwarded or stored.
 
 use std::time::Duration;
 
@@ -10,19 +10,22 @@ use crate::document::table::{Fault, Table, Value};
 use crate::document::value;
 use crate::scheme::spec::Family;
 
-// Below the patience of the most impatient senders (Slack 3 s is met by most apps; GitHub 10 s, Stripe 20 s).
+// Below the timeouts of senders, which end the connection first (GitHub 10 s, Stripe 20 s). Slack's 3 s are shorter,
+// but most apps meet them.
 const DEFAULT_ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// Reads `mode` and the keys that only hybrid mode has.
+/// Reads `mode` and the keys that belong to hybrid mode.
 pub(super) fn read(table: &mut Table<'_>) -> Mode {
     let name = table.read(&MODE, |value| value::choice(value, &ModeName::ALL));
     let answer_within = table.read_placed(&ANSWER_WITHIN, value::duration);
     let store_on = table.read_placed(&STORE_ON, store_on);
+    // A wrong word is reported already; go on as in proxy mode, which needs no other section.
     match name.unwrap_or(ModeName::Proxy) {
         ModeName::Hybrid => Mode::Hybrid {
             answer_within: answer_within.map_or(DEFAULT_ANSWER_WITHIN, |placed| placed.value),
             stores_4xx: store_on.is_some(),
         },
+        // A key without effect would mislead the operator, so it is an error in other modes.
         other => {
             let spans = [
                 (&ANSWER_WITHIN, answer_within.map(|placed| placed.span)),
@@ -43,8 +46,8 @@ pub(super) fn read(table: &mut Table<'_>) -> Mode {
 
 fn only_hybrid(table: &Table<'_>, key: &Key, span: Span) {
     let fault = Fault::new(
-        format!("`{}` belongs to `mode = \"hybrid\"`", key.name),
-        "set the mode, or remove it",
+        format!("`{}` requires `mode = \"hybrid\"`", key.name),
+        "set `mode = \"hybrid\"`, or remove the key",
     );
     table.error(span, fault);
 }
@@ -53,12 +56,13 @@ fn store_on(value: &Value<'_>) -> Result<(), Fault> {
     let fault = || value.unexpected("`[\"4xx\"]`", STORE_ON.example);
     let items = value.items().ok_or_else(fault)?;
     match items.as_slice() {
+        // A list, so that later versions can add other reasons.
         [item] if item.text() == Some("4xx") => Ok(()),
         _ => Err(fault()),
     }
 }
 
-/// Reads `resign`: whether deliveries are signed anew in the sender's own scheme.
+/// Reads `resign`, which signs deliveries again in the sender's own scheme.
 pub(super) fn read_resign(table: &mut Table<'_>, mode: Mode, origin: Option<&Origin>) -> bool {
     let resign = table.read_placed(&RESIGN, |value| value::choice(value, &[("provider", ())]));
     let Some(resign) = resign else {
@@ -66,11 +70,12 @@ pub(super) fn read_resign(table: &mut Table<'_>, mode: Mode, origin: Option<&Ori
     };
     if mode == Mode::Proxy {
         let fault = Fault::new(
-            "a route in proxy mode forwards what the sender signed, at once",
+            "a route in proxy mode forwards the sender's own signature at once",
             "remove `resign`, or set `mode = \"queue\"`",
         );
         table.error(resign.span, fault);
     }
+    // A shared token proves nothing about a body, and the credentials of local apps are for the gate only.
     let signs_nothing = |origin: &Origin| {
         let provider = origin.provider.as_ref();
         matches!(origin.spec.family, Family::Token(_))
@@ -78,14 +83,14 @@ pub(super) fn read_resign(table: &mut Table<'_>, mode: Mode, origin: Option<&Ori
     };
     if origin.is_some_and(signs_nothing) {
         let fault = Fault::new(
-            "what this sender shows or signs is for the gate, and is not made for others",
-            "remove `resign`, and sign with a `secret` of the destination",
+            "hookgate cannot create the credentials of this sender for another app",
+            "remove `resign`, and set `secret` of the destination to sign deliveries",
         );
         table.error(resign.span, fault);
     } else if origin.is_some_and(|origin| !origin.spec.can_be_signed()) {
         let fault = Fault::new(
-            "this sender signs in a way that only the sender can",
-            "remove `resign`, and sign with a `secret` of the destination",
+            "only the sender has the key to sign in this scheme",
+            "remove `resign`, and set `secret` of the destination to sign deliveries",
         );
         table.error(resign.span, fault);
     }
@@ -97,7 +102,7 @@ pub(super) static MODE: Key = Key {
     kind: Kind::Choice(&value::choice_words(&ModeName::ALL)),
     default: Some("\"proxy\""),
     example: "\"hybrid\"",
-    doc: "`proxy`: the request is forwarded while the provider waits, and the provider gets the app's own answer. `queue`: the event is committed to the store, answered 200 at once, and delivered from there with retries. `hybrid`: as `proxy` while the app answers in time, else as `queue`. The last two need `[store]`.",
+    doc: "How verified requests reach the app. `proxy` forwards the request while the provider waits, and returns the app's own response. `queue` commits the event to the store, responds with 200 at once, and delivers it with retries. `hybrid` works like `proxy` while the app responds in time, and like `queue` otherwise. `queue` and `hybrid` require `[store]`.",
 };
 
 pub(super) static ANSWER_WITHIN: Key = Key {
@@ -105,21 +110,21 @@ pub(super) static ANSWER_WITHIN: Key = Key {
     kind: Kind::Duration,
     default: Some("\"5s\""),
     example: "\"2s\"",
-    doc: "In hybrid mode: how long the app may take for its answer before the event is stored and the sender is answered 202. The attempt goes on, and its answer still counts.",
+    doc: "In hybrid mode, how long to wait for the app's response. After that the event is stored and the sender gets 202. The attempt continues, and its outcome still counts.",
 };
 
 pub(super) static STORE_ON: Key = Key {
     name: "store_on",
     kind: Kind::List(&Kind::Choice(&["4xx"])),
-    default: Some("the app's 5xx, no connection, no answer in time"),
+    default: Some("on a 5xx of the app, no connection, or no response in time"),
     example: "[\"4xx\"]",
-    doc: "In hybrid mode: `[\"4xx\"]` stores the event on the app's 4xx as well, instead of passing that on.",
+    doc: "In hybrid mode, more reasons to store the event. `[\"4xx\"]` also stores it if the app responds with 4xx, instead of passing the response to the sender.",
 };
 
 pub(super) static RESIGN: Key = Key {
     name: "resign",
     kind: Kind::Choice(&["provider"]),
-    default: Some("the sender's own signature goes along as it came"),
+    default: Some("deliveries keep the sender's original signature"),
     example: "\"provider\"",
-    doc: "Deliveries from the store are signed anew in the sender's own scheme with the time of the attempt, so that an app that verifies by itself takes an event that is older than its tolerance. The first current secret of the route signs.",
+    doc: "Signs deliveries from the store again, in the sender's own scheme and with the time of the attempt. Apps that verify signatures themselves then accept events that are older than their tolerance. The first current secret of the route signs.",
 };

@@ -1,5 +1,7 @@
-//! The checked config: what the rest of the program sees. Every value is ready to use; nothing here can be "not set by
-//! then". Made by `config::load`, read by `app` when it builds a generation.
+//! The checked config: typed values for the rest of the program.
+//!
+//! Every value is ready to use, so no later stage has to handle a missing or invalid setting. `config::load` makes it;
+//! `app` reads it when it builds a configuration snapshot.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -22,69 +24,69 @@ use crate::providers::challenge::OnChallenge;
 use crate::scheme::spec::{Field, IdentityKey, Spec};
 use crate::scheme::standard::SigningKey;
 
-/// One whole config file.
+/// The contents of one config file.
 pub struct Config {
-    /// `[server]`.
+    /// Settings of the `[server]` section.
     pub server: Server,
-    /// `[tls]`; without it every listener speaks plain HTTP.
+    /// Settings of the `[tls]` section; `None`: every listener speaks plain HTTP.
     pub tls: Option<Tls>,
-    /// `[admin]`.
+    /// Settings of the `[admin]` section.
     pub admin: Option<Admin>,
-    /// `[store]`; there where a route needs it.
+    /// Settings of the `[store]` section; always present if a route needs a store.
     pub store: Option<Store>,
-    /// `[log]`.
+    /// Settings of the `[log]` section.
     pub log: Log,
-    /// `[telemetry]`; none: nothing is traced.
+    /// Settings of the `[telemetry]` section; `None`: no traces.
     pub telemetry: Option<Telemetry>,
-    /// `[routes.NAME]`, sorted by name.
+    /// The `[routes.NAME]` tables, sorted by name.
     pub routes: Vec<Route>,
 }
 
-/// `[server]`.
+/// Settings of `[server]`: listeners and their limits.
 pub struct Server {
-    /// Addresses to listen on; not used where systemd hands sockets over.
+    /// Addresses to listen on; ignored if systemd passes sockets.
     pub listen: Vec<SocketAddr>,
-    /// Plain HTTP on an address that is not loopback is allowed.
+    /// Allows plain HTTP on addresses other than loopback.
     pub insecure_http: bool,
-    /// Peers whose `X-Forwarded-For` and PROXY protocol are believed.
+    /// Peers whose `X-Forwarded-For` and PROXY protocol headers are trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// Whether each connection must begin with a PROXY protocol header.
+    /// Policy for the PROXY protocol header at the start of a connection.
     pub proxy_protocol: ProxyProtocol,
-    /// Connections in all.
+    /// Limit of open connections in total.
     pub max_connections: usize,
-    /// Connections from one source (IPv4 address or IPv6 /64).
+    /// Limit of open connections per source (IPv4 address or IPv6 /64).
     pub max_connections_per_source: usize,
-    /// Requests that are worked on at the same time.
+    /// Limit of requests in flight to upstreams.
     pub max_in_flight: usize,
-    /// Requests from one source, before the body is read.
+    /// Limit of unverified requests per source, applied before the body is read.
     pub per_source_rate_limit: Option<Rate>,
-    /// From accept to the end of the TLS handshake, PROXY header included.
+    /// Time limit from accept to the end of the TLS handshake, PROXY header included.
     pub handshake_timeout: Duration,
-    /// From the first byte of a head to its end.
+    /// Time limit from the first byte of a request head to its end.
     pub header_timeout: Duration,
-    /// For the whole body.
+    /// Time limit for the whole request body.
     pub body_timeout: Duration,
-    /// A connection without a request.
+    /// Time limit for a connection without a request.
     pub idle_timeout: Duration,
-    /// From the signal to stop to the end of the process.
+    /// Time limit from the stop signal to the end of the process.
     pub shutdown_timeout: Duration,
-    /// Bytes of one head.
+    /// Limit of the request head, in bytes.
     pub max_header_size: usize,
-    /// The path that is answered 200 to load balancers, on every host; none: no such path.
+    /// The path of the health check for load balancers, on every host; `None`: no health check.
     pub health: Option<String>,
-    /// How often published ranges of addresses are asked for; none: never.
+    /// Interval at which published address ranges are fetched; `None`: never.
     pub refresh_ranges: Option<Duration>,
-    /// Where what is learnt while running is kept; none: where systemd or the system says.
+    /// Folder for state that hookgate fetches or learns; `None`: as systemd says, else the default.
     pub state_dir: Option<PathBuf>,
-    /// How many verdicts are held in memory, of each kind; 0: none.
+    /// Number of verdicts of each kind to hold in memory; 0 disables it.
     pub keep_verdicts: usize,
-    /// How many refused requests are held in memory; 0: none.
+    /// Number of rejected requests to hold in memory; 0 disables it.
     pub keep_rejected: usize,
 }
 
 impl Server {
-    /// Returns whether an IPv6 listener leaves IPv4 alone: where another one has an IPv4 address on the same port. By itself
-    /// `[::]` takes both.
+    /// Returns whether an IPv6 listener must not accept IPv4, because another listener has an IPv4 address on the same
+    /// port. By default `[::]` accepts both.
     #[must_use]
     pub(crate) fn is_v6_only(&self, address: SocketAddr) -> bool {
         let is_v4 = |other: &SocketAddr| other.ip().to_canonical().is_ipv4();
@@ -95,258 +97,259 @@ impl Server {
     }
 }
 
-/// `proxy_protocol`.
+/// Policy for the PROXY protocol header (`proxy_protocol`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ProxyProtocol {
-    /// None is expected; one that comes is a bad TLS record and ends the connection.
+    /// No header is expected. One that arrives is not a TLS record, so the connection is closed.
     Off,
-    /// Each connection begins with one, from a trusted proxy, or is closed.
+    /// Each connection must begin with a header from a trusted proxy, or is closed.
     Required,
 }
 
 impl ProxyProtocol {
-    /// Each with its word in a config.
+    /// All values with their words in a config.
     pub const ALL: [(&'static str, Self); 2] = [("off", Self::Off), ("required", Self::Required)];
 
-    /// Returns its word in a config.
+    /// Returns the word for the value in a config.
     #[must_use]
     pub fn word(self) -> &'static str {
         choice_word(&Self::ALL, &self)
     }
 }
 
-/// `[tls]`.
+/// Settings of `[tls]`: certificates and protocol versions.
 pub struct Tls {
-    /// `cert` and `key` first, then each of `[[tls.certificates]]`; the first serves names that no other covers.
+    /// `cert` and `key` first, then each of `[[tls.certificates]]`; the first serves names that no other certificate
+    /// covers.
     pub certificates: Vec<CertificateFiles>,
-    /// PEM file of the authorities that client certificates must come from; none: no client certificates are asked for.
+    /// PEM file of the CAs that client certificates must chain to; `None`: clients need no certificate.
     pub client_ca: Option<(PathBuf, Span)>,
-    /// The lowest TLS version.
+    /// The lowest TLS version to accept.
     pub min_version: TlsVersion,
 }
 
-/// One certificate chain and its key, as PEM files.
+/// Files of one certificate chain and its key, in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFiles {
-    /// The chain, leaf first.
+    /// The certificate chain, leaf certificate first.
     pub cert: PathBuf,
-    /// Its private key.
+    /// The private key of the leaf certificate.
     pub key: PathBuf,
-    /// Where `cert` stands in the config.
+    /// Span of `cert` in the config.
     pub cert_span: Span,
-    /// Where `key` stands in the config.
+    /// Span of `key` in the config.
     pub key_span: Span,
 }
 
-/// `min_version`.
+/// Lowest TLS version to accept (`min_version`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TlsVersion {
-    /// `"1.2"`.
+    /// TLS 1.2 and later, `"1.2"`.
     Tls12,
-    /// `"1.3"`.
+    /// TLS 1.3 and later, `"1.3"`.
     Tls13,
 }
 
 impl TlsVersion {
-    /// Each with its word in a config.
+    /// All values with their words in a config.
     pub const ALL: [(&'static str, Self); 2] = [("1.2", Self::Tls12), ("1.3", Self::Tls13)];
 
-    /// Returns its word in a config.
+    /// Returns the word for the value in a config.
     #[must_use]
     pub fn word(self) -> &'static str {
         choice_word(&Self::ALL, &self)
     }
 }
 
-/// `[admin]`.
+/// Settings of `[admin]`: the admin listener.
 pub struct Admin {
-    /// `listen`: an address or `unix:/path`.
+    /// `listen`: a TCP address or `unix:/path`.
     pub listen: AdminListen,
-    /// `token` and `[[admin.tokens]]`: one of them is needed as `Authorization: Bearer TOKEN`, where there is any.
+    /// `token` and `[[admin.tokens]]`. If there are any, requests need one of them as `Authorization: Bearer TOKEN`.
     pub tokens: Vec<AdminToken>,
-    /// `[admin.tls]`; there where `listen` is not loopback.
+    /// `[admin.tls]`; always present if `listen` is not loopback.
     pub tls: Option<CertificateFiles>,
-    /// `host`: names under which browsers may ask, beside loopback, addresses and those of the certificate.
+    /// `host`: names that browsers may use, in addition to loopback, addresses and the names of the certificate.
     pub hosts: Vec<String>,
 }
 
-/// Who may use the admin listener.
+/// Credentials and role of one user of the admin listener.
 #[derive(Clone)]
 pub struct AdminToken {
-    /// What the audit log calls it.
+    /// Name of the token in the audit log.
     pub name: Arc<str>,
-    /// What it may do.
+    /// Role that decides which actions are allowed.
     pub role: Role,
-    /// What is shown.
+    /// The token that the client must send.
     pub secret: Arc<Secret>,
 }
 
-/// `role` of a token.
+/// Role of an admin token (`role`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Role {
-    /// Looks.
+    /// May read everything except the audit log.
     Viewer,
-    /// Looks and acts.
+    /// May read and change everything.
     Operator,
 }
 
 impl Role {
-    /// Each with its word in a config.
+    /// All values with their words in a config.
     pub const ALL: [(&'static str, Self); 2] =
         [("viewer", Self::Viewer), ("operator", Self::Operator)];
 
-    /// Returns its word in a config.
+    /// Returns the word for the role in a config.
     #[must_use]
     pub fn word(self) -> &'static str {
         choice_word(&Self::ALL, &self)
     }
 }
 
-/// Where the admin listener listens.
+/// Address of the admin listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminListen {
-    /// A TCP address; one that is not loopback has TLS and a token.
+    /// A TCP address; if it is not loopback, TLS and a token are required.
     Tcp(SocketAddr),
-    /// A Unix socket.
+    /// The path of a Unix socket.
     Unix(PathBuf),
 }
 
-/// `[log]`.
+/// Settings of `[log]`: format and level.
 pub struct Log {
-    /// `format`.
+    /// `format`: the format of log lines.
     pub format: LogFormat,
     /// `level`: `error`, `warn`, `info`, `debug` or `trace`.
     pub level: tracing::Level,
-    /// Whether accepted requests get a line.
+    /// Logs a line for each accepted request.
     pub accepted: bool,
 }
 
-/// `[telemetry]`.
+/// Settings of `[telemetry]`: the trace exporter.
 #[derive(Clone, PartialEq)]
 pub struct Telemetry {
-    /// `otlp`, with the path of traces.
+    /// `otlp`, with the path for traces appended.
     pub url: Uri,
-    /// `sample`.
+    /// `sample`: share of traced requests, 0.0 to 1.0.
     pub sample: f64,
-    /// `service_name`.
+    /// `service_name`: the name of the service in traces.
     pub service: String,
-    /// `headers`.
+    /// `headers`: extra headers for the collector.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// `format`.
+/// Format of log lines (`format`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogFormat {
-    /// Text on a terminal; journald where stderr is its stream; JSON otherwise.
+    /// Text on a terminal; journald if stderr is its stream; else JSON.
     Auto,
-    /// For people.
+    /// Text for people to read.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 impl LogFormat {
-    /// Each with its word in a config.
+    /// All values with their words in a config.
     pub const ALL: [(&'static str, Self); 3] = [
         ("auto", Self::Auto),
         ("text", Self::Text),
         ("json", Self::Json),
     ];
 
-    /// Returns its word in a config.
+    /// Returns the word for the value in a config.
     #[must_use]
     pub fn word(self) -> &'static str {
         choice_word(&Self::ALL, &self)
     }
 }
 
-/// `allow_ips`.
+/// Source addresses that may send (`allow_ips`).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AllowIps {
-    /// The ranges that are written out.
+    /// The ranges that the config lists.
     pub nets: Vec<IpNet>,
-    /// Whether the ranges that the provider publishes count as well.
+    /// Adds the ranges that the provider publishes (`"provider"`).
     pub is_provider: bool,
 }
 
-/// `[routes.NAME]`.
+/// Settings of one route: `[routes.NAME]`.
 pub struct Route {
-    /// NAME.
+    /// NAME of the route's table.
     pub name: RouteName,
-    /// Where the table's name stands.
+    /// Span of the table's name in the config.
     pub span: Span,
-    /// `host`, lower-case, without port; none: every host.
+    /// `host` in lower case, without port; `None`: every host.
     pub host: Option<String>,
-    /// `path` or `prefix`.
+    /// The rule for the request path: `path` or `prefix`.
     pub path: PathRule,
-    /// Allowed methods; default POST.
+    /// Methods that the route accepts; default POST.
     pub methods: Vec<Method>,
-    /// Allowed media types, lower-case, without parameters; empty: every one.
+    /// Allowed media types, in lower case, without parameters; empty: all.
     pub content_types: Vec<String>,
-    /// The provider, where the route names one.
+    /// The provider, if the route names one.
     pub provider: Option<Arc<Provider>>,
-    /// The provider's scheme, or the route's own.
+    /// The provider's signature scheme, or the route's own.
     pub scheme: Spec,
-    /// The secrets that may have signed, in the order of the config.
+    /// Secrets that may verify a request, in config order.
     pub secrets: Vec<SecretEntry>,
-    /// How far a signed timestamp may be from now.
+    /// Largest difference between a signed timestamp and now.
     pub tolerance: Duration,
-    /// Scheme, host and port under which the sender knows this route, without a slash at the end.
+    /// Scheme, host and port by which the sender knows this route, without a slash at the end.
     pub public_url: Option<String>,
-    /// Source addresses that may send; none: every one.
+    /// Source addresses that may send; `None`: all.
     pub allow_ips: Option<AllowIps>,
-    /// After verification.
+    /// Limit of verified requests per time.
     pub rate_limit: Option<Rate>,
-    /// Bytes of the body.
+    /// Limit of the request body, in bytes.
     pub max_body: usize,
-    /// None: `dedup = false`.
+    /// Deduplication settings; `None`: `dedup = false`.
     pub dedup: Option<Dedup>,
-    /// Whose events it takes; none where the signing key belongs to one customer.
+    /// Customers whose events it accepts; `None` if each customer has a signing key.
     pub tenant: Option<TenantRule>,
-    /// `enforce`.
+    /// `enforce`: block or monitor failed checks.
     pub enforce: Enforce,
-    /// `continue_trace`.
+    /// `continue_trace`: continues the sender's trace.
     pub continue_trace: bool,
-    /// What shows that it is the provider who makes its URL check, where the check is not signed.
+    /// Token that proves that a URL check comes from the provider, if the check is not signed.
     pub verify_token: Option<Secret>,
-    /// What is done with the provider's URL checks; none where they are requests like any other.
+    /// Handling of the provider's URL checks; `None`: like any other request.
     pub on_challenge: Option<OnChallenge>,
-    /// Which events the app gets, by type; none: all of them.
+    /// Event types that the upstream gets; `None`: all.
     pub events: Option<Patterns>,
-    /// Which events the app gets, by version; none: all of them.
+    /// Event versions that the upstream gets; `None`: all.
     pub versions: Option<Patterns>,
-    /// The condition under which the app gets an event; none: under any.
+    /// Condition for an event to reach the upstream; `None`: always.
     pub when: Option<Arc<When>>,
-    /// What bodies must be like, by event type; each whose pattern matches counts.
+    /// JSON Schemas by pattern of event type; a body must fit every schema whose pattern matches.
     pub schemas: Vec<(Glob, Arc<Schema>)>,
-    /// Keys that sign what is forwarded; none: it is not signed.
+    /// Keys that sign forwarded requests; empty: no signature.
     pub sign_upstream: Vec<Arc<SigningKey>>,
-    /// What is done with a verified request.
+    /// Handling of verified requests: forward, store or both.
     pub mode: Mode,
-    /// Where verified requests are forwarded to while the sender waits; there in proxy and hybrid mode.
+    /// Upstream that gets verified requests while the sender waits; always present in proxy and hybrid mode.
     pub upstream: Option<Upstream>,
-    /// Where some of them go instead: the first that matches counts.
+    /// Other upstreams for some of the events; the first match counts.
     pub branches: Vec<Branch>,
-    /// Where monitor mode sends what failed a check; none: to `upstream`.
+    /// Upstream for requests that failed a check in monitor mode; `None`: `upstream`.
     pub unverified_upstream: Option<Upstream>,
-    /// Where apps of this machine post without a secret; none: nowhere.
+    /// Unix socket on which local apps post without a secret; `None`: no socket.
     pub socket: Option<LocalSocket>,
-    /// Where stored events are delivered to; there in queue and hybrid mode, where it holds at least one.
+    /// Destinations of stored events; at least one in queue and hybrid mode, empty otherwise.
     pub destinations: Vec<Arc<Destination>>,
 }
 
-/// `mode`.
+/// Handling of verified requests (`mode`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
-    /// Forwarded while the sender waits.
+    /// Forwards the request while the sender waits.
     Proxy,
-    /// Committed to the inbox, answered at once, delivered from there.
+    /// Commits the event to the inbox, responds at once and delivers it from there.
     Queue,
-    /// Forwarded, and committed where the app does not take it within `answer_within`.
+    /// Forwards the request, and commits the event if the upstream does not accept it within `answer_within`.
     Hybrid {
-        /// How long the app may take for its answer.
+        /// Time limit for the upstream's response.
         answer_within: Duration,
-        /// Whether a 4xx of the app is not passed on but tried again from the inbox (`store_on = ["4xx"]`).
+        /// Stores the event on a 4xx of the upstream instead of passing that on (`store_on = ["4xx"]`).
         stores_4xx: bool,
     },
 }
@@ -375,170 +378,172 @@ pub enum ModeName {
 }
 
 impl ModeName {
-    /// Each with its word in a config.
+    /// All values with their words in a config.
     pub const ALL: [(&'static str, Self); 3] = [
         ("proxy", Self::Proxy),
         ("queue", Self::Queue),
         ("hybrid", Self::Hybrid),
     ];
 
-    /// Returns its word in a config.
+    /// Returns the word for the value in a config.
     #[must_use]
     pub fn word(self) -> &'static str {
         choice_word(&Self::ALL, &self)
     }
 }
 
-/// `socket` of a route.
+/// Unix socket for local apps (`socket` of a route).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LocalSocket {
-    /// The Unix socket.
+    /// The path of the Unix socket.
     pub path: PathBuf,
-    /// The numbers of the users who may post.
+    /// User ids that may post events.
     pub users: Vec<u32>,
 }
 
-/// `[store]`.
+/// Settings of `[store]`: location, limits and retention.
 pub struct Store {
-    /// The file of `sqlite:PATH`.
+    /// The database file of `sqlite:PATH`.
     pub path: PathBuf,
-    /// Bytes that stay free on the disk.
+    /// Bytes to leave free on the disk.
     pub min_free: u64,
-    /// Bytes of the file; none: no limit of its own.
+    /// Limit of the file in bytes; `None`: only `min_free` applies.
     pub max_size: Option<u64>,
-    /// Events in the file; none: no limit.
+    /// Limit of stored events; `None`: no limit.
     pub max_events: Option<u64>,
-    /// How long what has ended is kept.
+    /// Retention of events and attempts that have ended.
     pub retention: Retention,
-    /// Whether the body of an event is kept after its deliveries.
+    /// Keeps the body of an event after its deliveries.
     pub keep_body: bool,
-    /// What payloads are sealed with: the first seals, all open. Empty: stored in clear.
+    /// Keys that encrypt payloads: the first one seals, all of them open. Empty: payloads are stored unencrypted.
     pub encryption_keys: Vec<Arc<Secret>>,
 }
 
-/// `[store] retention`. None: for ever.
+/// Retention (`[store] retention`). `None` in a field: forever.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Retention {
-    /// Events whose deliveries were all delivered or cancelled.
+    /// Age limit of events whose deliveries were all delivered or cancelled.
     pub delivered: Option<Duration>,
-    /// Dead letters.
+    /// Age limit of dead letters.
     pub dead: Option<Duration>,
-    /// Attempts of deliveries that have ended.
+    /// Age limit of attempts whose deliveries have ended.
     pub attempts: Option<Duration>,
-    /// Bytes of the file above which the oldest events that have ended go.
+    /// File size in bytes above which the oldest ended events are deleted.
     pub size: Option<u64>,
 }
 
-/// `[routes.NAME.destinations.NAME]`, or the `upstream` of a queue or hybrid route, under the name `upstream`.
+/// One destination: `[routes.NAME.destinations.NAME]`, or the `upstream` of a queue or hybrid route under the name
+/// `upstream`.
 pub struct Destination {
-    /// NAME.
+    /// NAME of the destination's table.
     pub name: DestinationName,
-    /// Where the table's name stands.
+    /// Span of the table's name in the config.
     pub span: Span,
     /// `http://` or `https://`, host, optional port, path, optional query.
     pub url: Uri,
-    /// Where the URL stands in the config.
+    /// Span of the URL in the config.
     pub url_span: Span,
-    /// Whether what stands behind the route's prefix, and the query, are appended as in proxy mode: for the `upstream` of a route.
+    /// Appends the path behind the route's prefix, and the query, as in proxy mode. True for the `upstream` of a route.
     pub appends_rest: bool,
-    /// Which events it gets, by type; none: all of them.
+    /// Event types that it gets; `None`: all.
     pub events: Option<Patterns>,
-    /// The condition under which it gets an event; none: under any.
+    /// Condition for an event to be delivered; `None`: always.
     pub when: Option<Arc<When>>,
-    /// Whether deliveries are attempted; they are made in any case.
+    /// Attempts deliveries now. Deliveries are created in any case.
     pub active: bool,
-    /// From the start to an established connection, TLS included.
+    /// Time limit from the start to an established connection, TLS included.
     pub connect_timeout: Duration,
-    /// From the request to the end of the answer.
+    /// Time limit from the request to the end of the response.
     pub timeout: Duration,
-    /// How long an idle connection is kept.
+    /// Time for which an idle connection is kept.
     pub pool_idle_timeout: Duration,
-    /// Attempts at the same time.
+    /// Limit of attempts at the same time.
     pub concurrency: usize,
-    /// Attempts in a time.
+    /// Limit of attempts per time.
     pub rate_limit: Option<Rate>,
-    /// When a failed attempt is repeated.
+    /// Schedule for retries of failed attempts.
     pub retry: Retry,
-    /// Whether one waits for the one before it.
+    /// Order in which deliveries are attempted.
     pub order: Order,
-    /// Headers to add to each attempt, instead of those of the same name.
+    /// Headers to set on each attempt; they replace headers of the same name.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Keys that sign each attempt as Standard Webhooks have it; none: it is not signed.
+    /// Keys that sign each attempt as Standard Webhooks; empty: no signature.
     pub secrets: Vec<Arc<SigningKey>>,
-    /// Whether each attempt is signed anew in the sender's own scheme (`resign = "provider"` of the route).
+    /// Signs each attempt again in the sender's own scheme (`resign = "provider"` of the route).
     pub resign: bool,
-    /// Its own authorities and client certificate; none: the system's authorities.
+    /// CAs and client certificate of its own; `None`: the system's CAs.
     pub tls: Option<DestinationTls>,
-    /// Whether it is out on the internet: https only, and no special address.
+    /// Treats the destination as a host on the internet: https only, and no special addresses.
     pub external: bool,
-    /// Whether attempts carry `Repr-Digest`.
+    /// Adds `Repr-Digest` to each attempt.
     pub repr_digest: bool,
-    /// After how many failures in a row attempts pause; none: never.
+    /// Failures in a row after which attempts pause; `None`: never.
     pub breaker: Option<u32>,
 }
 
-/// `tls` of a destination. The files are read when the config is loaded.
+/// Outgoing TLS of a destination (`tls`). The files are read when the config is loaded.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct DestinationTls {
-    /// PEM file of the authorities that its certificate must come from.
+    /// PEM file of the CAs that the server certificate must chain to.
     pub ca: Option<PathBuf>,
-    /// PEM files of the certificate chain to show and its key.
+    /// PEM files of the client certificate chain and its key.
     pub client: Option<(PathBuf, PathBuf)>,
 }
 
-/// `retry`.
+/// Retry schedule of a destination (`retry`).
 #[derive(Clone, PartialEq, Debug)]
 pub struct Retry {
-    /// The pauses after the first, second, ... failed attempt.
+    /// Pauses after the first, second, ... failed attempt.
     pub pauses: Pauses,
-    /// Attempts in all, the first one included.
+    /// Limit of attempts, the first one included.
     pub max_attempts: u32,
-    /// Since the delivery was made: no attempt later than that; none: no such bound.
+    /// Age of a delivery after which no attempt begins; `None`: no limit.
     pub max_age: Option<Duration>,
-    /// The part of each pause by which it may be longer, at random: 0.0 to 1.0.
+    /// Largest share by which each pause grows at random: 0.0 to 1.0.
     pub jitter: f64,
 }
 
-/// How long the pauses are.
+/// Lengths of the pauses between attempts.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Pauses {
-    /// One after the other; the last one counts for all that follow.
+    /// One after the other; the last one is used for all later attempts.
     List(Vec<Duration>),
-    /// `base`, then each `factor` times the one before, never more than `cap`.
+    /// Begins with `base`; each pause is `factor` times the one before, but at most `cap`.
     Exponential {
-        /// The first.
+        /// Length of the first pause.
         base: Duration,
-        /// At least 1.0.
+        /// Growth per pause; at least 1.0.
         factor: f64,
-        /// The longest.
+        /// Length of the longest pause.
         cap: Duration,
     },
 }
 
-/// `order`.
+/// Order of the deliveries to a destination (`order`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Order {
-    /// As it comes.
+    /// No order: deliveries do not wait for each other.
     None,
-    /// One after the other, in the order of acceptance.
+    /// One delivery after the other, in the order of acceptance.
     Fifo,
-    /// One after the other where the value of this header is the same.
+    /// One after the other among events with the same value of this header.
     FifoByHeader(HeaderName),
-    /// One after the other where the value at this JSON pointer is the same.
+    /// One after the other among events with the same value at this JSON pointer.
     FifoByJson(String),
 }
 
-/// `path` or `prefix`.
+/// Rule for the request path (`path` or `prefix`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PathRule {
-    /// The raw path equals this text.
+    /// The raw path must equal this text.
     Exact(String),
-    /// The raw path is this text, or begins with it at a `/`; the rest is appended to the upstream's path. No slash at the end, but for `/` itself.
+    /// The raw path must equal this text or continue it with a `/`; the rest is appended to the upstream's path. The
+    /// text has no slash at the end, except for `/` itself.
     Prefix(String),
 }
 
 impl PathRule {
-    /// The prefix, where it is one.
+    /// Returns the prefix, if the rule is one.
     #[must_use]
     pub fn prefix(&self) -> Option<&str> {
         match self {
@@ -548,22 +553,22 @@ impl PathRule {
     }
 }
 
-/// One secret of a route.
+/// One secret of a route, and when it is valid.
 pub struct SecretEntry {
-    /// `name`, or its position as `"1"`, `"2"`, ...: what the verdict says.
+    /// `name`, or its position as `"1"`, `"2"`, ...; the verdict names the secret by it.
     pub label: Arc<str>,
-    /// The text as the provider shows it.
+    /// The secret as the provider shows it.
     pub secret: Secret,
-    /// Milliseconds since the epoch before which it does not count.
+    /// Start of its validity, in milliseconds since the epoch.
     pub not_before_ms: Option<i64>,
-    /// Milliseconds since the epoch from which on it does not count.
+    /// End of its validity (exclusive), in milliseconds since the epoch.
     pub until_ms: Option<i64>,
-    /// Where it stands in the config.
+    /// Span of the secret in the config.
     pub span: Span,
 }
 
 impl SecretEntry {
-    /// Whether it counts at this time.
+    /// Returns whether the secret is valid at this time.
     #[must_use]
     pub fn is_current(&self, unix_ms: i64) -> bool {
         self.not_before_ms.is_none_or(|from| from <= unix_ms)
@@ -571,137 +576,137 @@ impl SecretEntry {
     }
 }
 
-/// `dedup = { window, by, missing_id, replay, max_entries }`.
+/// Deduplication: `dedup = { window, by, missing_id, replay, max_entries }`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Dedup {
-    /// How long a spent key is remembered.
+    /// Time for which a spent key is remembered.
     pub window: Duration,
-    /// The key that names an event; nothing: no request has one.
+    /// The key that identifies an event; empty: requests have no key.
     pub key: IdentityKey,
-    /// The key counts only together with the digest of the body, since the signature does not cover all of it.
+    /// Combines the key with the digest of the body, because the signature does not cover the whole key.
     pub binds_body: bool,
-    /// The digest of the signed bytes counts by itself: the operator asked for it.
+    /// Treats equal signed bytes as duplicates; only if the operator asked for it.
     pub by_body: bool,
-    /// What happens where the key is missing.
+    /// Handling of requests without the key.
     pub missing_id: MissingId,
-    /// What happens to signed bytes that the app has taken, under another key or none.
+    /// Handling of signed bytes that the upstream has already taken under another key, or under no key.
     pub replay: ReplayRule,
-    /// Keys remembered at least.
+    /// Number of keys that are remembered at least.
     pub max_entries: u64,
 }
 
-/// `replay`.
+/// Handling of repeated signed bytes (`replay`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReplayRule {
-    /// Forward, marked with `Hookgate-Replayed-Body: true`.
+    /// Forwards the request with `Hookgate-Replayed-Body: true`.
     Flag,
-    /// Refuse with 409.
+    /// Rejects the request with 409.
     Block,
-    /// Do not look.
+    /// Does not check for replays.
     Off,
 }
 
 impl ReplayRule {
-    /// Each with its word in a config.
+    /// All values with their words in a config.
     pub const ALL: [(&'static str, Self); 3] = [
         ("flag", Self::Flag),
         ("block", Self::Block),
         ("off", Self::Off),
     ];
 
-    /// Returns its word in a config.
+    /// Returns the word for the rule in a config.
     #[must_use]
     pub fn word(self) -> &'static str {
         choice_word(&Self::ALL, &self)
     }
 }
 
-/// The customers whose events a route takes, where the sender signs for all of them with one key.
+/// Customers whose events a route accepts, for senders that sign for all customers with one key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TenantRule {
-    /// The signed locations that name customers; every one that holds a value counts.
+    /// The signed locations that name customers; each one with a value counts.
     pub place: Vec<Field>,
-    /// The customers.
+    /// Ids of the customers to accept.
     pub allowed: Vec<String>,
 }
 
-/// `missing_id`.
+/// Handling of requests without an event key (`missing_id`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MissingId {
-    /// Forward without dedup.
+    /// Forwards the request without dedup.
     Accept,
-    /// Refuse.
+    /// Rejects the request with 400.
     Reject,
-    /// The digest of the signed bytes takes the id's place.
+    /// Uses the digest of the signed bytes as the key.
     Body,
 }
 
 impl MissingId {
-    /// Each with its word in a config.
+    /// All values with their words in a config.
     pub const ALL: [(&'static str, Self); 3] = [
         ("accept", Self::Accept),
         ("reject", Self::Reject),
         ("body", Self::Body),
     ];
 
-    /// Returns its word in a config.
+    /// Returns the word for the value in a config.
     #[must_use]
     pub fn word(self) -> &'static str {
         choice_word(&Self::ALL, &self)
     }
 }
 
-/// `enforce`.
+/// Handling of failed checks (`enforce`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Enforce {
-    /// What fails a check is refused.
+    /// Rejects requests that fail a check.
     Block,
-    /// What fails a check is recorded and forwarded all the same.
+    /// Records requests that fail a check, and forwards them.
     Monitor,
 }
 
 impl Enforce {
-    /// Each with its word in a config.
+    /// All values with their words in a config.
     pub const ALL: [(&'static str, Self); 2] = [("block", Self::Block), ("monitor", Self::Monitor)];
 
-    /// Returns its word in a config.
+    /// Returns the word for the value in a config.
     #[must_use]
     pub fn word(self) -> &'static str {
         choice_word(&Self::ALL, &self)
     }
 }
 
-/// Another app for some of a route's events.
+/// Another upstream for some of a route's events.
 pub struct Branch {
-    /// Their types; none: every type.
+    /// Types of these events; `None`: all.
     pub events: Option<Patterns>,
-    /// Their versions; none: every version.
+    /// Versions of these events; `None`: all.
     pub versions: Option<Patterns>,
-    /// Where they go.
+    /// Upstream that gets these events.
     pub upstream: Upstream,
 }
 
-/// Where verified requests go.
+/// Endpoint that gets verified requests, and its time limits.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    /// `http://` or `https://`, host, optional port, path; no query, no fragment, no user.
+    /// `http://` or `https://`, host, optional port, path; no query, no fragment, no user info.
     pub url: Uri,
-    /// Where the URL stands in the config.
+    /// Span of the URL in the config.
     pub span: Span,
-    /// From the start to an established connection, TLS included.
+    /// Time limit from the start to an established connection, TLS included.
     pub connect_timeout: Duration,
-    /// From the request to the head of the answer, and between two pieces of its body.
+    /// Time limit from the request to the response head, and between two pieces of its body.
     pub timeout: Duration,
-    /// How long an idle connection is kept.
+    /// Time for which an idle connection is kept.
     pub pool_idle_timeout: Duration,
-    /// Whether the body of an app's 5xx answer is passed on.
+    /// Passes the body of 5xx responses to the sender.
     pub pass_error_bodies: bool,
-    /// How long a refused connection is tried again before it is an error: the app may be restarting.
+    /// Time for which a refused connection is retried before it is an error: the upstream may be restarting.
     pub grace: Duration,
 }
 
 impl Server {
-    /// Whether a peer's word about the sender's address is believed.
+    /// Returns whether the peer's statement about the client's address is trusted.
     #[must_use]
     pub fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|net| net.contains(&peer))

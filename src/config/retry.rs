@@ -1,4 +1,4 @@
-//! `retry` of a destination: when a failed attempt is repeated, and when no more.
+//! `retry` of a destination: when a failed attempt is retried, and when to give up.
 
 use std::time::Duration;
 
@@ -13,20 +13,21 @@ const SECOND: Duration = Duration::from_secs(1);
 /// (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>).
 const STANDARD: [u64; 9] = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
-/// For apps nearby that are seldom away for long: up to an hour.
+/// Schedule for apps in the same network that are rarely away for long: up to an hour.
 const SHORT: [u64; 6] = [1, 5, 30, 120, 600, 3000];
 
-/// Pauses that a list may hold; the last one counts for all that follow.
+/// Limit of pauses in a list; the last one is used for all later attempts.
 const MAX_PAUSES: usize = 100;
 
-/// 0 to 10 percent: what failed at one moment does not come back at one moment.
+/// 0 to 10 percent, so that deliveries that failed together are not retried together.
 const DEFAULT_JITTER: f64 = 0.1;
 
-/// Reads `retry`; the default where it is absent or wrong.
+/// Reads `retry`; returns the default if it is absent or wrong.
 pub(super) fn read(table: &mut Table<'_>) -> Retry {
     let Some(value) = table.value(&RETRY) else {
         return default();
     };
+    // A table has its own error messages, so tell the two forms apart before parsing.
     if value.content().is_table() {
         let path = format!("{}.retry", table.path());
         return match value.table(value.span(), path) {
@@ -38,7 +39,7 @@ pub(super) fn read(table: &mut Table<'_>) -> Retry {
     pauses.map_or_else(default, of_list)
 }
 
-/// What holds where nothing is said.
+/// Returns the schedule of a destination without `retry`.
 pub(super) fn default() -> Retry {
     of_list(seconds(&STANDARD))
 }
@@ -58,7 +59,7 @@ fn seconds(all: &[u64]) -> Vec<Duration> {
     all.iter().copied().map(Duration::from_secs).collect()
 }
 
-/// A name, or a list of pauses; `[]` is no second attempt.
+/// Reads a named schedule or a list of pauses; `[]` means no retry.
 fn pauses(value: &Value<'_>) -> Result<Vec<Duration>, Fault> {
     let Some(items) = value.items() else {
         let choices = [
@@ -70,8 +71,8 @@ fn pauses(value: &Value<'_>) -> Result<Vec<Duration>, Fault> {
     };
     if items.len() > MAX_PAUSES {
         return Err(Fault::new(
-            format!("more than {MAX_PAUSES} pauses"),
-            "the last pause counts for all attempts that follow: set `max_attempts` of a table instead",
+            format!("the list has more than {MAX_PAUSES} pauses"),
+            "the last pause is used for all later attempts: use a table with `max_attempts` instead",
         ));
     }
     items.iter().map(value::duration).collect()
@@ -83,11 +84,13 @@ fn read_table(mut table: Table<'_>) -> Retry {
     let base = table.read(&BASE, value::duration);
     let factor = table.read(&FACTOR, |value| value::number(value, 1.0, 100.0));
     let cap = table.read(&CAP, value::duration);
+    // Any of the three selects growing pauses; the others then have their defaults.
     let grows = base.is_some() || factor.is_some() || cap.is_some();
+    // Both describe all pauses, so it would be unclear which one applies.
     if has_list && grows {
         let fault = Fault::new(
-            "`schedule` says every pause, and `base`, `factor` and `cap` say them too",
-            "remove one or the other",
+            "`schedule` and `base`, `factor`, `cap` exclude each other: both set the pauses",
+            "remove `schedule`, or `base`, `factor` and `cap`",
         );
         table.error(table.span(), fault);
     }
@@ -127,13 +130,13 @@ pub(super) static RETRY: Key = Key {
     ),
     default: Some("\"standard\""),
     example: "[\"5s\", \"1m\", \"10m\", \"1h\"]",
-    doc: "When a failed attempt is repeated: `\"standard\"` is the schedule of Standard Webhooks (after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h), `\"short\"` gives up after an hour, `\"none\"` at once; or a list of pauses, or a table.",
+    doc: "When to retry a failed attempt. `\"standard\"` is the schedule of Standard Webhooks (after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h), `\"short\"` gives up after an hour, `\"none\"` never retries. Or a list of pauses, or a table.",
 };
 
-/// `[routes.NAME.destinations.NAME.retry]`.
+/// Keys of the `[routes.NAME.destinations.NAME.retry]` section.
 pub(super) static SECTION: Section = Section {
     path: "routes.NAME.destinations.NAME.retry",
-    doc: "When a failed attempt is repeated, and when no more: then the delivery is a dead letter.",
+    doc: "When to retry a failed attempt, and when to give up. A delivery without further retries becomes a dead letter.",
     keys: &[
         &SCHEDULE,
         &BASE,
@@ -155,7 +158,7 @@ static SCHEDULE: Key = Key {
     ),
     default: Some("\"standard\""),
     example: "[\"5s\", \"1m\"]",
-    doc: "A named schedule or a list of pauses; the last pause counts for all attempts that follow.",
+    doc: "A named schedule, or a list of pauses. The last pause is used for all later attempts.",
 };
 
 static BASE: Key = Key {
@@ -163,7 +166,7 @@ static BASE: Key = Key {
     kind: Kind::Duration,
     default: Some("\"5s\""),
     example: "\"10s\"",
-    doc: "The first pause, where pauses grow by a factor.",
+    doc: "First pause, if pauses grow by a factor.",
 };
 
 static FACTOR: Key = Key {
@@ -171,7 +174,7 @@ static FACTOR: Key = Key {
     kind: Kind::Number,
     default: Some("3"),
     example: "2",
-    doc: "How many times longer each pause is than the one before, from 1 to 100.",
+    doc: "Growth factor: each pause is this many times as long as the one before. From 1 to 100.",
 };
 
 static CAP: Key = Key {
@@ -179,7 +182,7 @@ static CAP: Key = Key {
     kind: Kind::Duration,
     default: Some("\"24h\""),
     example: "\"1h\"",
-    doc: "The longest pause.",
+    doc: "Longest pause, if pauses grow by a factor.",
 };
 
 static JITTER: Key = Key {
@@ -187,15 +190,15 @@ static JITTER: Key = Key {
     kind: Kind::Number,
     default: Some("0.1"),
     example: "0.2",
-    doc: "The part by which each pause may be longer, at random, from 0 to 1.",
+    doc: "Largest share by which each pause is extended at random, from 0 to 1.",
 };
 
 static MAX_ATTEMPTS: Key = Key {
     name: "max_attempts",
     kind: Kind::Count,
-    default: Some("one more than the schedule has pauses, else 15"),
+    default: Some("one more than the number of pauses in the schedule, else 15"),
     example: "20",
-    doc: "Attempts in all, the first one included.",
+    doc: "Maximum number of attempts, the first one included.",
 };
 
 static MAX_AGE: Key = Key {
@@ -203,5 +206,5 @@ static MAX_AGE: Key = Key {
     kind: Kind::Duration,
     default: Some("no bound"),
     example: "\"3d\"",
-    doc: "No attempt begins later than this after the event was accepted.",
+    doc: "Maximum age of a delivery: no attempt begins later than this after the event was accepted.",
 };

@@ -1,4 +1,4 @@
-//! `[routes.NAME]`: which requests, how they are verified, and what holds for them.
+//! `[routes.NAME]`: which requests a route matches, how it verifies them, and where they go.
 
 use std::sync::Arc;
 
@@ -20,27 +20,27 @@ use crate::document::{Span, value};
 use crate::model::ids::RouteName;
 use crate::scheme::public_url;
 
-/// A route with the place of its path, which later checks point at.
+/// A route with the span of its path, which later checks point at.
 pub(super) struct PlacedRoute {
     pub(super) route: Route,
     pub(super) path_span: Span,
 }
 
-/// 1 MiB: most senders stay far below; a provider file names those that do not.
+/// 1 MiB: most senders stay far below; a provider file states the limit of the others.
 const DEFAULT_MAX_BODY: usize = 1 << 20;
 
-/// A body is held in memory until it is verified.
+/// Largest `max_body`: a body is held in memory until it is verified.
 const LARGEST_MAX_BODY: usize = 1 << 30;
 
-/// SQLite takes rows of up to a billion bytes.
+/// Largest body of a stored event: a row of SQLite has at most a billion bytes.
 const LARGEST_STORED: usize = 512 << 20;
 
-/// Reads every route, in the order of their names.
+/// Reads all routes, sorted by name.
 pub(super) fn read_all(root: &mut Table<'_>, key: &Key, context: &Context) -> Vec<PlacedRoute> {
     let tables = root.named_tables(key);
     if tables.is_empty() {
         root.absent(
-            "the config has no route",
+            "the config has no routes",
             "add `[routes.NAME]` with `path`, `provider`, `secret` and `upstream`",
         );
     }
@@ -62,6 +62,7 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
     let enforce = enforce(table);
     let continue_trace = table.read(&CONTINUE_TRACE, value::boolean);
     let continue_trace = continue_trace.unwrap_or(false);
+    // The rest is read even without a valid origin, so that all errors of the route appear at once.
     let origin = verification.as_ref().map(|read| &read.origin);
     let filter = filter::read(table, origin);
     let when = filter::when(table, origin);
@@ -79,17 +80,20 @@ fn read(name: &str, table: &mut Table<'_>, context: &Context) -> Option<PlacedRo
         keys: &sign_upstream,
     };
     let destinations = destination::read_all(table, &basis, context);
+    // A condition, a schema or an order by JSON value needs the body as a parsed document, which has a lower limit.
     let names_body =
         |when: &Option<Arc<When>>| when.as_ref().is_some_and(|when| when.names("body"));
     let parses = |destination: &Arc<Destination>| {
         names_body(&destination.when) || matches!(destination.order, Order::FifoByJson(_))
     };
     let is_parsed = !schemas.is_empty() || names_body(&when) || destinations.iter().any(parses);
+    // A provider's documented limit replaces the general default, so that its largest events pass.
     let usual_max = origin.map_or(DEFAULT_MAX_BODY, usual_max_body);
     let max_body = check_max_body(table, max_body, usual_max, is_parsed, mode);
     check_response(table, origin, mode);
     let socket = socket::read(table, mode, origin, context);
     check_mode(table, mode, enforce, &branches);
+    // Every key was read by now; only the rest of this function may return early.
     table.deny_unknown();
     let (path, verification) = (path?, verification?);
     check_public_url(table, &path.value, verification.public_url.as_deref());
@@ -136,11 +140,12 @@ fn values<T>(placed: Vec<Placed<T>>) -> Vec<T> {
     placed.into_iter().map(|placed| placed.value).collect()
 }
 
-/// Warns of a `public_url` that ends with the route's own path, which each request brings along.
+/// Warns about a `public_url` that ends with the route's own path, which each request already contains.
 fn check_public_url(table: &Table<'_>, path: &PathRule, public_url: Option<&str>) {
     let own = match path {
         PathRule::Exact(path) | PathRule::Prefix(path) => path.trim_end_matches('/'),
     };
+    // Only the last part can repeat: a proxy removes the beginning of a path.
     let base = public_url.map_or("", public_url::base_path);
     let (Some(rest), false) = (base.strip_suffix(own), own.is_empty()) else {
         return;
@@ -150,9 +155,9 @@ fn check_public_url(table: &Table<'_>, path: &PathRule, public_url: Option<&str>
     };
     let origin = public_url.and_then(|url| url.strip_suffix(base));
     let fault = Fault::new(
-        "`public_url` ends with the path of the route, which would then be signed twice",
+        "`public_url` ends with the path of the route, so the signed URL would contain the path twice",
         format!(
-            "leave out the path of the request: `\"{}{rest}\"`, unless the sender really calls it twice over",
+            "remove the path: `\"{}{rest}\"`, unless the sender really calls a URL with the path twice",
             origin.unwrap_or_default()
         ),
     );
@@ -161,6 +166,7 @@ fn check_public_url(table: &Table<'_>, path: &PathRule, public_url: Option<&str>
 
 fn path_rule(table: &mut Table<'_>) -> Option<Placed<PathRule>> {
     if table.has(&PATH) && table.has(&PREFIX) {
+        // Reading both marks them as known, so that only this error is reported.
         let prefix = table.value(&PREFIX);
         table.value(&PATH);
         if let Some(prefix) = prefix {
@@ -179,7 +185,7 @@ fn path_rule(table: &mut Table<'_>) -> Option<Placed<PathRule>> {
             match text.strip_suffix('/') {
                 Some(shorter) if !shorter.is_empty() => Err(Fault::new(
                     format!("the prefix `{text}` ends with a slash"),
-                    format!("`\"{shorter}\"` stands for itself and for everything below it"),
+                    format!("write `\"{shorter}\"`: it matches itself and everything below it"),
                 )),
                 _ => Ok(PathRule::Prefix(text)),
             }
@@ -189,33 +195,34 @@ fn path_rule(table: &mut Table<'_>) -> Option<Placed<PathRule>> {
     table.require(&PATH, |value| raw_path(value).map(PathRule::Exact))
 }
 
-/// A path as it stands in a request line: it is compared byte by byte.
+/// Reads a path as it appears in a request line, because paths are compared byte by byte.
 pub(super) fn raw_path(value: &Value<'_>) -> Result<String, Fault> {
     let text = value::text(value)?;
     let wrong = |what: &str, help: &str| Fault::new(format!("the path `{text}` {what}"), help);
     if !text.starts_with('/') {
         return Err(wrong(
             "does not begin with `/`",
-            "for example `\"/stripe\"`",
+            "write it as in `\"/stripe\"`",
         ));
     }
     if text.contains(['?', '#']) {
         return Err(wrong(
-            "holds a query or fragment",
-            "only the path: any query matches",
+            "contains a query or fragment",
+            "write only the path: a route matches any query",
         ));
     }
+    // RFC 3986 does not allow these bytes in a path, so a request has them only percent-encoded.
     let is_raw = |byte: u8| byte.is_ascii_graphic() && !b"\\\"<>^`{|}".contains(&byte);
     if !text.bytes().all(is_raw) {
         return Err(wrong(
-            "holds a character that no request can hold",
+            "contains a character that a request cannot contain",
             "write it percent-encoded, as the sender does",
         ));
     }
     if text.split('/').any(|step| step == "." || step == "..") {
         return Err(wrong(
-            "holds a dot segment, which senders resolve before they send",
-            "write the path without it",
+            "contains a `.` or `..` segment, which senders resolve before they send",
+            "write the resolved path",
         ));
     }
     Ok(text)
@@ -234,7 +241,7 @@ fn media_type(value: &Value<'_>) -> Result<String, Fault> {
         Some((kind, subtype)) if is_token(kind) && is_token(subtype) => Ok(lower),
         _ => Err(Fault::new(
             format!("`{text}` is not a media type"),
-            "type and subtype without parameters: `\"application/json\"`",
+            "write type and subtype without parameters: `\"application/json\"`",
         )),
     }
 }
@@ -243,14 +250,14 @@ fn max_body(value: &Value<'_>) -> Result<usize, Fault> {
     let size = value::size(value)?;
     if size > LARGEST_MAX_BODY {
         return Err(Fault::new(
-            "a body is held in memory until it is verified: this is too much",
-            "at most `\"1GiB\"`; GitHub sends up to 25 MiB, most others below 1 MiB",
+            "this limit is too high: a body is held in memory until it is verified",
+            "set at most `\"1GiB\"`; GitHub sends up to 25 MiB, most others less than 1 MiB",
         ));
     }
     Ok(size)
 }
 
-/// A body that is parsed whole, or stored, has a lower bound than one that is only hashed.
+/// Enforces the limit of `max_body`, which is lower for bodies that are parsed whole or stored than for others.
 fn check_max_body(
     table: &Table<'_>,
     max_body: Option<Placed<usize>>,
@@ -259,7 +266,7 @@ fn check_max_body(
     mode: Mode,
 ) -> usize {
     let Some(max_body) = max_body else {
-        // A default never makes a config wrong: what cannot be parsed or stored is refused at run time.
+        // A default must never make a config invalid: a body that cannot be parsed or stored is rejected at run time.
         return match is_parsed {
             true => usual.min(json::MAX_BODY),
             false => usual.min(LARGEST_STORED),
@@ -267,29 +274,29 @@ fn check_max_body(
     };
     if is_parsed && max_body.value > json::MAX_BODY {
         let fault = Fault::new(
-            "a body that `schemas`, `when` or `order` look at is parsed whole: this is too much",
-            "at most `\"4MiB\"`, or a route without them",
+            "this limit is too high: `schemas`, `when` and `order` need the whole body parsed",
+            "set at most `\"4MiB\"`, or remove them from this route",
         );
         table.error(max_body.span, fault);
     }
     if mode != Mode::Proxy && max_body.value > LARGEST_STORED {
         let fault = Fault::new(
-            "no row of the store holds so much",
-            "at most `\"512MiB\"`, or `mode = \"proxy\"`",
+            "this limit is too high: a row of the store cannot hold such a body",
+            "set at most `\"512MiB\"`, or `mode = \"proxy\"`",
         );
         table.error(max_body.span, fault);
     }
     max_body.value
 }
 
-/// Returns the largest body that the sender documents, and never less than what any sender may send.
+/// Returns the largest body that the sender documents, but never less than the general default.
 fn usual_max_body(origin: &Origin) -> usize {
     let provider = origin.provider.as_ref();
     let documented = provider.and_then(|provider| provider.identity.max_body.as_ref());
     documented.map_or(DEFAULT_MAX_BODY, |fact| fact.value.max(DEFAULT_MAX_BODY))
 }
 
-/// Warns where a sender uses the app's response and gets one of the gate's own.
+/// Warns if the sender uses the app's response but gets one from hookgate.
 fn check_response(table: &Table<'_>, origin: Option<&Origin>, mode: Mode) {
     let provider = origin.and_then(|origin| origin.provider.as_deref());
     let Some(provider) = provider.filter(|provider| provider.uses_response()) else {
@@ -300,10 +307,10 @@ fn check_response(table: &Table<'_>, origin: Option<&Origin>, mode: Mode) {
     {
         let fault = Fault::new(
             format!(
-                "{} uses the body of the response, and in queue mode it gets an empty one",
+                "{} uses the body of the response, but in queue mode it gets an empty one",
                 provider.name
             ),
-            "`mode = \"proxy\"`, so that it gets the app's own; queue mode fits where only its notifications come here",
+            "set `mode = \"proxy\"` to return the app's own response; queue mode fits if only notifications come here",
         );
         table.warning(span, fault);
     }
@@ -314,17 +321,18 @@ fn enforce(table: &mut Table<'_>) -> Enforce {
     let Some(enforce) = enforce else {
         return Enforce::Block;
     };
+    // A warning on every load, so that a trial does not stay in production unnoticed.
     if enforce.value == Enforce::Monitor {
         let fault = Fault::new(
-            "unverified requests of this route reach the app",
-            "`\"block\"` once the log shows that genuine requests pass",
+            "monitor mode is on: unverified requests of this route reach the app",
+            "set `\"block\"` once the log shows that genuine requests pass",
         );
         table.warning(enforce.span, fault);
     }
     enforce.value
 }
 
-/// What the mode leaves no room for.
+/// Reports settings that are not possible in queue and hybrid mode.
 fn check_mode(table: &Table<'_>, mode: Mode, enforce: Enforce, branches: &[Branch]) {
     if mode == Mode::Proxy {
         return;
@@ -333,24 +341,24 @@ fn check_mode(table: &Table<'_>, mode: Mode, enforce: Enforce, branches: &[Branc
         && let Some(span) = table.name_span_of(&ENFORCE)
     {
         let fault = Fault::new(
-            "only verified events are stored, so a route that lets others through forwards them",
-            "`mode = \"proxy\"` while the route is tried out",
+            "monitor mode forwards unverified requests, but only verified events can be stored",
+            "set `mode = \"proxy\"` while you try out the route",
         );
         table.error(span, fault);
     }
     if let Some(branch) = branches.first() {
         let fault = Fault::new(
-            "the rows of `upstreams` belong to routes in proxy mode",
+            "`upstreams` requires `mode = \"proxy\"`",
             "use `mode = \"queue\"` and destinations with `events`",
         );
         table.error(branch.upstream.span, fault);
     }
 }
 
-/// `[routes.NAME]`.
+/// Keys of the `[routes.NAME]` section.
 pub(super) static SECTION: Section = Section {
     path: "routes.NAME",
-    doc: "One webhook: which requests, how they are verified, and where they go.",
+    doc: "One webhook endpoint: which requests it matches, how they are verified, and where they go.",
     keys: &[
         &HOST,
         &PATH,
@@ -402,7 +410,7 @@ static HOST: Key = Key {
     kind: Kind::Text,
     default: Some("every host"),
     example: "\"hooks.example.com\"",
-    doc: "The host that requests are for. A route with a host beats one without.",
+    doc: "Host name that requests must have. A route with a host takes precedence over one without.",
 };
 
 static PATH: Key = Key {
@@ -410,7 +418,7 @@ static PATH: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"/stripe\"",
-    doc: "The path, compared byte by byte. Either this or `prefix`.",
+    doc: "Path that requests must have, compared byte by byte. Set either `path` or `prefix`.",
 };
 
 static PREFIX: Key = Key {
@@ -418,7 +426,7 @@ static PREFIX: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"/hooks\"",
-    doc: "A path with everything below it, but for what a server may read as another path: parents in any spelling, empty segments, encoded delimiters and control characters are answered 404. The rest is appended to the upstream's path. An exact path beats every prefix, a longer prefix a shorter one.",
+    doc: "Matches this path and everything below it. The rest of the path is appended to the upstream's path. Paths that a server may read differently get 404: parent segments in any spelling, empty segments, encoded delimiters and control characters. An exact path takes precedence over a prefix, and a longer prefix over a shorter one.",
 };
 
 // Every provider sends events by POST.
@@ -427,7 +435,7 @@ static METHODS: Key = Key {
     kind: Kind::List(&Kind::Text),
     default: Some("[\"POST\"]"),
     example: "[\"POST\", \"PUT\"]",
-    doc: "Allowed methods; others are answered 405.",
+    doc: "Allowed methods. Requests with other methods get 405.",
 };
 
 static CONTENT_TYPES: Key = Key {
@@ -435,7 +443,7 @@ static CONTENT_TYPES: Key = Key {
     kind: Kind::List(&Kind::Text),
     default: Some("every type"),
     example: "[\"application/json\"]",
-    doc: "Allowed media types, without parameters; others are answered 415.",
+    doc: "Allowed media types, without parameters. Requests with other types get 415.",
 };
 
 static RATE_LIMIT: Key = Key {
@@ -443,7 +451,7 @@ static RATE_LIMIT: Key = Key {
     kind: Kind::Rate,
     default: Some("no limit"),
     example: "\"100/s\"",
-    doc: "Verified requests of this route; more are answered 429, and the provider tries again later.",
+    doc: "Maximum rate of verified requests on this route. Further requests get 429, and the provider retries them later.",
 };
 
 static MAX_BODY: Key = Key {
@@ -451,7 +459,7 @@ static MAX_BODY: Key = Key {
     kind: Kind::Size,
     default: Some("the largest body that the provider documents, at least \"1MiB\""),
     example: "\"25MiB\"",
-    doc: "Bytes of the body; a longer one is answered 413.",
+    doc: "Maximum size of the request body. A larger one gets 413.",
 };
 
 static CONTINUE_TRACE: Key = Key {
@@ -459,7 +467,7 @@ static CONTINUE_TRACE: Key = Key {
     kind: Kind::Bool,
     default: Some("false"),
     example: "true",
-    doc: "With `[telemetry]`: whether the `traceparent` of a verified request is continued. Else each request begins a trace, and what the sender says is left out.",
+    doc: "With `[telemetry]`, continues the trace in the `traceparent` of a verified request. Otherwise each request begins a new trace, and the sender's `traceparent` is ignored.",
 };
 
 static ENFORCE: Key = Key {
@@ -467,5 +475,5 @@ static ENFORCE: Key = Key {
     kind: Kind::Choice(&value::choice_words(&Enforce::ALL)),
     default: Some("\"block\""),
     example: "\"monitor\"",
-    doc: "`monitor` records what would be refused and forwards it all the same: for trying a route out before an app that still verifies by itself.",
+    doc: "How to handle requests that fail a check. `block` rejects them. `monitor` records the reason and forwards them anyway: use it to try out a route in front of an app that still verifies signatures itself.",
 };

@@ -1,5 +1,7 @@
-//! `schemas` of a route: JSON Schema files by event type, read and compiled with the config, so that a schema that is
-//! wrong is an error of the config and a reload takes a changed file.
+//! `schemas` of a route: JSON Schema files by event type.
+//!
+//! They are read and compiled with the config. So an invalid schema is a config error, and a reload picks up a changed
+//! file.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,10 +14,10 @@ use crate::document::table::{Fault, Table, Value};
 use crate::document::value;
 use crate::model::glob::Glob;
 
-/// Published schemas of whole APIs stay below; more is another file by mistake.
+/// Largest schema file in bytes. Published schemas of whole APIs stay below; a larger file is probably the wrong one.
 const MAX_FILE: u64 = 4 << 20;
 
-/// Reads and compiles each file.
+/// Reads and compiles each schema file.
 pub(super) fn read(
     table: &mut Table<'_>,
     origin: Option<&Origin>,
@@ -24,6 +26,7 @@ pub(super) fn read(
     let has_type = origin.is_none_or(|origin| !origin.spec.event_type.is_empty());
     let mut schemas = Vec::new();
     for (name, value) in table.named_values(&SCHEMAS) {
+        // Check pattern and file independently, so that both errors are reported.
         let glob = value.check(|_| pattern(name, has_type));
         let schema = value.check(|value| load(value, context));
         if let (Some(glob), Some(schema)) = (glob, schema) {
@@ -35,20 +38,21 @@ pub(super) fn read(
 
 fn pattern(name: &str, has_type: bool) -> Result<Glob, Fault> {
     let glob = Glob::parse(name).map_err(|err| {
-        let help = "the event type: characters stand for themselves, `*` for any run of them";
+        let help =
+            "write the event type: `*` matches any characters, other characters match themselves";
         Fault::new(format!("`{name}`: {err}"), help)
     })?;
     if name.starts_with('!') {
-        let help = "name the types that it is for";
+        let help = "name the event types that must fit the schema";
         return Err(Fault::new(
-            format!("`{name}`: a schema is for events, not against them"),
+            format!("`{name}`: the pattern of a schema cannot exclude event types"),
             help,
         ));
     }
     if !has_type && !glob.is_any() {
         return Err(Fault::new(
-            "no event of this route has a type that hookgate can read",
-            "write `\"*\"`, which stands for every event",
+            "hookgate cannot read the event type on this route",
+            "write `\"*\"`, which matches every event",
         ));
     }
     Ok(glob)
@@ -61,7 +65,7 @@ fn load(value: &Value<'_>, context: &Context) -> Result<Schema, Fault> {
         let message = format!("cannot use `{}`: {err}", path.display());
         Fault::new(
             message,
-            "mend the file; `$ref` reaches only what stands in it",
+            "fix the file; `$ref` can refer only to parts of the same file",
         )
     })
 }
@@ -71,13 +75,13 @@ fn read_file(path: &Path) -> Result<String, Fault> {
         let message = format!("cannot read `{}`: {what}", path.display());
         Fault::new(
             message,
-            "a JSON Schema; the path is relative to this config",
+            "name a JSON Schema file; a relative path starts at the folder of this config",
         )
     };
     let mut bytes = Vec::new();
     file::read_into(&mut bytes, path, MAX_FILE, "it is larger than 4 MiB")
         .map_err(|what| fail(&what))?;
-    String::from_utf8(bytes).map_err(|_| fail("it is not UTF-8"))
+    String::from_utf8(bytes).map_err(|_| fail("it is not valid UTF-8"))
 }
 
 pub(super) static SCHEMAS: Key = Key {
@@ -85,5 +89,5 @@ pub(super) static SCHEMAS: Key = Key {
     kind: Kind::Map(&Kind::Path),
     default: None,
     example: "{ \"invoice.*\" = \"schemas/invoice.json\" }",
-    doc: "JSON Schema files by event type, with `*` as in `events`; each whose pattern matches must fit, others are answered 422. Read again on reload.",
+    doc: "JSON Schema files by event type, with `*` as in `events`. The body must fit every schema whose pattern matches; other requests get 422. The files are read again on reload.",
 };

@@ -1,16 +1,16 @@
-//! Whether a key can be guessed: too short, a run of characters, or what everybody tries first.
+//! Strength check for secrets: too short, sequential, or a well-known placeholder.
 
 use zeroize::Zeroizing;
 
 use crate::document::table::Fault;
 
-/// Shorter than this a key can be found by trying.
+/// Shortest accepted key, in bytes. A shorter one can be found by brute force.
 const MIN_BYTES: usize = 8;
 
-/// Shorter than this it is below what the digests are made for (RFC 2104 asks for their length).
+/// Shortest good key, in bytes. Below this it is weaker than the digest (RFC 2104 recommends the digest's length).
 const GOOD_BYTES: usize = 16;
 
-/// What people write to try things out, and what documentation shows.
+/// Placeholders from documentation and first experiments, in lower case.
 const PLACEHOLDERS: [&str; 28] = [
     "1234567890",
     "change-me",
@@ -42,14 +42,14 @@ const PLACEHOLDERS: [&str; 28] = [
     "your_secret",
 ];
 
-/// What is weak about a key, and whether that is an error.
+/// Returns the weakness of a key, and whether it is an error instead of a warning.
 pub(super) fn weakness(key: &[u8]) -> Option<(bool, Fault)> {
-    const HELP: &str =
-        "for example the output of `openssl rand -base64 32`, set at the provider too";
+    const HELP: &str = "use a random value such as the output of `openssl rand -base64 32`, and set it at the provider too";
     let lower = Zeroizing::new(key.to_ascii_lowercase());
     let is_known = PLACEHOLDERS
         .iter()
         .any(|word| word.as_bytes() == lower.as_slice());
+    // A run is a key of equal or consecutive characters, such as `aaaaaaaa` or `12345678`.
     let is_run = lower.windows(2).all(|pair| {
         pair.first()
             .zip(pair.last())
@@ -62,7 +62,7 @@ pub(super) fn weakness(key: &[u8]) -> Option<(bool, Fault)> {
     if is_known || is_run {
         return Some((
             true,
-            fault("the secret is a placeholder that anybody would try first"),
+            fault("the secret is a placeholder that attackers try first"),
         ));
     }
     if key.len() < MIN_BYTES {

@@ -1,25 +1,25 @@
-//! Signs that the text of a secret is not what the provider shows: quotes, escapes and names that a tool left in it.
+//! Warnings about secrets that contain quotes, escapes or names left by a tool.
 //!
-//! Warnings only: a provider may give out any text. No message holds a part of the secret.
+//! Never an error, since a provider may issue any text. No message contains a part of the secret.
 
 use crate::document::table::Fault;
 
-/// Straight quotes and those that word processors make of them.
+/// Straight quotes, and the typographic ones that word processors make of them.
 const QUOTES: [&str; 11] = [
     "\"", "'", "`", "\u{201c}", "\u{201d}", "\u{201e}", "\u{2018}", "\u{2019}", "\u{201a}",
     "\u{ab}", "\u{bb}",
 ];
 
-/// Says what looks wrong with the text of a secret.
+/// Returns a warning if the text of a secret looks wrong.
 pub(super) fn oddity(bytes: &[u8]) -> Option<Fault> {
     let text = std::str::from_utf8(bytes).ok()?;
-    let shown = "unless the provider shows it so";
+    let shown = "unless the provider shows the secret like this";
     let fault = |message: &str, help: &str| Some(Fault::new(message, format!("{help}, {shown}")));
     if QUOTES.iter().any(|quote| text.starts_with(quote))
         || QUOTES.iter().any(|quote| text.ends_with(quote))
     {
         return fault(
-            "the secret begins or ends with a quote, which is taken as a part of it",
+            "the secret begins or ends with a quote, which counts as part of the secret",
             "remove the quotes, as `docker --env-file` and credentials keep them",
         );
     }
@@ -28,28 +28,30 @@ pub(super) fn oddity(bytes: &[u8]) -> Option<Fault> {
         .any(|escape| text.ends_with(escape))
     {
         return fault(
-            "the secret ends with a backslash and a letter, which nothing turns into a line end",
-            "remove both",
+            "the secret ends with a backslash and a letter, which hookgate does not convert to a line break",
+            "remove both characters",
         );
     }
+    // A line break at the end is an error of its own; this one is inside the text.
     if text.contains(['\n', '\r']) {
         return fault(
             "the secret has several lines",
-            "keep the one with the secret",
+            "keep only the line with the secret",
         );
     }
     if text.starts_with(is_invisible) || text.ends_with(is_invisible) {
         return fault(
-            "the secret begins or ends with a character that is not visible",
-            "copy it once more",
+            "the secret begins or ends with an invisible character",
+            "copy it again",
         );
     }
     if is_assignment(text) {
         return fault(
-            "the secret looks like a line `NAME=VALUE` of an environment file",
-            "keep what follows the `=`",
+            "the secret looks like a `NAME=VALUE` line of an environment file",
+            "keep only the part after the `=`",
         );
     }
+    // Both ends must match: a genuine secret may begin or end with such a character.
     let is_between = |begin: &str, end: &str| text.starts_with(begin) && text.ends_with(end);
     let is_reference = [
         ("${", "}"),
@@ -63,14 +65,14 @@ pub(super) fn oddity(bytes: &[u8]) -> Option<Fault> {
         .any(|(begin, end)| is_between(begin, end))
     {
         return fault(
-            "the secret looks like a reference that nothing has replaced with its value",
-            "put the value in its place",
+            "the secret looks like a placeholder that was not replaced with its value",
+            "replace it with the value",
         );
     }
     None
 }
 
-/// Characters without a width, and white space beyond ASCII.
+/// Returns whether a character has no width, or is white space beyond ASCII.
 fn is_invisible(c: char) -> bool {
     let has_no_width = matches!(
         c,
@@ -79,7 +81,8 @@ fn is_invisible(c: char) -> bool {
     has_no_width || c.is_control() || (!c.is_ascii() && c.is_whitespace())
 }
 
-/// A name of a variable in capitals, and something behind its `=`. Base64 may end with `=`, and has small letters.
+/// Returns whether the text is a variable name in capitals, `=` and a value. Base64 may end with `=` but has small
+/// letters.
 fn is_assignment(text: &str) -> bool {
     let text = text.strip_prefix("export ").unwrap_or(text);
     text.split_once('=').is_some_and(|(name, value)| {
@@ -96,7 +99,7 @@ fn is_assignment(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Each line fails when the test of what it holds is left out.
+    /// Fails for each line if the check for it is removed.
     #[test]
     fn what_tools_leave_in_a_secret_is_seen() {
         for text in [

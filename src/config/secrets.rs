@@ -1,7 +1,7 @@
-//! Secrets: where their text comes from, and whether it can be used. The one place below `app` that reads the
-//! environment.
+//! Secrets: reads them from their source and checks that they can be used.
 //!
-//! No message, label or help here may hold the text of a secret or any part of it.
+//! Below `app`, only this module reads the environment. No message, label or help text may contain a secret or any part
+//! of it.
 
 use std::env;
 use std::path::Path;
@@ -21,17 +21,18 @@ use crate::net::hide;
 use crate::scheme::spec::{Family, Spec, TokenPlace};
 use crate::scheme::{MAX_SECRETS, Scheme};
 
-/// No provider's secret is anywhere near; a larger file is another file by mistake.
+/// Largest secret file in bytes. No provider's secret is nearly as large; a larger file is probably the wrong one.
 const MAX_BYTES: u64 = 64 << 10;
 
-/// What the verdict says where the sender's well-known public key matched.
+/// Label in the verdict if the sender's well-known public key verified the request.
 const KNOWN_KEY: &str = "known-key";
 
-/// What it says where a key matched that the sender publishes.
+/// Label in the verdict if a key that the sender publishes verified the request.
 const PUBLISHED_KEY: &str = "published-key";
 
-/// Reads `secret` of a route: one, or a list. A scheme whose public key everybody knows needs none, and one whose keys
-/// are fetched has none.
+/// Reads `secret` of a route: one, or a list.
+///
+/// A scheme with a well-known public key needs no secret, and a scheme with fetched keys has no secret.
 pub(super) fn read_all(
     table: &mut Table<'_>,
     context: &Context,
@@ -46,6 +47,7 @@ pub(super) fn read_all(
             span: table.span(),
         }]
     };
+    // A scheme needs at least one entry per key that can match, so these schemes get one with a fixed label.
     let published = spec.filter(|spec| spec.has_own_keys());
     let published = published.map(|_| no_secret(PUBLISHED_KEY, ""));
     let known = spec.and_then(Spec::known_key);
@@ -53,7 +55,8 @@ pub(super) fn read_all(
     let value = table.value(&SECRET);
     let value = match (value, published, known) {
         (Some(value), Some(entries), _) => {
-            let fault = "this sender signs with keys that it publishes, so the route has no secret";
+            let fault =
+                "this sender signs with keys that it publishes, so the route needs no secret";
             value.fault(Fault::new(fault, "remove `secret`"));
             return entries;
         }
@@ -68,6 +71,7 @@ pub(super) fn read_all(
 }
 
 fn entries(value: Value<'_>, context: &Context) -> Vec<SecretEntry> {
+    // A single secret is treated like a list with one entry.
     let items = value.items().unwrap_or_else(|| vec![value]);
     if items.is_empty() {
         value.fault(Fault::new(
@@ -77,8 +81,8 @@ fn entries(value: Value<'_>, context: &Context) -> Vec<SecretEntry> {
     }
     if items.len() > MAX_SECRETS {
         value.fault(Fault::new(
-            format!("a route takes {MAX_SECRETS} secrets at most"),
-            "remove those that no longer sign",
+            format!("a route can have at most {MAX_SECRETS} secrets"),
+            "remove secrets that are no longer used",
         ));
     }
     let mut entries: Vec<SecretEntry> = Vec::new();
@@ -88,18 +92,19 @@ fn entries(value: Value<'_>, context: &Context) -> Vec<SecretEntry> {
             entries.push(entry);
         }
     }
+    // If an entry could not be read, its times are unknown, and a warning about the others could be wrong.
     if entries.len() == items.len() {
         check_times(&value, &entries, context);
     }
     entries
 }
 
-/// Reads a bearer token of hookgate's own.
+/// Reads a bearer token that clients show to hookgate.
 pub(super) fn read_token(value: &Value<'_>, context: &Context) -> Option<Secret> {
     let entry = entry(value, 0, context)?;
     if entry.not_before_ms.is_some() || entry.until_ms.is_some() {
         let fault = Fault::new(
-            "this token has no time limits",
+            "this token cannot have time limits",
             "remove `not_before` and `until`",
         );
         value.fault(fault);
@@ -108,7 +113,7 @@ pub(super) fn read_token(value: &Value<'_>, context: &Context) -> Option<Secret>
     Some(entry.secret)
 }
 
-/// Reads the value of a header that goes to others, and that may be their key: the text itself, or where it stands.
+/// Reads the value of an outgoing header, which may be a credential: the text itself, or a table with its source.
 pub(super) fn read_header(name: &str, value: &Value<'_>, context: &Context) -> Option<Secret> {
     if let Some(mut table) = value.table(value.span(), "secret".to_owned()) {
         let secret = source(value, &mut table, context);
@@ -125,17 +130,17 @@ pub(super) fn read_header(name: &str, value: &Value<'_>, context: &Context) -> O
     Some(Secret::new(text.as_bytes().to_vec()))
 }
 
-/// What a value may be that [`read_header`] reads.
+/// Kind of the values that [`read_header`] reads.
 pub(super) static HEADER_VALUE: Kind = Kind::Either(&Kind::Text, &Kind::Table(&SECTION));
 
 fn plain_text() -> Fault {
     Fault::new(
-        "the secret stands in the config file, where backups and colleagues see it",
+        "the secret is in the config file, where backups and colleagues can see it",
         "use `{ credential = \"NAME\" }`, `{ env = \"NAME\" }` or `{ file = \"PATH\" }`",
     )
 }
 
-/// Checks that a scheme can use a secret, and that it is not too easy to guess.
+/// Reports a secret that the scheme cannot use, or that is easy to guess.
 pub(super) fn check_use(
     table: &Table<'_>,
     entry: &SecretEntry,
@@ -143,17 +148,19 @@ pub(super) fn check_use(
     public_url: Option<&str>,
 ) {
     if let Err(err) = Scheme::compile(spec, &[&entry.secret], public_url) {
-        let help = "copy it once more from the provider's page, whole and without spaces";
+        let help = "copy the secret from the provider's page again, complete and without spaces";
         table.error(entry.span, Fault::new(err.to_string(), help));
         return;
     }
     if spec.is_secret_public() || spec.has_own_keys() {
         return;
     }
+    // The strength is that of the decoded key: base64 text is longer than the key it encodes.
     let decoded = Scheme::decode_key(&spec.secret_form(), &entry.secret).ok();
     let key = decoded.as_ref().unwrap_or(&entry.secret).expose();
     let is_basic =
         matches!(&spec.family, Family::Token(token) if matches!(token.place, TokenPlace::Basic));
+    // In Basic credentials only the password is secret, not the user name before the colon.
     let key = match key.iter().position(|byte| *byte == b':') {
         Some(colon) if is_basic => key.get(colon + 1..).unwrap_or_default(),
         _ => key,
@@ -202,7 +209,10 @@ fn entry(value: &Value<'_>, index: usize, context: &Context) -> Option<SecretEnt
     if let (Some(start), Some(end)) = (not_before, &until)
         && start >= end.value
     {
-        let fault = Fault::new("`until` is not after `not_before`", "swap or move them");
+        let fault = Fault::new(
+            "`until` is not after `not_before`",
+            "make `until` later than `not_before`",
+        );
         table.error(end.span, fault);
     }
     Some(SecretEntry {
@@ -214,16 +224,17 @@ fn entry(value: &Value<'_>, index: usize, context: &Context) -> Option<SecretEnt
     })
 }
 
-/// Reads the text from whichever of the three places is named.
+/// Reads the secret from the one source that the table names.
 fn source(value: &Value<'_>, table: &mut Table<'_>, context: &Context) -> Option<Secret> {
     let named = [&ENV, &FILE, &CREDENTIAL]
         .into_iter()
         .filter(|key| table.has(key));
     if named.count() != 1 {
         value.fault(Fault::new(
-            "a secret comes from exactly one place",
-            "`{ env = \"NAME\" }`, `{ file = \"PATH\" }` or `{ credential = \"NAME\" }`",
+            "a secret needs exactly one source",
+            "write `{ env = \"NAME\" }`, `{ file = \"PATH\" }` or `{ credential = \"NAME\" }`",
         ));
+        // Reading the keys marks them as known, so that only this error is reported.
         let _ = (
             table.value(&ENV),
             table.value(&FILE),
@@ -252,19 +263,22 @@ fn read_env(value: &Value<'_>) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let name = value::text(value)?;
     if name.contains(['=', '\0']) {
         return Err(Fault::new(
-            "this cannot be the name of an environment variable",
-            "letters, digits and `_`",
+            "this is not a valid name of an environment variable",
+            "use letters, digits and `_`",
         ));
     }
     match env::var_os(&name) {
         Some(text) if !text.is_empty() => Ok(Zeroizing::new(text.into_encoded_bytes())),
+        // An empty variable usually means that a tool did not set it.
         _ => Err(Fault::new(
+            // A text that does not look like a variable's name may be the secret itself, so the message must not repeat
+            // it.
             if looks_like_variable(&name) {
-                format!("the environment variable `{name}` is not set, or empty")
+                format!("the environment variable `{name}` is not set or is empty")
             } else {
-                "the environment variable of this name is not set, or empty".to_owned()
+                "the environment variable of this name is not set or is empty".to_owned()
             },
-            "set it for the service, for example in a file that `EnvironmentFile=` of its unit names",
+            "set it for the service, for example in the `EnvironmentFile=` of its unit",
         )),
     }
 }
@@ -273,15 +287,16 @@ fn read_credential(value: &Value<'_>) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let name = value::text(value)?;
     if name.contains(['/', '\0']) || name.starts_with('.') {
         return Err(Fault::new(
-            "this cannot be the name of a credential",
-            "the name before the `:` of `LoadCredential=`",
+            "this is not a valid name of a credential",
+            "use the name before the `:` in `LoadCredential=`",
         ));
     }
+    // systemd sets this variable for each service with credentials.
     let Some(folder) = env::var_os("CREDENTIALS_DIRECTORY") else {
         return Err(Fault::new(
-            format!("the credential `{name}` cannot be read: systemd handed over no credentials"),
+            format!("cannot read the credential `{name}`: systemd passed no credentials"),
             format!(
-                "add `LoadCredential={name}:/etc/hookgate/secrets/{name}` to the unit; elsewhere set `CREDENTIALS_DIRECTORY` to a folder with a file of this name"
+                "add `LoadCredential={name}:/etc/hookgate/secrets/{name}` to the unit; without systemd, set `CREDENTIALS_DIRECTORY` to a folder with a file of this name"
             ),
         ));
     };
@@ -297,18 +312,22 @@ fn read_path(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let fail = |what: String| {
         Fault::new(
             format!("cannot read `{}`: {what}", path.display()),
-            "check the path and who may read the file",
+            "check that the path is right and that hookgate may read the file",
         )
     };
+    // The buffer is wiped on drop, because it holds a secret.
     let mut bytes = Zeroizing::new(Vec::new());
-    let too_large = "it is larger than 64 KiB, which no secret is";
+    let too_large = "it is larger than 64 KiB, too large for a secret";
     file::read_into(&mut bytes, path, MAX_BYTES, too_large).map_err(fail)?;
     Ok(bytes)
 }
 
-/// Refuses white space around a secret, but not around PEM, where it means nothing. Cutting a line end off silently would be a guess: a signature made with it is
-/// as good as one made without.
+/// Rejects a line break at the end of a secret, and warns about other white space around it.
+///
+/// White space around PEM has no meaning and is allowed. Removing a line break silently would be a guess, because the
+/// sender may sign with it.
 fn usable_text(value: &Value<'_>, bytes: &[u8], path: Option<&Path>) -> Option<Secret> {
+    // Windows editors write a byte-order mark, which is never part of a secret.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let trimmed = bytes.trim_ascii();
     if trimmed.starts_with(b"-----BEGIN ") && trimmed.ends_with(b"-----") {
@@ -320,16 +339,16 @@ fn usable_text(value: &Value<'_>, bytes: &[u8], path: Option<&Path>) -> Option<S
                 "remove it: `printf %s \"$(cat '{0}')\" > '{0}.new' && mv '{0}.new' '{0}'`",
                 path.display()
             ),
-            None => "remove it: write the secret with `printf %s`, which ends no line, instead of `echo`".to_owned(),
+            None => "remove it: write the secret with `printf %s`, which adds no line break, instead of `echo`".to_owned(),
         };
-        value.fault(Fault::new("the secret ends with a line end", help));
+        value.fault(Fault::new("the secret ends with a line break", help));
         return None;
     }
     let is_space = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_whitespace);
     if is_space(bytes.first()) || is_space(bytes.last()) {
         value.warning(Fault::new(
             "the secret begins or ends with white space",
-            "remove it, unless the provider shows it so",
+            "remove it, unless the provider shows the secret like this",
         ));
     } else if let Some(fault) = secret_text::oddity(bytes) {
         value.warning(fault);
@@ -347,13 +366,13 @@ fn label_text(value: &Value<'_>) -> Result<String, Fault> {
         Ok(text)
     } else {
         Err(Fault::new(
-            "this name cannot stand in logs",
-            "up to 64 letters, digits, `_`, `-` and `.`",
+            "this name cannot be used in logs",
+            "use up to 64 letters, digits, `_`, `-` and `.`",
         ))
     }
 }
 
-/// Two secrets of one route must differ in name and text.
+/// Reports secrets of one route with the same name or the same text.
 fn compare(value: &Value<'_>, entry: &SecretEntry, others: &[SecretEntry]) {
     for other in others {
         if other.label == entry.label {
@@ -363,7 +382,7 @@ fn compare(value: &Value<'_>, entry: &SecretEntry, others: &[SecretEntry]) {
             ));
         }
         if other.secret.is_equal(entry.secret.expose()) {
-            let fault = Fault::new("this secret stands here twice", "remove one of them");
+            let fault = Fault::new("this secret is listed twice", "remove one of them");
             value.warning(fault);
         }
     }
@@ -371,10 +390,11 @@ fn compare(value: &Value<'_>, entry: &SecretEntry, others: &[SecretEntry]) {
 
 fn check_times(value: &Value<'_>, entries: &[SecretEntry], context: &Context) {
     let now = context.now.unix_ms;
+    // The clock is read once per load, so all entries are compared with the same time.
     let is_over = |entry: &SecretEntry| entry.until_ms.is_some_and(|until| until <= now);
     if !entries.is_empty() && entries.iter().all(is_over) {
         let fault = Fault::new(
-            "every secret of this route is past its `until`: nothing could be verified",
+            "every secret of this route has expired (`until`), so no request can be verified",
             "add the secret that the provider signs with now",
         );
         value.fault(fault);
@@ -384,7 +404,7 @@ fn check_times(value: &Value<'_>, entries: &[SecretEntry], context: &Context) {
     for (item, entry) in items.iter().zip(entries) {
         if is_over(entry) {
             let fault = Fault::new(
-                "this secret is past its `until` and no longer counts",
+                "this secret has expired (`until`) and is no longer used",
                 "remove it",
             );
             item.warning(fault);
@@ -393,7 +413,7 @@ fn check_times(value: &Value<'_>, entries: &[SecretEntry], context: &Context) {
     let waits = |entry: &SecretEntry| entry.not_before_ms.is_some_and(|start| start > now);
     if !entries.iter().any(|entry| !is_over(entry) && !waits(entry)) && !entries.is_empty() {
         value.warning(Fault::new(
-            "no secret of this route counts yet: everything is refused until the first `not_before`",
+            "no secret of this route is valid yet: every request is rejected until the first `not_before`",
             "keep the old secret in the list until then",
         ));
     }
@@ -404,13 +424,13 @@ pub(super) static SECRET: Key = Key {
     kind: Kind::OneOrMore(&Kind::Either(&Kind::Text, &Kind::Table(&SECTION))),
     default: None,
     example: "{ credential = \"stripe\" }",
-    doc: "What the provider gives to verify with. A list while it is rotated: each of them may have signed.",
+    doc: "Secret or key that the provider gives you to verify its requests. To rotate it, list the old and the new secret: a signature of any of them is accepted.",
 };
 
-/// A secret as a table.
+/// Keys of a secret that is written as a table.
 pub(super) static SECTION: Section = Section {
     path: "routes.NAME.secret",
-    doc: "Where a secret comes from: exactly one of `env`, `file` and `credential`.",
+    doc: "Source of a secret. Set exactly one of `env`, `file` and `credential`.",
     keys: &[&ENV, &FILE, &CREDENTIAL, &NAME, &NOT_BEFORE, &UNTIL],
     required: &[],
     one_of: &[&["env", "file", "credential"]],
@@ -421,7 +441,7 @@ static ENV: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"STRIPE_SECRET\"",
-    doc: "An environment variable.",
+    doc: "Environment variable that holds the secret.",
 };
 
 static FILE: Key = Key {
@@ -429,7 +449,7 @@ static FILE: Key = Key {
     kind: Kind::Path,
     default: None,
     example: "\"/etc/hookgate/secrets/stripe\"",
-    doc: "A file that holds the secret and nothing else, no line end either; around PEM, white space means nothing.",
+    doc: "File that holds only the secret, without a line break at the end. White space around PEM is ignored.",
 };
 
 static CREDENTIAL: Key = Key {
@@ -437,15 +457,15 @@ static CREDENTIAL: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"stripe\"",
-    doc: "A credential that systemd hands over (`LoadCredential=`).",
+    doc: "Name of a systemd credential (`LoadCredential=`).",
 };
 
 static NAME: Key = Key {
     name: "name",
     kind: Kind::Text,
-    default: Some("its position, from \"1\""),
+    default: Some("its position in the list, from \"1\""),
     example: "\"2026\"",
-    doc: "What logs call the secret that matched.",
+    doc: "Name of the secret in logs, where it is logged if it verified a request.",
 };
 
 static NOT_BEFORE: Key = Key {
@@ -453,7 +473,7 @@ static NOT_BEFORE: Key = Key {
     kind: Kind::Time,
     default: None,
     example: "2026-12-01",
-    doc: "The secret counts from this moment on; a date begins at 00:00 UTC.",
+    doc: "Time from which the secret is valid. A date begins at 00:00 UTC.",
 };
 
 static UNTIL: Key = Key {
@@ -461,5 +481,5 @@ static UNTIL: Key = Key {
     kind: Kind::Time,
     default: None,
     example: "2026-12-31",
-    doc: "The secret counts up to this moment.",
+    doc: "Time until which the secret is valid.",
 };

@@ -1,4 +1,4 @@
-//! `[server]`: listening, and the limits towards strangers.
+//! `[server]`: listeners, and limits for clients.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::document::table::{Fault, Table, Value};
 use crate::document::value;
 use crate::model::rate::Rate;
 
-/// `[server]` with the places that later checks point at.
+/// `[server]` with the spans that later checks point at.
 pub(super) struct ReadServer {
     pub(super) server: Server,
     pub(super) listen_spans: Vec<Span>,
@@ -21,7 +21,7 @@ pub(super) struct ReadServer {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The default idle timeout of AWS ALB, and nginx's `keepalive_timeout` towards upstreams. Google's is 10 minutes.
+/// The default idle timeout of AWS ALB, and nginx's `keepalive_timeout` to upstreams. Google's is 10 minutes.
 const BALANCER_IDLE: Duration = Duration::from_secs(60);
 
 const DEFAULT_SOURCE_RATE: Option<(NonZeroU32, NonZeroU32)> =
@@ -30,7 +30,7 @@ const DEFAULT_SOURCE_RATE: Option<(NonZeroU32, NonZeroU32)> =
         _ => None,
     };
 
-/// Reads the section; without it every default holds.
+/// Reads the section; without it every default applies.
 pub(super) fn read(table: Option<Table<'_>>) -> ReadServer {
     let Some(mut table) = table else {
         return ReadServer {
@@ -39,6 +39,7 @@ pub(super) fn read(table: Option<Table<'_>>) -> ReadServer {
             health_span: None,
         };
     };
+    // Each key that is absent or wrong keeps its default, so that the other sections can be checked.
     let mut server = defaults();
     let listen = table.list(&LISTEN, value::socket_address);
     let listen_spans = listen.iter().flatten().map(|placed| placed.span).collect();
@@ -72,13 +73,14 @@ fn read_sources(table: &mut Table<'_>, server: &mut Server) {
     server.insecure_http = insecure_http.unwrap_or(server.insecure_http);
     let proxies = table.list(&TRUSTED_PROXIES, value::network);
     for placed in proxies.iter().flatten() {
+        // A /0 range trusts every client to name any source address, which defeats source limits and `allow_ips`.
         if placed.value.prefix_len() == 0 {
             let fault = Fault::new(
                 format!(
-                    "`{}` believes everybody's word about the sender's address",
+                    "`{}` trusts every client to state its own source address",
                     placed.value
                 ),
-                "name the addresses of your load balancers",
+                "list only the addresses of your load balancers",
             );
             table.warning(placed.span, fault);
         }
@@ -93,11 +95,12 @@ fn read_sources(table: &mut Table<'_>, server: &mut Server) {
     });
     if let Some(protocol) = protocol {
         server.proxy_protocol = protocol.value;
+        // Headers count only from trusted proxies, and connections without a header are closed.
         if protocol.value == ProxyProtocol::Required && server.trusted_proxies.is_empty() {
             table.error(
                 protocol.span,
                 Fault::new(
-                    "`proxy_protocol` is required, but no proxy is trusted, so that every connection would be closed",
+                    "`proxy_protocol` is required but no proxy is trusted, so every connection would be closed",
                     "add `trusted_proxies = [\"10.0.0.7\"]` with the addresses of your load balancers",
                 ),
             );
@@ -135,20 +138,21 @@ fn read_limits(table: &mut Table<'_>, server: &mut Server) {
     server.per_source_rate_limit = rate.unwrap_or(server.per_source_rate_limit);
     let size = table.read(&MAX_HEADER_SIZE, |value| {
         let size = value::size(value)?;
+        // Below 1 KiB no provider's head fits; above 1 MiB one connection takes too much memory.
         if (1 << 10..=1 << 20).contains(&size) {
             Ok(size)
         } else {
             Err(Fault::new(
-                "a head of this size makes no sense",
-                "from `\"1KiB\"` to `\"1MiB\"`",
+                "this limit for the request head is out of range",
+                "set a size from `\"1KiB\"` to `\"1MiB\"`",
             ))
         }
     });
     server.max_header_size = size.unwrap_or(server.max_header_size);
 }
 
-/// Warns where a load balancer in front may send a request on a connection that is being closed: what keeps connections for
-/// later has to give them up first.
+/// Warns if a load balancer in front may send a request on a connection that is being closed. The side that reuses
+/// connections must close idle ones first.
 fn check_idle_timeout(table: &Table<'_>, server: &Server) {
     let Some(span) = table.name_span_of(&IDLE_TIMEOUT) else {
         return;
@@ -157,13 +161,13 @@ fn check_idle_timeout(table: &Table<'_>, server: &Server) {
         return;
     }
     let fault = Fault::new(
-        "a proxy is trusted, and load balancers keep idle connections for 60 seconds (AWS ALB, nginx) or longer: what is sent on one that is just being closed is lost",
-        "longer than the balancer's own idle timeout, for example `\"75s\"`",
+        "load balancers keep idle connections for 60 seconds (AWS ALB, nginx) or longer: a request on a connection that hookgate is closing is lost",
+        "set `idle_timeout` longer than the idle timeout of the load balancer, for example `\"75s\"`",
     );
     table.warning(span, fault);
 }
 
-/// Often enough to follow a sender, seldom enough not to be a burden to it.
+/// Reads an interval that is short enough to follow a sender's changes and long enough not to burden it.
 fn refresh_period(value: &Value<'_>) -> Result<Option<Duration>, Fault> {
     let Some(period) = value::false_or(value, value::duration)? else {
         return Ok(None);
@@ -172,23 +176,24 @@ fn refresh_period(value: &Value<'_>) -> Result<Option<Duration>, Fault> {
         return Ok(Some(period));
     }
     Err(Fault::new(
-        "lists that change a few times a year are not asked for at this pace",
-        "from `\"1m\"` to `\"30d\"`; `\"24h\"` is usual",
+        "this interval is out of range: published ranges change a few times a year",
+        "set an interval from `\"1m\"` to `\"30d\"`; `\"24h\"` is usual",
     ))
 }
 
 fn absolute_path(value: &Value<'_>) -> Result<PathBuf, Fault> {
     let path = value::path(value)?;
+    // systemd starts services in `/`, so a relative path would not be where the operator expects it.
     if path.is_absolute() {
         return Ok(path);
     }
     Err(Fault::new(
-        "the folder does not begin with `/`",
-        "for example `\"/var/lib/hookgate\"`",
+        "the folder is not an absolute path",
+        "write it as in `\"/var/lib/hookgate\"`",
     ))
 }
 
-/// The defaults; each number is argued for beside its key.
+/// Returns the defaults. A comment at each key gives the reason for its value.
 fn defaults() -> Server {
     Server {
         listen: Vec::new(),
@@ -217,10 +222,10 @@ fn defaults() -> Server {
     }
 }
 
-/// `[server]`.
+/// Keys of the `[server]` section.
 pub(super) static SECTION: Section = Section {
     path: "server",
-    doc: "Where to listen, and the limits towards strangers.",
+    doc: "Addresses to listen on, and limits for clients.",
     keys: &[
         &LISTEN,
         &INSECURE_HTTP,
@@ -251,7 +256,7 @@ static LISTEN: Key = Key {
     kind: Kind::List(&Kind::Address),
     default: Some("only the sockets that systemd hands over"),
     example: "[\"0.0.0.0:443\", \"[::]:443\"]",
-    doc: "Addresses to listen on. `[::]` takes IPv4 too, unless an IPv4 address with the same port is listed. Sockets handed over by systemd take their place.",
+    doc: "Addresses to listen on. `[::]` accepts IPv4 as well, unless an IPv4 address with the same port is listed. Sockets that systemd passes replace these addresses.",
 };
 
 static INSECURE_HTTP: Key = Key {
@@ -259,7 +264,7 @@ static INSECURE_HTTP: Key = Key {
     kind: Kind::Bool,
     default: Some("false"),
     example: "true",
-    doc: "Allows plain HTTP on an address that is not loopback: whoever sits in between reads and replays every event.",
+    doc: "Allows plain HTTP on an address other than loopback. Anyone on the network path can then read and replay every event.",
 };
 
 static TRUSTED_PROXIES: Key = Key {
@@ -267,7 +272,7 @@ static TRUSTED_PROXIES: Key = Key {
     kind: Kind::List(&Kind::Network),
     default: Some("[]"),
     example: "[\"10.0.0.0/8\"]",
-    doc: "Peers whose `X-Forwarded-For` and PROXY protocol header are believed; everybody else's are dropped. Where a PROXY header names no address, the peer is the source, and no `X-Forwarded-For` is believed.",
+    doc: "Proxies and load balancers whose `X-Forwarded-For` and PROXY protocol headers are trusted. Headers from other clients are dropped. If a PROXY header names no address, the peer is the source, and `X-Forwarded-For` is ignored.",
 };
 
 static PROXY_PROTOCOL: Key = Key {
@@ -275,98 +280,100 @@ static PROXY_PROTOCOL: Key = Key {
     kind: Kind::Choice(&value::choice_words(&ProxyProtocol::ALL)),
     default: Some("\"off\""),
     example: "\"required\"",
-    doc: "Whether each connection begins with a PROXY protocol header (version 1 or 2) from a trusted proxy; one that does not is closed.",
+    doc: "With `required`, each connection must begin with a PROXY protocol header (version 1 or 2) from a trusted proxy, or is closed.",
 };
 
-// About 200 MiB of connection state at the most; an idle TLS connection takes some 20 KiB.
+// At most about 200 MiB of connection state; an idle TLS connection takes some 20 KiB.
 static MAX_CONNECTIONS: Key = Key {
     name: "max_connections",
     kind: Kind::Count,
     default: Some("10000"),
     example: "10000",
-    doc: "Connections in all; more are closed at once. The process needs as many file descriptors and some more.",
+    doc: "Maximum number of connections. Further ones are closed at once. The process needs somewhat more file descriptors than this.",
 };
 
-// A provider's pool opens a few dozen; 256 lets forty sources at once reach the total and none of them alone.
+// A provider's pool opens a few dozen connections. With 256, only forty sources together reach the total, and no single
+// one can.
 static MAX_CONNECTIONS_PER_SOURCE: Key = Key {
     name: "max_connections_per_source",
     kind: Kind::Count,
     default: Some("256"),
     example: "256",
-    doc: "Connections from one source, an IPv4 address or the /64 of an IPv6 address.",
+    doc: "Maximum number of connections from one source, which is an IPv4 address or the /64 network of an IPv6 address.",
 };
 
-// With 1 MiB of body each this bounds memory at 1 GiB, and no app that answers in 50 ms needs more than 1024 to take 20,000 a second.
+// With bodies of 1 MiB this bounds memory at 1 GiB. An app that responds in 50 ms takes 20,000 requests a second with
+// 1024 in flight.
 static MAX_IN_FLIGHT: Key = Key {
     name: "max_in_flight",
     kind: Kind::Count,
     default: Some("1024"),
     example: "1024",
-    doc: "Exchanges with apps at the same time: a verified request holds one, and more are answered 503 with `Retry-After`. As many requests again, at least 256, may wait to be verified, of which one source has a fourth at most. Times the largest `max_body` these bound the memory for bodies.",
+    doc: "Maximum number of requests in flight to apps. Each verified request takes one permit; further requests get 503 with `Retry-After`. In addition, as many requests (at least 256) may wait for verification, at most a fourth of them from one source. The memory for bodies is bounded by these numbers times the largest `max_body`.",
 };
 
-// What verifies is given back at once, so this is room for probes and mistakes, far below what a flood needs to hurt.
+// Verified requests are refunded, so this leaves room for probes and mistakes, far below a harmful flood.
 static PER_SOURCE_RATE_LIMIT: Key = Key {
     name: "per_source_rate_limit",
     kind: Kind::FalseOr(&Kind::Rate),
     default: Some("{ per_second = 50, burst = 100 }"),
     example: "\"50/s\"",
-    doc: "Unverified requests from one source; more are answered 429 before anything of the body is read. A request whose signature is right is given back at once. `false`: no limit.",
+    doc: "Maximum rate of unverified requests from one source. Further requests get 429 before their body is read. A request with a valid signature does not count. `false` disables the limit.",
 };
 
-// A handshake takes three round trips and a few milliseconds; a phone on a bad line needs 2 seconds.
+// A handshake takes three round trips and a few milliseconds; a phone on a bad connection needs 2 seconds.
 static HANDSHAKE_TIMEOUT: Key = Key {
     name: "handshake_timeout",
     kind: Kind::Duration,
     default: Some("\"10s\""),
     example: "\"10s\"",
-    doc: "From accept to the end of the TLS handshake, PROXY protocol header included.",
+    doc: "Maximum time from the start of a connection to the end of its TLS handshake, including the PROXY protocol header.",
 };
 
-// Senders write the head in one piece; who drips it is holding the connection.
+// Senders write the head in one piece; a client that sends it slowly only occupies the connection.
 static HEADER_TIMEOUT: Key = Key {
     name: "header_timeout",
     kind: Kind::Duration,
     default: Some("\"10s\""),
     example: "\"10s\"",
-    doc: "From the first byte of a head to its end; for the first head of a connection from the end of the handshake.",
+    doc: "Maximum time from the first byte of a request head to its end. For the first request of a connection, it begins at the end of the handshake.",
 };
 
-// Providers give up on an answer after 5 to 30 seconds: a body that takes longer is nobody's.
+// Providers wait 5 to 30 seconds for a response, so no provider still waits for one whose body takes longer.
 static BODY_TIMEOUT: Key = Key {
     name: "body_timeout",
     kind: Kind::Duration,
     default: Some("\"30s\""),
     example: "\"30s\"",
-    doc: "For the whole body, not for each piece of it.",
+    doc: "Maximum time for the whole request body, not for each piece of it.",
 };
 
-// Longer than the pause between two bursts of events, so that a sender's pool stays warm, and than a load balancer keeps a
-// connection by default (60 s), so that the balancer is the one that closes it.
+// Longer than the pause between two bursts of events, so that a sender's pool stays warm. Also longer than load
+// balancers keep a connection by default (60 s), so that the balancer closes it first.
 static IDLE_TIMEOUT: Key = Key {
     name: "idle_timeout",
     kind: Kind::Duration,
     default: Some("\"75s\""),
     example: "\"75s\"",
-    doc: "How long a connection is kept after its last request. Behind a load balancer longer than the balancer's own idle timeout.",
+    doc: "How long a connection is kept open after its last request. Behind a load balancer, set it longer than the balancer's own idle timeout.",
 };
 
-// As long as the default `timeout` of a route, so that each exchange under way can end.
+// As long as the default `timeout` of a route, so that each request in flight can end.
 static SHUTDOWN_TIMEOUT: Key = Key {
     name: "shutdown_timeout",
     kind: Kind::Duration,
     default: Some("\"30s\""),
     example: "\"30s\"",
-    doc: "From the signal to stop to the end of the process; requests under way are finished within it.",
+    doc: "Maximum time from the stop signal to the end of the process. Requests in flight can finish within it.",
 };
 
-// The longest heads of providers (JWTs, B3 and W3C tracing) stay below 8 KiB.
+// The longest heads of providers (with JWTs, B3 and W3C trace headers) stay below 8 KiB.
 static MAX_HEADER_SIZE: Key = Key {
     name: "max_header_size",
     kind: Kind::Size,
     default: Some("\"16KiB\""),
     example: "\"16KiB\"",
-    doc: "Bytes of a request's head; a longer one is answered 431.",
+    doc: "Maximum size of a request head. A larger one gets 431.",
 };
 
 static HEALTH: Key = Key {
@@ -374,9 +381,10 @@ static HEALTH: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"/healthz\"",
-    doc: "A path that is answered 200 on every host, for load balancers. Absent: there is none.",
+    doc: "Path of a health check for load balancers, which gets 200 on every host. Without it there is no health check on these listeners.",
 };
-// The shortest is for trying it out; the longest, a month, is how late a change that was announced would be noticed.
+// The shortest interval is for trials. The longest, a month, is the longest time by which an announced change may be
+// noticed late.
 const LEAST_REFRESH: Duration = Duration::from_secs(60);
 const MOST_REFRESH: Duration = Duration::from_secs(30 * 86_400);
 
@@ -385,37 +393,37 @@ static REFRESH_RANGES: Key = Key {
     kind: Kind::FalseOr(&Kind::Duration),
     default: Some("false"),
     example: "\"24h\"",
-    doc: "How often the ranges of `allow_ips = [\"provider\"]` are read anew where the provider publishes them for programs. An answer that fails, is empty or differs absurdly changes nothing and is told in the log.",
+    doc: "How often to fetch the ranges of `allow_ips = [\"provider\"]` from providers that publish them in machine-readable form. A response that fails, is empty or differs implausibly is logged and changes nothing.",
 };
 
 static STATE_DIR: Key = Key {
     name: "state_dir",
     kind: Kind::Path,
-    default: Some("what systemd names in `STATE_DIRECTORY`, else \"/var/lib/hookgate\""),
+    default: Some("`STATE_DIRECTORY` of systemd, else \"/var/lib/hookgate\""),
     example: "\"/var/lib/hookgate\"",
-    doc: "The folder for what is learnt while running: refreshed ranges, fetched keys and certificates. A change takes a restart.",
+    doc: "Folder for state that hookgate fetches: address ranges, keys and certificates. A change requires a restart.",
 };
 
-// Some 70 MB at the usual 700 bytes each.
+// About 35 MB at the usual 700 bytes each, and as much again for unverified requests.
 const MOST_VERDICTS: usize = 50_000;
 
-// An hour of an account that sends a quarter of an event a second; 1.4 MB.
+// An hour for an account that sends an event every four seconds; 1.4 MB.
 static KEEP_VERDICTS: Key = Key {
     name: "keep_verdicts",
     kind: Kind::Amount,
     default: Some("1000"),
     example: "1000",
-    doc: "How many of the last verdicts are held in memory for lists, live tails and searches by request id, and as many again about requests that no signature vouches for. 0: none.",
+    doc: "Number of recent verdicts to hold in memory for lists, live tails and searches by request id. As many again are held for unverified requests. `0` disables it.",
 };
 
-// Each refusal looks through all of them.
+// Each rejection searches all of them, so their number is bounded.
 const MOST_REJECTED: usize = 1000;
 
-// A handful for each of the troubles that a gate has at once; their bodies take 8 MiB at most.
+// Room for a few examples of each problem that a gate has at one time; their bodies take 8 MiB at most.
 static KEEP_REJECTED: Key = Key {
     name: "keep_rejected",
     kind: Kind::Amount,
     default: Some("100"),
     example: "100",
-    doc: "How many refused requests are held in memory, to be looked into: head with tokens masked, the first 64 KiB of the body, and why. 0: none.",
+    doc: "Number of rejected requests to hold in memory for troubleshooting: the head with masked tokens, the first 64 KiB of the body, and the reason. `0` disables it.",
 };

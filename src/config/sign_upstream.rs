@@ -1,4 +1,4 @@
-//! `sign_upstream`: the keys with which the gate signs what it forwards.
+//! `sign_upstream`: keys with which hookgate signs forwarded requests.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use crate::document::key::{Key, Kind};
 use crate::document::table::{Fault, Table};
 use crate::scheme::standard::{ID, SIGNATURE, SigningKey, SigningKeyError, TIMESTAMP};
 
-/// Signatures on one request: one, or two while a key is changed.
+/// Limit of signatures on one request: usually one, or two while a key is rotated.
 const MAX_KEYS: usize = 4;
 
-/// Reads the keys; none where the route does not sign.
+/// Reads the keys; returns an empty list if the route does not sign.
 pub(super) fn read(
     table: &mut Table<'_>,
     origin: Option<&Origin>,
@@ -20,7 +20,7 @@ pub(super) fn read(
     read_keys(table, &SIGN_UPSTREAM, origin, context)
 }
 
-/// As [`read`], of another key of the same form.
+/// Reads another key of the config that has the same form as `sign_upstream`.
 pub(super) fn read_keys(
     table: &mut Table<'_>,
     key: &Key,
@@ -30,6 +30,7 @@ pub(super) fn read_keys(
     let Some(value) = table.value(key) else {
         return Vec::new();
     };
+    // A scheme that reads the headers of Standard Webhooks would have its own signature replaced.
     let names = origin
         .map(|origin| origin.spec.headers())
         .unwrap_or_default();
@@ -38,15 +39,15 @@ pub(super) fn read_keys(
         .any(|name| [ID, TIMESTAMP, SIGNATURE].contains(name))
     {
         value.fault(Fault::new(
-            "this sender signs in the same headers, so the app would lose the sender's own signature",
-            "remove this key; the app can verify the sender's signature in the same way",
+            "this sender uses the same signature headers, so the app would lose the sender's own signature",
+            "remove this key; the app can verify the sender's signature with Standard Webhooks too",
         ));
         return Vec::new();
     }
     let items = value.items().unwrap_or_else(|| vec![value]);
     if !(1..=MAX_KEYS).contains(&items.len()) {
         value.fault(Fault::new(
-            format!("a route signs with 1 to {MAX_KEYS} keys"),
+            format!("a route can sign with 1 to {MAX_KEYS} keys"),
             format!("for example `{} = {}`", key.name, key.example),
         ));
     }
@@ -66,10 +67,10 @@ pub(super) fn read_keys(
 fn help(err: SigningKeyError) -> &'static str {
     match err {
         SigningKeyError::Public | SigningKeyError::NotEd25519 => {
-            "the private key of an Ed25519 pair: `whsk_` and its 32 or 64 bytes in base64"
+            "use the private key of an Ed25519 pair: `whsk_` and its 32 or 64 bytes in base64"
         }
         _ => {
-            "make one with `echo \"whsec_$(openssl rand -base64 32)\"`, and give it to the app too"
+            "make one with `echo \"whsec_$(openssl rand -base64 32)\"`, and configure it in the app too"
         }
     }
 }
@@ -79,5 +80,5 @@ pub(super) static SIGN_UPSTREAM: Key = Key {
     kind: Kind::OneOrMore(&Kind::Either(&Kind::Text, &Kind::Table(&secrets::SECTION))),
     default: None,
     example: "{ credential = \"to-app\" }",
-    doc: "Keys with which hookgate signs what it forwards, as Standard Webhooks have it (`webhook-id`, `webhook-timestamp`, `webhook-signature`): `whsec_` keys give `v1`, Ed25519 keys `whsk_` give `v1a`. Several while a key is changed.",
+    doc: "Keys with which hookgate signs forwarded requests according to Standard Webhooks (`webhook-id`, `webhook-timestamp`, `webhook-signature`). `whsec_` keys make `v1` signatures; Ed25519 keys (`whsk_`) make `v1a` signatures. To rotate a key, list the old and the new one.",
 };

@@ -1,4 +1,6 @@
-//! `socket` of a route: a Unix socket on which apps of this machine post events, known by their user instead of a secret.
+//! `socket` of a route: a Unix socket for events from local apps.
+//!
+//! The kernel identifies the user of the app, so these requests need no secret.
 
 use crate::config::Context;
 use crate::config::model::{LocalSocket, Mode};
@@ -7,7 +9,7 @@ use crate::document::key::{Key, Kind, Section};
 use crate::document::table::{Fault, Table, Value};
 use crate::document::value;
 
-/// Reads the table; none where there is none.
+/// Reads the table; returns `None` if the route has no usable socket.
 pub(super) fn read(
     table: &mut Table<'_>,
     mode: Mode,
@@ -27,14 +29,17 @@ pub(super) fn read(
     };
     if mode != Mode::Queue || origin.is_some_and(|origin| !is_local(origin)) {
         let fault = Fault::new(
-            "a socket is for events of one's own apps, which are stored",
-            "`provider = \"local\"` and `mode = \"queue\"`",
+            "`socket` requires a route for local apps that stores its events",
+            "set `provider = \"local\"` and `mode = \"queue\"`",
         );
         table.error(own.span(), fault);
     }
     let users: Vec<u32> = users?.into_iter().map(|placed| placed.value).collect();
     if users.is_empty() {
-        let fault = Fault::new("nobody may post on this socket", USERS.example);
+        let fault = Fault::new(
+            "`users` is empty, so no app may post on this socket",
+            USERS.example,
+        );
         table.error(own.span(), fault);
     }
     Some(LocalSocket {
@@ -43,20 +48,20 @@ pub(super) fn read(
     })
 }
 
-/// What the kernel says of every user whom a user namespace does not map.
+/// User id that the kernel reports for all users outside the user namespace (`overflowuid`).
 const NOBODY: u32 = 65534;
 
 fn user(value: &Value<'_>) -> Result<u32, Fault> {
     match number(value)? {
         NOBODY => Err(Fault::new(
-            format!("under the number {NOBODY} stand all users whom the gate cannot tell apart"),
-            "let the app run under a user of its own",
+            format!("the user id {NOBODY} means any unmapped user and does not identify an app"),
+            "run the app under a user of its own",
         )),
         number => Ok(number),
     }
 }
 
-/// A number, or a name of this machine's `/etc/passwd`.
+/// Reads a user id, or the name of a user in `/etc/passwd`.
 fn number(value: &Value<'_>) -> Result<u32, Fault> {
     let Some(name) = value.text() else {
         let number = value::number(value, 0.0, f64::from(u32::MAX))?;
@@ -70,30 +75,31 @@ fn number(value: &Value<'_>) -> Result<u32, Fault> {
     let known = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let mut lines = known.lines().map(|line| line.split(':'));
     let found = lines.find_map(|mut fields| {
+        // The format is `name:password:uid:...`, so the id is the second field after the name.
         let is_it = fields.next() == Some(name);
         is_it.then(|| fields.nth(1)?.parse().ok()).flatten()
     });
     found.ok_or_else(|| {
         Fault::new(
             format!("this machine has no user `{name}`"),
-            "a name of `/etc/passwd`, or the user's number without quotes",
+            "use a name from `/etc/passwd`, or the user id without quotes",
         )
     })
 }
 
-/// Where an app finds the socket of a route.
+/// The key that gives a route its Unix socket.
 pub(super) static SOCKET: Key = Key {
     name: "socket",
     kind: Kind::Table(&SECTION),
     default: None,
     example: "{ path = \"/run/hookgate/orders.sock\", users = [\"shop\"] }",
-    doc: "A Unix socket on which apps of this machine post events without a secret.",
+    doc: "Unix socket on which local apps post events without a secret.",
 };
 
-/// `[routes.NAME.socket]`.
+/// Keys of the `[routes.NAME.socket]` section.
 pub(super) static SECTION: Section = Section {
     path: "routes.NAME.socket",
-    doc: "For `provider = \"local\"`: apps of this machine post to a Unix socket and are known by their user, which the kernel vouches for. The folder of the socket has to be one that they may enter. Any path posts to this route.",
+    doc: "For `provider = \"local\"`: apps on this machine post events to a Unix socket. They are identified by their user, as reported by the kernel, and need no secret. They need access to the folder of the socket. Any request path posts to this route.",
     keys: &[&PATH, &USERS],
     required: &["path", "users"],
     one_of: &[],
@@ -104,7 +110,7 @@ static PATH: Key = Key {
     kind: Kind::Path,
     default: None,
     example: "\"/run/hookgate/orders.sock\"",
-    doc: "The socket, which is made at the start.",
+    doc: "Path of the socket, which hookgate creates at start.",
 };
 
 static USERS: Key = Key {
@@ -112,5 +118,5 @@ static USERS: Key = Key {
     kind: Kind::List(&Kind::Either(&Kind::Text, &Kind::Count)),
     default: None,
     example: "[\"www-data\", 1000]",
-    doc: "Who may post: names, or numbers. Under systemd only users whom the service sees: `PrivateUsers=no`.",
+    doc: "Users who may post events, by name or user id. Under systemd, set `PrivateUsers=no` so that the service can see them.",
 };

@@ -1,4 +1,4 @@
-//! `[store]`: where accepted events are kept, how much of them, and for how long.
+//! `[store]`: location of accepted events, their limits, and their retention.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use crate::model::secret::Secret;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Keys that open: the new one, and old ones until nothing is left that they sealed.
+/// Limit of encryption keys: the new one, and old ones until no event that they sealed is left.
 const MAX_KEYS: usize = 4;
 
-/// Below this a key can be found by trying.
+/// Shortest encryption key in bytes; a shorter one can be found by brute force.
 const MIN_KEY: usize = 16;
 
-/// Reads the section; none where it is wrong.
+/// Reads the section; returns `None` if it has no valid `url`.
 pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<Store> {
     let path = table.require(&URL, |value| sqlite_path(value, context));
     let min_free = table.read(&MIN_FREE, size);
@@ -45,17 +45,18 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<Store> {
 
 fn sqlite_path(value: &Value<'_>, context: &Context) -> Result<PathBuf, Fault> {
     let text = value::text(value)?;
+    // Operators may expect it, so say that it is not supported instead of "invalid URL".
     if text.starts_with("postgres:") || text.starts_with("postgresql:") {
         return Err(Fault::new(
-            "PostgreSQL is not supported by this version",
+            "this version does not support PostgreSQL",
             URL.example,
         ));
     }
     match text.strip_prefix("sqlite:") {
         Some(path) if !path.is_empty() && !path.contains('\0') => Ok(context.folder.join(path)),
         _ => Err(Fault::new(
-            format!("`{text}` does not say what kind of store it is and where"),
-            format!("`sqlite:` and a path: `{}`", URL.example),
+            format!("`{text}` is not a valid store URL"),
+            format!("write `sqlite:` and a path, as in `{}`", URL.example),
         )),
     }
 }
@@ -66,6 +67,7 @@ fn size(value: &Value<'_>) -> Result<u64, Fault> {
 }
 
 fn retention(mut table: Table<'_>) -> Retention {
+    // `false` means forever, so the default may only replace a key that is absent.
     let mut age = |key: &Key, default: Option<Duration>| {
         let read = table.read(key, |value| value::false_or(value, value::duration));
         read.unwrap_or(default)
@@ -88,18 +90,19 @@ fn encryption_keys(table: &mut Table<'_>, context: &Context) -> Vec<Arc<Secret>>
     let items = value.items().unwrap_or_else(|| vec![value]);
     if !(1..=MAX_KEYS).contains(&items.len()) {
         value.fault(Fault::new(
-            format!("a store takes 1 to {MAX_KEYS} keys"),
-            "the new one first, then those whose events are still stored",
+            format!("a store can have 1 to {MAX_KEYS} keys"),
+            "list the new key first, then the old keys of events that are still stored",
         ));
     }
     let mut keys = Vec::new();
+    // The order matters: the first key encrypts.
     for item in items.iter().take(MAX_KEYS) {
         let Some(key) = secrets::read_token(item, context) else {
             continue;
         };
         if key.expose().len() < MIN_KEY {
             item.fault(Fault::new(
-                format!("this key has less than {MIN_KEY} bytes"),
+                format!("this key has fewer than {MIN_KEY} bytes"),
                 "make one with `openssl rand -base64 32`",
             ));
         }
@@ -108,7 +111,7 @@ fn encryption_keys(table: &mut Table<'_>, context: &Context) -> Vec<Arc<Secret>>
     keys
 }
 
-// Room for the log of the store and for whatever else lives on this disk to notice before it is full.
+// Enough for the store's write-ahead log, and for other programs on this disk to notice before it is full.
 const DEFAULT_MIN_FREE: u64 = 256 << 20;
 
 const DEFAULT_RETENTION: Retention = Retention {
@@ -118,10 +121,10 @@ const DEFAULT_RETENTION: Retention = Retention {
     size: None,
 };
 
-/// `[store]`.
+/// Keys of the `[store]` section.
 pub(super) static SECTION: Section = Section {
     path: "store",
-    doc: "Where routes in queue and hybrid mode keep what they accepted. With it, the events that apps of proxy routes took are remembered over restarts too.",
+    doc: "Database for the events of routes in queue and hybrid mode. With a store, dedup of proxy routes also survives restarts.",
     keys: &[
         &URL,
         &MIN_FREE,
@@ -140,7 +143,7 @@ pub(super) static URL: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"sqlite:/var/lib/hookgate/hookgate.db\"",
-    doc: "`sqlite:` and the path of the file, which is made where it does not exist. Its folder must be on a local disk.",
+    doc: "`sqlite:` and the path of the database file, which is created if it does not exist. It must be on a local disk.",
 };
 
 static MIN_FREE: Key = Key {
@@ -148,7 +151,7 @@ static MIN_FREE: Key = Key {
     kind: Kind::Size,
     default: Some("\"256MiB\""),
     example: "\"1GiB\"",
-    doc: "Bytes that stay free on the store's disk; with less, events are answered 503 and their senders come again.",
+    doc: "Free space to keep on the store's disk. With less, events get 503, and their senders retry later.",
 };
 
 static MAX_SIZE: Key = Key {
@@ -156,7 +159,7 @@ static MAX_SIZE: Key = Key {
     kind: Kind::Size,
     default: Some("no limit but `min_free`"),
     example: "\"20GiB\"",
-    doc: "Bytes of the store; beyond it events are answered 503.",
+    doc: "Maximum size of the store. Beyond it, events get 503, and their senders retry later.",
 };
 
 static MAX_EVENTS: Key = Key {
@@ -164,7 +167,7 @@ static MAX_EVENTS: Key = Key {
     kind: Kind::Count,
     default: Some("no limit"),
     example: "5000000",
-    doc: "Events in the store; beyond it more are answered 503.",
+    doc: "Maximum number of events in the store. Beyond it, events get 503, and their senders retry later.",
 };
 
 static KEEP_BODY: Key = Key {
@@ -172,7 +175,7 @@ static KEEP_BODY: Key = Key {
     kind: Kind::Bool,
     default: Some("true"),
     example: "false",
-    doc: "Whether the body of an event is kept after all its deliveries were delivered or cancelled; without it such an event cannot be replayed.",
+    doc: "Keeps the body of an event after all its deliveries were delivered or cancelled. With `false`, such events cannot be replayed.",
 };
 
 static RETENTION: Key = Key {
@@ -180,7 +183,7 @@ static RETENTION: Key = Key {
     kind: Kind::Table(&RETENTION_SECTION),
     default: None,
     example: "{ delivered = \"7d\", dead = \"30d\" }",
-    doc: "How long what has ended is kept.",
+    doc: "How long to keep events and attempts that have ended.",
 };
 
 static ENCRYPTION_KEY: Key = Key {
@@ -188,25 +191,25 @@ static ENCRYPTION_KEY: Key = Key {
     kind: Kind::OneOrMore(&Kind::Either(&Kind::Text, &Kind::Table(&secrets::SECTION))),
     default: None,
     example: "{ credential = \"store-key\" }",
-    doc: "Seals bodies, headers and answers in the store. Several while a key is changed: the first seals, all open. Ids and types stay readable.",
+    doc: "Key that encrypts bodies, headers and responses in the store. Event ids and types stay readable. To rotate it, list the new key first, then the old ones: the first key encrypts, and all of them decrypt.",
 };
 
-/// `[store.retention]`.
+/// Keys of the `[store.retention]` section.
 pub(super) static RETENTION_SECTION: Section = Section {
     path: "store.retention",
-    doc: "How long what has ended is kept; what is still to be delivered stays in any case.",
+    doc: "How long to keep events and attempts that have ended. Events with pending deliveries are always kept.",
     keys: &[&DELIVERED, &DEAD, &ATTEMPTS, &SIZE],
     required: &[],
     one_of: &[],
 };
 
-// Long enough to replay last week's events after a mistake of the app's.
+// Long enough to replay the events of last week after a bug in the app.
 static DELIVERED: Key = Key {
     name: "delivered",
     kind: Kind::FalseOr(&Kind::Duration),
     default: Some("\"7d\""),
     example: "\"30d\"",
-    doc: "Events whose deliveries were all delivered or cancelled; `false`: for ever.",
+    doc: "How long to keep events whose deliveries were all delivered or cancelled. `false` keeps them forever.",
 };
 
 static DEAD: Key = Key {
@@ -214,7 +217,7 @@ static DEAD: Key = Key {
     kind: Kind::FalseOr(&Kind::Duration),
     default: Some("\"30d\""),
     example: "\"90d\"",
-    doc: "Dead letters; `false`: until a person retries or discards them.",
+    doc: "How long to keep dead letters. `false` keeps them until an operator retries or discards them.",
 };
 
 static ATTEMPTS: Key = Key {
@@ -222,7 +225,7 @@ static ATTEMPTS: Key = Key {
     kind: Kind::FalseOr(&Kind::Duration),
     default: Some("\"7d\""),
     example: "\"1d\"",
-    doc: "The attempts of deliveries that have ended; `false`: as long as their event.",
+    doc: "How long to keep the attempts of deliveries that have ended. `false` keeps them as long as their event.",
 };
 
 static SIZE: Key = Key {
@@ -230,5 +233,5 @@ static SIZE: Key = Key {
     kind: Kind::Size,
     default: Some("no limit"),
     example: "\"10GiB\"",
-    doc: "Bytes of the store above which the oldest events that have ended go, whatever their age.",
+    doc: "Size of the store above which the oldest ended events are deleted, whatever their age.",
 };

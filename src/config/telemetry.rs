@@ -1,4 +1,4 @@
-//! `[telemetry]`: traces for a collector that speaks OTLP.
+//! `[telemetry]`: export of traces to an OpenTelemetry collector.
 
 use http::{HeaderName, HeaderValue, Uri};
 
@@ -9,7 +9,7 @@ use crate::document::table::{Fault, Table};
 use crate::document::value;
 use crate::model::secret::Secret;
 
-/// Reads the section; none where it is wrong.
+/// Reads the section; returns `None` if it has no valid URL.
 pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<Telemetry> {
     let otlp = table.require(&OTLP, value::http_url);
     let sample = table.read(&SAMPLE, |value| value::number(value, 0.0, 1.0));
@@ -31,9 +31,10 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> Option<Telemetry>
     })
 }
 
-/// Where traces go below the collector's URL, as OTLP has it.
+/// Returns the URL for traces below the collector's URL, as OTLP over HTTP defines it.
 fn traces(base: &Uri) -> Option<Uri> {
     let path = format!("{}/v1/traces", base.path().trim_end_matches('/'));
+    // The operator configures the base URL as for other OTLP exporters; the path of the signal is appended.
     let mut parts = base.clone().into_parts();
     parts.path_and_query = Some(path.parse().ok()?);
     Uri::from_parts(parts).ok()
@@ -41,7 +42,10 @@ fn traces(base: &Uri) -> Option<Uri> {
 
 fn header(name: &str, secret: &Secret) -> Result<(HeaderName, HeaderValue), Fault> {
     let wrong = |what: &str| Fault::new(format!("`{name}` {what}"), HEADERS.example);
-    let name: HeaderName = name.parse().map_err(|_| wrong("is not a header's name"))?;
+    let name: HeaderName = name
+        .parse()
+        .map_err(|_| wrong("is not a valid header name"))?;
+    // The exporter sets these headers for each request, so a configured value would break it.
     let is_ours = [
         "host",
         "content-length",
@@ -53,15 +57,17 @@ fn header(name: &str, secret: &Secret) -> Result<(HeaderName, HeaderValue), Faul
         return Err(wrong("is set by hookgate itself"));
     }
     let value = HeaderValue::from_bytes(secret.expose());
-    let mut value = value.map_err(|_| wrong("cannot have this value"))?;
+    let mut value =
+        value.map_err(|_| wrong("has a value with characters that no header may contain"))?;
+    // Header values often are API keys; marked as sensitive, `Debug` does not print them.
     value.set_sensitive(true);
     Ok((name, value))
 }
 
-/// `[telemetry]`.
+/// Keys of the `[telemetry]` section.
 pub(super) static SECTION: Section = Section {
     path: "telemetry",
-    doc: "Traces of requests, deliveries and their attempts, sent by OTLP over HTTP. Without this section nothing is traced, and nothing is done for it.",
+    doc: "Export of traces of requests, deliveries and attempts, by OTLP over HTTP. Without this section tracing is off and costs nothing.",
     keys: &[&OTLP, &SAMPLE, &SERVICE, &HEADERS],
     required: &["otlp"],
     one_of: &[],
@@ -72,7 +78,7 @@ static OTLP: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"http://127.0.0.1:4318\"",
-    doc: "The collector's URL, to which `/v1/traces` is added. What it does not take is dropped and counted.",
+    doc: "URL of the collector, to which `/v1/traces` is appended. Traces that it does not accept are dropped and counted.",
 };
 
 static SAMPLE: Key = Key {
@@ -80,7 +86,7 @@ static SAMPLE: Key = Key {
     kind: Kind::Number,
     default: Some("1.0"),
     example: "0.1",
-    doc: "The share of requests that are traced, from 0 to 1. For a trace that is continued (`continue_trace` of a route) its sender decides.",
+    doc: "Share of requests to trace, from 0 to 1. For continued traces (`continue_trace` of a route) the sender decides.",
 };
 
 static SERVICE: Key = Key {
@@ -88,7 +94,7 @@ static SERVICE: Key = Key {
     kind: Kind::Text,
     default: Some("\"hookgate\""),
     example: "\"hookgate-eu\"",
-    doc: "`service.name` of the spans.",
+    doc: "Name of the service in traces (`service.name`).",
 };
 
 static HEADERS: Key = Key {
@@ -96,5 +102,5 @@ static HEADERS: Key = Key {
     kind: Kind::Map(&secrets::HEADER_VALUE),
     default: None,
     example: "{ x-api-key = { credential = \"collector\" } }",
-    doc: "Headers for the collector: each a text, or where it stands, as for a secret.",
+    doc: "Headers for requests to the collector. Each value is a string, or a table with its source, as for a secret.",
 };

@@ -1,4 +1,4 @@
-//! Tests of loading.
+//! Tests for loading a config.
 
 use proptest::prelude::*;
 
@@ -53,7 +53,7 @@ fn a_signed_key_counts_alone() {
     assert_eq!(dedup.window.as_secs(), 3 * 24 * 3600);
 }
 
-/// Fails when bodies decide although the operator did not ask for it: two events with equal bodies would be one.
+/// Fails if bodies are compared although the operator did not ask for it: two events with equal bodies would be one.
 #[test]
 fn without_a_key_nothing_is_a_duplicate() {
     let dropbox = dedup(&MINIMAL.replace("github", "dropbox"));
@@ -78,7 +78,7 @@ fn without_a_key_nothing_is_a_duplicate() {
     assert!(notes[0].contains("no dedup: the scheme has no `event_id`"));
 }
 
-/// Fails when a config of an earlier version changes its meaning.
+/// Fails if a config of an earlier version changes its meaning.
 #[test]
 fn what_the_operator_asked_for_stays() {
     let with = |by: &str| dedup(&format!("{MINIMAL}dedup = {{ by = {by} }}\n"));
@@ -91,7 +91,7 @@ fn what_the_operator_asked_for_stays() {
     assert_eq!(body.replay, ReplayRule::Off);
 }
 
-/// Fails without the call of `mask::hide_secrets` in `Document::parse`, and without `hide_broken_line` in `Report`.
+/// Fails without the call of `mask::hide_secrets` in `Document::parse`, or without `hide_broken_line` in `Report`.
 #[test]
 fn no_report_shows_a_secret() {
     let hidden = "f3b8c1d09e7a4b52";
@@ -125,7 +125,7 @@ fn no_report_shows_a_secret() {
     }
 }
 
-/// Fails when what says how long a secret counts is hidden like the secret.
+/// Fails if the validity of a secret is masked like the secret itself.
 #[test]
 fn a_report_shows_what_stands_beside_a_secret() {
     let text = MINIMAL.replace(
@@ -140,7 +140,7 @@ fn a_report_shows_what_stands_beside_a_secret() {
 #[test]
 fn keys_of_later_versions_are_refused() {
     let shown = fault(&format!("{MINIMAL}[tls.acme]\n"));
-    assert!(shown.contains("not supported by this version"), "{shown}");
+    assert!(shown.contains("this version does not support"), "{shown}");
     loaded(&format!("{MINIMAL}mode = \"proxy\"\n"));
 }
 
@@ -148,7 +148,7 @@ fn keys_of_later_versions_are_refused() {
 fn what_is_stored_needs_a_store_and_a_way_out() {
     let queue = MINIMAL.replace("upstream = ", "mode = \"queue\"\nupstream = ");
     let shown = fault(&queue);
-    assert!(shown.contains("does not say where"), "{shown}");
+    assert!(shown.contains("has no `[store]`"), "{shown}");
     let kept = loaded(&format!("{queue}[store]\nurl = \"sqlite:x.db\"\n")).config;
     let route = &kept.routes[0];
     assert_eq!(route.mode, Mode::Queue);

@@ -1,4 +1,6 @@
-//! `[tls]`: certificates and versions. Only paths are read here; the files are loaded by `edge` and by `hookgate check`.
+//! `[tls]`: certificates and protocol versions.
+//!
+//! It only reads paths; `edge` and `hookgate check` load the files.
 
 use std::path::PathBuf;
 
@@ -10,7 +12,7 @@ use crate::document::table::{Fault, Placed, Table};
 use crate::document::value;
 
 impl Tls {
-    /// No certificates.
+    /// Returns default settings without any certificates.
     pub(super) fn none() -> Self {
         Self {
             certificates: Vec::new(),
@@ -20,14 +22,15 @@ impl Tls {
     }
 }
 
-/// Reads the section.
+/// Reads the section, including `[[tls.certificates]]`.
 pub(super) fn read(mut table: Table<'_>, context: &Context) -> Tls {
     let mut tls = Tls::none();
     let has_list = table.has(&CERTIFICATES);
+    // `cert` and `key` are optional if there is a list, but then both or neither must be set.
     if table.has(&CERT) || table.has(&KEY) || !has_list {
         tls.certificates.extend(certificate(&mut table, context));
     } else {
-        // Asking makes the keys known.
+        // Reading the keys marks them as known.
         let _ = (table.value(&CERT), table.value(&KEY));
     }
     for mut entry in table.tables(&CERTIFICATES) {
@@ -35,24 +38,25 @@ pub(super) fn read(mut table: Table<'_>, context: &Context) -> Tls {
         entry.deny_unknown();
     }
     if let Some(repeated) = repeated(&tls.certificates) {
-        let fault = Fault::new("this certificate stands here twice", "remove one of them");
+        let fault = Fault::new("this certificate is listed twice", "remove one of them");
         table.error(repeated, fault);
     }
     let client_ca = table.read_placed(&CLIENT_CA, value::path);
     tls.client_ca = client_ca.map(|placed| (context.folder.join(placed.value), placed.span));
     let version = table.read(&MIN_VERSION, |value| value::choice(value, &TlsVersion::ALL));
     tls.min_version = version.unwrap_or(tls.min_version);
+    // Name the planned section, since "unknown key" would not say how to get certificates today.
     table.refuse("acme", |_| {
         Fault::new(
-            "`[tls.acme]` is not supported by this version",
-            "let certbot or lego write `cert` and `key`: changed files are loaded by themselves",
+            "this version does not support `[tls.acme]`",
+            "use certbot or lego to write `cert` and `key`: hookgate reloads the files when they change",
         )
     });
     table.deny_unknown();
     tls
 }
 
-/// A table with one certificate.
+/// Reads a table that holds one certificate.
 pub(super) fn one(mut table: Table<'_>, context: &Context) -> Option<CertificateFiles> {
     let files = certificate(&mut table, context);
     table.deny_unknown();
@@ -75,6 +79,7 @@ fn certificate(table: &mut Table<'_>, context: &Context) -> Option<CertificateFi
 
 fn repeated(certificates: &[CertificateFiles]) -> Option<Span> {
     certificates.iter().enumerate().find_map(|(at, files)| {
+        // The error belongs to the later one of two equal entries.
         let is_before = certificates
             .iter()
             .take(at)
@@ -83,19 +88,19 @@ fn repeated(certificates: &[CertificateFiles]) -> Option<Span> {
     })
 }
 
-/// `[tls]`.
+/// Keys of the `[tls]` section.
 pub(super) static SECTION: Section = Section {
     path: "tls",
-    doc: "Certificates. Without this section every listener speaks plain HTTP.",
+    doc: "TLS certificates and protocol versions of the listeners. Without this section every listener speaks plain HTTP.",
     keys: &[&CERT, &KEY, &CERTIFICATES, &CLIENT_CA, &MIN_VERSION],
     required: &[],
     one_of: &[],
 };
 
-/// `[[tls.certificates]]`.
+/// Keys of each `[[tls.certificates]]` table.
 pub(super) static CERTIFICATE_SECTION: Section = Section {
     path: "tls.certificates",
-    doc: "More certificates, chosen by the name that the client asks for.",
+    doc: "Additional certificates, selected by the server name that the client requests.",
     keys: &[&CERT, &KEY],
     required: &["cert", "key"],
     one_of: &[],
@@ -106,7 +111,7 @@ pub(super) static CERT: Key = Key {
     kind: Kind::Path,
     default: None,
     example: "\"/etc/hookgate/tls/fullchain.pem\"",
-    doc: "PEM file with the certificate chain, leaf first. Loaded again when it changes.",
+    doc: "PEM file with the certificate chain, leaf certificate first. Reloaded when it changes.",
 };
 
 pub(super) static KEY: Key = Key {
@@ -122,7 +127,7 @@ static CERTIFICATES: Key = Key {
     kind: Kind::Tables(&CERTIFICATE_SECTION),
     default: None,
     example: "[{ cert = \"/etc/hookgate/tls/b.pem\", key = \"/etc/hookgate/tls/b.key\" }]",
-    doc: "More certificates, chosen by the name that the client asks for and by the signatures that it takes, so that an RSA and an ECDSA certificate may share a name; the first of all serves names that no other covers.",
+    doc: "Additional certificates, selected by the server name that the client requests and the signature algorithms that it supports. So an RSA and an ECDSA certificate can share a name. The very first certificate serves names that no other one covers.",
 };
 
 static CLIENT_CA: Key = Key {
@@ -130,7 +135,7 @@ static CLIENT_CA: Key = Key {
     kind: Kind::Path,
     default: None,
     example: "\"/etc/hookgate/tls/clients.pem\"",
-    doc: "PEM file of the authorities that every client certificate must come from. Absent: none is asked for.",
+    doc: "PEM file with the CAs of client certificates (mutual TLS). If set, every client must present a certificate that chains to one of them.",
 };
 
 // Providers still send from stacks without TLS 1.3; rustls offers only safe suites in 1.2.
@@ -139,5 +144,5 @@ static MIN_VERSION: Key = Key {
     kind: Kind::Choice(&value::choice_words(&TlsVersion::ALL)),
     default: Some("\"1.2\""),
     example: "\"1.3\"",
-    doc: "The lowest TLS version that is spoken.",
+    doc: "Lowest TLS version to accept.",
 };

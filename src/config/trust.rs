@@ -1,5 +1,7 @@
-//! The keys of a route that say whose messages are meant, where the sender signs for everybody alike, and where its keys
-//! stand: `audience`, `claims`, `jwks`.
+//! `audience`, `claims` and `jwks`: the customer that a route accepts, and the location of key sets.
+//!
+//! Some senders sign for all their customers alike. Then only these keys distinguish the route's own events from those
+//! of other customers.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,16 +18,16 @@ use crate::scheme::jwk::KeySet;
 use crate::scheme::parse::{self, fixed_claims, remote_url};
 use crate::scheme::spec::{Audience, Family, Field, JwtKeys, Published, Spec};
 
-/// As much as is taken from a sender's own key set.
+/// Largest key set file in bytes, the same as for a key set that is fetched.
 const MAX_BYTES: u64 = 256 << 10;
 
-/// Writes into the scheme what the route says about it. Returns the customers that the gate itself has to compare.
+/// Writes the route's settings into the scheme. Returns the customers that the gate itself must compare.
 pub(super) fn read(
     table: &mut Table<'_>,
     origin: Option<&mut Origin>,
     context: &Context,
 ) -> Option<TenantRule> {
-    // Without a scheme there is nothing to write into; asking makes the keys known.
+    // Without a scheme there is nothing to write into; reading the keys marks them as known.
     let Some(origin) = origin else {
         for key in [&AUDIENCE, &CLAIMS, &JWKS] {
             table.value(key);
@@ -34,6 +36,8 @@ pub(super) fn read(
     };
     let provider = origin.provider.clone();
     let place = provider.as_deref().map_or(&[][..], tenant_place);
+    // Tokens and certificates carry the customer themselves, and their scheme compares it. For other schemes the gate
+    // compares it.
     let tenant = match place.is_empty() || is_audience_of_scheme(&origin.spec) {
         true => {
             audience(table, &mut origin.spec);
@@ -49,7 +53,7 @@ pub(super) fn read(
     tenant
 }
 
-/// Returns the locations that name the customer, where the sender signs for all of them with one key.
+/// Returns the locations that name the customer, if the sender signs for all customers with one key.
 fn tenant_place(provider: &Provider) -> &[Field] {
     match &provider.identity.tenant.value {
         SigningTenant::Shared { place } => place,
@@ -77,7 +81,7 @@ fn tenant(table: &mut Table<'_>, place: &[Field]) -> TenantRule {
     }
 }
 
-/// Refuses a route that would take the events of every customer of the sender.
+/// Rejects a route that would accept the events of every customer of the sender.
 fn check_tenant(
     table: &Table<'_>,
     origin: &Origin,
@@ -87,7 +91,7 @@ fn check_tenant(
     let SigningTenant::Shared { place } = &provider.identity.tenant.value else {
         return;
     };
-    // A scheme that cannot do without a claim has an error of its own, and one that names no customer has no remedy.
+    // A scheme that requires a claim has an error of its own, and a scheme that names no customer has no remedy.
     let has_claims = match &origin.spec.family {
         Family::Jwt(family) => table.has(&CLAIMS) || !family.route_claims.is_empty(),
         _ => place.is_empty(),
@@ -96,12 +100,12 @@ fn check_tenant(
         return;
     }
     let what = match (tenant, place.first()) {
-        (Some(_), Some(field)) => format!("add `audience = \"YOUR-ID\"`, as in {field}"),
+        (Some(_), Some(field)) => format!("add `audience = \"YOUR-ID\"`, the value of {field}"),
         _ => "add `claims = { name = \"NAME\", value = \"YOUR-ID\" }`, a claim that only your requests have".to_owned(),
     };
     let fault = Fault::new(
         format!(
-            "{} signs for all its customers with one key: this route would take the events of any of them",
+            "{} signs for all its customers with one key: this route would accept the events of any of them",
             provider.name
         ),
         what,
@@ -122,7 +126,7 @@ fn audience(table: &mut Table<'_>, spec: &mut Spec) {
         _ => None,
     };
     let Some(wanted) = wanted else {
-        let fault = "this scheme says nowhere for whom a request is";
+        let fault = "requests of this scheme do not name a customer";
         value.fault(Fault::new(fault, "remove `audience`"));
         return;
     };
@@ -135,10 +139,11 @@ fn claims(table: &mut Table<'_>, spec: &mut Spec) {
         return;
     };
     let Family::Jwt(family) = &mut spec.family else {
-        let fault = "only signed tokens have claims";
+        let fault = "`claims` requires a scheme with signed tokens (JWT)";
         value.fault(Fault::new(fault, "remove `claims`"));
         return;
     };
+    // A claim that the scheme requires of the route is satisfied by this entry.
     for claim in fixed_claims(table, &CLAIMS).unwrap_or_default() {
         family.route_claims.retain(|name| *name != claim.name);
         family.claims.push(claim);
@@ -160,6 +165,7 @@ fn jwks(table: &mut Table<'_>, spec: &mut Spec, context: &Context) {
             return;
         }
     };
+    // A string is a URL to fetch from; a table names a local file.
     if value.text().is_some() {
         if let Some(url) = value.check(|value| own_url(value, published)) {
             published.url = Some(url.value);
@@ -182,10 +188,10 @@ fn jwks(table: &mut Table<'_>, spec: &mut Spec, context: &Context) {
 }
 
 fn without_set() -> Fault {
-    Fault::new("this scheme has no key set", "remove `jwks`")
+    Fault::new("this scheme uses no key set", "remove `jwks`")
 }
 
-/// A URL that the sender has not pinned to another host.
+/// Reads a URL, unless the sender's keys are bound to another URL or host.
 fn own_url(
     value: &Value<'_>,
     published: &Published,
@@ -193,26 +199,27 @@ fn own_url(
     let url = remote_url(value)?;
     if let Some(fixed) = &published.url {
         return Err(Fault::new(
-            format!("this sender's keys stand at `{fixed}` and nowhere else"),
-            "remove `jwks`, or hold the keys in a file: `jwks = { file = \"PATH\" }`",
+            format!("the keys of this sender are only at `{fixed}`"),
+            "remove `jwks`, or store the keys in a file: `jwks = { file = \"PATH\" }`",
         ));
     }
+    // A URL on another host would let its owner sign as the sender.
     if !published.hosts.is_empty() && !url.is_on(&published.hosts) {
         let hosts: Vec<_> = published.hosts.iter().map(ToString::to_string).collect();
         return Err(Fault::new(
-            format!("`{}` is no host of this sender's", url.host()),
-            format!("its keys stand on `{}`", hosts.join("` or `")),
+            format!("`{}` is not a host of this sender", url.host()),
+            format!("use a URL on `{}`", hosts.join("` or `")),
         ));
     }
     Ok(url)
 }
 
-/// Either as the sender publishes it, or as it answers who asks for one key.
+/// Reads a key set as the sender publishes it, or the single key that it returns for one key id.
 fn read_set(path: &Path) -> Result<KeySet, Fault> {
     let fail = |what: String| {
         Fault::new(
             format!("cannot use the key set `{}`: {what}", path.display()),
-            "a JSON document such as `{\"keys\": [...]}` (RFC 7517)",
+            "use a JSON document such as `{\"keys\": [...]}` (RFC 7517)",
         )
     };
     let mut bytes = Vec::new();
@@ -228,7 +235,7 @@ pub(super) static AUDIENCE: Key = Key {
     kind: Kind::OneOrMore(&Kind::Text),
     default: None,
     example: "\"https://hooks.example.com/google\"",
-    doc: "The customers whose events this route takes, where the sender signs for all its customers with one key: `aud` of signed tokens, the topics of Amazon SNS (`TopicArn`), the bundle ids of apps in Apple's App Store (with `sandbox:` before those of its sandbox), or the location that `hookgate providers show` names. Requests of others are answered 401.",
+    doc: "Customers whose events this route accepts, for senders that sign for all their customers with one key. Depending on the sender: `aud` of signed tokens, topics of Amazon SNS (`TopicArn`), bundle ids of apps in Apple's App Store (`sandbox:` in front for its sandbox), or the value that `hookgate providers show` names. Requests for others get 401.",
 };
 
 pub(super) static CLAIMS: Key = Key {
@@ -236,7 +243,7 @@ pub(super) static CLAIMS: Key = Key {
     kind: Kind::OneOrMore(&Kind::Table(&parse::keys::CLAIM_SECTION)),
     default: None,
     example: "{ name = \"email\", value = \"push@project.iam.gserviceaccount.com\" }",
-    doc: "Values that claims of signed tokens must have, beside those that the scheme names.",
+    doc: "Values that claims of signed tokens must have, in addition to those of the scheme.",
 };
 
 pub(super) static JWKS: Key = Key {
@@ -244,13 +251,13 @@ pub(super) static JWKS: Key = Key {
     kind: Kind::Either(&Kind::Url, &Kind::Table(&SECTION)),
     default: Some("the sender's"),
     example: "\"https://acme.kinde.com/.well-known/jwks\"",
-    doc: "Where the key set of signed tokens stands: an `https` URL on a host of the sender's, or a file. A URL is fetched when it is first needed, again every hour, and when a token names a key that is not in it, every 15 seconds at most; what was fetched counts for a day while it cannot be fetched again.",
+    doc: "Key set (JWKS) for signed tokens: an `https` URL on a host of the sender, or a file. A URL is fetched on first use, every hour, and when a token names an unknown key, but at most every 15 seconds. If a fetch fails, the last key set stays valid for a day.",
 };
 
-/// A key set as a table.
+/// Keys of a key set that is written as a table.
 pub(super) static SECTION: Section = Section {
     path: "routes.NAME.jwks",
-    doc: "A key set of one's own.",
+    doc: "A key set in a local file.",
     keys: &[&FILE],
     required: &["file"],
     one_of: &[],
@@ -261,5 +268,5 @@ static FILE: Key = Key {
     kind: Kind::Path,
     default: None,
     example: "\"/etc/hookgate/plaid-keys.json\"",
-    doc: "A file that holds the key set as JSON; read again on reload.",
+    doc: "JSON file with the key set. Read again on reload.",
 };

@@ -1,7 +1,7 @@
-//! Warns where a route's filters rest on values that the sender does not sign.
+//! Warnings about filters that depend on values the sender does not sign.
 //!
-//! A captured request can be sent again with another such value: as an event of another type, which then passes a filter that
-//! its own type would not.
+//! A client can send a captured request again with another such value, for example as an event of another type, which
+//! then passes a filter that the original type would not pass.
 
 use crate::config::verification::Origin;
 use crate::criteria::when::When;
@@ -9,8 +9,8 @@ use crate::document::key::Key;
 use crate::document::table::Fault;
 use crate::scheme::spec::{Family, Field, Part, Spec};
 
-/// Returns the fields that the signature does not cover. A shared token covers nothing, and who has seen one can write whole
-/// requests: there is nothing to say about single fields.
+/// Returns the fields that the signature does not cover. For a shared token it returns an empty list: the token covers
+/// nothing, and a client that has seen it can write whole requests.
 pub(super) fn of_fields(fields: &[Field], spec: &Spec) -> Vec<String> {
     if matches!(spec.family, Family::Token(_)) {
         return Vec::new();
@@ -19,7 +19,7 @@ pub(super) fn of_fields(fields: &[Field], spec: &Spec) -> Vec<String> {
     loose.map(words).collect()
 }
 
-/// Returns what a condition names and the signature does not cover.
+/// Returns the parts that a condition names and the signature does not cover.
 pub(super) fn of_condition(when: &When, spec: &Spec) -> Vec<String> {
     if matches!(spec.family, Family::Token(_)) {
         return Vec::new();
@@ -35,6 +35,7 @@ pub(super) fn of_condition(when: &When, spec: &Spec) -> Vec<String> {
         let template = spec.template();
         template.is_some_and(|template| template.any(&is_such))
     };
+    // A signed list of header names covers the headers; any other template covers at most single ones.
     if when.names("headers") && !covers(|part| matches!(part, Part::ListedHeaders(_))) {
         loose.push("`headers`".to_owned());
     }
@@ -47,13 +48,14 @@ pub(super) fn of_condition(when: &When, spec: &Spec) -> Vec<String> {
     if when.names("query") && !covers(is_query) {
         loose.push("`query`".to_owned());
     }
+    // Without a template the scheme has rules of its own for the body, so it is not judged here.
     if when.names("body") && !spec.signs_body() && spec.template().is_some() {
         loose.push("`body`".to_owned());
     }
     loose
 }
 
-/// Makes the warning; `None` where all is signed.
+/// Returns the warning; `None` if the signature covers everything.
 pub(super) fn fault(key: &Key, loose: &[String], origin: &Origin) -> Option<Fault> {
     if loose.is_empty() {
         return None;
@@ -64,15 +66,15 @@ pub(super) fn fault(key: &Key, loose: &[String], origin: &Origin) -> Option<Faul
     };
     let places = loose.join(" and ");
     let message = format!(
-        "`{}` rests on {places}, which {sender} does not sign",
+        "`{}` depends on {places}, which {sender} does not sign",
         key.name
     );
     let help = match origin.spec.signs_body() {
         true => {
-            "a captured request passes again with another value there; let the app decide by the body, or use `when` with `body`"
+            "a captured request can be sent again with another value; decide in the app by the body, or use `when` with `body`"
         }
         false => {
-            "a captured request passes again with another value there; let the app ask the sender's API"
+            "a captured request can be sent again with another value; query the sender's API in the app"
         }
     };
     Some(Fault::new(message, help))

@@ -1,4 +1,4 @@
-//! The keys of a route that say where verified requests go.
+//! Keys of a route for its upstream: URL, time limits and error bodies.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use crate::document::key::{Key, Kind};
 use crate::document::table::{Fault, Table};
 use crate::document::value;
 
-/// Reads the upstream of a route; none where its URL is absent or wrong.
+/// Reads the upstream of a route; returns `None` if its URL is absent or wrong.
 pub(super) fn read(table: &mut Table<'_>, mode: Mode) -> Option<Upstream> {
-    // A queue may have destinations only.
+    // A route in queue mode may have only destinations.
     let url = match mode {
         Mode::Queue => table.read_placed(&UPSTREAM, value::http_url),
         Mode::Proxy | Mode::Hybrid { .. } => table.require(&UPSTREAM, value::http_url),
@@ -33,7 +33,8 @@ pub(super) fn read(table: &mut Table<'_>, mode: Mode) -> Option<Upstream> {
     })
 }
 
-/// Reads where monitor mode sends what failed; `None` for the app itself. All but the URL is as for `usual`.
+/// Reads the upstream for requests that failed a check in monitor mode. All settings except the URL are those of
+/// `usual`.
 pub(super) fn read_unverified(
     table: &mut Table<'_>,
     enforce: Enforce,
@@ -42,11 +43,12 @@ pub(super) fn read_unverified(
     let url = table.read_placed(&UNVERIFIED_UPSTREAM, value::http_url)?;
     if enforce != Enforce::Monitor {
         let fault = Fault::new(
-            "this route forwards nothing that failed a check",
-            "remove it, or add `enforce = \"monitor\"`",
+            "`unverified_upstream` has no effect: this route rejects requests that fail a check",
+            "remove it, or set `enforce = \"monitor\"`",
         );
         table.warning(url.span, fault);
     }
+    // Without a valid `upstream` the route has an error already.
     usual.map(|usual| Upstream {
         url: url.value,
         span: url.span,
@@ -54,13 +56,13 @@ pub(super) fn read_unverified(
     })
 }
 
-// Beside `upstream`, so that no app has to distinguish verified requests by a header.
+// A URL of its own, so that no app has to detect verified requests by a header.
 pub(super) static UNVERIFIED_UPSTREAM: Key = Key {
     name: "unverified_upstream",
     kind: Kind::Url,
     default: Some("`upstream`"),
     example: "\"http://127.0.0.1:8080/unverified\"",
-    doc: "Where `enforce = \"monitor\"` sends requests that failed a check, as for `upstream`. With `sign_upstream` beside it, the app takes nothing for verified that is not.",
+    doc: "URL for requests that failed a check, with `enforce = \"monitor\"`. Together with `sign_upstream` the app can reliably tell verified requests from unverified ones.",
 };
 
 pub(super) static UPSTREAM: Key = Key {
@@ -68,50 +70,52 @@ pub(super) static UPSTREAM: Key = Key {
     kind: Kind::Url,
     default: None,
     example: "\"http://127.0.0.1:8080/webhooks/stripe\"",
-    doc: "The URL of the app. Under `prefix`, the rest of the path is appended to it; the query is passed on.",
+    doc: "URL of the app. With `prefix`, the rest of the request path is appended. The query is passed on.",
 };
 
-// Off: most apps are seldom away, and each second here is one that the sender waits.
+// Off by default: most apps are seldom away, and the sender waits during this time.
 pub(super) static UPSTREAM_GRACE: Key = Key {
     name: "upstream_grace",
     kind: Kind::Duration,
-    default: Some("a refused connection is an error at once"),
+    default: Some("a refused connection fails at once"),
     example: "\"2s\"",
-    doc: "How long a connection that the app's machine refuses is tried again: for an app that is restarted now and then.",
+    doc: "How long to retry a refused connection to the app. Use it for apps that are restarted from time to time.",
 };
 
-// A machine nearby answers within milliseconds; 5 seconds outlast one lost packet and its repetition.
+// A machine in the same network responds within milliseconds; 5 seconds outlast one lost packet and its retransmission.
 pub(super) static CONNECT_TIMEOUT: Key = Key {
     name: "connect_timeout",
     kind: Kind::Duration,
     default: Some("\"5s\""),
     example: "\"2s\"",
-    doc: "From the start to an established connection to the app, TLS included; then 502, or the attempt has failed.",
+    doc: "Maximum time to connect to the app, including TLS. After that the request gets 502, or the attempt fails.",
 };
 
-// Longer than the patience of most providers (Stripe 20 s, GitHub 10 s, Slack 3 s), so that the app is not the one cut off.
+// Longer than most providers wait (Stripe 20 s, GitHub 10 s, Slack 3 s), so that the sender gives up first, not
+// hookgate.
 pub(super) static TIMEOUT: Key = Key {
     name: "timeout",
     kind: Kind::Duration,
     default: Some("\"30s\""),
     example: "\"10s\"",
-    doc: "From the request to the head of the app's answer, and between two pieces of its body; then 504.",
+    doc: "Maximum time from the request to the head of the app's response, and between two pieces of its body. After that the request gets 504.",
 };
 
-// Below the 5 seconds after which Node and gunicorn close idle connections: a connection that the app is just closing is not used.
+// Below the 5 seconds after which Node and gunicorn close idle connections, so that hookgate does not use a connection
+// that the app is closing.
 pub(super) static POOL_IDLE_TIMEOUT: Key = Key {
     name: "pool_idle_timeout",
     kind: Kind::Duration,
     default: Some("\"4s\""),
     example: "\"30s\"",
-    doc: "How long an idle connection to the app is kept. Keep it below the app's own keep-alive timeout.",
+    doc: "How long to keep an idle connection to the app. Set it below the app's own keep-alive timeout.",
 };
 
-// An error page of the app tells strangers about its inside.
+// Off by default: an error page of the app may show its internals to the client.
 pub(super) static PASS_ERROR_BODIES: Key = Key {
     name: "pass_error_bodies",
     kind: Kind::Bool,
     default: Some("false"),
     example: "true",
-    doc: "Whether the body of the app's 5xx answer reaches the sender; the status always does.",
+    doc: "Passes the body of the app's 5xx responses to the sender. The status is always passed.",
 };

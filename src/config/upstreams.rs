@@ -1,4 +1,4 @@
-//! `[[routes.NAME.upstreams]]`: other apps for some of a route's events.
+//! `[[routes.NAME.upstreams]]`: other upstreams for some of a route's events.
 
 use crate::config::filter;
 use crate::config::model::{Branch, Upstream};
@@ -7,7 +7,7 @@ use crate::document::key::{Key, Kind, Section};
 use crate::document::table::{Fault, Table};
 use crate::document::value;
 
-/// Reads the rows. All but the URL is as for the route's `upstream`, which gets what no row matches.
+/// Reads the entries. All settings except the URL are those of the route's `upstream`, which gets all other events.
 pub(super) fn read(
     table: &mut Table<'_>,
     origin: Option<&Origin>,
@@ -30,12 +30,13 @@ fn branch(
     let filter = filter::read(row, origin);
     if filter.events.is_none() && filter.versions.is_none() {
         let fault = Fault::new(
-            "this upstream does not say which events it gets",
-            "add `events` or `versions`; what no row matches goes to `upstream`",
+            "this upstream selects no events",
+            "add `events` or `versions`; all other events go to `upstream`",
         );
         row.error(row.span(), fault);
     }
     row.deny_unknown();
+    // Without a valid `upstream` there is an error already, and no settings to copy.
     let (url, usual) = (url?, usual?);
     Some(Branch {
         events: filter.events,
@@ -53,7 +54,7 @@ pub(super) static UPSTREAMS: Key = Key {
     kind: Kind::Tables(&SECTION),
     default: None,
     example: "[{ url = \"http://127.0.0.1:8081/in\", events = [\"payout.*\"] }]",
-    doc: "Other apps for some of the events: the first row that matches gets the event, `upstream` what none matches.",
+    doc: "Other apps for some of the events. The first matching entry gets the event; `upstream` gets all other events.",
 };
 
 pub(super) static SECTION: Section = Section {
@@ -69,5 +70,5 @@ static URL: Key = Key {
     kind: Kind::Url,
     default: None,
     example: "\"http://127.0.0.1:8081/in\"",
-    doc: "The URL of the app, as for `upstream`; the timeouts of the route count here too.",
+    doc: "URL of the app, as for `upstream`. The timeouts of the route apply here too.",
 };

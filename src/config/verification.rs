@@ -1,4 +1,4 @@
-//! The keys of a route that say how its requests are verified: provider or scheme, secrets, tolerance, addresses, dedup.
+//! Verification keys of a route: provider or scheme, secrets, tolerance, addresses, dedup.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,17 +18,17 @@ use crate::scheme::parse::{self, parse_spec};
 use crate::scheme::spec::Spec;
 use crate::scheme::{Scheme, SchemeError};
 
-/// 5 minutes: what Stripe's and Standard Webhooks' libraries use by default.
+/// 5 minutes, the default of the libraries of Stripe and Standard Webhooks.
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
 
-/// The provider, or a scheme of the route's own.
+/// The scheme of a route and its source: a provider, or the route itself.
 pub(super) struct Origin {
     pub(super) provider: Option<Arc<Provider>>,
     pub(super) spec: Spec,
     pub(super) span: Span,
 }
 
-/// How requests of a route are verified.
+/// Verification settings of one route.
 pub(super) struct Verification {
     pub(super) origin: Origin,
     pub(super) secrets: Vec<SecretEntry>,
@@ -41,7 +41,7 @@ pub(super) struct Verification {
     pub(super) tenant: Option<TenantRule>,
 }
 
-/// Reads all that depends on the scheme; none where there is no scheme.
+/// Reads all keys that depend on the scheme; returns `None` if the scheme is absent or wrong.
 pub(super) fn read(table: &mut Table<'_>, context: &Context) -> Option<Verification> {
     let mut origin = origin(table);
     let tenant = trust::read(table, origin.as_mut(), context);
@@ -56,7 +56,7 @@ pub(super) fn read(table: &mut Table<'_>, context: &Context) -> Option<Verificat
     let on_challenge = on_challenge(table, provider);
     let is_answered = on_challenge == Some(OnChallenge::Answer);
     let verify_token = verify_token(table, provider.filter(|_| is_answered), context);
-    // It cannot be read without a scheme; asking makes the key known.
+    // `dedup` cannot be read without a scheme; reading the key marks it as known.
     table.value(&dedup::DEDUP);
     let origin = origin?;
     check_tolerance(table, &origin, tolerance.as_ref());
@@ -64,6 +64,7 @@ pub(super) fn read(table: &mut Table<'_>, context: &Context) -> Option<Verificat
     if is_answered {
         check_challenge_url(table, &origin);
     }
+    // A scheme that is wrong by itself would fail again for every secret, with the same error.
     if check_scheme(table, &origin, public_url.as_deref()) {
         for entry in &secrets {
             secrets::check_use(table, entry, &origin.spec, public_url.as_deref());
@@ -92,17 +93,19 @@ pub(super) fn read(table: &mut Table<'_>, context: &Context) -> Option<Verificat
     })
 }
 
-/// The provider's scheme, or the route's own.
+/// Reads the provider, or a scheme of the route's own.
 fn origin(table: &mut Table<'_>) -> Option<Origin> {
     let scheme_span = table.name_span_of(&SCHEME);
+    // An unknown provider must not lead to the error that the provider is missing.
     let is_named = table.has(&PROVIDER);
     let provider = table.read_placed(&PROVIDER, find_provider);
     let scheme = table.table(&SCHEME);
     match (is_named, scheme, scheme_span) {
+        // Both are set: which one applies would be a guess.
         (true, _, Some(span)) => {
             let fault = Fault::new(
                 "`provider` and `scheme` exclude each other",
-                "remove `provider` to use a scheme of your own",
+                "remove `provider` to use your own scheme",
             );
             table.error(span, fault);
             None
@@ -120,10 +123,10 @@ fn origin(table: &mut Table<'_>) -> Option<Origin> {
         (false, None, None) => {
             table.absent(
                 format!(
-                    "`[{}]` does not say how its requests are signed",
+                    "`[{}]` has no provider or scheme to verify its requests",
                     table.path()
                 ),
-                "add `provider = \"ID\"`, or `[routes.NAME.scheme]` for a scheme of your own",
+                "add `provider = \"ID\"`, or `[routes.NAME.scheme]` for your own scheme",
             );
             None
         }
@@ -138,7 +141,7 @@ fn find_provider(value: &Value<'_>) -> Result<Arc<Provider>, Fault> {
         let count = providers::ids().count();
         let help = match suggest::nearest(&id, providers::ids()) {
             Some(near) => format!("did you mean `{near}`? {LIST} all {count}"),
-            None => format!("{LIST} {count}; `[routes.NAME.scheme]` describes any other"),
+            None => format!("{LIST} {count}; `[routes.NAME.scheme]` describes any other sender"),
         };
         Fault::new(format!("unknown provider `{id}`"), help).label("no provider has this id")
     })
@@ -148,31 +151,32 @@ fn check_tolerance(table: &Table<'_>, origin: &Origin, tolerance: Option<&Placed
     let is_dated = origin.spec.is_dated();
     if let Some(tolerance) = tolerance.filter(|_| !is_dated) {
         let fault = Fault::new(
-            "this scheme signs no time, so `tolerance` changes nothing",
-            "remove it; dedup is what keeps a captured request from being replayed",
+            "this scheme signs no timestamp, so `tolerance` has no effect",
+            "remove it; only dedup prevents the replay of a captured request",
         );
         table.warning(tolerance.span, fault);
     }
 }
 
-/// Warns of a plain digest with something behind the secret. A provider's file says so itself.
+/// Warns about a plain digest with data behind the secret (length extension). A provider file states this risk itself.
 fn warn_of_extension(table: &Table<'_>, origin: &Origin) {
     if origin.provider.is_some() || !boundary::is_extendable(&origin.spec) {
         return;
     }
     let fault = Fault::new(
-        "one signature of this scheme is enough to sign a longer request without the secret",
-        "use `type = \"hmac\"` if the sender can, else `{secret}` at the end of `signed`; hookgate refuses bodies that are neither whole JSON nor plain text",
+        "this scheme allows length extension: with one signature, a client can sign a longer request without the secret",
+        "use `type = \"hmac\"` if the sender supports it, else put `{secret}` at the end of `signed`; hookgate rejects bodies that are neither valid JSON nor plain text",
     );
     table.warning(origin.span, fault);
 }
 
-/// Reports what is wrong with a scheme whatever its secrets are; true where nothing is.
+/// Reports errors of a scheme that do not depend on its secrets. Returns true if the scheme is valid.
 fn check_scheme(table: &Table<'_>, origin: &Origin, public_url: Option<&str>) -> bool {
+    // Secrets are checked separately, because each of them has a location of its own.
     let Err(err) = Scheme::check(&origin.spec, public_url) else {
         return true;
     };
-    // What is there, but wrong, has an error of its own.
+    // A key that is present but wrong has an error of its own.
     let is_told = match err {
         SchemeError::NeedsAudience => table.has(&trust::AUDIENCE),
         SchemeError::NeedsJwks => table.has(&trust::JWKS),
@@ -184,10 +188,10 @@ fn check_scheme(table: &Table<'_>, origin: &Origin, public_url: Option<&str>) ->
     }
     let help = match err {
         SchemeError::NeedsPublicUrl => {
-            "add `public_url = \"https://hooks.example.com\"`, the address that the sender calls"
+            "add `public_url = \"https://hooks.example.com\"`, the URL that the sender calls"
         }
         SchemeError::NeedsAudience => {
-            "add `audience = \"NAME\"`: whom the sender's tokens are for, or the topic that sends"
+            "add `audience = \"NAME\"`: the audience of the sender's tokens, or the topic that sends"
         }
         SchemeError::NeedsClaim { .. } => {
             "add `claims = { name = \"NAME\", value = \"VALUE\" }`, such as the sender's account"
@@ -196,27 +200,27 @@ fn check_scheme(table: &Table<'_>, origin: &Origin, public_url: Option<&str>) ->
             "add `jwks = \"https://...\"`, the URL that the sender shows, or `jwks = { file = \"PATH\" }`"
         }
         SchemeError::MixedAlgorithms => {
-            "name either HMACs, with `keys = \"secret\"`, or algorithms with public keys"
+            "list either HMACs, with `keys = \"secret\"`, or algorithms with public keys"
         }
-        _ => "mend `signed`, `signature`, `timestamp` or `event_id` of the scheme",
+        _ => "fix `signed`, `signature`, `timestamp` or `event_id` of the scheme",
     };
     table.error(origin.span, Fault::new(err.to_string(), help));
     false
 }
 
-/// Reports a missing `public_url` where the answer to the provider's URL check holds the URL.
+/// Reports a missing `public_url` if the response to the provider's URL check contains the URL.
 fn check_challenge_url(table: &Table<'_>, origin: &Origin) {
     let challenge = origin.provider.as_ref().and_then(|one| one.challenge);
     if challenge.is_some_and(Challenge::needs_public_url) && !table.has(&PUBLIC_URL) {
         let fault = Fault::new(
-            "the answer to this provider's URL check holds the URL, and there is no `public_url`",
+            "the response to this provider's URL check contains the URL, and `public_url` is not set",
             "add `public_url = \"https://hooks.example.com\"`, the address that the sender calls, or `on_challenge = \"forward\"`",
         );
         table.error(origin.span, fault);
     }
 }
 
-/// The ranges that may send.
+/// Reads the address ranges that may send to the route.
 fn allow_ips(table: &mut Table<'_>, origin: Option<&Origin>) -> Option<AllowIps> {
     let value = table.value(&ALLOW_IPS)?;
     let Some(items) = value.items() else {
@@ -225,14 +229,15 @@ fn allow_ips(table: &mut Table<'_>, origin: Option<&Origin>) -> Option<AllowIps>
     };
     if items.is_empty() {
         value.fault(Fault::new(
-            "an empty list lets nobody send",
-            "add ranges, or remove `allow_ips` to let every address send",
+            "an empty list allows no address to send",
+            "add ranges, or remove `allow_ips` to allow every address",
         ));
     }
     let mut allowed = AllowIps::default();
     for item in items {
+        // The word is the only entry that is not a network.
         if item.text() == Some("provider") {
-            // An unknown provider has its own error.
+            // An unknown provider has an error of its own.
             let Some(origin) = origin else { continue };
             let provider = origin.provider.as_deref();
             match provider.and_then(|provider| provider.ip_ranges.as_ref()) {
@@ -249,12 +254,12 @@ fn allow_ips(table: &mut Table<'_>, origin: Option<&Origin>) -> Option<AllowIps>
 fn no_ranges(provider: Option<&Provider>) -> Fault {
     let message = match provider {
         Some(provider) => format!("{} publishes no address ranges", provider.name),
-        None => "a route without a provider has no address ranges of a provider".to_owned(),
+        None => "`\"provider\"` requires a route with a provider".to_owned(),
     };
-    Fault::new(message, "name the ranges, or remove `\"provider\"`")
+    Fault::new(message, "list the ranges, or remove `\"provider\"`")
 }
 
-/// The token of a URL check that is not signed: needed where the gate answers it, of no use elsewhere.
+/// Reads the token of an unsigned URL check. It is required if the gate responds to the check, and an error otherwise.
 fn verify_token(
     table: &mut Table<'_>,
     provider: Option<&Provider>,
@@ -268,7 +273,7 @@ fn verify_token(
         (Some(value), true) => secrets::read_token(&value, context),
         (Some(value), false) => {
             value.fault(Fault::new(
-                "no URL check that hookgate answers on this route compares a token",
+                "`verify_token` has no effect: hookgate responds to no URL check with a token on this route",
                 "remove `verify_token`",
             ));
             None
@@ -286,13 +291,15 @@ fn on_challenge(table: &mut Table<'_>, provider: Option<&Provider>) -> Option<On
         value::choice(value, &OnChallenge::ALL)
     });
     let challenge = provider.and_then(|provider| provider.challenge);
+    // Without a choice the provider's usual handling applies.
+    // No choice was made, or it was wrong and has an error.
     let Some(choice) = choice else {
         return challenge.and_then(Challenge::usual);
     };
     let fault = match (provider, challenge) {
         (None, _) => return None,
         (Some(provider), None) => Fault::new(
-            format!("{} has no URL check to answer", provider.name),
+            format!("{} has no URL check", provider.name),
             "remove `on_challenge`",
         ),
         (Some(provider), Some(challenge)) => {
@@ -303,11 +310,11 @@ fn on_challenge(table: &mut Table<'_>, provider: Option<&Provider>) -> Option<On
             let words = choices.iter().map(|one| format!("`\"{}\"`", one.word()));
             Fault::new(
                 format!(
-                    "{}'s URL check knows no `{}`",
+                    "the URL check of {} does not support `{}`",
                     provider.name,
                     choice.value.word()
                 ),
-                format!("one of {}", words.collect::<Vec<_>>().join(" and ")),
+                format!("use one of {}", words.collect::<Vec<_>>().join(" and ")),
             )
         }
     };
@@ -320,7 +327,7 @@ pub(super) static PROVIDER: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"stripe\"",
-    doc: "Who sends: the id of a provider that hookgate knows. Either this or `scheme`.",
+    doc: "Id of the provider that sends the webhooks; `hookgate providers` lists them. Set either `provider` or `scheme`.",
 };
 
 pub(super) static SCHEME: Key = Key {
@@ -328,7 +335,7 @@ pub(super) static SCHEME: Key = Key {
     kind: Kind::Table(&parse::keys::SECTION),
     default: None,
     example: "{ type = \"token\", token = { header = \"X-Token\" } }",
-    doc: "A scheme of one's own, where no provider fits.",
+    doc: "Your own signature scheme, if no provider fits.",
 };
 
 pub(super) static TOLERANCE: Key = Key {
@@ -336,7 +343,7 @@ pub(super) static TOLERANCE: Key = Key {
     kind: Kind::Duration,
     default: Some("the provider's, else \"5m\""),
     example: "\"5m\"",
-    doc: "How far a signed timestamp may be from now, in both directions.",
+    doc: "Maximum difference between a signed timestamp and the current time, in both directions.",
 };
 
 pub(super) static PUBLIC_URL: Key = Key {
@@ -344,7 +351,7 @@ pub(super) static PUBLIC_URL: Key = Key {
     kind: Kind::Url,
     default: None,
     example: "\"https://hooks.example.com\"",
-    doc: "Scheme, host and port that the sender calls, and the base path that a proxy in front takes away, if it does: signed texts have it before the path of each request. Needed where the scheme signs the URL, and where the answer to a URL check holds it, as with eBay.",
+    doc: "Scheme, host and port of the URL that the sender calls. If a proxy in front removes a base path, include it: it is put before the path of each request in signed texts. Required if the scheme signs the URL, or if the response to a URL check contains it, as with eBay.",
 };
 
 pub(super) static ALLOW_IPS: Key = Key {
@@ -352,7 +359,7 @@ pub(super) static ALLOW_IPS: Key = Key {
     kind: Kind::List(&Kind::Network),
     default: Some("every address"),
     example: "[\"provider\", \"10.0.0.0/8\"]",
-    doc: "Source addresses that may send; `\"provider\"` stands for the ranges that the provider publishes. Others are answered 403.",
+    doc: "Source addresses that may send requests. `\"provider\"` means the ranges that the provider publishes. Other addresses get 403.",
 };
 
 pub(super) static VERIFY_TOKEN: Key = Key {
@@ -360,13 +367,13 @@ pub(super) static VERIFY_TOKEN: Key = Key {
     kind: Kind::Either(&Kind::Text, &Kind::Table(&secrets::SECTION)),
     default: None,
     example: "{ env = \"VERIFY_TOKEN\" }",
-    doc: "The token that the provider shows when it checks the URL, where that check is not signed: Meta's verify token, the topic of a WebSub subscription. Braintree's checks are answered with its public key, which stands here, eBay's with a digest of the verification token.",
+    doc: "Token that the provider sends with its unsigned URL check: the verify token of Meta, or the topic of a WebSub subscription. For Braintree, set its public key, with which hookgate responds to the check; for eBay, the verification token.",
 };
 
 pub(super) static ON_CHALLENGE: Key = Key {
     name: "on_challenge",
     kind: Kind::Choice(&value::choice_words(&OnChallenge::ALL)),
-    default: Some("\"answer\" where hookgate can answer the provider's URL check"),
+    default: Some("\"answer\" if hookgate can respond to the provider's URL check"),
     example: "\"forward\"",
-    doc: "Whether hookgate answers the provider's URL check, or the app does; a check that is not signed is then forwarded as unverified, to the route's own path and without anything but the check. `\"confirm\"` opens the URL of Amazon SNS's confirmations, `\"show\"` writes the token of Notion's check to the log until a secret has verified.",
+    doc: "How to handle the provider's URL check. `\"answer\"`: hookgate responds to it. `\"forward\"`: the app responds; an unsigned check is forwarded as unverified, to the route's own path and with nothing but the check. `\"confirm\"` opens the confirmation URL of Amazon SNS. `\"show\"` logs the token of Notion's check until a secret has verified a request.",
 };

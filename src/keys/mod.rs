@@ -1,15 +1,13 @@
-//! Keys that senders publish: fetched when a request first needs them, held, and fetched again.
+//! Cache of keys that senders publish: fetched on first use, held in memory, and refreshed.
 //!
-//! Fails closed: without a key nothing is verified, and the sender is asked to come again. Keys that were fetched once
-//! go on counting for a day while their source cannot be reached; senders keep their keys for months, and an outage of
-//! theirs must not stop verification here.
+//! It fails closed: without a key nothing is verified, and the sender has to retry. Fetched keys stay valid for a day
+//! while their source is unreachable: senders keep keys for months, and their outage must not stop verification here.
+//! Fetched keys are also stored in the state folder (`store`), so a restart begins with them.
 //!
-//! What was fetched is stored in the state folder (`store`), so that a restart begins with it.
-//!
-//! What a stranger can make the gate do is bounded. A source is asked by one request at a time, while others wait for
-//! its answer; it is asked again only at the pace of `RETRY`, whatever key a request names. Sources that requests choose
-//! (certificates, keys that are asked for by name) are few at a time and come on hosts of the sender's only. Only so many
-//! new ones are looked at in a minute, for each route and within the budget of whoever names them.
+//! Untrusted clients must not be able to cause many fetches. Requests for one source share one fetch, and a source is
+//! fetched again only at the pace of `RETRY`, whatever key a request names. Sources that requests choose (certificates,
+//! keys fetched by name) must be on hosts of the sender, and their number is bounded. New ones are limited per minute
+//! for each route, and by the budget of the client that names them.
 
 mod slot;
 mod store;
@@ -34,45 +32,45 @@ use crate::net::client::Client;
 use crate::net::fetch::{FetchLimits, Fetcher};
 use crate::scheme::remote::{KeyNeed, KeySource, RemoteKeys};
 
-/// Sources that are known at a time. Configs name a handful, requests some dozens.
+/// Limit of cached sources. Configs name a handful, and requests some dozens.
 const MAX_SOURCES: u64 = 512;
 
-/// New sources that the requests of one route may name at once, and in a minute. Senders have one or two. The budget of
-/// whoever sends them ends before: a route has some left for others.
+/// New sources that the requests of one route may name at once, and per minute. Senders have one or two. A client's own
+/// budget ends earlier, so that the route has some left for other clients.
 const NEW_SOURCES: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
 
-/// Routes whose allowance is known at a time.
+/// Limit of routes whose allowance is tracked.
 const MAX_ROUTES: u64 = 4096;
 
-/// Keys that were fetched before are fetched anew after an hour, so that one that its sender has withdrawn stops counting.
+/// Age after which keys are fetched again, so that a key that its sender has withdrawn becomes invalid.
 const FRESH: Duration = Duration::from_secs(3600);
 
-/// After a day without a good answer keys count no longer.
+/// Age after which keys become invalid if no fetch succeeded: a day, and an hour for the refresh.
 const HELD: Duration = Duration::from_secs(25 * 3600);
 
-/// Keys by source. Lives as long as the process.
+/// Cache of keys by source. It lives as long as the process.
 pub struct KeyCache {
     fetcher: Fetcher,
-    /// None: nothing outlives the process.
+    /// Stored keys; `None`: keys are lost at exit.
     files: Option<Arc<KeyFiles>>,
     slots: Cache<KeySource, Arc<Slot>>,
-    /// By route.
+    /// Rate limiters for new sources, by route.
     new_sources: Cache<RouteName, Arc<DefaultDirectRateLimiter>>,
 }
 
-/// Why a request has no key.
+/// Reason why there is no key for a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum KeyFault {
-    /// The source was asked, and has no such key.
+    /// The source was fetched, but has no such key.
     Unknown,
-    /// The source cannot be asked, or gave no usable answer; the text says why.
+    /// The source could not be fetched, or its response is not usable; the text gives the reason.
     Unavailable(Arc<str>),
-    /// The sender of the request has no fetch left for it.
+    /// The client has used up its budget for fetches.
     Spent,
 }
 
 impl KeyCache {
-    /// Nothing is known.
+    /// Returns an empty cache that fetches with `fetcher`.
     #[must_use]
     pub fn new(fetcher: Fetcher) -> Self {
         Self {
@@ -86,30 +84,30 @@ impl KeyCache {
         }
     }
 
-    /// Stores what is fetched in the state folder, and starts with what an earlier process stored there.
+    /// Stores fetched keys in the state folder, and begins with the keys that an earlier process stored there.
     #[must_use]
     pub fn kept_in(mut self, state_folder: &Path) -> Self {
         self.files = Some(Arc::new(KeyFiles::open(state_folder)));
         self
     }
 
-    /// What it fetches with.
+    /// Returns the fetcher that the cache uses.
     #[must_use]
     pub fn fetcher(&self) -> &Fetcher {
         &self.fetcher
     }
 
-    /// Puts keys in as if they had been fetched just now.
+    /// Inserts keys as if they had been fetched just now.
     pub fn insert(&self, source: KeySource, keys: RemoteKeys) {
         let slot = self.slots.get_with(source, Slot::new);
         slot.keep(Arc::new(keys), clock::instant());
     }
 
-    /// Returns the keys of a source, with the one that is needed among them. Where they have to be fetched because of this
-    /// request, `may_ask` takes that from the budget of its sender, and `route` is the one that it was sent to.
+    /// Returns the keys of a source that contain the needed one. If this request causes a fetch, `may_ask` takes it
+    /// from the budget of its client, and `route` is the route of the request.
     ///
     /// # Errors
-    /// See [`KeyFault`].
+    /// Returns the reason why there is no key.
     pub async fn find(
         self: &Arc<Self>,
         need: &KeyNeed,
@@ -117,6 +115,7 @@ impl KeyCache {
         mut may_ask: impl FnMut() -> bool,
     ) -> Result<Arc<RemoteKeys>, KeyFault> {
         let mut is_paid = false;
+        // The disk is cheaper than a fetch and costs no budget, so look there first.
         let known = match self.slots.get(&need.source) {
             None => self.recall(&need.source).await,
             known => known,
@@ -124,6 +123,8 @@ impl KeyCache {
         let slot = match known {
             Some(slot) => slot,
             None => {
+                // A source from the config is trusted; one that the request chose must be paid for before anything is
+                // allocated.
                 if need.source.is_chosen_by_request() {
                     is_paid = true;
                     self.take_new_source(route, &mut may_ask)?;
@@ -133,7 +134,7 @@ impl KeyCache {
         };
         let now = clock::instant();
         if let Some(held) = slot.held().filter(|held| held.answers(need, now)) {
-            // What is held goes on counting while it is asked for anew.
+            // Held keys stay valid during the refresh, so this request does not wait for it.
             if held.is_older(FRESH, now)
                 && let Ok(turn) = Arc::clone(&slot.turn).try_lock_owned()
             {
@@ -141,11 +142,12 @@ impl KeyCache {
             }
             return Ok(held.keys);
         }
+        // Count the fetches before waiting: a fetch that ends meanwhile also answers this request.
         let before = slot.tries();
         let turn = Arc::clone(&slot.turn).lock_owned().await;
-        // Where another request has asked meanwhile, its answer counts for this one.
+        // If another request has fetched meanwhile, its result counts for this one.
         if slot.tries() == before {
-            // A name that no key has would make the gate ask again and again, at the cost of names that are new.
+            // A key name that does not exist would cause one fetch after another, at the expense of new key names.
             let is_named = |held: Held| !held.is_older(HELD, now);
             if !is_paid && slot.held().is_some_and(is_named) && !may_ask() {
                 return Err(KeyFault::Spent);
@@ -160,8 +162,8 @@ impl KeyCache {
         }
     }
 
-    /// Returns the slot of a source that an earlier process fetched, with what is stored of it. Nothing is taken from any
-    /// budget, since nothing is fetched.
+    /// Returns the slot of a source that an earlier process fetched, with its stored keys. It takes nothing from any
+    /// budget, because nothing is fetched.
     async fn recall(&self, source: &KeySource) -> Option<Arc<Slot>> {
         let files = self.files.clone().filter(|files| files.has(source))?;
         let (client, wanted) = (self.fetcher.client().clone(), source.clone());
@@ -180,7 +182,8 @@ impl KeyCache {
         Some(slot)
     }
 
-    /// The sender pays first: what one sender has used up must not be missing to the others of the route.
+    /// Charges a new source, first to the client and then to the route, so that one client cannot use up the route's
+    /// allowance.
     fn take_new_source(
         &self,
         route: &RouteName,
@@ -196,13 +199,13 @@ impl KeyCache {
         };
         let limiter = self.new_sources.get_with_by_ref(route, new_limiter);
         limiter.check().map_err(|_| {
-            let text = "requests name too many different keys; more are looked at in a minute";
+            let text = "requests name too many different keys: wait a minute, or check which clients send them";
             KeyFault::Unavailable(text.into())
         })
     }
 
-    /// Asks in a task of its own, which ends within the deadline of a fetch: else a stranger could use up the tries by
-    /// hanging up before each answer. None where it is too early to ask again.
+    /// Starts a fetch in a task of its own, which ends within the deadline of a fetch. Otherwise an untrusted client
+    /// could use up the attempts by hanging up before each response. Returns `None` if it is too early for a fetch.
     fn ask(
         self: &Arc<Self>,
         turn: OwnedMutexGuard<()>,
@@ -219,7 +222,7 @@ impl KeyCache {
         }))
     }
 
-    /// Asks, and keeps what came of it. Whoever calls has the slot's turn.
+    /// Fetches the source and records the result. The caller holds the slot's turn.
     async fn fetch(&self, slot: &Slot, source: &KeySource) {
         let limits = FetchLimits::default();
         let fetched = match source.question() {
@@ -233,9 +236,9 @@ impl KeyCache {
         match made {
             Ok(keys) => slot.keep(Arc::new(keys), clock::instant()),
             Err(fault) => {
-                tracing::warn!(error = fault, "cannot fetch keys");
+                tracing::warn!(error = fault, "cannot fetch the keys of a sender");
                 slot.fail(fault.into());
-                // Else a stranger could fill the table with places where nothing is, and so drive out good keys.
+                // Otherwise an untrusted client could fill the cache with useless sources, and so evict good keys.
                 if source.is_chosen_by_request() && slot.held().is_none() {
                     self.slots.invalidate(source);
                 }
@@ -246,29 +249,29 @@ impl KeyCache {
     async fn read(&self, source: KeySource, text: bytes::Bytes) -> Result<RemoteKeys, String> {
         let client = self.fetcher.client().clone();
         let (url, files) = (source.url().to_string(), self.files.clone());
-        // Chains of certificates are verified with the system's roots, which stand on the disk.
+        // Reading the system's root certificates blocks on the disk.
         let read = tokio::task::spawn_blocking(move || {
             let roots = client.roots().map_err(|err| chain(&err))?;
             let now = Now::read().unix_ms;
             let parsed = source.parse(&text, &roots, now);
             let parsed =
-                parsed.map_err(|fault| format!("what `{}` answers {fault}", source.url()))?;
+                parsed.map_err(|fault| format!("the response of `{}` {fault}", source.url()))?;
             if let Some(Err(error)) = files.map(|files| files.save(&source, &text, now)) {
                 tracing::warn!(
                     error = chain(&error),
-                    "fetched keys are lost with the process"
+                    "cannot store fetched keys: they have to be fetched again after a restart"
                 );
             }
             Ok(parsed)
         });
         let read = read.await;
-        read.unwrap_or_else(|_| Err(format!("what `{url}` answers cannot be read")))
+        read.unwrap_or_else(|_| Err(format!("the response of `{url}` could not be parsed")))
     }
 }
 
 impl Default for KeyCache {
     fn default() -> Self {
-        // Not the client of the upstreams, whose connections are counted.
+        // A client of its own, because metrics count the connections of the upstream client.
         Self::new(Fetcher::new(Client::new()))
     }
 }

@@ -1,4 +1,4 @@
-//! One source of keys: what is held from it, how the last try ended, and when it may be tried again.
+//! State of one key source: held keys, the last outcome, and the pace of fetches.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,15 +9,15 @@ use governor::{DefaultDirectRateLimiter, Quota};
 use crate::keys::{HELD, KeyFault};
 use crate::scheme::remote::{KeyNeed, RemoteKeys};
 
-/// Tries that a source may have at once: a sender that changes its keys twice right after our start is followed still.
+/// Fetches of a source that are allowed at once: enough for a sender that rotates its keys twice right after our start.
 const TRIES: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
 
-/// And then one in this time.
+/// Interval at which one more fetch is allowed.
 const RETRY: Duration = Duration::from_secs(15);
 
-/// One source.
+/// One key source with its keys and its rate limit.
 pub(super) struct Slot {
-    /// Held by whoever asks the source.
+    /// Lock held by the task that fetches the source.
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
     pace: DefaultDirectRateLimiter,
     state: Mutex<State>,
@@ -26,13 +26,13 @@ pub(super) struct Slot {
 #[derive(Default)]
 struct State {
     held: Option<Held>,
-    /// Tries that have ended.
+    /// Number of fetches that have ended.
     tries: u64,
-    /// How the last one failed, where it did.
+    /// Error of the last fetch, if it failed.
     fault: Option<Arc<str>>,
 }
 
-/// Keys and when they were fetched.
+/// Fetched keys and the time of their fetch.
 #[derive(Clone)]
 pub(super) struct Held {
     pub(super) keys: Arc<RemoteKeys>,
@@ -40,20 +40,21 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Whether they count still, and the one that is needed is among them.
+    /// Returns whether the keys are still valid and contain the needed one.
     pub(super) fn answers(&self, need: &KeyNeed, now: Instant) -> bool {
         !self.is_older(HELD, now) && self.keys.answer(need)
     }
 
-    /// Whether they were fetched so long ago.
+    /// Returns whether the keys were fetched at least `age` ago.
     pub(super) fn is_older(&self, age: Duration, now: Instant) -> bool {
         now.saturating_duration_since(self.since) >= age
     }
 }
 
 impl Slot {
-    /// A source that was never asked.
+    /// Returns the slot of a source that was never fetched.
     pub(super) fn new() -> Arc<Self> {
+        // The period is a constant above zero, so the fallback is never used.
         let quota = Quota::with_period(RETRY).unwrap_or(Quota::per_minute(TRIES));
         Arc::new(Self {
             turn: Arc::default(),
@@ -62,22 +63,22 @@ impl Slot {
         })
     }
 
-    /// Takes one of the tries, where there is one.
+    /// Takes one of the allowed fetches; returns false if all are used up.
     pub(super) fn may_try(&self) -> bool {
         self.pace.check().is_ok()
     }
 
-    /// Tries that have ended.
+    /// Returns the number of fetches that have ended.
     pub(super) fn tries(&self) -> u64 {
         self.state().tries
     }
 
-    /// What is held.
+    /// Returns the keys of the last successful fetch.
     pub(super) fn held(&self) -> Option<Held> {
         self.state().held.clone()
     }
 
-    /// Why there is no key: how the last try ended.
+    /// Returns the reason why there is no key: the outcome of the last fetch.
     pub(super) fn fault(&self) -> KeyFault {
         match &self.state().fault {
             Some(fault) => KeyFault::Unavailable(Arc::clone(fault)),
@@ -85,22 +86,24 @@ impl Slot {
         }
     }
 
-    /// A try gave keys.
+    /// Records a successful fetch and its keys.
     pub(super) fn keep(&self, keys: Arc<RemoteKeys>, now: Instant) {
         let mut state = self.state();
         state.tries += 1;
         state.fault = None;
+        // New keys replace all old ones, so a withdrawn key is no longer valid.
         state.held = Some(Held { keys, since: now });
     }
 
-    /// A try gave none. What is held stays.
+    /// Records a failed fetch. Held keys stay.
     pub(super) fn fail(&self, fault: Arc<str>) {
         let mut state = self.state();
         state.tries += 1;
         state.fault = Some(fault);
     }
 
-    /// A panic while it is locked leaves it whole: no step in between can be seen.
+    /// Locks the state. A panic cannot leave it half changed, because no assignment in it can fail, so poison is
+    /// ignored.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,9 +1,8 @@
-//! Fetched keys on disk, so that the first request after a restart needs no fetch: one JSON file for each source in the
-//! folder `keys` of the state folder.
+//! Storage of fetched keys: one JSON file per source in the folder `keys` of the state folder.
 //!
-//! A file holds what the source answered, not what was made of it: it is parsed, and a chain of certificates verified, as
-//! if it had just been fetched, and it counts no longer than what is held in memory. A file that is damaged, too old, from
-//! the future or of another source is as good as none.
+//! It saves the first request after a restart a fetch. A file holds the sender's response, not the parsed keys. It is
+//! parsed, and certificate chains are verified, as if it had just been fetched; it is valid no longer than keys in
+//! memory. A file that is damaged, too old, from the future or of another source is ignored.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -18,36 +17,36 @@ use sha2::{Digest as _, Sha256};
 
 use crate::scheme::remote::KeySource;
 
-/// The form of the files.
+/// Version of the file format.
 const VERSION: u32 = 1;
 
-/// Far more than a fetch may bring.
+/// Largest file that is read, in bytes; far more than a fetch may return.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Files at a time: the oldest gives way.
+/// Limit of files; the oldest ones are removed first.
 const MAX_FILES: usize = 128;
 
-/// What one file holds.
+/// Contents of one file, as JSON.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StoredKeys {
     version: u32,
     url: String,
     fetched_unix_ms: i64,
-    /// The SHA-256 of `text`, in hexadecimal.
+    /// SHA-256 of `text`, in hexadecimal.
     sha256: String,
-    /// The answer, in base64.
+    /// The sender's response, in base64.
     text: String,
 }
 
-/// The folder, and what is known to be in it: nothing is looked for on disk that is not there.
+/// The folder and the names of its files, so that a source without a file costs no disk access.
 pub(super) struct KeyFiles {
     folder: PathBuf,
     names: Mutex<HashSet<[u8; 32]>>,
 }
 
 impl KeyFiles {
-    /// Reads the names of the files that an earlier process left.
+    /// Lists the files that an earlier process left.
     pub(super) fn open(state_folder: &Path) -> Self {
         let folder = state_folder.join("keys");
         let names = file_names(&folder).into_iter().map(|(name, _)| name);
@@ -57,12 +56,12 @@ impl KeyFiles {
         }
     }
 
-    /// Whether there is a file for this source.
+    /// Returns whether there is a file for this source.
     pub(super) fn has(&self, source: &KeySource) -> bool {
         self.names().contains(&source.fingerprint())
     }
 
-    /// Returns what a source answered and how long ago, where that is not older than `held`.
+    /// Returns the stored response of a source and its age, unless it is older than `held`.
     pub(super) fn load(
         &self,
         source: &KeySource,
@@ -77,21 +76,22 @@ impl KeyFiles {
                 tracing::warn!(
                     file = %path.display(),
                     error = %error,
-                    "stored keys are damaged, and are fetched again"
+                    "stored keys are damaged and will be fetched again"
                 );
                 return None;
             }
         };
+        // Another version may mean something else by these fields; the URL guards against a file that was renamed.
         if stored.version != VERSION || stored.url != source.url().as_str() {
             return None;
         }
         let age = unix_ms.checked_sub(stored.fetched_unix_ms)?;
-        // A time in the future was written under another clock: nothing says how old it is.
+        // A time in the future comes from another clock, so the age is unknown.
         let age = Duration::from_millis(u64::try_from(age).ok()?);
         (age < held).then_some((text, age))
     }
 
-    /// Stores what a source answered: whole, or not at all.
+    /// Stores the response of a source, completely or not at all.
     pub(super) fn save(&self, source: &KeySource, text: &[u8], unix_ms: i64) -> io::Result<()> {
         let stored = StoredKeys {
             version: VERSION,
@@ -104,6 +104,7 @@ impl KeyFiles {
         let path = self.path(&name);
         let fresh = path.with_extension(format!("json.{}", std::process::id()));
         fs::create_dir_all(&self.folder)?;
+        // Write a new file and rename it, so that no reader sees a part of it.
         let written = serde_json::to_vec(&stored)
             .map_err(io::Error::from)
             .and_then(|stored| write(&fresh, &stored))
@@ -122,10 +123,11 @@ impl KeyFiles {
         Ok(())
     }
 
-    /// Removes the oldest files beyond the bound.
+    /// Removes the oldest files beyond the limit.
     fn prune(&self) {
         let mut found = file_names(&self.folder);
         found.sort_by_key(|(_, changed)| *changed);
+        // The oldest modification times come first, so these are removed.
         let many = found.len().saturating_sub(MAX_FILES);
         for (name, _) in found.iter().take(many) {
             let _ = fs::remove_file(self.path(name));
@@ -138,13 +140,13 @@ impl KeyFiles {
         self.folder.join(format!("{}.json", HEXLOWER.encode(name)))
     }
 
-    /// A panic while it is locked leaves it whole.
+    /// Locks the names. A panic cannot leave the set half changed, so poison is ignored.
     fn names(&self) -> MutexGuard<'_, HashSet<[u8; 32]>> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The sources that files of a folder are named for, and when each was written.
+/// Lists the fingerprints that the files of a folder are named after, and when each file was written.
 fn file_names(folder: &Path) -> Vec<([u8; 32], SystemTime)> {
     let files = fs::read_dir(folder).into_iter().flatten().flatten();
     let named = files.filter_map(|file| {
@@ -159,12 +161,13 @@ fn file_names(folder: &Path) -> Vec<([u8; 32], SystemTime)> {
 
 fn read(path: &Path) -> io::Result<(StoredKeys, Vec<u8>)> {
     let mut whole = Vec::new();
+    // A larger file is cut off, and then is not valid JSON.
     File::open(path)?.take(MAX_BYTES).read_to_end(&mut whole)?;
     let stored: StoredKeys = serde_json::from_slice(&whole)?;
     let text = BASE64.decode(stored.text.as_bytes());
-    let text = text.map_err(|_| io::Error::other("its text is not base64"))?;
+    let text = text.map_err(|_| io::Error::other("its text is not valid base64"))?;
     if HEXLOWER.encode(&Sha256::digest(&text)) != stored.sha256 {
-        return Err(io::Error::other("its text has another digest"));
+        return Err(io::Error::other("its text does not match its digest"));
     }
     Ok((stored, text))
 }
@@ -172,5 +175,6 @@ fn read(path: &Path) -> io::Result<(StoredKeys, Vec<u8>)> {
 fn write(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(text)?;
+    // Before the rename: otherwise a crash could leave an empty file under the final name.
     file.sync_all()
 }

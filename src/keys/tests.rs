@@ -1,4 +1,4 @@
-//! Keys that are fetched from a real TLS server: how often it is asked, and what counts meanwhile.
+//! Tests with keys fetched from a real TLS server: number of fetches, and validity of keys meanwhile.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -10,7 +10,7 @@ use super::*;
 use crate::net::remote_url::RemoteUrl;
 use crate::net::testing;
 
-/// A server that publishes one key, whose name can change.
+/// Server that publishes one key, whose name can change.
 struct Publisher {
     port: u16,
     cache: Arc<KeyCache>,
@@ -85,7 +85,7 @@ impl Publisher {
         self.asked.load(Ordering::SeqCst)
     }
 
-    /// The keys as if they had been fetched so long ago.
+    /// Holds keys as if they had been fetched `ago`.
     fn hold(&self, ago: Duration) {
         let slot = self
             .cache
@@ -99,7 +99,7 @@ impl Publisher {
     }
 }
 
-// Fails when each request asks for itself: leave out the comparison of `tries` in `find`.
+// Fails if each request fetches for itself: remove the comparison of `tries` in `find`.
 #[tokio::test]
 async fn many_requests_ask_once() {
     let publisher = publish().await;
@@ -114,7 +114,7 @@ async fn many_requests_ask_once() {
     assert_eq!(publisher.asked(), 1);
 }
 
-// Fails when an unknown name asks each time: let `may_try` be always true.
+// Fails if an unknown key name causes a fetch each time: let `may_try` always be true.
 #[tokio::test]
 async fn a_stranger_cannot_make_the_gate_ask_at_will() {
     let publisher = publish().await;
@@ -146,7 +146,7 @@ async fn without_an_answer_there_is_no_key_and_the_fault_is_told() {
     assert!(fault.contains("status 500"), "{fault}");
 }
 
-// Fails when keys that are held count for ever: `HELD` of a year.
+// Fails if held keys stay valid forever: `HELD` of a year.
 #[tokio::test]
 async fn what_is_held_counts_for_a_day_while_the_source_is_down() {
     let publisher = publish().await;
@@ -158,7 +158,7 @@ async fn what_is_held_counts_for_a_day_while_the_source_is_down() {
     assert!(matches!(found, Err(KeyFault::Unavailable(_))), "{found:?}");
 }
 
-// Fails when keys that are held are never fetched again: leave out the branch of `FRESH` in `find`.
+// Fails if held keys are never fetched again: remove the branch of `FRESH` in `find`.
 #[tokio::test]
 async fn a_key_that_was_withdrawn_stops_counting() {
     let publisher = publish().await;
@@ -171,10 +171,10 @@ async fn a_key_that_was_withdrawn_stops_counting() {
         }
     };
     let gone = tokio::time::timeout(Duration::from_secs(5), gone).await;
-    assert!(gone.is_ok(), "it counts still");
+    assert!(gone.is_ok(), "the withdrawn key is still valid");
 }
 
-// Fails when the try ends with the request that wanted it: await `fetch` in place of a task.
+// Fails if the fetch ends with the request that caused it: await `fetch` instead of starting a task.
 #[tokio::test]
 async fn hanging_up_does_not_cost_a_try() {
     let publisher = publish().await;
@@ -187,7 +187,7 @@ async fn hanging_up_does_not_cost_a_try() {
     assert_eq!(publisher.asked(), 1);
 }
 
-// Fails when places that requests name have no quota, or those with nothing at them are kept.
+// Fails if sources that requests name have no quota, or if failed ones stay in the cache.
 #[tokio::test]
 async fn places_that_requests_name_are_few() {
     let publisher = publish().await;
@@ -208,12 +208,12 @@ async fn places_that_requests_name_are_few() {
     assert_eq!(publisher.asked(), 20);
     publisher.cache.slots.run_pending_tasks();
     assert_eq!(publisher.cache.slots.entry_count(), 0);
-    // What the config names is not counted.
+    // Sources that the config names do not count.
     assert!(publisher.find("one").await.is_err());
     assert_eq!(publisher.asked(), 21);
 }
 
-/// A certificate that a request names, and what became of it.
+/// Finds a certificate that a request names, and returns the outcome.
 async fn name_certificate(
     publisher: &Publisher,
     number: u32,
@@ -227,7 +227,7 @@ async fn name_certificate(
     found.map(|_| ())
 }
 
-// Fails when the allowance for new keys is one for the process, or the sender does not pay first.
+// Fails if the allowance for new keys is shared by all routes, or if the client is not charged first.
 #[tokio::test]
 async fn one_sender_and_one_route_leave_the_allowance_of_others() {
     let publisher = publish().await;
@@ -242,7 +242,7 @@ async fn one_sender_and_one_route_leave_the_allowance_of_others() {
         let found = name_certificate(&publisher, number, "a", may_ask).await;
         assert_eq!(found == Err(KeyFault::Spent), number >= 3, "{number}");
     }
-    // What the sender could not pay for is not missing to the route.
+    // Sources that the client could not pay for do not count against the route.
     for number in 100..117 {
         let found = name_certificate(&publisher, number, "a", || true).await;
         assert!(matches!(found, Err(KeyFault::Unavailable(fault)) if fault.contains("500")));
@@ -253,7 +253,7 @@ async fn one_sender_and_one_route_leave_the_allowance_of_others() {
     assert!(matches!(found, Err(KeyFault::Unavailable(fault)) if fault.contains("500")));
 }
 
-// Fails when names that no key of a set has are asked for at the cost of all.
+// Fails if key names that a set does not contain cause fetches at the expense of all clients.
 #[tokio::test]
 async fn a_sender_pays_for_names_that_no_key_has() {
     let publisher = publish().await;
@@ -264,13 +264,13 @@ async fn a_sender_pays_for_names_that_no_key_has() {
     assert_eq!(publisher.asked(), 1);
 }
 
-/// Another process with the same state folder.
+/// Starts another process with the same state folder.
 fn restarted(publisher: &Publisher, folder: &Path) -> Arc<KeyCache> {
     let fetcher = publisher.cache.fetcher().clone();
     Arc::new(KeyCache::new(fetcher).kept_in(folder))
 }
 
-// Fails when nothing is stored, when stored keys count for ever, or when a damaged file stops anything.
+// Fails if nothing is stored, if stored keys stay valid forever, or if a damaged file prevents a fetch.
 #[tokio::test]
 async fn keys_outlive_a_restart() {
     let publisher = publish().await;
@@ -311,7 +311,7 @@ async fn keys_outlive_a_restart() {
         let found = find(&restarted(&publisher, folder.path())).await;
         assert!(matches!(found, Err(KeyFault::Unavailable(_))), "{bad}");
     }
-    // After an hour it is asked for again, while what is stored goes on counting.
+    // After an hour it is fetched again, while the stored keys stay valid.
     let older = with("fetched_unix_ms", (fetched - 2 * 3_600_000).into());
     std::fs::write(&file, older).unwrap();
     let asked = publisher.asked();
@@ -323,5 +323,5 @@ async fn keys_outlive_a_restart() {
         }
     };
     let again = tokio::time::timeout(Duration::from_secs(30), again).await;
-    assert!(again.is_ok(), "it was not asked again");
+    assert!(again.is_ok(), "the source was not fetched again");
 }

@@ -1,4 +1,4 @@
-//! The whole body as a scheme reads it: its form fields and its JSON values, each parsed once, when first asked for.
+//! The whole body of a request, with its form fields and JSON values parsed on first use.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -9,14 +9,14 @@ use crate::scheme::material::{self, MaterialFault};
 use crate::scheme::pick::{PickError, Picked, Picker};
 use crate::scheme::spec::Place;
 
-/// The pointers that a scheme reads, joined.
+/// The JSON pointers that a scheme reads, joined for one pass.
 pub(super) struct Pointers {
     picker: Picker,
     pointers: Vec<Vec<String>>,
 }
 
 impl Pointers {
-    /// Joins them.
+    /// Joins the pointers for one pass over the body.
     pub(super) fn new(pointers: Vec<Vec<String>>) -> Self {
         Self {
             picker: Picker::new(pointers.iter().map(Vec::as_slice)),
@@ -25,7 +25,7 @@ impl Pointers {
     }
 }
 
-/// A request that is there in whole.
+/// A request whose body has arrived completely.
 pub(super) struct Whole<'r> {
     head: Head<'r>,
     body: &'r [u8],
@@ -35,7 +35,7 @@ pub(super) struct Whole<'r> {
 }
 
 impl<'r> Whole<'r> {
-    /// Nothing is parsed yet.
+    /// Wraps the request; parses nothing yet.
     pub(super) fn new(head: Head<'r>, body: &'r [u8], pointers: &'r Pointers) -> Self {
         Self {
             head,
@@ -46,27 +46,29 @@ impl<'r> Whole<'r> {
         }
     }
 
-    /// The head.
+    /// Returns the head of the request.
     pub(super) fn head(&self) -> &Head<'r> {
         &self.head
     }
 
-    /// The raw body.
+    /// Returns the raw body bytes.
     pub(super) fn body(&self) -> &'r [u8] {
         self.body
     }
 
-    /// The value in a place; none where there is none.
+    /// Reads the value at a location; returns `None` if it is missing.
     ///
     /// # Errors
-    /// Where it cannot be read for certain.
+    /// Returns an error if the value is ambiguous or malformed.
     pub(super) fn read(&self, place: &Place) -> Result<Option<Cow<'_, [u8]>>, MaterialFault> {
         match place {
+            // A missing value is not an error here: the scheme may have other locations.
             Place::Header(_) | Place::Query(_) => match material::read(&self.head, place) {
                 Ok(value) => Ok(Some(value)),
                 Err(MaterialFault::Missing { .. }) => Ok(None),
                 Err(fault) => Err(fault),
             },
+            // A sender that posts forms and JSON to one URL has no form field in a JSON body.
             Place::Form(_) if form::is_like_json(self.body) => Ok(None),
             Place::Form(name) => {
                 let fields = self.form().map_err(|fault| place.malformed(fault))?;
@@ -78,15 +80,17 @@ impl<'r> Whole<'r> {
                 Ok(Picked::Text(text)) => Ok(Some(Cow::Borrowed(text.as_bytes()))),
                 Ok(Picked::Bool(true)) => Ok(Some(Cow::Borrowed(b"true"))),
                 Ok(Picked::Bool(false)) => Ok(Some(Cow::Borrowed(b"false"))),
-                Ok(Picked::Odd) => Err(place.malformed("is neither text nor integer")),
-                Ok(Picked::Duplicate) => Err(place.malformed("stands twice")),
+                Ok(Picked::Odd) => Err(place.malformed("is not a string, an integer or a boolean")),
+                Ok(Picked::Duplicate) => Err(place.malformed("occurs twice")),
                 Err(PickError::NotJson) => Ok(None),
-                Err(PickError::Broken) => Err(place.malformed("stands in broken JSON")),
+                Err(PickError::Broken) => {
+                    Err(place.malformed("is in a body that is not valid JSON"))
+                }
             },
         }
     }
 
-    /// The fields of the form.
+    /// Returns the fields of the form; parses them on first use.
     pub(super) fn form(&self) -> Result<&[FormField<'r>], &'static str> {
         let fields = self
             .form
@@ -100,6 +104,7 @@ impl<'r> Whole<'r> {
             .get_or_init(|| self.pointers.picker.pick(self.body));
         let picked = picked.as_ref().map_err(|err| *err)?;
         let pointers = &self.pointers.pointers;
+        // The picker returns values in the order of the pointers it was built with.
         let position = pointers.iter().position(|known| known == pointer);
         let found = position.and_then(|position| picked.get(position));
         Ok(found.unwrap_or(&Picked::Absent))
@@ -107,12 +112,12 @@ impl<'r> Whole<'r> {
 }
 
 impl Place {
-    /// What is said of a value that is not as it should be.
+    /// Returns the error for a value at this location that is not as the scheme needs it.
     pub(super) fn malformed(&self, fault: &'static str) -> MaterialFault {
         MaterialFault::malformed(&self.name(), fault)
     }
 
-    /// What is said where there is no value.
+    /// Returns the error for a location without a value.
     pub(super) fn missing(&self) -> MaterialFault {
         MaterialFault::missing(&self.name())
     }

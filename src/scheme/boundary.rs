@@ -1,12 +1,12 @@
-//! Boundaries inside a signed text: refuses a verified request whose text could be that of another request.
+//! Boundary rules: reject verified requests whose signed text could also be another request.
 //!
-//! A signature covers a text, not the values in it. Where a value may hold the delimiter that follows it, or none follows,
-//! a captured request can be cut elsewhere: the same text, with another id, time or body. And a plain digest with the secret
-//! in front lets one signature be extended to a longer text. The template alone shows what is open, so every scheme is
-//! covered. Runs after the signature, in linear time.
+//! A signature covers a text, not the values in it. If a value may contain the delimiter that follows it, or if no
+//! delimiter follows, a captured request can be cut at another position: the same text, with another id, time or body.
+//! And with a plain digest of secret and text, one signature can be extended to a longer text. The template alone shows
+//! these openings, so every scheme is covered. The check runs after the signature, in linear time.
 //!
-//! One kind of text stays open, since its sender joins the names and values of a form with nothing in between, and every
-//! genuine request has other readings. `text/compose.rs` refuses the readings that no sender writes.
+//! One kind of text stays open: a sender that joins the names and values of a form with nothing in between. Every genuine
+//! request has other readings then. `text/compose.rs` rejects the readings that no sender writes.
 
 mod finder;
 
@@ -21,58 +21,58 @@ use crate::scheme::boundary::finder::{Finder, listing};
 use crate::scheme::material::{self, MaterialFault, Timestamp};
 use crate::scheme::spec::{Place, Spec, TimeUnit};
 
-/// The first second that a timestamp can be taken for: of the year 2001, with ten digits.
+/// Earliest plausible time: a second of the year 2001, in milliseconds. From then on seconds have ten digits.
 const FIRST_SECOND: i64 = 1_000_000_000_000;
 
-/// Digits of that second.
+/// Digits of that time in seconds.
 const FIRST_DIGITS: usize = 10;
 
-/// Rules for the requests of one scheme, which leave their signed text one reading.
+/// Rules for the requests of one scheme, so that a signed text has only one reading.
 pub struct Boundaries {
     values: Box<[ValueRule]>,
-    /// The body begins or ends where only its own form says so.
+    /// The template does not delimit the body, so the body must be complete in itself.
     needs_whole_body: bool,
-    /// A digest's padding can be in it.
+    /// The scheme allows length extension, so the body must not contain bytes of a digest's padding.
     needs_text: bool,
-    /// Text that could be the end of an id or of a time, and may not begin the body.
+    /// Beginning of a body that could be the end of an id or a time.
     body_start: Option<BodyStart>,
-    /// A header that lists signed headers, with those that have to be among them.
+    /// Header that lists the signed headers, with those that it must contain.
     listing: Option<Listing>,
     pointers: Pointers,
 }
 
-/// Text that one value may not hold.
+/// Rule for one value of the signed text.
 struct ValueRule {
     place: Place,
     forbids: Forbidden,
 }
 
 enum Forbidden {
-    /// The delimiter beside the value.
+    /// The delimiter next to the value.
     Text(String),
-    /// The delimiter, a time of this unit, and the delimiter behind the time or the end of the value.
+    /// The delimiter, then a time of this unit, then the delimiter after the time or the end of the value.
     TimeBehind(String, TimeUnit, String),
-    /// Bytes that no text has.
+    /// Control characters, which no text contains.
     Control,
-    /// Whatever no word has.
+    /// Every character that is not part of a word.
     NotWord,
 }
 
-/// Text that a body may not begin with where the signed text is `{id}L{timestamp}L{body}`, with delimiters or without.
+/// Forbidden beginning of a body if the signed text is `{id}L{timestamp}L{body}`, with or without delimiters.
 enum BodyStart {
-    /// The delimiters and the unit of the time between them.
+    /// The delimiters, and the unit of the time between them.
     Delimited(String, TimeUnit, String),
-    /// A word that holds a time: without delimiters it could be the end of an id with the time behind it.
+    /// A word that contains a time: without delimiters it could be the end of an id and the time after it.
     Word(TimeUnit),
 }
 
 struct Listing {
     header: HeaderName,
-    /// Listed in each request: the list itself, so that no other list has the same text, and the time.
+    /// Headers that each list must contain: the list itself, so that no other list gives the same text, and the time.
     needed: Vec<HeaderName>,
 }
 
-/// Returns whether a plain digest can be extended: more than the secret follows the secret.
+/// Returns whether a plain digest can be extended, because more than the secret follows the secret.
 #[must_use]
 pub fn is_extendable(spec: &Spec) -> bool {
     let template = spec.template();
@@ -80,7 +80,7 @@ pub fn is_extendable(spec: &Spec) -> bool {
 }
 
 impl Boundaries {
-    /// Finds what is open in the template of a scheme.
+    /// Derives the rules from the template of a scheme.
     #[must_use]
     pub fn compile(spec: &Spec) -> Self {
         let found = spec.template().map(|template| Finder::new(spec, template));
@@ -99,10 +99,10 @@ impl Boundaries {
         }
     }
 
-    /// Checks a request whose signature is right.
+    /// Rejects a verified request whose signed text has a second reading.
     ///
     /// # Errors
-    /// Names the value that leaves open where it ends.
+    /// Names the value whose end is ambiguous.
     pub fn check(&self, head: &Head<'_>, body: &[u8]) -> Result<(), MaterialFault> {
         if !self.values.is_empty() {
             let whole = Whole::new(*head, body, &self.pointers);
@@ -116,12 +116,12 @@ impl Boundaries {
             .as_ref()
             .is_some_and(|start| start.is_at(body))
         {
-            let fault = "begins as an id with a time behind it";
+            let fault = "could be read as an id followed by a time";
             return Err(MaterialFault::malformed("the body", fault));
         }
+        // Last, because it may parse the whole body.
         if self.needs_whole_body && !is_whole(body, self.needs_text) {
-            let fault =
-                "is not whole JSON, and no text: it may be cut, or longer than what was signed";
+            let fault = "is neither complete JSON nor plain text: it may be cut off, or extended beyond the signed text";
             return Err(MaterialFault::malformed("the body", fault));
         }
         Ok(())
@@ -136,12 +136,13 @@ impl ValueRule {
         let is_bad = match &self.forbids {
             Forbidden::Text(text) => memmem::find(&value, text.as_bytes()).is_some(),
             Forbidden::TimeBehind(text, unit, end) => {
+                // A value with JSON or XML in it is the beginning of a body, not an id.
                 has_time(&value, text, *unit, end) || value.iter().any(is_structure)
             }
             Forbidden::Control => !is_text(&value),
             Forbidden::NotWord => !value.iter().all(is_word),
         };
-        let fault = "holds what separates the signed values";
+        let fault = "contains the text that separates the signed values";
         if is_bad {
             return Err(self.place.malformed(fault));
         }
@@ -157,13 +158,14 @@ impl BodyStart {
                 holds_time(body.get(..end).unwrap_or_default(), *unit)
             }
             Self::Delimited(before, unit, after) => {
-                // So much of it could be an id: the rest of one whose beginning is in the header.
+                // This much could be part of an id: the rest of one whose beginning is in the header.
                 let is_id = |byte: &&u8| byte.is_ascii_graphic() && !is_structure(byte);
                 let length = body.iter().take_while(is_id).count();
                 if length == 0 {
                     return false;
                 }
                 let start = body.get(..length).unwrap_or_default();
+                // The signed text has the delimiter before the body, so a time at its very beginning counts too.
                 let text = [before.as_bytes(), start].concat();
                 let mut found = memmem::find_iter(&text, before.as_bytes());
                 found.any(|at| {
@@ -177,21 +179,21 @@ impl BodyStart {
     }
 }
 
-/// Returns whether a byte is one of JSON's or XML's, which no id holds.
+/// Returns whether a byte is part of the syntax of JSON or XML, which no id contains.
 fn is_structure(byte: &u8) -> bool {
     b"{}[]<>\"".contains(byte)
 }
 
 fn is_word(byte: &u8) -> bool {
-    // Twitch's ids are UUIDs, or base64 with its padding.
+    // Twitch's ids are UUIDs, or base64 with padding.
     byte.is_ascii_alphanumeric() || b"_-.:=+/".contains(byte)
 }
 
-/// Returns whether a time could begin somewhere in a word, or end in it.
+/// Returns whether a time could begin somewhere in the word, or end in it.
 fn holds_time(word: &[u8], unit: TimeUnit) -> bool {
     match unit {
         TimeUnit::Seconds | TimeUnit::Millis | TimeUnit::SecondsOrMillis => {
-            // With a digit in front it could also hold the end of one that begins before it.
+            // A digit in front could also be the end of a time that begins before the word.
             let is_number = |digits: &[u8]| digits.iter().all(u8::is_ascii_digit);
             word.first().is_some_and(u8::is_ascii_digit)
                 || word.windows(FIRST_DIGITS).any(is_number)
@@ -202,7 +204,7 @@ fn holds_time(word: &[u8], unit: TimeUnit) -> bool {
             };
             at(4, b"-") && at(7, b"-") && at(10, b"Tt")
         }),
-        // Its text begins with the name of a day.
+        // An HTTP date begins with the name of a day, so any word could be its beginning.
         TimeUnit::HttpDate => !word.is_empty(),
     }
 }
@@ -212,7 +214,7 @@ fn is_time(text: &[u8], unit: TimeUnit) -> bool {
     time.is_ok_and(|time| time.unix_ms() >= FIRST_SECOND)
 }
 
-/// Returns whether the value holds a time behind the delimiter `text`, and ends with `end` or with the value.
+/// Returns whether the value contains a time after the delimiter `text`, ended by `end` or by the end of the value.
 fn has_time(value: &[u8], text: &str, unit: TimeUnit, end: &str) -> bool {
     let mut found = memmem::find_iter(value, text.as_bytes());
     found.any(|at| {
@@ -225,20 +227,22 @@ fn has_time(value: &[u8], text: &str, unit: TimeUnit, end: &str) -> bool {
     })
 }
 
-/// The characters of a time at the beginning, where nothing marks its end.
+/// Returns the digits at the beginning, for a time without a delimiter after it.
 fn leading_time(rest: &[u8]) -> Option<&[u8]> {
     let is_digit = |byte: &&u8| byte.is_ascii_digit();
     rest.get(..rest.iter().take_while(is_digit).count())
 }
 
-/// Returns whether a body is complete in itself: no proper part of a JSON document passes, and with `needs_text` no bytes that
-/// padding has.
+/// Returns whether a body is complete in itself: no proper part of a JSON document passes, and with `needs_text` no
+/// bytes of padding pass.
 fn is_whole(body: &[u8], needs_text: bool) -> bool {
+    // White space around a document does not change it.
     let inner = body.trim_ascii();
     let is_json = |byte: Option<&u8>, ends: &[u8]| byte.is_some_and(|byte| ends.contains(byte));
     if !is_json(inner.first(), b"{[") && !is_json(inner.last(), b"}]") {
         return !needs_text || is_text(body);
     }
+    // A document that is only cut off or extended is not valid JSON any more.
     let text = std::str::from_utf8(body);
     text.is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
 }
@@ -249,7 +253,7 @@ fn is_text(bytes: &[u8]) -> bool {
 }
 
 impl ValueRule {
-    /// Headers hold no line end.
+    /// Returns whether the rule can never apply: headers cannot contain a line break.
     fn is_void(&self) -> bool {
         let (Forbidden::Text(text) | Forbidden::TimeBehind(text, ..)) = &self.forbids else {
             return false;
@@ -259,19 +263,22 @@ impl ValueRule {
 }
 
 impl Listing {
-    /// Entries are `name:value` with `;` in between, and values may hold one. So every name may begin one piece of the text
-    /// only, and the list is itself an entry: then the text has one reading.
+    /// Rejects lists that allow a second reading of the signed text.
+    ///
+    /// Entries are `name:value` with `;` between them, and values may contain `;` too. So each name may begin only one
+    /// piece of the text, and the list is itself an entry. Then the text has only one reading.
     fn check(&self, head: &Head<'_>) -> Result<(), MaterialFault> {
         let fault = |fault| MaterialFault::malformed(self.header.as_str(), fault);
         let list = material::read_header(head, &self.header)?;
         let list = std::str::from_utf8(list).map_err(|_| fault("is not text"))?;
+        // Header names are case-insensitive, so compare them in lower case.
         let names: Vec<String> = list
             .split(',')
             .map(|name| name.trim().to_ascii_lowercase())
             .collect();
         let is_listed = |name: &HeaderName| names.iter().any(|listed| listed == name.as_str());
         if !self.needed.iter().all(is_listed) {
-            return Err(fault("leaves out a header that the gate reads"));
+            return Err(fault("does not list a header that hookgate reads"));
         }
         let mut pieces: Vec<Cow<'_, [u8]>> = Vec::new();
         for name in &names {
@@ -292,7 +299,9 @@ impl Listing {
         };
         match names.iter().all(is_once) {
             true => Ok(()),
-            false => Err(fault("lists a header whose entry could begin elsewhere")),
+            false => Err(fault(
+                "lists a header whose entry could begin at another position",
+            )),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Fields of a form body: `application/x-www-form-urlencoded`, or `multipart/form-data` (see [`multipart`]).
 //!
-//! Strict, as everything that signatures depend on: a broken escape or text that is not UTF-8 is a fault, and there is a
-//! bound on the number of fields.
+//! Strict, because signatures depend on it: a broken escape or text that is not UTF-8 is an error, and the number of
+//! fields is bounded.
 
 use std::borrow::Cow;
 
@@ -10,13 +10,13 @@ use http::{HeaderMap, header};
 use crate::scheme::material::percent_decode;
 use crate::scheme::multipart;
 
-/// Twilio's largest callbacks have some fifty fields.
+/// Limit of fields. Twilio's largest callbacks have some fifty.
 const MAX_FIELDS: usize = 1000;
 
-/// A field: name and value, unescaped.
+/// A form field: name and value, unescaped.
 pub type FormField<'b> = (Cow<'b, str>, Cow<'b, str>);
 
-/// Whether the headers say that the body is a form.
+/// Returns whether the headers declare a URL-encoded form.
 #[must_use]
 pub fn is_form(headers: &HeaderMap) -> bool {
     let value = headers
@@ -29,18 +29,18 @@ pub fn is_form(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether the body begins as no form does: then nothing in it is a field, whatever its headers say. A sender that posts
-/// forms and JSON to one URL has its values in one of them only.
+/// Returns whether the body begins like JSON. Then it has no form fields, whatever its headers declare: a sender that
+/// posts forms and JSON to one URL has its values in only one of them.
 #[must_use]
 pub fn is_like_json(body: &[u8]) -> bool {
     let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
     matches!(body.iter().find(|byte| !is_space(byte)), Some(b'{' | b'['))
 }
 
-/// Reads the fields of a body in the form that its headers announce.
+/// Reads the fields of a body in the format that its headers declare.
 ///
 /// # Errors
-/// Says what is wrong with the body.
+/// Returns a text that says what is wrong with the body.
 pub fn read<'b>(headers: &HeaderMap, body: &'b [u8]) -> Result<Vec<FormField<'b>>, &'static str> {
     if let Some(boundary) = multipart::boundary(headers)? {
         return multipart::fields(body, &boundary);
@@ -48,13 +48,14 @@ pub fn read<'b>(headers: &HeaderMap, body: &'b [u8]) -> Result<Vec<FormField<'b>
     fields(body)
 }
 
-/// The fields of a URL-encoded text, in its order.
+/// Parses the fields of a URL-encoded text, in order.
 ///
 /// # Errors
-/// Says what is wrong with the body.
+/// Returns a text that says what is wrong with the body.
 pub fn fields(body: &[u8]) -> Result<Vec<FormField<'_>>, &'static str> {
-    let text = std::str::from_utf8(body).map_err(|_| "the form is not text")?;
+    let text = std::str::from_utf8(body).map_err(|_| "the form is not valid UTF-8")?;
     let mut fields = Vec::new();
+    // Empty pairs, as in `a=1&&b=2`, are ignored by most form parsers.
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         if fields.len() >= MAX_FIELDS {
             return Err("the form has too many fields");
@@ -65,7 +66,7 @@ pub fn fields(body: &[u8]) -> Result<Vec<FormField<'_>>, &'static str> {
     Ok(fields)
 }
 
-/// The fields by name, and by value where a name stands several times.
+/// Sorts the fields by name, and fields of the same name by value.
 #[must_use]
 pub(super) fn sorted<'f>(fields: &'f [FormField<'_>]) -> Vec<(&'f str, &'f str)> {
     let pairs = fields.iter().map(|(name, value)| (&**name, &**value));
@@ -74,21 +75,22 @@ pub(super) fn sorted<'f>(fields: &'f [FormField<'_>]) -> Vec<(&'f str, &'f str)>
     sorted
 }
 
-/// The one value of a field; none where it is not there.
+/// Returns the only value of a field; `None` if there is no such field.
 ///
 /// # Errors
-/// Where it stands twice.
+/// Returns an error if the field occurs twice.
 pub fn one<'f>(fields: &'f [FormField<'_>], name: &str) -> Result<Option<&'f str>, &'static str> {
     let mut found = fields.iter().filter(|(key, _)| key == name);
     let value = found.next().map(|(_, value)| &**value);
     match found.next() {
-        Some(_) => Err("stands twice"),
+        Some(_) => Err("occurs twice"),
         None => Ok(value),
     }
 }
 
 fn unescape(text: &str) -> Result<Cow<'_, str>, &'static str> {
-    const FAULT: &str = "the form has a broken escape";
+    const FAULT: &str = "the form has an invalid percent escape";
+    // `+` means a space, and must be replaced before the escapes, because `%2B` means `+`.
     let spaced: Cow<'_, str> = if text.contains('+') {
         Cow::Owned(text.replace('+', " "))
     } else {

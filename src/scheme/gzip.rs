@@ -1,36 +1,36 @@
-//! Bodies that came compressed with gzip (RFC 1952), read in plain within bounds.
+//! Bounded decompression of gzip bodies (RFC 1952).
 //!
-//! Only to verify and to read from: what is forwarded are the bytes that came.
+//! The plain text is only for verification and for reading values: the gate forwards the original bytes.
 
 use std::io::Read as _;
 
-// Over a slice it reads no byte behind the end of the stream; the decoder over readers buffers.
+// Over a slice it reads no byte after the end of the stream; the decoder over readers buffers.
 use flate2::bufread::GzDecoder;
 
-/// The first bytes of every gzip stream; no JSON text and no form begins with them.
+/// First bytes of every gzip stream. No JSON text and no form begins with them.
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Plain bytes for each compressed one. JSON of webhooks is compressed to a tenth or less; gzip can reach 1,032.
+/// Limit of plain bytes per compressed byte. JSON of webhooks compresses to a tenth or less; gzip can reach 1,032.
 const MAX_RATIO: usize = 100;
 
-/// What any body may have in plain, since the ratio of a short one says little.
+/// Plain bytes that any body may have, because the ratio of a short body means little.
 const ALWAYS: usize = 64 * 1024;
 
-/// Why a body has no plain text.
+/// Reason why a body has no plain text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GzipFault {
-    /// It is not one whole gzip stream.
+    /// The body is not exactly one complete gzip stream.
     Broken,
-    /// It is compressed more than any honest body.
+    /// The body is compressed more than any genuine one.
     Ratio,
-    /// It is longer than a body may be.
+    /// The plain text is longer than a body may be.
     TooLarge,
 }
 
-/// Returns the plain text of a compressed body; none where it came in plain.
+/// Returns the plain text of a compressed body; `None` if the body is not compressed.
 ///
 /// # Errors
-/// Where it is broken or exceeds a bound.
+/// Returns an error if the stream is broken or exceeds a limit.
 pub fn plain(body: &[u8], max: usize) -> Result<Option<Box<[u8]>>, GzipFault> {
     if !body.starts_with(&MAGIC) {
         return Ok(None);
@@ -43,14 +43,14 @@ pub fn plain(body: &[u8], max: usize) -> Result<Option<Box<[u8]>>, GzipFault> {
         .read_to_end(&mut text)
         .map_err(|_| GzipFault::Broken)?;
     let mut decoder = bounded.into_inner();
-    // Reading on also makes the decoder look at the checksum.
+    // Reading past the end also makes the decoder verify the checksum.
     match decoder.read(&mut [0]) {
         Ok(0) => {}
         Ok(_) if max <= by_ratio => return Err(GzipFault::TooLarge),
         Ok(_) => return Err(GzipFault::Ratio),
         Err(_) => return Err(GzipFault::Broken),
     }
-    // A second stream, which some readers append and others pass over.
+    // Reject a second stream: some readers append it, and others ignore it.
     if !decoder.into_inner().is_empty() {
         return Err(GzipFault::Broken);
     }
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(plain(&gzip(b""), 10), Ok(Some([].into())));
     }
 
-    /// Fails when the checksum, the end, or what follows the end is not looked at.
+    /// Fails if the checksum, the end, or the data after the end is not checked.
     #[test]
     fn a_broken_stream_has_no_plain_text() {
         let packed = gzip(b"some text");
@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(plain(&trailed, 100), Err(GzipFault::Broken));
     }
 
-    /// Fails when a small body can make the gate write a large one.
+    /// Fails if a small body can make the gate write a large one.
     #[test]
     fn a_bomb_stops_at_the_ratio() {
         let bomb = gzip(&vec![0; 10 << 20]);

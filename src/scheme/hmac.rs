@@ -1,7 +1,7 @@
-//! HMAC schemes: a signature over a template with the body in it.
+//! HMAC schemes: a signature over a template that contains the body once.
 //!
-//! Each key is taken once, when the config is loaded; a request clones the keyed state. With several current secrets each
-//! MAC runs over the same bytes, and every signature of the request is compared with every MAC, without an early end.
+//! Each key is prepared once at load time; a request clones the keyed state. With several current secrets, each MAC
+//! runs over the same bytes, and every signature of the request is compared with every MAC without an early exit.
 
 use http::HeaderName;
 
@@ -15,9 +15,9 @@ use crate::scheme::spec::{HmacSpec, ListSpec, Part, Place, Spec, TimestampSpec};
 use crate::scheme::template::{Signed, Values};
 use crate::scheme::{Head, Match, SchemeError, SecretSet, key};
 
-/// An HMAC scheme with its keys.
+/// A compiled HMAC scheme with its keys.
 pub struct HmacScheme {
-    /// The position of the secret, and its key; a text with two forms has two keys.
+    /// Positions of the secrets, and their keys; a text with two forms has two keys.
     keyed: Box<[(usize, Mac)]>,
     secret_count: usize,
     place: Place,
@@ -25,29 +25,30 @@ pub struct HmacScheme {
     written: Written,
     timestamp: Option<TimestampSpec>,
     signed: Signed,
-    /// Where a sender puts the id, signed or not.
+    /// Header of the event id, signed or not.
     id_header: Option<HeaderName>,
     headers: Box<[HeaderName]>,
 }
 
-/// One HMAC verification under way.
+/// An HMAC verification in progress.
 pub(super) struct HmacVerifier<'a> {
     scheme: &'a HmacScheme,
     material: Material<'a>,
     head: Head<'a>,
-    /// Apart from the rest, so that the usual single secret costs no allocation.
+    /// First key, separate from the others so that the usual single secret costs no allocation.
     first: Option<(usize, Mac)>,
     rest: Vec<(usize, Mac)>,
 }
 
 impl HmacScheme {
-    /// Checks the spec and takes the keys.
+    /// Validates the spec and prepares the keys.
     pub(super) fn compile(
         spec: &Spec,
         family: &HmacSpec,
         secrets: &[&Secret],
         public_url: Option<&str>,
     ) -> Result<Self, SchemeError> {
+        // Check the spec before the secrets, so that its errors do not depend on them.
         let signed = check(spec, family, public_url)?;
         let mut keyed = Vec::with_capacity(secrets.len());
         for (index, secret) in secrets.iter().enumerate() {
@@ -73,17 +74,17 @@ impl HmacScheme {
         })
     }
 
-    /// See [`crate::scheme::Scheme::headers`].
+    /// Returns the headers that this scheme reads.
     pub(super) fn headers(&self) -> &[HeaderName] {
         &self.headers
     }
 
-    /// How many secrets it has.
+    /// Returns the number of secrets.
     pub(super) fn secret_count(&self) -> usize {
         self.secret_count
     }
 
-    /// See [`crate::scheme::Scheme::material`].
+    /// Reads the proof and the signed values from the head.
     pub(super) fn material<'h>(&self, head: &Head<'h>) -> Result<Material<'h>, MaterialFault> {
         let value = material::read(head, &self.place)?;
         let malformed = |fault| self.place.malformed(fault);
@@ -104,6 +105,7 @@ impl HmacScheme {
             None => None,
             Some(spec) => Some(read_timestamp(head, spec, listed)?),
         };
+        // The template reads these headers again while it feeds the MACs, when it is too late for an error.
         for header in self.signed.headers() {
             material::read_header(head, header)?;
         }
@@ -118,7 +120,7 @@ impl HmacScheme {
         })
     }
 
-    /// See [`crate::scheme::Scheme::begin`].
+    /// Begins the verification of one request.
     pub(super) fn begin<'a>(
         &'a self,
         material: Material<'a>,
@@ -137,11 +139,12 @@ impl HmacScheme {
             material,
             head,
         };
+        // The parts before the body are known now, so feed them before the body.
         verifier.feed(&self.signed.before);
         verifier
     }
 
-    /// See [`crate::scheme::Scheme::sign`].
+    /// Signs a request as the sender does.
     pub(super) fn sign(&self, index: usize, to_sign: &ToSign<'_>) -> Result<Stamp, SignError> {
         let mut keyed = self.keyed.iter();
         let keyed = keyed.find(|(found, _)| *found == index);
@@ -151,6 +154,7 @@ impl HmacScheme {
             Some(spec) => sign::timestamp_text(spec.unit, to_sign.unix_ms)?,
         };
         let id = to_sign.id.unwrap_or_default();
+        // An empty id would be verified as malformed.
         if self.signed.id_header.is_some() && id.is_empty() {
             return Err(SignError::NoId);
         }
@@ -182,7 +186,7 @@ impl HmacScheme {
         match (&self.timestamp, &self.list) {
             (Some(TimestampSpec { key: Some(key), .. }), Some(list)) => {
                 let separator = list.separator;
-                // Without a key it is the first of bare values.
+                // With an empty key the timestamp is the first of the bare values.
                 let assigned = match key.is_empty() {
                     true => String::new(),
                     false => format!("{key}{}", list.assign),
@@ -200,7 +204,7 @@ impl HmacScheme {
     }
 }
 
-/// What contradicts itself whatever the secrets are.
+/// Reports contradictions that do not depend on the secrets.
 pub(super) fn check(
     spec: &Spec,
     family: &HmacSpec,
@@ -214,7 +218,7 @@ pub(super) fn check(
 }
 
 impl HmacVerifier<'_> {
-    /// See [`crate::scheme::Verifier::update`].
+    /// Feeds the next piece of the body.
     pub(super) fn update(&mut self, chunk: &[u8]) {
         for (_, mac) in self.first.iter_mut().chain(&mut self.rest) {
             mac.update(chunk);
@@ -234,29 +238,30 @@ impl HmacVerifier<'_> {
         });
     }
 
-    /// See [`crate::scheme::Verifier::finish`].
+    /// Compares the proof; returns `None` if no current secret made it.
     pub(super) fn finish(mut self) -> Option<Match> {
         self.feed(&self.scheme.signed.after);
         let Proof::Signatures(signatures) = &self.material.proof else {
             return None;
         };
         let mut found = None;
-        // Not one chain: its items, as large as a keyed state, would be moved once more for each adapter.
+        // Not one chain: each adapter would move its items, which are as large as a keyed state, once more.
         if let Some((index, mac)) = self.first {
             found = compare(signatures, index, mac)?;
         }
         for (index, mac) in self.rest {
             let matched = compare(signatures, index, mac)?;
-            // Which secret it was is no secret: the verdict says so.
+            // The verdict names the secret, so timing that depends on its position reveals nothing.
             found = found.or(matched);
         }
         found
     }
 }
 
-/// Holds every signature against one MAC, without an early end. The outer none: there is no such digest.
+/// Compares every signature with one MAC, without an early exit. The outer `None` means that there is no such digest.
 fn compare(signatures: &Signatures, secret_index: usize, mac: Mac) -> Option<Option<Match>> {
     let digest = mac.finish()?;
+    // Bitwise or, so that the time does not depend on which signature matches.
     let mut is_equal = signatures.first.ct_eq(&digest);
     for signature in &signatures.rest {
         is_equal |= signature.ct_eq(&digest);
@@ -269,7 +274,7 @@ fn compare(signatures: &Signatures, secret_index: usize, mac: Mac) -> Option<Opt
     }))
 }
 
-/// The timestamp from its entry in the list, or from its own place.
+/// Reads the timestamp from its entry in the list, or from its own location.
 fn read_timestamp(
     head: &Head<'_>,
     spec: &TimestampSpec,
@@ -278,9 +283,9 @@ fn read_timestamp(
     let malformed = |fault| spec.place.malformed(fault);
     match &spec.key {
         Some(_) => {
-            let text = listed.ok_or_else(|| malformed("holds no timestamp"))?;
+            let text = listed.ok_or_else(|| malformed("contains no timestamp"))?;
             let timestamp = Timestamp::parse(text, spec.unit);
-            timestamp.map_err(|_| malformed("has a timestamp that is none"))
+            timestamp.map_err(|_| malformed("has an invalid timestamp"))
         }
         None => {
             let text = material::read(head, &spec.place)?;
@@ -289,11 +294,11 @@ fn read_timestamp(
     }
 }
 
-/// Visible ASCII: what an id has to be for everything after the signature, too.
+/// Reads an id of visible ASCII, which later stages need as well.
 fn read_id<'h>(head: &Head<'h>, header: &HeaderName) -> Result<&'h [u8], MaterialFault> {
     let id = material::read_header(head, header)?;
     if id.is_empty() || !id.iter().all(u8::is_ascii_graphic) {
-        let fault = "is empty or holds something other than visible ASCII";
+        let fault = "is empty or contains characters other than visible ASCII";
         return Err(MaterialFault::malformed(header.as_str(), fault));
     }
     Ok(id)

@@ -1,7 +1,7 @@
-//! Sets of public keys as senders publish them (RFC 7517): the keys in them that can verify, by name and algorithm.
+//! Public key sets of senders (RFC 7517): their usable keys, by name and algorithm.
 //!
-//! What cannot be used is passed over, since a set may hold keys for other purposes; a set without any usable key is an
-//! error. A key never serves an algorithm of another type, whatever a token says.
+//! Unusable keys are ignored, because a set may contain keys for other purposes; a set without any usable key is an
+//! error. A key is never used for an algorithm of another type, whatever a token says.
 
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{
@@ -15,10 +15,10 @@ use crate::scheme::jwt::token::Object;
 use crate::scheme::public_key::{SignedText, TextDigest};
 use crate::scheme::spec::JwtAlgorithm;
 
-/// Keys of one set; the largest known set has 12.
+/// Limit of keys in one set; the largest known set has 12.
 const MAX_KEYS: usize = 64;
 
-/// Public keys that can verify.
+/// Public keys of one set that can verify signatures.
 #[derive(Debug)]
 pub struct KeySet(Vec<Jwk>);
 
@@ -30,49 +30,50 @@ struct Jwk {
 }
 
 impl KeySet {
-    /// Reads `{"keys": [...]}`; the error says what is wrong with it.
+    /// Parses `{"keys": [...]}`.
     ///
     /// # Errors
-    /// Where it is no such document, or holds no key that can be used.
+    /// Returns a text if it is not such a document, or contains no usable key.
     pub fn parse(text: &[u8]) -> Result<Self, &'static str> {
         let set = Object::parse(text).ok_or("is not a JSON object")?;
         let Some(Value::Array(entries)) = set.find("keys") else {
-            return Err("holds no `keys`");
+            return Err("contains no `keys`");
         };
         if entries.len() > MAX_KEYS {
-            return Err("holds too many keys");
+            return Err("contains too many keys");
         }
         let keys: Vec<Jwk> = entries.iter().flat_map(Jwk::parse).collect();
         if keys.is_empty() {
-            return Err("holds no key that can verify");
+            return Err("contains no key for verification");
         }
         Ok(Self(keys))
     }
 
-    /// Reads one key, as `{"key": {...}}`, which its sender has not withdrawn.
+    /// Parses one key, as `{"key": {...}}`, unless its sender has withdrawn it.
     ///
     /// # Errors
-    /// Where it is no such document, or the key cannot be used.
+    /// Returns a text if it is not such a document, or the key is not usable.
     pub fn parse_single(text: &[u8]) -> Result<Self, &'static str> {
         let answer = Object::parse(text).ok_or("is not a JSON object")?;
-        let key = answer.find("key").ok_or("holds no `key`")?;
+        let key = answer.find("key").ok_or("contains no `key`")?;
+        // Plaid marks withdrawn keys in this way.
         if key.get("expired_at").is_some_and(|at| !at.is_null()) {
-            return Err("holds a key that its sender has withdrawn");
+            return Err("contains a key that its sender has withdrawn");
         }
         let keys = Jwk::parse(key);
         if keys.is_empty() {
-            return Err("holds no key that can verify");
+            return Err("contains no key for verification");
         }
         Ok(Self(keys))
     }
 
-    /// Whether a key of this name is there; without a name, whether any is.
+    /// Returns whether there is a key of this name; without a name, whether there is any key.
     #[must_use]
     pub fn holds(&self, kid: Option<&str>) -> bool {
         self.0.iter().any(|key| key.is_named(kid))
     }
 
-    /// Whether a key of this name, or any where there is no name, made the signature.
+    /// Returns whether a key of this name, or any key if there is no name, made the signature.
     pub(super) fn verifies(
         &self,
         algorithm: JwtAlgorithm,
@@ -81,6 +82,7 @@ impl KeySet {
         signature: &[u8],
     ) -> bool {
         let text = SignedText::new(text);
+        // Several keys share one digest of the text. Ed25519 has no separate digest.
         let hashed_by = match algorithm {
             JwtAlgorithm::Rs256 | JwtAlgorithm::Es256 => Some(TextDigest::Of(&digest::SHA256)),
             JwtAlgorithm::Rs512 => Some(TextDigest::Of(&digest::SHA512)),
@@ -97,6 +99,7 @@ impl Jwk {
     /// for a key of another purpose or type.
     fn parse(value: &Value) -> Vec<Self> {
         let text = |name: &str| value.get(name).and_then(Value::as_str);
+        // Keys for encryption must not verify.
         if !matches!(text("use"), None | Some("sig")) || !may_verify(value) {
             return Vec::new();
         }

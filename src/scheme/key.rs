@@ -1,7 +1,6 @@
-//! From the text of a secret to the key in it.
+//! Conversion of a secret's text into its key.
 //!
-//! Config runs it over each secret when it is loaded, so that a secret that cannot be used is an error there and not a
-//! refusal later.
+//! Config runs it for each secret at load time, so that an unusable secret is an error there and not a rejection later.
 
 use data_encoding::{BASE64, BASE64_NOPAD, HEXLOWER_PERMISSIVE};
 
@@ -12,7 +11,7 @@ use crate::scheme::SchemeError;
 use crate::scheme::mac::digest;
 use crate::scheme::spec::{SecretEncoding, SecretForm};
 
-/// Returns the key in the secret's text; of several, the first.
+/// Returns the key in the secret's text; the first one if there are several.
 pub(super) fn decode(form: &SecretForm, secret: &Secret) -> Result<Secret, SchemeError> {
     match decode_all(form, secret)?.into_iter().next() {
         Some(key) => Ok(key),
@@ -20,7 +19,7 @@ pub(super) fn decode(form: &SecretForm, secret: &Secret) -> Result<Secret, Schem
     }
 }
 
-/// Returns the key in each form that the secret's text can have; at least one.
+/// Returns the key for each form that the secret's text can have; at least one.
 pub(super) fn decode_all(form: &SecretForm, secret: &Secret) -> Result<Vec<Secret>, SchemeError> {
     if form.alternative.is_none() {
         return decode_one(form, secret).map(|key| vec![key]);
@@ -43,6 +42,7 @@ pub(super) fn decode_all(form: &SecretForm, secret: &Secret) -> Result<Vec<Secre
 fn decode_one(form: &SecretForm, secret: &Secret) -> Result<Secret, SchemeError> {
     let text = secret.expose();
     let text = text
+        // The prefix is optional, because some dashboards show the secret without it.
         .strip_prefix(form.strip_prefix.as_bytes())
         .unwrap_or(text);
     let key = match form.encoding {
@@ -58,6 +58,7 @@ fn decode_one(form: &SecretForm, secret: &Secret) -> Result<Secret, SchemeError>
     let key = match form.derive {
         None => key,
         Some(algorithm) => {
+            // The decoded text is a secret too, so wipe it after deriving the key.
             let whole = Zeroizing::new(key);
             let derived = digest(algorithm, &whole).ok_or(SchemeError::SecretEmpty)?;
             derived.as_bytes().to_vec()
@@ -66,8 +67,9 @@ fn decode_one(form: &SecretForm, secret: &Secret) -> Result<Secret, SchemeError>
     Ok(Secret::new(key))
 }
 
-/// Padding is a matter of taste in secrets; everything else has to be canonical.
+/// Decodes base64. Padding is optional in secrets, but everything else must be canonical.
 fn decode_base64(text: &[u8]) -> Result<Vec<u8>, SchemeError> {
+    // A length that is a multiple of 4 has padding or needs no padding; `BASE64` decodes both.
     let encoding = if text.len().is_multiple_of(4) {
         BASE64
     } else {

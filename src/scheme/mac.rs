@@ -1,4 +1,4 @@
-//! The HMACs under one type, keyed once and cloned for each request, and the plain digests under them.
+//! HMACs and plain digests behind one type, keyed once and cloned for each request.
 
 use aws_lc_rs::digest as plain;
 use hmac::{Hmac, KeyInit, Mac as _};
@@ -10,10 +10,10 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::scheme::spec::Algorithm;
 
-/// The longest digest, SHA-512's.
+/// Length of the longest digest in bytes, that of SHA-512.
 const MAX_DIGEST: usize = 64;
 
-/// A digest of any of the algorithms.
+/// A digest of any supported algorithm.
 #[derive(Clone, Copy)]
 pub(super) struct Digest {
     bytes: [u8; MAX_DIGEST],
@@ -21,7 +21,7 @@ pub(super) struct Digest {
 }
 
 impl Digest {
-    /// None where the bytes are longer than any digest.
+    /// Copies the bytes; returns `None` if they are longer than any digest.
     pub(super) fn new(bytes: &[u8]) -> Option<Self> {
         let mut digest = Self {
             bytes: [0; MAX_DIGEST],
@@ -31,17 +31,17 @@ impl Digest {
         Some(digest)
     }
 
-    /// The bytes.
+    /// Returns the bytes of the digest.
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or(&self.bytes)
     }
 
-    /// Compares in constant time. Digests of one algorithm are equally long, so the length test leaks nothing.
+    /// Compares in constant time. Digests of one algorithm have equal lengths, so the length check leaks nothing.
     pub(super) fn ct_eq(&self, other: &Self) -> Choice {
         self.as_bytes().ct_eq(other.as_bytes())
     }
 
-    /// Cut or zero-padded to 32 bytes.
+    /// Returns 32 bytes: the digest, cut or zero-padded.
     pub(super) fn first_32(&self) -> [u8; 32] {
         let mut first = [0; 32];
         for (to, from) in first.iter_mut().zip(self.bytes) {
@@ -51,7 +51,7 @@ impl Digest {
     }
 }
 
-/// An HMAC that has taken its key and perhaps some text.
+/// An HMAC with its key, and perhaps some text.
 #[derive(Clone)]
 pub(super) enum Mac {
     Md5(Hmac<Md5>),
@@ -63,7 +63,7 @@ pub(super) enum Mac {
 }
 
 impl Mac {
-    /// Takes the key, of any length. None for a digest that no sender has under an HMAC.
+    /// Takes a key of any length. Returns `None` for a digest that no sender uses in an HMAC.
     pub(super) fn new(algorithm: Algorithm, key: &[u8]) -> Option<Self> {
         match algorithm {
             Algorithm::Md5 => Hmac::new_from_slice(key).map(Self::Md5),
@@ -71,12 +71,13 @@ impl Mac {
             Algorithm::Sha256 => Hmac::new_from_slice(key).map(Self::Sha256),
             Algorithm::Sha384 => Hmac::new_from_slice(key).map(Box::new).map(Self::Sha384),
             Algorithm::Sha512 => Hmac::new_from_slice(key).map(Box::new).map(Self::Sha512),
+            // No sender uses Keccak-256 in an HMAC.
             Algorithm::Keccak256 => return None,
         }
         .ok()
     }
 
-    /// Takes the next piece of text.
+    /// Feeds the next piece of text.
     pub(super) fn update(&mut self, text: &[u8]) {
         match self {
             Self::Md5(mac) => mac.update(text),
@@ -87,7 +88,7 @@ impl Mac {
         }
     }
 
-    /// The digest of what was taken.
+    /// Returns the digest of the text so far.
     pub(super) fn finish(self) -> Option<Digest> {
         match self {
             Self::Md5(mac) => Digest::new(&mac.finalize().into_bytes()),
@@ -99,9 +100,10 @@ impl Mac {
     }
 }
 
-/// A plain digest; none for one that is too weak to stand alone.
+/// Returns a plain digest; `None` for a digest that is too weak without a key.
 pub(super) fn digest(algorithm: Algorithm, text: &[u8]) -> Option<Digest> {
     let algorithm = match algorithm {
+        // MD5 is broken without a key: an attacker can make collisions.
         Algorithm::Md5 => return None,
         Algorithm::Keccak256 => return Digest::new(&Keccak256::digest(text)),
         Algorithm::Sha1 => &plain::SHA1_FOR_LEGACY_USE_ONLY,
@@ -112,7 +114,7 @@ pub(super) fn digest(algorithm: Algorithm, text: &[u8]) -> Option<Digest> {
     Digest::new(plain::digest(algorithm, text).as_ref())
 }
 
-/// The length of an algorithm's digest in bytes.
+/// Returns the length of an algorithm's digest, in bytes.
 pub(super) fn digest_len(algorithm: Algorithm) -> usize {
     match algorithm {
         Algorithm::Md5 => 16,

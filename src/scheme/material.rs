@@ -1,7 +1,7 @@
-//! Signature material: what a scheme reads from the head, present exactly once, well-formed and decoded, not yet verified.
+//! Signature material: unverified values from the head that are present exactly once and well-formed.
 //!
-//! Strict on purpose. A value that two parsers could read in two ways is refused, since the app behind may read it in the
-//! other one; the providers never send such values.
+//! Strict on purpose. A value that two parsers could read differently is rejected, because the app may read it the
+//! other way. Providers never send such values.
 
 use std::borrow::Cow;
 
@@ -14,68 +14,68 @@ use crate::scheme::jwt::token::Token;
 use crate::scheme::mac::{Digest, digest_len};
 use crate::scheme::spec::{Algorithm, Encoding, ListSpec, Place, TimeUnit};
 
-/// Signatures in one list. A sender that rolls its secret sends two; each one costs a decode and a comparison.
+/// Limit of signatures in one list. A sender that rotates its secret sends two; each costs a decode and a comparison.
 const MAX_SIGNATURES: usize = 16;
 
-/// Entries in one list, those of other versions included.
+/// Limit of entries in one list, including those of other versions.
 const MAX_ENTRIES: usize = 32;
 
-/// Digits of a timestamp in seconds: beyond the year 30000.
+/// Limit of digits in a timestamp in seconds: beyond the year 30000.
 const MAX_SECONDS_DIGITS: usize = 12;
 
-/// Digits of a timestamp in seconds, where milliseconds are possible too.
+/// Limit of digits in seconds, if milliseconds are possible as well.
 const MAX_MIXED_SECONDS_DIGITS: usize = 11;
 
-/// Digits of a timestamp in milliseconds.
+/// Limit of digits in a timestamp in milliseconds.
 const MAX_MILLIS_DIGITS: usize = 15;
 
-/// RFC 3339 with nanoseconds and an offset.
+/// Length of an RFC 3339 time with nanoseconds and an offset, rounded up.
 const MAX_TIMESTAMP_LEN: usize = 40;
 
-/// The form of RFC 9110 section 5.6.7 that is written today.
+/// Current format of HTTP dates (RFC 9110 section 5.6.7).
 pub(super) const HTTP_DATE: &str = "%a, %d %b %Y %H:%M:%S GMT";
 
-/// The longest base64 of a digest, decoded with the bytes that its padding stands for.
+/// Length of the longest decoded digest, with the bytes for its base64 padding.
 const MAX_DECODED: usize = 66;
 
-/// What the head holds for a scheme, not yet verified.
+/// Unverified values of the head that a scheme needs.
 pub struct Material<'h> {
     pub(super) proof: Proof<'h>,
     pub(super) timestamp: Option<Timestamp>,
     pub(super) id: &'h [u8],
 }
 
-/// What is compared.
+/// Proof of authenticity that is compared with the keys.
 pub(super) enum Proof<'h> {
-    /// Decoded signatures of the digest's length; any of them may match.
+    /// Decoded signatures with the digest's length; any of them may match.
     Signatures(Signatures),
-    /// The token.
+    /// A shared token, as the request shows it.
     Token(Cow<'h, [u8]>),
-    /// A signed token.
+    /// A signed token, parsed but not verified.
     Jwt(Box<Token>),
     /// HTTP Message Signatures; any of them may match.
     Http(Vec<Candidate>),
-    /// Only the whole request shows it.
+    /// Nothing yet: only the whole request shows the proof.
     Whole,
 }
 
-/// At least one signature. Only a list with several allocates.
+/// One signature or several. Only a list with several allocates.
 pub(super) struct Signatures {
     pub(super) first: Digest,
     pub(super) rest: Vec<Digest>,
 }
 
-/// A signed time.
+/// Time that the sender has signed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SignedTime {
     /// Milliseconds since the Unix epoch.
     pub unix_ms: i64,
-    /// Whether it was given in whole seconds, so that ages are to be counted in whole seconds too.
+    /// Given in whole seconds, so that ages must be computed in whole seconds too.
     pub is_in_seconds: bool,
 }
 
 impl SignedTime {
-    /// What a timestamp means.
+    /// Returns the meaning of a timestamp.
     pub(super) fn of(timestamp: &Timestamp) -> Self {
         Self {
             unix_ms: timestamp.unix_ms,
@@ -84,7 +84,7 @@ impl SignedTime {
     }
 }
 
-/// A timestamp as it was sent, and what it means.
+/// A timestamp as it was sent, with its meaning.
 #[derive(Clone)]
 pub(super) struct Timestamp {
     text: [u8; MAX_TIMESTAMP_LEN],
@@ -93,31 +93,31 @@ pub(super) struct Timestamp {
     unit: TimeUnit,
 }
 
-/// Why a head has no usable material.
+/// Reason why a request has no usable material.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MaterialFault {
-    /// Not there.
+    /// The value is not present.
     Missing {
-        /// The header or parameter.
+        /// Name of the header or parameter.
         name: Box<str>,
     },
-    /// There, but not as the scheme writes it, or more than once.
+    /// The value is present, but not in the scheme's format, or more than once.
     Malformed {
-        /// The header or parameter.
+        /// Name of the header or parameter.
         name: Box<str>,
-        /// What is wrong.
+        /// Description of the fault, for logs.
         fault: &'static str,
     },
 }
 
 impl Material<'_> {
-    /// The signed time, where the scheme has one in the head.
+    /// Returns the signed time, if the scheme has one in the head.
     #[must_use]
     pub fn signed_time(&self) -> Option<SignedTime> {
         self.timestamp.as_ref().map(SignedTime::of)
     }
 
-    /// The text of the timestamp as it was sent.
+    /// Returns the text of the timestamp as it was sent.
     pub(super) fn timestamp_text(&self) -> &[u8] {
         let text = |timestamp| Timestamp::text(timestamp);
         self.timestamp.as_ref().map(text).unwrap_or_default()
@@ -125,17 +125,17 @@ impl Material<'_> {
 }
 
 impl Timestamp {
-    /// The text as it was sent.
+    /// Returns the text as it was sent.
     pub(super) fn text(&self) -> &[u8] {
         self.text.get(..self.len).unwrap_or_default()
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     pub(super) fn unix_ms(&self) -> i64 {
         self.unix_ms
     }
 
-    /// Reads the text; the error says what is wrong with it.
+    /// Parses the text; the error says what is wrong with it.
     pub(super) fn parse(text: &[u8], unit: TimeUnit) -> Result<Self, &'static str> {
         let unit = match unit {
             TimeUnit::SecondsOrMillis if text.len() > MAX_MIXED_SECONDS_DIGITS => TimeUnit::Millis,
@@ -163,12 +163,12 @@ impl Timestamp {
 }
 
 impl MaterialFault {
-    /// A header that is not there.
+    /// Returns the error for a value that is not present.
     pub(super) fn missing(name: &str) -> Self {
         Self::Missing { name: name.into() }
     }
 
-    /// A value that is not as it should be.
+    /// Returns the error for a value that is not as the scheme needs it.
     pub(in crate::scheme) fn malformed(name: &str, fault: &'static str) -> Self {
         Self::Malformed {
             name: name.into(),
@@ -178,7 +178,7 @@ impl MaterialFault {
 }
 
 impl Place {
-    /// The name of the header, parameter or field.
+    /// Returns the name of the header, parameter or field.
     pub(super) fn name(&self) -> Cow<'_, str> {
         match self {
             Self::Header(name) => name.as_str().into(),
@@ -188,7 +188,7 @@ impl Place {
     }
 }
 
-/// The one value in a place of the head.
+/// Reads the only value at a location in the head.
 pub(super) fn read<'h>(head: &Head<'h>, place: &Place) -> Result<Cow<'h, [u8]>, MaterialFault> {
     match place {
         Place::Header(name) => read_header(head, name).map(Cow::Borrowed),
@@ -197,7 +197,7 @@ pub(super) fn read<'h>(head: &Head<'h>, place: &Place) -> Result<Cow<'h, [u8]>, 
     }
 }
 
-/// The one value of a header. Two lines are refused even where they are equal: the app may take either.
+/// Reads the only value of a header. Two lines are rejected even if they are equal: the app may use either.
 pub(super) fn read_header<'h>(
     head: &Head<'h>,
     name: &HeaderName,
@@ -206,33 +206,35 @@ pub(super) fn read_header<'h>(
     let value = values
         .next()
         .ok_or_else(|| MaterialFault::missing(name.as_str()))?;
+    // The app may use the other line, so a repeated header is never unambiguous.
     if values.next().is_some() {
-        return Err(MaterialFault::malformed(name.as_str(), "stands twice"));
+        return Err(MaterialFault::malformed(name.as_str(), "occurs twice"));
     }
     Ok(value.as_bytes())
 }
 
-/// The one value of a query parameter, percent-decoded. A `+` stays one: senders that escape at all write a space as
-/// `%20` or not at all in tokens and signatures, and base64 is full of bare `+`.
+/// Reads the only value of a query parameter, percent-decoded. A `+` is not decoded: in tokens and signatures senders
+/// write a space as `%20` if they escape at all, and base64 contains bare `+`.
 pub fn read_query<'h>(head: &Head<'h>, name: &str) -> Result<Cow<'h, [u8]>, MaterialFault> {
     let query = head.uri.query().unwrap_or_default();
     let mut found = None;
     for pair in query.split('&') {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        // An escaped spelling of the name counts too: the app behind will see it as the same parameter.
+        // An escaped spelling of the name counts too: the app sees it as the same parameter.
         let is_named = match percent_decode(key) {
             Some(key) => key == name.as_bytes(),
             None => false,
         };
         if is_named && found.replace(value).is_some() {
-            return Err(MaterialFault::malformed(name, "stands twice"));
+            return Err(MaterialFault::malformed(name, "occurs twice"));
         }
     }
     let value = found.ok_or_else(|| MaterialFault::missing(name))?;
-    percent_decode(value).ok_or_else(|| MaterialFault::malformed(name, "has a broken escape"))
+    percent_decode(value)
+        .ok_or_else(|| MaterialFault::malformed(name, "has an invalid percent escape"))
 }
 
-/// None where a `%` is not followed by two hexadecimal digits.
+/// Decodes percent escapes; returns `None` if a `%` is not followed by two hexadecimal digits.
 pub(super) fn percent_decode(text: &str) -> Option<Cow<'_, [u8]>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text.as_bytes()));
@@ -251,7 +253,7 @@ pub(super) fn percent_decode(text: &str) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(decoded))
 }
 
-/// How one signature is written.
+/// Format of one signature in a request.
 #[derive(Clone)]
 pub(super) struct Written {
     pub(super) algorithm: Algorithm,
@@ -260,18 +262,19 @@ pub(super) struct Written {
 }
 
 impl Written {
-    /// Reads one signature; the error says what is wrong with it.
+    /// Parses one signature; the error says what is wrong with it.
     pub(super) fn parse(&self, text: &[u8]) -> Result<Digest, &'static str> {
         let text = text
             .strip_prefix(self.prefix.as_bytes())
-            .ok_or("does not begin as this scheme's signatures do")?;
+            .ok_or("does not begin with the prefix of this scheme's signatures")?;
         let (encoding, fault) = match self.encoding {
             Encoding::Hex => (HEXLOWER_PERMISSIVE, "is not hexadecimal"),
             Encoding::Base64 => (BASE64, "is not base64"),
             Encoding::Base64Url => (BASE64URL, "is not URL-safe base64"),
             Encoding::Base64UrlUnpadded => (BASE64URL_NOPAD, "is not URL-safe base64"),
         };
-        const LENGTH: &str = "has not the length of a signature";
+        const LENGTH: &str = "does not have the length of a signature";
+        // The length is checked first, so a long header is never decoded.
         if text.len() != encoding.encode_len(digest_len(self.algorithm)) {
             return Err(LENGTH);
         }
@@ -279,7 +282,7 @@ impl Written {
         let len = encoding.decode_len(text.len()).map_err(|_| LENGTH)?;
         let room = buffer.get_mut(..len).ok_or(LENGTH)?;
         let len = encoding.decode_mut(text, room).map_err(|_| fault)?;
-        // Padding in the middle makes a text of the right length that holds fewer bytes.
+        // Padding in the middle gives a text of the right length with fewer bytes.
         if len != digest_len(self.algorithm) {
             return Err(fault);
         }
@@ -288,14 +291,14 @@ impl Written {
     }
 }
 
-/// What a list holds.
+/// Values of a list that matter for verification.
 pub(super) struct ListValues<'v> {
     pub(super) signatures: Signatures,
-    /// The entry under the timestamp's key.
+    /// Value of the entry under the timestamp's key.
     pub(super) timestamp: Option<&'v [u8]>,
 }
 
-/// Reads a list; the error says what is wrong with it.
+/// Parses a list; the error says what is wrong with it.
 pub(super) fn parse_list<'v>(
     value: &'v [u8],
     list: &ListSpec,
@@ -305,6 +308,7 @@ pub(super) fn parse_list<'v>(
     let text = std::str::from_utf8(value).map_err(|_| "is not text")?;
     let mut signatures: Option<Signatures> = None;
     let mut timestamp = None;
+    // Entries are parsed before anything is verified, so their number is bounded.
     for (count, entry) in text.split(list.separator).enumerate() {
         if count >= MAX_ENTRIES {
             return Err("has too many entries");
@@ -324,29 +328,30 @@ pub(super) fn parse_list<'v>(
                     });
                 }
                 Some(found) if found.rest.len() + 1 < MAX_SIGNATURES => found.rest.push(digest),
+                // Each signature costs a comparison with every MAC.
                 Some(_) => return Err("has too many signatures"),
             }
         }
     }
     Ok(ListValues {
-        signatures: signatures.ok_or("holds no signature of this scheme's version")?,
+        signatures: signatures.ok_or("contains no signature of this scheme's version")?,
         timestamp,
     })
 }
 
-/// Whether an entry is the time: the one under its key, or the first of entries without keys.
+/// Returns whether an entry is the timestamp: the one under its key, or the first entry if entries have no keys.
 pub(super) fn is_time(wanted: Option<&str>, key: &str, is_found: bool) -> bool {
     wanted.is_some_and(|wanted| wanted == key && !(wanted.is_empty() && is_found))
 }
 
-/// The key and value of an entry; bare values have the empty key.
+/// Splits an entry into key and value; bare values have the empty key.
 pub(super) fn split_entry<'v>(
     entry: &'v str,
     list: &ListSpec,
 ) -> Result<(&'v str, &'v str), &'static str> {
     let entry = if list.trim {
         let entry = entry.trim_matches(' ');
-        // Some senders put a comma and a space between entries.
+        // Some senders write a comma and a space between entries.
         entry.strip_suffix(',').unwrap_or(entry)
     } else {
         entry
@@ -359,29 +364,29 @@ pub(super) fn split_entry<'v>(
         .ok_or("has an entry without a value")?;
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     if key.is_empty() || !key.bytes().all(is_word) {
-        return Err("has an entry with an odd key");
+        return Err("has an entry with an invalid key");
     }
     if list.is_quoted {
         return Ok((key, unquote(value)?));
     }
-    // Spaces stand in lists of names, such as Hook0's; no signature and no time has any.
+    // Spaces occur in lists of names, such as Hook0's; signatures and times contain no spaces.
     if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-        return Err("has an entry with an odd value");
+        return Err("has an entry with an invalid value");
     }
     Ok((key, value))
 }
 
-/// What stands between double quotes, in which nothing is escaped.
+/// Removes the double quotes around a value, in which nothing may be escaped.
 fn unquote(value: &str) -> Result<&str, &'static str> {
     let inner = value.strip_prefix('"');
     let inner = inner.and_then(|value| value.strip_suffix('"'));
     let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
     inner
         .filter(|value| value.bytes().all(is_plain))
-        .ok_or("has an entry that does not stand between quotes")
+        .ok_or("has an entry without double quotes around it")
 }
 
-/// Path and query as they were sent.
+/// Returns path and query as they were sent.
 pub(super) fn path_query(head: &Head<'_>) -> String {
     let path = head.uri.path();
     match head.uri.query() {
@@ -390,8 +395,8 @@ pub(super) fn path_query(head: &Head<'_>) -> String {
     }
 }
 
-/// Digits only: `i64::from_str` would take a sign, and the app's parser perhaps spaces. No zero in front: beside a body in
-/// the signed text it could be the body's, with the same time.
+/// Parses digits only: `i64::from_str` would accept a sign, and the app's parser perhaps spaces. A leading zero is
+/// rejected: next to a body in the signed text, it could belong to the body with the same time.
 fn parse_digits(text: &[u8], max: usize) -> Result<i64, &'static str> {
     if text.is_empty() {
         return Err("is empty");
@@ -416,7 +421,7 @@ fn parse_rfc3339(text: &[u8]) -> Result<i64, &'static str> {
     if text.len() > MAX_TIMESTAMP_LEN {
         return Err("is too long");
     }
-    // A year with a sign would have another length.
+    // A year with a sign would have another length, so the text must begin with a digit.
     if !text.iter().all(is_fit) || !text.first().is_some_and(u8::is_ascii_digit) {
         return Err(FAULT);
     }
@@ -425,7 +430,8 @@ fn parse_rfc3339(text: &[u8]) -> Result<i64, &'static str> {
     Ok(time.as_millisecond())
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT`; a sender has no reason to write one of the older forms.
+/// Parses `Sun, 06 Nov 1994 08:49:37 GMT`. The obsolete formats are rejected, because senders have no reason to use
+/// them.
 fn parse_http_date(text: &[u8]) -> Result<i64, &'static str> {
     const FAULT: &str = "is not an HTTP date";
     let text = std::str::from_utf8(text).map_err(|_| FAULT)?;
@@ -434,7 +440,7 @@ fn parse_http_date(text: &[u8]) -> Result<i64, &'static str> {
         .to_datetime()
         .and_then(|time| jiff::tz::Offset::UTC.to_timestamp(time));
     let time = time.map_err(|_| FAULT)?;
-    // Only one spelling of a time: jiff forgives spaces and the case of letters.
+    // A time has only one spelling; jiff also accepts other spaces and other case.
     if time.strftime(HTTP_DATE).to_string() != text {
         return Err(FAULT);
     }

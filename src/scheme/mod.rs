@@ -1,11 +1,11 @@
-//! Ways of signing: compiled once when the config is loaded, then driven by the gate.
+//! Signature schemes: compiled once when the config is loaded, then used by the gate for each request.
 //!
-//! The way of one request: [`Scheme::material`] reads and decodes what the head holds, [`Scheme::begin`] feeds the parts
-//! of the signed text that stand before the body, [`Verifier::update`] takes the body as it arrives, and
-//! [`Verifier::finish`] compares. [`Scheme::sign`] is the same walk from the sender's side.
+//! The order for one request: [`Scheme::material`] reads and decodes the head, [`Scheme::begin`] feeds the parts of the
+//! signed text before the body, [`Verifier::update`] takes the body as it arrives, and [`Verifier::finish`] compares.
+//! [`Scheme::sign`] does the same for the sender.
 //!
-//! Everything here is a pure function of the request and the keys: no clock, no I/O, no logging. Whether a timestamp is
-//! fresh and which secrets are current is for the gate to say.
+//! Everything here is a pure function of the request and the keys: no clock, no I/O, no logging. The gate decides
+//! whether a timestamp is fresh and which secrets are current.
 
 pub mod parse;
 pub mod spec;
@@ -48,66 +48,66 @@ use crate::scheme::spec::{Family, SecretForm, Spec};
 use crate::scheme::text::{TextScheme, TextVerifier};
 use crate::scheme::token::{TokenScheme, TokenVerifier};
 
-/// Secrets that one route may have at the same time; a rotation needs two.
+/// Limit of secrets that one route may have at the same time; a rotation needs two.
 pub const MAX_SECRETS: usize = 16;
 
-/// The head of a request, as far as a scheme reads it.
+/// The parts of a request head that schemes read.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
-    /// The method.
+    /// Method of the request line.
     pub method: &'a Method,
-    /// The target as it was sent.
+    /// Target of the request line, unchanged.
     pub uri: &'a Uri,
-    /// The headers as they were sent.
+    /// Headers of the request, unchanged.
     pub headers: &'a HeaderMap,
 }
 
-/// A scheme joined with the secrets of one route.
+/// A compiled scheme with the secrets of one route.
 pub enum Scheme {
-    /// An HMAC over a template.
+    /// An HMAC over a template, fed while the body arrives.
     Hmac(HmacScheme),
-    /// A signature over a text of the whole request.
+    /// A signature over a text from the whole request.
     Text(Box<TextScheme>),
-    /// A shared token.
+    /// A shared token, which signs nothing.
     Token(TokenScheme),
-    /// A signed token.
+    /// A signed token (JWT) with claims.
     Jwt(Box<JwtScheme>),
-    /// A signature whose key is in a certificate that the request names.
+    /// A signature with a key in a certificate that the request names or carries.
     Certificate(Box<CertificateScheme>),
-    /// An HTTP Message Signature.
+    /// An HTTP Message Signature (RFC 9421).
     Http(Box<HttpScheme>),
 }
 
-/// Which of a scheme's secrets count, by their position.
+/// Set of the secrets that are current, by their position.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SecretSet(u16);
 
-/// A signature that is right.
+/// Result of a successful verification.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Match {
-    /// The position of the secret that made it.
+    /// Position of the secret that verified the request.
     pub secret_index: usize,
-    /// Names the signed bytes: the MAC under that secret, cut or zero-padded to 32 bytes; for a token, which signs
-    /// nothing, the SHA-256 of the body. Equal bytes under an equal secret have equal digests.
+    /// Digest that identifies the signed bytes: the MAC under that secret, cut or zero-padded to 32 bytes; for a token,
+    /// which signs nothing, the SHA-256 of the body. Equal bytes under an equal secret have equal digests.
     pub digest: [u8; 32],
-    /// The signed time, where only the whole request shows it.
+    /// Signed time, if only the whole request shows it.
     pub signed_time: Option<SignedTime>,
-    /// When the token or the certificate counts, where there is one.
+    /// Validity period of the token or the certificate, if there is one.
     pub validity: Option<Validity>,
 }
 
-/// From when to when something counts.
+/// Validity period of a token, signature or certificate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Validity {
-    /// What it is.
+    /// Name of the object in messages.
     pub name: &'static str,
-    /// Milliseconds since the epoch; none: from ever.
+    /// Start in milliseconds since the epoch; `None`: no start.
     pub from_ms: Option<i64>,
-    /// None: for ever.
+    /// End in milliseconds since the epoch; `None`: no end.
     pub until_ms: Option<i64>,
 }
 
-/// A verification under way.
+/// A verification in progress, from the head to the end of the body.
 pub struct Verifier<'a>(Running<'a>);
 
 #[expect(
@@ -123,122 +123,128 @@ enum Running<'a> {
     Http(HttpVerifier),
 }
 
-/// Why a scheme and its secrets do not go together. Never holds a secret.
+/// Contradiction in a scheme, or between a scheme and its secrets. It never contains a secret.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SchemeError {
-    /// The text of a secret is not base64.
-    #[error("the secret is not base64, as this scheme's secrets are")]
+    /// The text of a secret is not valid base64.
+    #[error("the secret is not valid base64, which this scheme requires")]
     SecretNotBase64,
-    /// The text of a secret is no public key of the scheme's algorithm.
+    /// The text of a secret is not a public key of the scheme's algorithm.
     #[error(
-        "the secret is no public key of this scheme's algorithm: PEM, base64 or hexadecimal, as the sender shows it"
+        "the secret is not a public key of this scheme's algorithm: use PEM, base64 or hexadecimal, as the sender shows it"
     )]
     NotPublicKey,
-    /// A streamed template with parts that only the whole body shows.
-    #[error("the signed text cannot be fed as the request arrives")]
+    /// A streaming template has parts that need the whole body.
+    #[error(
+        "the signed text needs the whole body, so the signature cannot be verified while the body arrives"
+    )]
     NotStreamable,
-    /// No place for the signature.
-    #[error("the scheme does not say where the signature stands")]
+    /// The scheme has no location for the signature.
+    #[error("the scheme has no location for the signature")]
     NoSignaturePlace,
-    /// `{secret}` outside a plain digest, or a plain digest without it.
-    #[error("`{{secret}}` stands in the text of a plain digest, and in no other")]
+    /// `{secret}` is used outside of a plain digest, or a plain digest lacks it.
+    #[error("a plain digest needs `{{secret}}` in `signed`, and no other type may have it")]
     SecretPart,
-    /// A key where the timestamp has several places.
-    #[error("of several places for the timestamp none can be an entry of a list")]
+    /// A timestamp with several locations is an entry of a list.
+    #[error("a timestamp with several locations cannot be an entry of a list")]
     ListAmongTimestamps,
-    /// A list where several places hold signatures.
-    #[error("of several places for the signature none can hold a list")]
+    /// A signature with several locations has a list.
+    #[error("a signature with several locations cannot have a list")]
     ListAmongPlaces,
-    /// The text of a secret is not hexadecimal.
-    #[error("the secret is not hexadecimal, as this scheme's secrets are")]
+    /// The text of a secret is not valid hexadecimal.
+    #[error("the secret is not hexadecimal, which this scheme requires")]
     SecretNotHex,
-    /// A secret, once decoded, holds no bytes.
+    /// A secret is empty after decoding.
     #[error("the secret is empty")]
     SecretEmpty,
-    /// A Basic secret without a colon.
-    #[error("the secret of a Basic scheme is `user:password`")]
+    /// A Basic secret has no colon.
+    #[error("the secret of a scheme with HTTP Basic must be `user:password`")]
     SecretNotBasic,
-    /// No secret, or more than [`MAX_SECRETS`].
-    #[error("a scheme takes 1 to {MAX_SECRETS} secrets, not {found}")]
+    /// There is no secret, or there are more than [`MAX_SECRETS`].
+    #[error("a scheme needs 1 to {MAX_SECRETS} secrets, not {found}")]
     SecretCount {
-        /// How many there are.
+        /// Number of secrets that were given.
         found: usize,
     },
-    /// `{url}` without `public_url`.
-    #[error("the signed text holds the URL, so the route needs `public_url`")]
+    /// The signed text contains the URL, but the route has no `public_url`.
+    #[error("the signed text contains the URL, so the route needs `public_url`")]
     NeedsPublicUrl,
-    /// The signed text holds no `{body}`, or several.
-    #[error("the signed text holds `{{body}}` {found} times instead of once")]
+    /// The signed text contains `{body}` never or several times.
+    #[error("the signed text contains `{{body}}` {found} times instead of once")]
     BodyParts {
-        /// How often it stands there.
+        /// Number of times that it occurs.
         found: usize,
     },
-    /// `{timestamp}` where the scheme has no timestamp.
-    #[error("the signed text holds the timestamp, but the scheme does not say where that stands")]
+    /// The signed text contains `{timestamp}`, but the scheme has no timestamp.
+    #[error("the signed text contains the timestamp, but the scheme has no location for it")]
     NoTimestamp,
-    /// `{id}` where the scheme has no event id in a header.
-    #[error("the signed text holds the id, but no `event_id` of the scheme is a header")]
+    /// The signed text contains `{id}`, but no event id of the scheme is in a header.
+    #[error("the signed text contains the id, but no `event_id` of the scheme is a header")]
     NoIdHeader,
-    /// A timestamp key without a list to look it up in.
-    #[error("the timestamp has a key, but the signature is not a list in the same place")]
+    /// The timestamp has a key, but no list that it could be in.
+    #[error("the timestamp has a key, but the signature is not a list at the same location")]
     NoTimestampList,
-    /// `{entry:NAME}` without a list to look it up in.
-    #[error("the signed text holds an entry beside the signature, but the signature is not a list")]
+    /// The signed text contains `{entry:NAME}`, but the signature is not a list.
+    #[error("the signed text contains an entry of the list, but the signature is not a list")]
     NoEntryList,
-    /// HMACs beside public keys, or with a key set.
+    /// The algorithms mix HMACs with public keys, or with a key set.
     #[error(
-        "`algorithms` mixes HMACs with public keys, so that a public key could pass for a secret"
+        "`algorithms` mixes HMACs with public keys, so a public key could be used as an HMAC secret"
     )]
     MixedAlgorithms,
-    /// The route does not say for whom its tokens or messages are.
-    #[error("this sender signs for everybody alike, so the route needs `audience`")]
+    /// The route does not set the audience of its tokens or messages.
+    #[error(
+        "this sender signs for all its customers with the same key, so the route needs `audience`"
+    )]
     NeedsAudience,
-    /// The route does not say the value of a claim.
-    #[error("this sender signs for everybody alike, so the route needs the claim `{name}`")]
+    /// The route does not set the value of a claim.
+    #[error(
+        "this sender signs for all its customers with the same key, so the route needs the claim `{name}`"
+    )]
     NeedsClaim {
-        /// The claim.
+        /// Name of the missing claim.
         name: String,
     },
-    /// The route does not say where the keys are.
-    #[error("this sender has a key set for each account, so the route needs `jwks`")]
+    /// The route does not set the location of the keys.
+    #[error("this sender has one key set per account, so the route needs `jwks`")]
     NeedsJwks,
-    /// Credentials without a colon.
-    #[error("the secret is `client_id:secret`, with which the sender's keys are asked for")]
+    /// The credentials for fetching keys have no colon.
+    #[error("the secret must be `client_id:secret`, with which the sender's keys are fetched")]
     SecretNotAccount,
-    /// The signature stands in the query, which is itself signed.
-    #[error("the signature stands in the query, which the signed text holds")]
+    /// The signature is in the query, which is itself signed.
+    #[error("the signature is in the query, which the signed text contains")]
     SignatureSignsItself,
 }
 
 impl SecretSet {
-    /// No secret.
+    /// Returns the set without any secret.
     #[must_use]
     pub fn empty() -> Self {
         Self(0)
     }
 
-    /// The first `count` secrets.
+    /// Returns the set of the first `count` secrets.
     #[must_use]
     pub fn all(count: usize) -> Self {
         (0..count).fold(Self::empty(), Self::with)
     }
 
-    /// With one more; a position beyond [`MAX_SECRETS`] changes nothing.
+    /// Adds one more secret; a position beyond [`MAX_SECRETS`] changes nothing.
     #[must_use]
     pub fn with(self, index: usize) -> Self {
         let bit = u32::try_from(index).ok().and_then(|i| 1u16.checked_shl(i));
         Self(self.0 | bit.unwrap_or(0))
     }
 
-    /// Whether this secret counts.
+    /// Returns whether this secret is in the set.
     #[must_use]
     pub fn contains(self, index: usize) -> bool {
         let bit = u32::try_from(index).ok().and_then(|i| 1u16.checked_shl(i));
         self.0 & bit.unwrap_or(0) != 0
     }
 
-    /// Whether none counts.
+    /// Returns whether the set is empty.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.0 == 0
@@ -246,15 +252,16 @@ impl SecretSet {
 }
 
 impl Scheme {
-    /// Joins a spec with the texts of the secrets, in the order in which [`SecretSet`] counts them.
+    /// Compiles a spec with the secrets, in the order of their positions in a [`SecretSet`].
     ///
     /// # Errors
-    /// Where the spec contradicts itself, or a secret is not one that it can use.
+    /// Returns an error if the spec contradicts itself, or if it cannot use a secret.
     pub fn compile(
         spec: &Spec,
         secrets: &[&Secret],
         public_url: Option<&str>,
     ) -> Result<Self, SchemeError> {
+        // A `SecretSet` has one bit per secret.
         if !(1..=MAX_SECRETS).contains(&secrets.len()) {
             return Err(SchemeError::SecretCount {
                 found: secrets.len(),
@@ -280,10 +287,10 @@ impl Scheme {
         }
     }
 
-    /// What contradicts itself in a spec, whatever its secrets are.
+    /// Reports contradictions in a spec that do not depend on its secrets.
     ///
     /// # Errors
-    /// As for [`Scheme::compile`].
+    /// Returns the same errors as [`Scheme::compile`].
     pub fn check(spec: &Spec, public_url: Option<&str>) -> Result<(), SchemeError> {
         match &spec.family {
             Family::Hmac(family) => hmac::check(spec, family, public_url).map(|_| ()),
@@ -295,15 +302,15 @@ impl Scheme {
         }
     }
 
-    /// The key that stands in a secret's text; config checks each secret with it when it is loaded.
+    /// Decodes the key in the text of a secret. Config checks each secret with it at load time.
     ///
     /// # Errors
-    /// Where the text is not in the form, or holds no bytes.
+    /// Returns an error if the text does not have this form, or is empty after decoding.
     pub fn decode_key(form: &SecretForm, secret: &Secret) -> Result<Secret, SchemeError> {
         key::decode(form, secret)
     }
 
-    /// What the head holds for this scheme: present, exactly once, well-formed and decoded, but not yet verified.
+    /// Reads the head's values for this scheme: present exactly once, well-formed and decoded, but not yet verified.
     ///
     /// # Errors
     /// Names the header or parameter that is missing or malformed.
@@ -318,7 +325,7 @@ impl Scheme {
         }
     }
 
-    /// Starts to verify, with each secret in `current`.
+    /// Begins to verify with each secret in `current`.
     #[must_use]
     pub fn begin<'a>(
         &'a self,
@@ -336,7 +343,8 @@ impl Scheme {
         })
     }
 
-    /// The headers that the scheme reads, ids and types included: they are to reach the app whatever `Connection` names.
+    /// Returns the headers that the scheme reads, ids and types included. They must reach the app even if `Connection`
+    /// names them.
     #[must_use]
     pub fn headers(&self) -> &[HeaderName] {
         match self {
@@ -349,7 +357,7 @@ impl Scheme {
         }
     }
 
-    /// How many secrets it has.
+    /// Returns the number of secrets; keys that are not secrets count as one.
     #[must_use]
     pub fn secret_count(&self) -> usize {
         match self {
@@ -362,27 +370,28 @@ impl Scheme {
         }
     }
 
-    /// What a sender adds to a request that it signs with one of the secrets.
+    /// Returns the headers and parameters that a sender adds to a request that it signs with one of the secrets.
     ///
     /// # Errors
-    /// Where there is no such secret, or a value that the scheme signs is not given.
+    /// Returns an error if there is no such secret, or if a value that the scheme signs is missing.
     pub fn sign(&self, secret_index: usize, to_sign: &ToSign<'_>) -> Result<Stamp, SignError> {
         match self {
             Self::Hmac(scheme) => scheme.sign(secret_index, to_sign),
             Self::Text(scheme) => scheme.sign(secret_index, to_sign),
             Self::Token(scheme) => scheme.sign(secret_index, to_sign),
             Self::Http(scheme) => scheme.sign(secret_index, to_sign),
-            // Their senders hold keys that the gate has not.
+            // Only the senders have the private keys of these schemes.
             Self::Jwt(_) | Self::Certificate(_) => Err(SignError::NoWay),
         }
     }
 }
 
 impl Verifier<'_> {
-    /// Whether no body can make this request right: a token that is none of the current ones.
+    /// Returns whether no body can make this request valid, for example because its token is not a current one.
     #[must_use]
     pub fn is_hopeless(&self) -> bool {
         match &self.0 {
+            // These can be judged only with the whole body.
             Running::Hmac(_) | Running::Text(_) | Running::Certificate(_) => false,
             Running::Token(verifier) => verifier.is_hopeless(),
             Running::Jwt(verifier) => verifier.is_hopeless(),
@@ -390,21 +399,21 @@ impl Verifier<'_> {
         }
     }
 
-    /// Takes the next piece of the body.
+    /// Feeds the next piece of the body.
     pub fn update(&mut self, chunk: &[u8]) {
         match &mut self.0 {
             Running::Hmac(verifier) => verifier.update(chunk),
-            // They read the whole body in the end.
+            // These families read the whole body in `finish`.
             Running::Text(_) | Running::Jwt(_) | Running::Certificate(_) => {}
             Running::Token(verifier) => verifier.update(chunk),
             Running::Http(verifier) => verifier.update(chunk),
         }
     }
 
-    /// What has to be fetched before `finish`, if anything; `body` is all that `update` was given.
+    /// Returns the key to fetch before `finish`, if any; `body` is everything that `update` was given.
     ///
     /// # Errors
-    /// Where the request does not say it, or names a place where no key of the sender's can be.
+    /// Returns an error if the request does not name the key, or names a location where no key of the sender can be.
     pub fn need(&mut self, body: &[u8]) -> Result<Option<KeyNeed>, MaterialFault> {
         match &mut self.0 {
             Running::Hmac(_) | Running::Text(_) | Running::Token(_) | Running::Http(_) => Ok(None),
@@ -413,11 +422,11 @@ impl Verifier<'_> {
         }
     }
 
-    /// Compares; none where no current secret gives any of the signatures. `body` is all that `update` was given, `keys`
-    /// what `need` asked for.
+    /// Compares the signatures; returns `None` if no current secret made any of them. `body` is everything that
+    /// `update` was given, and `keys` the result for `need`.
     ///
     /// # Errors
-    /// Where a value that only the body shows is missing or malformed.
+    /// Returns an error if a value that only the body shows is missing or malformed.
     pub fn finish(
         self,
         body: &[u8],

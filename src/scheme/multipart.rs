@@ -1,7 +1,7 @@
-//! Fields of a `multipart/form-data` body (RFC 7578), read before anything is verified.
+//! Strict parser for `multipart/form-data` bodies (RFC 7578), which runs before anything is verified.
 //!
-//! Strict: a body that two parsers could split in two ways is refused, since the app behind may split it in the other one.
-//! One pass over the body, with bounds on parts and on the head of each part.
+//! A body that two parsers could split differently is rejected, because the app may split it the other way. One pass
+//! over the body, with limits for parts and for the head of each part.
 
 use std::borrow::Cow;
 
@@ -10,22 +10,22 @@ use memchr::memmem;
 
 use crate::scheme::form::FormField;
 
-/// Parts of one body: fields and files of an email with many attachments.
+/// Limit of parts in one body: fields and files of an email with many attachments.
 const MAX_PARTS: usize = 1000;
 
-/// The head of one part; file names can be long.
+/// Largest head of one part, in bytes; file names can be long.
 const MAX_HEAD: usize = 8 * 1024;
 
-/// Header lines of one part. Senders write three.
+/// Limit of header lines in one part. Senders write three.
 const MAX_LINES: usize = 16;
 
-/// RFC 2046 section 5.1.1.
+/// Longest boundary that RFC 2046 section 5.1.1 allows.
 const MAX_BOUNDARY: usize = 70;
 
-/// Returns the boundary of a multipart form; none where the headers announce another kind of body.
+/// Returns the boundary of a multipart form; `None` if the headers declare another kind of body.
 ///
 /// # Errors
-/// Says what is wrong with the header.
+/// Returns a text that says what is wrong with the header.
 pub(super) fn boundary(headers: &HeaderMap) -> Result<Option<Vec<u8>>, &'static str> {
     const FAULT: &str = "the form has no usable boundary";
     let mut lines = headers.get_all(header::CONTENT_TYPE).iter();
@@ -42,8 +42,9 @@ pub(super) fn boundary(headers: &HeaderMap) -> Result<Option<Vec<u8>>, &'static 
     {
         return Ok(None);
     }
+    // Two content types could have two boundaries.
     if lines.next().is_some() {
-        return Err("the content type stands twice");
+        return Err("the content type occurs twice");
     }
     let found = only_parameter(rest, "boundary").map_err(|_| FAULT)?;
     let found = found.ok_or(FAULT)?;
@@ -54,17 +55,17 @@ pub(super) fn boundary(headers: &HeaderMap) -> Result<Option<Vec<u8>>, &'static 
     is_boundary.then_some(Some(found)).ok_or(FAULT)
 }
 
-/// Reads the fields in the order of the body. The content of a file, and of a field that is not text, is no text of the
-/// form: its value is empty.
+/// Parses the fields in the order of the body. Files, and fields that are not valid UTF-8, have an empty value.
 ///
 /// # Errors
-/// Says what is wrong with the body.
+/// Returns a text that says what is wrong with the body.
 pub(super) fn fields<'b>(
     body: &'b [u8],
     boundary: &[u8],
 ) -> Result<Vec<FormField<'b>>, &'static str> {
     let delimiter = [b"\r\n--", boundary].concat();
     let finder = memmem::Finder::new(&delimiter);
+    // The first boundary has no line break in front.
     let first = delimiter.get(2..).unwrap_or_default();
     let mut rest = body
         .strip_prefix(first)
@@ -74,15 +75,16 @@ pub(super) fn fields<'b>(
         if let Some(after) = rest.strip_prefix(b"--") {
             return match after {
                 b"" | b"\r\n" => Ok(fields),
-                _ => Err("the form goes on behind its end"),
+                _ => Err("the form continues after its end"),
             };
         }
         let part = rest
             .strip_prefix(b"\r\n")
-            .ok_or("the form has something behind a boundary")?;
+            .ok_or("the form has other text after a boundary")?;
         if fields.len() >= MAX_PARTS {
             return Err("the form has too many parts");
         }
+        // One search per part over the rest: linear in total, because each byte is searched once.
         let end = finder.find(part).ok_or("the form has no end")?;
         let (part, after) = part.split_at_checked(end).unwrap_or((part, b""));
         fields.push(field(part)?);
@@ -117,12 +119,13 @@ impl PartHead {
             if count >= MAX_LINES {
                 return Err("a part of the form has too many headers");
             }
-            let colon = memchr::memchr(b':', line).ok_or("a part of the form has a broken head")?;
+            let colon =
+                memchr::memchr(b':', line).ok_or("a part of the form has a malformed head")?;
             let (name, value) = line.split_at_checked(colon).unwrap_or((line, b""));
             let value = value.get(1..).unwrap_or_default().trim_ascii();
-            // A line that begins with a space continues the one before for some parsers, and for others not.
+            // Some parsers take a line that begins with a space as a continuation of the one before, and others do not.
             if name.is_empty() || !name.iter().all(u8::is_ascii_graphic) {
-                return Err("a part of the form has a broken head");
+                return Err("a part of the form has a malformed head");
             }
             if name.eq_ignore_ascii_case(b"content-disposition") {
                 if disposition.replace(value).is_some() {
@@ -142,18 +145,19 @@ impl PartHead {
             return Err("a part of the form has another disposition");
         }
         let name = only_parameter(rest, "name")?.ok_or("a part of the form has no name")?;
-        let name = String::from_utf8(name).map_err(|_| "a part of the form has an odd name")?;
+        let name = String::from_utf8(name)
+            .map_err(|_| "a part of the form has a name that is not valid UTF-8")?;
         let is_file = only_parameter(rest, "filename")?.is_some()
             || only_parameter(rest, "filename*")?.is_some();
-        // Most parsers of forms pass the encoding over, as RFC 7578 section 4.7 wants it; some do not.
+        // Most form parsers ignore the encoding, as RFC 7578 section 4.7 requires; some do not.
         if is_encoded && !is_file {
-            return Err("a field of the form is encoded once more");
+            return Err("a field of the form has a transfer encoding");
         }
         Ok(Self { name, is_file })
     }
 }
 
-/// The lines of a head, without their ends.
+/// Splits a head into its lines, without their ends.
 fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(head);
     std::iter::from_fn(move || {
@@ -167,12 +171,12 @@ fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Returns the one parameter of this name among `; name=value; name="value"`.
+/// Returns the only parameter of this name in `; name=value; name="value"`.
 ///
-/// Inside quotes a backslash stands before a quote or another backslash, as Go and browsers of old write them. A parser
-/// that knows no such escapes ends the value earlier, and what follows it is then no parameter for this one.
+/// In quotes, a backslash escapes a quote or another backslash, as Go and old browsers write them. A parser without
+/// such escapes ends the value earlier; the rest of the value then is not a valid parameter for that parser.
 fn only_parameter(mut rest: &[u8], wanted: &str) -> Result<Option<Vec<u8>>, &'static str> {
-    const FAULT: &str = "a part of the form has broken parameters";
+    const FAULT: &str = "a part of the form has malformed parameters";
     let mut found = None;
     loop {
         rest = rest.trim_ascii_start();
@@ -191,6 +195,7 @@ fn only_parameter(mut rest: &[u8], wanted: &str) -> Result<Option<Vec<u8>>, &'st
             None => {
                 let end = memchr::memchr(b';', value).unwrap_or(value.len());
                 let (value, after) = value.split_at_checked(end).unwrap_or((value, b""));
+                // A quote inside a bare value is read differently by different parsers.
                 if value.contains(&b'"') {
                     return Err(FAULT);
                 }
@@ -205,7 +210,7 @@ fn only_parameter(mut rest: &[u8], wanted: &str) -> Result<Option<Vec<u8>>, &'st
     }
 }
 
-/// Splits at the closing quote.
+/// Splits at the closing quote, and unescapes the text before it.
 fn unquote(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let mut value = Vec::new();
     let mut bytes = text.iter().enumerate();

@@ -1,8 +1,9 @@
-//! Picks a few values out of a JSON body in one pass, without building the rest.
+//! Reader that picks single values from a JSON body in one pass, without building the rest.
 //!
-//! Stricter than the parsers of most apps, on purpose: a key that stands twice on the way to a wanted value is reported,
-//! because one parser takes the first and another the last, and gate and app could read different ids out of one signed
-//! body. Invalid UTF-8 anywhere is an error. What is skipped is skipped without recursion, so depth costs no stack.
+//! Stricter than the parsers of most apps on purpose. A key that occurs twice on the path to a wanted value is
+//! reported, because one parser takes the first and another the last, so gate and app could read different ids from one
+//! signed body. Invalid UTF-8 anywhere is an error. Other values are skipped without recursion, so nesting costs no
+//! stack.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,42 +11,42 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess};
 use serde::de::{Unexpected, Visitor};
 
-/// RFC 6901 pointers, joined into a tree.
+/// RFC 6901 pointers, joined into one tree.
 pub struct Picker {
     root: Node,
     count: usize,
 }
 
-/// What stands at one pointer.
+/// Value that was found at one pointer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Picked<'b> {
-    /// Nothing, or `null`.
+    /// No value is present, or it is `null`.
     Absent,
     /// A string, or the digits of an integer.
     Text(Cow<'b, str>),
-    /// `true` or `false`.
+    /// A boolean, `true` or `false`.
     Bool(bool),
-    /// Something else.
+    /// A value of another type.
     Odd,
-    /// A key on the way stands twice.
+    /// A key on the path occurs twice.
     Duplicate,
 }
 
-/// Why a body gives no values at all.
+/// Reason why no value can be read from a body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PickError {
-    /// It does not begin like a JSON object or array.
+    /// The body does not begin like a JSON object or array.
     NotJson,
-    /// It begins like one, and is none.
+    /// The body begins like JSON but is not valid.
     Broken,
 }
 
 #[derive(Default)]
 struct Node {
-    /// The pointers that end here.
+    /// Positions of the pointers that end here.
     ends: Vec<usize>,
     children: Vec<(Box<str>, Node)>,
-    /// The children whose key is an index, parsed once: a body may hold a million elements.
+    /// Children whose key is an array index, parsed once: a body may have a million elements.
     indexes: Vec<(usize, usize)>,
 }
 
@@ -61,7 +62,7 @@ impl Picker {
         Self { root, count }
     }
 
-    /// Reads the whole body, so that a duplicate behind a found value is seen too.
+    /// Reads the whole body, so that a duplicate after a found value is detected too.
     pub fn pick<'b>(&self, body: &'b [u8]) -> Result<Vec<Picked<'b>>, PickError> {
         let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
         if !matches!(body.iter().find(|byte| !is_space(byte)), Some(b'{' | b'[')) {
@@ -74,6 +75,7 @@ impl Picker {
             node: &self.root,
             slots: &mut slots,
         };
+        // `end` rejects text after the document.
         let walked = walk.deserialize(&mut json).and_then(|()| json.end());
         walked.map_err(|_| PickError::Broken)?;
         Ok(slots)
@@ -89,7 +91,7 @@ impl Node {
         let position = self.children.iter().position(|(name, _)| **name == **key);
         let position = position.unwrap_or_else(|| {
             let position = self.children.len();
-            // RFC 6901: array indexes have no leading zeros.
+            // RFC 6901 section 4: array indexes have no leading zeros.
             let is_canonical = key == "0" || !key.starts_with(['0', '+']);
             if let Some(index) = key.parse().ok().filter(|_| is_canonical) {
                 self.indexes.push((index, position));
@@ -102,7 +104,7 @@ impl Node {
         }
     }
 
-    /// Fills every slot in and below this node.
+    /// Fills every slot of this node and below it.
     fn fill<'b>(&self, slots: &mut [Picked<'b>], value: &Picked<'b>) {
         self.fill_ends(slots, value);
         for (_, child) in &self.children {
@@ -119,7 +121,7 @@ impl Node {
     }
 }
 
-/// Reads the value at one node.
+/// Visitor for the value at one node of the tree.
 struct Walk<'n, 's, 'b> {
     node: &'n Node,
     slots: &'s mut [Picked<'b>],
@@ -181,15 +183,18 @@ impl<'b> Visitor<'b> for Walk<'_, '_, 'b> {
     }
 
     fn visit_map<A: MapAccess<'b>>(self, mut map: A) -> Result<(), A::Error> {
+        // A pointer that ends at an object has no scalar value.
         self.node.fill_ends(self.slots, &Picked::Odd);
         let mut seen = vec![false; self.node.children.len()];
         while let Some(position) = map.next_key_seed(Key(self.node))? {
+            // Keys without a wanted value are skipped without being parsed.
             let child = position.and_then(|position| self.node.children.get(position));
             let seen = position.and_then(|position| seen.get_mut(position));
             let (Some((_, child)), Some(seen)) = (child, seen) else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
+            // Report the duplicate at every wanted value below this key.
             if std::mem::replace(seen, true) {
                 child.fill(self.slots, &Picked::Duplicate);
                 map.next_value::<IgnoredAny>()?;
@@ -226,7 +231,7 @@ impl<'b> Visitor<'b> for Walk<'_, '_, 'b> {
     }
 }
 
-/// Looks a key up among the children of a node, after its escapes are undone.
+/// Finds an unescaped key among the children of a node.
 struct Key<'n>(&'n Node);
 
 impl<'b> DeserializeSeed<'b> for Key<'_> {
@@ -245,6 +250,7 @@ impl Visitor<'_> for Key<'_> {
     }
 
     fn visit_str<E>(self, key: &str) -> Result<Option<usize>, E> {
+        // A linear search: a node has only a few children.
         Ok(self.0.children.iter().position(|(name, _)| **name == *key))
     }
 

@@ -1,4 +1,4 @@
-//! Public keys as senders show them: PEM, in lines or in one, base64 of the DER, or for Ed25519 the bare 32 bytes in hex or either base64.
+//! Public keys in the formats that senders show: PEM, in lines or in one, base64 of the DER, or bare Ed25519 keys.
 
 use std::cell::OnceCell;
 
@@ -17,19 +17,19 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 use crate::scheme::SchemeError;
 use crate::scheme::spec::KeyAlgorithm;
 
-/// Standard Webhooks' prefix of an Ed25519 public key.
+/// Prefix of Ed25519 public keys in Standard Webhooks.
 const STANDARD_PREFIX: &str = "whpk_";
 
-/// A public key, ready to verify with.
+/// A parsed public key, ready to verify.
 pub(super) struct PublicKey {
     key: ParsedPublicKey,
-    /// Whether the sender signs the SHA-256 of the text.
+    /// The sender signs the SHA-256 of the text instead of the text.
     is_over_digest: bool,
-    /// Digest that the signature is made over; `None` where the algorithm reads the text itself.
+    /// Digest that the signature covers; `None` if the algorithm reads the text itself.
     hashed_by: Option<TextDigest>,
 }
 
-/// The digest of a text that a signature is made over.
+/// Digest of a text that a signature covers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum TextDigest {
     /// The digest as it is.
@@ -55,17 +55,17 @@ impl TextDigest {
     }
 }
 
-/// A text whose signatures are tried, with its digest.
+/// A text with its digest, which is computed on first use.
 ///
-/// Several keys and several signatures share one digest: hashing a body of 1 MiB for each pair of them would cost a
-/// hundred times as much as the signatures do.
+/// Several keys and signatures share one digest. Hashing a body of 1 MiB for each pair of them would cost a hundred
+/// times as much as the signatures do.
 pub(super) struct SignedText<'t> {
     text: &'t [u8],
     digest: OnceCell<(TextDigest, Option<digest::Digest>)>,
 }
 
 impl<'t> SignedText<'t> {
-    /// Nothing is hashed yet.
+    /// Wraps the text; hashes nothing yet.
     pub(super) fn new(text: &'t [u8]) -> Self {
         Self {
             text,
@@ -73,12 +73,12 @@ impl<'t> SignedText<'t> {
         }
     }
 
-    /// The text.
+    /// Returns the bytes of the text.
     pub(super) fn bytes(&self) -> &'t [u8] {
         self.text
     }
 
-    /// Whether the signature is this key's over the text.
+    /// Returns whether this key made the signature over the text.
     pub(super) fn is_signed_by(
         &self,
         key: &ParsedPublicKey,
@@ -95,26 +95,26 @@ impl<'t> SignedText<'t> {
         let (held, digest) = self.digest.get_or_init(|| (kind, kind.of(self.text)));
         match *held == kind {
             true => is_signed(digest),
-            // Keys of one scheme share their digest; this is for those that would not.
+            // Keys of one scheme share their digest, so this is only for keys that do not.
             false => is_signed(&kind.of(self.text)),
         }
     }
 }
 
 impl PublicKey {
-    /// Reads the text.
+    /// Parses a key in any of the formats.
     ///
     /// # Errors
-    /// [`SchemeError::NotPublicKey`], or where the key is one of another algorithm.
+    /// Returns [`SchemeError::NotPublicKey`] if it is not a public key of this algorithm.
     pub(super) fn parse(algorithm: KeyAlgorithm, text: &[u8]) -> Result<Self, SchemeError> {
         let bytes = key_bytes(algorithm, text).ok_or(SchemeError::NotPublicKey)?;
         Self::of_bytes(algorithm, &bytes)
     }
 
-    /// Takes the bare key: the RSA key of PKCS#1, the curve point, or the Ed25519 key.
+    /// Makes a key from its bare bytes: the PKCS#1 RSA key, the curve point, or the Ed25519 key.
     ///
     /// # Errors
-    /// As for [`PublicKey::parse`].
+    /// Returns the same errors as [`PublicKey::parse`].
     pub(super) fn of_bytes(algorithm: KeyAlgorithm, bytes: &[u8]) -> Result<Self, SchemeError> {
         let key = ParsedPublicKey::new(verifier(algorithm), bytes)
             .map_err(|_| SchemeError::NotPublicKey)?;
@@ -125,13 +125,13 @@ impl PublicKey {
         })
     }
 
-    /// Whether the signature is this key's over the text.
+    /// Returns whether this key made the signature over the text.
     #[must_use]
     pub(super) fn verifies(&self, text: &[u8], signature: &[u8]) -> bool {
         self.verifies_any(&SignedText::new(text), &[signature])
     }
 
-    /// Whether any of the signatures is this key's over the text.
+    /// Returns whether this key made any of the signatures over the text.
     #[must_use]
     pub(super) fn verifies_any<S: AsRef<[u8]>>(
         &self,
@@ -142,6 +142,7 @@ impl PublicKey {
             let mut signatures = signatures.iter().map(AsRef::as_ref);
             signatures.any(|signature| text.is_signed_by(&self.key, self.hashed_by, signature))
         };
+        // The sender signs the digest as if it were the text, so it is hashed twice.
         if self.is_over_digest {
             let digest = digest::digest(&digest::SHA256, text.text);
             return is_signed(&SignedText::new(digest.as_ref()));
@@ -150,7 +151,7 @@ impl PublicKey {
     }
 }
 
-/// The digest that an algorithm signs; none for Ed25519, which hashes the text together with the key.
+/// Returns the digest that an algorithm signs; `None` for Ed25519, which hashes the text together with the key.
 fn hashed_by(algorithm: KeyAlgorithm) -> Option<TextDigest> {
     let algorithm = match algorithm {
         KeyAlgorithm::Ed25519 => return None,
@@ -180,13 +181,14 @@ fn verifier(algorithm: KeyAlgorithm) -> &'static dyn VerificationAlgorithm {
     }
 }
 
-/// What the algorithm takes: the bare Ed25519 key, the curve point, or the RSA key of PKCS#1.
+/// Returns the bytes that the algorithm needs: the Ed25519 key, the curve point, or the PKCS#1 RSA key.
 fn key_bytes(algorithm: KeyAlgorithm, text: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(text).ok()?.trim();
     if text.starts_with("-----BEGIN") {
         return from_pem(text);
     }
     let text = text.strip_prefix(STANDARD_PREFIX).unwrap_or(text);
+    // 64 hexadecimal digits are 32 bytes; as base64 they would be 48, which is not a key.
     if algorithm == KeyAlgorithm::Ed25519 && text.len() == 64 {
         return HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok();
     }
@@ -219,7 +221,7 @@ fn one_line(text: &str) -> Option<&str> {
     inner.strip_suffix("-----END PUBLIC KEY-----")
 }
 
-/// The key inside a SubjectPublicKeyInfo (RFC 5280 4.1.2.7).
+/// Returns the key in a SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7).
 fn from_spki(der: &[u8]) -> Option<Vec<u8>> {
     let (rest, spki) = SubjectPublicKeyInfo::from_der(der).ok()?;
     rest.is_empty()
@@ -228,7 +230,7 @@ fn from_spki(der: &[u8]) -> Option<Vec<u8>> {
 
 fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let compact: String = text.split_ascii_whitespace().collect();
-    // The `x` of a key in a key set (RFC 8037) has the URL-safe alphabet.
+    // The `x` of a key in a key set (RFC 8037) uses the URL-safe alphabet.
     let compact = compact.replace('-', "+").replace('_', "/");
     let encoding = if compact.len().is_multiple_of(4) {
         BASE64

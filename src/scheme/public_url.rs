@@ -1,11 +1,11 @@
-//! The parts of a route's `public_url`: the URL below which the sender calls, without a slash at its end.
+//! Parts of a route's `public_url`, the URL that senders call, without a slash at its end.
 
 use http::header;
 
 use crate::scheme::Head;
 
-/// Splits `https://host:port/base` into scheme with `://`, host, port with its colon, and base path; parts that are absent
-/// are empty.
+/// Splits `https://host:port/base` into scheme with `://`, host, port with its colon, and base path. Absent parts are
+/// empty.
 pub fn split(url: &str) -> (&str, &str, &str, &str) {
     let start = url.find("://").map_or(0, |at| at + 3);
     let (scheme, rest) = url.split_at_checked(start).unwrap_or(("", url));
@@ -13,7 +13,7 @@ pub fn split(url: &str) -> (&str, &str, &str, &str) {
         .find('/')
         .and_then(|at| rest.split_at_checked(at))
         .unwrap_or((rest, ""));
-    // A colon opens the port only behind the bracket of an IPv6 address.
+    // Only a colon after the bracket of an IPv6 address begins the port.
     let from = authority.rfind(']').unwrap_or(0);
     let colon = authority.rfind(':').filter(|at| *at >= from);
     let (host, port) = colon
@@ -27,13 +27,13 @@ pub(super) fn host(url: &str) -> &str {
     split(url).1
 }
 
-/// Returns the part of the path that a proxy in front takes away; empty where it takes nothing.
+/// Returns the part of the path that a proxy in front removes; empty if it removes nothing.
 pub fn base_path(url: &str) -> &str {
     split(url).3
 }
 
-/// Returns the URL as it is, and in its other form: without its port, or, where it has none, with the port that was asked
-/// for, else with the default port of its scheme.
+/// Returns the URL itself and its other form: without its port, or, if it has no port, with the requested port or the
+/// default port of its scheme.
 ///
 /// Twilio's libraries try both forms, since its services disagree on whether a port belongs to the signed URL.
 pub(super) fn port_forms(url: &str, asked: Option<&str>) -> [String; 2] {
@@ -47,7 +47,7 @@ pub(super) fn port_forms(url: &str, asked: Option<&str>) -> [String; 2] {
     [url.to_owned(), format!("{scheme}{host}{other}{base}")]
 }
 
-/// Returns the port that the request names beside its host.
+/// Returns the port that the request names after its host.
 pub(super) fn asked_port<'h>(head: &Head<'h>) -> Option<&'h str> {
     let authority = match head.uri.authority() {
         Some(authority) => authority.as_str(),

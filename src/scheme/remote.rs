@@ -1,6 +1,6 @@
-//! Keys that have to be fetched: what a request needs, where that stands, and what was made of it.
+//! Keys that must be fetched: what a request needs, its source, and the parsed result.
 //!
-//! A scheme says what it needs ([`KeyNeed`]), never fetches it. Whoever fetches gives the text back to
+//! A scheme states its need ([`KeyNeed`]) but never fetches. The caller fetches, and passes the response to
 //! [`KeySource::parse`].
 
 use std::hash::{Hash, Hasher};
@@ -16,36 +16,36 @@ use crate::net::remote_url::RemoteUrl;
 use crate::scheme::certificate::Certificate;
 use crate::scheme::jwk::KeySet;
 
-/// What a request needs before it can be verified.
+/// Key that a request needs before it can be verified.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KeyNeed {
-    /// Where it stands.
+    /// Location from which the key is fetched.
     pub source: KeySource,
-    /// The name of the key in a set, where the request names one.
+    /// Name of the key in a set, if the request names one.
     pub kid: Option<Box<str>>,
 }
 
-/// Where keys stand. Equal sources give equal keys.
+/// Location of keys. Equal sources give equal keys.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum KeySource {
-    /// A key set, which sender or operator named.
+    /// A key set; the sender or the operator set its URL.
     Set(RemoteUrl),
-    /// One key by its name, asked for with credentials.
+    /// One key by its name, fetched with credentials.
     Asked {
-        /// Where to ask.
+        /// URL that the request for the key goes to.
         url: RemoteUrl,
-        /// The name, which a request says.
+        /// Name of the key, as the webhook request states it.
         kid: Box<str>,
-        /// Who asks.
+        /// Credentials for the request of the key.
         account: Account,
     },
-    /// A certificate, which a request named on a host of the sender's.
+    /// A certificate that a request named, on a host of the sender.
     Certificate(RemoteUrl),
-    /// A certificate with the chain up to a known authority, which a request named likewise.
+    /// A certificate with its chain to a trusted CA, named in the same way.
     Chain(RemoteUrl),
 }
 
-/// Credentials for asking, from a secret such as `client_id:secret`. Compared by a digest.
+/// Credentials for fetching keys, from a secret `client_id:secret`. Compared by their digest.
 #[derive(Clone)]
 pub struct Account {
     id: Box<str>,
@@ -53,16 +53,16 @@ pub struct Account {
     digest: [u8; 32],
 }
 
-/// Keys that were fetched.
+/// Keys that were fetched and parsed.
 pub enum RemoteKeys {
-    /// A set.
+    /// A set of public keys.
     Set(KeySet),
-    /// A certificate's.
+    /// The key of a certificate.
     Certificate(Certificate),
 }
 
 impl KeySource {
-    /// The URL behind which it stands.
+    /// Returns the URL to fetch from.
     #[must_use]
     pub fn url(&self) -> &RemoteUrl {
         match self {
@@ -71,10 +71,11 @@ impl KeySource {
         }
     }
 
-    /// Names the source: equal sources, credentials included, have equal fingerprints.
+    /// Returns a fingerprint of the source: equal sources, credentials included, have equal fingerprints.
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 32] {
         let mut digest = Sha256::new();
+        // The length in front separates the parts, so that different parts never give the same bytes.
         let mut add = |part: &[u8]| {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
@@ -92,13 +93,13 @@ impl KeySource {
         digest.finalize().into()
     }
 
-    /// Whether a request chose it, so that a stranger can think up as many as he likes.
+    /// Returns whether a request chose the source, so that untrusted clients can invent any number of them.
     #[must_use]
     pub fn is_chosen_by_request(&self) -> bool {
         !matches!(self, Self::Set(_))
     }
 
-    /// The JSON document to ask with; none where the URL alone is enough.
+    /// Returns the JSON document to post; `None` if the URL alone is enough.
     #[must_use]
     pub fn question(&self) -> Option<Bytes> {
         let Self::Asked { kid, account, .. } = self else {
@@ -113,10 +114,10 @@ impl KeySource {
         Some(Bytes::from(question.to_string()))
     }
 
-    /// Makes keys of what was fetched; the error says what is wrong with it.
+    /// Parses the response of the source; the error says what is wrong with it.
     ///
     /// # Errors
-    /// Where it holds no usable key, or no known authority vouches for a chain at this time.
+    /// Returns a text if it contains no usable key, or if a chain does not lead to a trusted CA at this time.
     pub fn parse(
         &self,
         text: &[u8],
@@ -135,7 +136,7 @@ impl KeySource {
 }
 
 impl RemoteKeys {
-    /// Whether what the request needs is among them.
+    /// Returns whether the keys contain the one that the request needs.
     #[must_use]
     pub fn answer(&self, need: &KeyNeed) -> bool {
         match self {
@@ -146,7 +147,7 @@ impl RemoteKeys {
 }
 
 impl Account {
-    /// Reads `client_id:secret`.
+    /// Parses credentials of the form `client_id:secret`.
     #[must_use]
     pub fn parse(secret: &Secret) -> Option<Self> {
         let whole = std::str::from_utf8(secret.expose()).ok()?;
@@ -155,6 +156,7 @@ impl Account {
         if !is_fit(id) || !is_fit(key) {
             return None;
         }
+        // The copy holds the secret until its digest is computed.
         let whole = Zeroizing::new(whole.to_owned());
         Some(Self {
             id: id.into(),

@@ -1,4 +1,4 @@
-//! Signing, the sender's side: for tests and the demo, and the oracle that verification is held against.
+//! Signing as senders do it: for `resign`, tests and the demo, and as the counterpart of verification.
 
 use data_encoding::{BASE64, BASE64URL, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 use http::{HeaderName, Uri};
@@ -8,73 +8,73 @@ use crate::scheme::mac::Digest;
 use crate::scheme::material::{HTTP_DATE, Written};
 use crate::scheme::spec::{Encoding, Place, TimeUnit};
 
-/// What a sender signs.
+/// Parts of a request that a sender signs.
 #[derive(Clone, Copy, Debug)]
 pub struct ToSign<'a> {
-    /// Method, target and headers of the request; the headers that the scheme adds need not be there.
+    /// Method, target and headers of the request; the headers that the scheme adds may be missing.
     pub head: Head<'a>,
-    /// The time of sending.
+    /// Time of sending, in milliseconds since the epoch.
     pub unix_ms: i64,
-    /// The event id, where the scheme has a header for it.
+    /// Event id, if the scheme has a header for it.
     pub id: Option<&'a str>,
-    /// The body.
+    /// Body of the request, unchanged.
     pub body: &'a [u8],
 }
 
-/// What a sender adds to a request.
+/// Headers and parameters that a sender adds to a request.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Stamp {
-    /// Headers.
+    /// Headers to set on the request.
     pub headers: Vec<(HeaderName, String)>,
-    /// Query parameters, percent-encoded.
+    /// Query parameters to set, percent-encoded already.
     pub query: Vec<(String, String)>,
 }
 
-/// Why a request cannot be signed.
+/// Reason why a request cannot be signed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignError {
     /// The position is beyond the last secret.
     #[error("the scheme has no secret at this position")]
     NoSecret,
-    /// The scheme signs the id.
-    #[error("the scheme signs the event id, and none is given")]
+    /// The scheme signs the event id, but there is no id.
+    #[error("the scheme signs the event id, but the request has no id")]
     NoId,
-    /// The scheme signs a header.
-    #[error("the scheme signs a header that is not there exactly once")]
+    /// The scheme signs a header that is missing or repeated.
+    #[error("the scheme signs a header that is missing or occurs twice")]
     NoHeader,
-    /// The time has no such text.
+    /// The time has no text in the scheme's unit.
     #[error("the time cannot be written in the scheme's unit")]
     Time,
-    /// A public key, or a place that this side does not write to.
-    #[error("requests of this scheme can be verified here, but not signed")]
+    /// The scheme has a public key, or a location that signing does not support.
+    #[error("hookgate can verify requests of this scheme, but cannot sign them")]
     NoWay,
-    /// A token that no header can hold.
-    #[error("the token is not text")]
+    /// The token contains bytes that a header cannot contain.
+    #[error("the token is not text, so a header cannot contain it")]
     NotText,
 }
 
 impl Stamp {
-    /// Adds a value in its place.
+    /// Adds a value at its location.
     pub(super) fn put(&mut self, place: &Place, value: String) {
         match place {
             Place::Header(name) => self.headers.push((name.clone(), value)),
             Place::Query(name) => self.query.push((escape(name), escape(&value))),
-            // Nobody signs into the body here.
+            // The body is never changed, so a signature inside it is not supported.
             Place::Form(_) | Place::Json(_) => {}
         }
     }
 }
 
 impl Written {
-    /// The signature as the scheme writes it.
+    /// Returns the signature in the scheme's format.
     pub(super) fn encode(&self, digest: &Digest) -> String {
         let text = encode(self.encoding, digest.as_bytes());
         format!("{}{text}", self.prefix)
     }
 }
 
-/// The text of some bytes.
+/// Encodes bytes as text in an encoding.
 pub(super) fn encode(encoding: Encoding, bytes: &[u8]) -> String {
     match encoding {
         Encoding::Hex => HEXLOWER.encode(bytes),
@@ -84,7 +84,7 @@ pub(super) fn encode(encoding: Encoding, bytes: &[u8]) -> String {
     }
 }
 
-/// The bytes of a text, where it is the one canonical text for them but for the case of hexadecimal digits.
+/// Decodes a text, if it is the canonical one for its bytes, except for the case of hexadecimal digits.
 pub(super) fn decode(encoding: Encoding, text: &[u8]) -> Option<Vec<u8>> {
     let alphabet = match encoding {
         Encoding::Hex => HEXLOWER_PERMISSIVE,
@@ -93,11 +93,11 @@ pub(super) fn decode(encoding: Encoding, text: &[u8]) -> Option<Vec<u8>> {
         Encoding::Base64UrlUnpadded => BASE64URL_NOPAD,
     };
     let decoded = alphabet.decode(text).ok()?;
-    // Padded blocks in a row decode too.
+    // The decoder also accepts padded blocks in a row, so compare the lengths.
     (alphabet.encode_len(decoded.len()) == text.len()).then_some(decoded)
 }
 
-/// The text of a time. Digits only, so a time before 1970 has none.
+/// Formats a time. Units with digits only have no text for a time before 1970.
 pub(super) fn timestamp_text(unit: TimeUnit, unix_ms: i64) -> Result<String, SignError> {
     match unit {
         TimeUnit::Rfc3339 => {
@@ -114,7 +114,7 @@ pub(super) fn timestamp_text(unit: TimeUnit, unix_ms: i64) -> Result<String, Sig
     }
 }
 
-/// Everything but RFC 3986's unreserved characters as `%XX`.
+/// Escapes everything except RFC 3986's unreserved characters as `%XX`.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -127,7 +127,7 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// The target with these parameters in place of those of the same name.
+/// Returns the target with these parameters, which replace parameters of the same name.
 #[must_use]
 pub fn with_query(target: &Uri, parameters: &[(String, String)]) -> Option<Uri> {
     let is_replaced = |pair: &str| {
@@ -135,6 +135,7 @@ pub fn with_query(target: &Uri, parameters: &[(String, String)]) -> Option<Uri> 
         parameters.iter().any(|(replaced, _)| replaced == name)
     };
     let old = target.query().unwrap_or_default().split('&');
+    // A second value under the same name would be ambiguous for the verifier.
     let kept = old.filter(|pair| !pair.is_empty() && !is_replaced(pair));
     let mut pairs: Vec<String> = kept.map(str::to_owned).collect();
     let new = parameters.iter();

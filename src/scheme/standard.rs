@@ -1,8 +1,8 @@
-//! Keys that sign as Standard Webhooks have it, for what the gate forwards
+//! Keys that sign forwarded requests according to Standard Webhooks
 //! (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>).
 //!
-//! `whsec_` and base64 is a symmetric key: `v1`, an HMAC-SHA256. `whsk_` and base64 is an Ed25519 private key: `v1a`. The
-//! signed text is `{id}.{timestamp}.{body}`.
+//! `whsec_` and base64 is a symmetric key, which makes `v1` signatures (HMAC-SHA256). `whsk_` and base64 is an Ed25519
+//! private key, which makes `v1a` signatures. The signed text is `{id}.{timestamp}.{body}`.
 
 use std::fmt;
 
@@ -15,21 +15,23 @@ use crate::model::secret::Secret;
 use crate::scheme::mac::Mac;
 use crate::scheme::spec::Algorithm;
 
-/// The header with the id.
+/// Header for the message id.
 pub const ID: HeaderName = HeaderName::from_static("webhook-id");
-/// The header with the seconds since the epoch.
+/// Header for the time, in seconds since the epoch.
 pub const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
-/// The header with the signatures, separated by spaces.
+/// Header for the signatures, separated by spaces.
 pub const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
-/// The sizes of symmetric keys that the specification allows.
+/// Sizes of symmetric keys that the specification allows, in bytes.
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// Characters of an id that is taken as it is.
+/// Longest event id that is used unchanged, in characters.
 const MAX_ID: usize = 128;
 
-/// The id under which an app knows an event (`webhook-id`): the event's own where it can stand in the signed text without a
-/// doubt where it ends, else made from it, or from what names the signed bytes.
+/// Returns the id by which the app knows an event (`webhook-id`).
+///
+/// It is the event id itself if its end in the signed text is clear; otherwise it is derived from the event id, or from
+/// the digest that identifies the signed bytes.
 #[must_use]
 pub fn message_id(event_id: Option<&str>, digest: &[u8; 32]) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:".contains(&byte);
@@ -37,12 +39,12 @@ pub fn message_id(event_id: Option<&str>, digest: &[u8; 32]) -> String {
     match event_id {
         Some(id) if id.len() <= MAX_ID && id.bytes().all(is_plain) => id.to_owned(),
         Some(id) => format!("id_{}", short(&Sha256::digest(id))),
-        // Hashed once more: a MAC under the provider's secret is not for the app to see.
+        // Hashed again, because the app must not see a MAC under the provider's secret.
         None => format!("msg_{}", short(&Sha256::digest(digest))),
     }
 }
 
-/// A key that signs.
+/// A private or symmetric key for signing.
 pub struct SigningKey(Kind);
 
 enum Kind {
@@ -50,33 +52,35 @@ enum Kind {
     Ed25519(Ed25519KeyPair),
 }
 
-/// Why a text is no key. Never holds any of it.
+/// Reason why a text is not a signing key. It never contains any of the text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SigningKeyError {
-    /// Neither prefix.
+    /// The text has neither of the prefixes.
     #[error("the key begins with neither `whsec_` nor `whsk_`")]
     Prefix,
-    /// The half that verifies.
-    #[error("`whpk_` is a public key, which the app verifies with; the private key signs")]
-    Public,
-    /// Not base64.
-    #[error("what follows the prefix is not base64")]
-    Encoding,
-    /// A symmetric key of a wrong size.
-    #[error("a `whsec_` key has 24 to 64 bytes, not {0}")]
-    Size(usize),
-    /// No Ed25519 key.
+    /// The key is public, so it can only verify.
     #[error(
-        "a `whsk_` key is an Ed25519 private key: 32 bytes, or 64 with the public key behind it"
+        "`whpk_` is a public key, with which the app verifies; hookgate needs the private key to sign"
+    )]
+    Public,
+    /// The text after the prefix is not base64.
+    #[error("the text after the prefix is not valid base64")]
+    Encoding,
+    /// The symmetric key has a size that the specification does not allow.
+    #[error("a `whsec_` key must have 24 to 64 bytes, not {0}")]
+    Size(usize),
+    /// The text is not an Ed25519 private key.
+    #[error(
+        "a `whsk_` key must be an Ed25519 private key: 32 bytes, or 64 bytes with the public key appended"
     )]
     NotEd25519,
 }
 
 impl SigningKey {
-    /// Reads a key as people write it.
+    /// Parses a key in the format of Standard Webhooks.
     ///
     /// # Errors
-    /// See [`SigningKeyError`].
+    /// Returns the reason why the text is not a signing key.
     pub fn parse(text: &Secret) -> Result<Self, SigningKeyError> {
         let text = text.expose();
         let decode = |text: &[u8]| {
@@ -89,6 +93,7 @@ impl SigningKey {
             let key = decode(text)?;
             let size = key.expose().len();
             let mac = Mac::new(Algorithm::Sha256, key.expose());
+            // Verifiers that follow the specification reject keys of other sizes.
             let mac = mac.filter(|_| KEY_BYTES.contains(&size));
             return Ok(Self(Kind::Hmac(Box::new(
                 mac.ok_or(SigningKeyError::Size(size))?,
@@ -98,6 +103,7 @@ impl SigningKey {
             let key = decode(text)?;
             let pair = match key.expose().split_at_checked(32) {
                 Some((seed, [])) => Ed25519KeyPair::from_seed_unchecked(seed),
+                // It also checks that both halves belong together.
                 Some((seed, public)) => Ed25519KeyPair::from_seed_and_public_key(seed, public),
                 None => return Err(SigningKeyError::NotEd25519),
             };
@@ -110,7 +116,8 @@ impl SigningKey {
         })
     }
 
-    /// One signature as it stands in the header. Ed25519 needs the text in one piece, so only `v1a` copies the body.
+    /// Returns one signature as it appears in the header. Ed25519 needs the text in one piece, so only `v1a` copies the
+    /// body.
     #[must_use]
     pub fn sign(&self, id: &str, timestamp: &str, body: &[u8]) -> Option<String> {
         let pieces = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body];
@@ -145,7 +152,7 @@ mod tests {
         SigningKey::parse(&Secret::new(text.as_bytes().to_vec()))
     }
 
-    /// The specification's own example, which its libraries test with.
+    /// The specification's own example, which its libraries use in their tests.
     #[test]
     fn the_known_signature_is_made() {
         let key = key("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();

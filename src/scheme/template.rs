@@ -1,4 +1,4 @@
-//! The signed text: which parts it has, checked once, and fed to the MACs around the body.
+//! Compiled signed text: checked once, then fed to the MACs before and after the body.
 
 use http::HeaderName;
 
@@ -6,36 +6,37 @@ use crate::scheme::public_url;
 use crate::scheme::spec::{Family, Part, Place, Spec};
 use crate::scheme::{Head, SchemeError};
 
-/// A template split at the body.
+/// A template, split at the body.
 pub(super) struct Signed {
-    /// The parts before the body.
+    /// Parts in front of the body.
     pub(super) before: Box<[Part]>,
-    /// The parts after it.
+    /// Parts that follow the body.
     pub(super) after: Box<[Part]>,
     /// The route's `public_url`, for `{url}`.
     public_url: Box<str>,
-    /// The part of the path that a proxy in front takes away.
+    /// Part of the path that a proxy in front removes.
     base_path: Box<str>,
-    /// What `{id}` stands for, where the text holds it.
+    /// Header that `{id}` means, if the text contains it.
     pub(super) id_header: Option<HeaderName>,
 }
 
-/// The values of one request that are not read from its head again.
+/// Values of one request that were read already.
 pub(super) struct Values<'a> {
-    /// The timestamp as it was sent.
+    /// Timestamp text as it was sent.
     pub(super) timestamp: &'a [u8],
-    /// The id as it was sent.
+    /// Event id as it was sent.
     pub(super) id: &'a [u8],
 }
 
 impl Signed {
-    /// Splits and checks the template of an HMAC spec.
+    /// Validates the template of an HMAC spec, and splits it at the body.
     pub(super) fn compile(spec: &Spec, public_url: Option<&str>) -> Result<Self, SchemeError> {
         let Family::Hmac(family) = &spec.family else {
             return Err(SchemeError::BodyParts { found: 0 });
         };
         let parts = &family.signed.parts;
         let found = parts.iter().filter(|part| **part == Part::Body).count();
+        // The body is fed once, between the two sides.
         if found != 1 {
             return Err(SchemeError::BodyParts { found });
         }
@@ -48,6 +49,7 @@ impl Signed {
         if parts.contains(&Part::Url) && public_url.is_none() {
             return Err(SchemeError::NeedsPublicUrl);
         }
+        // A signature cannot be part of the text that it is made from.
         let is_query_signed = parts.contains(&Part::PathQuery) || parts.contains(&Part::Url);
         if is_query_signed && matches!(family.signature.place, Place::Query(_)) {
             return Err(SchemeError::SignatureSignsItself);
@@ -67,7 +69,7 @@ impl Signed {
         })
     }
 
-    /// The headers that stand in the text as they are.
+    /// Returns the headers that the text contains unchanged.
     pub(super) fn headers(&self) -> impl Iterator<Item = &HeaderName> {
         let parts = self.before.iter().chain(&self.after);
         parts.filter_map(|part| match part {
@@ -76,7 +78,7 @@ impl Signed {
         })
     }
 
-    /// Hands the text of each part to `take`, in order.
+    /// Passes the text of each part to `take`, in order.
     pub(super) fn feed(
         &self,
         parts: &[Part],
@@ -102,13 +104,13 @@ impl Signed {
                     take(self.public_url.as_bytes());
                     feed_path_query(head, &mut take);
                 }
-                // Its presence, exactly once, was checked with the material.
+                // The material check has verified that it occurs exactly once.
                 Part::Header(name) => {
                     if let Some(value) = head.headers.get(name) {
                         take(value.as_bytes());
                     }
                 }
-                // The body is split off by `compile`, which refuses what is not in the head.
+                // `compile` has split off the body, and rejects parts that are not in the head.
                 _ => {}
             }
         }

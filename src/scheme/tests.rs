@@ -1,4 +1,4 @@
-//! Whole schemes: what they take, and what they refuse.
+//! Tests of whole schemes: requests that they accept, and requests that they reject.
 
 use http::header::{AUTHORIZATION, HeaderValue};
 use proptest::prelude::*;
@@ -121,7 +121,7 @@ fn standard_webhooks() -> Spec {
     }
 }
 
-/// Parts on both sides of the body, from everywhere in the head.
+/// Tests parts from all of the head, on both sides of the body.
 fn everything(unit: TimeUnit, place: Place, encoding: Encoding, algorithm: Algorithm) -> Spec {
     let bar = || Part::Literal("|".to_owned());
     let mut parts = vec![Part::Method, bar(), Part::Path, bar()];
@@ -171,7 +171,7 @@ impl Request {
     fn signed(scheme: &Scheme, index: usize, unix_ms: i64, id: &str, body: &[u8]) -> Self {
         let mut request = Self::new(&[("x-extra", "extra")], "");
         request.body = body.to_vec();
-        // The places of timestamp and id are filled first, as a sender that signs its query does.
+        // Set timestamp and id first, as a sender that signs its query does.
         let stamp = scheme
             .sign(
                 index,
@@ -271,7 +271,7 @@ fn a_signature_header_stands_once() {
     let mut request = Request::new(&[("x-signature", &value)], "Hello, World!");
     assert_eq!(request.verify(&scheme), Ok(Some(0)));
     request.add(header("x-signature"), &value);
-    let fault = MaterialFault::malformed("x-signature", "stands twice");
+    let fault = MaterialFault::malformed("x-signature", "occurs twice");
     assert_eq!(request.verify(&scheme), Err(fault));
     request.headers.clear();
     let fault = MaterialFault::missing("x-signature");
@@ -772,7 +772,7 @@ proptest! {
         let new = value[bit / 8];
         if let Ok(value) = HeaderValue::from_bytes(&value) {
             request.headers.insert(name, value);
-            // Hexadecimal digits of the other case are the same digits.
+            // The case of hexadecimal digits does not matter.
             let is_same_digit = old.eq_ignore_ascii_case(&new) && old.is_ascii_hexdigit();
             let verified = request.verify(&scheme);
             prop_assert!(is_same_digit || !matches!(verified, Ok(Some(_))), "{:?}", request.headers);

@@ -1,5 +1,7 @@
-//! Token schemes: the sender shows the secret itself. Nothing of the request is signed, so whoever has seen one request
-//! can make others; the body is hashed all the same, so that dedup can tell bodies apart.
+//! Shared token schemes: the sender includes the secret itself in each request.
+//!
+//! Nothing of the request is signed, so a client that has seen one request can make others. The body is hashed anyway,
+//! so that dedup can distinguish bodies.
 
 use std::borrow::Cow;
 
@@ -14,7 +16,7 @@ use crate::scheme::sign::{SignError, Stamp, ToSign};
 use crate::scheme::spec::{Place, SecretForm, Spec, TokenPlace, TokenSpec};
 use crate::scheme::{Head, Match, SchemeError, SecretSet, key};
 
-/// A token scheme with its tokens.
+/// A compiled token scheme with its tokens.
 pub struct TokenScheme {
     tokens: Box<[Secret]>,
     place: TokenPlace,
@@ -23,7 +25,7 @@ pub struct TokenScheme {
     headers: Box<[HeaderName]>,
 }
 
-/// One token verification under way.
+/// A token verification in progress.
 pub(super) struct TokenVerifier<'a> {
     scheme: &'a TokenScheme,
     head: Head<'a>,
@@ -33,7 +35,7 @@ pub(super) struct TokenVerifier<'a> {
 }
 
 impl TokenScheme {
-    /// Takes the tokens.
+    /// Decodes the tokens and checks their form.
     pub(super) fn compile(
         spec: &Spec,
         family: &TokenSpec,
@@ -42,6 +44,7 @@ impl TokenScheme {
         let mut tokens = Vec::with_capacity(secrets.len());
         for secret in secrets {
             let token = key::decode(&SecretForm::default(), secret)?;
+            // RFC 7617: credentials are user and password with a colon between them.
             if matches!(family.place, TokenPlace::Basic) && !token.expose().contains(&b':') {
                 return Err(SchemeError::SecretNotBasic);
             }
@@ -56,29 +59,29 @@ impl TokenScheme {
         })
     }
 
-    /// See [`crate::scheme::Scheme::headers`].
+    /// Returns the headers that this scheme reads.
     pub(super) fn headers(&self) -> &[HeaderName] {
         &self.headers
     }
 
-    /// How many secrets it has.
+    /// Returns the number of secrets.
     pub(super) fn secret_count(&self) -> usize {
         self.tokens.len()
     }
 
-    /// See [`crate::scheme::Scheme::material`].
+    /// Reads the proof and the signed values from the head.
     pub(super) fn material<'h>(&self, head: &Head<'h>) -> Result<Material<'h>, MaterialFault> {
         let token = match &self.place {
             TokenPlace::Header { name, prefix } => {
                 let value = material::read_header(head, name)?;
                 let token = value.strip_prefix(prefix.as_bytes());
-                let fault = "does not begin as this scheme's tokens do";
+                let fault = "does not begin with the prefix of this scheme's tokens";
                 Cow::Borrowed(token.ok_or_else(|| MaterialFault::malformed(name.as_str(), fault))?)
             }
             TokenPlace::Query(name) => material::read_query(head, name)?,
             TokenPlace::Basic => {
                 let value = material::read_header(head, &header::AUTHORIZATION)?;
-                let fault = "is not Basic credentials";
+                let fault = "is not a valid HTTP Basic credential";
                 let credentials = decode_basic(value);
                 Cow::Owned(credentials.ok_or_else(|| {
                     MaterialFault::malformed(header::AUTHORIZATION.as_str(), fault)
@@ -99,7 +102,7 @@ impl TokenScheme {
         })
     }
 
-    /// Compares with every current token at once: a stranger's body need not be read.
+    /// Compares with every current token at once, so that the body of an untrusted client need not be read.
     pub(super) fn begin<'a>(
         &'a self,
         material: &Material<'_>,
@@ -119,9 +122,10 @@ impl TokenScheme {
         }
     }
 
-    /// The position of the token, compared with every one of them.
+    /// Returns the position of the token, which is compared with every secret.
     fn find(&self, shown: &[u8], current: SecretSet) -> Option<usize> {
         let mut found = None;
+        // No early exit: the time must not depend on which token matches.
         for (index, token) in self.tokens.iter().enumerate() {
             let is_match = token.is_equal(shown) & current.contains(index);
             if is_match && found.is_none() {
@@ -131,7 +135,7 @@ impl TokenScheme {
         found
     }
 
-    /// The token that the body shows.
+    /// Reads the token from the body.
     fn read_body(&self, head: Head<'_>, body: &[u8]) -> Result<Option<Vec<u8>>, MaterialFault> {
         let whole = Whole::new(head, body, &self.pointers);
         let (place, inner) = match &self.place {
@@ -145,12 +149,13 @@ impl TokenScheme {
             return Ok(Some(value.into_owned()));
         };
         let place = Place::Json(pointer.clone());
+        // The value of the form field is itself JSON, so read it like a body.
         let whole = Whole::new(head, &value, &self.pointers);
         let token = whole.read(&place)?.ok_or_else(|| place.missing())?;
         Ok(Some(token.into_owned()))
     }
 
-    /// See [`crate::scheme::Scheme::sign`].
+    /// Signs a request as the sender does.
     pub(super) fn sign(&self, index: usize, to_sign: &ToSign<'_>) -> Result<Stamp, SignError> {
         let token = self.tokens.get(index).ok_or(SignError::NoSecret)?.expose();
         let text = |bytes| std::str::from_utf8(bytes).map_err(|_| SignError::NotText);
@@ -179,19 +184,20 @@ impl TokenScheme {
 }
 
 impl TokenVerifier<'_> {
-    /// Whether the token is none of the current ones.
+    /// Returns whether the token is not a current one.
     pub(super) fn is_hopeless(&self) -> bool {
         self.secret_index.is_none() && self.scheme.place.is_in_head()
     }
 
-    /// See [`crate::scheme::Verifier::update`].
+    /// Feeds the next piece of the body.
     pub(super) fn update(&mut self, chunk: &[u8]) {
         self.body.update(chunk);
     }
 
-    /// See [`crate::scheme::Verifier::finish`].
+    /// Compares the proof; returns `None` if no current secret made it.
     pub(super) fn finish(self, body: &[u8]) -> Result<Option<Match>, MaterialFault> {
         let secret_index = match self.secret_index {
+            // Found in the head already.
             Some(index) => Some(index),
             None => {
                 let shown = self.scheme.read_body(self.head, body)?;
@@ -207,13 +213,14 @@ impl TokenVerifier<'_> {
     }
 }
 
-/// RFC 7617; the name of the scheme is case-insensitive (RFC 9110 11.1), one space follows it.
+/// Decodes HTTP Basic credentials (RFC 7617). The scheme name is case-insensitive (RFC 9110 section 11.1), and one
+/// space follows it.
 fn decode_basic(value: &[u8]) -> Option<Vec<u8>> {
     let (scheme, credentials) = value.split_at_checked(b"Basic ".len())?;
     if !scheme.eq_ignore_ascii_case(b"Basic ") {
         return None;
     }
     let decoded = BASE64.decode(credentials).ok()?;
-    // Padded blocks in a row decode too; only what encodes to the same text is one value.
+    // The decoder also accepts padded blocks in a row; only the canonical text is accepted.
     (BASE64.encode_len(decoded.len()) == credentials.len()).then_some(decoded)
 }

@@ -54,7 +54,9 @@ fn known_providers() -> String {
         let Known { id, name, docs, .. } = &**provider;
         let ranges = provider.ip_ranges.as_ref();
         let ranges = ranges.map_or("-".to_owned(), |ranges| format!("as of {}", ranges.read));
-        let retries = provider.retry_horizon.map_or("unknown".to_owned(), in_words);
+        let retries = provider
+            .retry_horizon
+            .map_or("unknown".to_owned(), in_words);
         let id_signed = match (
             provider.scheme.event_id.is_empty(),
             provider.scheme.signs_event_id(),

@@ -1,11 +1,11 @@
-//! `config.example.toml`: every key with what it means, most of them as comments.
+//! Generator of `config.example.toml`: every key with its meaning, most of them commented out.
 
 use std::fmt::Write;
 
 use crate::config::{admin, destination, log, route, server, store, telemetry, tls};
 use crate::document::key::{Kind, Section};
 
-/// The lines of the example that are not commented out.
+/// Lines of the example that are active, as (section, key, value).
 const ACTIVE: [(&str, &str, &str); 13] = [
     ("server", "listen", "[\"0.0.0.0:443\", \"[::]:443\"]"),
     ("tls", "cert", "\"/etc/hookgate/tls/fullchain.pem\""),
@@ -30,13 +30,14 @@ const ACTIVE: [(&str, &str, &str); 13] = [
     ),
 ];
 
-/// A complete commented config: two routes that work once their secrets are set, and every key with its default.
+/// Returns a complete commented config: two routes that work once their secrets are set, and every key with its
+/// default.
 #[must_use]
 pub fn example() -> String {
     let mut out = "\
-# An example of /etc/hookgate/hookgate.toml with every key. Lines that begin with `#` and a key show what could stand
-# there; the default holds as long as they are comments. `hookgate check --config FILE` says what is wrong with a file.
-# Made from the definitions of the keys in the code.
+# An example of /etc/hookgate/hookgate.toml with every key. A line that begins with `#` and a key is a possible setting;
+# as long as it is a comment, the default applies. Run `hookgate check --config FILE` to find errors in a config.
+# This file is generated from the definitions of the keys in the code.
 #
 # Durations are \"500ms\", \"30s\", \"5m\", \"1h30m\", \"7d\"; sizes \"64KiB\", \"1MiB\"; rates \"100/s\", \"600/m\" or
 # { per_second = 50, burst = 100 }. Relative paths are relative to this file.
@@ -50,8 +51,9 @@ pub fn example() -> String {
     ] {
         out.push_str(&example_section(section, section.path));
     }
+    // One route with every key, then a minimal one.
     out.push_str(&example_section(&route::SECTION, "routes.stripe"));
-    out.push_str("\n# A minimal route. GitHub sends bodies of up to 25 MiB, more than the default takes.\n[routes.github]\n");
+    out.push_str("\n# A minimal route. GitHub sends bodies of up to 25 MiB.\n[routes.github]\n");
     for (_, key, value) in ACTIVE
         .iter()
         .filter(|(path, _, _)| *path == "routes.github")
@@ -71,7 +73,7 @@ pub fn example() -> String {
     out
 }
 
-/// The same with no line that counts.
+/// Comments out every line of the text.
 fn commented(text: &str) -> String {
     let line = |line: &str| match line.is_empty() || line.starts_with('#') {
         true => format!("{line}\n"),
@@ -83,7 +85,7 @@ fn commented(text: &str) -> String {
 fn example_section(section: &Section, path: &str) -> String {
     let mut out = format!("\n# {}\n[{path}]\n", section.doc);
     for key in section.keys {
-        // A table of its own has its example at the end of the file, an array of tables in the reference.
+        // A table has an example of its own at the end of the file; arrays of tables are in the reference.
         if matches!(key.kind, Kind::Table(_)) {
             continue;
         }
@@ -113,7 +115,7 @@ fn example_section(section: &Section, path: &str) -> String {
     out
 }
 
-/// A sentence as comment lines of at most 120 characters.
+/// Wraps a text into comment lines of at most 120 characters.
 fn wrapped(text: &str) -> String {
     let mut out = String::new();
     let mut line = "#".to_owned();
@@ -130,7 +132,7 @@ fn wrapped(text: &str) -> String {
 }
 
 const LEGACY: &str = r#"
-# A sender with a scheme of its own, and a secret that is being rotated.
+# A sender with its own scheme, and a secret that is being rotated.
 # [routes.legacy]
 # path = "/legacy"
 # upstream = "http://127.0.0.1:8081/in"
@@ -147,7 +149,7 @@ const LEGACY: &str = r#"
 "#;
 
 const QUEUE: &str = r#"
-# A route whose events are stored, answered at once, and delivered with retries; it needs `[store]`.
+# A route that stores events, responds at once, and delivers them with retries. It requires `[store]`.
 # [routes.orders]
 # path = "/orders"
 # provider = "shopify"

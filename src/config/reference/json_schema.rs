@@ -1,11 +1,11 @@
-//! The JSON Schema of the config file.
+//! Generator of the JSON Schema of the config file.
 
 use serde_json::{Map, Value as Json, json};
 
 use crate::config::reference::{ROOT, json_of};
 use crate::document::key::{Key, Kind, Section};
 
-/// The JSON Schema (draft 2020-12) of the config file.
+/// Returns the JSON Schema (draft 2020-12) of the config file.
 #[must_use]
 pub fn schema() -> Json {
     let mut definitions = Map::new();
@@ -48,6 +48,7 @@ fn section_schema(section: &Section, definitions: &mut Map<String, Json>) -> Jso
         "required": section.required,
         "additionalProperties": false,
     });
+    // `allOf` of `oneOf`: each group of alternatives must have exactly one member.
     if let (Some(schema), false) = (schema.as_object_mut(), choices.is_empty()) {
         schema.insert("allOf".to_owned(), json!(choices));
     }
@@ -112,7 +113,7 @@ fn kind_schema(kind: &Kind, definitions: &mut Map<String, Json>) -> Json {
 
 fn reference_to(section: &Section, definitions: &mut Map<String, Json>) -> Json {
     if !definitions.contains_key(section.path) {
-        // Entered first, so that a section that holds itself would end here.
+        // Inserted before its content, so that a section that contains itself does not recurse forever.
         definitions.insert(section.path.to_owned(), Json::Null);
         let schema = section_schema(section, definitions);
         definitions.insert(section.path.to_owned(), schema);

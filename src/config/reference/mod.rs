@@ -1,5 +1,6 @@
-//! What is made of the key rows: the JSON Schema, the reference in the README, and `config.example.toml`. Tests compare
-//! the files with what stands here; `UPDATE=1 cargo test` writes them.
+//! Generators that read the key rows: JSON Schema, README reference, and `config.example.toml`.
+//!
+//! Tests compare the files with the output of this module. `UPDATE=1 cargo test` writes them.
 
 mod example;
 mod json_schema;
@@ -19,7 +20,7 @@ use crate::config::{
 use crate::document::key::{Key, Section};
 use crate::scheme::parse;
 
-/// The table at the top of the file.
+/// The table at the root of the file.
 static ROOT: Section = Section {
     path: "",
     doc: "The config of hookgate.",
@@ -51,17 +52,18 @@ static SECTIONS: [&Section; 19] = [
     &parse::keys::SECTION,
 ];
 
-/// A default that is written as TOML, as JSON; none for one in words.
+/// Parses a default that is written as TOML; returns `None` for a default in words.
 fn json_of(default: &str) -> Option<Json> {
     let table: toml::Table = toml::from_str(&format!("a = {default}")).ok()?;
     serde_json::to_value(table.get("a")?).ok()
 }
 
-/// The reference of the README, as Markdown.
+/// Returns the reference of the README as Markdown.
 #[must_use]
 pub fn markdown() -> String {
     let mut out = String::new();
     for section in SECTIONS {
+        // Arrays of tables have double brackets in TOML.
         let header = match section.path {
             "tls.certificates" | "admin.tokens" => format!("[[{}]]", section.path),
             path => format!("[{path}]"),
@@ -91,6 +93,6 @@ fn default_cell(section: &Section, key: &Key) -> String {
         None if section.one_of.iter().any(|names| names.contains(&key.name)) => {
             "one of them is required".to_owned()
         }
-        None => "none".to_owned(),
+        None => "not set".to_owned(),
     }
 }

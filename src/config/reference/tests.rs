@@ -1,4 +1,4 @@
-//! The files are what is made of the rows, and each row is read as it says.
+//! Tests that generated files are up to date, and that each key row matches the code that reads it.
 
 use super::*;
 use crate::config::load_text;
@@ -11,7 +11,7 @@ fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// Compares a file with what it should hold, or writes it.
+/// Compares a file with its expected content, or writes it.
 fn compare(path: &Path, expected: &str) {
     if env::var_os("UPDATE").is_some() {
         fs::write(path, expected).unwrap();
@@ -40,7 +40,7 @@ fn the_example_is_up_to_date_and_loads() {
     let loaded = load_text("a.toml", with_literal_secrets(&example()));
     let loaded = loaded.unwrap_or_else(|report| panic!("{}", report.render(Style::Plain)));
     assert_eq!(loaded.config.routes.len(), 2);
-    // Nothing but the literal secrets that were put in here.
+    // The only warnings are about the literal secrets that this test inserts.
     assert_eq!(loaded.report.summary(), "0 errors, 2 warnings");
 }
 
@@ -78,7 +78,7 @@ fn the_schema_takes_the_example_and_no_unknown_key() {
     }
 }
 
-/// A config with one more line in a section.
+/// Returns a config with one more line in a section.
 fn with_line(path: &str, line: &str) -> String {
     let route = "[routes.a]\npath = \"/a\"\nprovider = \"stripe\"\nsecret = \"whsec_8fJq2LxW0aZ1\"\nupstream = \"http://127.0.0.1/\"\n";
     let own = "[routes.a]\npath = \"/a\"\nsecret = \"whsec_8fJq2LxW0aZ1\"\nupstream = \"http://127.0.0.1/\"\n[routes.a.scheme]\n";
@@ -138,7 +138,7 @@ fn with_line(path: &str, line: &str) -> String {
         "admin" => format!("{route}[admin]\nlisten = \"127.0.0.1:9180\"\n"),
         _ => format!("{route}[{path}]\n"),
     };
-    // A key must not stand there twice.
+    // TOML allows a key only once.
     let start = format!("{name} = ");
     let last = base.rfind("\n[").unwrap_or(0);
     let (head, tail) = base.split_at(last);
@@ -182,7 +182,7 @@ fn the_rows_are_the_keys_that_are_read() {
             .collect();
         let mut rows: BTreeSet<&str> = section.keys.iter().map(|key| key.name).collect();
         if section.path == "routes.NAME.scheme" {
-            // Refused in this family.
+            // These keys are rejected in this family.
             for name in [
                 "token",
                 "detached",

@@ -1,32 +1,34 @@
-//! Finds in a template where its values have no certain end.
+//! Analysis of a template: finds values whose end is ambiguous.
 
 use crate::scheme::boundary::{BodyStart, Forbidden, Listing, ValueRule};
 use crate::scheme::spec::{
     Family, Part, Place, SignMethod, Spec, Template, TimeUnit, TimestampSpec,
 };
 
-/// One part of the template, those of groups among them.
+/// One part of the template, including parts inside groups.
 struct Token<'t> {
     part: &'t Part,
     is_optional: bool,
 }
 
-/// One side of a part: the literal text that follows, and the next part that is none.
+/// One side of a part: the adjacent literal text, and the next part that is not a literal.
 struct Side<'t> {
     literal: &'t str,
     next: Option<&'t Part>,
 }
 
+/// Analysis of one template; each method derives a kind of rule.
 pub(super) struct Finder<'t> {
     spec: &'t Spec,
     tokens: Vec<Token<'t>>,
     time: Option<&'t TimestampSpec>,
     is_hash: bool,
-    /// The file says itself which values may not hold the delimiter.
+    /// The provider file itself states which values must not contain the delimiter.
     has_own_rules: bool,
 }
 
 impl<'t> Finder<'t> {
+    /// Flattens the template: parts of groups become optional tokens.
     pub(super) fn new(spec: &'t Spec, template: &'t Template) -> Self {
         let mut tokens = Vec::new();
         for part in &template.parts {
@@ -59,6 +61,7 @@ impl<'t> Finder<'t> {
         }
     }
 
+    /// Returns the rules for the single values of the template.
     pub(super) fn values(&self) -> Vec<ValueRule> {
         let mut rules = Vec::new();
         for (at, token) in self.tokens.iter().enumerate() {
@@ -69,6 +72,7 @@ impl<'t> Finder<'t> {
                 let place = place.clone();
                 rules.push(ValueRule { place, forbids });
             };
+            // Padding of a digest begins with 0x80 and zeros, so text without control characters cannot contain it.
             if self.is_extendable() {
                 add(Forbidden::Control);
             }
@@ -79,6 +83,7 @@ impl<'t> Finder<'t> {
             {
                 add(Forbidden::NotWord);
             }
+            // A delimiter follows: the value must not contain it, or what would look like the next values.
             if !after.literal.is_empty() {
                 match after.next {
                     _ if token.is_optional => add(Forbidden::Text(after.literal.to_owned())),
@@ -88,13 +93,14 @@ impl<'t> Finder<'t> {
                         let text = after.literal.to_owned();
                         add(Forbidden::TimeBehind(text, unit, end));
                     }
+                    // Before the body, a longer value only means a shorter body, which `needs_whole_body` covers.
                     Some(next) if is_open(next) && *next != Part::Body => {
                         add(Forbidden::Text(after.literal.to_owned()));
                     }
                     _ => {}
                 }
             }
-            // Between two values the first one's rule says where it ends.
+            // Between two values, the rule of the first one ensures that its end is clear.
             let is_first_free = |part: &Part| is_open(part) && self.place(part).is_none();
             if !before.literal.is_empty() && before.next.is_some_and(is_first_free) {
                 add(Forbidden::Text(before.literal.to_owned()));
@@ -104,7 +110,7 @@ impl<'t> Finder<'t> {
         rules
     }
 
-    /// The place of a part that is one value of a client's choice.
+    /// Returns the location of a part that is one value chosen by the client.
     fn place(&self, part: &Part) -> Option<Place> {
         match part {
             Part::Id => Some(Place::Header(self.spec.id_header()?.clone())),
@@ -132,19 +138,22 @@ impl<'t> Finder<'t> {
         at.map_or("", |at| self.after(at).literal).to_owned()
     }
 
-    /// Returns whether the text of a plain digest can be made longer without the secret: something else follows it.
+    /// Returns whether the text of a plain digest can be extended without the secret, because something else follows
+    /// it.
     pub(super) fn is_extendable(&self) -> bool {
         let is_secret = |token: &Token<'_>| *token.part == Part::Secret;
         let is_fixed = |token: &Token<'_>| matches!(token.part, Part::Secret | Part::Literal(_));
+        // With only literals after the secret, the text ends in a fixed way.
         let mut behind = self.tokens.iter().skip_while(|token| !is_secret(token));
         self.is_hash && !behind.all(is_fixed)
     }
 
-    /// Finds what a text such as `{id}.{timestamp}.{body}` leaves open at the beginning of the body.
+    /// Returns the forbidden beginning of the body for texts such as `{id}.{timestamp}.{body}`.
     pub(super) fn body_start(&self) -> Option<BodyStart> {
         let mut tokens = self.tokens.iter();
         let at = tokens.position(|token| *token.part == Part::Timestamp)?;
         let (before, after) = (self.before(at), self.after(at));
+        // A line break before the time ends a value that cannot contain one.
         let is_ended = before.literal.contains('\n') && before.next.is_some_and(is_line);
         if after.next != Some(&Part::Body) || !before.next.is_some_and(is_open) || is_ended {
             return None;
@@ -157,7 +166,7 @@ impl<'t> Finder<'t> {
         }
     }
 
-    /// Returns whether nothing but its own form says where the body begins or ends.
+    /// Returns whether only the body's own form shows where it begins or ends.
     pub(super) fn needs_whole_body(&self) -> bool {
         let mut tokens = self.tokens.iter();
         let Some(at) = tokens.position(|token| *token.part == Part::Body) else {
@@ -180,7 +189,7 @@ impl<'t> Finder<'t> {
         }
     }
 
-    /// Returns whether the time has a value of any text for its neighbor, with nothing in between.
+    /// Returns whether a value of any text is directly next to the timestamp.
     fn is_time_adrift(&self, is_before: bool) -> bool {
         let mut tokens = self.tokens.iter();
         let Some(at) = tokens.position(|token| *token.part == Part::Timestamp) else {
@@ -194,7 +203,7 @@ impl<'t> Finder<'t> {
     }
 }
 
-/// The literal text in front of the next part that is none, and that part.
+/// Returns the literal text before the next part that is not a literal, and that part.
 fn side<'t>(parts: impl Iterator<Item = &'t Part>) -> Side<'t> {
     let mut literal = "";
     for part in parts {
@@ -213,7 +222,7 @@ fn side<'t>(parts: impl Iterator<Item = &'t Part>) -> Side<'t> {
     }
 }
 
-/// Returns whether a part may hold any text: only its neighbors show where it ends.
+/// Returns whether a part may contain any text, so that only its neighbors show where it ends.
 fn is_open(part: &Part) -> bool {
     match part {
         Part::Body
@@ -235,7 +244,7 @@ fn is_open(part: &Part) -> bool {
         | Part::UrlFormSorted
         | Part::FormOrDigest(_)
         | Part::ListedHeaders(_) => true,
-        // Of one form or length; and without the secret, no client can move its neighbors.
+        // These have a fixed form or length, or, like the secret, no client can move them.
         Part::Literal(_)
         | Part::Timestamp
         | Part::Method
@@ -248,7 +257,7 @@ fn is_open(part: &Part) -> bool {
     }
 }
 
-/// Returns whether a part holds no line end.
+/// Returns whether a part cannot contain a line break.
 fn is_line(part: &Part) -> bool {
     matches!(
         part,
@@ -264,7 +273,7 @@ fn is_line(part: &Part) -> bool {
     )
 }
 
-/// The list of signed headers of a scheme, and the headers that the gate reads.
+/// Returns the list of signed headers of a scheme, with the headers that the gate reads.
 pub(super) fn listing(spec: &Spec, template: &Template) -> Option<Listing> {
     let mut header = None;
     template.visit(&mut |part| {
@@ -282,6 +291,6 @@ pub(super) fn listing(spec: &Spec, template: &Template) -> Option<Listing> {
     if let Some(Place::Header(name)) = time.map(|time| &time.place) {
         needed.push(name.clone());
     }
-    // A type or an id that the sender leaves out of its list is unsigned, as with other senders.
+    // A type or id that the sender does not list is unsigned, as with other senders.
     Some(Listing { header, needed })
 }

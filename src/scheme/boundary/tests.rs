@@ -1,4 +1,4 @@
-//! Requests with a second reading, made by hand: the one that was signed passes, the other does not.
+//! Tests with handmade requests that have a second reading: the signed reading passes, the other does not.
 
 use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderValue, Method, Uri};
@@ -11,7 +11,7 @@ fn provider(id: &str) -> Boundaries {
     Boundaries::compile(&providers::find(id).unwrap().scheme)
 }
 
-/// The boundaries of a scheme of one's own.
+/// Compiles the boundary rules of a custom scheme.
 fn own(text: &str) -> Boundaries {
     let fact = |name: &str, value: &str| format!("{name} = {{ {value}, source = \"s\" }}\n");
     let identity = [
@@ -41,7 +41,7 @@ fn check(rules: &Boundaries, uri: &str, headers: &[(&str, &str)], body: &[u8]) -
     rules.check(&head, body).is_ok()
 }
 
-/// Fails when a digest with the secret in front is taken for an HMAC: who knows one signature can append to the text.
+/// Fails if a digest with the secret in front is treated like an HMAC: with one signature a client can extend the text.
 #[test]
 fn an_extended_body_is_refused() {
     for id in ["sellsy", "hubspot_v1", "hubspot_v2", "lark"] {
@@ -74,7 +74,7 @@ fn an_extended_body_is_refused() {
             assert!(!takes(bad), "{id}: {bad:?}");
         }
     }
-    // The real thing: the signature of the longer body follows from that of the shorter one.
+    // The actual attack: compute the signature of the longer body from that of the shorter one.
     let (secret, body) = (b"fake-sellsy-secret-0001", b"{\"eventType\":\"docslog\"}");
     let length = secret.len() + body.len();
     let mut glue = vec![0x80];
@@ -104,7 +104,7 @@ fn an_extended_body_is_refused() {
     assert!(!check(&provider("sellsy"), "/", &headers, &longer));
 }
 
-/// Fails when `is_extendable` looks at the body only: every value behind the secret can be extended.
+/// Fails if `is_extendable` checks only the body: every value after the secret can be extended.
 #[test]
 fn an_extended_value_is_refused() {
     let rules = own(
@@ -118,7 +118,7 @@ fn an_extended_value_is_refused() {
     assert!(check(&provider("github"), "/", &[], b"\x80\x00"));
 }
 
-/// Fails when a body that begins or ends where a value of any text does is taken in parts.
+/// Fails if a part of a body is accepted where the body is next to a value of any text.
 #[test]
 fn a_body_that_is_cut_elsewhere_is_refused() {
     let nonce = "x-sinch-webhook-signature-nonce";
@@ -131,7 +131,7 @@ fn a_body_that_is_cut_elsewhere_is_refused() {
         assert!(!check(&rules, "/?x=", &[], b"1{\"a\":{\"b\":1}}"), "{id}");
         assert!(!check(&rules, "/?x=1%7B", &[], b"\"a\":{\"b\":1}}"), "{id}");
         assert!(!check(&rules, "/?x=1", &[], b"{\"a\":{\"b\":1}"), "{id}");
-        // Nothing can be appended to an HMAC's text, so other bodies may be any.
+        // Nothing can be appended to the text of an HMAC, so all other bodies are allowed.
         assert!(check(&rules, "/?x=1", &[], b"\xff\x00"), "{id}");
     }
     for (id, header, timed) in [
@@ -149,14 +149,14 @@ fn a_body_that_is_cut_elsewhere_is_refused() {
             "{id}"
         );
         assert!(takes("84c1e79a", b""), "{id}");
-        // Both ends of the time at once: the text in front of it would be the id's.
+        // Both ends of the time are open: the text in front of it could belong to the id.
         assert!(!takes("84c1700000000a=1&t=", b""), "{id}");
         assert!(
             !takes("84c", timed.as_bytes()) && !takes("84c", b"1{}"),
             "{id}"
         );
     }
-    // A delimiter that neither side can hold leaves nothing open.
+    // A delimiter that neither side can contain has only one reading.
     for id in [
         "stripe",
         "slack",
@@ -170,7 +170,7 @@ fn a_body_that_is_cut_elsewhere_is_refused() {
     }
 }
 
-/// Fails when an id may hold a time: `a.TIME.TIME.BODY` is another event with another body.
+/// Fails if an id may contain a time: `a.TIME.TIME.BODY` is another event with another body.
 #[test]
 fn an_id_that_holds_a_time_is_refused() {
     for id in ["standard_webhooks", "polar", "supabase_auth"] {
@@ -210,7 +210,7 @@ fn an_id_that_holds_a_time_is_refused() {
     }
 }
 
-/// Fails when a value in a group may hold what ends it: `a;request-id:b` is then one value or two.
+/// Fails if a value in a group may contain its delimiter: `a;request-id:b` is then one value or two.
 #[test]
 fn a_value_that_holds_its_delimiter_is_refused() {
     let rules = provider("mercadopago");
@@ -235,7 +235,7 @@ const CONTENTFUL: [(&str, &str); 4] = [
     ("x-contentful-topic", "ContentManagement.Entry.publish"),
 ];
 
-/// Fails when a genuine request is refused for an id in base64, or for a body of plain text.
+/// Fails if a genuine request is rejected for an id in base64, or for a body of plain text.
 #[test]
 fn what_senders_send_passes() {
     let takes = |id: &str, header: &str, value: &str, body: &[u8]| {
@@ -259,24 +259,24 @@ fn what_senders_send_passes() {
     }
 }
 
-/// Fails when the list may leave out itself or the time, or when a value may hold what begins an entry.
+/// Fails if the list may omit itself or the time, or if a value may contain the beginning of an entry.
 #[test]
 fn a_listed_header_swallows_no_other() {
     let rules = provider("contentful");
     let takes = |headers: &[(&str, &str)]| check(&rules, "/", headers, b"{}");
     assert!(takes(&CONTENTFUL));
-    // Values may hold the separator of entries.
+    // Values may contain the separator of entries.
     let with = |at: usize, value: &'static str| {
         let mut headers = CONTENTFUL;
         headers[at].1 = value;
         headers
     };
     assert!(takes(&with(3, "a;b")));
-    // No source says that each sender lists the type: one that is left out is unsigned, and the list itself is not.
+    // No source says that each sender lists the type: a type that is not listed is unsigned, but the list is signed.
     let untyped = "content-type,x-contentful-signed-headers,x-contentful-timestamp";
     assert!(takes(&with(1, untyped)[..3]));
     assert!(takes(&with(1, untyped)));
-    // The same text with one listed header, and any time and type.
+    // The same text with only one listed header, and any time and type.
     let swallowed = "application/json;x-contentful-signed-headers:content-type;x-contentful-timestamp:1700000000000;x-contentful-topic:ContentManagement.Entry.publish";
     let mut headers = with(1, "content-type");
     headers[0].1 = swallowed;

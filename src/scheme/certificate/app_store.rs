@@ -1,9 +1,9 @@
 //! Apple App Store Server Notifications V2: a JWS in `/signedPayload` of the body, with its certificates in the header.
 //!
-//! The chain has to end at Apple Root CA - G3, which is pinned here, and its certificates have to carry the extensions
-//! that Apple issues for receipts: every developer has certificates below the same root. The signature shows that Apple
-//! sent it, not for which app, so the route names its bundle ids. Those of the sandbox are named with `sandbox:` before
-//! them: anyone with a tester's account makes sandbox events, and they must not pass for purchases.
+//! The chain must end at Apple Root CA - G3, which is pinned here, and must have the extensions that Apple issues for
+//! receipts: every developer has certificates below the same root. The signature proves that Apple sent it, not for
+//! which app, so the route lists its bundle ids. Those of the sandbox are listed with the prefix `sandbox:`. Anyone
+//! with a tester account can cause sandbox events, and they must not be accepted as purchases.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -21,22 +21,22 @@ use crate::scheme::material::MaterialFault;
 use crate::scheme::spec::KeyAlgorithm;
 use crate::scheme::{Match, Validity};
 
-/// Apple Root CA - G3, https://www.apple.com/certificateauthority/AppleRootCA-G3.cer.
+/// Apple Root CA - G3 in base64, https://www.apple.com/certificateauthority/AppleRootCA-G3.cer.
 const ROOT: &str = "MIICQzCCAcmgAwIBAgIILcX8iNLFS5UwCgYIKoZIzj0EAwMwZzEbMBkGA1UEAwwSQXBwbGUgUm9vdCBDQSAtIEczMSYwJAYDVQQLDB1BcHBsZSBDZXJ0aWZpY2F0aW9uIEF1dGhvcml0eTETMBEGA1UECgwKQXBwbGUgSW5jLjELMAkGA1UEBhMCVVMwHhcNMTQwNDMwMTgxOTA2WhcNMzkwNDMwMTgxOTA2WjBnMRswGQYDVQQDDBJBcHBsZSBSb290IENBIC0gRzMxJjAkBgNVBAsMHUFwcGxlIENlcnRpZmljYXRpb24gQXV0aG9yaXR5MRMwEQYDVQQKDApBcHBsZSBJbmMuMQswCQYDVQQGEwJVUzB2MBAGByqGSM49AgEGBSuBBAAiA2IABJjpLz1AcqTtkyJygRMc3RCV8cWjTnHcFBbZDuWmBSp3ZHtfTjjTuxxEtX/1H7YyYl3J6YRbTzBPEVoA/VhYDKX1DyxNB0cTddqXl5dvMVztK517IDvYuVTZXpmkOlEKMaNCMEAwHQYDVR0OBBYEFLuw3qFYM4iapIqZ3r6966/ayySrMA8GA1UdEwEB/wQFMAMBAf8wDgYDVR0PAQH/BAQDAgEGMAoGCCqGSM49BAMDA2gAMGUCMQCD6cHEFl4aXTQY2e3v9GwOAEZLuN+yRhHFD/3meoyhpmvOwgPUnPWTxnS4at+qIxUCMG1mihDK1A3UT82NQz60imOlM27jbdoXt2QfyFMm+YhidDkLF1vLUagM6BgD56KyKA==";
 
-/// The extension of certificates that sign receipts and notifications.
+/// Extension of certificates that sign receipts and notifications.
 const SIGNS_RECEIPTS: &str = "1.2.840.113635.100.6.11.1";
 
-/// The extension of the authority that issues them.
+/// Extension of the CA that issues them.
 const ISSUES_SIGNERS: &str = "1.2.840.113635.100.6.2.1";
 
-/// The JWS header with three certificates in base64; Apple's have 5 KiB.
+/// Largest JWS header, in bytes, with three certificates in base64; Apple's have 5 KiB.
 const MAX_HEADER: usize = 32 * 1024;
 
-/// How far a clock of Apple's may be ahead.
+/// Leeway for Apple's clock, in milliseconds.
 const LEEWAY_MS: i64 = 60_000;
 
-/// How long after its certificate has expired a notification may come: Apple retries for 157 hours.
+/// Time after the expiry of its certificate in which a notification may arrive: Apple retries for 157 hours.
 const RETRIES_MS: i64 = 7 * 24 * 3_600_000;
 
 #[derive(Deserialize)]
@@ -70,7 +70,7 @@ struct App {
     external_purchase_id: Option<String>,
 }
 
-/// A JWS in its parts.
+/// A JWS, split into its parts.
 struct Signed<'b> {
     text: &'b str,
     header: &'b str,
@@ -78,7 +78,7 @@ struct Signed<'b> {
     signature: &'b str,
 }
 
-/// Verifies the notification in a body; none where its signature is not that of its certificate.
+/// Verifies the notification in a body; returns `None` if its certificate did not make the signature.
 pub(super) fn verify(
     scheme: &CertificateScheme,
     body: &[u8],
@@ -86,16 +86,17 @@ pub(super) fn verify(
     let notification = read(body)?;
     let signed = split(&notification.signed_payload)?;
     if signed.header.len() > MAX_HEADER {
-        return Err(malformed("has a header that is too long"));
+        return Err(malformed("has a JWS header that is too long"));
     }
     let header: Header = json(
         signed.header,
-        "has a header that is not JSON with certificates",
+        "has a JWS header that is not JSON with certificates",
     )?;
     if header.alg != "ES256" || header.crit.is_some() {
-        return Err(malformed("is not signed with plain ES256"));
+        return Err(malformed("is not signed with ES256 without extensions"));
     }
     let payload: Payload = json(signed.payload, "has a payload that is not a notification")?;
+    // The payload is still unverified; its date only selects the time at which the chain must be valid.
     let (leaf, validity) = chain(&header.x5c, payload.signed_date).map_err(malformed)?;
     let signature = decode(signed.signature, "has a signature that is not base64url")?;
     if !leaf.verifies(
@@ -105,6 +106,7 @@ pub(super) fn verify(
     ) {
         return Ok(None);
     }
+    // Only now the payload is authentic, so its app can be compared.
     check_app(scheme, &payload)?;
     Ok(Some(Match {
         secret_index: 0,
@@ -114,7 +116,7 @@ pub(super) fn verify(
     }))
 }
 
-/// Returns the text of a member of the payload; for verified bodies only.
+/// Returns a text member of the payload. Only for verified bodies.
 pub(in crate::scheme) fn claim(body: &[u8], name: &str) -> Option<String> {
     let notification = read(body).ok()?;
     let payload = split(&notification.signed_payload).ok()?.payload;
@@ -154,14 +156,15 @@ fn json<T: for<'de> Deserialize<'de>>(part: &str, fault: &'static str) -> Result
     serde_json::from_slice(&text).map_err(|_| malformed(fault))
 }
 
-/// Verifies the certificates at the time of the signature, and returns the signer's.
+/// Verifies the certificates at the time of the signature, and returns that of the signer.
 ///
-/// The signer's own time counts, as in Apple's libraries without online checks: a notification that is sent again after
-/// its certificate has expired is as good as before.
+/// As in Apple's libraries without online checks, the signed time counts: a notification that is sent again after its
+/// certificate has expired is still valid.
 fn chain(x5c: &[String], signed_ms: i64) -> Result<(Certificate, Validity), &'static str> {
-    const FAULT: &str = "has certificates that do not lead to Apple's root";
+    const FAULT: &str = "has certificates that do not chain to Apple's root";
+    // The third certificate is the root as the sender shows it; only the pinned one counts.
     let [leaf, issuer, _root] = x5c else {
-        return Err("has not three certificates");
+        return Err("does not have three certificates");
     };
     let der = |text: &String| BASE64.decode(text.as_bytes()).map(CertificateDer::from);
     let leaf = der(leaf).map_err(|_| FAULT)?;
@@ -182,7 +185,7 @@ fn chain(x5c: &[String], signed_ms: i64) -> Result<(Certificate, Validity), &'st
     );
     path.map_err(|_| FAULT)?;
     if !has_extension(&leaf, SIGNS_RECEIPTS) || !has_extension(&issuer, ISSUES_SIGNERS) {
-        return Err("has a certificate of Apple's that does not sign notifications");
+        return Err("has a certificate of Apple that is not for signing notifications");
     }
     let leaf = Certificate::read(&leaf)?;
     let validity = Validity {
@@ -200,7 +203,8 @@ fn has_extension(der: &CertificateDer<'_>, oid: &str) -> bool {
     })
 }
 
-/// Compares app and environment with what the route says. One of the four members is there, says Apple.
+/// Compares app and environment with the route's `audience`. According to Apple, exactly one of the four members is
+/// present.
 fn check_app(scheme: &CertificateScheme, payload: &Payload) -> Result<(), MaterialFault> {
     let apps = [
         &payload.data,
@@ -210,13 +214,14 @@ fn check_app(scheme: &CertificateScheme, payload: &Payload) -> Result<(), Materi
     ];
     let mut apps = apps.into_iter().flatten();
     let app = apps.next().ok_or_else(|| MaterialFault::missing("data"))?;
+    // With two apps it would be unclear which one the event is for.
     if apps.next().is_some() {
         return Err(malformed("names two apps"));
     }
     let bundle = app.bundle_id.as_deref();
     let bundle = bundle.ok_or_else(|| MaterialFault::missing("bundleId"))?;
     let environment = app.environment.as_deref();
-    // External purchase tokens name the environment in their id.
+    // External purchase tokens have the environment in their id.
     let is_sandbox = match (&app.external_purchase_id, environment) {
         (Some(id), None) => id.starts_with("SANDBOX"),
         (_, Some("Sandbox")) => true,
@@ -226,6 +231,7 @@ fn check_app(scheme: &CertificateScheme, payload: &Payload) -> Result<(), Materi
             return Err(MaterialFault::malformed("environment", fault));
         }
     };
+    // Sandbox and production must match exactly, in both directions.
     let is_known = |known: &String| match known.strip_prefix("sandbox:") {
         Some(known) => is_sandbox && known == bundle,
         None => !is_sandbox && known == bundle,
@@ -233,7 +239,7 @@ fn check_app(scheme: &CertificateScheme, payload: &Payload) -> Result<(), Materi
     if scheme.topics.iter().any(is_known) {
         return Ok(());
     }
-    let fault = "is none of the route's `audience`, or is of the other environment";
+    let fault = "is not in the route's `audience`, or belongs to the other environment";
     Err(MaterialFault::malformed("bundleId", fault))
 }
 

@@ -1,4 +1,4 @@
-//! Certificates that were fetched: their key, their names, how long they hold, and who vouches for them.
+//! Fetched certificates: their key, their names, their validity, and the chain to a CA.
 
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
@@ -9,10 +9,10 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use crate::scheme::public_key::PublicKey;
 use crate::scheme::spec::KeyAlgorithm;
 
-/// Certificates in one file.
+/// Limit of certificates in one file.
 const MAX_CHAIN: usize = 8;
 
-/// What a certificate says.
+/// Key, names and validity of a certificate.
 pub struct Certificate {
     key: Box<[u8]>,
     names: Vec<String>,
@@ -21,27 +21,29 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads the first certificate of a PEM file; nobody vouches for it but the host that it was fetched from.
+    /// Reads the first certificate of a PEM file, without a chain. Only the host that it was fetched from vouches for
+    /// it.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// Returns a text that says what is wrong with it.
     pub fn parse(text: &[u8]) -> Result<Self, &'static str> {
         let chain = read_pem(text)?;
-        Self::read(chain.first().ok_or("holds no certificate")?)
+        Self::read(chain.first().ok_or("contains no certificate")?)
     }
 
-    /// The same, where a chain leads to one of these authorities. It holds as long as every one of the chain does.
+    /// Reads the first certificate of a chain to one of these CAs. It is valid as long as every certificate of the
+    /// chain is.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// Returns a text that says what is wrong with it.
     pub fn parse_chain(
         text: &[u8],
         roots: &RootCertStore,
         unix_ms: i64,
     ) -> Result<Self, &'static str> {
         let chain = read_pem(text)?;
-        let (first, others) = chain.split_first().ok_or("holds no certificate")?;
-        let leaf = EndEntityCert::try_from(first).map_err(|_| "holds no certificate")?;
+        let (first, others) = chain.split_first().ok_or("contains no certificate")?;
+        let leaf = EndEntityCert::try_from(first).map_err(|_| "contains no certificate")?;
         let seconds = u64::try_from(unix_ms.div_euclid(1000)).unwrap_or(0);
         let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
         let verified = leaf.verify_for_usage(
@@ -54,7 +56,8 @@ impl Certificate {
             None,
         );
         let path =
-            verified.map_err(|_| "holds a certificate that no known authority vouches for")?;
+            verified.map_err(|_| "contains a certificate that does not chain to a trusted CA")?;
+        // The validity is the intersection of all certificates in the verified path.
         let mut certificate = Self::read(first)?;
         for intermediate in path.intermediate_certificates() {
             let link = Self::read(&intermediate.der())?;
@@ -64,16 +67,17 @@ impl Certificate {
         Ok(certificate)
     }
 
-    /// Reads one certificate, which the caller has verified.
+    /// Reads one certificate that the caller has verified.
     pub(super) fn read(der: &CertificateDer<'_>) -> Result<Self, &'static str> {
         let (rest, certificate) =
-            X509Certificate::from_der(der).map_err(|_| "holds a broken certificate")?;
+            X509Certificate::from_der(der).map_err(|_| "contains a malformed certificate")?;
+        // Bytes after the certificate could be read as a second one.
         if !rest.is_empty() {
-            return Err("holds a broken certificate");
+            return Err("contains a malformed certificate");
         }
         let validity = certificate.validity();
         let names = certificate.subject_alternative_name();
-        let names = names.map_err(|_| "holds a certificate whose names cannot be read")?;
+        let names = names.map_err(|_| "contains a certificate with malformed names")?;
         let names = match names {
             None => common_names(&certificate),
             Some(extension) => {
@@ -94,25 +98,25 @@ impl Certificate {
         })
     }
 
-    /// The names that it is made out to, in lower case.
+    /// Returns the names of the certificate, in lower case.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// From when on it holds.
+    /// Returns the start of validity, in milliseconds since the epoch.
     #[must_use]
     pub fn from_ms(&self) -> i64 {
         self.from_ms
     }
 
-    /// Until when it holds.
+    /// Returns the end of validity, in milliseconds since the epoch.
     #[must_use]
     pub fn until_ms(&self) -> i64 {
         self.until_ms
     }
 
-    /// Whether its key made the signature.
+    /// Returns whether the certificate's key made the signature.
     pub(in crate::scheme) fn verifies(
         &self,
         algorithm: KeyAlgorithm,
@@ -124,7 +128,7 @@ impl Certificate {
     }
 }
 
-/// RFC 6125 6.4.4: the common name counts where there are no other names.
+/// Returns the common names, which count only without alternative names (RFC 6125 section 6.4.4).
 fn common_names(certificate: &X509Certificate<'_>) -> Vec<String> {
     let names = certificate.subject().iter_common_name();
     let texts = names.filter_map(|name| name.as_str().ok());
@@ -133,11 +137,12 @@ fn common_names(certificate: &X509Certificate<'_>) -> Vec<String> {
 
 fn read_pem(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text)
+        // One more than the limit, to notice that there are too many.
         .take(MAX_CHAIN + 1)
         .collect();
     let chain = chain.map_err(|_| "is not PEM")?;
     if chain.len() > MAX_CHAIN {
-        return Err("holds too many certificates");
+        return Err("contains too many certificates");
     }
     Ok(chain)
 }

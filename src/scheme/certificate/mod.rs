@@ -1,8 +1,8 @@
-//! Signatures whose key is in a certificate that the request names or carries: Amazon SNS, PayPal and Apple's App Store.
+//! Signatures with a key in a certificate: Amazon SNS, PayPal and Apple's App Store.
 //!
-//! The certificate's URL comes from a stranger. Nothing is fetched unless it is `https` in its normal form, on a host of
-//! the sender's; what is fetched must be a certificate of the sender's name. The text that is signed is put together by
-//! `sns` and `paypal`.
+//! The URL of the certificate comes from an untrusted client. It is fetched only if it is `https` in its normal form
+//! and on a host of the sender, and the certificate must have the sender's name. `sns` and `paypal` compose the signed
+//! text.
 
 pub(in crate::scheme) mod app_store;
 mod chain;
@@ -22,35 +22,35 @@ use crate::scheme::remote::{KeyNeed, KeySource, RemoteKeys};
 use crate::scheme::spec::{CertificateKind, CertificateSpec, KeyAlgorithm, SecretForm, Spec};
 use crate::scheme::{Head, Match, SchemeError, SecretSet, Validity};
 
-/// A scheme with certificates.
+/// A compiled scheme with certificates.
 pub struct CertificateScheme {
     kind: CertificateKind,
     hosts: Vec<HostPattern>,
     topics: Vec<String>,
-    /// PayPal's webhook ids, one for each secret.
+    /// PayPal's webhook ids, one per secret.
     ids: Box<[Secret]>,
     headers: Box<[HeaderName]>,
 }
 
-/// One verification under way.
+/// A certificate verification in progress.
 pub(super) struct CertificateVerifier<'a> {
     scheme: &'a CertificateScheme,
     head: Head<'a>,
     current: SecretSet,
 }
 
-/// What a request says, not yet verified.
+/// Unverified parts of a request that the signature needs.
 struct Message {
-    /// Where its certificate stands.
+    /// Location of the certificate that the request names.
     source: KeySource,
     algorithm: KeyAlgorithm,
     signature: Vec<u8>,
-    /// The text that is signed; for PayPal one for each webhook id, with its position.
+    /// The signed text; for PayPal one per webhook id, with the id's position.
     texts: Vec<(usize, Vec<u8>)>,
 }
 
 impl CertificateScheme {
-    /// Checks the spec and takes the ids.
+    /// Validates the spec and takes PayPal's webhook ids.
     pub(super) fn compile(
         spec: &Spec,
         family: &CertificateSpec,
@@ -73,12 +73,12 @@ impl CertificateScheme {
         })
     }
 
-    /// See [`crate::scheme::Scheme::headers`].
+    /// Returns the headers that this scheme reads.
     pub(super) fn headers(&self) -> &[HeaderName] {
         &self.headers
     }
 
-    /// How many secrets it has; keys that are no secret count as one.
+    /// Returns the number of secrets; keys that are not secrets count as one.
     pub(super) fn secret_count(&self) -> usize {
         match self.kind {
             CertificateKind::PayPal => self.ids.len(),
@@ -86,8 +86,9 @@ impl CertificateScheme {
         }
     }
 
-    /// See [`crate::scheme::Scheme::material`]: what stands in the head is there and well-formed.
+    /// Validates the values that are in the head already.
     pub(super) fn material<'h>(&self, head: &Head<'h>) -> Result<Material<'h>, MaterialFault> {
+        // Only PayPal has its values in the head; reading them now rejects malformed ones before the body.
         if self.kind == CertificateKind::PayPal {
             paypal::read(self, head, &[], SecretSet::empty())?;
         }
@@ -98,7 +99,7 @@ impl CertificateScheme {
         })
     }
 
-    /// See [`crate::scheme::Scheme::begin`].
+    /// Begins the verification of one request.
     pub(super) fn begin<'a>(
         &'a self,
         head: Head<'a>,
@@ -111,9 +112,10 @@ impl CertificateScheme {
         }
     }
 
-    /// The certificate's URL, where it may be fetched; the error says why not.
+    /// Returns the URL of the certificate if it may be fetched; the error says why not.
     fn certificate_url(&self, text: &str) -> Result<RemoteUrl, &'static str> {
-        let url = RemoteUrl::parse_strange(text).map_err(|_| "is not a plain https URL")?;
+        let url =
+            RemoteUrl::parse_strange(text).map_err(|_| "is not an https URL in its normal form")?;
         let is_own = match (self.hosts.as_slice(), self.kind) {
             ([], CertificateKind::Sns) => sns::is_own_host(&url),
             ([], CertificateKind::PayPal) => paypal::is_own_host(&url),
@@ -121,7 +123,7 @@ impl CertificateScheme {
             (hosts, _) => url.is_on(hosts),
         };
         if !is_own {
-            return Err("is not on a host of the sender's");
+            return Err("is not on a host of the sender");
         }
         Ok(url)
     }
@@ -135,9 +137,9 @@ impl CertificateVerifier<'_> {
         }
     }
 
-    /// See [`crate::scheme::Verifier::need`].
+    /// Returns the key that must be fetched before `finish`, if any.
     pub(super) fn need(&self, body: &[u8]) -> Result<Option<KeyNeed>, MaterialFault> {
-        // The App Store's certificates are in the body.
+        // Notifications of the App Store carry their certificates in the body.
         if self.scheme.kind == CertificateKind::AppStore {
             return Ok(None);
         }
@@ -145,7 +147,7 @@ impl CertificateVerifier<'_> {
         Ok(Some(KeyNeed { source, kid: None }))
     }
 
-    /// See [`crate::scheme::Verifier::finish`].
+    /// Compares the proof; returns `None` if no current secret made it.
     pub(super) fn finish(
         self,
         body: &[u8],
@@ -155,6 +157,7 @@ impl CertificateVerifier<'_> {
             return app_store::verify(self.scheme, body);
         }
         let message = self.read(body)?;
+        // Without a certificate nothing can be verified, so the request is rejected.
         let Some(RemoteKeys::Certificate(certificate)) = keys else {
             return Ok(None);
         };
@@ -162,10 +165,12 @@ impl CertificateVerifier<'_> {
             CertificateKind::PayPal => paypal::is_own_certificate(certificate),
             _ => sns::is_own_certificate(certificate),
         };
+        // Otherwise a client could sign with a certificate of its own host.
         if !is_own {
-            let fault = "is not made out to the sender";
+            let fault = "is not issued to the sender";
             return Err(MaterialFault::malformed("the certificate", fault));
         }
+        // PayPal's text depends on the webhook id, so each current id is tried.
         let made = message
             .texts
             .into_iter()
@@ -183,7 +188,7 @@ impl CertificateVerifier<'_> {
     }
 }
 
-/// What contradicts itself whatever the secrets are.
+/// Reports contradictions that do not depend on the secrets.
 pub(super) fn check(family: &CertificateSpec) -> Result<(), SchemeError> {
     match family.kind {
         kind if kind.needs_audience() && family.topics.is_empty() => {

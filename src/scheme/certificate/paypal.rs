@@ -1,7 +1,7 @@
 //! PayPal: the signed text is `transmission-id|transmission-time|webhook-id|checksum of the body`.
 //!
-//! The webhook's id, which the route has as its secret, binds a signature to one webhook: every PayPal account can have
-//! signed events sent to any URL, under an id of its own. The checksum is a CRC, for which another body is easily made.
+//! The route's secret is the webhook id, which binds a signature to one webhook: every PayPal account can have signed
+//! events sent to any URL under an id of its own. The checksum is a CRC, for which it is easy to make another body.
 
 use data_encoding::BASE64;
 use http::HeaderName;
@@ -19,7 +19,7 @@ const TRANSMISSION_SIG: HeaderName = HeaderName::from_static("paypal-transmissio
 const CERT_URL: HeaderName = HeaderName::from_static("paypal-cert-url");
 const AUTH_ALGO: HeaderName = HeaderName::from_static("paypal-auth-algo");
 
-/// What verification reads.
+/// Headers that the verification reads.
 pub(in crate::scheme) static HEADERS: [HeaderName; 5] = [
     TRANSMISSION_ID,
     TRANSMISSION_TIME,
@@ -28,15 +28,15 @@ pub(in crate::scheme) static HEADERS: [HeaderName; 5] = [
     AUTH_ALGO,
 ];
 
-/// What the signature covers.
+/// Headers that the signature covers.
 pub(in crate::scheme) static SIGNED_HEADERS: [HeaderName; 2] = [TRANSMISSION_ID, TRANSMISSION_TIME];
 
-/// The two of PayPal's that serve certificates.
+/// Returns whether the URL is on one of PayPal's two hosts for certificates.
 pub(super) fn is_own_host(url: &RemoteUrl) -> bool {
     url.port() == 443 && matches!(url.host(), "api.paypal.com" | "api.sandbox.paypal.com")
 }
 
-/// The names that PayPal's certificates for webhooks have.
+/// Returns whether the certificate has a name of PayPal's webhook certificates.
 pub(super) fn is_own_certificate(certificate: &Certificate) -> bool {
     let is_own = |name: &String| {
         matches!(
@@ -47,7 +47,7 @@ pub(super) fn is_own_certificate(certificate: &Certificate) -> bool {
     certificate.names().iter().any(is_own)
 }
 
-/// Reads the head; the texts are those of the current ids.
+/// Reads the head, and composes one text per current webhook id.
 pub(super) fn read(
     scheme: &CertificateScheme,
     head: &Head<'_>,
@@ -57,6 +57,7 @@ pub(super) fn read(
     let malformed = |name: &HeaderName, fault| MaterialFault::malformed(name.as_str(), fault);
     let field = |name: &HeaderName| field(head, name);
     let (id, time) = (field(&TRANSMISSION_ID)?, field(&TRANSMISSION_TIME)?);
+    // The header is not signed, so it may not select the algorithm.
     if field(&AUTH_ALGO)? != "SHA256withRSA" {
         return Err(malformed(&AUTH_ALGO, "is not `SHA256withRSA`"));
     }
@@ -64,6 +65,7 @@ pub(super) fn read(
     let url = url.map_err(|fault| malformed(&CERT_URL, fault))?;
     let signature = BASE64.decode(field(&TRANSMISSION_SIG)?.as_bytes());
     let signature = signature.map_err(|_| malformed(&TRANSMISSION_SIG, "is not base64"))?;
+    // PayPal signs a CRC-32 of the body in decimal digits.
     let checksum = crc32fast::hash(body);
     let ids = scheme.ids.iter().enumerate();
     let ids = ids.filter(|(index, _)| current.contains(*index));
@@ -81,13 +83,16 @@ pub(super) fn read(
     })
 }
 
-/// The separator of the signed text, in a value, would let one text be read in two ways.
+/// Reads a header. It must not contain the separator of the signed text, which would give the text a second reading.
 fn field<'h>(head: &Head<'h>, name: &HeaderName) -> Result<&'h str, MaterialFault> {
     let value = material::read_header(head, name)?;
     let is_fit = |byte: &u8| byte.is_ascii_graphic() && *byte != b'|';
     let text = std::str::from_utf8(value).ok();
     let text = text.filter(|text| !text.is_empty() && text.as_bytes().iter().all(is_fit));
     text.ok_or_else(|| {
-        MaterialFault::malformed(name.as_str(), "holds something other than visible ASCII")
+        MaterialFault::malformed(
+            name.as_str(),
+            "is empty or contains `|` or characters other than visible ASCII",
+        )
     })
 }

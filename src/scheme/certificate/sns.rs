@@ -1,8 +1,8 @@
-//! Amazon SNS: the signed text is made of chosen fields of the JSON body, name and value on lines of their own.
+//! Amazon SNS: the signed text consists of certain fields of the JSON body, with name and value on separate lines.
 //!
-//! The signature shows that Amazon sent it, not for whose topic: every account can have SNS send to any URL. So the
-//! route names its topics. The certificates that SNS publishes come without the chain that would lead to an authority;
-//! what vouches for them is the host that they are fetched from over TLS, their name and their dates.
+//! The signature proves that Amazon sent it, not for whose topic: every account can have SNS send to any URL. So the
+//! route lists its topics. SNS publishes its certificates without a chain to a CA; the host they are fetched from over
+//! TLS, their name and their dates vouch for them.
 
 use data_encoding::BASE64;
 
@@ -13,7 +13,7 @@ use crate::scheme::material::MaterialFault;
 use crate::scheme::remote::KeySource;
 use crate::scheme::spec::KeyAlgorithm;
 
-/// The fields of a notification, in the order of the signed text; `Subject` only where it is there.
+/// Fields of a notification in the order of the signed text; `Subject` only if it is present.
 const NOTIFICATION: [&str; 6] = [
     "Message",
     "MessageId",
@@ -23,7 +23,7 @@ const NOTIFICATION: [&str; 6] = [
     "Type",
 ];
 
-/// The fields of the other two types.
+/// Fields of the two types of confirmations.
 const CONFIRMATION: [&str; 7] = [
     "Message",
     "MessageId",
@@ -34,11 +34,11 @@ const CONFIRMATION: [&str; 7] = [
     "Type",
 ];
 
-/// The fields that every signature covers.
+/// Fields that every signature covers.
 pub(in crate::scheme) const ALWAYS_SIGNED: [&str; 5] =
     ["Message", "MessageId", "Timestamp", "TopicArn", "Type"];
 
-/// Whether it is on SNS's own hosts: `sns.REGION.amazonaws.com`, in China `sns.REGION.amazonaws.com.cn`.
+/// Returns whether the URL is on a host of SNS: `sns.REGION.amazonaws.com`, in China `sns.REGION.amazonaws.com.cn`.
 #[must_use]
 pub fn is_own_host(url: &RemoteUrl) -> bool {
     url.port() == 443 && is_regional(url.host())
@@ -54,7 +54,7 @@ fn is_regional(host: &str) -> bool {
     region.is_some_and(|region| region.len() >= 3 && region.bytes().all(is_letter))
 }
 
-/// Made out to SNS, as a whole or in a region.
+/// Returns whether the certificate is issued to SNS, globally or in a region.
 pub(super) fn is_own_certificate(certificate: &Certificate) -> bool {
     let is_own = |name: &String| {
         matches!(name.as_str(), "sns.amazonaws.com" | "sns.amazonaws.com.cn") || is_regional(name)
@@ -62,17 +62,18 @@ pub(super) fn is_own_certificate(certificate: &Certificate) -> bool {
     certificate.names().iter().any(is_own)
 }
 
-/// Reads the body.
+/// Reads the message and composes its signed text.
 pub(super) fn read(scheme: &CertificateScheme, body: &[u8]) -> Result<Message, MaterialFault> {
     let json = Object::parse(body).ok_or_else(|| {
-        let fault = "is not a JSON object whose names are each there once";
+        let fault = "is not a JSON object with unique names";
         MaterialFault::malformed("the body", fault)
     })?;
     let malformed = MaterialFault::malformed;
+    // The type selects the signed fields; it is itself one of them.
     let fields: &[&str] = match text(&json, "Type")? {
         "Notification" => &NOTIFICATION,
         "SubscriptionConfirmation" | "UnsubscribeConfirmation" => &CONFIRMATION,
-        _ => return Err(malformed("Type", "is none that SNS sends")),
+        _ => return Err(malformed("Type", "is not a message type of SNS")),
     };
     let algorithm = match text(&json, "SignatureVersion")? {
         "1" => KeyAlgorithm::RsaSha1,
@@ -81,10 +82,11 @@ pub(super) fn read(scheme: &CertificateScheme, body: &[u8]) -> Result<Message, M
     };
     let topic = text(&json, "TopicArn")?;
     if !scheme.topics.iter().any(|known| known == topic) {
-        return Err(malformed("TopicArn", "is none of the route's `audience`"));
+        return Err(malformed("TopicArn", "is not in the route's `audience`"));
     }
     let url = scheme.certificate_url(text(&json, "SigningCertURL")?);
     let url = url.map_err(|fault| malformed("SigningCertURL", fault))?;
+    // Certificates of SNS are `.pem` files, so this excludes everything else on its hosts.
     if !url.path_query().ends_with(".pem") || url.path_query().contains('?') {
         return Err(malformed("SigningCertURL", "does not end with `.pem`"));
     }
@@ -101,6 +103,7 @@ pub(super) fn read(scheme: &CertificateScheme, body: &[u8]) -> Result<Message, M
 fn signed_text(json: &Object, fields: &[&str], room: usize) -> Result<Vec<u8>, MaterialFault> {
     let mut signed = Vec::with_capacity(room);
     for name in fields {
+        // SNS does not sign `Subject` if the message lacks it.
         if *name == "Subject" && json.scalar(name).is_none_or(serde_json::Value::is_null) {
             continue;
         }
@@ -116,6 +119,6 @@ fn text<'j>(json: &'j Object, name: &str) -> Result<&'j str, MaterialFault> {
         None => Err(MaterialFault::missing(name)),
         Some(value) => value
             .as_str()
-            .ok_or_else(|| MaterialFault::malformed(name, "is not a text")),
+            .ok_or_else(|| MaterialFault::malformed(name, "is not a string")),
     }
 }

@@ -1,7 +1,7 @@
-//! The signature base (RFC 9421 section 2.5): one line for each covered component, then the signature's parameters.
+//! The signature base (RFC 9421 section 2.5): one line per covered component, then the signature's parameters.
 //!
-//! Everything in it stands in the head. Work is linear in the head: at most [`MAX_COMPONENTS`] components, each value at
-//! most [`MAX_BASE`] bytes together, and values that are parsed are at most [`MAX_PARSED`] bytes each.
+//! All of it is in the head, and the work is linear in the head: at most [`MAX_COMPONENTS`] components, at most
+//! [`MAX_BASE`] bytes of values in total, and at most [`MAX_PARSED`] bytes for each value that is parsed.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -16,19 +16,19 @@ use crate::scheme::http_signature::origin::Origin;
 use crate::scheme::material::{self, MaterialFault};
 use crate::scheme::spec::{Component, ComponentSource, FieldForm};
 
-/// Components of one signature.
+/// Limit of components in one signature.
 pub(super) const MAX_COMPONENTS: usize = 32;
 
-/// The signed text of one signature.
+/// Largest signed text of one signature, in bytes.
 const MAX_BASE: usize = 64 * 1024;
 
-/// A field that is parsed for one component.
+/// Largest field that is parsed for one component, in bytes.
 const MAX_PARSED: usize = 8 * 1024;
 
-/// Parameters of a query from which one is signed.
+/// Limit of query parameters, if one of them is signed.
 const MAX_QUERY_PARAMS: usize = 512;
 
-/// Structured fields whose type has to be known for `;sf` (RFC 9421 section 2.1.1).
+/// Type of a structured field, which `;sf` needs (RFC 9421 section 2.1.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum FieldType {
     Dictionary,
@@ -55,7 +55,7 @@ impl FieldType {
     }
 }
 
-/// Values of one request, each read when a component first names it.
+/// Component values of one request, each computed on first use.
 pub(super) struct Values<'r> {
     head: &'r Head<'r>,
     origin: Option<&'r Origin>,
@@ -63,7 +63,7 @@ pub(super) struct Values<'r> {
 }
 
 impl<'r> Values<'r> {
-    /// Reads nothing yet.
+    /// Wraps the head; computes nothing yet.
     pub(super) fn new(head: &'r Head<'r>, origin: Option<&'r Origin>) -> Self {
         Self {
             head,
@@ -72,7 +72,7 @@ impl<'r> Values<'r> {
         }
     }
 
-    /// Builds the signed text of one signature, and reads its components.
+    /// Composes the signed text of one signature, and parses its components.
     pub(super) fn base(
         &self,
         list: &InnerList,
@@ -89,24 +89,25 @@ impl<'r> Values<'r> {
                 .map_err(|fault| MaterialFault::malformed(&named(&item.serialize()), fault))?;
             let is_known = |one: &Component| one.identifier == component.identifier;
             if components.iter().any(is_known) {
-                return Err(input("names a component twice"));
+                return Err(input("lists a component twice"));
             }
             base.extend_from_slice(component.identifier.as_bytes());
             base.extend_from_slice(b": ");
             base.extend_from_slice(&self.value(&component)?);
             base.push(b'\n');
             if base.len() > MAX_BASE {
-                return Err(input("covers too much"));
+                return Err(input("covers too many bytes"));
             }
             components.push(component);
         }
         base.extend_from_slice(b"\"@signature-params\": ");
+        // RFC 9421 section 2.5: the parameters are the last line, without a line break.
         let parameters = vec![ListEntry::InnerList(list.clone())].serialize();
         base.extend_from_slice(parameters.unwrap_or_default().as_bytes());
         Ok((base, components))
     }
 
-    /// The value of a component; visible ASCII and spaces.
+    /// Returns the value of a component: visible ASCII, spaces and tabs.
     fn value(&self, component: &Component) -> Result<Cow<'_, [u8]>, MaterialFault> {
         let malformed = |fault| MaterialFault::malformed(&named(&component.identifier), fault);
         let value = match &component.source {
@@ -134,16 +135,18 @@ impl<'r> Values<'r> {
             ComponentSource::QueryParam(name) => self.query_param(name),
         };
         let value = value.map_err(malformed)?;
-        // RFC 9421 section 2.5: a signature base is ASCII without line ends.
+        // RFC 9421 section 2.5: a signature base is ASCII without line breaks.
         if !value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
-            return Err(malformed("has a value that is not plain ASCII"));
+            return Err(malformed(
+                "has a value with characters other than plain ASCII",
+            ));
         }
         Ok(value)
     }
 
     fn origin(&self) -> Result<&'r Origin, &'static str> {
         self.origin
-            .ok_or("names the URL that was called, and the route has no `public_url`")
+            .ok_or("needs the called URL, but the route has no `public_url`")
     }
 
     fn below_origin(&self, target: &str) -> Vec<u8> {
@@ -155,9 +158,10 @@ impl<'r> Values<'r> {
         let mut lines = self.head.headers.get_all(name).iter();
         let first = lines
             .next()
-            .ok_or("is covered, and there is no such header")?;
+            .ok_or("is covered, but the request has no such header")?;
         let rest: Vec<&[u8]> = lines.map(|line| line.as_bytes().trim_ascii()).collect();
         let first = first.as_bytes().trim_ascii();
+        // RFC 9421 section 2.1.3: each line becomes one byte sequence, so that commas in values stay clear.
         if *form == FieldForm::Bytes {
             let lines = std::iter::once(first).chain(rest);
             let lines: Vec<String> = lines
@@ -182,6 +186,7 @@ impl<'r> Values<'r> {
     fn query_param(&self, name: &str) -> Result<Cow<'_, [u8]>, &'static str> {
         let parse = || {
             let query = self.head.uri.query().unwrap_or_default();
+            // The query is parsed before anything is verified, so its length is bounded.
             if memchr::memchr_iter(b'&', query.as_bytes()).count() >= MAX_QUERY_PARAMS {
                 return None;
             }
@@ -190,17 +195,18 @@ impl<'r> Values<'r> {
             Some(pairs.collect())
         };
         let pairs = self.query.get_or_init(parse).as_ref();
-        let pairs = pairs.ok_or("stands in a query with too many parameters")?;
+        let pairs = pairs.ok_or("is in a query with too many parameters")?;
         let mut found = pairs.iter().filter(|(known, _)| known == name);
         let (_, value) = found.next().ok_or("is not in the query")?;
+        // Of two equal parameters the app may use the other one.
         if found.next().is_some() {
-            return Err("stands twice in the query");
+            return Err("occurs twice in the query");
         }
         Ok(value.as_bytes().into())
     }
 }
 
-/// Serializes a field of a known type once more.
+/// Serializes a field of a known type again, in its canonical form.
 fn structured(name: &HeaderName, value: &[u8]) -> Result<Vec<u8>, &'static str> {
     if value.len() > MAX_PARSED {
         return Err("is too long for a structured field");
@@ -210,13 +216,13 @@ fn structured(name: &HeaderName, value: &[u8]) -> Result<Vec<u8>, &'static str> 
         Some(FieldType::Dictionary) => parser.parse::<Dictionary>().map(|one| one.serialize()),
         Some(FieldType::List) => parser.parse::<List>().map(|one| one.serialize()),
         Some(FieldType::Item) => parser.parse::<Item>().map(|one| Some(one.serialize())),
-        None => return Err("is not a structured field that is known here"),
+        None => return Err("is a structured field of a type that hookgate does not support"),
     };
-    let text = text.map_err(|_| "is not the structured field that it should be")?;
+    let text = text.map_err(|_| "is not a valid structured field of its type")?;
     Ok(text.unwrap_or_default().into_bytes())
 }
 
-/// Serializes one member of a dictionary.
+/// Serializes one member of a dictionary field.
 fn member(value: &[u8], key: &str) -> Result<Vec<u8>, &'static str> {
     if value.len() > MAX_PARSED {
         return Err("is too long for a structured field");
@@ -229,13 +235,13 @@ fn member(value: &[u8], key: &str) -> Result<Vec<u8>, &'static str> {
     Ok(vec![found].serialize().unwrap_or_default().into_bytes())
 }
 
-/// Escapes a text as RFC 9421 section 2.2.8 has it: the set of forms, and `%20` for a space.
+/// Escapes a text as RFC 9421 section 2.2.8 requires: like a form, but with `%20` for a space.
 pub(in crate::scheme) fn escape_query(text: &str) -> String {
     let escaped: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
     escaped.replace('+', "%20")
 }
 
-/// Names a component in a message.
+/// Formats a component for a message.
 fn named(identifier: &str) -> String {
     format!("the component {identifier}")
 }

@@ -1,14 +1,14 @@
-//! Component identifiers (RFC 9421 section 2): read from a signature or from a config.
+//! Component identifiers (RFC 9421 section 2), from a signature or from a config.
 //!
-//! A component that this verifier cannot compute for certain is refused, never skipped: the signature then covers
-//! something else than the operator believes.
+//! A component that this verifier cannot compute is rejected, never skipped. Otherwise the signature would cover
+//! something else than the operator expects.
 
 use sfv::{BareItem, FieldType as _, Item, Parser};
 
 use crate::scheme::spec::{Component, ComponentSource, FieldForm};
 
-/// Reads an identifier as a config writes it: `@path`, `@query-param;name="id"`, or in the RFC's own form with quotes
-/// around the name.
+/// Parses an identifier as a config writes it: `@path`, `@query-param;name="id"`, or in the RFC's own form with the
+/// name in quotes.
 pub(in crate::scheme) fn parse(text: &str) -> Result<Component, &'static str> {
     let quoted;
     let text = if text.starts_with('"') {
@@ -20,13 +20,13 @@ pub(in crate::scheme) fn parse(text: &str) -> Result<Component, &'static str> {
         &quoted
     };
     let item = Parser::new(text).parse::<Item>();
-    read(&item.map_err(|_| "is not a component identifier")?)
+    read(&item.map_err(|_| "is not a valid component identifier")?)
 }
 
-/// Reads an identifier out of a signature's list of covered components.
+/// Parses an identifier from a signature's list of covered components.
 pub(super) fn read(item: &Item) -> Result<Component, &'static str> {
     let BareItem::String(name) = &item.bare_item else {
-        return Err("is not a text between quotes");
+        return Err("is not a string in quotes");
     };
     let parameters = Parameters::read(item)?;
     let source = match name.as_str().strip_prefix('@') {
@@ -39,7 +39,7 @@ pub(super) fn read(item: &Item) -> Result<Component, &'static str> {
     })
 }
 
-/// The parameters that are known for requests.
+/// Component parameters that requests may have.
 #[derive(Default)]
 struct Parameters {
     is_structured: bool,
@@ -57,9 +57,9 @@ impl Parameters {
                 ("bs", BareItem::Boolean(true)) => found.is_bytes = true,
                 ("key", BareItem::String(key)) => found.key = Some(key.as_str().to_owned()),
                 ("name", BareItem::String(name)) => found.name = Some(name.as_str().to_owned()),
-                ("req", _) => return Err("has `req`, which only signatures of responses have"),
+                ("req", _) => return Err("has `req`, which is only for signatures of responses"),
                 ("tr", _) => return Err("names a trailer, which hookgate does not read"),
-                _ => return Err("has a parameter that is not known here"),
+                _ => return Err("has a parameter that hookgate does not support"),
             }
         }
         Ok(found)
@@ -72,6 +72,7 @@ impl Parameters {
 
 fn derived(name: &str, parameters: Parameters) -> Result<ComponentSource, &'static str> {
     if name == "query-param" {
+        // `@query-param` allows only its own parameter.
         let is_alone = !parameters.is_structured && !parameters.is_bytes;
         return match parameters {
             Parameters {
@@ -90,24 +91,26 @@ fn derived(name: &str, parameters: Parameters) -> Result<ComponentSource, &'stat
         "request-target" => ComponentSource::RequestTarget,
         "path" => ComponentSource::Path,
         "query" => ComponentSource::Query,
-        "status" => return Err("is a component of responses"),
-        "signature-params" => return Err("is covered by itself and must not be listed"),
-        _ => return Err("is not a derived component that is known here"),
+        "status" => return Err("is a component of responses, not of requests"),
+        "signature-params" => return Err("is always covered and must not be listed"),
+        _ => return Err("is not a derived component that hookgate supports"),
     };
     match parameters.is_empty() {
         true => Ok(source),
-        false => Err("has a parameter that does not go with it"),
+        false => Err("has a parameter that does not fit this component"),
     }
 }
 
 fn header(name: &str, parameters: Parameters) -> Result<ComponentSource, &'static str> {
-    // RFC 9421 section 2.1: the lowercased form and no other.
+    // RFC 9421 section 2.1: only the lower-case form is allowed.
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Err("has capital letters in the name of a header");
+        return Err("has capital letters in a header name");
     }
-    let name = name.parse().map_err(|_| "is not the name of a header")?;
+    let name = name.parse().map_err(|_| "is not a valid header name")?;
     let form = match parameters {
-        Parameters { name: Some(_), .. } => return Err("has a parameter that does not go with it"),
+        Parameters { name: Some(_), .. } => {
+            return Err("has a parameter that does not fit this component");
+        }
         Parameters {
             is_bytes: true,
             is_structured: false,
@@ -117,7 +120,7 @@ fn header(name: &str, parameters: Parameters) -> Result<ComponentSource, &'stati
         Parameters { is_bytes: true, .. } => {
             return Err("has `bs` together with `sf` or `key`");
         }
-        // A member is serialized strictly with or without `sf`.
+        // A member is serialized strictly, with or without `sf`.
         Parameters { key: Some(key), .. } => FieldForm::Member(key),
         Parameters {
             is_structured: true,
@@ -126,7 +129,7 @@ fn header(name: &str, parameters: Parameters) -> Result<ComponentSource, &'stati
         _ => FieldForm::Plain,
     };
     if form == FieldForm::Structured && super::base::FieldType::of(&name).is_none() {
-        return Err("has `sf`, and the type of this structured field is not known here");
+        return Err("has `sf`, but hookgate does not know the type of this structured field");
     }
     Ok(ComponentSource::Header(name, form))
 }

@@ -1,4 +1,4 @@
-//! `Content-Digest` (RFC 9530): what a request says of its body, compared with the body as it arrives.
+//! `Content-Digest` (RFC 9530): the digest in the head, compared with the body as it arrives.
 
 use aws_lc_rs::digest::{Context, SHA256, SHA512};
 use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};
@@ -8,22 +8,22 @@ use crate::scheme::material::MaterialFault;
 use crate::scheme::spec::{CONTENT_DIGEST, Component, ComponentSource, FieldForm};
 use crate::scheme::{Head, http_signature};
 
-/// One digest of the body, still running.
+/// One digest of the body that is still being computed.
 pub(super) struct Running {
     context: Context,
     expected: Vec<u8>,
 }
 
-/// A digest that a request shows.
+/// One digest of the body as the request states it.
 pub(super) struct Shown {
     is_long: bool,
     expected: Vec<u8>,
 }
 
-/// Reads the digests that a signature with these components binds; none where it binds none.
+/// Reads the digests that a signature with these components covers; returns an empty list if it covers no digest.
 ///
-/// Every digest of a known algorithm has to be right, since the app may look at any of them. RFC 9530 section 5 lists the
-/// others as insecure; they are passed over.
+/// Every digest of a known algorithm must be correct, because the app may check any of them. RFC 9530 section 5 lists
+/// the others as insecure; they are ignored.
 pub(super) fn read(head: &Head<'_>, components: &[Component]) -> Result<Vec<Shown>, MaterialFault> {
     let malformed = |fault| MaterialFault::malformed(CONTENT_DIGEST.as_str(), fault);
     let mut bound = components.iter().filter(|one| one.binds_body()).peekable();
@@ -35,6 +35,7 @@ pub(super) fn read(head: &Head<'_>, components: &[Component]) -> Result<Vec<Show
     let digests = digests.map_err(|_| malformed("is not a dictionary of digests (RFC 9530)"))?;
     let known = [("sha-256", false), ("sha-512", true)];
     let mut shown = Vec::new();
+    // A weak or unknown algorithm is ignored, but at least one known digest is required.
     for (name, is_long) in known {
         let expected = match digests.get(name) {
             None => continue,
@@ -42,14 +43,14 @@ pub(super) fn read(head: &Head<'_>, components: &[Component]) -> Result<Vec<Show
                 bare_item: BareItem::ByteSequence(bytes),
                 ..
             })) => bytes.clone(),
-            Some(_) => return Err(malformed("holds a digest that is not a byte sequence")),
+            Some(_) => return Err(malformed("contains a digest that is not a byte sequence")),
         };
         shown.push(Shown { is_long, expected });
     }
     if shown.is_empty() {
-        return Err(malformed("holds neither `sha-256` nor `sha-512`"));
+        return Err(malformed("contains neither `sha-256` nor `sha-512`"));
     }
-    // Where single members are covered, one of them has to be a digest that is compared.
+    // If only single members are covered, one of them must be a digest that is compared.
     let mut is_bound = false;
     for component in bound {
         is_bound |= match &component.source {
@@ -61,12 +62,14 @@ pub(super) fn read(head: &Head<'_>, components: &[Component]) -> Result<Vec<Show
     }
     match is_bound {
         true => Ok(shown),
-        false => Err(malformed("is covered in a member that is not compared")),
+        false => Err(malformed(
+            "is covered only for an algorithm that hookgate does not verify",
+        )),
     }
 }
 
 impl Running {
-    /// Starts to compare.
+    /// Begins to compute the digest of the body.
     pub(super) fn new(shown: Shown) -> Self {
         let algorithm = match shown.is_long {
             true => &SHA512,
@@ -78,12 +81,12 @@ impl Running {
         }
     }
 
-    /// Takes the next piece of the body.
+    /// Feeds the next piece of the body.
     pub(super) fn update(&mut self, chunk: &[u8]) {
         self.context.update(chunk);
     }
 
-    /// Compares the digest with the body's.
+    /// Returns whether the digest of the body is the stated one.
     pub(super) fn finish(self) -> bool {
         self.context.finish().as_ref().ct_eq(&self.expected).into()
     }

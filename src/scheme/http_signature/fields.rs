@@ -1,4 +1,4 @@
-//! `Signature-Input` and `Signature` (RFC 9421 section 4): the signatures of a request that the scheme has a use for.
+//! `Signature-Input` and `Signature` (RFC 9421 section 4): finds the signatures that the scheme can verify.
 
 use sfv::visitor::{DictionaryVisitor, EntryVisitor};
 use sfv::{BareItem, Dictionary, InnerList, KeyRef, ListEntry, Parser};
@@ -10,18 +10,18 @@ use crate::scheme::http_signature::{HttpScheme, SIGNATURE, SIGNATURE_INPUT, join
 use crate::scheme::material::{MaterialFault, Timestamp};
 use crate::scheme::spec::{HttpParameter, TimeUnit};
 
-/// Labels in one request, those of other applications included.
+/// Limit of labels in one request, including signatures for other applications.
 const MAX_LABELS: usize = 16;
 
-/// Signatures that the scheme would try: each costs a signed text, and for public keys a verification with each key.
+/// Limit of signatures to verify: each costs a signed text, and with public keys a verification per key.
 const MAX_SIGNATURES: usize = 3;
 
-/// Parameters of one signature.
+/// Limit of parameters in one signature.
 const MAX_PARAMETERS: usize = 16;
 
-/// A signature that has all that the scheme demands, not yet verified.
+/// An unverified signature that fulfills all requirements of the scheme.
 pub(in crate::scheme) struct Candidate {
-    /// The signed text.
+    /// Signed text that the signature is verified against.
     pub(super) base: Vec<u8>,
     pub(super) signature: Vec<u8>,
     pub(super) created: Option<Timestamp>,
@@ -29,17 +29,19 @@ pub(in crate::scheme) struct Candidate {
     pub(super) digests: Vec<Shown>,
 }
 
-/// Reads the signatures that count; at least one.
+/// Reads the signatures to verify; returns at least one, or an error.
 pub(super) fn read(scheme: &HttpScheme, head: &Head<'_>) -> Result<Vec<Candidate>, MaterialFault> {
     let inputs = dictionary(head, &SIGNATURE_INPUT)?;
     let signatures = dictionary(head, &SIGNATURE)?;
     let input = |fault| MaterialFault::malformed(SIGNATURE_INPUT.as_str(), fault);
+    // Checked before any work that grows with the number of labels.
     if inputs.len() > MAX_LABELS || signatures.len() > MAX_LABELS {
         return Err(input("has too many labels"));
     }
     let values = Values::new(head, scheme.origin.as_ref());
     let mut candidates = Vec::new();
     let mut tried = 0;
+    // Report the first fault only if no signature is usable: others may be for other applications.
     let mut fault = None;
     for (label, entry) in &inputs {
         let wanted = scheme.spec.label.as_deref();
@@ -47,13 +49,14 @@ pub(super) fn read(scheme: &HttpScheme, head: &Head<'_>) -> Result<Vec<Candidate
             continue;
         }
         let ListEntry::InnerList(list) = entry else {
-            fault.get_or_insert(input("holds a label without a list of components"));
+            fault.get_or_insert(input("has a label without a list of components"));
             continue;
         };
         if let Err(reason) = is_meant(scheme, list) {
             fault.get_or_insert(input(reason));
             continue;
         }
+        // Count only signatures for this scheme: those of other applications cost nothing.
         tried += 1;
         if tried > MAX_SIGNATURES {
             return Err(input("has too many signatures"));
@@ -80,7 +83,7 @@ pub(super) fn read(scheme: &HttpScheme, head: &Head<'_>) -> Result<Vec<Candidate
     Ok(candidates)
 }
 
-/// Whether a signature is one of the scheme's at all. A request may carry others, made for someone else.
+/// Returns an error if a signature is not for this scheme. A request may carry others, made for other applications.
 fn is_meant(scheme: &HttpScheme, list: &InnerList) -> Result<(), &'static str> {
     if list.params.len() > MAX_PARAMETERS {
         return Err("has too many parameters");
@@ -89,14 +92,14 @@ fn is_meant(scheme: &HttpScheme, list: &InnerList) -> Result<(), &'static str> {
     if let Some(wanted) = &spec.tag
         && text(list, "tag")? != Some(wanted)
     {
-        return Err("has not the `tag` of this scheme");
+        return Err("does not have the `tag` of this scheme");
     }
     let keyid = text(list, "keyid")?;
     let is_known = |keyid: &str| spec.keyids.iter().any(|known| known == keyid);
     if !spec.keyids.is_empty() && !keyid.is_some_and(is_known) {
-        return Err("has not a `keyid` of this scheme");
+        return Err("does not have a `keyid` of this scheme");
     }
-    // RFC 9421 section 3.2: where `alg` is there, it has to be the algorithm of the key.
+    // RFC 9421 section 3.2: if `alg` is present, it must be the algorithm of the key.
     match text(list, "alg")? {
         Some(alg) if alg != spec.algorithm.name() => Err("names another algorithm in `alg`"),
         _ => Ok(()),
@@ -117,6 +120,7 @@ fn candidate(
             return Err(MaterialFault::missing(&name));
         }
     }
+    // RFC 9421 section 2.3 defines these as strings; another type is malformed even if nothing reads it.
     for name in ["nonce", "keyid", "tag", "alg"] {
         text(list, name).map_err(input)?;
     }
@@ -137,30 +141,30 @@ fn candidate(
     Ok(Candidate {
         base,
         signature: signature.to_vec(),
-        created: created.map_err(|_| input("has a `created` that is not a time"))?,
+        created: created.map_err(|_| input("has a `created` that is not a valid time"))?,
         expires: seconds(list, HttpParameter::Expires).map_err(input)?,
         digests: digest::read(head, &components)?,
     })
 }
 
-/// The text of a parameter; none where it is absent.
+/// Returns the text of a parameter; `None` if it is absent.
 fn text<'l>(list: &'l InnerList, name: &str) -> Result<Option<&'l str>, &'static str> {
     match list.params.get(name) {
         None => Ok(None),
         Some(BareItem::String(text)) => Ok(Some(text.as_str())),
-        Some(_) => Err("has a parameter that is not a text"),
+        Some(_) => Err("has a parameter that is not a string"),
     }
 }
 
-/// The time in a parameter; none where it is absent.
+/// Returns the time in a parameter, in seconds; `None` if it is absent.
 fn seconds(list: &InnerList, parameter: HttpParameter) -> Result<Option<i64>, &'static str> {
     match list.params.get(parameter.name()) {
         None => Ok(None),
         Some(BareItem::Integer(time)) => match i64::from(*time) {
             time @ 0..1_000_000_000_000 => Ok(Some(time)),
-            _ => Err("has a parameter that is not a time"),
+            _ => Err("has a parameter that is not a valid time"),
         },
-        Some(_) => Err("has a parameter that is not a time"),
+        Some(_) => Err("has a parameter that is not a valid time"),
     }
 }
 
@@ -171,12 +175,12 @@ fn dictionary(head: &Head<'_>, name: &http::HeaderName) -> Result<Dictionary, Ma
     parsed.map_err(|_| MaterialFault::malformed(name.as_str(), fault))
 }
 
-/// A dictionary in which no key stands twice: of two, the app might read the other one.
+/// A dictionary with unique keys. Of two equal keys, the app might read the other one.
 #[derive(Default)]
 struct Unique(Dictionary);
 
 #[derive(Debug, thiserror::Error)]
-#[error("a key stands twice")]
+#[error("a key occurs twice")]
 struct StandsTwice;
 
 impl<'de> DictionaryVisitor<'de> for Unique {

@@ -1,8 +1,8 @@
 //! HTTP Message Signatures (RFC 9421), with `Content-Digest` (RFC 9530) for the body.
 //!
-//! The whole signed text stands in the head, so a request that no key has signed is refused before its body is read. The
-//! body is then compared with its digest as it arrives. What a signature covers is its sender's choice; what it has to
-//! cover is the operator's, and a signature that covers less is refused whatever its key.
+//! The whole signed text is in the head, so a request without a valid signature is rejected before its body is read.
+//! The body is compared with its digest as it arrives. The sender chooses what a signature covers, but the operator
+//! sets what it must cover. A signature that covers less is rejected, whatever its key.
 
 mod base;
 pub(in crate::scheme) mod component;
@@ -33,10 +33,10 @@ use crate::scheme::{Head, Match, SchemeError, SecretSet, Validity, key};
 const SIGNATURE: HeaderName = HeaderName::from_static("signature");
 const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 
-/// The lines of one structured field together.
+/// Largest size of one structured field, in bytes, all its lines together.
 const MAX_FIELD: usize = 16 * 1024;
 
-/// A scheme of HTTP Message Signatures, with its keys.
+/// A compiled scheme of HTTP Message Signatures with its keys.
 pub struct HttpScheme {
     keys: Box<[HttpKey]>,
     spec: HttpSpec,
@@ -44,9 +44,9 @@ pub struct HttpScheme {
     headers: Box<[HeaderName]>,
 }
 
-/// One verification under way.
+/// A verification in progress; the signature is verified already.
 pub(super) struct HttpVerifier {
-    /// The signature that a key made, with that key's position.
+    /// The signature that a key verified, with the position of that key.
     found: Option<(usize, Candidate)>,
     digests: Vec<Running>,
 }
@@ -90,7 +90,7 @@ impl HttpKey {
 }
 
 impl HttpScheme {
-    /// Checks the spec and takes the keys.
+    /// Validates the spec and prepares the keys.
     pub(super) fn compile(
         spec: &Spec,
         family: &HttpSpec,
@@ -111,7 +111,7 @@ impl HttpScheme {
         })
     }
 
-    /// See [`crate::scheme::Scheme::headers`].
+    /// Returns the headers that this scheme reads.
     pub(super) fn headers(&self) -> &[HeaderName] {
         &self.headers
     }
@@ -121,10 +121,10 @@ impl HttpScheme {
         self.keys.len()
     }
 
-    /// See [`crate::scheme::Scheme::material`].
+    /// Reads the proof and the signed values from the head.
     pub(super) fn material<'h>(&self, head: &Head<'h>) -> Result<Material<'h>, MaterialFault> {
         let candidates = fields::read(self, head)?;
-        // With several signatures it is the one that a key made whose time counts.
+        // With several signatures, the time of the one that a key verifies counts.
         let timestamp = match candidates.as_slice() {
             [only] => only.created.clone(),
             _ => None,
@@ -136,11 +136,12 @@ impl HttpScheme {
         })
     }
 
-    /// See [`crate::scheme::Scheme::begin`].
+    /// Begins the verification of one request.
     pub(super) fn begin(&self, material: Material<'_>, current: SecretSet) -> HttpVerifier {
         let candidates = match material.proof {
             Proof::Http(candidates) => candidates,
             _ => Vec::new(),
+            // Verify before the body is read: only the digest of the body is left for later.
         };
         let mut found = candidates.into_iter().find_map(|candidate| {
             let mut keys = self.keys.iter().enumerate();
@@ -158,10 +159,11 @@ impl HttpScheme {
         }
     }
 
-    /// See [`crate::scheme::Scheme::sign`]; a public key signs nothing.
+    /// Signs with an HMAC. See [`crate::scheme::Scheme::sign`]; a public key cannot sign.
     pub(super) fn sign(&self, index: usize, to_sign: &ToSign<'_>) -> Result<Stamp, SignError> {
         let key = self.keys.get(index).ok_or(SignError::NoSecret)?;
         let mut stamp = Stamp::default();
+        // The digest header must be in place before the signed text is composed, because the signature covers it.
         let mut headers: HeaderMap = to_sign.head.headers.clone();
         if self.spec.signs_body() {
             let digest = BASE64.encode(&Sha256::digest(to_sign.body));
@@ -187,7 +189,7 @@ impl HttpScheme {
         Ok(stamp)
     }
 
-    /// The covered components and the parameters of a signature of the gate's own.
+    /// Builds the covered components and parameters for a signature of the gate itself.
     fn parameters(&self, to_sign: &ToSign<'_>) -> Option<sfv::InnerList> {
         let components = self.spec.components.iter();
         let items = components.map(|one| sfv::Parser::new(&one.identifier).parse::<Item>().ok());
@@ -203,6 +205,7 @@ impl HttpScheme {
                 .ok()
                 .map(BareItem::String)
         };
+        // Always present, so that verifiers can limit the age.
         put(HttpParameter::Created, integer(created)?)?;
         if self.spec.requires(HttpParameter::Expires) {
             put(
@@ -228,23 +231,24 @@ fn integer(number: i64) -> Option<BareItem> {
 }
 
 impl HttpVerifier {
-    /// Whether no key made any of the signatures.
+    /// Returns whether no key verified any of the signatures.
     pub(super) fn is_hopeless(&self) -> bool {
         self.found.is_none()
     }
 
-    /// See [`crate::scheme::Verifier::update`].
+    /// Feeds the next piece of the body.
     pub(super) fn update(&mut self, chunk: &[u8]) {
         for digest in &mut self.digests {
             digest.update(chunk);
         }
     }
 
-    /// See [`crate::scheme::Verifier::finish`].
+    /// Compares the proof; returns `None` if no current secret made it.
     pub(super) fn finish(self) -> Result<Option<Match>, MaterialFault> {
         let Some((secret_index, candidate)) = self.found else {
             return Ok(None);
         };
+        // The signature covers only the digest; the body itself is compared here.
         if !self.digests.into_iter().all(Running::finish) {
             let fault = "is not the digest of the body";
             return Err(MaterialFault::malformed(CONTENT_DIGEST.as_str(), fault));
@@ -262,7 +266,7 @@ impl HttpVerifier {
     }
 }
 
-/// Finds contradictions that do not depend on the secrets.
+/// Reports contradictions that do not depend on the secrets.
 pub(super) fn check(family: &HttpSpec, public_url: Option<&str>) -> Result<(), SchemeError> {
     let needs_url = family.components.iter().any(Component::needs_public_url);
     if needs_url && public_url.is_none() {
@@ -271,7 +275,7 @@ pub(super) fn check(family: &HttpSpec, public_url: Option<&str>) -> Result<(), S
     Ok(())
 }
 
-/// Joins the lines of a field as RFC 9110 section 5.2 has it.
+/// Joins the lines of a field as RFC 9110 section 5.2 requires.
 fn joined(head: &Head<'_>, name: &HeaderName) -> Result<Vec<u8>, MaterialFault> {
     let mut text = Vec::new();
     for line in head.headers.get_all(name) {

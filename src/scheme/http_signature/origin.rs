@@ -1,20 +1,20 @@
-//! The URL under which a sender calls the route, as `@authority`, `@scheme` and `@target-uri` need it.
+//! The URL that senders call, for `@authority`, `@scheme` and `@target-uri`.
 //!
-//! It comes from the config, never from `Host`: a request that was signed for another host would only have to be sent
-//! with that host's name.
+//! It comes from the config, never from `Host`. Otherwise a client could reuse a request that was signed for another
+//! host by sending it with that host's name.
 
-/// A `public_url` in its parts.
+/// A `public_url`, split into its parts.
 #[derive(Debug)]
 pub(super) struct Origin {
     pub(super) scheme: String,
-    /// The host in lower case, with a port where that is not the scheme's own.
+    /// Host in lower case, with the port unless it is the scheme's default.
     pub(super) authority: String,
-    /// The path before the request's own; without a slash at its end.
+    /// Path in front of the request's own path, without a slash at its end.
     pub(super) path: String,
 }
 
 impl Origin {
-    /// Splits a URL that the config has already checked.
+    /// Splits a URL that the config has already validated.
     pub(super) fn parse(url: &str) -> Option<Self> {
         let (scheme, rest) = url.split_once("://")?;
         let scheme = scheme.to_ascii_lowercase();
@@ -24,6 +24,7 @@ impl Origin {
         let port = match scheme.as_str() {
             "https" => ":443",
             _ => ":80",
+            // RFC 9421 section 2.2.3: the default port is not part of `@authority`.
         };
         let authority = authority.strip_suffix(port).unwrap_or(&authority);
         Some(Self {

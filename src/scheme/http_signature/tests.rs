@@ -1,4 +1,4 @@
-//! The test cases of RFC 9421, appendix B, with the keys of B.1, and what is refused beside them.
+//! Test cases of RFC 9421 appendix B, with the keys of B.1, and requests that must be rejected.
 
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rand::SystemRandom;
@@ -124,7 +124,7 @@ body_unsigned = true"#,
 
 const CLIENT_CERT: &str = ":MIIBqDCCAU6gAwIBAgIBBzAKBggqhkjOPQQDAjA6MRswGQYDVQQKDBJMZXQncyBBdXRoZW50aWNhdGUxGzAZBgNVBAMMEkxBIEludGVybWVkaWF0ZSBDQTAeFw0yMDAxMTQyMjU1MzNaFw0yMTAxMjMyMjU1MzNaMA0xCzAJBgNVBAMMAkJDMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE8YnXXfaUgmnMtOXU/IncWalRhebrXmckC8vdgJ1p5Be5F/3YC8OthxM4+k1M6aEAEFcGzkJiNy6J84y7uzo9M6NyMHAwCQYDVR0TBAIwADAfBgNVHSMEGDAWgBRm3WjLa38lbEYCuiCPct0ZaSED2DAOBgNVHQ8BAf8EBAMCBsAwEwYDVR0lBAwwCgYIKwYBBQUHAwIwHQYDVR0RAQH/BBMwEYEPYmRjQGV4YW1wbGUuY29tMAoGCCqGSM49BAMCA0gAMEUCIBHda/r1vaL6G3VliL4/Di6YK0Q6bMjeSkC3dFCOOB8TAiEAx/kHSB4urmiZ0NX5r5XarmPk0wmuydBVoU4hBVZ1yhk=:";
 
-/// B.2.4 signs a response, which no webhook is: what is left of it is the algorithm.
+/// Verifies only the algorithm of B.2.4, because it signs a response and webhooks are requests.
 const RESPONSE_BASE: &str = r#""@status": 200
 "content-type": application/json
 "content-digest": sha-512=:mEWXIS7MaLRuGgxOBdODa3xqM1XdEvxoYhvlCFJ41QJgJc4GTsPp29l5oGX69wWdXymyU0rjJuahq4l5aGgfLQ==:
@@ -141,7 +141,7 @@ struct Case {
     base: &'static str,
 }
 
-/// A request with what it takes to verify it.
+/// A request with everything that its verification needs.
 struct Request {
     method: Method,
     uri: Uri,
@@ -214,7 +214,7 @@ impl Request {
         matches!(self.verify(scheme), Ok(Some(_)))
     }
 
-    /// Signs with the scheme's first secret, and takes over what that adds.
+    /// Signs with the scheme's first secret, and adds the resulting headers.
     fn sign(&mut self, scheme: &Scheme) {
         let to_sign = ToSign {
             head: self.head(),
@@ -228,7 +228,7 @@ impl Request {
         }
     }
 
-    /// Puts a signature of one's own over whatever `input` covers.
+    /// Adds our own signature over everything that `input` covers.
     fn sign_with(&mut self, input: &str, sign: impl Fn(&[u8]) -> Vec<u8>) {
         let signature = {
             let list = input.split_once('=').unwrap().1;
@@ -273,7 +273,7 @@ fn hmac(text: &str) -> Scheme {
     scheme(&text, SHARED)
 }
 
-/// What an attacker who has the key would sign with: only tests do.
+/// Signs as an attacker with the key would; only for tests.
 fn with_shared(base: &[u8]) -> Vec<u8> {
     use hmac::{Hmac, KeyInit, Mac};
     let key = BASE64.decode(SHARED.as_bytes()).unwrap();
@@ -286,7 +286,7 @@ fn sha256(body: &[u8]) -> String {
     format!("sha-256=:{}:", BASE64.encode(&Sha256::digest(body)))
 }
 
-// Mutation: any change of the signed text, of an algorithm, or of what is compared.
+// Fails after any change of the signed text, of an algorithm, or of the comparison.
 #[test]
 fn the_rfcs_own_requests_are_taken() {
     for case in CASES {
@@ -310,7 +310,7 @@ fn the_rfcs_response_verifies_as_a_text() {
     let signature = BASE64.decode(RESPONSE_SIGNATURE.as_bytes()).unwrap();
     assert!(key.verifies(RESPONSE_BASE.as_bytes(), &signature));
     assert!(!key.verifies(&RESPONSE_BASE.as_bytes()[1..], &signature));
-    // And is none of a request.
+    // It must not verify as a signature of a request.
     let text = "algorithm = \"ed25519\"\ncomponents = [\"@status\", \"content-digest\"]";
     assert!(
         spec(text)
@@ -319,7 +319,7 @@ fn the_rfcs_response_verifies_as_a_text() {
     );
 }
 
-// Mutation: leave a component out of the base, or compare only the length of the signature.
+// Fails if a component is missing in the base, or if only the length of the signature is compared.
 #[test]
 fn whatever_is_covered_cannot_be_changed() {
     for case in CASES {
@@ -377,13 +377,13 @@ fn whatever_is_covered_cannot_be_changed() {
     }
 }
 
-// Mutation: look for `Host` where the route has no `public_url`.
+// Fails if `Host` is used for a route without `public_url`.
 #[test]
 fn the_authority_comes_from_the_config_alone() {
     let text = "algorithm = \"ed25519\"\ncomponents = [\"@authority\", \"content-digest\"]";
     let err = compile(text, ED25519, None).err();
     assert_eq!(err, Some(SchemeError::NeedsPublicUrl));
-    // Covered, but not demanded: there is nothing to compute it from.
+    // The component is covered but not required, and it cannot be computed.
     let case = &CASES[4];
     let text = "algorithm = \"ed25519\"\ncomponents = [\"@path\"]\nbody_unsigned = true";
     let scheme = compile(text, case.key, None).unwrap();
@@ -394,7 +394,7 @@ fn the_authority_comes_from_the_config_alone() {
     );
 }
 
-// Mutation: drop the comparison with the required components, or let `;key` cover a whole header.
+// Fails without the comparison with the required components, or if `;key` covers a whole header.
 #[test]
 fn a_signature_that_covers_too_little_is_refused() {
     let all = "components = [\"@method\", \"@path\", \"content-digest\", \"x-id\"]";
@@ -447,7 +447,7 @@ fn a_signature_that_covers_too_little_is_refused() {
     }
 }
 
-// Mutation: compare only the first digest, take unknown ones, or look at a member that is not covered.
+// Fails if only the first digest is compared, if unknown ones pass, or if a member that is not covered is used.
 #[test]
 fn the_body_is_held_against_every_digest_that_is_known() {
     let scheme = hmac("components = [\"content-digest\"]");
@@ -489,7 +489,7 @@ fn the_body_is_held_against_every_digest_that_is_known() {
     }
 }
 
-// Mutation: let `alg` choose, take any label, tag or key name.
+// Fails if `alg` selects the algorithm, or if any label, tag or key name passes.
 #[test]
 fn signatures_for_others_are_passed_over() {
     let plain = "components = [\"content-digest\"]";
@@ -511,7 +511,7 @@ fn signatures_for_others_are_passed_over() {
         let mut request = Request::example();
         request.sign_with(&own.replacen(from, to, 1), with_shared);
         assert_eq!(request.is_taken(&scheme), is_taken, "{from} -> {to}");
-        // Beside a signature of somebody else's.
+        // With another application's signature in the same request.
         request.add("signature-input", r#"foreign=("@status" "x";tr);keyid="k""#);
         request.add("signature", "foreign=:AAAA:");
         assert_eq!(
@@ -522,7 +522,7 @@ fn signatures_for_others_are_passed_over() {
     }
 }
 
-// Mutation: drop one of the bounds, or the check for keys that stand twice.
+// Fails without one of the limits, or without the check for repeated keys.
 #[test]
 fn what_is_odd_or_too_much_is_refused() {
     let scheme = hmac("components = [\"content-digest\"]");
@@ -593,7 +593,7 @@ fn what_is_odd_or_too_much_is_refused() {
     assert!(request.verify(&scheme).is_err());
 }
 
-// The examples of RFC 9421 sections 2.1 and 2.2. Mutation: any change of how a value is written.
+// Examples of RFC 9421 sections 2.1 and 2.2. Fails after any change of how a value is serialized.
 #[test]
 fn values_are_written_as_the_rfc_writes_them() {
     let mut request = Request::example();
@@ -666,7 +666,7 @@ fn values_are_written_as_the_rfc_writes_them() {
     assert!(base.starts_with(b"\"@query\": ?\n"));
 }
 
-// Mutation: cut the key of another algorithm down, or verify with another digest.
+// Fails if the key of another algorithm is shortened, or if another digest is used.
 #[test]
 fn algorithms_without_a_case_in_the_rfc_verify_what_a_key_of_theirs_signs() {
     let random = SystemRandom::new();
@@ -706,7 +706,7 @@ fn algorithms_without_a_case_in_the_rfc_verify_what_a_key_of_theirs_signs() {
     });
 }
 
-// Mutation: count `expires` only where it is demanded, or not at all.
+// Fails if `expires` is checked only if it is required, or not at all.
 #[test]
 fn times_count_wherever_they_stand() {
     let scheme = hmac("components = [\"content-digest\"]\nparameters = []");
@@ -724,7 +724,7 @@ fn times_count_wherever_they_stand() {
     assert_eq!(early.unwrap().unix_ms, 7000);
 }
 
-// Mutation: sign another text than the one that is verified.
+// Fails if the signed text differs from the verified one.
 #[test]
 fn a_request_signed_here_verifies_here() {
     let scheme = hmac(
@@ -750,7 +750,7 @@ fn faults_of_the_config() {
         ),
         (
             "algorithm = \"ed25519\"\ncomponents = [\"@path\"]",
-            "leaves out `content-digest`",
+            "does not contain `content-digest`",
         ),
         (
             "algorithm = \"ed25519\"\ncomponents = [\"content-digest\"]\nbody_unsigned = true",
@@ -782,11 +782,11 @@ fn faults_of_the_config() {
         ),
         (
             "algorithm = \"ed25519\"\ncomponents = [\"date\", \"date\", \"content-digest\"]",
-            "stands twice",
+            "listed twice",
         ),
         (
             "algorithm = \"ed25519\"\ncomponents = [\"content-digest\"]\nlabel = \"Sig\"",
-            "is not a label",
+            "is not a valid label",
         ),
         (
             "algorithm = \"ed25519\"\ncomponents = [\"content-digest\"]\nsigned = \"{body}\"",

@@ -1,5 +1,4 @@
-//! What a verified token says, held against the route and the request: who issued it, for whom, when, and for which body
-//! and URL.
+//! Claims of a verified token, compared with the route and the request: issuer, audience, times, body and URL.
 
 use std::borrow::Cow;
 
@@ -13,24 +12,24 @@ use crate::scheme::sign;
 use crate::scheme::spec::{Audience, BodyClaim, DigestClaim, Encoding, JwtSpec, UrlClaim};
 use crate::scheme::{Head, Validity};
 
-/// How far clocks may differ. Libraries allow none to 60 seconds.
+/// Leeway for different clocks, in milliseconds. Libraries allow up to 60 seconds.
 const LEEWAY_MS: i64 = 60_000;
 
-/// What the claims are held against.
+/// Values of the request that claims are compared with.
 pub(super) struct Request<'r> {
     pub(super) head: Head<'r>,
     pub(super) body: &'r [u8],
     pub(super) public_url: &'r str,
 }
 
-/// When the token counts.
+/// Validity period and age of the token.
 pub(super) struct Times {
     pub(super) validity: Validity,
-    /// The time that has to be near enough.
+    /// Issue time, if it must be within the tolerance.
     pub(super) issued: Option<SignedTime>,
 }
 
-/// Checks all but the times, which are for whoever knows the time.
+/// Compares all claims except the times, which the caller compares with the clock.
 pub(super) fn check(
     spec: &JwtSpec,
     claims: &Object,
@@ -39,13 +38,19 @@ pub(super) fn check(
     if !spec.issuers.is_empty() {
         let issuer = claims.find("iss").and_then(Value::as_str);
         let is_known = |issuer: &str| spec.issuers.iter().any(|known| known == issuer);
-        require("iss", issuer, is_known, "is none of the sender's issuers")?;
+        require("iss", issuer, is_known, "is not an issuer of the sender")?;
     }
+    // Before the remaining claims: a token for another audience is not ours at all.
     check_audience(spec, claims, request)?;
     for fixed in &spec.claims {
         let found = claims.find(&fixed.name).and_then(text);
         let is_same = |found: &str| found == fixed.value;
-        require(&fixed.name, found.as_deref(), is_same, "has another value")?;
+        require(
+            &fixed.name,
+            found.as_deref(),
+            is_same,
+            "does not have the required value",
+        )?;
     }
     if let Some(claim) = &spec.body_claim {
         check_body(claim, claims, request.body)?;
@@ -56,7 +61,7 @@ pub(super) fn check(
     times(spec, claims)
 }
 
-/// The text of a value: a text, the digits of an integer, `true` or `false`.
+/// Returns the text of a value: a string, the digits of an integer, `true` or `false`.
 pub(super) fn text(value: &Value) -> Option<Cow<'_, str>> {
     match value {
         Value::String(text) => Some(Cow::Borrowed(text)),
@@ -88,7 +93,7 @@ fn malformed(name: &str, fault: &'static str) -> MaterialFault {
     MaterialFault::malformed(&format!("claim `{name}`"), fault)
 }
 
-/// `aud` is one text or several (RFC 7519 4.1.3).
+/// Compares `aud`, which is one text or several (RFC 7519 section 4.1.3).
 fn check_audience(
     spec: &JwtSpec,
     claims: &Object,
@@ -115,11 +120,11 @@ fn check_audience(
     if is_for_us {
         return Ok(());
     }
-    Err(malformed("aud", "is not the route's audience"))
+    Err(malformed("aud", "is not in the route's `audience`"))
 }
 
-/// With some senders a token without the claim is one for an empty body. With others it is one for something else, such
-/// as what LiveKit's servers sign for the guests of a room.
+/// Compares the digest of the body. For some senders, a token without the claim means an empty body. For others it is for
+/// something else, such as the tokens that LiveKit's servers sign for guests of a room.
 fn check_body(claim: &BodyClaim, claims: &Object, body: &[u8]) -> Result<(), MaterialFault> {
     let claim = match claim {
         BodyClaim::Always(claim) => claim,
@@ -134,7 +139,7 @@ fn check_body(claim: &BodyClaim, claims: &Object, body: &[u8]) -> Result<(), Mat
 }
 
 fn check_url(claim: &UrlClaim, claims: &Object, url: &str) -> Result<(), MaterialFault> {
-    const FAULT: &str = "is not the URL that was called, as `public_url` has it";
+    const FAULT: &str = "is not the called URL; check `public_url`";
     match claim {
         UrlClaim::Digest(claim) => check_digest(claim, claims, url.as_bytes(), FAULT),
         UrlClaim::Plain(name) => {
@@ -154,7 +159,8 @@ fn check_digest(
         .find(&claim.name)
         .ok_or_else(|| missing(&claim.name))?;
     let found = found.as_str().and_then(|text| decode(claim.encoding, text));
-    let found = found.ok_or_else(|| malformed(&claim.name, "is not a digest"))?;
+    let found = found.ok_or_else(|| malformed(&claim.name, "is not a valid digest"))?;
+    // The body is hashed only now, after all cheaper claims.
     let expected = digest(claim.digest, over);
     let is_equal = expected.is_some_and(|expected| bool::from(expected.as_bytes().ct_eq(&found)));
     if is_equal {
@@ -163,7 +169,7 @@ fn check_digest(
     Err(malformed(&claim.name, fault))
 }
 
-/// Some senders leave the padding out. A claim is signed, so nobody else can choose how it is written.
+/// Decodes a digest with optional padding. The claim is signed, so clients cannot choose another spelling.
 fn decode(encoding: Encoding, text: &str) -> Option<Vec<u8>> {
     let padding = match encoding {
         Encoding::Base64 | Encoding::Base64Url => "=".repeat((4 - text.len() % 4) % 4),
@@ -189,7 +195,8 @@ fn times(spec: &JwtSpec, claims: &Object) -> Result<Times, MaterialFault> {
     if spec.times.needs_iat && iat.is_none() {
         return Err(missing("iat"));
     }
-    // A token from the future is not valid yet, even where it does not say so.
+    // A token from the future is not valid yet, even if it has no `nbf`.
+    // The later one of both limits applies.
     let from = nbf.into_iter().chain(iat).max();
     let issued = iat.filter(|_| spec.times.needs_iat);
     Ok(Times {
@@ -205,22 +212,23 @@ fn times(spec: &JwtSpec, claims: &Object) -> Result<Times, MaterialFault> {
     })
 }
 
-/// RFC 7519 2: seconds since the epoch, possibly with a fraction. In milliseconds, the fraction cut off.
+/// Reads a time (RFC 7519 section 2): seconds since the epoch, possibly with a fraction. Returns whole seconds in
+/// milliseconds.
 fn time(claims: &Object, name: &str) -> Result<Option<i64>, MaterialFault> {
     let Some(value) = claims.find(name) else {
         return Ok(None);
     };
-    // The year 9999 and more: nothing that anybody means.
+    // Reject times far beyond any real one, so that the product below cannot overflow.
     let seconds = match value.as_i64() {
         Some(seconds) => seconds,
         None => value
             .as_f64()
             .filter(|seconds| seconds.abs() < 1e12)
             .and_then(|seconds| format!("{:.0}", seconds.floor()).parse().ok())
-            .ok_or_else(|| malformed(name, "is not a time"))?,
+            .ok_or_else(|| malformed(name, "is not a valid time"))?,
     };
     if seconds.unsigned_abs() >= 1_000_000_000_000 {
-        return Err(malformed(name, "is not a time"));
+        return Err(malformed(name, "is not a valid time"));
     }
     Ok(Some(seconds * 1000))
 }

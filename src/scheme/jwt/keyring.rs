@@ -1,4 +1,4 @@
-//! The keys of a token scheme: the route's own, or where the sender's stand.
+//! Keys of a token scheme: the route's own keys, or the source of the sender's keys.
 
 use crate::model::secret::Secret;
 use crate::net::remote_url::RemoteUrl;
@@ -12,26 +12,26 @@ use crate::scheme::spec::{JwtAlgorithm, JwtKeys, JwtSpec, KeyAlgorithm};
 use crate::scheme::{SchemeError, SecretSet, key};
 use std::sync::Arc;
 
-/// The keys.
+/// Keys of a token scheme, or their source.
 pub(super) enum Keyring {
-    /// One entry for each secret: its keys, one for each algorithm that it fits.
+    /// One entry per secret: its keys, one for each algorithm that it fits.
     Local(Vec<Vec<(JwtAlgorithm, LocalKey)>>),
-    /// A set from a file.
+    /// A key set from a local file.
     File(Arc<KeySet>),
-    /// A set that is fetched.
+    /// A key set that is fetched from this URL.
     Published(RemoteUrl),
-    /// Fetched one by one, in the name of the first current account.
+    /// Single keys that are fetched with the first current account.
     Asked(RemoteUrl, Vec<Account>),
 }
 
-/// A key of the route's own.
+/// A key made from a secret of the route.
 pub(super) enum LocalKey {
     Hmac(Box<Mac>),
     Public(PublicKey),
 }
 
 impl Keyring {
-    /// Takes the keys.
+    /// Prepares the keys, or checks that their source is known.
     pub(super) fn new(spec: &JwtSpec, secrets: &[&Secret]) -> Result<Self, SchemeError> {
         Ok(match &spec.keys {
             JwtKeys::File(set) => Self::File(Arc::clone(set)),
@@ -51,7 +51,7 @@ impl Keyring {
         })
     }
 
-    /// How many secrets it has; keys that are no secret count as one.
+    /// Returns the number of secrets; keys that are not secrets count as one.
     pub(super) fn secret_count(&self) -> usize {
         match self {
             Self::Local(keys) => keys.len(),
@@ -60,12 +60,12 @@ impl Keyring {
         }
     }
 
-    /// Whether nothing has to be fetched.
+    /// Returns whether nothing has to be fetched.
     pub(super) fn is_local(&self) -> bool {
         matches!(self, Self::Local(_) | Self::File(_))
     }
 
-    /// What has to be fetched for a token with this key's name.
+    /// Returns the key to fetch for a token with this key name.
     pub(super) fn need(
         &self,
         kid: Option<&str>,
@@ -84,7 +84,7 @@ impl Keyring {
                     kid: kid.into(),
                     account: account.clone(),
                 };
-                // The key goes by the name that was asked for, whatever it calls itself.
+                // The requested name identifies the key, whatever name the key itself has.
                 Ok(KeyNeed { source, kid: None })
             }
             Self::Published(url) => Ok(KeyNeed {
@@ -95,7 +95,7 @@ impl Keyring {
         }
     }
 
-    /// The position of the current secret that made a token.
+    /// Returns the position of the current secret that signed a token.
     pub(super) fn find(&self, token: &Token, current: SecretSet) -> Option<usize> {
         match self {
             Self::Local(secrets) => {
@@ -140,8 +140,9 @@ impl LocalKey {
     }
 }
 
-/// The keys in a secret: one HMAC for each algorithm, or the public key for those that it fits.
+/// Makes the keys of a secret: one HMAC per algorithm, or the public key for each algorithm that it fits.
 fn local(spec: &JwtSpec, secret: &Secret) -> Result<Vec<(JwtAlgorithm, LocalKey)>, SchemeError> {
+    // Decode once, because one secret may fit several algorithms.
     let decoded = key::decode(&spec.secret, secret)?;
     let text = decoded.expose();
     let mut keys = Vec::new();

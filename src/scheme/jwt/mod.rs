@@ -1,11 +1,10 @@
-//! Signed tokens (RFC 7519): found, verified with the keys that the scheme names, and then held against what the route
-//! and the request say.
+//! Signed tokens (RFC 7519): found, verified with the scheme's keys, then compared with the route and the request.
 //!
-//! What a token says of itself chooses nothing but a key by its name: the algorithm has to be one of the scheme's, and a
-//! key serves only algorithms of its own type. So no token can pass off a public key as the secret of an HMAC.
+//! A token can only select a key by its name. Its algorithm must be one of the scheme's, and a key is used only for
+//! algorithms of its own type. So no token can make a public key serve as an HMAC secret.
 //!
-//! A token in the head that a secret verifies is verified before the body is read, unless the body is its payload. One
-//! whose key has to be fetched is looked at only once the body is there, after all cheaper checks.
+//! A token in the head that a local key verifies is verified before the body is read, unless the body is its payload. If its
+//! key must be fetched, that happens after the body has arrived and all cheaper checks have passed.
 
 mod claims;
 mod keyring;
@@ -29,7 +28,7 @@ use crate::scheme::spec::{
 };
 use crate::scheme::{Head, Match, SchemeError, SecretSet};
 
-/// A scheme of signed tokens, with its keys.
+/// A compiled scheme of signed tokens with its keys.
 pub struct JwtScheme {
     keys: Keyring,
     spec: JwtSpec,
@@ -38,19 +37,19 @@ pub struct JwtScheme {
     headers: Box<[HeaderName]>,
 }
 
-/// One verification under way.
+/// A token verification in progress.
 pub(super) struct JwtVerifier<'a> {
     scheme: &'a JwtScheme,
     head: Head<'a>,
     current: SecretSet,
-    /// Read already where it stands in the head.
+    /// The token, if it is in the head and was read already.
     token: Option<Box<Token>>,
-    /// The secret that verified it already.
+    /// Position of the secret, if it verified the token already.
     secret_index: Option<usize>,
 }
 
 impl JwtScheme {
-    /// Checks the spec and takes the keys.
+    /// Validates the spec and prepares the keys.
     pub(super) fn compile(
         spec: &Spec,
         family: &JwtSpec,
@@ -67,18 +66,19 @@ impl JwtScheme {
         })
     }
 
-    /// See [`crate::scheme::Scheme::headers`].
+    /// Returns the headers that this scheme reads.
     pub(super) fn headers(&self) -> &[HeaderName] {
         &self.headers
     }
 
-    /// How many secrets it has.
+    /// Returns the number of secrets; keys that are not secrets count as one.
     pub(super) fn secret_count(&self) -> usize {
         self.keys.secret_count()
     }
 
-    /// See [`crate::scheme::Scheme::material`].
+    /// Reads the proof and the signed values from the head.
     pub(super) fn material<'h>(&self, head: &Head<'h>) -> Result<Material<'h>, MaterialFault> {
+        // Only a token in the head can be rejected before the body arrives.
         let is_in_head = matches!(&self.spec.place, JwtPlace::In(place, _) if place.is_in_head());
         let proof = if is_in_head {
             Proof::Jwt(self.read(*head, &[])?)
@@ -92,7 +92,7 @@ impl JwtScheme {
         })
     }
 
-    /// See [`crate::scheme::Scheme::begin`].
+    /// Begins the verification of one request.
     pub(super) fn begin<'a>(
         &'a self,
         material: Material<'a>,
@@ -117,7 +117,7 @@ impl JwtScheme {
         }
     }
 
-    /// The token of a request, in the algorithm of the scheme, not yet verified.
+    /// Reads the token of a request, unverified but with an algorithm of the scheme.
     fn read(&self, head: Head<'_>, body: &[u8]) -> Result<Box<Token>, MaterialFault> {
         let whole = Whole::new(head, body, &self.pointers);
         let (name, text, max) = match &self.spec.place {
@@ -125,8 +125,9 @@ impl JwtScheme {
             JwtPlace::In(place, prefix) => {
                 let value = whole.read(place)?.ok_or_else(|| place.missing())?;
                 let bare = value.strip_prefix(prefix.as_bytes());
-                let fault = "does not begin as this scheme's tokens do";
+                let fault = "does not begin with the prefix of this scheme's tokens";
                 let bare = bare.ok_or_else(|| place.malformed(fault))?.to_vec();
+                // `max_body` already bounds a token in the body; one in the head needs a bound of its own.
                 let max = if matches!(place, Place::Json(_) | Place::Form(_)) {
                     usize::MAX
                 } else {
@@ -145,20 +146,22 @@ impl JwtScheme {
         };
         let token = token.map_err(malformed)?;
         if !self.spec.algorithms.contains(&token.algorithm) {
-            return Err(malformed("is signed with an algorithm that is not taken"));
+            return Err(malformed(
+                "is signed with an algorithm that this scheme does not accept",
+            ));
         }
         Ok(Box::new(token))
     }
 }
 
 impl JwtVerifier<'_> {
-    /// Whether its token is signed with none of the current secrets.
+    /// Returns whether no current secret signed the token.
     pub(super) fn is_hopeless(&self) -> bool {
         let is_tried = self.token.is_some() && !self.scheme.spec.is_detached;
         is_tried && self.scheme.keys.is_local() && self.secret_index.is_none()
     }
 
-    /// See [`crate::scheme::Verifier::need`].
+    /// Returns the key that must be fetched before `finish`, if any.
     pub(super) fn need(&mut self, body: &[u8]) -> Result<Option<KeyNeed>, MaterialFault> {
         if self.scheme.keys.is_local() {
             return Ok(None);
@@ -170,7 +173,7 @@ impl JwtVerifier<'_> {
         self.scheme.keys.need(kid, self.current).map(Some)
     }
 
-    /// See [`crate::scheme::Verifier::finish`].
+    /// Compares the proof; returns `None` if no current secret made it.
     pub(super) fn finish(
         self,
         body: &[u8],
@@ -185,6 +188,7 @@ impl JwtVerifier<'_> {
             token.attach(body);
         }
         let found = match (self.secret_index, keys) {
+            // Verified already in `begin`, so do not verify it again.
             (Some(index), _) => Some(index),
             (None, Some(RemoteKeys::Set(set))) => {
                 let kid = token.kid.as_deref();
@@ -202,6 +206,7 @@ impl JwtVerifier<'_> {
             body,
             public_url: &scheme.public_url,
         };
+        // Claims are trusted only after the signature was verified.
         let times = claims::check(&scheme.spec, &token.claims, &request)?;
         Ok(Some(Match {
             secret_index,
@@ -212,17 +217,19 @@ impl JwtVerifier<'_> {
     }
 }
 
-/// Names a request by token and body: two events may have equal bodies, and one token may stand before several events.
+/// Returns a digest that identifies a request by token and body: two events may have equal bodies, and one token may be
+/// used for several events.
 fn digest(token: &Token, body: &[u8]) -> [u8; 32] {
     let signed = token.signed();
     let mut digest = Sha256::new();
+    // The length in front keeps token and body apart: moved bytes would give another digest.
     digest.update((signed.len() as u64).to_be_bytes());
     digest.update(signed);
     digest.update(body);
     digest.finalize().into()
 }
 
-/// The text of a claim in the verified token of a request: a text, or the digits of an integer.
+/// Returns the text of a claim in the verified token of a request: a string, the digits of an integer, or a boolean.
 #[must_use]
 pub fn claim_text(spec: &Spec, head: &Head<'_>, body: &[u8], name: &str) -> Option<String> {
     let family = match &spec.family {
@@ -245,12 +252,12 @@ pub fn claim_text(spec: &Spec, head: &Head<'_>, body: &[u8], name: &str) -> Opti
     claims::text(token.claims.find(name)?).map(Cow::into_owned)
 }
 
-/// What contradicts itself whatever the secrets are.
+/// Reports contradictions that do not depend on the secrets.
 pub(super) fn check(family: &JwtSpec, public_url: Option<&str>) -> Result<(), SchemeError> {
     let is_hmac = |one: &crate::scheme::spec::JwtAlgorithm| one.hmac().is_some();
     let hmacs = family.algorithms.iter().filter(|one| is_hmac(one)).count();
     let is_local = matches!(family.keys, JwtKeys::Secret);
-    // A public key in the place of an HMAC's secret is how tokens are forged.
+    // Tokens are forged by using a public key as an HMAC secret, so a scheme has one or the other.
     if hmacs > 0 && (hmacs < family.algorithms.len() || !is_local) {
         return Err(SchemeError::MixedAlgorithms);
     }
@@ -274,7 +281,7 @@ pub(super) fn check(family: &JwtSpec, public_url: Option<&str>) -> Result<(), Sc
 }
 
 impl UrlClaim {
-    /// Its name.
+    /// Returns the name of the claim.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {

@@ -1,8 +1,8 @@
-//! The compact form of a signed token (RFC 7515 7.1), read strictly and not yet verified.
+//! Strict parser for the compact form of signed tokens (RFC 7515 section 7.1).
 //!
-//! Stricter than most libraries, since two readers of one token must not disagree: base64url without padding and without
-//! stray bits, no name twice in header or claims, no `crit`. The algorithm is read only to be compared with those that
-//! the scheme names; nothing in a token chooses how it is verified.
+//! Stricter than most libraries, because two readers of one token must agree: base64url without padding and without
+//! stray bits, unique names in header and claims, no `crit`. The algorithm is read only to compare it with those of the
+//! scheme. Nothing in a token chooses how it is verified.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,37 +15,37 @@ use serde_json::value::RawValue;
 
 use crate::scheme::spec::JwtAlgorithm;
 
-/// The longest token in a header or a query; one that is the body is bounded like a body.
+/// Largest token in a header or query, in bytes; a token in the body is bounded like any body.
 pub(in crate::scheme) const MAX_TOKEN: usize = 16 * 1024;
 
-/// A token in its parts.
+/// An unverified token, split into its parts.
 pub(in crate::scheme) struct Token {
-    /// What the header says of itself.
+    /// Algorithm that the header states.
     pub(super) algorithm: JwtAlgorithm,
-    /// The name of the key, where the header has one.
+    /// Name of the key, if the header has one.
     pub(super) kid: Option<Box<str>>,
-    /// What the token says.
+    /// Claims of the token, not yet checked.
     pub(super) claims: Object,
     text: Vec<u8>,
-    /// How much of the text is signed.
+    /// Length of the signed part of the text, in bytes.
     signed: usize,
     signature: Vec<u8>,
 }
 
-/// Names in one object. SNS messages and the claims of known senders have some twenty.
+/// Limit of names in one object. SNS messages and the claims of known senders have some twenty.
 ///
-/// Objects are read before anything is verified, so the bound is what keeps a body of 100,000 names cheap: it is refused
-/// at the name after the last allowed one, and the rest is not looked at.
+/// Objects are parsed before anything is verified. The limit keeps a body of 100,000 names cheap: it is rejected at the
+/// first name beyond the limit, and the rest is not parsed.
 const MAX_NAMES: usize = 512;
 
-/// A JSON object whose names are each there once, of at most [`MAX_NAMES`] names.
+/// A JSON object with unique names, at most [`MAX_NAMES`] of them.
 ///
-/// Parsing takes time linear in the text. Arrays and objects inside are skipped and become values only when they are
-/// asked for, which is after verification for all but a few.
+/// Parsing takes time linear in the text. Nested arrays and objects are skipped; they are parsed on first use, which
+/// for all but a few is after verification.
 #[derive(Default)]
 pub(in crate::scheme) struct Object(HashMap<String, Member>);
 
-/// One value: scalars are parsed at once, so that a broken one makes the whole object broken.
+/// One value. Scalars are parsed at once, so that an invalid one makes the whole object invalid.
 enum Member {
     Scalar(Value),
     Nested(Box<RawValue>, OnceLock<Value>),
@@ -59,7 +59,8 @@ impl Member {
         })
     }
 
-    /// The value. One that is nested too deep, or holds a broken text, is an empty list, which serves for nothing.
+    /// Returns the value. A value that is nested too deep, or contains invalid text, becomes an empty list, which fits
+    /// no claim.
     fn value(&self) -> &Value {
         match self {
             Self::Scalar(value) => value,
@@ -72,18 +73,18 @@ impl Member {
 }
 
 impl Object {
-    /// The value under a name.
+    /// Returns the value under a name.
     pub(in crate::scheme) fn find(&self, name: &str) -> Option<&Value> {
         self.0.get(name).map(Member::value)
     }
 
-    /// Whether the name is there, whatever its value is.
+    /// Returns whether the name is present, whatever its value is.
     fn holds(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 
-    /// The value under a name, for what is read before verification: an array or object is not parsed, and something
-    /// stands in for it that is neither text, number nor `null`.
+    /// Returns the value under a name, for use before verification. An array or object is not parsed: the
+    /// result is then a boolean, which callers do not accept as text, number or `null`.
     pub(in crate::scheme) fn scalar(&self, name: &str) -> Option<&Value> {
         static NESTED: Value = Value::Bool(true);
         match self.0.get(name)? {
@@ -92,27 +93,28 @@ impl Object {
         }
     }
 
-    /// Reads the whole text.
+    /// Parses the whole text; returns `None` if it is not a valid object.
     pub(in crate::scheme) fn parse(text: &[u8]) -> Option<Self> {
         serde_json::from_str(std::str::from_utf8(text).ok()?).ok()
     }
 }
 
 impl Token {
-    /// Reads the text; the error says what is wrong with it.
+    /// Parses the text; the error says what is wrong with it.
     pub(super) fn parse(text: Vec<u8>) -> Result<Self, &'static str> {
         Self::parse_parts(text, false)
     }
 
-    /// Reads `header..signature`, which leaves out its payload; the error says what is wrong with it.
+    /// Reads `header..signature`, which leaves out its payload; the error says what is wrong.
     pub(super) fn parse_detached(text: Vec<u8>) -> Result<Self, &'static str> {
         Self::parse_parts(text, true)
     }
 
     fn parse_parts(text: Vec<u8>, is_detached: bool) -> Result<Self, &'static str> {
+        // Exactly two dots: a token with five parts is encrypted (RFC 7516), not signed.
         let mut dots = memchr::memchr_iter(b'.', &text);
         let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
-            return Err("is not a token of three parts");
+            return Err("is not a token with three parts");
         };
         let part = |range: std::ops::Range<usize>| {
             let part = text.get(range).unwrap_or_default();
@@ -120,17 +122,19 @@ impl Token {
                 .decode(part)
                 .map_err(|_| "has a part that is not base64url without padding")
         };
-        let header = Object::parse(&part(0..first)?).ok_or("has a header that is not JSON")?;
+        let header =
+            Object::parse(&part(0..first)?).ok_or("has a header that is not valid JSON")?;
         let claims = match is_detached {
             true if second == first + 1 => Object::default(),
-            true => return Err("holds a payload, and this scheme's tokens leave it out"),
+            true => return Err("contains a payload, which this scheme's tokens leave out"),
             false => {
                 let claims = part(first + 1..second)?;
                 Object::parse(&claims).ok_or("has claims that are not a JSON object")?
             }
         };
+        // RFC 7515 section 4.1.11: a verifier must reject extensions that it does not implement.
         if header.holds("crit") || header.holds("b64") {
-            return Err("needs extensions that are not known here");
+            return Err("needs extensions that hookgate does not support");
         }
         let algorithm = match header.scalar("alg") {
             Some(Value::String(name)) => JwtAlgorithm::parse(name),
@@ -139,10 +143,11 @@ impl Token {
         let kid = match header.scalar("kid") {
             None => None,
             Some(Value::String(kid)) if is_kid(kid) => Some(kid.as_str().into()),
-            Some(_) => return Err("names its key with something that is no name"),
+            Some(_) => return Err("has a `kid` that is not a valid name"),
         };
         Ok(Self {
-            algorithm: algorithm.ok_or("is signed with an algorithm that is not taken")?,
+            algorithm: algorithm
+                .ok_or("is signed with an algorithm that this scheme does not accept")?,
             kid,
             claims,
             signed: second,
@@ -151,7 +156,7 @@ impl Token {
         })
     }
 
-    /// Puts the payload of a detached token where it was left out, in base64url as it is signed (RFC 7515 section 5.1).
+    /// Inserts the payload of a detached token, in base64url as it is signed (RFC 7515 section 5.1).
     pub(super) fn attach(&mut self, payload: &[u8]) {
         // Of a detached token the header and its dot, up to the second dot.
         let header = self.signed().to_vec();
@@ -160,18 +165,18 @@ impl Token {
         self.signed = self.text.len();
     }
 
-    /// The text that is signed; of a detached token only once its payload is attached.
+    /// Returns the signed part of the text; for a detached token only after its payload is attached.
     pub(super) fn signed(&self) -> &[u8] {
         self.text.get(..self.signed).unwrap_or_default()
     }
 
-    /// The signature over it.
+    /// Returns the decoded signature bytes.
     pub(super) fn signature(&self) -> &[u8] {
         &self.signature
     }
 }
 
-/// Any text that a key set could hold, within bounds.
+/// Returns whether a text can be the name of a key: any text within bounds.
 fn is_kid(kid: &str) -> bool {
     (1..=256).contains(&kid.len()) && !kid.chars().any(char::is_control)
 }
@@ -198,6 +203,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
                 return Err(A::Error::custom("too many names"));
             }
             let member = Member::parse(raw).map_err(A::Error::custom)?;
+            // Two readers could use different values of a repeated name.
             if object.0.insert(name, member).is_some() {
                 return Err(A::Error::custom("a name occurs twice"));
             }
@@ -296,7 +302,7 @@ mod tests {
         }
     }
 
-    // Fails when nested values are parsed although nothing asks for them: make `Member::parse` take everything as a scalar.
+    // Fails if nested values are parsed before they are needed: make `Member::parse` treat everything as a scalar.
     #[test]
     fn nested_values_are_read_when_asked_for() {
         let deep = format!("{}{}", "[".repeat(50_000), "]".repeat(50_000));
@@ -327,7 +333,7 @@ mod tests {
         assert!(object(MAX_NAMES + 1).is_none());
     }
 
-    // Mutation: let `JwtAlgorithm::parse` ignore the case, or give a default.
+    // Fails if `JwtAlgorithm::parse` ignores the case, or returns a default.
     #[test]
     fn no_algorithm_and_unknown_ones_are_refused() {
         for name in ["none", "None", "NONE", "hs256", "HS1", "RS1", "PS256", ""] {

@@ -1,4 +1,4 @@
-//! What a value in the head has to look like.
+//! Tests of the formats of values in the head.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Bodies as real clients write them, and those that two parsers split in two ways.
+//! Tests with bodies of real clients, and with bodies that two parsers split differently.
 
 use http::HeaderValue;
 
@@ -30,7 +30,7 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 
 const TOKEN: &str = "--b0\r\nContent-Disposition: form-data; name=\"token\"\r\n\r\nabc\r\n";
 
-/// What Python's requests, Go and browsers write. Fails when files count as fields, or values lose bytes at their ends.
+/// Bodies of Python's requests, Go and browsers. Fails if files count as fields, or if values lose bytes at their ends.
 #[test]
 fn fields_and_files_are_told_apart() {
     let body = format!(
@@ -52,7 +52,7 @@ fn fields_and_files_are_told_apart() {
     assert_eq!(read(&binary), Ok(pairs(&expected)));
 }
 
-/// Fails when a body that another parser splits elsewhere is read at all.
+/// Fails if a body that another parser splits differently is accepted.
 #[test]
 fn bodies_with_two_meanings_are_refused() {
     let end = "--b0--\r\n";
@@ -97,7 +97,7 @@ fn the_boundary_is_the_headers() {
             .map(|found| found.map(|bytes| String::from_utf8(bytes).unwrap()))
     };
     let quoted = "Multipart/Form-Data; charset=utf-8; Boundary=\"a b;c\"";
-    // A semicolon is no character of a boundary.
+    // A boundary cannot contain a semicolon.
     assert!(of(quoted).is_err());
     let long = format!("multipart/form-data; boundary={}", "x".repeat(71));
     for wrong in [
@@ -115,8 +115,8 @@ fn the_boundary_is_the_headers() {
     assert_eq!(boundary(&HeaderMap::new()), Ok(None));
 }
 
-/// Counts no time: bodies that look like boundaries at every byte end in an error, and within the test's patience only if
-/// the search is linear.
+/// Measures no time: bodies that look like boundaries at every byte are rejected, and the test ends soon only if the
+/// search is linear.
 #[test]
 fn near_misses_of_the_boundary_cost_one_pass() {
     let mut body = b"--b0\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n".to_vec();

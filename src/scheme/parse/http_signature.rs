@@ -1,4 +1,4 @@
-//! `type = "http_signature"`: HTTP Message Signatures (RFC 9421).
+//! Parser for `type = "http_signature"`: HTTP Message Signatures (RFC 9421).
 
 use crate::document::table::{Fault, Placed, Table};
 use crate::document::value;
@@ -9,7 +9,7 @@ use crate::scheme::parse::keys::{
 use crate::scheme::parse::{optional, secret_form};
 use crate::scheme::spec::{Component, HttpAlgorithm, HttpParameter, HttpSpec};
 
-/// Reads the keys of a scheme of HTTP Message Signatures.
+/// Reads the keys of a scheme with HTTP Message Signatures.
 pub(super) fn http_signature(table: &mut Table<'_>) -> Option<HttpSpec> {
     let algorithm = table.require(&ALGORITHM, |value| {
         value::choice(value, &HttpAlgorithm::ALL)
@@ -25,8 +25,8 @@ pub(super) fn http_signature(table: &mut Table<'_>) -> Option<HttpSpec> {
         match sfv::KeyRef::from_str(&text) {
             Ok(_) => Ok(text),
             Err(_) => Err(Fault::new(
-                format!("`{text}` is not a label"),
-                "a label is made of small letters, digits and `_-.*`, for example `\"sig1\"`",
+                format!("`{text}` is not a valid label"),
+                "use lower-case letters, digits and `_-.*`, for example `\"sig1\"`",
             )),
         }
     });
@@ -36,7 +36,7 @@ pub(super) fn http_signature(table: &mut Table<'_>) -> Option<HttpSpec> {
     let public_key = table.read_placed(&PUBLIC_KEY, value::text);
     let algorithm = algorithm?.value;
     if let (HttpAlgorithm::HmacSha256, Some(key)) = (algorithm, &public_key) {
-        let fault = Fault::new("an HMAC has no public key", "remove `public_key`");
+        let fault = Fault::new("an HMAC scheme has no public key", "remove `public_key`");
         table.error(key.span, fault);
     }
     Some(HttpSpec {
@@ -60,36 +60,37 @@ fn components(table: &mut Table<'_>, is_body_unsigned: bool) -> Option<Vec<Compo
         component::parse(&text).map_err(|fault| {
             Fault::new(
                 format!("the component `{text}` {fault}"),
-                "for example `\"@method\"`, `\"@path\"`, `\"@query\"`, `\"content-digest\"` or `'@query-param;name=\"id\"'`",
+                "use for example `\"@method\"`, `\"@path\"`, `\"@query\"`, `\"content-digest\"` or `'@query-param;name=\"id\"'`",
             )
         })
     })?;
     check_body(table, &found, is_body_unsigned);
     for (index, one) in found.iter().enumerate() {
+        // Two spellings of one component, such as `a` and `"a"`, have the same source.
         let mut earlier = found.iter().take(index);
         if earlier.any(|other| other.value.source == one.value.source) {
-            let fault = Fault::new("this component stands twice", "remove one of them");
+            let fault = Fault::new("this component is listed twice", "remove one of them");
             table.error(one.span, fault);
         }
     }
     Some(found.into_iter().map(|one| one.value).collect())
 }
 
-/// Reports a list without the digest of the body, unless the operator has said that the body is not signed.
+/// Reports a list without the digest of the body, unless `body_unsigned` confirms that the body is not signed.
 fn check_body(table: &Table<'_>, found: &[Placed<Component>], is_body_unsigned: bool) {
     let bound = found.iter().find(|one| one.value.binds_body());
     match (bound, is_body_unsigned) {
         (None, false) => table.error(
             table.span(),
             Fault::new(
-                "`components` leaves out `content-digest`, so anybody could change the body",
-                "add `\"content-digest\"`; where the sender really does not sign it, add `body_unsigned = true`",
+                "`components` does not contain `content-digest`, so any client could change the body",
+                "add `\"content-digest\"`; if the sender really does not sign it, add `body_unsigned = true`",
             ),
         ),
         (Some(one), true) => table.error(
             one.span,
             Fault::new(
-                "`components` holds the digest of the body, so `body_unsigned` is wrong",
+                "`components` contains the digest of the body, so `body_unsigned` is wrong",
                 "remove `body_unsigned`",
             ),
         ),

@@ -1,4 +1,4 @@
-//! `[identity]` of a provider file: the dedup key and the events of a batch.
+//! Parser for `[identity]` of a provider file: the dedup key and the events of a batch.
 
 use crate::document::key::{Key, Kind};
 use crate::document::table::{Fault, Table, Value};
@@ -7,7 +7,8 @@ use crate::scheme::parse::keys::{CLAIM, FORM, HEADER, JSON, QUERY};
 use crate::scheme::parse::places;
 use crate::scheme::spec::{BatchSpec, Field, IdentityKey, KeyPart};
 
-/// Reads a key: one location, `all` of several parts, `signed_bytes`, or `nothing`. Leaves other keys to the caller.
+/// Reads a key: one location, `all` of several parts, `signed_bytes`, or `nothing`. Leaves all other keys to the
+/// caller.
 pub fn identity_key(table: &mut Table<'_>) -> Option<IdentityKey> {
     let has_nothing = table.read(&NOTHING, value::boolean).unwrap_or(false);
     let has_location = has_location(table);
@@ -17,9 +18,10 @@ pub fn identity_key(table: &mut Table<'_>) -> Option<IdentityKey> {
         table.has(&ALL),
         has_location,
     ];
+    // Two forms would be two keys, and it would be unclear which one counts.
     if forms.into_iter().filter(|is_there| *is_there).count() != 1 {
         table.absent(
-            format!("`{}` does not say one thing that names an event", table.path()),
+            format!("`{}` must have exactly one key that identifies an event", table.path()),
             "write one of `header`, `json`, `form`, `query`, `claim`, `all = [...]`, `signed_bytes = true` and `nothing = true`",
         );
         return None;
@@ -35,7 +37,8 @@ pub fn identity_key(table: &mut Table<'_>) -> Option<IdentityKey> {
     Some(IdentityKey { parts: vec![part] })
 }
 
-/// Reads `batch`: where its elements are, and where each has its type. Leaves other keys to the caller.
+/// Reads `batch`: the location of its elements, and the location of the type in each of them. Leaves all other keys to
+/// the caller.
 pub fn batch(table: &mut Table<'_>) -> Option<BatchSpec> {
     let elements = table.require(&ELEMENTS, pointer);
     let event_type = table.has(&ELEMENT_TYPE);
@@ -59,7 +62,7 @@ fn has_location(table: &Table<'_>) -> bool {
     keys.into_iter().any(|key| table.has(key))
 }
 
-/// Reads each part of `all`: a table, or a list of alternatives.
+/// Reads the parts of `all`; each is a table, or a list of alternatives.
 fn all(table: &mut Table<'_>) -> Option<Vec<KeyPart>> {
     let value = table.value(&ALL)?;
     let path = format!("{}.all", table.path());
@@ -82,11 +85,12 @@ fn element(item: &Value<'_>, path: &str) -> Option<KeyPart> {
         let part = part(&mut inner);
         inner.deny_unknown();
         match part? {
+            // It is always present, so alternatives after it would never be used.
             KeyPart::SignedBytes if alternatives.len() == 1 => return Some(KeyPart::SignedBytes),
             KeyPart::SignedBytes => {
                 alternative.fault(Fault::new(
-                    "`signed_bytes` has no alternatives: it is always there",
-                    "give it an element of its own",
+                    "`signed_bytes` cannot have alternatives, because it is always present",
+                    "put it into a separate element",
                 ));
                 return None;
             }
@@ -109,7 +113,7 @@ fn pointer(value: &Value<'_>) -> Result<Vec<String>, Fault> {
     places::parse_pointer(&text).ok_or_else(|| {
         Fault::new(
             format!("`{text}` is not a JSON pointer"),
-            "for example `\"/events/*\"`, where `*` is each element",
+            "write it as in `\"/events/*\"`, where `*` matches each element",
         )
     })
 }
@@ -119,7 +123,7 @@ static NOTHING: Key = Key {
     kind: Kind::Bool,
     default: Some("false"),
     example: "true",
-    doc: "Nothing in a request names its event: no dedup.",
+    doc: "Requests have nothing that identifies the event, so there is no dedup.",
 };
 
 static SIGNED_BYTES: Key = Key {
@@ -127,7 +131,7 @@ static SIGNED_BYTES: Key = Key {
     kind: Kind::Bool,
     default: Some("false"),
     example: "true",
-    doc: "The digest of the signed bytes: two events never have equal ones.",
+    doc: "Uses the digest of the signed bytes. For senders whose events never have equal bytes.",
 };
 
 static ALL: Key = Key {
@@ -135,7 +139,7 @@ static ALL: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "[{ header = \"X-Channel\" }, { header = \"X-Number\" }]",
-    doc: "Several parts that name an event together; an element may be a list of alternatives.",
+    doc: "Several parts that together identify an event. An element may be a list of alternatives.",
 };
 
 static ELEMENTS: Key = Key {
@@ -143,7 +147,7 @@ static ELEMENTS: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"/events/*\"",
-    doc: "The events of a body that holds several; `*` is each element of an array.",
+    doc: "Location of the events in a body with several of them; `*` matches each element of an array.",
 };
 
 static ELEMENT_TYPE: Key = Key {
@@ -151,5 +155,5 @@ static ELEMENT_TYPE: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"/type\"",
-    doc: "The type of one element, as a pointer inside it.",
+    doc: "Location of the event type, as a pointer inside one element.",
 };

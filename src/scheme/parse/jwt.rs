@@ -1,4 +1,4 @@
-//! `type = "jwt"`, `"sns"` and `"paypal"`: signed tokens, and signatures whose key is in a certificate.
+//! Parser for `type = "jwt"`, `"sns"`, `"paypal"` and `"app_store"`: signed tokens and certificate signatures.
 
 use crate::document::Span;
 use crate::document::key::Key;
@@ -16,7 +16,7 @@ use crate::scheme::spec::{
     JwtKeys, JwtPlace, JwtSpec, Published, TokenTimes, UrlClaim,
 };
 
-/// Where keys come from, as the file says it.
+/// Source of the keys as the file names it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Keys {
     Secret,
@@ -24,7 +24,7 @@ enum Keys {
     Asked,
 }
 
-/// Reads the keys of a token scheme.
+/// Reads the keys of a scheme with signed tokens.
 pub(super) fn jwt(table: &mut Table<'_>) -> Option<JwtSpec> {
     let algorithms = algorithms(table);
     if !table.has(&TOKEN) {
@@ -100,10 +100,7 @@ pub(super) fn certificate(table: &mut Table<'_>, kind: CertificateKind) -> Optio
     })
 }
 
-/// Reads claims and the values that they must have.
-///
-/// # Errors
-/// Reported; then there is none.
+/// Reads claims and their required values. Reports each error; then it returns `None`.
 pub fn fixed_claims(table: &mut Table<'_>, key: &Key) -> Option<Vec<FixedClaim>> {
     places::each(table, key, fixed_claim)
 }
@@ -111,13 +108,13 @@ pub fn fixed_claims(table: &mut Table<'_>, key: &Key) -> Option<Vec<FixedClaim>>
 /// Reads the URL of a key set.
 ///
 /// # Errors
-/// Where it is none that can be fetched.
+/// Returns an error if hookgate cannot fetch from the URL.
 pub fn remote_url(value: &Value<'_>) -> Result<RemoteUrl, Fault> {
     let text = value::text(value)?;
     RemoteUrl::parse(&text).map_err(|fault| {
         Fault::new(
             format!("the URL `{text}` {fault}"),
-            "for example `\"https://example.com/.well-known/jwks.json\"`",
+            "use a URL such as `\"https://example.com/.well-known/jwks.json\"`",
         )
     })
 }
@@ -130,7 +127,10 @@ fn algorithms(table: &mut Table<'_>) -> Option<Vec<JwtAlgorithm>> {
         value::choice(value, &JwtAlgorithm::ALL)
     })?;
     if found.is_empty() {
-        let fault = Fault::new("no algorithm is taken", "for example `[\"HS256\"]`");
+        let fault = Fault::new(
+            "the list of algorithms is empty",
+            "add at least one, for example `[\"HS256\"]`",
+        );
         table.error(table.span(), fault);
         return None;
     }
@@ -138,6 +138,7 @@ fn algorithms(table: &mut Table<'_>) -> Option<Vec<JwtAlgorithm>> {
 }
 
 fn place(table: &mut Table<'_>) -> Option<JwtPlace> {
+    // A token that is the body has no other location.
     if table.read(&BODY, value::boolean).unwrap_or(false) {
         return Some(JwtPlace::Body);
     }
@@ -154,13 +155,14 @@ fn keys(table: &mut Table<'_>) -> Option<JwtKeys> {
     let keys = table.require(&KEYS, |value| value::choice(value, &CHOICES))?;
     if keys.value == Keys::Secret {
         table.refuse(JWKS.name, |_| {
-            Fault::new("`jwks` belongs to `keys = \"jwks\"`", "remove it")
+            Fault::new("`jwks` requires `keys = \"jwks\"`", "remove it")
         });
         return Some(JwtKeys::Secret);
     }
     if !table.has(&JWKS) {
         table.missing(&JWKS);
     }
+    // Three forms: the word `route`, a URL, or a table with hosts.
     let value = table.value(&JWKS)?;
     let published = if value.text() == Some("route") {
         Published {
@@ -189,8 +191,8 @@ fn hosts(table: &mut Table<'_>) -> Vec<HostPattern> {
         let text = value::text(value)?;
         HostPattern::parse(&text).ok_or_else(|| {
             Fault::new(
-                format!("`{text}` is not a host"),
-                "for example `\"api.example.com\"` or `\"*.example.com\"`",
+                format!("`{text}` is not a valid host"),
+                "write a host such as `\"api.example.com\"` or `\"*.example.com\"`",
             )
         })
     });
@@ -203,7 +205,7 @@ fn texts(table: &mut Table<'_>, key: &Key) -> Vec<String> {
     found.into_iter().map(|one| one.value).collect()
 }
 
-/// A sender whose keys are everybody's has to say whether its tokens name whom they are for.
+/// Reads the audience. Senders with public key sets must state it, because the same keys sign for all their customers.
 fn audience(table: &mut Table<'_>, keys: Option<&JwtKeys>) -> Option<Audience> {
     let is_own = keys.is_none_or(|keys| matches!(keys, JwtKeys::Secret));
     if !is_own && !table.has(&AUDIENCE) {
@@ -252,8 +254,9 @@ fn digest_claim(table: &mut Table<'_>) -> Option<DigestClaim> {
     })
 }
 
-/// With a digest, or the URL as it is.
+/// Reads a claim with the digest of the URL, or with the URL itself.
 fn url_claim(table: &mut Table<'_>) -> Option<UrlClaim> {
+    // Either key means a digest; the other one is then required.
     if table.has(&DIGEST) || table.has(&ENCODING) {
         return digest_claim(table).map(UrlClaim::Digest);
     }

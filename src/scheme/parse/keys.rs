@@ -1,11 +1,11 @@
-//! The keys of a scheme: their names, kinds and meanings.
+//! Rows for the config keys of a scheme: names, kinds and docs.
 
 use crate::document::key::{Key, Kind, Section};
 
-/// `[scheme]` of a provider file, `[routes.NAME.scheme]` of a config.
+/// Keys of `[scheme]` in a provider file and of `[routes.NAME.scheme]` in a config.
 pub static SECTION: Section = Section {
     path: "routes.NAME.scheme",
-    doc: "A scheme of one's own, where no provider fits.",
+    doc: "Your own signature scheme, if no provider fits.",
     keys: &[
         &TYPE,
         &ALGORITHM,
@@ -48,7 +48,7 @@ pub static SECTION: Section = Section {
 
 pub(super) static SIGNATURE_SECTION: Section = Section {
     path: "routes.NAME.scheme.signature",
-    doc: "Where the signature stands.",
+    doc: "Location and format of the signature.",
     keys: &[
         &HEADER,
         &NUMBERED,
@@ -70,7 +70,7 @@ pub(super) static SIGNATURE_SECTION: Section = Section {
 
 pub(super) static TIMESTAMP_SECTION: Section = Section {
     path: "routes.NAME.scheme.timestamp",
-    doc: "Where the signed time stands.",
+    doc: "Location and format of the signed timestamp.",
     keys: &[&HEADER, &QUERY, &FORM, &JSON, &KEY, &UNIT],
     required: &["unit"],
     one_of: &[&["header", "query", "form", "json"]],
@@ -78,7 +78,7 @@ pub(super) static TIMESTAMP_SECTION: Section = Section {
 
 pub(super) static SECRET_SECTION: Section = Section {
     path: "routes.NAME.scheme.secret",
-    doc: "How the text of a secret becomes the key.",
+    doc: "How to convert the text of a secret into the key.",
     keys: &[&SECRET_ENCODING, &STRIP_PREFIX, &DERIVE],
     required: &[],
     one_of: &[],
@@ -86,7 +86,7 @@ pub(super) static SECRET_SECTION: Section = Section {
 
 pub(super) static TOKEN_SECTION: Section = Section {
     path: "routes.NAME.scheme.token",
-    doc: "Where the token stands.",
+    doc: "Location of the token.",
     keys: &[&HEADER, &PREFIX, &QUERY, &FORM, &JSON, &BASIC, &BODY],
     required: &[],
     one_of: &[],
@@ -94,7 +94,7 @@ pub(super) static TOKEN_SECTION: Section = Section {
 
 pub(super) static REQUIRE_SECTION: Section = Section {
     path: "routes.NAME.scheme.require",
-    doc: "What must hold of a place.",
+    doc: "A rule for the value at one location.",
     keys: &[&HEADER, &QUERY, &FORM, &JSON, &VALUE, &WITHOUT, &ABSENT],
     required: &[],
     one_of: &[
@@ -105,7 +105,7 @@ pub(super) static REQUIRE_SECTION: Section = Section {
 
 pub(super) static FIELD_SECTION: Section = Section {
     path: "routes.NAME.scheme.event_id",
-    doc: "Where an id or a type stands.",
+    doc: "Location of an id or a type.",
     keys: &[&HEADER, &JSON, &FORM, &QUERY, &CLAIM],
     required: &[],
     one_of: &[],
@@ -128,7 +128,7 @@ pub(super) static TYPE: Key = Key {
     ]),
     default: None,
     example: "\"hmac\"",
-    doc: "An HMAC or a plain digest over a text made of the request, a public key's signature over it, a signed token (JWT), a shared token that is sent as it is, the signatures of Amazon SNS, PayPal and Apple's App Store, or HTTP Message Signatures (RFC 9421).",
+    doc: "Type of the signature: an HMAC (`hmac`) or a plain digest (`hash`) over a text from the request, a public-key signature over it (`ed25519`, `ecdsa`, `rsa`), a signed token (`jwt`), a shared token that is sent unchanged (`token`), the signatures of Amazon SNS, PayPal and Apple's App Store, or HTTP Message Signatures (RFC 9421).",
 };
 
 pub(super) static ALGORITHM: Key = Key {
@@ -154,7 +154,7 @@ pub(super) static ALGORITHM: Key = Key {
     ]),
     default: None,
     example: "\"sha256\"",
-    doc: "The digest; for `ecdsa` curve and digest, where `_fixed` is a signature of two numbers side by side instead of ASN.1. `\"sha1\"` and `\"p256_sha1\"`, and `\"md5\"` for an HMAC, only where the sender has nothing better; `\"keccak256\"` for a plain digest, `\"sha256_of_digest\"` for `rsa` over the SHA-256 of the text. For `http_signature` one of the six names from `\"hmac-sha256\"` on (RFC 9421).",
+    doc: "Digest algorithm. For `ecdsa`, curve and digest; `_fixed` means that the signature is two numbers side by side instead of ASN.1. Use `\"sha1\"`, `\"p256_sha1\"`, or `\"md5\"` for an HMAC, only if the sender supports nothing better. `\"keccak256\"` is for plain digests only; `\"sha256_of_digest\"` is for `rsa` over the SHA-256 of the text. For `http_signature`, one of the six names from `\"hmac-sha256\"` on (RFC 9421).",
 };
 
 pub(super) static ENCODING: Key = Key {
@@ -162,7 +162,7 @@ pub(super) static ENCODING: Key = Key {
     kind: Kind::Choice(&["hex", "base64", "base64url", "base64url_unpadded"]),
     default: None,
     example: "\"hex\"",
-    doc: "How the signature is written; no other form of the same bytes passes, but for the case of hexadecimal digits.",
+    doc: "Encoding of the signature. It must be canonical, except for the case of hexadecimal digits.",
 };
 
 pub(super) static SIGNATURE: Key = Key {
@@ -170,7 +170,7 @@ pub(super) static SIGNATURE: Key = Key {
     kind: Kind::OneOrMore(&Kind::Table(&SIGNATURE_SECTION)),
     default: None,
     example: "{ header = \"X-Webhook-Signature\", prefix = \"sha256=\" }",
-    doc: "Where the signature stands: a header, a query parameter, a field of a form or of a JSON body, the text before it, and where there are several entries the character between them (`list`), the key of those that count and the character behind the key (`assign`). Of several places any may match.",
+    doc: "Location of the signature: a header, a query parameter, or a field of a form or JSON body, with an optional text in front (`prefix`). If the value has several entries, set the character between them (`list`), the key of the entries that are signatures (`key`) and the character after the key (`assign`). With several locations, any of them may match.",
 };
 
 pub(super) static SIGNED: Key = Key {
@@ -178,7 +178,7 @@ pub(super) static SIGNED: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"{timestamp}.{body}\"",
-    doc: "The text that is signed, made of plain text, `{body}`, `{timestamp}`, `{id}`, `{method}`, `{path}`, `{path_query}`, `{url}`, `{url_no_query}`, `{host}`, `{header:NAME}`, `{lower:header:NAME}`, `{lower:method}`, `{entry:NAME}`, `{query:NAME}`, `{lower:query:NAME}`, `{form:NAME}`, `{form_sorted}`, `{url_form_sorted}`, `{body_or_form:NAME}`, `{json:/POINTER}`, `{body:sha256:hex}`, `{body:json_string}`, `{listed_headers:NAME}`, and `{secret}` in plain digests. `[...]` vanishes where a value in it is not there.",
+    doc: "The signed text. It consists of plain text, `{body}`, `{timestamp}`, `{id}`, `{method}`, `{path}`, `{path_query}`, `{url}`, `{url_no_query}`, `{host}`, `{header:NAME}`, `{lower:header:NAME}`, `{lower:method}`, `{entry:NAME}`, `{query:NAME}`, `{lower:query:NAME}`, `{form:NAME}`, `{form_sorted}`, `{url_form_sorted}`, `{body_or_form:NAME}`, `{json:/POINTER}`, `{body:sha256:hex}`, `{body:json_string}`, `{listed_headers:NAME}`, and `{secret}` in plain digests. A part in `[...]` is left out if a value in it is missing.",
 };
 
 pub(super) static TIMESTAMP: Key = Key {
@@ -186,7 +186,7 @@ pub(super) static TIMESTAMP: Key = Key {
     kind: Kind::OneOrMore(&Kind::Table(&TIMESTAMP_SECTION)),
     default: None,
     example: "{ header = \"X-Webhook-Timestamp\", unit = \"s\" }",
-    doc: "The place of the time, and whether it counts seconds (`s`), milliseconds (`ms`), either (`s_or_ms`, by its length) or is `rfc3339` or `http_date`; in a list of entries, `key` names the entry, and an empty one means the first of entries without keys. Of several places the first that is there counts.",
+    doc: "Location of the signed timestamp and its unit: seconds (`s`), milliseconds (`ms`), either of them by its length (`s_or_ms`), `rfc3339` or `http_date`. In a list of entries, `key` names the entry; an empty key means the first of entries without keys. With several locations, the first one that is present counts.",
 };
 
 pub(super) static EVENT_ID: Key = Key {
@@ -194,7 +194,7 @@ pub(super) static EVENT_ID: Key = Key {
     kind: Kind::OneOrMore(&Kind::Table(&FIELD_SECTION)),
     default: None,
     example: "{ header = \"X-Webhook-ID\" }",
-    doc: "The place of the event's id: a header, a JSON pointer into the body, a field of a form, a query parameter, or a claim of a signed token; `form` and `json` together name the JSON in a field of a form. Of several places the first that is there counts.",
+    doc: "Location of the event id: a header, a JSON pointer into the body, a form field, a query parameter, or a claim of a signed token. `form` and `json` together mean the JSON in a form field. With several locations, the first one that is present counts.",
 };
 
 pub(super) static EVENT_TYPE: Key = Key {
@@ -202,7 +202,7 @@ pub(super) static EVENT_TYPE: Key = Key {
     kind: Kind::OneOrMore(&Kind::Table(&FIELD_SECTION)),
     default: None,
     example: "{ json = \"/type\" }",
-    doc: "Where the type of the event stands, as for `event_id`.",
+    doc: "Location of the event type, as for `event_id`.",
 };
 
 pub(super) static VERSION: Key = Key {
@@ -210,7 +210,7 @@ pub(super) static VERSION: Key = Key {
     kind: Kind::OneOrMore(&Kind::Table(&FIELD_SECTION)),
     default: None,
     example: "{ json = \"/api_version\" }",
-    doc: "Where the version of the payload stands, as for `event_id`.",
+    doc: "Location of the payload version, as for `event_id`.",
 };
 
 pub(super) static REQUIRE: Key = Key {
@@ -218,7 +218,7 @@ pub(super) static REQUIRE: Key = Key {
     kind: Kind::OneOrMore(&Kind::Table(&REQUIRE_SECTION)),
     default: None,
     example: "{ header = \"X-Signature-Version\", value = \"1\" }",
-    doc: "Places that must hold one `value`, such as the version of the signature; that must be `absent`, since they are not signed; or that must be `without` the text that stands between signed values.",
+    doc: "Rules for values of the request. A location must have one `value`, such as the version of the signature; or it must be `absent`, because it is not signed; or its value must be `without` the text that separates signed values.",
 };
 
 pub(super) static EITHER_PORT: Key = Key {
@@ -226,7 +226,7 @@ pub(super) static EITHER_PORT: Key = Key {
     kind: Kind::Bool,
     default: Some("false"),
     example: "true",
-    doc: "Tries the URL with its port and without one, whichever form `public_url` has: for senders that sign now one, now the other.",
+    doc: "Tries the URL both with and without a port, whichever form `public_url` has. Use it for senders that sign either form.",
 };
 
 pub(super) static PUBLIC_KEY: Key = Key {
@@ -234,7 +234,7 @@ pub(super) static PUBLIC_KEY: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"-----BEGIN PUBLIC KEY----- ...\"",
-    doc: "The sender's one well-known public key; a route then needs no `secret`.",
+    doc: "The sender's well-known public key. Routes then need no `secret`.",
 };
 
 pub(super) static BODY_UNSIGNED: Key = Key {
@@ -242,7 +242,7 @@ pub(super) static BODY_UNSIGNED: Key = Key {
     kind: Kind::Bool,
     default: Some("false"),
     example: "true",
-    doc: "Says that the signed text leaves the body out: whoever has seen one request can send another body under its signature.",
+    doc: "Confirms that the signed text does not cover the body. A client that has seen one request can then send another body with its signature.",
 };
 
 pub(super) static HEADER_PREFIXES: Key = Key {
@@ -250,7 +250,7 @@ pub(super) static HEADER_PREFIXES: Key = Key {
     kind: Kind::List(&Kind::Text),
     default: None,
     example: "[\"X-Acme-\", \"Acme-\"]",
-    doc: "Two beginnings of header names: that of the headers that the scheme names, and another one that the sender may use for all of them instead.",
+    doc: "Two prefixes of header names: the one that the scheme uses, and an alternative one that the sender may use for all of these headers.",
 };
 
 pub(super) static GZIP: Key = Key {
@@ -258,7 +258,7 @@ pub(super) static GZIP: Key = Key {
     kind: Kind::Choice(&["plain", "sent"]),
     default: None,
     example: "\"plain\"",
-    doc: "Says that bodies may be compressed with gzip, and what is signed: the `plain` text, or the bytes as they are `sent`. The gate reads the plain text within `max_body`, and forwards the bytes as they came.",
+    doc: "Accepts bodies compressed with gzip. The signature covers either the `plain` text or the bytes as they are `sent`. hookgate reads the plain text within `max_body`, and forwards the original bytes.",
 };
 
 pub(super) static SECRET: Key = Key {
@@ -266,7 +266,7 @@ pub(super) static SECRET: Key = Key {
     kind: Kind::OneOrMore(&Kind::Table(&SECRET_SECTION)),
     default: Some("{ encoding = \"utf8\" }"),
     example: "{ encoding = \"base64\", strip_prefix = \"whsec_\" }",
-    doc: "How the text of the secret becomes the key: its encoding, and text before it that is no part of the key. Of several forms each in which the text can be read gives a key.",
+    doc: "How to convert the text of the secret into the key: its encoding, and a prefix that is not part of the key. With several forms, each form that fits the text gives a key.",
 };
 
 pub(super) static COMPONENTS: Key = Key {
@@ -274,7 +274,7 @@ pub(super) static COMPONENTS: Key = Key {
     kind: Kind::List(&Kind::Text),
     default: None,
     example: "[\"@method\", \"@target-uri\", \"content-digest\"]",
-    doc: "The components that an HTTP Message Signature has to cover; it may cover more. Headers by their names in small letters, `@method`, `@target-uri`, `@authority`, `@scheme`, `@request-target`, `@path`, `@query`, and `@query-param;name=\"NAME\"`. `content-digest` binds the body and is one of them, unless `body_unsigned` is set.",
+    doc: "Components that an HTTP Message Signature must cover; it may cover more. Use header names in lower case, `@method`, `@target-uri`, `@authority`, `@scheme`, `@request-target`, `@path`, `@query`, and `@query-param;name=\"NAME\"`. `content-digest` covers the body and is required unless `body_unsigned` is set.",
 };
 
 pub(super) static PARAMETERS: Key = Key {
@@ -284,7 +284,7 @@ pub(super) static PARAMETERS: Key = Key {
     ])),
     default: Some("[\"created\"]"),
     example: "[\"created\", \"nonce\"]",
-    doc: "The parameters that an HTTP Message Signature has to have. `created` is compared with `tolerance` and `expires` against the clock wherever they stand; `alg` has to be the scheme's `algorithm` wherever it stands.",
+    doc: "Parameters that an HTTP Message Signature must have. If present, `created` is checked against `tolerance`, `expires` against the clock, and `alg` must be the scheme's `algorithm`.",
 };
 
 pub(super) static LABEL: Key = Key {
@@ -292,23 +292,23 @@ pub(super) static LABEL: Key = Key {
     kind: Kind::Text,
     default: Some("any label"),
     example: "\"sig1\"",
-    doc: "The label of the signature that counts, in `Signature-Input` and `Signature`. Signatures under other labels are passed over.",
+    doc: "Label of the signature to verify, in `Signature-Input` and `Signature`. Signatures with other labels are ignored.",
 };
 
 pub(super) static TAG: Key = Key {
     name: "tag",
     kind: Kind::Text,
-    default: Some("any tag, or none"),
+    default: Some("any tag, or no tag"),
     example: "\"acme-webhooks\"",
-    doc: "The `tag` that an HTTP Message Signature has to have. Signatures with another one are passed over.",
+    doc: "`tag` that an HTTP Message Signature must have. Signatures with another tag are ignored.",
 };
 
 pub(super) static KEYID: Key = Key {
     name: "keyid",
     kind: Kind::OneOrMore(&Kind::Text),
-    default: Some("any `keyid`, or none"),
+    default: Some("any `keyid`, or no `keyid`"),
     example: "\"acme-2027\"",
-    doc: "Values of `keyid` that count. Signatures with another one, or without, are passed over; every secret of the route is tried for those that are left.",
+    doc: "Accepted values of `keyid`. Signatures with another `keyid`, or without one, are ignored. For the others, every secret of the route is tried.",
 };
 
 pub(super) static TOKEN: Key = Key {
@@ -316,7 +316,7 @@ pub(super) static TOKEN: Key = Key {
     kind: Kind::Table(&TOKEN_SECTION),
     default: None,
     example: "{ header = \"X-Gitlab-Token\" }",
-    doc: "Where the token stands: a header with an optional `prefix`, a query parameter, a field of a form or of a JSON body (`form` and `json` together: the JSON in a form's field), or HTTP Basic. A signed token may also be the whole body (`body = true`).",
+    doc: "Location of the token: a header with an optional `prefix`, a query parameter, a field of a form or JSON body (`form` and `json` together mean the JSON in a form field), or HTTP Basic. A signed token may also be the whole body (`body = true`).",
 };
 
 pub(super) static HEADER: Key = Key {
@@ -324,7 +324,7 @@ pub(super) static HEADER: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"X-Webhook-Signature\"",
-    doc: "The name of a header.",
+    doc: "Name of the header.",
 };
 
 pub(super) static NUMBERED: Key = Key {
@@ -332,7 +332,7 @@ pub(super) static NUMBERED: Key = Key {
     kind: Kind::Count,
     default: None,
     example: "100",
-    doc: "The last number with which the header's name may go on, from 1: one header for each of the sender's keys.",
+    doc: "Highest number that may be appended to the header name, beginning with 1. For senders with one header for each of their keys.",
 };
 
 pub(super) static QUERY: Key = Key {
@@ -340,7 +340,7 @@ pub(super) static QUERY: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"signature\"",
-    doc: "The name of a query parameter.",
+    doc: "Name of the query parameter.",
 };
 
 pub(super) static FORM: Key = Key {
@@ -348,7 +348,7 @@ pub(super) static FORM: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"signature\"",
-    doc: "The name of a field of a form body.",
+    doc: "Name of the field in a form body.",
 };
 
 pub(super) static VALUE: Key = Key {
@@ -356,7 +356,7 @@ pub(super) static VALUE: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"1\"",
-    doc: "The value that must stand there.",
+    doc: "The value that is required.",
 };
 
 pub(super) static WITHOUT: Key = Key {
@@ -364,7 +364,7 @@ pub(super) static WITHOUT: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\":\"",
-    doc: "A text that the value, if there is one, must not hold.",
+    doc: "Text that the value must not contain, if there is a value.",
 };
 
 pub(super) static ABSENT: Key = Key {
@@ -372,7 +372,7 @@ pub(super) static ABSENT: Key = Key {
     kind: Kind::Bool,
     default: Some("false"),
     example: "true",
-    doc: "That nothing stands there.",
+    doc: "Requires that there is no value.",
 };
 
 pub(super) static TRIM: Key = Key {
@@ -380,7 +380,7 @@ pub(super) static TRIM: Key = Key {
     kind: Kind::Bool,
     default: Some("false"),
     example: "true",
-    doc: "Whether spaces around the entries of a list, and a comma behind each, are passed over.",
+    doc: "Ignores spaces around the entries of a list, and a comma after each of them.",
 };
 
 pub(super) static QUOTED: Key = Key {
@@ -388,7 +388,7 @@ pub(super) static QUOTED: Key = Key {
     kind: Kind::Bool,
     default: Some("false"),
     example: "true",
-    doc: "Whether the values in a list stand between double quotes.",
+    doc: "The values in a list are in double quotes.",
 };
 
 pub(super) static SETS: Key = Key {
@@ -396,7 +396,7 @@ pub(super) static SETS: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\" \"",
-    doc: "The character between whole lists, each with its own timestamp.",
+    doc: "Character between several lists, each with its own timestamp.",
 };
 
 pub(super) static DERIVE: Key = Key {
@@ -404,7 +404,7 @@ pub(super) static DERIVE: Key = Key {
     kind: Kind::Choice(&["sha1", "sha256", "sha384", "sha512"]),
     default: None,
     example: "\"sha1\"",
-    doc: "The digest of the secret that is the key, where it is not the secret itself.",
+    doc: "Digest to apply to the secret; the result is the key.",
 };
 
 pub(super) static PREFIX: Key = Key {
@@ -412,7 +412,7 @@ pub(super) static PREFIX: Key = Key {
     kind: Kind::Text,
     default: Some("\"\""),
     example: "\"sha256=\"",
-    doc: "Text that stands before the value.",
+    doc: "Text in front of the value.",
 };
 
 pub(super) static BASE64_JSON: Key = Key {
@@ -428,7 +428,7 @@ pub(super) static LIST: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\",\"",
-    doc: "The character between the entries of a value that holds several.",
+    doc: "Character between the entries, if the value has several.",
 };
 
 pub(super) static KEY: Key = Key {
@@ -436,7 +436,7 @@ pub(super) static KEY: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"v1\"",
-    doc: "The key of the entry; `\"*\"` for any.",
+    doc: "Key of the entry; `\"*\"` matches any key.",
 };
 
 pub(super) static ASSIGN: Key = Key {
@@ -444,7 +444,7 @@ pub(super) static ASSIGN: Key = Key {
     kind: Kind::Text,
     default: Some("\"=\""),
     example: "\"=\"",
-    doc: "The character between the key of an entry and its value.",
+    doc: "Character between the key of an entry and its value.",
 };
 
 pub(super) static UNIT: Key = Key {
@@ -452,7 +452,7 @@ pub(super) static UNIT: Key = Key {
     kind: Kind::Choice(&["s", "ms", "rfc3339", "s_or_ms"]),
     default: None,
     example: "\"s\"",
-    doc: "How the time is written.",
+    doc: "Unit or format of the timestamp.",
 };
 
 pub(super) static SECRET_ENCODING: Key = Key {
@@ -460,7 +460,7 @@ pub(super) static SECRET_ENCODING: Key = Key {
     kind: Kind::Choice(&["utf8", "base64", "hex"]),
     default: Some("\"utf8\""),
     example: "\"base64\"",
-    doc: "How the key stands in the secret's text.",
+    doc: "Encoding of the key in the text of the secret.",
 };
 
 pub(super) static STRIP_PREFIX: Key = Key {
@@ -468,7 +468,7 @@ pub(super) static STRIP_PREFIX: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"whsec_\"",
-    doc: "Text before the key that is no part of it.",
+    doc: "Prefix to remove from the text of the secret.",
 };
 
 pub(super) static BASIC: Key = Key {
@@ -476,7 +476,7 @@ pub(super) static BASIC: Key = Key {
     kind: Kind::Bool,
     default: Some("false"),
     example: "true",
-    doc: "HTTP Basic; the secret is `user:password`.",
+    doc: "HTTP Basic credentials; the secret is `user:password`.",
 };
 
 pub(super) static JSON: Key = Key {
@@ -484,7 +484,7 @@ pub(super) static JSON: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"/id\"",
-    doc: "A JSON pointer into the body.",
+    doc: "JSON pointer into the body (RFC 6901).",
 };
 
 pub(super) static BODY: Key = Key {
@@ -492,7 +492,7 @@ pub(super) static BODY: Key = Key {
     kind: Kind::Bool,
     default: Some("false"),
     example: "true",
-    doc: "Whether the whole body is the signed token.",
+    doc: "The whole body is the signed token.",
 };
 
 pub(super) static CLAIM: Key = Key {
@@ -500,13 +500,13 @@ pub(super) static CLAIM: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"jti\"",
-    doc: "The name of a claim of the signed token.",
+    doc: "Name of a claim of the signed token.",
 };
 
-/// A claim with its value, in a scheme or a route.
+/// Keys of a claim and its value, in a scheme or a route.
 pub static CLAIM_SECTION: Section = Section {
     path: "routes.NAME.scheme.claims",
-    doc: "A claim that must have one value.",
+    doc: "A claim and the value that it must have.",
     keys: &[&CLAIM_NAME, &CLAIM_VALUE],
     required: &["name", "value"],
     one_of: &[],
@@ -514,7 +514,7 @@ pub static CLAIM_SECTION: Section = Section {
 
 pub(super) static BODY_CLAIM_SECTION: Section = Section {
     path: "routes.NAME.scheme.body_claim",
-    doc: "The claim that holds a digest of the body.",
+    doc: "The claim with a digest of the body.",
     keys: &[&CLAIM_NAME, &DIGEST, &ENCODING, &UNLESS_EMPTY],
     required: &["name", "digest", "encoding"],
     one_of: &[],
@@ -522,7 +522,7 @@ pub(super) static BODY_CLAIM_SECTION: Section = Section {
 
 pub(super) static URL_CLAIM_SECTION: Section = Section {
     path: "routes.NAME.scheme.url_claim",
-    doc: "The claim that holds the URL that was called, or a digest of it.",
+    doc: "The claim with the called URL, or with a digest of it.",
     keys: &[&CLAIM_NAME, &DIGEST, &ENCODING],
     required: &["name"],
     one_of: &[],
@@ -530,7 +530,7 @@ pub(super) static URL_CLAIM_SECTION: Section = Section {
 
 pub(super) static HOSTS_SECTION: Section = Section {
     path: "routes.NAME.scheme.jwks",
-    doc: "The hosts on which a route's key set may stand.",
+    doc: "Hosts from which a route's key set may be fetched.",
     keys: &[&HOSTS],
     required: &["hosts"],
     one_of: &[],
@@ -551,7 +551,7 @@ pub(super) static ALGORITHMS: Key = Key {
     ])),
     default: None,
     example: "[\"HS256\"]",
-    doc: "The algorithms with which a token may be signed; what a token says of itself chooses nothing else. HMACs and public keys exclude each other.",
+    doc: "Algorithms with which a token may be signed. A token cannot select any other one. HMACs and public keys exclude each other.",
 };
 
 pub(super) static KEYS: Key = Key {
@@ -559,7 +559,7 @@ pub(super) static KEYS: Key = Key {
     kind: Kind::Choice(&["secret", "jwks", "asked"]),
     default: None,
     example: "\"secret\"",
-    doc: "Where the keys of signed tokens come from: the route's `secret` (a shared secret, or a public key), the key set that the sender publishes, or one key at a time, asked for with the account's `client_id:secret`.",
+    doc: "Source of the keys for signed tokens: `secret`, the route's `secret` (a shared secret or a public key); `jwks`, the key set that the sender publishes; or `asked`, single keys that are fetched with the account's `client_id:secret`.",
 };
 
 pub(super) static JWKS: Key = Key {
@@ -567,7 +567,7 @@ pub(super) static JWKS: Key = Key {
     kind: Kind::Either(&Kind::Url, &Kind::Table(&HOSTS_SECTION)),
     default: None,
     example: "\"https://example.com/.well-known/jwks.json\"",
-    doc: "Where the key set stands: an `https` URL, `\"route\"` where each route says its own, or the hosts on which it may (`*.` stands for one label).",
+    doc: "Location of the key set: an `https` URL, `\"route\"` if each route sets its own, or the hosts from which a route may choose (`*.` matches one label).",
 };
 
 pub(super) static ISSUER: Key = Key {
@@ -575,7 +575,7 @@ pub(super) static ISSUER: Key = Key {
     kind: Kind::OneOrMore(&Kind::Text),
     default: None,
     example: "\"https://accounts.google.com\"",
-    doc: "Who must have issued a token (`iss`).",
+    doc: "Accepted issuers of a token (`iss`).",
 };
 
 pub(super) static AUDIENCE: Key = Key {
@@ -583,7 +583,7 @@ pub(super) static AUDIENCE: Key = Key {
     kind: Kind::Choice(&["none", "route", "url"]),
     default: Some("\"none\" with `keys = \"secret\"`"),
     example: "\"route\"",
-    doc: "For whom a token must be (`aud`): what the route says in `audience`, or the URL that was called, as `public_url` has it.",
+    doc: "Audience that a token must have (`aud`): `route`, the value of the route's `audience`; or `url`, the called URL, below `public_url`. `none` skips this check.",
 };
 
 pub(super) static TOLERANCE_CLAIM: Key = Key {
@@ -591,7 +591,7 @@ pub(super) static TOLERANCE_CLAIM: Key = Key {
     kind: Kind::OneOrMore(&Kind::Choice(&["exp", "iat"])),
     default: None,
     example: "\"exp\"",
-    doc: "The claims that must be there to tell a token's age: `exp`, or `iat`, which is held against `tolerance`. `exp`, `nbf` and an `iat` in the future count wherever they stand, with a minute for clocks that differ.",
+    doc: "Required claims that limit the age of a token: `exp`, or `iat`, which is checked against `tolerance`. If present, `exp`, `nbf` and an `iat` in the future are always checked, with a minute of leeway for clocks.",
 };
 
 pub(super) static BODY_CLAIM: Key = Key {
@@ -599,7 +599,7 @@ pub(super) static BODY_CLAIM: Key = Key {
     kind: Kind::Table(&BODY_CLAIM_SECTION),
     default: None,
     example: "{ name = \"sha256\", digest = \"sha256\", encoding = \"hex\" }",
-    doc: "The claim that holds a digest of the body; without one the token does not cover the body.",
+    doc: "Claim with a digest of the body. Without it, the token does not cover the body.",
 };
 
 pub(super) static URL_CLAIM: Key = Key {
@@ -607,7 +607,7 @@ pub(super) static URL_CLAIM: Key = Key {
     kind: Kind::Table(&URL_CLAIM_SECTION),
     default: None,
     example: "{ name = \"url_hash\", digest = \"sha256\", encoding = \"hex\" }",
-    doc: "The claim that holds the URL that was called, as `public_url` has it, or a digest of it.",
+    doc: "Claim with the called URL, below `public_url`, or with a digest of it.",
 };
 
 pub(super) static CLAIMS: Key = Key {
@@ -615,7 +615,7 @@ pub(super) static CLAIMS: Key = Key {
     kind: Kind::OneOrMore(&Kind::Table(&CLAIM_SECTION)),
     default: None,
     example: "{ name = \"email_verified\", value = \"true\" }",
-    doc: "Claims that must have one value each.",
+    doc: "Claims that must have a given value.",
 };
 
 pub(super) static ROUTE_CLAIMS: Key = Key {
@@ -623,7 +623,7 @@ pub(super) static ROUTE_CLAIMS: Key = Key {
     kind: Kind::OneOrMore(&Kind::Text),
     default: None,
     example: "\"email\"",
-    doc: "Claims for which each route has to say the value, in `claims`, since the sender signs for everybody alike.",
+    doc: "Claims whose value each route must set in `claims`, because the sender signs for all customers with the same key.",
 };
 
 pub(super) static HOSTS: Key = Key {
@@ -631,7 +631,7 @@ pub(super) static HOSTS: Key = Key {
     kind: Kind::List(&Kind::Text),
     default: None,
     example: "[\"api.example.com\", \"*.example.com\"]",
-    doc: "The hosts on which keys or certificates may stand; for `sns` and `paypal` the sender's own where it is absent.",
+    doc: "Hosts from which keys or certificates may be fetched. For `sns` and `paypal` it defaults to the sender's own hosts.",
 };
 
 pub(super) static DIGEST: Key = Key {
@@ -639,7 +639,7 @@ pub(super) static DIGEST: Key = Key {
     kind: Kind::Choice(&["sha1", "sha256", "sha384", "sha512"]),
     default: None,
     example: "\"sha256\"",
-    doc: "The digest that the claim holds.",
+    doc: "Digest algorithm of the claim.",
 };
 
 pub(super) static CLAIM_NAME: Key = Key {
@@ -647,7 +647,7 @@ pub(super) static CLAIM_NAME: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"email\"",
-    doc: "The name of the claim.",
+    doc: "Name of the claim.",
 };
 
 pub(super) static CLAIM_VALUE: Key = Key {
@@ -655,7 +655,7 @@ pub(super) static CLAIM_VALUE: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"push@example.com\"",
-    doc: "The value that it must have.",
+    doc: "Value that the claim must have.",
 };
 
 pub(super) static UNLESS_EMPTY: Key = Key {
@@ -663,5 +663,5 @@ pub(super) static UNLESS_EMPTY: Key = Key {
     kind: Kind::Bool,
     default: Some("false"),
     example: "true",
-    doc: "Whether the sender leaves the claim out where the body is empty.",
+    doc: "The sender omits the claim if the body is empty.",
 };

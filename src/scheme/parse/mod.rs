@@ -1,6 +1,6 @@
-//! A TOML table -> [`Spec`]: the same reader for the `[scheme]` of a provider file and of a route.
+//! Parser from a TOML table to a [`Spec`], for the `[scheme]` of provider files and of routes.
 //!
-//! What contradicts itself only together with secrets or a route is found by `Scheme::check` and `Scheme::compile`.
+//! Contradictions that depend on secrets or on the route are left to `Scheme::check` and `Scheme::compile`.
 
 pub mod identity;
 pub mod keys;
@@ -29,7 +29,7 @@ use crate::scheme::spec::{
     TokenSpec, Variants,
 };
 
-/// The `type` of a scheme.
+/// Type of a scheme (the key `type`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Hmac,
@@ -59,7 +59,7 @@ const KINDS: [(&str, Kind); 11] = [
     ("http_signature", Kind::Http),
 ];
 
-/// Digests that stand alone where nobody may choose the text; MD5 is not one of them.
+/// Digests that are strong enough alone if clients cannot choose the text; MD5 is not.
 const PLAIN_DIGESTS: [(&str, Algorithm); 5] = [
     ("sha1", Algorithm::Sha1),
     ("sha256", Algorithm::Sha256),
@@ -90,7 +90,7 @@ const ENCODINGS: [(&str, Encoding); 4] = [
     ("base64url_unpadded", Encoding::Base64UrlUnpadded),
 ];
 
-/// Keys of schemes that sign a text.
+/// Keys that only schemes over a signed text have.
 static TEXT_KEYS: [&Key; 8] = [
     &ALGORITHM,
     &ENCODING,
@@ -102,7 +102,7 @@ static TEXT_KEYS: [&Key; 8] = [
     &EITHER_PORT,
 ];
 
-/// Keys of signed tokens only.
+/// Keys that only signed tokens have.
 static JWT_KEYS: [&Key; 11] = [
     &DETACHED,
     &ALGORITHMS,
@@ -117,10 +117,10 @@ static JWT_KEYS: [&Key; 11] = [
     &ROUTE_CLAIMS,
 ];
 
-/// Keys of HTTP Message Signatures only.
+/// Keys that only HTTP Message Signatures have.
 static HTTP_KEYS: [&Key; 5] = [&COMPONENTS, &PARAMETERS, &LABEL, &TAG, &KEYID];
 
-/// Reads a scheme. Each fault stands in the report; none where nothing could be made of the rest.
+/// Reads a scheme and reports each error. Returns `None` if no scheme can be made of the rest.
 pub fn parse_spec(table: &mut Table<'_>) -> Option<Spec> {
     let kind = table.require(&TYPE, |value| value::choice(value, &KINDS));
     let event_id = places::fields(table, &EVENT_ID);
@@ -128,6 +128,7 @@ pub fn parse_spec(table: &mut Table<'_>) -> Option<Spec> {
     let version = places::fields(table, &VERSION);
     let variants = variants(table);
     let kind = kind?.value;
+    // Before the keys of this family are read: a key of another family gets this error instead of "unknown key".
     refuse_others(table, kind);
     let family = match kind {
         Kind::Token => token(table).map(Family::Token),
@@ -153,8 +154,8 @@ pub fn parse_spec(table: &mut Table<'_>) -> Option<Spec> {
     };
     if has_claims && !takes_claims {
         let fault = Fault::new(
-            "only signed tokens with a payload of their own have claims",
-            "name a header or a place in the body instead of `claim`",
+            "`claim` requires a scheme with signed tokens (JWT) that have a payload of their own",
+            "name a header or a location in the body instead of `claim`",
         );
         table.error(table.span(), fault);
     }
@@ -168,7 +169,7 @@ pub fn parse_spec(table: &mut Table<'_>) -> Option<Spec> {
     })
 }
 
-/// Reads the places of id, type and version that stand elsewhere than in a scheme that is taken over from another file.
+/// Replaces the locations of id, type and version in a scheme that is inherited from another file.
 pub fn parse_overrides(table: &mut Table<'_>, spec: &mut Spec) {
     let mut replace = |key, places: &mut Vec<Field>| {
         if table.has(key)
@@ -183,12 +184,17 @@ pub fn parse_overrides(table: &mut Table<'_>, spec: &mut Spec) {
     table.deny_unknown();
 }
 
-/// Reads what the sender does in more than one form; none where that is wrong.
+/// Reads the variants of header names and compression; returns `None` if they are wrong.
 fn variants(table: &mut Table<'_>) -> Option<Variants> {
     let is_there = table.has(&HEADER_PREFIXES);
     let prefixes = table.read(&HEADER_PREFIXES, |value| {
-        const HELP: &str = "two beginnings of header names: `[\"X-Acme-\", \"Acme-\"]`";
-        let fault = || Fault::new("these are not two beginnings of header names", HELP);
+        const HELP: &str = "write two prefixes of header names: `[\"X-Acme-\", \"Acme-\"]`";
+        let fault = || {
+            Fault::new(
+                "this is not a list of two different prefixes of header names",
+                HELP,
+            )
+        };
         let items = value.items().ok_or_else(fault)?;
         let [own, other] = items.as_slice() else {
             return Err(fault());
@@ -204,6 +210,7 @@ fn variants(table: &mut Table<'_>) -> Option<Variants> {
         let choices = [("plain", GzipText::Plain), ("sent", GzipText::Sent)];
         value::choice(value, &choices)
     });
+    // Wrong prefixes are reported already; without them the scheme would read other headers.
     (prefixes.is_some() || !is_there).then_some(Variants { prefixes, gzip })
 }
 
@@ -212,7 +219,7 @@ fn word(kind: Kind) -> &'static str {
     known.map_or("", |(word, _)| word)
 }
 
-/// Reports the keys of other families.
+/// Reports keys that belong to other scheme types.
 fn refuse_others(table: &mut Table<'_>, kind: Kind) {
     let word = word(kind);
     let refuse = |table: &mut Table<'_>, keys: &[&Key]| refuse(table, word, keys);
@@ -254,13 +261,13 @@ fn refuse_others(table: &mut Table<'_>, kind: Kind) {
     }
 }
 
-/// Reports the keys that a family has no use for.
+/// Reports keys that a scheme type does not support.
 fn refuse(table: &mut Table<'_>, family: &str, keys: &[&Key]) {
     for key in keys {
         table.refuse(key.name, |_| {
             Fault::new(
                 format!("a scheme of type `{family}` has no `{}`", key.name),
-                "remove it, or change `type`",
+                "remove the key, or change `type`",
             )
         });
     }
@@ -291,13 +298,14 @@ fn signed(table: &mut Table<'_>, kind: Kind) -> Option<Family> {
         other_timestamps: timestamps.collect(),
         either_port,
     };
+    // Prefer the streaming family: it verifies while the body arrives and copies nothing.
     Some(match streamed(&spec) {
         Some(streamed) => Family::Hmac(streamed),
         None => Family::Text(spec),
     })
 }
 
-/// The same as a scheme that is fed while the body arrives, where it can be one.
+/// Returns the same scheme as one that verifies while the body arrives, if that is possible.
 fn streamed(spec: &TextSpec) -> Option<HmacSpec> {
     let SignMethod::Hmac(algorithm) = spec.method else {
         return None;
@@ -310,6 +318,7 @@ fn streamed(spec: &TextSpec) -> Option<HmacSpec> {
         Some(list) => !list.any_key && !list.is_quoted && list.sets.is_none(),
     };
     let in_head = |timestamp: &TimestampSpec| timestamp.place.is_in_head();
+    // Everything except the body must be known before the body arrives.
     let is_fit = signature.place.is_in_head()
         && signature.base64_json.is_none()
         && is_list_simple(signature)
@@ -328,15 +337,16 @@ fn streamed(spec: &TextSpec) -> Option<HmacSpec> {
     })
 }
 
-/// A text that leaves the body out is one that anybody may put under another body: it has to be said in so many words.
+/// Reports a signed text without the body, unless `body_unsigned` confirms it: any client could send another body with
+/// it.
 fn check_body(table: &Table<'_>, signed: &Placed<Template>, is_body_unsigned: bool) {
     let fault = match (signed.value.signs_body(), is_body_unsigned) {
         (false, false) => Fault::new(
-            "the signed text leaves out `{body}`, so anybody could change the body",
-            "put `{body}` where the sender puts the body, for example `\"{timestamp}.{body}\"`; where the sender really leaves it out, add `body_unsigned = true`",
+            "the signed text does not contain `{body}`, so any client could change the body",
+            "add `{body}` where the sender puts the body, for example `\"{timestamp}.{body}\"`; if the sender really does not sign the body, add `body_unsigned = true`",
         ),
         (true, true) => Fault::new(
-            "the signed text holds the body, so `body_unsigned` is wrong",
+            "the signed text contains the body, so `body_unsigned` is wrong",
             "remove `body_unsigned`",
         ),
         _ => return,
@@ -383,14 +393,14 @@ fn method(table: &mut Table<'_>, kind: Kind) -> Option<SignMethod> {
     Some(SignMethod::PublicKey { algorithm, key })
 }
 
-/// `Some(None)`: absent; `None`: wrong.
+/// Reads an optional table: `Some(None)` if it is absent, `None` if it is wrong.
 fn optional<'a, T>(
     table: &mut Table<'a>,
     key: &Key,
     parse: impl FnOnce(&mut Table<'a>) -> Option<T>,
 ) -> Option<Option<T>> {
     if !table.has(key) {
-        // Asking makes the key known.
+        // Reading the key marks it as known.
         table.value(key);
         return Some(None);
     }
@@ -400,9 +410,10 @@ fn optional<'a, T>(
     parsed.map(Some)
 }
 
-/// The forms of the secret, the first with the others behind it.
+/// Reads the forms of the secret. The first form links to the others as its alternatives.
 fn secret_forms(table: &mut Table<'_>) -> Option<SecretForm> {
     let forms = places::each(table, &SECRET, secret_form)?;
+    // From the last to the first, so that each form links to the one after it.
     let joined = forms.into_iter().rev().reduce(|later, form| SecretForm {
         alternative: Some(Box::new(later)),
         ..form

@@ -1,4 +1,4 @@
-//! Places in a request: where signatures, timestamps, ids and tokens stand.
+//! Parser for locations in a request: signatures, timestamps, ids and tokens.
 
 use crate::document::key::Key;
 use crate::document::table::{Fault, Table, Value};
@@ -11,11 +11,11 @@ use crate::scheme::spec::{
     Field, ListSpec, Place, Requirement, Rule, SignatureSpec, TimeUnit, TimestampSpec, TokenPlace,
 };
 
-/// Numbers of one header: DocuSign allows 100 keys, each with a header of its own
+/// Highest number of a numbered header. DocuSign allows 100 keys, each with a header of its own
 /// (<https://developers.docusign.com/platform/webhooks/connect/hmac/>).
 const MAX_NUMBERED: usize = 100;
 
-/// The places of the signature; none where one of them is wrong.
+/// Reads the locations of the signature; returns `None` if one of them is wrong.
 pub(super) fn signatures(table: &mut Table<'_>, key: &Key) -> Option<Vec<SignatureSpec>> {
     if !table.has(key) {
         table.missing(key);
@@ -28,8 +28,9 @@ pub(super) fn signatures(table: &mut Table<'_>, key: &Key) -> Option<Vec<Signatu
     Some(places.into_iter().flatten().collect())
 }
 
-/// Returns the place, or, where its name goes on with a number, one place for each number from 1 on.
+/// Expands a numbered header into one location for each number from 1 on; returns other locations unchanged.
 fn numbered_places(signature: SignatureSpec, numbered: Option<usize>) -> Vec<SignatureSpec> {
+    // Only header names can be numbered.
     let (Some(last), Place::Header(stem)) = (numbered, &signature.place) else {
         return vec![signature];
     };
@@ -42,7 +43,7 @@ fn numbered_places(signature: SignatureSpec, numbered: Option<usize>) -> Vec<Sig
         .collect()
 }
 
-/// What else has to hold; none where one of them is wrong.
+/// Reads the rules for other values of the request; returns `None` if one of them is wrong.
 pub(super) fn requirements(table: &mut Table<'_>, key: &Key) -> Option<Vec<Requirement>> {
     each(table, key, |table| {
         let place = place(table);
@@ -61,9 +62,10 @@ fn rule(table: &mut Table<'_>) -> Option<Rule> {
     let absent = absent.and_then(|is_absent| is_absent.then_some(Rule::Absent));
     let mut rules = [value, without, absent].into_iter().flatten();
     let rule = rules.next();
+    // Several rules for one value belong into separate entries.
     if rule.is_none() || rules.next().is_some() {
         table.absent(
-            format!("`{}` does not say one thing that must hold", table.path()),
+            format!("`{}` must have exactly one rule", table.path()),
             "add one of `value = \"TEXT\"`, `without = \"TEXT\"` and `absent = true`",
         );
         return None;
@@ -71,7 +73,7 @@ fn rule(table: &mut Table<'_>) -> Option<Rule> {
     rule
 }
 
-/// The places of an id or a type; none where one of them is wrong.
+/// Reads the locations of an id or a type; returns `None` if one of them is wrong.
 pub(super) fn fields(table: &mut Table<'_>, key: &Key) -> Option<Vec<Field>> {
     each(table, key, field)
 }
@@ -81,6 +83,7 @@ pub(super) fn field(table: &mut Table<'_>) -> Option<Field> {
     if table.has(&CLAIM) {
         return table.read(&CLAIM, value::text).map(Field::Claim);
     }
+    // Together they mean JSON inside a form field, not two locations.
     if table.has(&FORM) && table.has(&JSON) {
         let form = table.read(&FORM, value::text);
         let json = table.read(&JSON, pointer);
@@ -94,7 +97,7 @@ pub(super) fn field(table: &mut Table<'_>) -> Option<Field> {
     })
 }
 
-/// Reads one table, or a list of them; an absent key is an empty list.
+/// Reads one table, or a list of them. An absent key gives an empty list.
 pub(super) fn each<'a, T>(
     table: &mut Table<'a>,
     key: &Key,
@@ -118,6 +121,7 @@ pub(super) fn each<'a, T>(
             inner.deny_unknown();
             parsed
         })
+        // Read all items before failing, so that every error is reported at once.
         .collect();
     parsed.into_iter().collect()
 }
@@ -134,8 +138,8 @@ fn signature(table: &mut Table<'_>) -> Option<SignatureSpec> {
     let sets = table.read(&SETS, value::character);
     if let (Some(key), None) = (&key, separator) {
         let fault = Fault::new(
-            "a `key` needs a list to look it up in",
-            "add `list = \",\"`, the character between the entries",
+            "`key` requires `list`",
+            "add `list = \",\"` with the character between the entries",
         );
         table.error(key.span, fault);
         return None;
@@ -166,7 +170,7 @@ fn signature(table: &mut Table<'_>) -> Option<SignatureSpec> {
     })
 }
 
-/// Where the time stands, and how it is written.
+/// Reads the location and the unit of the timestamp.
 pub(super) fn timestamp(table: &mut Table<'_>) -> Option<TimestampSpec> {
     let place = place(table);
     let key = table.read(&KEY, value::any_text);
@@ -189,7 +193,7 @@ pub(super) fn timestamp(table: &mut Table<'_>) -> Option<TimestampSpec> {
     })
 }
 
-/// Where a shared token stands.
+/// Reads the location of a shared token.
 pub(super) fn token_place(table: &mut Table<'_>) -> Option<TokenPlace> {
     let header = table.read(&HEADER, value::header);
     let prefix = table.read(&PREFIX, value::any_text);
@@ -209,7 +213,7 @@ pub(super) fn token_place(table: &mut Table<'_>) -> Option<TokenPlace> {
         (None, None, None, None, true) => Some(TokenPlace::Basic),
         _ => {
             table.absent(
-                "a token stands in exactly one place",
+                "a token needs exactly one location",
                 "write one of `{ header = \"X-Token\" }`, `{ query = \"token\" }`, `{ form = \"token\" }`, `{ json = \"/token\" }` and `{ basic = true }`",
             );
             None
@@ -217,7 +221,7 @@ pub(super) fn token_place(table: &mut Table<'_>) -> Option<TokenPlace> {
     }
 }
 
-/// Reads `header`, `query`, `form` or `json`.
+/// Reads one location: `header`, `query`, `form` or `json`.
 pub(super) fn place(table: &mut Table<'_>) -> Option<Place> {
     let keys = [&HEADER, &QUERY, &FORM, &JSON];
     let named: Vec<&Key> = keys.into_iter().filter(|key| table.has(key)).collect();
@@ -242,9 +246,10 @@ pub(super) fn place(table: &mut Table<'_>) -> Option<Place> {
         }
         return None;
     }
+    // A wrong value has an error of its own; this one is for a missing location.
     if named.is_empty() {
         table.absent(
-            format!("`{}` does not say where it stands", table.path()),
+            format!("`{}` has no location", table.path()),
             "add `header = \"NAME\"`, `query = \"NAME\"`, `form = \"NAME\"` or `json = \"/POINTER\"`",
         );
     }
@@ -255,14 +260,15 @@ pub(super) fn place(table: &mut Table<'_>) -> Option<Place> {
     header.or(query).or(form).or(json)
 }
 
-/// An RFC 6901 pointer below the top of the body.
+/// Reads an RFC 6901 pointer to a value inside the body.
 fn pointer(value: &Value<'_>) -> Result<Vec<String>, Fault> {
-    const HELP: &str = "`\"/id\"`, or `\"/data/id\"`; `~1` stands for `/` and `~0` for `~`";
+    const HELP: &str =
+        "write it as in `\"/id\"` or `\"/data/id\"`; `~1` means `/` and `~0` means `~`";
     let text = value::text(value)?;
     parse_pointer(&text).ok_or_else(|| Fault::new(format!("`{text}` is not a JSON pointer"), HELP))
 }
 
-/// The steps of a pointer.
+/// Splits a pointer into its steps and unescapes them.
 pub(super) fn parse_pointer(text: &str) -> Option<Vec<String>> {
     let steps = text.strip_prefix('/')?;
     steps.split('/').map(unescape_step).collect()

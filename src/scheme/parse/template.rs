@@ -1,4 +1,4 @@
-//! The text of a template -> its parts.
+//! Parser from the text of a template to its parts.
 
 use crate::document::table::{Fault, Value};
 use crate::document::value;
@@ -7,12 +7,12 @@ use crate::scheme::spec::{Algorithm, Encoding, Part, Template};
 
 const PART_NAMES: &str = "`{body}`, `{timestamp}`, `{id}`, `{method}`, `{path}`, `{path_query}`, `{url}`, `{header:NAME}`, `{query:NAME}`, `{form:NAME}`, `{json:/POINTER}`, `{body:sha256:hex}` and a few more";
 
-/// Reads a template of any parts; whether it goes with the scheme is checked with it.
+/// Reads a template. `Scheme::check` decides whether its parts fit the scheme.
 pub(super) fn template(value: &Value<'_>) -> Result<Template, Fault> {
     parse_template(&value::text(value)?)
 }
 
-/// Parses `"{timestamp}.{body}"`; `{{` and `}}` stand for the braces themselves, `[[` and `]]` for brackets.
+/// Parses a template such as `"{timestamp}.{body}"`; `{{` and `}}` mean literal braces, `[[` and `]]` literal brackets.
 pub(super) fn parse_template(text: &str) -> Result<Template, Fault> {
     let mut reader = Reader::default();
     let mut rest = text;
@@ -21,6 +21,7 @@ pub(super) fn parse_template(text: &str) -> Result<Template, Fault> {
         reader.literal.push_str(before);
         let doubled = [("{{", '{'), ("}}", '}'), ("[[", '['), ("]]", ']')].into_iter();
         let mut doubled =
+            // A doubled brace or bracket must be recognized before a single one opens a part.
             doubled.filter_map(|(pair, plain)| Some((plain, from.strip_prefix(pair)?)));
         rest = if let Some((plain, after)) = doubled.next() {
             reader.literal.push(plain);
@@ -42,22 +43,23 @@ pub(super) fn parse_template(text: &str) -> Result<Template, Fault> {
 #[derive(Default)]
 struct Reader {
     parts: Vec<Part>,
-    /// The parts of the group that is open.
+    /// Parts of the group that is open; `None` outside of a group.
     group: Option<Vec<Part>>,
     literal: String,
 }
 
 impl Reader {
-    /// Takes what begins with a single brace or bracket; gives what follows it.
+    /// Reads the part or group that begins with a single brace or bracket. Returns the text after it.
     fn take<'t>(&mut self, from: &'t str) -> Result<&'t str, Fault> {
         if let Some(inner) = from.strip_prefix('{') {
             let (name, after) = inner.split_once('}').ok_or_else(|| no_partner("brace"))?;
             self.end_literal();
             let part = part(name)?;
+            // A group may be left out, and then the digest would not prove the secret.
             if part == Part::Secret && self.group.is_some() {
                 return Err(Fault::new(
-                    "`{secret}` stands in a group",
-                    "put it outside of the brackets",
+                    "`{secret}` is inside a group in brackets",
+                    "move it out of the brackets",
                 ));
             }
             self.push(part);
@@ -67,8 +69,8 @@ impl Reader {
             self.end_literal();
             if self.group.replace(Vec::new()).is_some() {
                 return Err(Fault::new(
-                    "a group in brackets stands in another group",
-                    "groups stand side by side; `[[` and `]]` are plain brackets",
+                    "a group in brackets is inside another group",
+                    "write groups one after the other; `[[` and `]]` mean literal brackets",
                 ));
             }
             return Ok(after);
@@ -99,8 +101,8 @@ impl Reader {
 
 fn no_partner(what: &str) -> Fault {
     Fault::new(
-        format!("a {what} in the signed text has no partner"),
-        format!("the parts are {PART_NAMES}; doubled braces and brackets stand for themselves"),
+        format!("the signed text has a {what} without its counterpart"),
+        format!("the parts are {PART_NAMES}; double a brace or bracket to use it literally"),
     )
 }
 
@@ -121,16 +123,17 @@ fn part(name: &str) -> Result<Part, Fault> {
         "secret" => Part::Secret,
         "form_sorted" => Part::FormSorted,
         "body:json_string" => Part::BodyJsonString,
+        // All other parts have a name or an argument after a colon.
         _ => named_part(name).ok_or_else(|| {
             Fault::new(
-                format!("the signed text has no part `{{{name}}}`"),
+                format!("`{{{name}}}` is not a part of signed texts"),
                 format!("the parts are {PART_NAMES}"),
             )
         })?,
     })
 }
 
-/// A part with a name of the user's in it.
+/// Parses a part that contains a name, such as `header:NAME`.
 fn named_part(text: &str) -> Option<Part> {
     let (kind, name) = text.split_once(':')?;
     if name.is_empty() {
@@ -155,7 +158,7 @@ fn named_part(text: &str) -> Option<Part> {
     })
 }
 
-/// `sha256:hex`.
+/// Parses the digest of a body part, such as `sha256:hex`.
 fn body_digest(text: &str) -> Option<Part> {
     let (algorithm, encoding) = text.split_once(':')?;
     let algorithm = match algorithm {

@@ -1,4 +1,4 @@
-//! Schemes as they are written, and what is said of those that are wrong.
+//! Tests of valid schemes, and of the messages for invalid ones.
 
 use super::*;
 use crate::document::report::Style;
@@ -75,7 +75,7 @@ fn faults() {
         ("", "needs `type`"),
         ("type = \"hmca\"", "did you mean `\"hmac\"`?"),
         ("type = \"hmac\"", "needs `signed`"),
-        ("type = \"token\"\ntoken = {}", "exactly one place"),
+        ("type = \"token\"\ntoken = {}", "exactly one location"),
         (
             "type = \"token\"\ntoken = { query = \"t\" }\nsigned = \"{body}\"",
             "has no `signed`",
@@ -130,7 +130,11 @@ fn faults() {
         assert!(rendered.contains(message), "{text}: {rendered}");
     }
     let text = format!("{HMAC}signature = {{ header = \"X\" }}\nsigned = \"{{timestamp}}\"\n");
-    assert!(parse(&text).unwrap_err().contains("leaves out `{body}`"));
+    assert!(
+        parse(&text)
+            .unwrap_err()
+            .contains("does not contain `{body}`")
+    );
 }
 
 proptest! {

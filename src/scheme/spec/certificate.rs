@@ -1,4 +1,4 @@
-//! `type = "sns"` and `type = "paypal"`: signatures whose key is in a certificate that the request names.
+//! Spec of `type = "sns"`, `"paypal"` and `"app_store"`: signatures with a key in a certificate.
 
 use http::HeaderName;
 
@@ -6,18 +6,18 @@ use crate::net::remote_url::HostPattern;
 use crate::scheme::certificate::{paypal, sns};
 use crate::scheme::spec::Field;
 
-/// `type = "sns"` or `type = "paypal"`.
+/// Spec of a scheme with certificates.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CertificateSpec {
-    /// Whose.
+    /// Sender whose format is used.
     pub kind: CertificateKind,
-    /// The hosts on which certificates may stand; empty: the sender's own.
+    /// Hosts from which certificates may be fetched; empty: the sender's own.
     pub hosts: Vec<HostPattern>,
-    /// For SNS the topics that may send, for the App Store the bundle ids, which the route says.
+    /// Topics of SNS that may send, or bundle ids of the App Store; the route sets them.
     pub topics: Vec<String>,
 }
 
-/// Whose signatures.
+/// Sender and format of a certificate signature.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CertificateKind {
     /// Amazon SNS: chosen fields of the JSON body.
@@ -29,7 +29,7 @@ pub enum CertificateKind {
 }
 
 impl CertificateSpec {
-    /// Whether the signature covers a field of the request.
+    /// Returns whether the signature covers a field of the request.
     pub(super) fn signs_field(&self, field: &Field) -> bool {
         match (self.kind, field) {
             (CertificateKind::Sns, Field::Json(pointer)) => match pointer.as_slice() {
@@ -44,13 +44,13 @@ impl CertificateSpec {
 }
 
 impl CertificateKind {
-    /// Whether the sender signs for everybody alike, so that the route names what is its own.
+    /// Returns whether the sender signs for all its customers alike, so that the route must list its own ids.
     #[must_use]
     pub fn needs_audience(self) -> bool {
         matches!(self, Self::Sns | Self::AppStore)
     }
 
-    /// The headers that verification reads.
+    /// Returns the headers that verification reads.
     pub(super) fn headers(self) -> &'static [HeaderName] {
         match self {
             Self::Sns | Self::AppStore => &[],

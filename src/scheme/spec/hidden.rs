@@ -1,4 +1,6 @@
-//! What of a request nobody is shown, since who has it can send events: what names say, and the place of this scheme's token.
+//! Request parts that are credentials and must be masked.
+//!
+//! With them anyone could send events. They are found by their usual names, and by the location of this scheme's token.
 
 use http::HeaderName;
 
@@ -6,7 +8,7 @@ use crate::net::hide::{self, MASK};
 use crate::scheme::spec::{Family, Spec, TokenPlace};
 
 impl Spec {
-    /// Whether the header may hold a secret.
+    /// Returns whether the header may contain a secret.
     #[must_use]
     pub fn hides_header(&self, name: &HeaderName) -> bool {
         let own = match self.token_place() {
@@ -16,8 +18,8 @@ impl Spec {
         own == Some(name) || hide::is_secret(name.as_str())
     }
 
-    /// Path and query without what may be a secret. Where the query holds the token, none of it is shown: a name can be
-    /// written in many ways.
+    /// Returns path and query with possible secrets masked. If the query contains the token, all of it is masked,
+    /// because a parameter name can be written in many forms.
     #[must_use]
     pub fn shown_target(&self, target: &str) -> String {
         match (self.token_place(), target.split_once('?')) {
@@ -26,7 +28,7 @@ impl Spec {
         }
     }
 
-    /// Whether the token is a part of the body.
+    /// Returns whether the token is part of the body.
     #[must_use]
     pub fn has_token_in_body(&self) -> bool {
         self.token_place().is_some_and(|place| !place.is_in_head())

@@ -1,41 +1,41 @@
-//! `type = "http_signature"`: HTTP Message Signatures (RFC 9421), and what a route demands of one.
+//! Spec of `type = "http_signature"`: HTTP Message Signatures (RFC 9421), and their requirements.
 
 use http::HeaderName;
 
 use crate::scheme::spec::{Field, KeyAlgorithm, SecretForm};
 
-/// `type = "http_signature"`.
+/// Requirements of a scheme with HTTP Message Signatures.
 #[derive(Clone, Debug)]
 pub struct HttpSpec {
-    /// The one algorithm. The parameter `alg` of a signature chooses nothing.
+    /// The only accepted algorithm. The parameter `alg` of a signature cannot select another one.
     pub algorithm: HttpAlgorithm,
-    /// Components that a signature has to cover.
+    /// Components that a signature must cover.
     pub components: Vec<Component>,
-    /// Parameters that a signature has to have.
+    /// Parameters that a signature must have.
     pub parameters: Vec<HttpParameter>,
-    /// The label of the signature that counts; none: any label.
+    /// Label of the signature to verify; `None`: any label.
     pub label: Option<String>,
-    /// The `tag` that a signature has to have.
+    /// `tag` that a signature must have; `None`: any tag.
     pub tag: Option<String>,
-    /// Values of `keyid` that count; empty: any, or none at all.
+    /// Accepted values of `keyid`; empty: any, or no `keyid`.
     pub keyids: Vec<String>,
-    /// How the secret's text becomes the key.
+    /// Conversion of the secret's text into the key.
     pub secret: SecretForm,
-    /// The sender's one well-known public key, where it has one.
+    /// The sender's well-known public key, if it has one.
     pub public_key: Option<String>,
 }
 
-/// The algorithms of RFC 9421 section 3.3.
+/// Signature algorithm of RFC 9421 section 3.3.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HttpAlgorithm {
-    /// HMAC with SHA-256.
+    /// HMAC with SHA-256, registered as `hmac-sha256`.
     HmacSha256,
-    /// Verified with a public key.
+    /// A signature that is verified with a public key.
     PublicKey(KeyAlgorithm),
 }
 
 impl HttpAlgorithm {
-    /// Every algorithm, under its name in the registry.
+    /// All algorithms with their registered names.
     pub const ALL: [(&'static str, Self); 6] = [
         ("hmac-sha256", Self::HmacSha256),
         ("ed25519", Self::PublicKey(KeyAlgorithm::Ed25519)),
@@ -54,7 +54,7 @@ impl HttpAlgorithm {
         ("rsa-v1_5-sha256", Self::PublicKey(KeyAlgorithm::RsaSha256)),
     ];
 
-    /// Returns the name in the registry.
+    /// Returns the registered name of the algorithm.
     #[must_use]
     pub fn name(self) -> &'static str {
         let known = Self::ALL.into_iter().find(|(_, known)| *known == self);
@@ -65,22 +65,22 @@ impl HttpAlgorithm {
 /// A parameter of a signature (RFC 9421 section 2.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HttpParameter {
-    /// Seconds since the epoch.
+    /// Creation time, in seconds since the epoch.
     Created,
-    /// Seconds since the epoch.
+    /// Expiry time, in seconds since the epoch.
     Expires,
-    /// A text that is used once.
+    /// A text that is used only once.
     Nonce,
-    /// The name of the algorithm.
+    /// Registered name of the algorithm.
     Alg,
-    /// The name of the key.
+    /// Name of the signing key.
     KeyId,
-    /// The name of the application.
+    /// Name of the application that the signature is for.
     Tag,
 }
 
 impl HttpParameter {
-    /// Every parameter, under its name.
+    /// All parameters with their names in a request.
     pub const ALL: [(&'static str, Self); 6] = [
         ("created", Self::Created),
         ("expires", Self::Expires),
@@ -90,7 +90,7 @@ impl HttpParameter {
         ("tag", Self::Tag),
     ];
 
-    /// Returns the name that stands in a request.
+    /// Returns the name in a request.
     #[must_use]
     pub fn name(self) -> &'static str {
         let known = Self::ALL.into_iter().find(|(_, known)| *known == self);
@@ -101,41 +101,41 @@ impl HttpParameter {
 /// A component of the message (RFC 9421 section 2).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Component {
-    /// The identifier as it stands in the signed text: `"@query-param";name="id"`.
+    /// Identifier as in the signed text: `"@query-param";name="id"`.
     pub identifier: String,
-    /// The value that it names.
+    /// Value that the component refers to.
     pub source: ComponentSource,
 }
 
-/// A value that a component names.
+/// Value that a component refers to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ComponentSource {
     /// A header, in one of four forms.
     Header(HeaderName, FieldForm),
-    /// `@method`.
+    /// `@method`: the method of the request.
     Method,
-    /// `@target-uri`.
+    /// `@target-uri`: the whole called URL.
     TargetUri,
-    /// `@authority`.
+    /// `@authority`: host and port of the called URL.
     Authority,
-    /// `@scheme`.
+    /// `@scheme`: scheme of the called URL.
     Scheme,
-    /// `@request-target`.
+    /// `@request-target`: the path and the query.
     RequestTarget,
-    /// `@path`.
+    /// `@path`: the path without the query.
     Path,
-    /// `@query`.
+    /// `@query`: the query with its `?`.
     Query,
-    /// `@query-param`, by the escaped name.
+    /// `@query-param`: one query parameter, by its escaped name.
     QueryParam(String),
 }
 
-/// How a header's value stands in the signed text.
+/// Form of a header's value in the signed text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FieldForm {
-    /// Its lines, joined by `, `.
+    /// The lines of the header, joined by `, `.
     Plain,
-    /// `;sf`: serialized again as the structured field that it is.
+    /// `;sf`: serialized again as a structured field.
     Structured,
     /// `;bs`: each line as a byte sequence.
     Bytes,
@@ -147,20 +147,20 @@ pub enum FieldForm {
 pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 
 impl Component {
-    /// Whether it carries the digest of the body.
+    /// Returns whether the component contains the digest of the body.
     #[must_use]
     pub fn binds_body(&self) -> bool {
         matches!(&self.source, ComponentSource::Header(name, _) if *name == CONTENT_DIGEST)
     }
 
-    /// Whether a signature that covers this one covers what `wanted` names: the same component, or the same header in
-    /// another form that leaves nothing of it out.
+    /// Returns whether a signature with this component covers the `wanted` one: the same component, or the same header
+    /// in another form that omits nothing.
     #[must_use]
     pub fn covers(&self, wanted: &Self) -> bool {
         use ComponentSource::Header;
         match (&self.source, &wanted.source) {
             (Header(name, form), Header(wanted, FieldForm::Plain)) => {
-                // One digest is enough to bind the body.
+                // One digest is enough to cover the body.
                 name == wanted
                     && (!matches!(form, FieldForm::Member(_)) || *wanted == CONTENT_DIGEST)
             }
@@ -168,7 +168,7 @@ impl Component {
         }
     }
 
-    /// Whether its value is a part of the route's `public_url`.
+    /// Returns whether the value depends on the route's `public_url`.
     #[must_use]
     pub fn needs_public_url(&self) -> bool {
         matches!(
@@ -177,7 +177,7 @@ impl Component {
         )
     }
 
-    /// Whether its value is path or query, or a part of them.
+    /// Returns whether the value is the path or the query, or a part of them.
     #[must_use]
     pub fn names_target(&self) -> bool {
         matches!(
@@ -196,6 +196,7 @@ impl Component {
             (Source::Header(name, form), Field::Header(wanted)) => {
                 name == wanted && !matches!(form, FieldForm::Member(_))
             }
+            // Values in the body are covered through its digest.
             (_, Field::Json(_) | Field::Form(_)) => self.binds_body(),
             (Source::TargetUri | Source::RequestTarget | Source::Query, Field::Query(_)) => true,
             (Source::QueryParam(name), Field::Query(wanted)) => {
@@ -207,24 +208,24 @@ impl Component {
 }
 
 impl HttpSpec {
-    /// Whether every signature covers the digest of the body.
+    /// Returns whether every signature covers the digest of the body.
     #[must_use]
     pub fn signs_body(&self) -> bool {
         self.components.iter().any(Component::binds_body)
     }
 
-    /// Whether every signature covers a field of the request.
+    /// Returns whether every signature covers a field of the request.
     pub(super) fn signs_field(&self, field: &Field) -> bool {
         self.components.iter().any(|one| one.signs_field(field))
     }
 
-    /// Whether every signature has the parameter.
+    /// Returns whether every signature has the parameter.
     #[must_use]
     pub fn requires(&self, parameter: HttpParameter) -> bool {
         self.parameters.contains(&parameter)
     }
 
-    /// The headers that every verification reads.
+    /// Returns the headers that every verification reads.
     pub(super) fn headers(&self) -> Vec<HeaderName> {
         let mut names = vec![
             HeaderName::from_static("signature-input"),

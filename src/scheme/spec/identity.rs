@@ -1,13 +1,13 @@
-//! Event identity as a provider file states it: the parts that together name one event, and the events inside a batch.
+//! Event identity from a provider file: the dedup key, and the events inside a batch.
 
 use std::fmt;
 
 use crate::scheme::spec::{Family, Field, Spec};
 
-/// The dedup key of a sender's events. No parts: nothing identifies an event, so there is no dedup.
+/// Dedup key of a sender's events. Without parts nothing identifies an event, and there is no dedup.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct IdentityKey {
-    /// All of them have to be present, and together they are the key.
+    /// Parts of the key. All of them must be present, and together they are the key.
     pub parts: Vec<KeyPart>,
 }
 
@@ -16,21 +16,21 @@ pub struct IdentityKey {
 pub enum KeyPart {
     /// The digest of the signed bytes.
     SignedBytes,
-    /// The first of these locations that holds a value.
+    /// The first of these locations with a value.
     Fields(Vec<Field>),
 }
 
-/// The events inside a body that holds several.
+/// Location of the events in a body with several of them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BatchSpec {
-    /// Steps to the elements; `*` is each element of an array.
+    /// Steps to the elements; `*` matches each element of an array.
     pub elements: Vec<String>,
-    /// Steps from an element to its type, where it has one.
+    /// Steps from an element to its type, if it has one.
     pub event_type: Option<Vec<String>>,
 }
 
 impl IdentityKey {
-    /// Returns the key that is one id: the first of these locations that holds a value.
+    /// Returns the key that consists of one id: the first of these locations with a value.
     #[must_use]
     pub fn of_fields(fields: &[Field]) -> Self {
         let part = (!fields.is_empty()).then(|| KeyPart::Fields(fields.to_vec()));
@@ -39,13 +39,13 @@ impl IdentityKey {
         }
     }
 
-    /// Returns whether no request has a key.
+    /// Returns whether requests of this sender have no key.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
         self.parts.is_empty()
     }
 
-    /// Returns whether equal signed bytes have equal keys whatever else differs.
+    /// Returns whether equal signed bytes have equal keys, whatever else differs.
     #[must_use]
     pub fn is_signed_bytes(&self) -> bool {
         self.parts == [KeyPart::SignedBytes]
@@ -108,7 +108,7 @@ impl fmt::Display for Field {
 }
 
 impl Spec {
-    /// Returns whether requests carry a signature at all: a shared token signs nothing.
+    /// Returns whether requests carry a signature: a shared token signs nothing.
     #[must_use]
     pub fn signs_bytes(&self) -> bool {
         !matches!(self.family, Family::Token(_))

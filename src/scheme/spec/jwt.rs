@@ -1,4 +1,4 @@
-//! `type = "jwt"`: signed tokens, with the keys that may have signed them.
+//! Spec of `type = "jwt"`: signed tokens, their keys and their claims.
 
 use std::sync::Arc;
 
@@ -6,37 +6,37 @@ use crate::net::remote_url::{HostPattern, RemoteUrl};
 use crate::scheme::jwk::KeySet;
 use crate::scheme::spec::{Algorithm, Encoding, Field, Place, SecretForm};
 
-/// `type = "jwt"`.
+/// Requirements of a scheme with signed tokens.
 #[derive(Clone, Debug)]
 pub struct JwtSpec {
-    /// The algorithms that are taken. A token never chooses another one.
+    /// Accepted algorithms. A token cannot select another one.
     pub algorithms: Vec<JwtAlgorithm>,
-    /// Where the token stands.
+    /// Location of the token in a request.
     pub place: JwtPlace,
-    /// Whether the token leaves out its payload, which is the body (RFC 7515 Appendix F). It has no claims then.
+    /// True if the token leaves out its payload, which is the body (RFC 7515 Appendix F). Such a token has no claims.
     pub is_detached: bool,
-    /// Where the keys come from.
+    /// Source of the keys that verify tokens.
     pub keys: JwtKeys,
-    /// How the secret's text becomes the key.
+    /// Conversion of the secret's text into the key.
     pub secret: SecretForm,
-    /// Who may have issued it; empty: not checked.
+    /// Accepted issuers; empty: not checked.
     pub issuers: Vec<String>,
-    /// For whom it must be.
+    /// Audience that a token must have.
     pub audience: Audience,
-    /// Claims without which there is no telling how old it is.
+    /// Claims that are required to limit the age of a token.
     pub times: TokenTimes,
-    /// The claim that holds a digest of the body.
+    /// Claim with a digest of the body.
     pub body_claim: Option<BodyClaim>,
-    /// The claim that holds the URL that was called, or a digest of it.
+    /// Claim with the called URL, or with a digest of it.
     pub url_claim: Option<UrlClaim>,
-    /// Claims that must have one value.
+    /// Claims that must have a given value.
     pub claims: Vec<FixedClaim>,
-    /// Claims for which the route must say the value.
+    /// Claims whose value each route must set.
     pub route_claims: Vec<String>,
 }
 
 impl JwtSpec {
-    /// Whether the token covers a field of the request.
+    /// Returns whether the token covers a field of the request.
     pub(super) fn signs_field(&self, field: &Field) -> bool {
         match field {
             Field::Claim(_) => true,
@@ -49,14 +49,14 @@ impl JwtSpec {
     }
 }
 
-/// How a token is signed (RFC 7518 3.1, RFC 8037 3.1).
+/// Algorithm of a token's signature (RFC 7518 section 3.1, RFC 8037 section 3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum JwtAlgorithm {
-    /// HMAC with SHA-256.
+    /// HMAC with SHA-256, which tokens call `HS256`.
     Hs256,
-    /// HMAC with SHA-384.
+    /// HMAC with SHA-384, which tokens call `HS384`.
     Hs384,
-    /// HMAC with SHA-512.
+    /// HMAC with SHA-512, which tokens call `HS512`.
     Hs512,
     /// RSA PKCS#1 v1.5 with SHA-256.
     Rs256,
@@ -64,12 +64,12 @@ pub enum JwtAlgorithm {
     Rs512,
     /// ECDSA over P-256 with SHA-256.
     Es256,
-    /// Ed25519.
+    /// EdDSA with the curve Ed25519.
     EdDsa,
 }
 
 impl JwtAlgorithm {
-    /// Every algorithm, under the name that tokens give it.
+    /// All algorithms with the names that tokens use.
     pub const ALL: [(&'static str, Self); 7] = [
         ("HS256", Self::Hs256),
         ("HS384", Self::Hs384),
@@ -80,14 +80,15 @@ impl JwtAlgorithm {
         ("EdDSA", Self::EdDsa),
     ];
 
-    /// None where it is none of these, in particular for `none`. Names are case-sensitive.
+    /// Finds an algorithm by its name, which is case-sensitive. Returns `None` for any other name, in particular for
+    /// `none`.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         let known = Self::ALL.into_iter().find(|(known, _)| *known == name);
         known.map(|(_, algorithm)| algorithm)
     }
 
-    /// The digest of an HMAC; none where a public key verifies.
+    /// Returns the digest of an HMAC; `None` for algorithms with a public key.
     #[must_use]
     pub fn hmac(self) -> Option<Algorithm> {
         match self {
@@ -99,80 +100,80 @@ impl JwtAlgorithm {
     }
 }
 
-/// Where a token stands.
+/// Location of a token in a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum JwtPlace {
-    /// In a header, a query parameter or a field of the body, behind a prefix such as `"Bearer "`.
+    /// A header, a query parameter or a field of the body, after a prefix such as `"Bearer "`.
     In(Place, String),
     /// The whole body is the token.
     Body,
 }
 
-/// Where the keys come from.
+/// Source of the keys that verify tokens.
 #[derive(Clone, Debug)]
 pub enum JwtKeys {
-    /// The route's secrets: for HMACs the key, else a public key as the sender shows it.
+    /// The route's secrets: the keys of HMACs, or public keys in the sender's format.
     Secret,
     /// A key set that the sender publishes.
     Published(Published),
-    /// One key at a time, asked for by its name with the account's credentials, as Plaid has it; the secret is
+    /// Single keys, fetched by name with the account's credentials, as Plaid requires; the secret is
     /// `client_id:secret`.
     Asked(Published),
-    /// A key set of the operator's own.
+    /// A key set from a local file.
     File(Arc<KeySet>),
 }
 
-/// Where keys are published.
+/// Location of the keys that a sender publishes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Published {
     /// The sender's URL, or the one that the route chose.
     pub url: Option<RemoteUrl>,
-    /// The hosts on which a route may choose a URL; with none and no `url`, every one.
+    /// Hosts on which a route may choose a URL; empty and without `url`: any host.
     pub hosts: Vec<HostPattern>,
 }
 
-/// For whom a token must be.
+/// Audience that a token must have.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Audience {
-    /// Not checked.
+    /// Any audience: it is not checked.
     Any,
-    /// One of these, which the route says; empty until it has.
+    /// One of these, which the route sets; empty until then.
     Route(Vec<String>),
     /// The URL that was called.
     Url,
 }
 
-/// Claims that tell the age. `exp` and `nbf` count wherever they stand.
+/// Claims that limit the age. `exp` and `nbf` are checked whenever they are present.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TokenTimes {
-    /// `exp` has to be there.
+    /// Requires `exp` in each token.
     pub needs_exp: bool,
-    /// `iat` has to be there, and near enough.
+    /// Requires `iat` in each token, within the tolerance.
     pub needs_iat: bool,
 }
 
-/// A claim that holds a digest.
+/// A claim with a digest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DigestClaim {
-    /// Its name.
+    /// Name of the claim in the token.
     pub name: String,
-    /// The digest.
+    /// Digest algorithm of the claim value.
     pub digest: Algorithm,
-    /// How it is written; padding is optional.
+    /// Encoding of the digest; padding is optional.
     pub encoding: Encoding,
 }
 
-/// The claim that holds a digest of the body.
+/// Claim with a digest of the body.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BodyClaim {
-    /// It is there.
+    /// The claim is always present.
     Always(DigestClaim),
-    /// It is left out where the body is empty.
+    /// The claim is omitted if the body is empty.
     UnlessEmpty(DigestClaim),
 }
 
 impl BodyClaim {
-    /// The claim.
+    /// Returns the claim in either case.
     #[must_use]
     pub fn digest(&self) -> &DigestClaim {
         match self {
@@ -180,7 +181,7 @@ impl BodyClaim {
         }
     }
 
-    /// The claim, to be changed.
+    /// Returns the claim for changes.
     pub fn digest_mut(&mut self) -> &mut DigestClaim {
         match self {
             Self::Always(claim) | Self::UnlessEmpty(claim) => claim,
@@ -188,20 +189,20 @@ impl BodyClaim {
     }
 }
 
-/// A claim that holds the URL that was called.
+/// Claim with the called URL, or with a digest of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum UrlClaim {
-    /// The URL itself.
+    /// The name of a claim with the URL itself.
     Plain(String),
-    /// Its digest.
+    /// A claim with a digest of the URL.
     Digest(DigestClaim),
 }
 
-/// A claim that must have one value.
+/// A claim and the value that it must have.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FixedClaim {
-    /// Its name.
+    /// Name of the claim in the token.
     pub name: String,
-    /// The text, or the number or boolean as it is written.
+    /// The required text, or number or boolean in its JSON form.
     pub value: String,
 }

@@ -1,5 +1,6 @@
-//! The declarative form of a scheme: what a provider file or `[routes.NAME.scheme]` says, checked in its parts but not
-//! yet joined with secrets. `scheme::compile` turns it into the form that verifies.
+//! Declarative form of a scheme, as in a provider file or in `[routes.NAME.scheme]`.
+//!
+//! The parts are validated, but not yet joined with secrets. `Scheme::compile` makes the form that verifies.
 
 mod certificate;
 mod hidden;
@@ -22,82 +23,82 @@ pub use jwt::{
 pub use template::{Part, Template};
 pub use variants::{GzipText, HeaderFamilies, Variants};
 
-/// How a provider signs.
+/// Signature scheme of one provider.
 #[derive(Clone, Debug)]
 pub struct Spec {
-    /// The family with what it needs.
+    /// Family of the scheme, with the parameters of that family.
     pub family: Family,
-    /// Where the event id stands; several are tried in order.
+    /// Locations of the event id, tried in order.
     pub event_id: Vec<Field>,
-    /// Where the event type stands; several are tried in order.
+    /// Locations of the event type, tried in order.
     pub event_type: Vec<Field>,
-    /// Where the version of the payload stands, if it has one; several are tried in order.
+    /// Locations of the payload version, tried in order; empty if events have no version.
     pub version: Vec<Field>,
-    /// What the sender does in more than one form.
+    /// Variants among which the sender chooses.
     pub variants: Variants,
 }
 
-/// The families of schemes.
+/// Family of a scheme, by its way to verify.
 #[derive(Clone, Debug)]
 pub enum Family {
-    /// An HMAC over a template that can be fed as the request arrives: signature and values stand in the head, the raw
-    /// body stands once in the text.
+    /// An HMAC over a template that is fed while the body arrives: signature and values are in the head, and the text
+    /// contains the raw body once.
     Hmac(HmacSpec),
-    /// Every other signature over a template: with values out of the body, several places, digests, public keys.
+    /// Any other signature over a template: with values from the body, several locations, digests, or public keys.
     Text(TextSpec),
-    /// A shared token, sent as it is.
+    /// A shared token, sent unchanged.
     Token(TokenSpec),
-    /// A signed token.
+    /// A signed token (JWT) with claims.
     Jwt(Box<JwtSpec>),
-    /// A signature whose key is in a certificate that the request names.
+    /// A signature with a key in a certificate that the request names or carries.
     Certificate(CertificateSpec),
     /// An HTTP Message Signature (RFC 9421).
     Http(Box<HttpSpec>),
 }
 
-/// A signature over a text that is put together once the whole body is there.
+/// Spec of a signature over a text that is composed when the whole body has arrived.
 #[derive(Clone, Debug)]
 pub struct TextSpec {
-    /// How the signature follows from the text.
+    /// Method that makes the signature from the text.
     pub method: SignMethod,
-    /// How the signature is written.
+    /// Encoding of the signature in the request.
     pub encoding: Encoding,
-    /// Where signatures stand; any of them may match, at least one is there.
+    /// Locations of signatures; at least one. Any of them may match.
     pub signatures: Vec<SignatureSpec>,
-    /// The signed text.
+    /// Template of the signed text.
     pub signed: Template,
-    /// Where the timestamp stands, if the scheme has one.
+    /// Location of the timestamp, if the scheme has one.
     pub timestamp: Option<TimestampSpec>,
-    /// How the secret's text becomes the key.
+    /// Conversion of the secret's text into the key.
     pub secret: SecretForm,
-    /// What else has to hold of the request.
+    /// Rules for other values of the request.
     pub require: Vec<Requirement>,
-    /// Other places of the timestamp, for requests that have none in the first one.
+    /// Other locations of the timestamp, for requests without one at the first location.
     pub other_timestamps: Vec<TimestampSpec>,
-    /// Whether the URL may be signed with a port or without one, whichever form `public_url` has.
+    /// Tries the URL both with and without a port, whichever form `public_url` has.
     pub either_port: bool,
 }
 
-/// How a signature follows from a text and a key.
+/// Method that makes a signature from a text and a key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SignMethod {
-    /// An HMAC.
+    /// An HMAC with this digest.
     Hmac(Algorithm),
-    /// A plain digest; the key stands in the text as `{secret}`.
+    /// A plain digest; the key is in the text as `{secret}`.
     Hash(Algorithm),
-    /// Verified with a public key, which takes the secret's place.
+    /// A signature that is verified with a public key, which takes the place of the secret.
     PublicKey {
-        /// The signature's algorithm.
+        /// Algorithm that made the signature.
         algorithm: KeyAlgorithm,
-        /// The sender's one well-known key, where it has one: then a route needs none.
+        /// The sender's well-known public key, if it has one: then a route needs no secret.
         key: Option<String>,
     },
 }
 
-/// Signatures that are verified with a public key.
+/// Algorithm of a signature that is verified with a public key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KeyAlgorithm {
-    /// Ed25519 (RFC 8032).
+    /// EdDSA over Curve25519 (RFC 8032).
     Ed25519,
     /// ECDSA over P-256 with SHA-256, the signature in ASN.1 DER.
     EcdsaP256,
@@ -109,7 +110,7 @@ pub enum KeyAlgorithm {
     EcdsaP384,
     /// The same with the signature as `r` and `s`, 48 bytes each.
     EcdsaP384Fixed,
-    /// RSA PKCS#1 v1.5 with SHA-1: only where the sender has nothing better.
+    /// RSA PKCS#1 v1.5 with SHA-1; only for senders that support nothing better.
     RsaSha1,
     /// RSA PKCS#1 v1.5 with SHA-256.
     RsaSha256,
@@ -117,12 +118,12 @@ pub enum KeyAlgorithm {
     RsaSha256OfDigest,
     /// RSA PKCS#1 v1.5 with SHA-512.
     RsaSha512,
-    /// RSASSA-PSS with SHA-512.
+    /// RSASSA-PSS with SHA-512 (RFC 8017).
     RsaPssSha512,
 }
 
 impl KeyAlgorithm {
-    /// What people call it.
+    /// Returns the usual name of the algorithm.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -139,113 +140,114 @@ impl KeyAlgorithm {
     }
 }
 
-/// What must hold of a place: `{ header = "BOX-SIGNATURE-VERSION", value = "1" }`.
+/// Rule for one value of the request: `{ header = "BOX-SIGNATURE-VERSION", value = "1" }`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Requirement {
-    /// The place.
+    /// Location of the value to check.
     pub place: Place,
-    /// What must hold.
+    /// Condition that the value must fulfill.
     pub rule: Rule,
 }
 
-/// What must hold of a value.
+/// Condition for a value of the request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Rule {
-    /// It is this text.
+    /// The value is exactly this text.
     Is(String),
-    /// If it is there, it does not hold this text, which stands between the signed values: else one that ends there
-    /// could be read as one that goes on.
+    /// If present, the value does not contain this text, which separates the signed values. Otherwise the signed text
+    /// would have a second reading.
     Without(String),
-    /// Nothing stands there.
+    /// The value is not present.
     Absent,
 }
 
-/// `type = "hmac"`.
+/// Spec of `type = "hmac"`, verified while the body arrives.
 #[derive(Clone, Debug)]
 pub struct HmacSpec {
-    /// The digest under the HMAC.
+    /// Digest inside of the HMAC.
     pub algorithm: Algorithm,
-    /// How the signature is written.
+    /// Encoding of the signature in the request.
     pub encoding: Encoding,
-    /// Where the signature stands.
+    /// Location of the signature in the head.
     pub signature: SignatureSpec,
-    /// The signed text.
+    /// Template of the signed text.
     pub signed: Template,
-    /// Where the timestamp stands, if the scheme has one.
+    /// Location of the timestamp, if the scheme has one.
     pub timestamp: Option<TimestampSpec>,
-    /// How the secret's text becomes the key.
+    /// Conversion of the secret's text into the key.
     pub secret: SecretForm,
 }
 
-/// A digest, under an HMAC or plain.
+/// A digest algorithm, in an HMAC or plain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Algorithm {
-    /// MD5, for HMACs alone: only where the sender has nothing better.
+    /// MD5, only in HMACs and for senders that support nothing better.
     Md5,
-    /// SHA-1: only where the sender has nothing better.
+    /// SHA-1, only for senders that support nothing better.
     Sha1,
-    /// SHA-256.
+    /// SHA-256 of the SHA-2 family.
     Sha256,
-    /// SHA-384.
+    /// SHA-384 of the SHA-2 family.
     Sha384,
-    /// SHA-512.
+    /// SHA-512 of the SHA-2 family.
     Sha512,
-    /// Keccak-256 as Ethereum has it, which is not SHA-3; for plain digests alone.
+    /// Keccak-256 as in Ethereum, which differs from SHA-3; only for plain digests.
     Keccak256,
 }
 
-/// How a signature is written in its header.
+/// Encoding of a signature in its header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Encoding {
-    /// Hexadecimal, either case.
+    /// Hexadecimal digits of either case.
     Hex,
     /// Base64 with padding (RFC 4648 section 4).
     Base64,
     /// URL-safe base64 with padding (RFC 4648 section 5).
     Base64Url,
-    /// URL-safe base64 without padding.
+    /// URL-safe base64 without padding characters.
     Base64UrlUnpadded,
 }
 
-/// Where the signature stands: `{ header = "X-Sig", prefix = "sha256=" }`, or in a list such as
-/// `{ header = "Stripe-Signature", list = ",", key = "v1", assign = "=" }` or `{ header = "webhook-signature", list = " ", key = "v1", assign = "," }`.
+/// Location and format of the signature: `{ header = "X-Sig", prefix = "sha256=" }`, or in a list such as
+/// `{ header = "Stripe-Signature", list = ",", key = "v1", assign = "=" }` or
+/// `{ header = "webhook-signature", list = " ", key = "v1", assign = "," }`.
 #[derive(Clone, Debug)]
 pub struct SignatureSpec {
-    /// The header or query parameter.
+    /// Location of the value, such as a header.
     pub place: Place,
-    /// Pointer to the signature in a JSON object, where the value is base64 of one.
+    /// Pointer to the signature in a JSON object, if the value is base64 of one.
     pub base64_json: Option<Vec<String>>,
-    /// Text that must stand before the encoded signature.
+    /// Text that is required in front of the encoded signature.
     pub prefix: String,
-    /// Set where the value holds several entries.
+    /// Format of the list, if the value has several entries.
     pub list: Option<ListSpec>,
 }
 
-/// A value made of `key<assign>value` entries, or of bare values where `key` is empty, with `separator` between them.
+/// Format of a list: `key<assign>value` entries, or bare values if `key` is empty, with `separator` between them.
 #[derive(Clone, Debug)]
 pub struct ListSpec {
-    /// The character between entries.
+    /// Character between entries of the list.
     pub separator: char,
-    /// The key whose entries are signatures; entries under other keys are ignored. Empty: each entry is a signature.
+    /// Key of the entries that are signatures; other entries are ignored. Empty: each entry is a signature.
     pub key: String,
-    /// The character between key and value.
+    /// Character between key and value.
     pub assign: char,
-    /// Whether every key counts as one of signatures.
+    /// Accepts signatures under any key.
     pub any_key: bool,
-    /// Whether spaces around entries, and a comma behind each, are passed over.
+    /// Ignores spaces around entries, and a comma after each of them.
     pub trim: bool,
-    /// Whether values stand between double quotes.
+    /// Requires double quotes around values.
     pub is_quoted: bool,
-    /// The character between sets of entries, where the value holds several sets, each with its own timestamp.
+    /// Character between sets of entries, if the value has several sets, each with its own timestamp.
     pub sets: Option<char>,
 }
 
-/// A place in a request.
+/// Location of a value in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// A header, by its lower-case name.
     Header(http::HeaderName),
-    /// A query parameter.
+    /// A query parameter, by its name.
     Query(String),
     /// A field of a form body.
     Form(String),
@@ -254,7 +256,7 @@ pub enum Place {
 }
 
 impl TimestampSpec {
-    /// Whether it has a place of its own, or is an entry that the list of this signature can hold.
+    /// Returns whether the timestamp has a location of its own, or is an entry that this signature's list can contain.
     #[must_use]
     pub fn is_beside(&self, signature: &SignatureSpec) -> bool {
         let (Some(key), Some(list)) = (&self.key, &signature.list) else {
@@ -266,115 +268,115 @@ impl TimestampSpec {
 }
 
 impl Place {
-    /// Whether it is there before the body is.
+    /// Returns whether the value is available before the body.
     #[must_use]
     pub fn is_in_head(&self) -> bool {
         matches!(self, Self::Header(_) | Self::Query(_))
     }
 }
 
-/// Where the timestamp stands and in which unit.
+/// Location and unit of the timestamp.
 #[derive(Clone, Debug)]
 pub struct TimestampSpec {
-    /// The header or query parameter.
+    /// Location of the value, such as a header.
     pub place: Place,
-    /// For list headers: the key of the entry that holds the timestamp; it must stand there exactly once. Empty: the first
-    /// of entries without keys.
+    /// For lists, the key of the entry with the timestamp, which must occur exactly once. Empty: the first of entries
+    /// without keys.
     pub key: Option<String>,
-    /// Its unit.
+    /// Unit or format of the timestamp.
     pub unit: TimeUnit,
 }
 
-/// The unit of a timestamp.
+/// Unit or format of a timestamp.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TimeUnit {
     /// Seconds since the Unix epoch.
     Seconds,
     /// Milliseconds since the Unix epoch.
     Millis,
-    /// RFC 3339.
+    /// Text in the format of RFC 3339.
     Rfc3339,
-    /// As in the header `Date`: RFC 9110 section 5.6.7, in the one form that senders write.
+    /// Text as in the header `Date` (RFC 9110 section 5.6.7), only in its current format.
     HttpDate,
-    /// Milliseconds where it has more than 11 digits, else seconds.
+    /// Milliseconds if it has more than 11 digits, else seconds.
     SecondsOrMillis,
 }
 
-/// How the text of the secret becomes the key: `secret = { encoding = "base64", strip_prefix = "whsec_" }`.
+/// Conversion of the secret's text into the key: `secret = { encoding = "base64", strip_prefix = "whsec_" }`.
 #[derive(Clone, Debug, Default)]
 pub struct SecretForm {
-    /// The encoding of the key in the secret's text.
+    /// Encoding of the key in the secret's text.
     pub encoding: SecretEncoding,
-    /// Text before the encoded key that is not part of it; absent is fine.
+    /// Prefix to remove from the text; it may be absent.
     pub strip_prefix: String,
-    /// The digest of the decoded text that is the key; none where the text is the key itself.
+    /// Digest to apply to the decoded text, which gives the key; `None`: the text itself is the key.
     pub derive: Option<Algorithm>,
-    /// Another form that the same text may have; each that it can be read in gives a key.
+    /// Another form of the same text; each form that fits gives a key.
     pub alternative: Option<Box<Self>>,
 }
 
-/// How the key stands in the secret's text.
+/// Encoding of the key in the secret's text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SecretEncoding {
-    /// The bytes of the text.
+    /// The bytes of the text itself.
     #[default]
     Utf8,
     /// Base64 with or without padding.
     Base64,
-    /// Hexadecimal.
+    /// Hexadecimal digits of either case.
     Hex,
 }
 
-/// `type = "token"`.
+/// Spec of `type = "token"`: a shared token.
 #[derive(Clone, Debug)]
 pub struct TokenSpec {
-    /// Where the token stands.
+    /// Location of the token in a request.
     pub place: TokenPlace,
 }
 
-/// Where a shared token stands.
+/// Location of a shared token.
 #[derive(Clone, Debug)]
 pub enum TokenPlace {
     /// `{ header = "X-Gitlab-Token" }`, with an optional prefix such as `"Bearer "`.
     Header {
-        /// The header.
+        /// Name of the header with the token.
         name: http::HeaderName,
-        /// Text before the token.
+        /// Text in front of the token.
         prefix: String,
     },
-    /// `{ query = "token" }`.
+    /// A query parameter: `{ query = "token" }`.
     Query(String),
-    /// `{ basic = true }`: HTTP Basic (RFC 7617); the secret is `user:password`.
+    /// HTTP Basic (RFC 7617): `{ basic = true }`; the secret is `user:password`.
     Basic,
-    /// `{ form = "token" }`: a field of a form body.
+    /// A field of a form body: `{ form = "token" }`.
     Form(String),
-    /// `{ json = "/token" }`: in a JSON body.
+    /// A value of a JSON body: `{ json = "/token" }`.
     Json(Vec<String>),
-    /// `{ form = "data", json = "/token" }`: in the JSON that a field of a form body holds.
+    /// A value of the JSON in a form field: `{ form = "data", json = "/token" }`.
     FormJson(String, Vec<String>),
 }
 
 impl TokenPlace {
-    /// Whether it is there before the body is.
+    /// Returns whether the token is available before the body.
     #[must_use]
     pub fn is_in_head(&self) -> bool {
         matches!(self, Self::Header { .. } | Self::Query(_) | Self::Basic)
     }
 }
 
-/// Where an id or a type stands.
+/// Location of an id or a type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Field {
-    /// `{ header = "X-GitHub-Delivery" }`.
+    /// A header: `{ header = "X-GitHub-Delivery" }`.
     Header(http::HeaderName),
-    /// `{ json = "/id" }`: an RFC 6901 pointer into the body.
+    /// An RFC 6901 pointer into the body: `{ json = "/id" }`.
     Json(Vec<String>),
-    /// `{ form = "id" }`: a field of a form body.
+    /// A field of a form body: `{ form = "id" }`.
     Form(String),
-    /// `{ form = "payload", json = "/id" }`: in the JSON that a field of a form body holds.
+    /// A value of the JSON in a form field: `{ form = "payload", json = "/id" }`.
     FormJson(String, Vec<String>),
-    /// `{ query = "id" }`: a query parameter.
+    /// A query parameter: `{ query = "id" }`.
     Query(String),
-    /// `{ claim = "jti" }`: a claim of the signed token.
+    /// A claim of the signed token: `{ claim = "jti" }`.
     Claim(String),
 }

@@ -1,4 +1,4 @@
-//! What others ask about a scheme as a whole: what it signs, what it reads, what its secret is.
+//! Queries about a whole scheme: what it signs, what it reads, and what its secret is.
 
 use crate::scheme::spec::{
     CertificateKind, Family, Field, HttpAlgorithm, HttpParameter, JwtKeys, JwtPlace, Part, Place,
@@ -6,7 +6,7 @@ use crate::scheme::spec::{
 };
 
 impl Spec {
-    /// Whether the signature covers the body.
+    /// Returns whether the signature covers the body.
     #[must_use]
     pub fn signs_body(&self) -> bool {
         match &self.family {
@@ -18,7 +18,7 @@ impl Spec {
         }
     }
 
-    /// Whether the signature covers a field, so that nobody but the sender can change it.
+    /// Returns whether the signature covers a field, so that only the sender can change it.
     #[must_use]
     pub fn signs_field(&self, field: &Field) -> bool {
         match &self.family {
@@ -51,13 +51,13 @@ impl Spec {
         }
     }
 
-    /// Whether the signature covers the event id wherever it may stand.
+    /// Returns whether the signature covers the event id at each of its locations.
     #[must_use]
     pub fn signs_event_id(&self) -> bool {
         !self.event_id.is_empty() && self.event_id.iter().all(|field| self.signs_field(field))
     }
 
-    /// The header that `{id}` stands for: the first one among the places of the event id.
+    /// Returns the header that `{id}` means: the first header among the locations of the event id.
     #[must_use]
     pub fn id_header(&self) -> Option<&http::HeaderName> {
         self.event_id.iter().find_map(|field| match field {
@@ -66,10 +66,11 @@ impl Spec {
         })
     }
 
-    /// The headers that verification reads, and those of ids, types and versions, each once.
+    /// Returns the headers that verification reads, and those of ids, types and versions, each once.
     #[must_use]
     pub fn headers(&self) -> Vec<http::HeaderName> {
         let mut names = self.own_headers();
+        // Headers of the alternative family must reach the app as well.
         let others = names
             .iter()
             .filter_map(|name| self.variants.other_name(name));
@@ -78,7 +79,7 @@ impl Spec {
         names
     }
 
-    /// The same without the names of another family.
+    /// Returns the same headers without the names of the alternative family.
     pub(super) fn own_headers(&self) -> Vec<http::HeaderName> {
         let mut names: Vec<http::HeaderName> = Vec::new();
         let mut add = |name: &http::HeaderName| {
@@ -121,7 +122,7 @@ impl Spec {
         names
     }
 
-    /// Where signatures, timestamp and required values stand.
+    /// Returns the locations of signatures, timestamps and required values.
     fn places(&self) -> Vec<&Place> {
         match &self.family {
             Family::Hmac(family) => {
@@ -145,7 +146,7 @@ impl Spec {
         }
     }
 
-    /// The JSON pointers that verification reads, sorted.
+    /// Returns the JSON pointers that verification reads, sorted.
     #[must_use]
     pub fn pointers(&self) -> Vec<Vec<String>> {
         let mut found: Vec<Vec<String>> = Vec::new();
@@ -172,7 +173,7 @@ impl Spec {
         found
     }
 
-    /// The text that is signed; none where nothing is.
+    /// Returns the signed text; `None` if the scheme has no template.
     #[must_use]
     pub fn template(&self) -> Option<&Template> {
         match &self.family {
@@ -182,7 +183,7 @@ impl Spec {
         }
     }
 
-    /// Whether the sender signs the time, so that an old capture is told by its age.
+    /// Returns whether the sender signs the time, so that an old captured request is recognized by its age.
     #[must_use]
     pub fn is_dated(&self) -> bool {
         match &self.family {
@@ -194,7 +195,7 @@ impl Spec {
         }
     }
 
-    /// Whether an old request stops being good by itself.
+    /// Returns whether an old request becomes invalid by itself.
     #[must_use]
     pub fn tells_age(&self) -> bool {
         let expires = match &self.family {
@@ -205,19 +206,21 @@ impl Spec {
         expires || self.is_dated()
     }
 
-    /// Whether there is nothing to keep secret: the keys are fetched, or stand in a file.
+    /// Returns whether the route needs no secret: the keys are fetched, or are in a file.
     #[must_use]
     pub fn has_own_keys(&self) -> bool {
         match &self.family {
             Family::Jwt(family) => {
+                // `Asked` needs the account's credentials, which are a secret.
                 matches!(family.keys, JwtKeys::Published(_) | JwtKeys::File(_))
             }
+            // PayPal's secret is the webhook id, which the route must set.
             Family::Certificate(family) => family.kind != CertificateKind::PayPal,
             _ => false,
         }
     }
 
-    /// Whether a public key takes the secret's place: nothing that has to be kept.
+    /// Returns whether a public key takes the place of the secret, so that nothing has to be kept secret.
     #[must_use]
     pub fn is_public_key(&self) -> bool {
         match &self.family {
@@ -232,13 +235,13 @@ impl Spec {
         }
     }
 
-    /// Whether everybody may see what the route has in place of a secret: a public key, or the id of a webhook.
+    /// Returns whether the route's secret is public: a public key, or the id of a webhook.
     #[must_use]
     pub fn is_secret_public(&self) -> bool {
         self.is_public_key() || matches!(self.family, Family::Certificate(_))
     }
 
-    /// The sender's one well-known public key, where the scheme has it.
+    /// Returns the sender's well-known public key, if the scheme has one.
     #[must_use]
     pub fn known_key(&self) -> Option<&str> {
         match &self.family {
@@ -251,7 +254,8 @@ impl Spec {
         }
     }
 
-    /// Whether who has the secret can sign as the sender does: not with public keys, and not into a body, whose bytes stay.
+    /// Returns whether the secret is enough to sign like the sender: not with public keys, and not inside a body, whose
+    /// bytes do not change.
     #[must_use]
     pub fn can_be_signed(&self) -> bool {
         match &self.family {
@@ -264,6 +268,7 @@ impl Spec {
                 let [signature] = family.signatures.as_slice() else {
                     return false;
                 };
+                // A list with several entries or a keyed timestamp has more than one form, so it is not reproduced.
                 let time = family.timestamp.as_ref();
                 !matches!(family.method, SignMethod::PublicKey { .. })
                     && signature.place.is_in_head()
@@ -276,7 +281,7 @@ impl Spec {
         }
     }
 
-    /// How the text of a secret becomes the key.
+    /// Returns the conversion of a secret's text into the key.
     #[must_use]
     pub fn secret_form(&self) -> SecretForm {
         match &self.family {

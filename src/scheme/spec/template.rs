@@ -1,16 +1,16 @@
-//! The signed text: what it is made of.
+//! Template of the signed text, as a list of parts.
 
 use crate::scheme::spec::{Algorithm, Encoding};
 
-/// The signed text as parts: `"{timestamp}.{body}"`.
+/// Signed text as parts: `"{timestamp}.{body}"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    /// In order.
+    /// Parts in the order of the text.
     pub parts: Vec<Part>,
 }
 
 impl Template {
-    /// Whether the text changes with every byte of the body.
+    /// Returns whether every byte of the body affects the text.
     #[must_use]
     pub fn signs_body(&self) -> bool {
         self.any(&|part| {
@@ -27,20 +27,22 @@ impl Template {
         })
     }
 
-    /// Whether a part stands in it, in a group or not.
+    /// Returns whether the template contains a part, inside a group or not.
     #[must_use]
     pub fn holds(&self, wanted: &Part) -> bool {
         self.any(&|part| part == wanted)
     }
 
-    /// Whether it can be fed as the request arrives: nothing out of the body but the body itself, once.
+    /// Returns whether the text can be fed while the body arrives: it contains the body once, and no other value from
+    /// it.
     #[must_use]
     pub fn is_streamable(&self) -> bool {
+        // Pieces of the body are not stored, so they can be fed only once.
         let bodies = self.parts.iter().filter(|part| **part == Part::Body);
         bodies.count() == 1 && self.parts.iter().all(Part::is_streamable)
     }
 
-    /// Whether any part, those in groups included, is such a part.
+    /// Returns whether any part fulfills a condition, including parts inside groups.
     #[must_use]
     pub fn any(&self, is_such: &impl Fn(&Part) -> bool) -> bool {
         let mut found = false;
@@ -48,7 +50,7 @@ impl Template {
         found
     }
 
-    /// Shows every part, those in groups included.
+    /// Visits every part, including parts inside groups.
     pub fn visit(&self, visit: &mut impl FnMut(&Part)) {
         for part in &self.parts {
             match part {
@@ -62,68 +64,68 @@ impl Template {
 /// One part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Text as it stands.
+    /// Literal text of the template.
     Literal(String),
-    /// `{body}`: the raw body.
+    /// `{body}`: the raw bytes of the body.
     Body,
     /// `{timestamp}`: the text of the timestamp as it was sent.
     Timestamp,
-    /// `{id}`: the text of the event id, which must then stand in the head.
+    /// `{id}`: the text of the event id, which must then be in the head.
     Id,
     /// `{method}`: the method in capitals.
     Method,
-    /// `{lower:method}`: the same in lower case.
+    /// `{lower:method}`: the method in lower case.
     LowerMethod,
     /// `{path}`: the path without the query, as it was sent.
     Path,
-    /// `{path_query}`: the path and, where there is one, `?` and the query, as they were sent.
+    /// `{path_query}`: the path as it was sent, with `?` and the query if there is one.
     PathQuery,
-    /// `{url}`: the route's `public_url` origin with path and query as they were sent.
+    /// `{url}`: the route's `public_url`, followed by path and query as they were sent.
     Url,
     /// `{host}`: the host of `public_url`, without a port.
     Host,
-    /// `{header:NAME}`: the value of a header, which must be there exactly once.
+    /// `{header:NAME}`: the value of a header, which must occur exactly once.
     Header(http::HeaderName),
-    /// `{lower:header:NAME}`: the same in lower case.
+    /// `{lower:header:NAME}`: the value of a header in lower case.
     LowerHeader(http::HeaderName),
-    /// `{url_no_query}`: the origin of `public_url` and the path as it was sent.
+    /// `{url_no_query}`: the route's `public_url`, followed by the path as it was sent.
     UrlNoQuery,
-    /// `{url_decoded}`: the URL with the characters unescaped that HubSpot's v3 signatures unescape.
+    /// `{url_decoded}`: the URL, with the escapes decoded that HubSpot's v3 signatures decode.
     UrlDecoded,
-    /// `{entry:NAME}`: another entry of the list that the signature stands in.
+    /// `{entry:NAME}`: another entry of the list that contains the signature.
     Entry(String),
     /// `{query:NAME}`: a query parameter, unescaped.
     Query(String),
-    /// `{lower:query:NAME}`: the same in lower case.
+    /// `{lower:query:NAME}`: a query parameter in lower case.
     LowerQuery(String),
     /// `{form:NAME}`: a field of a form body, unescaped.
     Form(String),
-    /// `{json:/pointer}`: a text, an integer or a boolean of a JSON body.
+    /// `{json:/pointer}`: a string, an integer or a boolean of a JSON body.
     Json(Vec<String>),
-    /// `{secret}`: the key; in plain digests only.
+    /// `{secret}`: the key; only in plain digests.
     Secret,
     /// `{body:sha256:hex}`: a digest of the body.
     BodyDigest(Algorithm, Encoding),
-    /// `{body_or_form:NAME}`: the body, or, of a form, the one field that it has.
+    /// `{body_or_form:NAME}`: the body, or the only field of a form.
     BodyOrForm(String),
-    /// `{body:json_string}`: the body as one JSON string.
+    /// `{body:json_string}`: the body, encoded as one JSON string.
     BodyJsonString,
-    /// `{form_sorted}`: name and value of each field of a form body, sorted, equal ones once.
+    /// `{form_sorted}`: names and values of a form's fields, sorted, without duplicates.
     FormSorted,
-    /// `{url_form_sorted}`: the URL with the parameters of its query sorted, and the sorted fields of a form, as Plivo
-    /// joins them.
+    /// `{url_form_sorted}`: the URL with sorted query parameters, and the sorted fields of a form, joined as Plivo
+    /// does.
     UrlFormSorted,
-    /// `{form_or_digest:NAME}`: the same for a form body; any other body adds nothing, and its hexadecimal SHA-256 must
-    /// be the query parameter NAME.
+    /// `{form_or_digest:NAME}`: `{form_sorted}` for a form body. Any other body adds nothing, and its hexadecimal
+    /// SHA-256 must be the query parameter NAME.
     FormOrDigest(String),
     /// `{listed_headers:NAME}`: the headers that the header NAME lists, as `name:value` with `;` between them.
     ListedHeaders(http::HeaderName),
-    /// `[...]`: parts that vanish together where a value among them is not there.
+    /// `[...]`: parts that are left out together if a value in them is missing.
     Group(Vec<Self>),
 }
 
 impl Part {
-    /// Whether it can be fed before or after the body without looking into it.
+    /// Returns whether the part can be fed before or after the body without reading the body.
     fn is_streamable(&self) -> bool {
         matches!(
             self,

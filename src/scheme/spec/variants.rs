@@ -1,38 +1,38 @@
-//! Forms of one request among which senders choose: names of headers, and compressed bodies.
+//! Variants of a request among which senders choose: header names and compressed bodies.
 
 use http::{HeaderMap, HeaderName};
 
 use crate::scheme::MaterialFault;
 use crate::scheme::spec::Spec;
 
-/// What a sender does in more than one form.
+/// Variants of one sender's requests.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Variants {
-    /// How its headers' names begin: as the scheme writes them, and what may stand there instead, for all of them at once.
+    /// Prefixes of header names: the scheme's own, and the alternative one that may replace it for all headers at once.
     pub prefixes: Option<(String, String)>,
-    /// Set where bodies may be compressed.
+    /// Signed bytes, if bodies may be compressed.
     pub gzip: Option<GzipText>,
 }
 
-/// Which bytes of a compressed body are signed.
+/// Bytes of a compressed body that are signed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GzipText {
-    /// The plain text.
+    /// The plain text before compression.
     Plain,
-    /// The bytes as they are sent.
+    /// The compressed bytes as they are sent.
     Sent,
 }
 
-/// The names of a scheme's headers in both of its families.
+/// Names of a scheme's headers in both families.
 pub struct HeaderFamilies {
     own_prefix: Box<str>,
     other_prefix: Box<str>,
-    /// The scheme's own name of each header that it reads, and the other one.
+    /// Own name and alternative name of each header that the scheme reads.
     pairs: Box<[(HeaderName, HeaderName)]>,
 }
 
 impl Variants {
-    /// Returns the header's name in the other family.
+    /// Returns the header's name in the alternative family.
     pub(super) fn other_name(&self, name: &HeaderName) -> Option<HeaderName> {
         let (own, other) = self.prefixes.as_ref()?;
         let rest = name.as_str().strip_prefix(own.as_str())?;
@@ -41,7 +41,7 @@ impl Variants {
 }
 
 impl HeaderFamilies {
-    /// Returns the families of a scheme's headers; none where it has one only.
+    /// Returns the families of a scheme's headers; `None` if there is only one.
     #[must_use]
     pub fn new(spec: &Spec) -> Option<Self> {
         let (own, other) = spec.variants.prefixes.as_ref()?;
@@ -57,14 +57,14 @@ impl HeaderFamilies {
         })
     }
 
-    /// Returns the headers under the scheme's own names where the sender used the other ones; none where it used the own
-    /// ones.
+    /// Returns the headers under the scheme's own names if the sender used the alternative ones; `None` if it used the
+    /// own names.
     ///
-    /// A request belongs to one family: the id that is signed is then the one that names the event, and no header of the
-    /// other family, which nothing signs, can take its place.
+    /// A request must use one family. Then the signed id is also the one that identifies the event, and no unsigned
+    /// header of the other family can replace it.
     ///
     /// # Errors
-    /// Where headers of both families stand in one request and are not copies of each other.
+    /// Returns an error if a request has headers of both families that are not copies of each other.
     pub fn own_names(&self, headers: &HeaderMap) -> Result<Option<Box<HeaderMap>>, MaterialFault> {
         let mut only_own = None;
         let mut only_other = None;
@@ -73,9 +73,10 @@ impl HeaderFamilies {
                 (false, false) => {}
                 (true, false) => only_own = Some(own),
                 (false, true) => only_other = Some(other),
+                // Some senders send both families with the same values.
                 (true, true) if are_equal(headers, own, other) => {}
                 (true, true) => {
-                    let fault = "differs from the header of the same meaning";
+                    let fault = "differs from the header with the same meaning";
                     return Err(MaterialFault::malformed(other.as_str(), fault));
                 }
             }
@@ -83,14 +84,15 @@ impl HeaderFamilies {
         match (only_own, only_other) {
             (_, None) => Ok(None),
             (Some(_), Some(other)) => {
-                let fault = "stands beside headers of another family";
+                let fault = "is mixed with headers of another family";
                 Err(MaterialFault::malformed(other.as_str(), fault))
             }
+            // The copy is made only for requests that use the alternative names.
             (None, Some(_)) => Ok(Some(Box::new(self.renamed(headers)))),
         }
     }
 
-    /// Leaves the scheme's own names alone, so that a new signature under them stands beside none of the other family.
+    /// Keeps only the scheme's own names, so that a new signature is not mixed with headers of the alternative family.
     pub fn settle(&self, headers: &mut HeaderMap) {
         if let Ok(Some(renamed)) = self.own_names(headers) {
             *headers = *renamed;
@@ -104,6 +106,7 @@ impl HeaderFamilies {
         let mut renamed = headers.clone();
         for (name, value) in headers {
             let rest = name.as_str().strip_prefix(&*self.other_prefix);
+            // A header under an own name wins: the alternative name must not add a second value to it.
             let own = rest.and_then(|rest| format!("{}{rest}", self.own_prefix).parse().ok());
             if let Some(own) = own.filter(|own: &HeaderName| !headers.contains_key(own)) {
                 renamed.append(own, value.clone());
@@ -181,7 +184,7 @@ mod tests {
         assert_eq!(names, ["svix-id", "x-other"]);
     }
 
-    // Fails when an unsigned header of one family can stand in for the signed one of the other.
+    // Fails if an unsigned header of one family can replace the signed one of the other.
     #[test]
     fn mixed_families_are_refused() {
         for at in 0..3 {

@@ -1,5 +1,4 @@
-//! The signatures that a request shows, in all the places where the scheme has them, each with the timestamp that it is
-//! made over.
+//! Signatures of a request at all locations of the scheme, each with its timestamp.
 
 use std::borrow::Cow;
 
@@ -11,35 +10,35 @@ use crate::scheme::spec::{
     Encoding, ListSpec, SignMethod, SignatureSpec, TextSpec, TimeUnit, TimestampSpec,
 };
 
-/// Signatures of one request. A sender that rolls its secret sends two.
+/// Limit of signatures in one request. A sender that rotates its secret sends two.
 const MAX_SIGNATURES: usize = 8;
 
-/// The same for public keys, where trying each of them is dear.
+/// The same limit for public keys, where each verification is expensive.
 const MAX_KEY_SIGNATURES: usize = 3;
 
-/// Sets of signatures in one list. Each has a text of its own, for which the whole body is hashed once more; a sender that
-/// rolls its secret sends two.
+/// Limit of sets in one list. Each set has a text of its own, for which the whole body is hashed again. A sender that
+/// rotates its secret sends two.
 const MAX_SETS: usize = 4;
 
-/// Entries in one list, those of other versions included.
+/// Limit of entries in one list, including those of other versions.
 const MAX_ENTRIES: usize = 32;
 
-/// The signature of an RSA key of 8192 bits.
+/// Length of the longest signature in bytes, that of an RSA key with 8192 bits.
 const MAX_SIGNATURE_LEN: usize = 1024;
 
-/// Base64 of a JSON object around a signature. It is parsed before anything is verified; eBay's has 240 characters.
+/// Longest base64 of a JSON object around a signature. It is parsed before anything is verified; eBay sends 240 characters.
 const MAX_ENVELOPE: usize = 4096;
 
-/// Signatures over one text.
+/// Signatures over one text, and the values that the text needs.
 pub(super) struct Candidate {
     pub(super) timestamp: Option<Timestamp>,
-    /// Decoded; at least one.
+    /// Decoded signatures; at least one.
     pub(super) signatures: Vec<Vec<u8>>,
-    /// The other entries of the list that the signatures stand in.
+    /// Other entries of the list that contains the signatures.
     pub(super) entries: Vec<(String, String)>,
 }
 
-/// Everything that may match; at least one.
+/// Reads all signatures that may match; returns at least one, or an error.
 pub(super) fn read(spec: &TextSpec, whole: &Whole<'_>) -> Result<Vec<Candidate>, MaterialFault> {
     let timestamp = match &spec.timestamp {
         Some(timestamp) if timestamp.key.is_none() => {
@@ -50,7 +49,7 @@ pub(super) fn read(spec: &TextSpec, whole: &Whole<'_>) -> Result<Vec<Candidate>,
     read_signatures(spec, whole, timestamp.as_ref())
 }
 
-/// The same without a timestamp that has a place of its own: for a head whose body is not there yet.
+/// Reads the same without a timestamp at a location of its own, for a head whose body has not arrived.
 pub(super) fn read_undated(
     spec: &TextSpec,
     whole: &Whole<'_>,
@@ -77,6 +76,7 @@ fn read_signatures(
                     signatures.push(signature.map_err(|fault| place.place.malformed(fault))?);
                 }
             }
+            // Name the first location in the error, because it is the usual one.
             if let ([], [first, ..]) = (signatures.as_slice(), places) {
                 return Err(first.place.missing());
             }
@@ -90,7 +90,7 @@ fn read_signatures(
     let count: usize = candidates.iter().map(|one| one.signatures.len()).sum();
     let max = match spec.method {
         SignMethod::PublicKey { .. } => MAX_KEY_SIGNATURES,
-        // The MAC is computed once, whatever it is compared with.
+        // The MAC is computed once, however many signatures it is compared with.
         SignMethod::Hmac(_) | SignMethod::Hash(_) => MAX_SIGNATURES.max(spec.signatures.len()),
     };
     match spec.signatures.first() {
@@ -99,7 +99,7 @@ fn read_signatures(
     }
 }
 
-/// Reads the first of the places that holds anything.
+/// Reads the timestamp from the first location with a value.
 fn read_timestamp(
     first: &TimestampSpec,
     others: &[TimestampSpec],
@@ -127,6 +127,7 @@ fn read_list(
     let value = whole.read(place)?.ok_or_else(|| place.missing())?;
     let text = std::str::from_utf8(&value).map_err(|_| place.malformed("is not text"))?;
     let sets: Vec<&str> = match list.sets {
+        // One more than the limit, to notice that there are too many.
         Some(separator) => text.split(separator).take(MAX_SETS + 1).collect(),
         None => vec![text],
     };
@@ -160,6 +161,7 @@ fn read_set(
         }
         let (key, value) = material::split_entry(entry, list)?;
         if material::is_time(timestamp_key, key, timestamp.is_some()) {
+            // With two times it would be unclear which one is signed.
             if timestamp.is_some() {
                 return Err("has two timestamps");
             }
@@ -171,12 +173,13 @@ fn read_set(
         }
     }
     if signatures.is_empty() {
-        return Err("holds no signature of this scheme's version");
+        return Err("contains no signature of this scheme's version");
     }
     if timestamp_key.is_some() && timestamp.is_none() {
-        return Err("holds no timestamp");
+        return Err("contains no timestamp");
     }
     Ok(Candidate {
+        // A set without a time of its own uses the one of the request.
         timestamp: timestamp.or_else(|| shared.cloned()),
         signatures,
         entries,
@@ -192,17 +195,17 @@ fn open_envelope(pointer: &[String], value: &[u8]) -> Result<String, &'static st
     let picked = Picker::new([pointer]).pick(&json);
     match picked.map(|mut picked| picked.pop()) {
         Ok(Some(Picked::Text(text))) => Ok(Cow::into_owned(text)),
-        Ok(Some(Picked::Duplicate)) => Err("holds two signatures"),
-        Ok(_) => Err("holds no signature"),
+        Ok(Some(Picked::Duplicate)) => Err("contains two signatures"),
+        Ok(_) => Err("contains no signature"),
         Err(_) => Err("is not base64 of a JSON object"),
     }
 }
 
-/// One signature's bytes.
+/// Decodes one signature and checks its length.
 fn decode(spec: &TextSpec, prefix: &str, value: &[u8]) -> Result<Vec<u8>, &'static str> {
     let text = value
         .strip_prefix(prefix.as_bytes())
-        .ok_or("does not begin as this scheme's signatures do")?;
+        .ok_or("does not begin with the prefix of this scheme's signatures")?;
     if text.is_empty() {
         return Err("is empty");
     }
@@ -223,5 +226,5 @@ fn decode(spec: &TextSpec, prefix: &str, value: &[u8]) -> Result<Vec<u8>, &'stat
     };
     is_fit
         .then_some(decoded)
-        .ok_or("has not the length of a signature")
+        .ok_or("does not have the length of a signature")
 }

@@ -1,4 +1,4 @@
-//! The signed text of a whole request.
+//! Composes the signed text from the parts of a whole request.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -16,10 +16,10 @@ use crate::scheme::public_url;
 use crate::scheme::sign;
 use crate::scheme::spec::{Algorithm, Part, Place};
 
-/// Headers that one request may list as signed.
+/// Limit of headers that one request may list as signed.
 const MAX_LISTED: usize = 64;
 
-/// What HubSpot's v3 signatures unescape before they sign, and nothing else
+/// Escapes that HubSpot's v3 signatures decode before they sign
 /// (<https://developers.hubspot.com/docs/api/webhooks/validating-requests>).
 const HUBSPOT_UNESCAPED: [(&str, char); 12] = [
     ("%3A", ':'),
@@ -36,7 +36,7 @@ const HUBSPOT_UNESCAPED: [(&str, char); 12] = [
     ("%3B", ';'),
 ];
 
-/// One request, and what its text is made of.
+/// One request, with the values that its text needs.
 pub(super) struct Composer<'c, 'r> {
     pub(super) whole: &'c Whole<'r>,
     pub(super) public_url: &'c str,
@@ -46,7 +46,7 @@ pub(super) struct Composer<'c, 'r> {
 }
 
 impl Composer<'_, '_> {
-    /// The text, wiped when dropped: a plain digest's holds the secret.
+    /// Composes the text. It is wiped on drop, because the text of a plain digest contains the secret.
     pub(super) fn compose(
         &self,
         parts: &[Part],
@@ -74,6 +74,7 @@ impl Composer<'_, '_> {
             match self.value(part)? {
                 Some(value) => text.extend_from_slice(&value),
                 None => {
+                    // A missing value removes the whole group, including the parts before it.
                     text.truncate(start);
                     return Ok(());
                 }
@@ -82,7 +83,7 @@ impl Composer<'_, '_> {
         Ok(())
     }
 
-    /// The text of one part; none where it is not there.
+    /// Returns the text of one part; `None` if its value is missing.
     fn value(&self, part: &Part) -> Result<Option<Cow<'_, [u8]>>, MaterialFault> {
         let (head, body) = (self.whole.head(), self.whole.body());
         let path_query = || material::path_query(head);
@@ -123,7 +124,7 @@ impl Composer<'_, '_> {
             Part::UrlFormSorted => Some(Cow::Owned(self.url_form_sorted()?)),
             Part::FormOrDigest(name) => Some(Cow::Owned(self.form_or_digest(name)?)),
             Part::ListedHeaders(name) => Some(Cow::Owned(self.listed_headers(name)?)),
-            // A group holds no group and no secret: the parser sees to it.
+            // The parser ensures that a group contains no group and no secret.
             Part::Group(_) | Part::Secret => None,
         })
     }
@@ -143,18 +144,18 @@ impl Composer<'_, '_> {
         Cow::Owned([self.public_url.as_bytes(), rest.as_bytes()].concat())
     }
 
-    /// Returns the path that the sender calls.
+    /// Returns the path that the sender calls, with the base path of `public_url`.
     fn below_base(&self, rest: &str) -> Vec<u8> {
         let base = public_url::base_path(self.public_url);
         [base.as_bytes(), rest.as_bytes()].concat()
     }
 
-    /// The one value of another entry in the signature's list.
+    /// Returns the only value of another entry in the signature's list.
     fn entry(&self, name: &str) -> Result<Option<Cow<'_, [u8]>>, MaterialFault> {
         let mut found = self.entries.iter().filter(|(key, _)| key == name);
         let value = found.next().map(|(_, value)| value.as_bytes());
         match found.next() {
-            Some(_) => Err(MaterialFault::malformed(name, "stands twice")),
+            Some(_) => Err(MaterialFault::malformed(name, "occurs twice")),
             None => Ok(value.map(Cow::Borrowed)),
         }
     }
@@ -162,7 +163,7 @@ impl Composer<'_, '_> {
     fn json_string(&self) -> Result<Vec<u8>, MaterialFault> {
         let fault = |fault| MaterialFault::malformed("the body", fault);
         let text = std::str::from_utf8(self.whole.body()).map_err(|_| fault("is not text"))?;
-        // No JSON has them, and each would become six characters that are signed.
+        // JSON cannot contain these bytes, and each of them would become six signed characters.
         let is_bare = |byte: u8| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
         if text.bytes().any(is_bare) {
             return Err(fault("is not JSON"));
@@ -173,7 +174,7 @@ impl Composer<'_, '_> {
     /// Returns the fields of a form whose names and values are joined in the signed text with nothing between them.
     ///
     /// Such a text has several readings, and no check can tell them apart: `a=bc` and `ab=c` are signed alike, and so is
-    /// the end of a query with the start of the first field. Refused here is what no sender writes: JSON in the place of
+    /// the end of a query with the start of the first field. This rejects forms that no sender writes: JSON in the place of
     /// the form, a field without a name, and a name that could be the query of a URL without one.
     fn joined_fields(&self) -> Result<&[form::FormField<'_>], MaterialFault> {
         let malformed = |fault| MaterialFault::malformed("the body", fault);
@@ -192,10 +193,10 @@ impl Composer<'_, '_> {
         }
     }
 
-    /// Equal names and values once, as Twilio's libraries have it.
+    /// Joins the sorted fields of a form, without duplicates, as Twilio's libraries do.
     fn form_sorted(&self) -> Result<Vec<u8>, MaterialFault> {
         if multipart::boundary(self.whole.head().headers).is_ok_and(|found| found.is_some()) {
-            let fault = "is in parts, and what files hold is not signed";
+            let fault = "is a multipart form, and this scheme does not sign the contents of files";
             return Err(MaterialFault::malformed("the body", fault));
         }
         let mut sorted = form::sorted(self.joined_fields()?);
@@ -204,7 +205,8 @@ impl Composer<'_, '_> {
         Ok(parts.collect::<String>().into_bytes())
     }
 
-    /// Plivo's version 3: `URL[?query][.][fields]`, where a name may stand several times, with its values sorted.
+    /// Composes the text of Plivo's version 3: `URL[?query][.][fields]`. A name may occur several times, with its
+    /// values sorted.
     fn url_form_sorted(&self) -> Result<Vec<u8>, MaterialFault> {
         let head = self.whole.head();
         let body = self.whole.body();
@@ -213,7 +215,7 @@ impl Composer<'_, '_> {
         }
         let fields = self.joined_fields()?;
         let fault = |fault| MaterialFault::malformed("the query", fault);
-        // Parameters that are empty would not be seen in the signed text.
+        // Empty parameters would not appear in the signed text, so a client could add them.
         if head
             .uri
             .query()
@@ -221,6 +223,7 @@ impl Composer<'_, '_> {
         {
             return Err(fault("has an empty parameter"));
         }
+        // Plivo unescapes the parameters before it sorts them.
         let query = form::fields(head.uri.query().unwrap_or_default().as_bytes());
         let query = query.map_err(fault)?;
         let pairs: Vec<String> = form::sorted(&query)
@@ -232,6 +235,7 @@ impl Composer<'_, '_> {
             text.push(b'?');
             text.extend_from_slice(pairs.join("&").as_bytes());
         }
+        // The dot separates query and fields, and is there only if both are.
         if !pairs.is_empty() && !fields.is_empty() {
             text.push(b'.');
         }
@@ -242,7 +246,7 @@ impl Composer<'_, '_> {
         Ok(text)
     }
 
-    /// Another field beside the signed one would be one that anybody may add.
+    /// Returns the body, or the only field of a form. A client could add other fields without changing the signed text.
     fn body_or_form(&self, name: &str) -> Result<Cow<'_, [u8]>, MaterialFault> {
         if !form::is_form(self.whole.head().headers) {
             return Ok(Cow::Borrowed(self.whole.body()));
@@ -250,7 +254,7 @@ impl Composer<'_, '_> {
         let fault = |fault| MaterialFault::malformed("the body", fault);
         match self.whole.form().map_err(fault)? {
             [(only, value)] if only == name => Ok(Cow::Borrowed(value.as_bytes())),
-            _ => Err(fault("is a form with other fields than the signed one")),
+            _ => Err(fault("is a form with fields that are not signed")),
         }
     }
 
@@ -266,7 +270,7 @@ impl Composer<'_, '_> {
         };
         let expected = digest(Algorithm::Sha256, self.whole.body());
         let expected = expected.map(|digest| HEXLOWER.encode(digest.as_bytes()));
-        // Both are known to whoever sent the request: nothing secret is compared.
+        // The client knows both values, so the comparison need not be constant-time.
         if expected.is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(&shown)) {
             return Ok(Vec::new());
         }
@@ -287,8 +291,8 @@ impl Composer<'_, '_> {
             let listed: HeaderName = listed
                 .trim()
                 .parse()
-                .map_err(|_| fault("lists something that is no header"))?;
-            // One long header that is listed 64 times would make a text of megabytes.
+                .map_err(|_| fault("lists something that is not a header name"))?;
+            // One long header that is listed 64 times would make a text of several megabytes.
             if !seen.insert(listed.clone()) {
                 return Err(fault("lists a header twice"));
             }

@@ -1,8 +1,8 @@
-//! Signatures over a text that is put together once the whole body is there: values out of forms and JSON, several
-//! places for the signature, plain digests, public keys.
+//! Signatures over a text that needs the whole body: form and JSON values, several locations, plain digests, public
+//! keys.
 //!
-//! The head is looked at first all the same: a request whose signature is missing or malformed there is refused before
-//! its body is read. Only the whole request decides.
+//! The head is checked first, so a request with a missing or malformed signature in the head is rejected before its
+//! body is read. Only the whole request decides.
 
 mod candidates;
 mod compose;
@@ -26,9 +26,9 @@ use crate::scheme::text::compose::Composer;
 use crate::scheme::text::prover::Prover;
 use crate::scheme::{Head, Match, SchemeError, SecretSet, key, public_url};
 
-/// A scheme over a whole text, with its keys.
+/// A compiled scheme over a whole text, with its keys.
 pub struct TextScheme {
-    /// The position of the secret, and its key; a text with two forms has two keys.
+    /// Positions of the secrets, and their keys; a text with two forms has two keys.
     provers: Box<[(usize, Prover)]>,
     secret_count: usize,
     spec: TextSpec,
@@ -38,7 +38,7 @@ pub struct TextScheme {
     headers: Box<[HeaderName]>,
 }
 
-/// One verification under way.
+/// A text verification in progress.
 pub(super) struct TextVerifier<'a> {
     scheme: &'a TextScheme,
     head: Head<'a>,
@@ -46,7 +46,7 @@ pub(super) struct TextVerifier<'a> {
 }
 
 impl TextScheme {
-    /// Checks the spec and takes the keys.
+    /// Validates the spec and prepares the keys.
     pub(super) fn compile(
         spec: &Spec,
         family: &TextSpec,
@@ -71,17 +71,17 @@ impl TextScheme {
         })
     }
 
-    /// See [`crate::scheme::Scheme::headers`].
+    /// Returns the headers that this scheme reads.
     pub(super) fn headers(&self) -> &[HeaderName] {
         &self.headers
     }
 
-    /// How many secrets it has.
+    /// Returns the number of secrets.
     pub(super) fn secret_count(&self) -> usize {
         self.secret_count
     }
 
-    /// What the head alone says; see [`crate::scheme::Scheme::material`].
+    /// Validates the values that are in the head already.
     pub(super) fn material<'h>(&self, head: &Head<'h>) -> Result<Material<'h>, MaterialFault> {
         let whole = Whole::new(*head, &[], &self.pointers);
         let in_head = self
@@ -104,7 +104,7 @@ impl TextScheme {
             } else {
                 candidates::read_undated(&self.spec, &whole)?
             };
-            // With several sets it is the one that matches whose time counts.
+            // With several sets, the time of the matching one counts.
             if let [only] = found.as_slice() {
                 timestamp.clone_from(&only.timestamp);
             }
@@ -124,7 +124,7 @@ impl TextScheme {
         })
     }
 
-    /// See [`crate::scheme::Scheme::begin`].
+    /// Begins the verification of one request.
     pub(super) fn begin<'a>(&'a self, head: Head<'a>, current: SecretSet) -> TextVerifier<'a> {
         TextVerifier {
             scheme: self,
@@ -133,7 +133,8 @@ impl TextScheme {
         }
     }
 
-    /// See [`crate::scheme::Scheme::sign`]; a public key signs nothing, and a body is not changed.
+    /// Signs a request with a secret. See [`crate::scheme::Scheme::sign`]; a public key cannot sign, and the body is
+    /// never changed.
     pub(super) fn sign(&self, index: usize, to_sign: &ToSign<'_>) -> Result<Stamp, SignError> {
         let mut provers = self.provers.iter();
         let prover = provers.find(|(found, _)| *found == index);
@@ -146,11 +147,12 @@ impl TextScheme {
             Some(TimestampSpec { key: Some(_), .. }) => return Err(SignError::NoWay),
             Some(spec) => sign::timestamp_text(spec.unit, to_sign.unix_ms)?,
         };
+        // The body must not change, and a list may need entries that only the sender knows.
         let is_plain = signature.list.is_none() && signature.base64_json.is_none();
         if !signature.place.is_in_head() || !is_plain {
             return Err(SignError::NoWay);
         }
-        // A list of signed headers may name that of the time, which only now has its value.
+        // A list of signed headers may include the header of the timestamp, which gets its value only now.
         let mut headers = Cow::Borrowed(to_sign.head.headers);
         if let Some(Place::Header(name)) = self.spec.timestamp.as_ref().map(|time| &time.place) {
             let value = HeaderValue::from_str(&written).map_err(|_| SignError::NoHeader)?;
@@ -185,14 +187,16 @@ impl TextScheme {
 }
 
 impl TextVerifier<'_> {
-    /// See [`crate::scheme::Verifier::finish`].
+    /// Compares the proof; returns `None` if no current secret made it.
     pub(super) fn finish(self, body: &[u8]) -> Result<Option<Match>, MaterialFault> {
         let scheme = self.scheme;
         let whole = Whole::new(self.head, body, &scheme.pointers);
+        // Rules first: they are cheap, and a signature is meaningless if a rule is broken.
         for one in &scheme.spec.require {
             require(&whole, one)?;
         }
         let candidates = candidates::read(&scheme.spec, &whole)?;
+        // Few combinations: at most two URLs and a bounded number of candidates.
         for public_url in &self.public_urls() {
             for candidate in &candidates {
                 if let Some(found) = self.try_candidate(&whole, candidate, public_url)? {
@@ -241,13 +245,14 @@ impl TextVerifier<'_> {
             validity: None,
         };
         if !matches!(scheme.spec.method, SignMethod::Hash(_)) {
-            // One text for all secrets: putting it together costs more than a MAC over it.
+            // One text for all secrets: composing it costs more than a MAC over it.
             let text = composer.compose(parts, &[])?;
             let signed = SignedText::new(&text);
             let made = current.find(|(_, prover)| prover.verifies(&signed, &candidate.signatures));
             return Ok(made.map(|(index, _)| found(*index, &text)));
         }
         for (index, prover) in current {
+            // The text contains the secret, so each secret has a text of its own.
             let text = composer.compose(parts, prover.text_secret())?;
             if prover.verifies(&SignedText::new(&text), &candidate.signatures) {
                 return Ok(Some(found(*index, &text)));
@@ -257,7 +262,7 @@ impl TextVerifier<'_> {
     }
 }
 
-/// What contradicts itself whatever the secrets are.
+/// Reports contradictions that do not depend on the secrets.
 pub(super) fn check(
     spec: &Spec,
     family: &TextSpec,
@@ -271,6 +276,7 @@ pub(super) fn check(
         return Err(SchemeError::NoTimestamp);
     }
     let is_hash = matches!(family.method, SignMethod::Hash(_));
+    // A plain digest without the secret proves nothing, and an HMAC has its key elsewhere.
     if template.holds(&Part::Secret) != is_hash {
         return Err(SchemeError::SecretPart);
     }
@@ -324,12 +330,12 @@ fn require(whole: &Whole<'_>, one: &Requirement) -> Result<(), MaterialFault> {
     let fault = match (&one.rule, value) {
         (Rule::Is(_), None) => return Err(one.place.missing()),
         (Rule::Is(wanted), Some(value)) if *value != *wanted.as_bytes() => {
-            "has not the value that this scheme needs"
+            "does not have the value that this scheme requires"
         }
         (Rule::Without(text), Some(value)) if holds(&value, text.as_bytes()) => {
-            "holds what stands between the signed values"
+            "contains the text that separates the signed values"
         }
-        (Rule::Absent, Some(_)) => "is there, and this scheme does not sign it",
+        (Rule::Absent, Some(_)) => "is present, but this scheme does not sign it",
         _ => return Ok(()),
     };
     Err(one.place.malformed(fault))

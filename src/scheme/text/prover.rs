@@ -1,4 +1,4 @@
-//! One key of a text scheme: proves a text, or verifies its signatures.
+//! One key of a text scheme, which makes or verifies signatures.
 
 use subtle::ConstantTimeEq;
 
@@ -8,7 +8,7 @@ use crate::scheme::mac::{Digest, Mac, digest};
 use crate::scheme::public_key::{PublicKey, SignedText};
 use crate::scheme::spec::{Algorithm, SignMethod};
 
-/// One key.
+/// A key of a text scheme, ready for use.
 pub(super) enum Prover {
     Hmac(Box<Mac>),
     Hash(Algorithm, Secret),
@@ -16,7 +16,7 @@ pub(super) enum Prover {
 }
 
 impl Prover {
-    /// Takes the key.
+    /// Prepares a key for a method.
     pub(super) fn new(method: &SignMethod, key: &Secret) -> Result<Self, SchemeError> {
         match method {
             SignMethod::Hmac(algorithm) => Mac::new(*algorithm, key.expose())
@@ -33,7 +33,7 @@ impl Prover {
         }
     }
 
-    /// What `{secret}` stands for.
+    /// Returns the value of `{secret}` in the signed text.
     pub(super) fn text_secret(&self) -> &[u8] {
         match self {
             Self::Hash(_, secret) => secret.expose(),
@@ -41,10 +41,11 @@ impl Prover {
         }
     }
 
-    /// The signature of a text; none for a public key.
+    /// Returns the signature of a text; `None` for a public key.
     pub(super) fn prove(&self, text: &[u8]) -> Option<Digest> {
         match self {
             Self::Hmac(mac) => {
+                // The keyed state is cloned, so the key is processed only once per config.
                 let mut mac = (**mac).clone();
                 mac.update(text);
                 mac.finish()
@@ -54,7 +55,7 @@ impl Prover {
         }
     }
 
-    /// Whether any of the signatures is this key's over the text.
+    /// Returns whether this key made any of the signatures over the text.
     pub(super) fn verifies(&self, text: &SignedText<'_>, signatures: &[Vec<u8>]) -> bool {
         if let Self::PublicKey(key) = self {
             return key.verifies_any(text, signatures);
@@ -62,6 +63,7 @@ impl Prover {
         let Some(expected) = self.prove(text.bytes()) else {
             return false;
         };
+        // Compare all signatures in constant time, without an early exit.
         let is_equal = |one: &Vec<u8>| expected.as_bytes().ct_eq(one);
         let found = signatures.iter().map(is_equal);
         found

@@ -1,4 +1,4 @@
-//! Texts of whole requests: what each part stands for, and what is refused.
+//! Tests of texts from whole requests: the value of each part, and requests that are rejected.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
@@ -160,7 +160,7 @@ fn another_body_than_a_form_is_signed_by_its_digest_in_the_query() {
     let request = Request::new(&format!("/?bodySHA256={digest}"), &[json], body).signed(&scheme);
     assert!(request.passes(&scheme));
     assert!(!request.with_body(r#"{"a":2}"#).passes(&scheme));
-    // Without the digest nothing vouches for the body.
+    // Without the digest, nothing authenticates the body.
     let bare = Request::new("/", &[json, ("x-s", &"0".repeat(64))], body);
     assert!(bare.verify(&scheme).is_err());
 }
@@ -201,10 +201,10 @@ fn values_of_the_body_are_signed_where_the_body_is_not() {
         found.signed_time.map(|time| time.unix_ms),
         Some(1_700_000_000_000)
     );
-    // The body is not covered, as the scheme says, and the digest for dedup is still the same.
+    // The scheme does not cover the body, so the digest for dedup stays the same.
     let other = request.with_body(&body(&mac, r#","x":1"#)).verify(&scheme);
     assert_eq!(other.unwrap().unwrap().digest, found.digest);
-    // A key that stands twice could be read in two ways.
+    // A repeated key could be read in two ways.
     let doubled = body(&mac, r#","ok":true"#);
     assert!(request.with_body(&doubled).verify(&scheme).is_err());
     let changed = body(&mac, "").replace("\"token\":\"token\"", "\"token\":\"other\"");
@@ -217,7 +217,7 @@ fn values_of_the_body_are_signed_where_the_body_is_not() {
     }
 }
 
-/// Fails when an entry is taken from elsewhere than the signature's own list, or the first of two counts.
+/// Fails if an entry is read from outside the signature's own list, or if the first of two entries counts.
 #[test]
 fn other_entries_of_the_list_are_signed() {
     let scheme = compile(
@@ -244,7 +244,7 @@ fn other_entries_of_the_list_are_signed() {
     }
 }
 
-/// As Plivo's libraries for Node.js and Python have it.
+/// Compares with Plivo's libraries for Node.js and Python.
 #[test]
 fn query_and_form_are_sorted_and_joined() {
     let scheme = compile(
@@ -255,7 +255,7 @@ fn query_and_form_are_sorted_and_joined() {
         let mac = hmac_hex("key-x", &format!("https://hooks.example.com{text}.n"));
         let headers = [FORM, ("x-s", mac.as_str()), ("x-n", "n")];
         assert!(Request::new(uri, &headers, body).passes(&scheme), "{text}");
-        // What is no form, or would not be seen in the text.
+        // Bodies that are not a form, and parameters that would not appear in the text.
         let odd = Request::new(&format!("{uri}&"), &headers, body);
         assert!(!odd.passes(&scheme), "{text}");
         let json = Request::new(uri, &headers, body).with("content-type", "application/json");
@@ -267,7 +267,7 @@ fn query_and_form_are_sorted_and_joined() {
     check("/p?x=1", "B=+", "/p?x=1.B ");
 }
 
-/// Fails when `without` or `absent` holds of everything, or is not asked.
+/// Fails if `without` or `absent` is always true, or is not checked.
 #[test]
 fn values_cannot_slide_over_what_stands_between_them() {
     let scheme = compile(
@@ -325,7 +325,7 @@ fn each_set_of_a_rotation_has_its_own_time() {
     let request = Request::new("/", &[("x-s", &both)], "body");
     let found = request.verify(&scheme).unwrap().unwrap();
     assert_eq!(found.signed_time.map(|time| time.unix_ms), Some(2000));
-    // Neither set may borrow the other's time.
+    // A set must not use the timestamp of the other set.
     let mixed = format!("t=2,v1={old} t=1,v1={new}");
     assert!(!request.with("x-s", &mixed).passes(&scheme));
     for bad in ["t=1", "v1=00", "t=1,v1=", "", " "] {

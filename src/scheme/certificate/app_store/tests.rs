@@ -1,4 +1,4 @@
-//! A genuine notification of the sandbox, what is refused beside it, and chains that end elsewhere.
+//! Tests with a genuine sandbox notification, damaged ones, and chains to other roots.
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use http::{HeaderMap, Method, Uri};
@@ -66,7 +66,7 @@ fn verify(audience: &[&str], body: &str) -> Result<Option<Match>, MaterialFault>
 
 const APP: &str = "sandbox:com.loki-project.loki-messenger";
 
-// Mutation: take the sandbox for production, or every app; drop the bounds of its hours.
+// Fails if sandbox events pass as production, if any app passes, or without the bounds of validity.
 #[test]
 fn a_notification_counts_for_its_app_and_environment() {
     let found = verify(&["com.example", APP], &genuine()).unwrap().unwrap();
@@ -89,7 +89,7 @@ fn a_notification_counts_for_its_app_and_environment() {
     assert_eq!(claim("data"), None);
 }
 
-// Mutation: verify another text than header and payload, or skip the comparison.
+// Fails if another text than header and payload is verified, or nothing is compared.
 #[test]
 fn a_changed_notification_is_refused() {
     let whole = parts();
@@ -110,7 +110,7 @@ fn a_changed_notification_is_refused() {
     assert_eq!(verify(&[APP], &body(&parts)), Ok(None));
 }
 
-// Mutation: take any number of certificates, any algorithm, or a header with `crit`.
+// Fails if any number of certificates, any algorithm, or a header with `crit` is accepted.
 #[test]
 fn odd_notifications_are_refused() {
     let whole = parts();
@@ -154,7 +154,7 @@ fn odd_notifications_are_refused() {
     }
 }
 
-/// A notification signed with a chain of one's own that has Apple's extensions.
+/// Returns a notification signed with our own chain that has Apple's extensions.
 fn forged() -> String {
     let extension = |oid: &[u64]| CustomExtension::from_oid_content(oid, vec![5, 0]);
     let key = || KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
@@ -190,10 +190,10 @@ fn forged() -> String {
     body(&[signed, BASE64URL_NOPAD.encode(signature.as_ref())])
 }
 
-// Mutation: trust the third certificate of the header instead of the pinned one.
+// Fails if the third certificate of the header is trusted instead of the pinned one.
 #[test]
 fn a_chain_to_another_root_is_refused() {
     let fault = verify(&[APP], &forged()).unwrap_err();
     let text = format!("{fault:?}");
-    assert!(text.contains("do not lead to Apple's root"), "{text}");
+    assert!(text.contains("do not chain to Apple's root"), "{text}");
 }
