@@ -1,7 +1,8 @@
-//! Headers, parameters and form fields that the gate reads an event's identity from may occur once.
+//! Rejects requests that repeat a header, parameter or form field that identifies the event.
 //!
-//! The app may read the other one. So the gate would filter, deduplicate and count one event, and the app would work on
-//! another. Equal values are refused too: no sender repeats these.
+//! The gate reads an event's identity from it, and the app may read the other occurrence. Then the gate would filter,
+//! deduplicate and count one event while the app works on another. Equal values are rejected too: no sender repeats
+//! them.
 
 use http::HeaderName;
 
@@ -12,7 +13,7 @@ use crate::scheme::material::read_query;
 use crate::scheme::spec::Field;
 use crate::scheme::{Head, MaterialFault};
 
-/// The names of one route that may occur once.
+/// The names that may occur only once in a request of one route.
 #[derive(Default)]
 pub(super) struct OnceNames {
     headers: Vec<HeaderName>,
@@ -21,7 +22,7 @@ pub(super) struct OnceNames {
 }
 
 impl OnceNames {
-    /// Collects the places of ids, types and versions, and the headers that conditions name.
+    /// Collects the locations of ids, types and versions, and the headers that conditions read.
     pub(super) fn compile(route: &Route) -> Self {
         let mut names = Self::default();
         let spec = &route.scheme;
@@ -51,7 +52,7 @@ impl OnceNames {
         }
     }
 
-    /// Refuses a request in which one of the names occurs more than once.
+    /// Rejects a request in which one of the names occurs more than once.
     ///
     /// # Errors
     /// [`Reject::Identity`].
@@ -60,6 +61,7 @@ impl OnceNames {
         if self.headers.iter().any(is_repeated) {
             return refused("a header that identifies the event occurs more than once");
         }
+        // `read_query` reports a repeated parameter as malformed.
         let is_repeated = |name: &str| {
             let found = read_query(head, name);
             matches!(found, Err(MaterialFault::Malformed { .. }))
@@ -70,7 +72,7 @@ impl OnceNames {
         if self.forms.is_empty() || form::is_like_json(body) {
             return Ok(());
         }
-        // A body that is no form has no field twice.
+        // A body that is not a form has no repeated form fields.
         let Ok(fields) = form::read(head.headers, body) else {
             return Ok(());
         };
@@ -88,7 +90,7 @@ impl OnceNames {
     }
 }
 
-/// Adds `name` unless it is there: the id of the event is often the key of the deduplication too.
+/// Adds `name` unless it is present: the event id is often also the dedup key.
 fn insert<T: PartialEq>(names: &mut Vec<T>, name: T) {
     if !names.contains(&name) {
         names.push(name);
