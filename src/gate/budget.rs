@@ -112,7 +112,7 @@ impl Debt {
         self.owed
     }
 
-    /// Checks that at most `most` is owed.
+    /// Returns an error with the time until at most `most` is owed.
     fn wait_for(&mut self, most: Duration, now: Instant, recovery: u32) -> Result<(), Duration> {
         match self.settle(now, recovery).checked_sub(most) {
             None | Some(Duration::ZERO) => Ok(()),
@@ -147,7 +147,7 @@ impl Account {
 }
 
 impl Budgets {
-    /// Creates an empty table.
+    /// Creates an empty table of accounts.
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::new(Self {

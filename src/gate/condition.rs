@@ -19,7 +19,7 @@ use crate::scheme::form;
 pub struct Condition(Option<Arc<When>>);
 
 impl Condition {
-    /// Wraps a parsed expression.
+    /// Creates the condition from a parsed expression.
     #[must_use]
     pub fn new(when: Option<Arc<When>>) -> Self {
         Self(when)
@@ -123,7 +123,7 @@ fn query(request: &EventParts) -> Result<Value, Reject> {
     for (name, value) in fields {
         // The app may read either value, so the condition must not pick one.
         if map.insert(name.into_owned(), value.into()).is_some() {
-            return Err(unjudged("the query has a name twice"));
+            return Err(unjudged("a parameter name occurs twice in the query"));
         }
     }
     Ok(map.into())

@@ -101,7 +101,7 @@ pub enum Asked {
 }
 
 impl Keys {
-    /// Returns all keys.
+    /// Returns the deciding keys and the watched one.
     pub fn iter(self) -> impl Iterator<Item = Key> {
         self.deciding().chain(self.watched)
     }

@@ -12,7 +12,7 @@ use crate::model::source::Source;
 use crate::net::outgoing::EventMarks;
 use crate::scheme::Head;
 
-/// One verified webhook.
+/// One verified webhook, in a type that only the gate can create.
 pub struct Event {
     pub(in crate::gate) parts: Box<EventParts>,
 }
@@ -21,7 +21,7 @@ pub struct Event {
 pub struct EventParts {
     /// Index of the route in its configuration snapshot.
     pub route: RouteIndex,
-    /// The method, as received.
+    /// The method, byte for byte as received.
     pub method: Method,
     /// The target, as received: path and query are the bytes that were checked.
     pub uri: Uri,
@@ -74,7 +74,7 @@ impl EventParts {
         }
     }
 
-    /// Returns the decompressed body.
+    /// Returns the decompressed body, or the body as received if it was not compressed.
     #[must_use]
     pub fn text(&self) -> &[u8] {
         self.plain.as_ref().unwrap_or(&self.body)

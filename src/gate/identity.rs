@@ -89,7 +89,6 @@ enum Place {
     Form(Box<str>),
     /// A value in the JSON that a form field holds.
     FormJson(Box<str>, Picker),
-    /// A query parameter.
     Query(Box<str>),
     /// A claim of the signed token.
     Claim(Box<str>),
@@ -244,7 +243,7 @@ impl<'a> Request<'a> {
                 },
                 Err(MaterialFault::Missing { .. }) => Found::Nothing,
                 Err(MaterialFault::Malformed { .. }) => {
-                    Found::Ambiguous("the id's parameter is there twice")
+                    Found::Ambiguous("a parameter that identifies the event occurs twice")
                 }
             },
         }
@@ -253,7 +252,7 @@ impl<'a> Request<'a> {
     fn header(&self, name: &HeaderName) -> Found<'a> {
         match single(self.head.headers, name) {
             Occurrence::None => Found::Nothing,
-            Occurrence::Many => Found::Ambiguous("the id's header is there twice"),
+            Occurrence::Many => Found::Ambiguous("a header that identifies the event occurs twice"),
             Occurrence::One(value) => match std::str::from_utf8(value.as_bytes()) {
                 Ok(text) => Found::Text(text.into()),
                 Err(_) => Found::Odd,
@@ -290,7 +289,7 @@ impl<'a> Request<'a> {
         match fields.as_deref().map(|fields| form::one(fields, name)) {
             Ok(Ok(Some(text))) => Found::Text(text.to_owned().into()),
             Ok(Ok(None)) => Found::Nothing,
-            Ok(Err(_)) => Found::Ambiguous("the id's field is there twice in the form"),
+            Ok(Err(_)) => Found::Ambiguous("a form field that identifies the event occurs twice"),
             Err(_) => Found::Odd,
         }
     }
@@ -308,7 +307,7 @@ fn found_json<'a>(picked: &Result<Vec<Picked<'a>>, PickError>, position: usize) 
         Some(Picked::Text(text)) => Found::Text(text.clone()),
         Some(Picked::Odd | Picked::Bool(_)) => Found::Odd,
         Some(Picked::Duplicate) => {
-            Found::Ambiguous("a key on the way to the id in the body is there twice")
+            Found::Ambiguous("a JSON key on the path to the event id occurs twice")
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Laps {
 }
 
 impl Laps {
-    /// Starts the first lap.
+    /// Starts the first lap, with no time counted yet.
     pub(super) fn start() -> Self {
         Self {
             mark: Ticks::read(),

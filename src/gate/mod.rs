@@ -386,7 +386,7 @@ impl Gate {
         let keys = keys.map_err(|fault| match fault {
             KeyFault::Unknown => Reject::MalformedMaterial {
                 name: "the token's `kid`".into(),
-                fault: "names none of the sender's keys",
+                fault: "matches no key of the sender",
             },
             KeyFault::Unavailable(fault) => Reject::KeyUnavailable { fault },
             KeyFault::Spent => Reject::SourceBudget {

@@ -33,14 +33,14 @@ const KEY_DELAY: Duration = Duration::from_secs(15);
 pub enum Reject {
     /// No route has this host and path; made by [`Reject::no_route`].
     NoRoute {
-        /// Host of the request.
+        /// Host of the request, cut to the evidence limit.
         host: Box<str>,
         /// Path of the request, without the query, which may hold a token.
         path: Box<str>,
     },
     /// The route does not take this method.
     Method {
-        /// Method of the request.
+        /// Method of the request, which `methods` does not list.
         method: Method,
     },
     /// The route does not take this content type; made by [`Reject::content_type`].
@@ -132,12 +132,12 @@ pub enum Reject {
     },
     /// The route's `when` cannot be evaluated for this event.
     Unjudged {
-        /// The evaluation error.
+        /// The error of the evaluation, for the log.
         fault: Box<str>,
     },
     /// The route has a schema for this event, and the body is not unambiguous JSON.
     NotJson {
-        /// The JSON error.
+        /// The first error in the JSON.
         fault: JsonFault,
     },
     /// The body does not fit a schema of the route.
@@ -172,7 +172,7 @@ pub enum Reject {
     },
     /// The event passed every check but could not be committed. The sender got no 2xx for it.
     NotStored {
-        /// The store's error.
+        /// The error that the store reported.
         fault: Box<str>,
     },
     /// `max_in_flight` requests are in flight; the gate sheds load.
@@ -261,11 +261,11 @@ pub enum Reason {
 pub struct Explanation {
     /// The id of the reason in logs, metrics and docs.
     pub code: &'static str,
-    /// Status of the response.
+    /// Status of the response to the client.
     pub status: StatusCode,
     /// The failed check, in one sentence.
     pub means: &'static str,
-    /// The usual causes.
+    /// The usual causes, the likeliest first.
     pub usually: &'static str,
     /// The log fields and settings to look at next.
     pub look_at: &'static str,

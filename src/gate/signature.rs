@@ -122,7 +122,7 @@ impl Keys {
         };
         gzip::plain(body, self.max_body).map_err(|fault| match fault {
             GzipFault::Broken => malformed("is not one gzip stream"),
-            GzipFault::Ratio => malformed("is compressed more than bodies may be"),
+            GzipFault::Ratio => malformed("exceeds the allowed compression ratio"),
             GzipFault::TooLarge => Reject::BodyTooLarge {
                 limit: self.max_body,
             },

@@ -16,7 +16,7 @@ use moka::sync::Cache;
 use crate::gate::key::{Key, KeyHashes};
 use crate::model::clock::instant;
 
-/// Capacity of a bucket.
+/// Capacity of a bucket in ids.
 const ROOM: u64 = 64;
 
 /// Mean number of ids in a bucket when the configured number is remembered.
@@ -34,7 +34,7 @@ pub(super) struct Spent {
     hashes: KeyHashes,
     /// Number of buckets in total.
     pack_count: u64,
-    /// Capacity of each bucket.
+    /// Capacity of each bucket; a table of one bucket holds exactly `entries`.
     room: usize,
     window: Duration,
     /// Start of the seconds in which ids expire.

@@ -37,7 +37,7 @@ pub(super) struct Asked {
 
 /// A check whose signature is right.
 pub(super) enum SignedCheck {
-    /// The response is ready.
+    /// The response to send right away.
     Answered(Answer),
     /// The response follows once this URL was opened.
     Confirm(RemoteUrl),
@@ -229,7 +229,7 @@ fn answered(answer: Answer, verdict: &mut Verdict) -> Admission {
 fn foreign_body() -> Reject {
     Reject::MalformedMaterial {
         name: "the body".into(),
-        fault: "is not the URL check's own",
+        fault: "is not the body of a URL check",
     }
 }
 

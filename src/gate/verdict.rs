@@ -33,7 +33,7 @@ pub enum Check {
     Material,
     /// Reads the body within its limits.
     Body,
-    /// Compares the signature.
+    /// Compares the signature with each current secret's.
     Signature,
     /// Responds to the provider's URL check.
     Challenge,
