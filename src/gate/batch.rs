@@ -45,6 +45,7 @@ impl BatchTypes {
     /// Returns the distinct types of the events and the type of the request as a whole. `None` is an unknown type.
     pub fn each<'t>(&'t self, single: Option<&'t str>) -> impl Iterator<Item = Option<&'t str>> {
         let is_known = single.is_some_and(|text| self.known.iter().any(|known| **known == *text));
+        // The type of the request as a whole counts too, unless one of the events has the same.
         let is_needed = self.is_empty() || (single.is_some() && !is_known);
         let alone = is_needed.then_some(single);
         let untyped = (self.has_untyped || self.is_cut).then_some(None);
@@ -178,6 +179,8 @@ impl<'de> Visitor<'de> for TypeWalk<'_> {
                 {}
             }
             _ => {
+                // Not the expected structure. The elements must still be consumed, so that the rest of the document can
+                // be read.
                 while items.next_element::<IgnoredAny>()?.is_some() {}
                 self.missing();
             }
@@ -203,6 +206,7 @@ impl<'de> Visitor<'de> for TypeWalk<'_> {
                 }
             }
         }
+        // An element without the key has an unknown type.
         if !is_found {
             self.missing();
         }

@@ -171,6 +171,7 @@ impl Budgets {
         now: Instant,
     ) -> Result<Share, BudgetFault> {
         let most = max_in_flight.max(MIN_UNVERIFIED);
+        // Counted first and taken back on failure: two threads must not both take the last share.
         let before = self.unverified.fetch_add(1, Ordering::Relaxed);
         let entered = match most.checked_sub(before) {
             None | Some(0) => Err(BudgetFault::Total),
@@ -207,6 +208,7 @@ impl Budgets {
             }
         }
         let account = accounts.entry(source).or_insert_with(|| Account::new(now));
+        // A source that owes too much work waits, even if no request of it is in flight.
         let work = account.work.wait_for(WORK, now, WORK_RECOVERY);
         work.map_err(BudgetFault::Source)?;
         if account.in_flight >= share {
@@ -224,11 +226,12 @@ impl Budgets {
     }
 
     fn part(&self, source: SourceKey) -> MutexGuard<'_, HashMap<SourceKey, Account>> {
-        // For IPv6 the upper 64 bits: one customer usually has a whole /64.
+        // An IPv6 source is a /64, so its lower 64 bits are zero.
         let octets = match source.ip() {
             std::net::IpAddr::V4(v4) => u64::from(v4.to_bits()),
             std::net::IpAddr::V6(v6) => u64::try_from(v6.to_bits() >> 64).unwrap_or(0),
         };
+        // Multiplicative hashing: adjacent addresses go to different shards. The shift leaves four bits, for `PARTS`.
         let mixed = octets.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60;
         let [first, ..] = &self.parts;
         let part = usize::try_from(mixed).ok();
@@ -259,6 +262,7 @@ impl Share {
     /// Counts more bytes of the request's body. Returns false if the source has too many in memory.
     pub fn hold(&self, bytes: usize) -> bool {
         let before = self.body.fetch_add(bytes, Ordering::Relaxed);
+        // Only the part beyond `SMALL_BODY` counts, so most requests never lock the table here.
         let counted = |total: usize| total.saturating_sub(SMALL_BODY);
         let own = counted(before.saturating_add(bytes));
         let more = own - counted(before);
@@ -267,13 +271,16 @@ impl Share {
         }
         let has_room = self.budgets.change(self.source, |account| {
             account.bodies = account.bodies.saturating_add(more);
+            // The second condition admits the only body of a source, whatever its size.
             account.bodies <= BODIES || account.bodies == own
         });
+        // Without an account there is no limit to apply.
         has_room.unwrap_or(true)
     }
 
     /// Gives back the share of a verified request, which may still wait for the first copy of its event.
     pub fn give_back(&self) {
+        // Called at verification and again on drop; only the first call counts.
         if self.is_given_back.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -282,6 +289,7 @@ impl Share {
         self.budgets.change(self.source, |account| {
             account.in_flight = account.in_flight.saturating_sub(1);
             account.bodies = account.bodies.saturating_sub(held);
+            // Settled here, so that an account that owes nothing any more is forgotten.
             account.work.settle(now, WORK_RECOVERY);
             account.keys.settle(now, 1);
         });
@@ -320,6 +328,7 @@ impl Share {
     pub fn take_key(&self) -> Result<(), Duration> {
         let now = instant();
         let taken = self.budgets.change(self.source, |account| {
+            // One fetch less than `KEYS` may be owed before the next one, which makes `KEYS` at once.
             let most = KEY_PACE.saturating_mul(KEYS.saturating_sub(1));
             account.keys.wait_for(most, now, 1)?;
             account.keys.owed = account.keys.owed.saturating_add(KEY_PACE);

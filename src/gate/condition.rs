@@ -69,6 +69,7 @@ fn facts(
     verdict: &Verdict,
     event_type: Option<&str>,
 ) -> Result<Vec<(&'static str, Value)>, Reject> {
+    // Parsing the body is expensive, so a variable is built only if the expression reads it.
     let named = VARIABLES.into_iter().filter(|name| when.names(name));
     let values = named.map(|name| {
         let value = match name {

@@ -96,7 +96,7 @@ pub enum Asked {
     Claimed(Claim),
     /// The app has already accepted the event, with this status.
     Spent(StatusCode),
-    /// Another copy is in flight. The receiver yields its outcome, or an error if the claim expires.
+    /// Another copy is in flight. The receiver yields its outcome, or an error if the claim is lost.
     InFlight(oneshot::Receiver<Outcome>),
 }
 
@@ -217,6 +217,7 @@ impl Claims {
 
     /// Claims one key. Returns `None` if the key now belongs to `owner`.
     fn take(&self, key: Key, owner: u64, now: Instant) -> Option<Asked> {
+        // After a reload, a claim under the old limits may still be in flight.
         if let Some(before) = self.predecessor.upgrade()
             && let Some(told) = before.wait_for(key, now)
         {
@@ -230,6 +231,7 @@ impl Claims {
         if let Some(told) = wait_in(&mut shard, key, now) {
             return Some(Asked::InFlight(told));
         }
+        // Here the key is free, or its claim has expired and is replaced.
         let claim = InFlight {
             owner,
             until: now + self.limits.lease,
@@ -245,6 +247,7 @@ impl Claims {
 
     fn spend(&self, key: Key, status: StatusCode, now: Instant) {
         self.spent.insert(key, status.as_u16(), now);
+        // An event that was forwarded before a reload must be a duplicate after it.
         if let Some(heir) = self.successor.get() {
             heir.spend(key, status, now);
         }
@@ -256,11 +259,13 @@ impl Claims {
         if let Some(now) = spent_at {
             self.spend(key, status, now);
         }
+        // An owner that ends late must not end the claim of the next owner.
         let is_own = shard.get(&key).is_some_and(|claim| claim.owner == owner);
         let ended = if is_own { shard.remove(&key) } else { None };
+        // The waiters are notified outside the lock, which other requests need.
         drop(shard);
         for waiter in ended.into_iter().flat_map(|claim| claim.waiters) {
-            // A waiter that is gone has closed its connection.
+            // A waiter that is gone has given up or closed its connection.
             let _ = waiter.send(status);
         }
     }
@@ -312,6 +317,7 @@ impl Claim {
     }
 
     fn end(&mut self, status: StatusCode, is_spent: bool) {
+        // First, so that `drop` does not end the claim a second time.
         self.is_ended = true;
         let spent_at = is_spent.then(instant);
         for key in self.keys.iter() {
@@ -331,6 +337,7 @@ impl Drop for Claim {
 
 /// Joins the waiters of a live claim on the key. Returns `None` if there is no live claim.
 fn wait_in(shard: &mut Shard, key: Key, now: Instant) -> Option<oneshot::Receiver<Outcome>> {
+    // An expired claim counts as absent: its owner is dead.
     let claim = shard.get_mut(&key).filter(|claim| now < claim.until)?;
     let (tell, told) = oneshot::channel();
     claim.waiters.push(tell);

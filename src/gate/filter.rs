@@ -66,6 +66,7 @@ impl Filter {
         }
         if let Some(patterns) = &self.versions {
             let version = verdict.event_version.as_ref();
+            // An unknown version is a reject: a 2xx would lose an event that the app may want.
             if !patterns.admit(version.ok_or(Reject::MissingVersion)?) {
                 return Ok(Some(Sieve::Versions));
             }

@@ -32,6 +32,7 @@ pub(super) fn host(parts: &Parts) -> &str {
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     let host = || parts.headers.get(header::HOST)?.to_str().ok();
     let text = authority.or_else(host).unwrap_or_default();
+    // In an IPv6 literal without a port, the text after the last colon ends with `]` and is not a number.
     let host = match text.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => text,
@@ -51,6 +52,7 @@ pub(super) fn check_head(parts: &Parts) -> Result<(), Reject> {
     {
         return fault(FramingFault::Target);
     }
+    // RFC 9112, section 3.2: more than one Host is invalid, since gate and app could route differently.
     if matches!(single(&parts.headers, &header::HOST), Occurrence::Many) {
         return fault(FramingFault::Host);
     }
@@ -74,6 +76,7 @@ fn check_content_type(route: &Route, headers: &HeaderMap) -> Result<(), Reject> 
     if route.content_types.is_empty() {
         return Ok(());
     }
+    // Parameters such as `charset` are not part of the media type.
     let media = found.split(';').next().unwrap_or_default().trim();
     let mut allowed = route.content_types.iter();
     if allowed.any(|allowed| allowed.eq_ignore_ascii_case(media)) {

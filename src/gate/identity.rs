@@ -148,6 +148,7 @@ impl IdentityRules {
             Part::SignedBytes => None,
             Part::Fields(places) => Some(places),
         });
+        // The scheme is kept only if a location is a claim, which needs it to find the token.
         let has_claims = [&ids, &types, &versions, &tenants]
             .into_iter()
             .chain(of_key)
@@ -205,6 +206,7 @@ impl IdentityRules {
         let mut texts = Vec::with_capacity(self.key.len());
         for part in &self.key {
             let Part::Fields(places) = part else {
+                // The place of the signed bytes, which `KeyRule` fills in.
                 texts.push(None);
                 continue;
             };
@@ -280,6 +282,7 @@ impl<'a> Request<'a> {
 
     fn form(&mut self, name: &str) -> Found<'a> {
         let (head, bytes) = (self.head, self.bytes);
+        // JSON is never read as a form, whatever the content type says.
         if form::is_like_json(bytes) {
             return Found::Nothing;
         }

@@ -57,6 +57,7 @@ impl KeyRule {
         digest: &[u8; 32],
     ) -> Result<Option<Keys>, Reject> {
         let id = self.identity_key(text, request, digest);
+        // A route whose key is `nothing` has no id to miss.
         let is_missing = id.is_none() && self.has_key;
         let by_body = match self.missing_id {
             MissingId::Reject if is_missing => return Err(Reject::MissingId),
@@ -67,6 +68,7 @@ impl KeyRule {
         let keys = Keys {
             id,
             body: by_body.then_some(bytes),
+            // Bytes that already make a duplicate cannot show a replay.
             watched: (self.replay != ReplayRule::Off && !by_body).then_some(bytes),
         };
         Ok((!keys.is_empty()).then_some(keys))
@@ -103,6 +105,7 @@ impl KeyRule {
         let path = self.is_prefix.then(|| request.uri.path().as_bytes());
         let parts = parts.iter().map(Vec::as_slice);
         let body = body.iter().map(|digest| &digest[..]);
+        // The length of each part is hashed too, so that a path cannot imitate an id.
         Some(Key::of_parts(parts.chain(body).chain(path)))
     }
 

@@ -1,7 +1,7 @@
 //! The time that each check of one request took, as part of its verdict.
 //!
-//! A request reads the time fourteen times. The system clock is too slow for that; the processor's counter costs a
-//! third of it. On a processor without a reliable counter, the clock is read instead.
+//! The gate reads the time some fourteen times for each request. The system clock is too slow for that; the processor's
+//! counter costs a third of it. On a processor without a reliable counter, the clock is read instead.
 
 use std::time::Duration;
 

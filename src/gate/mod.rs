@@ -233,6 +233,7 @@ impl Gate {
         B: Body<Data = Bytes>,
     {
         let (parts, body) = request.into_parts();
+        // Owned here and not by the checks, so that a reject can report the head after they have ended.
         let mut held = Some(parts);
         let checked = self.checks(arrival, (&mut held, body), now, verdict).await;
         verdict.end();
@@ -265,13 +266,14 @@ impl Gate {
         let declared = framing::check(&rules.route, parts)?;
 
         verdict.begin(Check::SourceIp);
-        // Monitor mode reads on after a failed check, to learn whether the signature would have matched.
+        // Monitor mode goes on after a failed check, since it forwards the request with its body.
         let from_there = check_source_ip(rules, verdict);
         if !rules.is_monitored() {
             from_there.clone()?;
         }
 
         verdict.begin(Check::SourceRate);
+        // Also in monitor mode: this limit protects the gate itself, so it is never only reported.
         let charge = self.charge_source(verdict)?;
 
         verdict.begin(Check::Material);
@@ -283,12 +285,13 @@ impl Gate {
             Ok(own_names) => (own_names, Ok(())),
             Err(reject) => (None, Err(reject)),
         };
-        // A wrong head ends here, before any byte of the body is read.
+        // The head is checked before any byte of the body is read, so that forged requests cost little.
         let mut pending = from_there.and(named).and_then(|()| {
             let headers = own_names.as_deref().unwrap_or(&parts.headers);
             rules.keys.open(head(parts, headers), &now)
         });
         if let Err(reject) = &pending {
+            // Some providers send URL checks without a signature, which only the body shows.
             if rules.may_be_asked_in_body(reject) {
                 let reject = reject.clone();
                 let asked = self.asked_in_body(reject, rules, (held, body), &now, verdict);
@@ -314,6 +317,7 @@ impl Gate {
             if let Ok(pending) = &mut pending {
                 pending.update(chunk);
             }
+            // Stops reading once the source has too many unverified bytes in memory.
             arrival.share.is_none_or(|share| share.hold(chunk.len()))
         });
         let body = read.await.map_err(|fault| body_reject(fault, limits.max))?;
@@ -338,6 +342,7 @@ impl Gate {
                 request.plain = signed.plain.take().map(Bytes::from);
                 request.own_names = own_names;
                 verdict.secret = Some(Arc::clone(&signed.label));
+                // A signed URL check ends here: it has no identity, and dedup must not claim it.
                 match rules.asked_and_signed(&request, &signed.label) {
                     Some(asked) => Box::pin(self.answer_signed(asked, verdict)).await,
                     None => after_signature(rules, request, &signed, verdict).await,
@@ -370,6 +375,7 @@ impl Gate {
         let mut pending = pending.inspect_err(|_| {
             charge(began);
         })?;
+        // Schemes with tokens parse the body here, so this counts as work too.
         let need = pending.need(body).inspect_err(|_| {
             charge(began);
         })?;
@@ -383,6 +389,8 @@ impl Gate {
         let mut quota = KeyQuota::new(share);
         let finding = self.keys.find(&need, &rules.route.name, || quota.take());
         let keys = Box::pin(finding).await;
+        // An unknown key name is the request's fault, an unreachable key source is not: only the latter gets a 503, so
+        // that the sender retries.
         let keys = keys.map_err(|fault| match fault {
             KeyFault::Unknown => Reject::MalformedMaterial {
                 name: "the token's `kid`".into(),
@@ -431,6 +439,7 @@ impl Gate {
         let found = index.or_else(|| self.table.find(host, path));
         let found = found.and_then(|index| Some((index, self.rules.get(index)?)));
         let (index, rules) = found.ok_or_else(|| Reject::no_route(host, path))?;
+        // Recorded before the other checks, so that every later reject names its route.
         verdict.route = Some(rules.route.name.clone());
         verdict.route_index = Some(index);
         verdict.provider = Some(Arc::clone(&rules.provider));
@@ -489,6 +498,7 @@ fn stopped(stop: Stop, mut head: Option<Parts>, verdict: &mut Verdict) -> Admiss
     let request = match stop.request {
         Some(request) if stop.is_forwarded => request,
         read => {
+            // The head is still there if the body was not read: the reject is reported without a body.
             let head_only = || read_request(&mut head, Bytes::new(), verdict).ok();
             let request = read.or_else(head_only);
             let request = request.filter(|_| verdict.route.is_some());
@@ -581,6 +591,7 @@ async fn claim(
     // First: a repeated header could give the app another identity than the one read here.
     rules.once.check(&request.head(), request.text())?;
     let identity = rules.identity.read(&request.head(), request.text())?;
+    // Before id and type are recorded: an event of another customer is not this route's.
     rules.check_tenant(identity.tenant.as_deref())?;
     verdict.event_id = identity.event_id;
     verdict.event_type = identity.event_type;
@@ -600,6 +611,7 @@ async fn claim(
     verdict.begin(Check::Schema);
     rules.schemas.check(verdict, request.text())?;
 
+    // After the filter, so that events that the app does not want use up no rate.
     verdict.begin(Check::RouteRate);
     if let Some(limiter) = &rules.limiter {
         let checked = limiter.check();
@@ -612,6 +624,7 @@ async fn claim(
     };
     let keys = rule.keys(&identity.key, request, digest)?;
     let named = keys.unwrap_or_default();
+    // Recorded also without claims, so that a check of an earlier request shows its key.
     verdict.dedup_key = named.id.or(named.body);
     verdict.dedup_by = verdict.dedup_key.map(|_| rule.words(&named));
     verdict.watched_key = named.watched;
@@ -632,12 +645,15 @@ async fn claim(
         Asked::InFlight(told) => told,
     };
     let began = instant();
+    // The first copy ends within the upstream's timeout, so a longer wait is pointless. `MAX_WAIT` is for senders,
+    // which close the connection sooner than a slow app responds.
     let upstream = rules.route.upstream.as_ref();
     let patience = upstream.map_or(dedup::MAX_WAIT, |upstream| upstream.timeout);
     let patience = patience.min(dedup::MAX_WAIT);
     let outcome = tokio::time::timeout(patience, told).await;
     verdict.wait_time = instant().saturating_duration_since(began);
     match outcome {
+        // The waiting copy gets the first one's status, so that the sender learns what became of its event.
         Ok(Ok(status)) if status.is_success() => Ok(Claimed::Duplicate(status)),
         Ok(Ok(status)) => Err(Reject::FirstFailed { status }),
         Ok(Err(_)) | Err(_) => Err(Reject::InFlight),

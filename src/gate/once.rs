@@ -69,6 +69,7 @@ impl OnceNames {
         if self.queries.iter().any(|name| is_repeated(name)) {
             return refused("a parameter that identifies the event occurs more than once");
         }
+        // JSON is never read as a form, whatever the content type says.
         if self.forms.is_empty() || form::is_like_json(body) {
             return Ok(());
         }

@@ -52,6 +52,7 @@ impl Limiter {
     /// Creates a limit with a full burst.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
+        // A period of zero is not a valid quota.
         let one = (rate.period / rate.count.get()).max(Duration::from_nanos(1));
         let quota = Quota::with_period(one).unwrap_or(Quota::per_second(rate.burst));
         Self(DefaultDirectRateLimiter::direct(
@@ -104,6 +105,7 @@ impl SourceLimiters {
     }
 
     fn charge_at(&self, bucket: Arc<SourceBucket>, now: u64) -> Result<SourceCharge, Duration> {
+        // GCRA: a request passes if the allowance is full again at most one burst from now.
         let last = now.saturating_add(self.burst);
         let charged = bucket.0.fetch_update(Relaxed, Relaxed, |whole_at| {
             let whole_at = whole_at.max(now).saturating_add(self.one);

@@ -265,7 +265,7 @@ pub struct Explanation {
     pub status: StatusCode,
     /// The failed check, in one sentence.
     pub means: &'static str,
-    /// The usual causes, the likeliest first.
+    /// The usual causes, in one sentence.
     pub usually: &'static str,
     /// The log fields and settings to look at next.
     pub look_at: &'static str,

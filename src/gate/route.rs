@@ -43,6 +43,7 @@ impl RouteTable {
         for paths in all {
             paths
                 .prefixes
+                // `find` takes the first match, so longer prefixes come first.
                 .sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         }
         table
@@ -52,6 +53,7 @@ impl RouteTable {
     /// and a longer prefix beats a shorter one.
     #[must_use]
     pub fn find(&self, host: &str, path: &str) -> Option<RouteIndex> {
+        // Lower-casing copies the host, which is not needed if no route names one.
         let named = if self.by_host.is_empty() {
             None
         } else {

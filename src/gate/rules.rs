@@ -90,6 +90,7 @@ impl Rules {
     }
 
     pub(super) fn note_verified(&self) {
+        // Read first: a write for every event would move the cache line from core to core.
         if !self.has_verified() {
             self.has_verified.store(true, Ordering::Relaxed);
         }

@@ -28,6 +28,7 @@ impl Schemas {
     pub(super) fn check(&self, verdict: &Verdict, body: &[u8]) -> Result<(), Reject> {
         let mut wanted = Vec::new();
         for (glob, schema) in &self.by_type {
+            // A list that is cut may lack a type that the schema applies to.
             let mut is_meant = verdict.types.is_cut();
             for event_type in verdict.types.each(verdict.event_type.as_deref()) {
                 is_meant |= match event_type {

@@ -141,7 +141,7 @@ impl Keys {
     /// [`Reject::NoCurrentSecret`], [`Reject::MissingMaterial`], [`Reject::MalformedMaterial`],
     /// [`Reject::StaleTimestamp`], or [`Reject::BadSignature`] where the head alone says so.
     pub fn open<'a>(&'a self, head: Head<'a>, now: &Now) -> Result<Pending<'a>, Reject> {
-        // First, since without a current secret nothing else matters to the operator.
+        // Without a current secret, no signature can match.
         let current = self.current(now);
         if current.is_empty() {
             return Err(Reject::NoCurrentSecret);
@@ -228,11 +228,13 @@ impl Pending<'_> {
         let found = self.verifier.finish(signed, keys).map_err(reject)?;
         let found = found.ok_or(Reject::BadSignature)?;
         let boundaries = &self.keys.boundaries;
+        // A signature that is right for the joined text may still be split into other values: see `Boundaries`.
         boundaries.check(&self.head, signed).map_err(reject)?;
         // After the signature: bytes that are signed as sent are decompressed only once they are verified.
         if self.keys.gzip == Some(GzipText::Sent) {
             plain = self.keys.plain(body)?;
         }
+        // Some schemes sign the time in the body or a token, so it is known only now.
         if let Some(time) = found.signed_time {
             self.keys.check_time(time, &self.now)?;
         }

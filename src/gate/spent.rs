@@ -25,7 +25,7 @@ const MEAN: u64 = ROOM / 2;
 /// Slots by which a bucket grows. Doubling would leave each bucket that once exceeded its mean with twice the memory.
 const GROWTH: usize = 8;
 
-/// Buckets on a shelf: enough that the cache has few entries, and few enough that a shelf fits the processor's cache.
+/// Buckets on a shelf: so many that the cache has few entries, which stay in the processor's own cache.
 const SHELF: u64 = 64;
 
 /// The spent ids of one route.
@@ -77,6 +77,7 @@ impl Spent {
     /// Creates a table that remembers at least `entries` ids and at most twice as many, each for the window.
     pub(super) fn new(entries: u64, window: Duration, hashes: KeyHashes) -> Self {
         let pack_count = entries.div_ceil(MEAN).max(1);
+        // A single bucket needs no spare room for uneven hashing, so it holds exactly the configured number.
         let room = if pack_count == 1 { entries } else { ROOM };
         Self {
             // LRU: the default policy favors frequently used entries, and would drop a new shelf of a full table.
@@ -121,7 +122,9 @@ impl Spent {
         let held = ids.len();
         let over = ids.iter().take_while(|id| id.ends <= now).count();
         ids.drain(..over);
+        // An id that is spent again moves to the end with a later expiry, which keeps the order.
         ids.retain(|id| id.key != bytes);
+        // Full: the oldest id makes room.
         if ids.len() >= self.room {
             ids.remove(0);
             self.counts.evicted.fetch_add(1, Ordering::Relaxed);

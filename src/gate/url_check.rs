@@ -78,8 +78,7 @@ impl Rules {
     ) -> Option<Result<SignedCheck, Reject>> {
         self.note_verified();
         let kind = self.route.provider.as_ref()?.challenge?;
-        // The gate or the app, which responds to the sender's checks, signs such text for every client. So the
-        // signature proves nothing.
+        // Gate or app signs such text for every client that sends a check, so the signature proves nothing.
         if unsigned::is_signed_for_anyone(kind, &request.body) {
             return Some(Err(Reject::BadSignature));
         }
@@ -113,6 +112,7 @@ impl Gate {
     {
         verdict.begin(Check::Challenge);
         let parts = held.as_ref().ok_or(Reject::Internal)?;
+        // A URL check does not reach the framing check of ordinary requests, so its head is checked here.
         framing::check_head(parts)?;
         check_source_ip(rules, verdict)?;
         // The check is not verified, so the source pays for it.
@@ -141,6 +141,7 @@ impl Gate {
     where
         B: Body<Data = Bytes>,
     {
+        // Monitor mode may have to forward the request as an event; otherwise only a small body can be a check.
         let max = match rules.is_monitored() {
             true => rules.route.max_body,
             false => MAX_BODY.min(rules.route.max_body),
@@ -248,6 +249,7 @@ fn left_to_app(
         None => path.clone(),
     };
     let mut parts = std::mem::take(&mut request.uri).into_parts();
+    // Host and scheme remain as received; only path and query are replaced.
     parts.path_and_query = Some(target.parse().map_err(|_| Reject::Internal)?);
     request.uri = Uri::from_parts(parts).map_err(|_| Reject::Internal)?;
     verdict.decision = Decision::Challenge;

@@ -90,7 +90,7 @@ pub struct Verdict {
     pub source: Source,
     /// Method of the request, once its head is read.
     pub method: Option<Method>,
-    /// Trace context: the sender's if the route trusts it, otherwise a new one.
+    /// Trace context, if traces are exported: the sender's if the route continues it, otherwise a new one.
     pub trace: Option<Trace>,
     /// Name of the route, once found.
     pub route: Option<RouteName>,

@@ -156,6 +156,7 @@ fn fact<'a, T>(
     key: &'static Key,
     parse: impl FnOnce(&mut Table<'a>) -> Option<T>,
 ) -> Option<Fact<T>> {
+    // Reported here, since `table` reports only a key of the wrong kind.
     if !table.has(key) {
         table.missing(key);
     }

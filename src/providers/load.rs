@@ -22,6 +22,7 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Provider, Box<Report>> {
     let provider = provider(&mut document.root());
     let report = document.into_report();
     match provider {
+        // Warnings are errors here: the files are part of the release, and a test loads each of them.
         Some(mut provider) if report.diagnostics().is_empty() => {
             provider.about = opening_comment(text);
             Ok(provider)
@@ -53,6 +54,7 @@ fn provider(table: &mut Table<'_>) -> Option<Provider> {
     let identity = optional(table, &keys::IDENTITY, identity::read);
     let ip_ranges = optional(table, &keys::IP_RANGES, ip_ranges);
     let sources = sources(table);
+    // Samples are for tests; reading the key keeps `deny_unknown` from reporting it.
     table.value(&keys::SAMPLES);
     table.deny_unknown();
     let (scheme, identity) = (scheme?, identity?);
@@ -85,6 +87,7 @@ fn covering(
     identity: &SenderIdentity,
 ) -> Duration {
     let repeats = identity.retries_resign.value == RetrySigning::No && scheme.is_dated();
+    // Only a signed time that repeats can become stale.
     let horizon = retry_horizon.filter(|_| repeats);
     tolerance.max(horizon.unwrap_or_default())
 }
@@ -136,6 +139,7 @@ fn scheme_of_another(value: &Value<'_>) -> Result<Spec, Fault> {
         let source = Source::new(&id, text.to_owned());
         let document = Document::parse(&source);
         let mut root = document.root();
+        // A reference to a file that is itself a reference is not followed.
         if is_text(&mut root) {
             return None;
         }
@@ -170,6 +174,7 @@ fn ip_ranges(table: &mut Table<'_>) -> Option<IpRanges> {
     let cidrs = table.list(&keys::CIDRS, value::network);
     table.deny_unknown();
     let cidrs: Vec<_> = cidrs?.into_iter().map(|placed| placed.value).collect();
+    // An empty list would reject every request of a route that allows the provider's addresses.
     if cidrs.is_empty() {
         let fault = Fault::new("the list of ranges is empty", "remove `[ip_ranges]`");
         table.error(table.span(), fault);

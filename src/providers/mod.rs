@@ -143,6 +143,7 @@ pub fn find(id: &str) -> Option<Arc<Provider>> {
     let files = FILES.iter().zip(&SLOTS);
     let mut files = files.filter(|((name, _), _)| name.strip_suffix(".toml") == Some(id));
     let ((name, text), slot) = files.next()?;
+    // Parsed at most once, even if two threads ask at the same time.
     slot.get_or_init(|| load::parse(name, text).ok().map(Arc::new))
         .clone()
 }

@@ -130,6 +130,7 @@ fn lark(body: &[u8], means: &Means<'_>) -> Option<Result<Answer, Reject>> {
     if means.is_left_to_app {
         return Some(Ok(empty()));
     }
+    // Compared in constant time, since any client may guess.
     let is_known = means
         .verify_token
         .is_some_and(|known| known.is_equal(shown.as_bytes()));

@@ -168,6 +168,7 @@ pub(in crate::gate) fn confirmation(body: &[u8]) -> Option<Result<RemoteUrl, Rej
         return None;
     }
     let url = RemoteUrl::parse_strange(text("SubscribeURL").unwrap_or_default());
+    // Host and action are both pinned: an SNS host also serves other actions, which a message must not trigger.
     let is_own = |url: &RemoteUrl| {
         is_sns_host(url)
             && url

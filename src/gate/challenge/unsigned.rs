@@ -104,6 +104,7 @@ fn hub(challenge: Challenge, head: &Head<'_>, means: &Means<'_>) -> Option<Resul
     Some(asked.and_then(|asked| {
         let shown = shown.transpose()?.unwrap_or_default();
         let mode = query(head, "hub.mode").transpose()?;
+        // The app compares the token itself, so only a known mode is required here.
         if means.is_left_to_app {
             let is_mode = |mode: &str| matches!(mode, "subscribe" | "unsubscribe");
             return match mode.as_deref().is_some_and(is_mode) {
@@ -112,6 +113,7 @@ fn hub(challenge: Challenge, head: &Head<'_>, means: &Means<'_>) -> Option<Resul
             };
         }
         let known = means.verify_token.ok_or(Reject::BadSignature)?;
+        // Compared in constant time, since any client may guess.
         if !known.is_equal(shown.as_bytes()) {
             return Err(Reject::BadSignature);
         }
@@ -138,6 +140,7 @@ fn echo(head: &Head<'_>, name: &str) -> Option<Result<Answer, Reject>> {
 fn crc(token: &str, means: &Means<'_>) -> Result<Answer, Reject> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+/=".contains(&byte);
     let is_json = serde_json::from_str::<serde::de::IgnoredAny>(token).is_ok();
+    // Anything that could be an event must not be signed.
     if token.len() > MAX_CRC || is_json || !token.bytes().all(is_plain) {
         return Err(malformed("crc_token"));
     }
@@ -262,6 +265,7 @@ fn query(head: &Head<'_>, name: &str) -> Option<Result<String, Reject>> {
 fn named(head: &Head<'_>, name: &'static str) -> Option<Result<String, Reject>> {
     let mut values = head.headers.get_all(HeaderName::from_static(name)).iter();
     let value = values.next()?.to_str().ok().map(str::to_owned);
+    // With two values, gate and app could read different ones.
     if values.next().is_some() {
         return Some(Err(malformed(name)));
     }
