@@ -1,46 +1,48 @@
-//! The event types of a batch: a body that holds several events is wanted if one of them is.
+//! Event types of a batch, which is a body with several events.
 //!
-//! Reads the body in one pass and keeps the distinct types only.
+//! A batch is wanted if one of its events is. The body is read in one pass, and only the distinct types are kept.
 
 use crate::gate::walk::{WalkedValue, walk_values};
 use crate::scheme::spec::BatchSpec;
 
-/// Distinct types that are kept of one batch. Beyond it a batch counts as wanted by everyone: nothing is lost.
+/// Limit of the distinct types kept for one batch. A batch with more counts as wanted by every filter, so that no event
+/// is lost.
 const MAX_TYPES: usize = 64;
 
-/// The types of a batch's events.
+/// The distinct event types of one batch.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct BatchTypes {
     known: Vec<Box<str>>,
-    /// An element has no type that can be read.
+    /// True if some element has no readable type.
     has_untyped: bool,
-    /// There are more than are kept.
+    /// True if the batch has more types than [`MAX_TYPES`].
     is_cut: bool,
 }
 
 /// The locations of the events of a batch and of their types.
 pub(super) struct BatchReader {
     steps: Box<[Box<str>]>,
-    /// So many of the last steps are inside an element.
+    /// Number of steps at the end that are inside an element.
     inner: usize,
 }
 
 impl BatchTypes {
-    /// Returns whether the body is a batch with types.
+    /// Returns whether the body has no types of a batch.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.known.is_empty() && !self.has_untyped && !self.is_cut
     }
 
-    /// Returns whether there are more types than are kept.
+    /// Returns whether the batch has more types than are kept.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.is_cut
     }
 
-    /// Returns the types of the events, each once, and the one that the request as a whole has. None: one is not known.
+    /// Returns the distinct types of the events and the type of the request as a whole. `None` is an unknown type.
     pub fn each<'t>(&'t self, single: Option<&'t str>) -> impl Iterator<Item = Option<&'t str>> {
         let is_known = single.is_some_and(|text| self.known.iter().any(|known| **known == *text));
+        // The type of the request as a whole counts too, unless one of the events has the same.
         let is_needed = self.is_empty() || (single.is_some() && !is_known);
         let alone = is_needed.then_some(single);
         let untyped = (self.has_untyped || self.is_cut).then_some(None);
@@ -48,7 +50,7 @@ impl BatchTypes {
         known.chain(alone).chain(untyped)
     }
 
-    /// Returns whether some event is wanted. None: its type is not known.
+    /// Returns whether at least one event is wanted; `wants` gets `None` for an unknown type.
     pub fn any(&self, single: Option<&str>, wants: impl Fn(Option<&str>) -> bool) -> bool {
         self.is_cut || self.each(single).any(wants)
     }
@@ -65,7 +67,7 @@ impl BatchTypes {
 }
 
 impl BatchReader {
-    /// None where the sender's events have no type.
+    /// Creates a reader; `None` if the sender's events have no type.
     pub(super) fn new(spec: &BatchSpec) -> Option<Self> {
         let event_type = spec.event_type.as_ref()?;
         let steps = spec.elements.iter().chain(event_type);
@@ -75,14 +77,14 @@ impl BatchReader {
         })
     }
 
-    /// Reads the types. A body that is no JSON is no batch.
+    /// Reads the types. A body that is not JSON is not a batch.
     pub(super) fn types(&self, body: &[u8]) -> BatchTypes {
         let mut types = BatchTypes::default();
         let is_whole = walk_values(body, &self.steps, self.inner, &mut |value| match value {
             WalkedValue::Text(text) => types.add(text),
             WalkedValue::Null | WalkedValue::Odd => types.has_untyped = true,
         });
-        // A body that breaks off has lost events that nothing is known of.
+        // A truncated body may have had more events, whose types are unknown.
         if !is_whole && !types.is_empty() {
             types.has_untyped = true;
         }
@@ -117,7 +119,7 @@ mod tests {
         );
     }
 
-    /// Fails when an event whose type is not known is left out of the list.
+    /// Fails when an event with an unknown type is left out of the list.
     #[test]
     fn an_element_without_a_type_is_seen() {
         for body in [

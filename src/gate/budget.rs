@@ -1,8 +1,8 @@
-//! Budgets per source: what one source may cause before its requests are verified.
+//! Budgets per source: limits what one source can cause before its requests are verified.
 //!
-//! One account per source holds all of it: requests in flight, processor time of parsing, new keys and certificates to
-//! fetch, and exchanges in the name of nobody (monitor mode). A request takes its share before the gate looks at it and
-//! gives it back at verification, so a genuine sender never runs out of anything. What exceeds a budget is answered 429.
+//! One account per source counts its requests in flight, the processor time of parsing, new keys and certificates to
+//! fetch, and unverified exchanges with the app (monitor mode). A request takes its share before the gate reads it and
+//! gives it back at verification, so that a genuine sender never runs out. A request over budget gets 429.
 //!
 //! A trusted proxy has no budget of its own: its requests count for the clients that it names.
 
@@ -15,61 +15,61 @@ use std::time::{Duration, Instant};
 use crate::model::clock::instant;
 use crate::model::source::SourceKey;
 
-/// The table is cut into parts so that two cores seldom wait for each other.
+/// Number of shards of the table, so that two cores seldom wait for each other.
 const PARTS: usize = 16;
 
-/// Accounts in one part. One is forgotten for a new one where none of its requests is in flight: a source that falls out
-/// comes back with unused budgets, which costs an attacker as many addresses as the table has places.
+/// Accounts in one shard. A new source evicts an account without requests in flight. An evicted source returns with
+/// unused budgets, which costs an attacker as many addresses as the table has entries.
 const MAX_ACCOUNTS: usize = 2048;
 
-/// Unverified requests in flight from all sources, at least: where `max_in_flight` is small, since the app can do no more
-/// at a time, waiting for a body is still cheap.
+/// Lower bound for the unverified requests in flight from all sources. A small `max_in_flight` protects the app, and
+/// waiting for a body costs the app nothing.
 const MIN_UNVERIFIED: usize = 256;
 
-/// Processor time that a source may have used up on refused requests at once.
+/// Processor time that a source may owe for rejected requests.
 const WORK: Duration = Duration::from_secs(2);
 
-/// A source gets back a part of what it has used up as time goes by: a quarter of one processor.
+/// Divisor of the recovery: a source earns back a quarter of the elapsed time, which is a quarter of one processor.
 const WORK_RECOVERY: u32 = 4;
 
-/// What a byte of a body costs beside parsing: it was received, hashed and copied.
+/// Cost of a body byte besides parsing: it was received, hashed and copied.
 const BYTE_COST: Duration = Duration::from_nanos(2);
 
-/// The most that parsing costs for each request and for each byte of its body. The clock goes on where the thread has to
-/// wait for a processor, and no source is to pay for a busy machine.
+/// Upper bound of the parsing cost, per request and per byte of its body. The clock keeps running while the thread
+/// waits for a processor, and no source should pay for a busy machine.
 const MAX_PARSING: Duration = Duration::from_millis(1);
 const MAX_PARSING_PER_BYTE: Duration = Duration::from_nanos(20);
 
-/// Keys that a source may have fetched for nothing at once.
+/// Fruitless key fetches that a source may cause at once.
 const KEYS: u32 = 3;
 
-/// And then one in this time.
+/// Time after which a source may cause one more key fetch.
 const KEY_PACE: Duration = Duration::from_secs(15);
 
-/// When a source may come again whose requests in flight are too many.
+/// `Retry-After` for a source with too many requests in flight.
 pub(super) const SHARE_DELAY: Duration = Duration::from_secs(1);
 
-/// Bytes of unverified bodies that a source may have in memory. Its only request always has room: no larger body than the
-/// route takes is read.
+/// Bytes of unverified bodies that a source may have in memory. A source's only request is always admitted: the route's
+/// `max_body` limits it.
 const BODIES: usize = 256 << 20;
 
-/// So much of each body is not counted: most are smaller, and the number of requests bounds them.
+/// Bytes of each body that are not counted. Most bodies are smaller, and the number of requests bounds them.
 const SMALL_BODY: usize = 128 << 10;
 
 /// The budgets of all sources. Lives as long as the process.
 #[derive(Debug)]
 pub struct Budgets {
     parts: [Mutex<HashMap<SourceKey, Account>>; PARTS],
-    /// Unverified requests of all sources.
+    /// Unverified requests in flight from all sources.
     unverified: AtomicUsize,
 }
 
-/// Why a request gets no share.
+/// The reason why a request gets no share.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BudgetFault {
-    /// The source has used up its own budget, and may come again after this time.
+    /// The source has used up its own budget. It may retry after this time.
     Source(Duration),
-    /// All sources together have as many unverified requests in flight as there may be.
+    /// All sources together have reached the limit of unverified requests in flight.
     Total,
 }
 
@@ -79,24 +79,24 @@ pub struct Share {
     budgets: Arc<Budgets>,
     source: SourceKey,
     has_exchange: bool,
-    /// Bytes of its body so far.
+    /// Bytes of the request's body so far.
     body: AtomicUsize,
-    /// Its request is verified, and costs its source nothing any more.
+    /// True once its request is verified and no longer costs its source anything.
     is_given_back: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Account {
     in_flight: usize,
-    /// Unverified requests that the app is working on.
+    /// Unverified requests that are forwarded to the app (monitor mode).
     exchanges: usize,
-    /// Bytes of unverified bodies, small ones left out.
+    /// Bytes of unverified bodies, beyond [`SMALL_BODY`] of each.
     bodies: usize,
     work: Debt,
     keys: Debt,
 }
 
-/// Something that is used up and comes back with time.
+/// An amount that is used up and recovers with time.
 #[derive(Clone, Copy, Debug)]
 struct Debt {
     owed: Duration,
@@ -104,7 +104,7 @@ struct Debt {
 }
 
 impl Debt {
-    /// What is owed now, after the part of the time that pays for it.
+    /// Subtracts the recovery since the last call, and returns what is still owed.
     fn settle(&mut self, now: Instant, recovery: u32) -> Duration {
         let paid = now.saturating_duration_since(self.at) / recovery;
         self.owed = self.owed.saturating_sub(paid);
@@ -112,7 +112,7 @@ impl Debt {
         self.owed
     }
 
-    /// Until no more than this is owed.
+    /// Returns an error with the time until at most `most` is owed.
     fn wait_for(&mut self, most: Duration, now: Instant, recovery: u32) -> Result<(), Duration> {
         match self.settle(now, recovery).checked_sub(most) {
             None | Some(Duration::ZERO) => Ok(()),
@@ -136,7 +136,7 @@ impl Account {
         }
     }
 
-    /// Whether forgetting it changes nothing.
+    /// Returns whether forgetting the account changes nothing.
     fn is_unused(&self) -> bool {
         self.in_flight == 0
             && self.exchanges == 0
@@ -147,7 +147,7 @@ impl Account {
 }
 
 impl Budgets {
-    /// No source is known.
+    /// Creates an empty table of accounts.
     #[must_use]
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
@@ -156,10 +156,11 @@ impl Budgets {
         })
     }
 
-    /// Takes the share of one request that is not verified yet; `max_in_flight` is the config's.
+    /// Takes the share of one request that is not verified yet; `max_in_flight` is the configured value.
     ///
-    /// A source gets at most a third of what all others leave free. So one source alone has a quarter of all places, a dozen
-    /// hostile sources leave some to the next one, and nothing has to be known of how many there are.
+    /// A source gets at most a third of what all other sources leave free. So one source alone gets a quarter of the
+    /// total, a dozen hostile sources leave room for the next one, and the gate need not know how many sources there
+    /// are.
     ///
     /// # Errors
     /// See [`BudgetFault`].
@@ -170,6 +171,7 @@ impl Budgets {
         now: Instant,
     ) -> Result<Share, BudgetFault> {
         let most = max_in_flight.max(MIN_UNVERIFIED);
+        // Counted first and taken back on failure: two threads must not both take the last share.
         let before = self.unverified.fetch_add(1, Ordering::Relaxed);
         let entered = match most.checked_sub(before) {
             None | Some(0) => Err(BudgetFault::Total),
@@ -200,12 +202,13 @@ impl Budgets {
         if accounts.len() >= MAX_ACCOUNTS && !accounts.contains_key(&source) {
             let mut known = accounts.iter();
             let idle = known.find(|(_, account)| account.in_flight == 0);
-            // Accounts with requests in flight are bounded by those requests.
+            // Accounts with requests in flight are kept: their number is bounded by those requests.
             if let Some(idle) = idle.map(|(source, _)| *source) {
                 accounts.remove(&idle);
             }
         }
         let account = accounts.entry(source).or_insert_with(|| Account::new(now));
+        // A source that owes too much work waits, even if no request of it is in flight.
         let work = account.work.wait_for(WORK, now, WORK_RECOVERY);
         work.map_err(BudgetFault::Source)?;
         if account.in_flight >= share {
@@ -215,7 +218,7 @@ impl Budgets {
         Ok(())
     }
 
-    /// Sources that have an account now.
+    /// Returns the number of sources that have an account.
     #[must_use]
     pub fn entries(&self) -> usize {
         let parts = self.parts.iter().map(|part| locked(part).len());
@@ -223,17 +226,19 @@ impl Budgets {
     }
 
     fn part(&self, source: SourceKey) -> MutexGuard<'_, HashMap<SourceKey, Account>> {
+        // An IPv6 source is a /64, so its lower 64 bits are zero.
         let octets = match source.ip() {
             std::net::IpAddr::V4(v4) => u64::from(v4.to_bits()),
             std::net::IpAddr::V6(v6) => u64::try_from(v6.to_bits() >> 64).unwrap_or(0),
         };
+        // Multiplicative hashing: adjacent addresses go to different shards. The shift leaves four bits, for `PARTS`.
         let mixed = octets.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60;
         let [first, ..] = &self.parts;
         let part = usize::try_from(mixed).ok();
         locked(part.and_then(|part| self.parts.get(part)).unwrap_or(first))
     }
 
-    /// Changes an account; one that is unused then is forgotten.
+    /// Changes an account, and forgets it if it is unused afterwards.
     fn change<T>(&self, source: SourceKey, change: impl FnOnce(&mut Account) -> T) -> Option<T> {
         match self.part(source).entry(source) {
             Entry::Vacant(_) => None,
@@ -248,15 +253,16 @@ impl Budgets {
     }
 }
 
-/// A panic while it is locked could at worst leave a wrong count.
+/// Locks a shard. A panic while it was locked could at worst leave a wrong count, so poison is ignored.
 fn locked<T>(part: &Mutex<T>) -> MutexGuard<'_, T> {
     part.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Share {
-    /// Counts more bytes of the request's body. `false`: the source has too many of them in memory.
+    /// Counts more bytes of the request's body. Returns false if the source has too many in memory.
     pub fn hold(&self, bytes: usize) -> bool {
         let before = self.body.fetch_add(bytes, Ordering::Relaxed);
+        // Only the part beyond `SMALL_BODY` counts, so most requests never lock the table here.
         let counted = |total: usize| total.saturating_sub(SMALL_BODY);
         let own = counted(before.saturating_add(bytes));
         let more = own - counted(before);
@@ -265,13 +271,16 @@ impl Share {
         }
         let has_room = self.budgets.change(self.source, |account| {
             account.bodies = account.bodies.saturating_add(more);
+            // The second condition admits the only body of a source, whatever its size.
             account.bodies <= BODIES || account.bodies == own
         });
+        // Without an account there is no limit to apply.
         has_room.unwrap_or(true)
     }
 
-    /// Gives back what a verified request held: it may still wait for the first copy of its event.
+    /// Gives back the share of a verified request, which may still wait for the first copy of its event.
     pub fn give_back(&self) {
+        // Called at verification and again on drop; only the first call counts.
         if self.is_given_back.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -280,20 +289,21 @@ impl Share {
         self.budgets.change(self.source, |account| {
             account.in_flight = account.in_flight.saturating_sub(1);
             account.bodies = account.bodies.saturating_sub(held);
+            // Settled here, so that an account that owes nothing any more is forgotten.
             account.work.settle(now, WORK_RECOVERY);
             account.keys.settle(now, 1);
         });
         self.budgets.unverified.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Takes back processor time that was booked before the request was verified.
+    /// Refunds processor time that was charged before the request was verified.
     pub fn forgive(&self, work: Duration) {
         self.budgets.change(self.source, |account| {
             account.work.owed = account.work.owed.saturating_sub(work);
         });
     }
 
-    /// Books processor time on the source, for parsing and for a body of so many bytes. Returns what was booked.
+    /// Charges the source for parsing time and for a body of `body` bytes. Returns the amount charged.
     pub fn charge(&self, parsing: Duration, body: usize) -> Duration {
         let bytes = u32::try_from(body).unwrap_or(u32::MAX);
         let most = MAX_PARSING.saturating_add(MAX_PARSING_PER_BYTE.saturating_mul(bytes));
@@ -311,13 +321,14 @@ impl Share {
         });
     }
 
-    /// Takes the fetch of one key, which [`Share::forgive_key`] gives back.
+    /// Takes one key fetch, which [`Share::forgive_key`] gives back.
     ///
     /// # Errors
-    /// The time until there is one.
+    /// The time until the next fetch is allowed.
     pub fn take_key(&self) -> Result<(), Duration> {
         let now = instant();
         let taken = self.budgets.change(self.source, |account| {
+            // One fetch less than `KEYS` may be owed before the next one, which makes `KEYS` at once.
             let most = KEY_PACE.saturating_mul(KEYS.saturating_sub(1));
             account.keys.wait_for(most, now, 1)?;
             account.keys.owed = account.keys.owed.saturating_add(KEY_PACE);
@@ -326,20 +337,20 @@ impl Share {
         taken.unwrap_or(Ok(()))
     }
 
-    /// Gives back a fetch that was of use: the request is verified.
+    /// Gives back a key fetch that led to a verified request.
     pub fn forgive_key(&self) {
         self.budgets.change(self.source, |account| {
             account.keys.owed = account.keys.owed.saturating_sub(KEY_PACE);
         });
     }
 
-    /// Takes one of the exchanges with the app that a source may have without being verified: a quarter of all.
+    /// Takes one of the unverified exchanges with the app that a source may have: a quarter of `max_in_flight`.
     ///
     /// # Errors
     /// The time after which the source may come again.
     pub fn begin_exchange(&mut self, max_in_flight: usize) -> Result<(), Duration> {
         if self.is_given_back.load(Ordering::Relaxed) {
-            // Its signature is right, and a later check of monitor mode failed: it is no burden of its source's.
+            // The signature is right and a later check of monitor mode failed: the source is genuine and pays nothing.
             return Ok(());
         }
         let most = (max_in_flight / 4).max(1);

@@ -1,5 +1,6 @@
-//! Whether a verified event fulfils the condition of its route (`when`): what the expression can name is put together
-//! here, and only what it does name.
+//! Evaluates the `when` condition of a route or destination on a verified event.
+//!
+//! Builds only the variables that the expression names: a body is not parsed for a condition on headers.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,20 +17,21 @@ use crate::gate::verdict::Verdict;
 use crate::model::ids::{EventId, RouteName};
 use crate::scheme::form;
 
-/// The condition of one route, or of one destination.
+/// The condition of one route or destination; `None` is always true.
 pub struct Condition(Option<Arc<When>>);
 
 impl Condition {
-    /// The condition of a route or of a destination.
+    /// Creates the condition from a parsed expression.
     #[must_use]
     pub fn new(when: Option<Arc<When>>) -> Self {
         Self(when)
     }
 
-    /// Returns whether the event is wanted. `body` is that of the request. What cannot be judged is refused.
+    /// Returns whether the app wants the event. `body` is that of the request. Rejects an event for which the expression has
+    /// no result, rather than guess.
     ///
     /// # Errors
-    /// An expression that fails on this event, or a body that it cannot look into.
+    /// An expression that fails on this event, or a body that it cannot read.
     pub fn holds(
         &self,
         request: &EventParts,
@@ -43,7 +45,7 @@ impl Condition {
         let facts = facts(when, request, verdict, body)?;
         let mut evaluation = when.evaluation(facts).map_err(unjudged)?;
         let single = verdict.event_type.as_deref();
-        // The one event, or each type among those of a batch. Only `event` differs between them.
+        // A batch passes if one of its types does. A single event has exactly one. Only `event` differs between them.
         for event_type in verdict.types.each(single) {
             if when.names(EVENT) {
                 let event = event(verdict, event_type);
@@ -63,10 +65,11 @@ const EVENT: &str = "event";
 fn body_fact<'b>(when: &When, body: &'b JsonBody<'_>) -> Result<Cow<'b, Value>, Reject> {
     let value = match body.value() {
         Ok(value) => value,
-        // A form, or text: nothing that an expression could look into.
+        // A form or plain text has no fields for an expression to read.
         Err(JsonFault::NotJson) => return Ok(Cow::Owned(Value::Null)),
         Err(fault) => return Err(Reject::NotJson { fault }),
     };
+    // A loop over a large body could take arbitrarily long.
     if !when.fits(body.size(), value) {
         return Err(Reject::Unjudged {
             fault: "the body is too large for an expression with a loop".into(),
@@ -84,6 +87,7 @@ fn facts<'b>(
     verdict: &Verdict,
     body: &'b JsonBody<'_>,
 ) -> Result<Vec<Fact<'b>>, Reject> {
+    // Parsing the body is expensive, so a variable is built only if the expression reads it.
     let named = VARIABLES.into_iter();
     let named = named.filter(|name| *name != EVENT && when.names(name));
     let values = named.map(|name| {
@@ -103,7 +107,7 @@ fn facts<'b>(
     values.collect()
 }
 
-/// What is not known is not there, so that `has` can ask.
+/// Builds the `event` variable. Unknown fields are left out, so that `has` works on them.
 fn event(verdict: &Verdict, event_type: Option<&str>) -> Value {
     let known = [
         ("id", verdict.event_id.as_ref().map(EventId::as_str)),
@@ -116,7 +120,7 @@ fn event(verdict: &Verdict, event_type: Option<&str>) -> Value {
         .collect()
 }
 
-/// Values of one name are joined as RFC 9110, section 5.3, has it.
+/// Builds the `headers` variable. Values of one name are joined with a comma (RFC 9110, section 5.3).
 fn headers(headers: &HeaderMap) -> Value {
     let joined = headers.keys().map(|name| {
         let values = headers.get_all(name).iter();
@@ -136,8 +140,9 @@ fn query(request: &EventParts) -> Result<Value, Reject> {
     let fields = form::fields(text.as_bytes()).map_err(unjudged)?;
     let mut map = Map::new();
     for (name, value) in fields {
+        // The app may read either value, so the condition must not pick one.
         if map.insert(name.into_owned(), value.into()).is_some() {
-            return Err(unjudged("the query has a name twice"));
+            return Err(unjudged("a parameter name occurs twice in the query"));
         }
     }
     Ok(map.into())

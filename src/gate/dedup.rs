@@ -1,12 +1,12 @@
-//! Dedup: hands an event to the app once within the window.
+//! Dedup: forwards each event to the app once within the window.
 //!
-//! The last check of the gate, after the signature: an id that nobody signed never gets here. A claim becomes `spent` when
-//! the app took the event, and is released when it did not: a released id may come again (the provider's retry).
+//! The last check of the gate, after the signature, so that an unsigned id never gets here. A claim becomes spent when
+//! the app accepted the event, and is released when it did not: a released id may come again, as the provider's retry.
 //!
-//! Claims in flight stand in a small sharded table, bounded by the requests in flight; spent ids stand in
-//! [`spent`](super::spent), bounded by entries and time, where the oldest are dropped first. An event may go by two keys,
-//! its identity and the digest of its signed bytes; it is a duplicate where either is taken. Bytes that are only watched show
-//! a replay. Both clocks here are monotonic.
+//! Claims in flight are in a small sharded table, bounded by the requests in flight. Spent ids are in
+//! [`spent`](super::spent), bounded by entries and time; the oldest are evicted first. An event may have two keys, its
+//! identity and the digest of its signed bytes, and is a duplicate if either is taken. A watched digest only reveals a
+//! replay. All times are monotonic.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,62 +21,62 @@ use crate::gate::key::KeyHashes;
 use crate::gate::spent::Spent;
 use crate::model::clock::instant;
 
-/// Shards of the table of claims in flight: enough that the workers of one machine seldom meet.
+/// Number of shards of the table of claims in flight: enough that worker threads seldom contend.
 const SHARDS: usize = 16;
 
-/// How long a duplicate waits for the first one at most, whatever the upstream's deadline: a sender's patience is short.
+/// Longest time that a duplicate waits for the first copy, whatever the upstream's timeout: senders give up soon.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(25);
 
-/// The keys of one event.
+/// The dedup keys of one event.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Keys {
-    /// Its identity: an event is a duplicate where this one is taken.
+    /// The event identity: the event is a duplicate if this key is taken.
     pub id: Option<Key>,
-    /// Its signed bytes, where the operator wants equal bytes to be duplicates.
+    /// The digest of the signed bytes, where the operator wants equal bytes to be duplicates.
     pub body: Option<Key>,
-    /// Its signed bytes, where they only show a replay: taken by another event, they make no duplicate.
+    /// The digest of the signed bytes, where equal bytes of another event are only reported as a replay.
     pub watched: Option<Key>,
 }
 
-/// What became of the first copy of an event: the status that its sender got.
+/// The outcome of the first copy of an event: the status of the response to it.
 pub type Outcome = StatusCode;
 
-/// The claims of one route. Outlives reloads.
+/// The claims of one route. They survive reloads.
 pub struct Claims {
     spent: Spent,
     shards: [Mutex<Shard>; SHARDS],
     limits: Limits,
     next_owner: AtomicU64,
     hits: AtomicU64,
-    /// The claims that took over when a reload changed the limits: what is spent here is spent there too.
+    /// The claims that took over when a reload changed the limits. Keys spent here are spent there too.
     successor: OnceLock<Arc<Self>>,
-    /// The claims before them, for as long as one of theirs is in flight.
+    /// The claims before the reload, as long as one of them is in flight.
     predecessor: Weak<Self>,
 }
 
-/// How much is remembered, and how long.
+/// The bounds of the dedup memory of one route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// How long a spent id is remembered.
+    /// Time for which a spent id is remembered.
     pub window: Duration,
-    /// How many spent ids are remembered at least.
+    /// Number of spent ids that are remembered at least.
     pub entries: u64,
-    /// How long a claim stands whose owner does not end it; longer than any exchange with the app.
+    /// Time after which a claim expires whose owner does not end it; longer than any exchange with the app.
     pub lease: Duration,
 }
 
-/// A claim that somebody owns.
+/// A claim in flight, and the duplicates that wait for its outcome.
 struct InFlight {
     owner: u64,
-    /// After this moment the owner is taken for dead.
+    /// Expiry: after this time the owner counts as dead.
     until: Instant,
     waiters: Vec<oneshot::Sender<Outcome>>,
 }
 
-/// A claim on one event. Not `Clone`: only its owner ends it, by `spend` or `release`.
+/// A claim on one event. Not `Clone`: only its owner ends it, with `spend` or `release`.
 ///
-/// Dropped without either (a panic, the end of the process) it is released, unless the app may have seen the request:
-/// then the claim stands until its lease expires, since the app may yet have taken the event.
+/// A claim that is dropped without either (a panic, the end of the process) is released, unless the app may have seen
+/// the request. Then it remains until its lease expires, since the app may have accepted the event.
 pub struct Claim {
     claims: Arc<Claims>,
     keys: Keys,
@@ -87,26 +87,26 @@ pub struct Claim {
     is_ended: bool,
 }
 
-/// A part of the claims in flight.
+/// One shard of the claims in flight.
 type Shard = HashMap<Key, InFlight, KeyHashes>;
 
-/// The answer to asking for a claim.
+/// The result of a request for a claim.
 pub enum Asked {
-    /// The event is new: the asker owns it now.
+    /// The event is new, and the caller owns the claim.
     Claimed(Claim),
-    /// The app took it already, with this status.
+    /// The app has already accepted the event, with this status.
     Spent(StatusCode),
-    /// Another copy is in flight; its outcome will be told, or the sender dropped.
+    /// Another copy is in flight. The receiver yields its outcome, or an error if the claim is lost.
     InFlight(oneshot::Receiver<Outcome>),
 }
 
 impl Keys {
-    /// Returns all of them.
+    /// Returns the deciding keys and the watched one.
     pub fn iter(self) -> impl Iterator<Item = Key> {
         self.deciding().chain(self.watched)
     }
 
-    /// Returns those that make a duplicate.
+    /// Returns the keys that make an event a duplicate.
     pub fn deciding(self) -> impl Iterator<Item = Key> {
         self.body.into_iter().chain(self.id)
     }
@@ -119,20 +119,20 @@ impl Keys {
 }
 
 impl Claims {
-    /// No claims.
+    /// Creates an empty table of claims.
     #[must_use]
     pub fn new(limits: Limits) -> Arc<Self> {
         Self::after(limits, Weak::new())
     }
 
-    /// Claims under other limits that know all that these know, and learn what these still come to know.
+    /// Returns claims under other limits. They know every key that is spent here, now or later.
     #[must_use]
     pub fn succeed(self: &Arc<Self>, limits: Limits) -> Arc<Self> {
         if self.limits == limits {
             return Arc::clone(self);
         }
         let heir = Self::after(limits, Arc::downgrade(self));
-        // First the link, then the copy: what is spent in between is in both.
+        // The link first, then the copy: a key that is spent in between reaches both. The other order could lose it.
         let heir = Arc::clone(self.successor.get_or_init(|| heir));
         heir.recall(self.spent.all());
         heir
@@ -151,8 +151,8 @@ impl Claims {
         })
     }
 
-    /// Knows events again that an earlier process spent. Their windows begin anew, which keeps them longer and never
-    /// shorter than promised.
+    /// Loads keys that an earlier process spent. Their windows start again, so that they are remembered longer than
+    /// promised and never shorter.
     pub fn recall(&self, spent: impl IntoIterator<Item = (Key, u16)>) {
         let now = instant();
         for (key, status) in spent {
@@ -160,7 +160,7 @@ impl Claims {
         }
     }
 
-    /// Asks for the claim on an event.
+    /// Claims the keys of an event, or reports who has them.
     #[must_use]
     pub fn ask(self: &Arc<Self>, keys: Keys) -> Asked {
         let mut claim = Claim {
@@ -173,7 +173,7 @@ impl Claims {
             is_ended: false,
         };
         let now = instant();
-        // A claim that gets only one of its two keys is dropped here, which gives that one back.
+        // A claim that gets only one of its two keys is dropped at the `return`, which releases that key.
         for (key, place) in [
             (keys.body, &mut claim.keys.body),
             (keys.id, &mut claim.keys.id),
@@ -186,7 +186,8 @@ impl Claims {
             *place = Some(key);
         }
         if let Some(key) = keys.watched {
-            // Last, and without a look at the outcome: bytes that another event has taken decide nothing about this one.
+            // Last, and without regard to the outcome: bytes that another event has claimed decide nothing about this
+            // one.
             match self.take(key, claim.owner, now) {
                 None => claim.keys.watched = Some(key),
                 Some(Asked::Spent(_)) => claim.is_replay = true,
@@ -196,39 +197,41 @@ impl Claims {
         Asked::Claimed(claim)
     }
 
-    /// Ids that are spent now, roughly.
+    /// Returns the approximate number of spent ids.
     #[must_use]
     pub fn entries(&self) -> u64 {
         self.spent.held()
     }
 
-    /// Spent ids that were dropped before their window was over because the table was full.
+    /// Returns the number of spent ids that were evicted within their window because the table was full.
     #[must_use]
     pub fn evicted(&self) -> u64 {
         self.spent.evicted()
     }
 
-    /// Copies that were not handed to the app, or had to wait.
+    /// Returns the number of duplicates, including those that had to wait.
     #[must_use]
     pub fn hits(&self) -> u64 {
         self.hits.load(Ordering::Relaxed)
     }
 
-    /// None: the key now belongs to `owner`.
+    /// Claims one key. Returns `None` if the key now belongs to `owner`.
     fn take(&self, key: Key, owner: u64, now: Instant) -> Option<Asked> {
+        // After a reload, a claim under the old limits may still be in flight.
         if let Some(before) = self.predecessor.upgrade()
             && let Some(told) = before.wait_for(key, now)
         {
             return Some(Asked::InFlight(told));
         }
         let mut shard = self.shard(key);
-        // Looked up under the lock under which a claim is ended, so that nothing falls between the two tables.
+        // Under the lock under which a claim ends, so that no key falls between the two tables.
         if let Some(status) = self.spent.get(key, now) {
             return Some(Asked::Spent(status_of(status)));
         }
         if let Some(told) = wait_in(&mut shard, key, now) {
             return Some(Asked::InFlight(told));
         }
+        // Here the key is free, or its claim has expired and is replaced.
         let claim = InFlight {
             owner,
             until: now + self.limits.lease,
@@ -244,6 +247,7 @@ impl Claims {
 
     fn spend(&self, key: Key, status: StatusCode, now: Instant) {
         self.spent.insert(key, status.as_u16(), now);
+        // An event that was forwarded before a reload must be a duplicate after it.
         if let Some(heir) = self.successor.get() {
             heir.spend(key, status, now);
         }
@@ -251,14 +255,17 @@ impl Claims {
 
     fn end(&self, key: Key, owner: u64, status: StatusCode, spent_at: Option<Instant>) {
         let mut shard = self.shard(key);
+        // Before the claim is removed, under the same lock: a copy must find the key in one of the two tables.
         if let Some(now) = spent_at {
             self.spend(key, status, now);
         }
+        // An owner that ends late must not end the claim of the next owner.
         let is_own = shard.get(&key).is_some_and(|claim| claim.owner == owner);
         let ended = if is_own { shard.remove(&key) } else { None };
+        // The waiters are notified outside the lock, which other requests need.
         drop(shard);
         for waiter in ended.into_iter().flat_map(|claim| claim.waiters) {
-            // A waiter whose sender has gone is no concern of ours.
+            // A waiter that is gone has given up or closed its connection.
             let _ = waiter.send(status);
         }
     }
@@ -268,7 +275,7 @@ impl Claims {
         reason = "the remainder by SHARDS is below SHARDS"
     )]
     fn shard(&self, key: Key) -> MutexGuard<'_, Shard> {
-        // Each change under the lock is a single insert or remove, so a panic leaves nothing half done.
+        // Each change under the lock is a single insert or remove, so a panic leaves no half-done change.
         self.shards[key.shard(SHARDS)]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -276,40 +283,41 @@ impl Claims {
 }
 
 impl Claim {
-    /// What is claimed.
+    /// Returns the keys that are claimed.
     #[must_use]
     pub fn keys(&self) -> Keys {
         self.keys
     }
 
-    /// Returns whether the app has taken, or is about to take, the same signed bytes as another event.
+    /// Returns whether the app has accepted, or may be about to accept, the same signed bytes as another event.
     #[must_use]
     pub fn is_replay(&self) -> bool {
         self.is_replay
     }
 
-    /// Returns whether the event with the same signed bytes is in flight: the app has not taken it yet.
+    /// Returns whether the event with the same signed bytes is in flight, so that the app has not accepted it yet.
     #[must_use]
     pub fn is_beside(&self) -> bool {
         self.is_beside
     }
 
-    /// From here on the app may see the request.
+    /// Marks that the app may see the request from now on.
     pub fn begin_forwarding(&mut self) {
         self.is_forwarding = true;
     }
 
-    /// The app took the event: its id is not handed out again within the window.
+    /// Spends the claim: the app accepted the event, so its keys count as duplicates within the window.
     pub fn spend(mut self, status: StatusCode) {
         self.end(status, true);
     }
 
-    /// The app did not take it: the id may come again.
+    /// Releases the claim: the app did not accept the event, so it may come again.
     pub fn release(mut self, status: StatusCode) {
         self.end(status, false);
     }
 
     fn end(&mut self, status: StatusCode, is_spent: bool) {
+        // First, so that `drop` does not end the claim a second time.
         self.is_ended = true;
         let spent_at = is_spent.then(instant);
         for key in self.keys.iter() {
@@ -320,14 +328,16 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        // Once forwarding has begun, only the lease ends the claim: see the type.
         if !self.is_ended && !self.is_forwarding {
             self.end(StatusCode::SERVICE_UNAVAILABLE, false);
         }
     }
 }
 
-/// None: nobody holds a live claim on the key.
+/// Joins the waiters of a live claim on the key. Returns `None` if there is no live claim.
 fn wait_in(shard: &mut Shard, key: Key, now: Instant) -> Option<oneshot::Receiver<Outcome>> {
+    // An expired claim counts as absent: its owner is dead.
     let claim = shard.get_mut(&key).filter(|claim| now < claim.until)?;
     let (tell, told) = oneshot::channel();
     claim.waiters.push(tell);
@@ -407,7 +417,7 @@ mod tests {
         let claims = claims(100);
         claimed(claims.ask(both("a", 1))).spend(StatusCode::OK);
         assert!(is_spent(&claims.ask(both("b", 1))));
-        // The fresh id was not taken by the copy: the genuine event of that name goes through.
+        // The copy did not take the fresh id: the genuine event with that id passes.
         claimed(claims.ask(both("b", 2))).spend(StatusCode::OK);
         assert!(is_spent(&claims.ask(both("a", 3))));
     }
@@ -437,8 +447,8 @@ mod tests {
         assert!(!claimed(claims.ask(watched("a", 1))).is_replay());
     }
 
-    // Fails when an event can be claimed between the end of its claim and the note that it is spent.
-    // Mutation: look `spent` up before the lock in `take`, or spend after it in `end`.
+    // Fails when an event can be claimed between the end of its claim and the insertion into `spent`. Mutation: look
+    // `spent` up before the lock in `take`, or spend after it in `end`.
     #[test]
     fn of_many_copies_at_once_one_is_handed_out() {
         const EVENTS: u64 = 20_000;
@@ -499,7 +509,7 @@ mod tests {
         assert!(is_spent(&claims.ask(id("a"))));
     }
 
-    /// Fails when whoever ends a key ends the claim of its present owner.
+    /// Fails when ending a key ends the claim of another owner.
     #[test]
     fn a_late_end_leaves_the_claim_of_the_next_owner() {
         let claims = claims(100);

@@ -1,5 +1,7 @@
-//! The event: a webhook that has passed the gate. Its fields are private and only `gate` can make one, so whatever takes
-//! an `Event` takes something verified. The parts are boxed: a request passes through many hands, and they are large.
+//! The event: a webhook that passed every check of the gate.
+//!
+//! Its field is private to `gate`, so that only the gate can create one and a function that takes an `Event` takes a
+//! verified request. The parts are boxed: they are large, and a request is moved many times.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
@@ -10,41 +12,41 @@ use crate::model::source::Source;
 use crate::net::outgoing::EventMarks;
 use crate::scheme::Head;
 
-/// One verified webhook.
+/// One verified webhook, in a type that only the gate can create.
 pub struct Event {
     pub(in crate::gate) parts: Box<EventParts>,
 }
 
-/// What was checked, to be taken apart by `forward`.
+/// The parts of a request, taken apart by `forward` or reported with a reject.
 pub struct EventParts {
-    /// The route that took it.
+    /// Index of the route in its configuration snapshot.
     pub route: RouteIndex,
-    /// The method as sent.
+    /// The method, byte for byte as received.
     pub method: Method,
-    /// The target as sent: path and query are the bytes that were checked.
+    /// The target, as received: path and query are the bytes that were checked.
     pub uri: Uri,
-    /// The headers as sent, minus those that could mislead the app about what the gate vouches for.
+    /// The headers as received, except those that could mislead the app about what the gate has verified.
     pub headers: HeaderMap,
-    /// The bytes that came.
+    /// The body, byte for byte as received.
     pub body: Bytes,
-    /// The text of a body that came compressed, for all that looks into bodies. It is never forwarded.
+    /// The decompressed body, for code that reads bodies. It is never forwarded.
     pub plain: Option<Bytes>,
-    /// The headers under the names that the scheme reads, where the sender used its other ones.
+    /// The headers renamed to the names that the scheme reads, where the sender used its alternative names.
     pub own_names: Option<Box<HeaderMap>>,
-    /// The sender.
+    /// Source address of the request.
     pub source: Source,
-    /// The provider's id of it.
+    /// The event id that the provider assigned.
     pub event_id: Option<EventId>,
-    /// The provider's type of it.
+    /// The event type that the provider assigned.
     pub event_type: Option<Box<str>>,
-    /// Names the signed bytes; zeros where nobody signed them.
+    /// Digest of the signed bytes; zeros if the request is not verified.
     pub digest: [u8; 32],
-    /// What dedup found out about it.
+    /// The findings of dedup, for headers to the app.
     pub marks: EventMarks,
 }
 
 impl EventParts {
-    /// The same once more, for who keeps an event while it is being forwarded. The body is counted, not copied.
+    /// Returns a copy to keep while the event is being forwarded. The body is shared, not copied.
     #[must_use]
     pub fn to_kept(&self) -> Self {
         Self {
@@ -63,7 +65,7 @@ impl EventParts {
         }
     }
 
-    /// The head, as schemes and challenges read it.
+    /// Returns the head as schemes and challenges read it, with the scheme's own header names.
     pub(super) fn head(&self) -> Head<'_> {
         Head {
             method: &self.method,
@@ -72,7 +74,7 @@ impl EventParts {
         }
     }
 
-    /// The body as it reads.
+    /// Returns the decompressed body, or the body as received if it was not compressed.
     #[must_use]
     pub fn text(&self) -> &[u8] {
         self.plain.as_ref().unwrap_or(&self.body)
@@ -80,38 +82,38 @@ impl EventParts {
 }
 
 impl Event {
-    /// The parts, for forwarding.
+    /// Takes the parts, for forwarding.
     #[must_use]
     pub fn into_parts(self) -> Box<EventParts> {
         self.parts
     }
 
-    /// Headers of what is forwarded, to tell the app of its trace. They were verified: change nothing that is the sender's.
+    /// Returns the headers for adding trace context. They are verified: do not change a header of the sender.
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
         &mut self.parts.headers
     }
 
-    /// A look at the parts.
+    /// Borrows the parts of the verified request.
     #[must_use]
     pub fn parts(&self) -> &EventParts {
         &self.parts
     }
 }
 
-/// A request that failed a check of a route in monitor mode. Another type than `Event`, so that no function that takes
-/// verified events can be handed one.
+/// A request that failed a check of a route in monitor mode. A type of its own, so that it cannot be passed to a
+/// function that takes verified events.
 pub struct Unverified {
     pub(in crate::gate) parts: Box<EventParts>,
 }
 
 impl Unverified {
-    /// The parts, for `forward_unverified` only.
+    /// Takes the parts, for `forward_unverified` only.
     #[must_use]
     pub fn into_parts(self) -> Box<EventParts> {
         self.parts
     }
 
-    /// A look at the parts.
+    /// Borrows the parts, which nothing has verified.
     #[must_use]
     pub fn parts(&self) -> &EventParts {
         &self.parts

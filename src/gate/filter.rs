@@ -1,31 +1,31 @@
-//! Which of the verified events the app gets: by event type and by version. A batch is wanted if one of its events is.
+//! Filters verified events by event type and version.
 //!
-//! Runs once the signature and the identity are known, and before the route's rate and dedup: what is filtered uses up
-//! nothing and spends no id, so it may come again under another config. It is answered with a 2xx, since the sender did
-//! nothing wrong and would only send it again. An event whose type or version is not known for certain is refused
-//! instead: nobody can say whether the app was to get it.
+//! A batch is wanted if one of its events is. The filter runs when signature and identity are known, and before the
+//! route's rate and dedup: an excluded event uses up no rate and spends no id, so it may come again under another
+//! config. It gets a 2xx, since the sender did nothing wrong and would otherwise only retry. An event whose type or
+//! version is not known for certain is rejected instead: nothing shows whether the app wants it.
 
 use crate::config::model::Route;
 use crate::gate::reject::Reject;
 use crate::gate::verdict::Verdict;
 use crate::model::glob::Patterns;
 
-/// What keeps an event from the app.
+/// The setting of a route that excludes an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sieve {
-    /// `events` of the route.
+    /// The `events` setting of the route.
     Events,
-    /// `versions` of the route.
+    /// The `versions` setting of the route.
     Versions,
-    /// `when` of the route.
+    /// The `when` setting of the route.
     When,
 }
 
 impl Sieve {
-    /// All of them.
+    /// Every setting, in the order of the checks.
     pub const ALL: [Self; 3] = [Self::Events, Self::Versions, Self::When];
 
-    /// The word for it in logs and metrics: the key of the route.
+    /// Returns the label in logs and metrics: the config key.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -50,13 +50,13 @@ impl Filter {
         }
     }
 
-    /// What keeps the event from the app, if anything does.
+    /// Returns the setting that excludes the event, or `None` if the app wants it.
     pub(super) fn find(&self, verdict: &Verdict) -> Result<Option<Sieve>, Reject> {
         if let Some(patterns) = &self.events {
             let single = verdict.event_type.as_deref();
             let is_wanted = |text: Option<&str>| text.is_some_and(|text| patterns.admit(text));
             if !verdict.types.any(single, is_wanted) {
-                // The one whose type is not known may be the one that the app wants.
+                // The event with the unknown type may be the one that the app wants.
                 let mut types = verdict.types.each(single);
                 return match types.any(|text| text.is_none()) {
                     true => Err(Reject::MissingType),
@@ -66,6 +66,7 @@ impl Filter {
         }
         if let Some(patterns) = &self.versions {
             let version = verdict.event_version.as_ref();
+            // An unknown version is a reject: a 2xx would lose an event that the app may want.
             if !patterns.admit(version.ok_or(Reject::MissingVersion)?) {
                 return Ok(Some(Sieve::Versions));
             }

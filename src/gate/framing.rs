@@ -1,7 +1,7 @@
-//! Method, content type, declared length, and what a head may not say.
+//! Checks the head: method, content type, declared length and forbidden headers.
 //!
-//! `edge` has checked HTTP/1 heads byte by byte; what both protocols can say goes through here, so that a request is
-//! refused for the same thing whichever way it came.
+//! `edge` has checked HTTP/1 heads byte by byte. These checks apply to both protocols, so that a request is rejected
+//! for the same reason over HTTP/1 and HTTP/2.
 
 use http::header::{self, HeaderMap};
 use http::request::Parts;
@@ -12,7 +12,7 @@ use crate::gate::reject::{FramingFault, Reject};
 use crate::net::headers::{Occurrence, single};
 use crate::net::host::without_root;
 
-/// Passes the head of a request for a route; gives the declared length of the body.
+/// Checks the head of a request for a route. Returns the declared length of the body.
 ///
 /// # Errors
 /// `Method`, `ContentType`, `BodyTooLarge`, `Framing`.
@@ -26,12 +26,13 @@ pub(super) fn check(route: &Route, parts: &Parts) -> Result<Option<u64>, Reject>
     declared_length(&parts.headers, route.max_body)
 }
 
-/// The host that a request asks for, without its port and without the dot of the root: `:authority` or the absolute form
-/// before `Host`.
+/// Returns the host of the request, without port and trailing dot. `:authority` or the absolute form takes precedence
+/// over `Host` (RFC 9112, section 3.2.2).
 pub(super) fn host(parts: &Parts) -> &str {
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     let host = || parts.headers.get(header::HOST)?.to_str().ok();
     let text = authority.or_else(host).unwrap_or_default();
+    // In an IPv6 literal without a port, the text after the last colon ends with `]` and is not a number.
     let host = match text.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => text,
@@ -39,7 +40,7 @@ pub(super) fn host(parts: &Parts) -> &str {
     without_root(host)
 }
 
-/// What a head may not say, whatever the route is.
+/// Checks the rules for heads that hold on every route.
 ///
 /// # Errors
 /// `Framing`.
@@ -51,9 +52,11 @@ pub(super) fn check_head(parts: &Parts) -> Result<(), Reject> {
     {
         return fault(FramingFault::Target);
     }
+    // RFC 9112, section 3.2: more than one Host is invalid, since gate and app could route differently.
     if matches!(single(&parts.headers, &header::HOST), Occurrence::Many) {
         return fault(FramingFault::Host);
     }
+    // RFC 9113, section 8.2.2: connection-specific headers are malformed in HTTP/2.
     if parts.version == Version::HTTP_2 && parts.headers.contains_key(header::TRANSFER_ENCODING) {
         return fault(FramingFault::TransferEncoding);
     }
@@ -73,6 +76,7 @@ fn check_content_type(route: &Route, headers: &HeaderMap) -> Result<(), Reject> 
     if route.content_types.is_empty() {
         return Ok(());
     }
+    // Parameters such as `charset` are not part of the media type.
     let media = found.split(';').next().unwrap_or_default().trim();
     let mut allowed = route.content_types.iter();
     if allowed.any(|allowed| allowed.eq_ignore_ascii_case(media)) {
@@ -81,7 +85,7 @@ fn check_content_type(route: &Route, headers: &HeaderMap) -> Result<(), Reject> 
     Err(Reject::content_type(found))
 }
 
-/// The length that a head declares, within a limit.
+/// Returns the declared length of the body, if it is within a limit.
 ///
 /// # Errors
 /// `BodyTooLarge`, `Framing`.
@@ -99,6 +103,7 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Reject> {
         Occurrence::One(value) => value,
         Occurrence::Many => return Err(Reject::Framing(FramingFault::DuplicateHeader)),
     };
+    // `parse` alone would accept a leading `+`.
     let is_number = value.as_bytes().iter().all(u8::is_ascii_digit);
     let length = value.to_str().ok().filter(|_| is_number);
     let length = length.and_then(|text| text.parse().ok());

@@ -1,8 +1,8 @@
-//! Which event this is: its id and type, from the headers or from the body.
+//! Reads the identity of an event: id, type, version, dedup key and tenant.
 //!
-//! Runs after the signature, so what it reads is the sender's word; whether the signature covers a header is for dedup to
-//! weigh. It refuses repeated names first ([`once`](super::once)), so that each name has one value below. The body is
-//! parsed only where a header does not answer, once, and only for the values wanted.
+//! Runs after the signature, so the values are the sender's. Whether the signature covers a header is for dedup to
+//! consider. Rejects repeated names first ([`once`](super::once)), so that each name has one value below. The body is
+//! parsed at most once, only if no header has the value, and only for the values wanted.
 
 use std::borrow::Cow;
 
@@ -20,15 +20,15 @@ use crate::scheme::pick::{PickError, Picked, Picker};
 use crate::scheme::spec::{BatchSpec, Field, IdentityKey, KeyPart, Spec};
 use crate::scheme::{Head, MaterialFault};
 
-/// Where the ids, types and keys of one route's events are.
+/// The locations of the ids, types and dedup keys of one route's events.
 pub struct IdentityRules {
     once: OnceNames,
     ids: Box<[Place]>,
     types: Box<[Place]>,
     versions: Box<[Place]>,
-    /// The parts of the dedup key: all of them have to be present.
+    /// The parts of the dedup key; a key needs all of them.
     key: Box<[Part]>,
-    /// The locations that name one customer, where the sender signs for all of them.
+    /// The locations of the tenants, where the sender signs for all customers with one key.
     tenants: Box<[Place]>,
     /// Those that name a list of them.
     tenant_lists: Box<[TenantList]>,
@@ -38,47 +38,47 @@ pub struct IdentityRules {
     claims_of: Option<Box<Spec>>,
 }
 
-/// What `IdentityRules` are compiled from.
+/// The sources that [`IdentityRules`] are compiled from.
 #[derive(Clone, Copy)]
 pub struct IdentityFacts<'s> {
-    /// The scheme, which names id, type and version.
+    /// The scheme, with the locations of id, type and version.
     pub spec: &'s Spec,
-    /// The dedup key.
+    /// The dedup key of the route.
     pub key: Option<&'s IdentityKey>,
-    /// The locations that name the customer.
+    /// The locations of the tenant.
     pub tenant: &'s [Field],
-    /// The events of a batch.
+    /// The location of the events of a batch.
     pub batch: Option<&'s BatchSpec>,
     /// The headers that conditions name.
     pub headers: &'s [HeaderName],
 }
 
-/// Which event this is.
+/// The identity of one event.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Identity {
-    /// The provider's id of the event.
+    /// The event id that the provider assigned.
     pub event_id: Option<EventId>,
-    /// Its type: 1 to 255 characters of printable ASCII, with visible ones at both ends.
+    /// The event type: 1 to 255 characters of printable ASCII, without a space at either end.
     pub event_type: Option<Box<str>>,
-    /// The version of its payload, in the same form.
+    /// The version of the payload, in the same form.
     pub version: Option<Box<str>>,
-    /// The types of every event of a batch.
+    /// The types of all events of a batch.
     pub types: BatchTypes,
     /// The dedup key, as far as the request itself holds it.
     pub key: KeyText,
-    /// The customers that it names.
+    /// The tenants that the event names.
     pub tenants: TenantNames,
 }
 
-/// What a request says of its dedup key.
+/// The dedup key as read from a request.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum KeyText {
-    /// A part is not there, or the route has no key.
+    /// A part of the key is missing, or the route has no key.
     #[default]
     Absent,
-    /// The key is one text, hashed already.
+    /// The key is one text, already hashed.
     One(Key),
-    /// The texts of several parts; none is in the place of the signed bytes.
+    /// The texts of several parts; `None` is the place of the signed bytes.
     Parts(Vec<Option<Box<str>>>),
 }
 
@@ -89,19 +89,18 @@ enum Part {
 
 enum Place {
     Header(HeaderName),
-    /// The position among the picked values.
+    /// The index among the picked values.
     Json(usize),
     /// A field of a form.
     Form(Box<str>),
-    /// In the JSON that a field of a form holds.
+    /// A value in the JSON that a form field holds.
     FormJson(Box<str>, Picker),
-    /// A query parameter.
     Query(Box<str>),
     /// A claim of the signed token.
     Claim(Box<str>),
 }
 
-/// The body's values, parsed when the first one is asked for.
+/// A request with its body's values, which are parsed on first use.
 struct Request<'a> {
     rules: &'a IdentityRules,
     head: &'a Head<'a>,
@@ -111,18 +110,18 @@ struct Request<'a> {
     form: Option<FormFields<'a>>,
 }
 
-/// What stands in one place.
+/// The value found at one location.
 enum Found<'a> {
     Nothing,
     Text(Cow<'a, str>),
-    /// Something is there that names nothing: an object, a fraction, bytes that are no text.
+    /// A value that cannot be an id: an object, a fraction, or bytes that are not text.
     Odd,
-    /// It is there more than once, so gate and app could read different values.
+    /// The value occurs more than once, so gate and app could read different ones.
     Ambiguous(&'static str),
 }
 
 impl<'s> IdentityFacts<'s> {
-    /// Names what the scheme says, and no key.
+    /// Takes the locations of a scheme, without a dedup key.
     #[must_use]
     pub fn of(spec: &'s Spec) -> Self {
         Self {
@@ -144,7 +143,7 @@ impl<'s> IdentityFacts<'s> {
 }
 
 impl IdentityRules {
-    /// Takes over the fields of a scheme, and those of its sender's identity.
+    /// Compiles the locations of a scheme and of the sender's identity.
     #[must_use]
     pub fn compile(facts: IdentityFacts<'_>) -> Self {
         let spec = facts.spec;
@@ -167,6 +166,7 @@ impl IdentityRules {
             Part::SignedBytes => None,
             Part::Fields(places) => Some(places),
         });
+        // The scheme is kept only if a location is a claim, which needs it to find the token.
         let has_claims = [&ids, &types, &versions, &tenants]
             .into_iter()
             .chain(of_key)
@@ -186,8 +186,8 @@ impl IdentityRules {
         }
     }
 
-    /// Reads all of them. A type or version that is odd is none, and so is an id or a key: what follows from that is the
-    /// route's `missing_id`.
+    /// Reads the identity of one request. An invalid type or version counts as absent, and so does an invalid id or
+    /// key; the route's `missing_id` decides about that.
     ///
     /// # Errors
     /// [`Reject::Identity`] where a name that identifies the event occurs more than once: gate and app could read
@@ -233,6 +233,7 @@ impl IdentityRules {
     }
 
     fn read_key(&self, request: &mut Request<'_>) -> Result<KeyText, &'static str> {
+        // The common case, one text, is hashed here, which saves a copy of it.
         if let [Part::Fields(places)] = &*self.key {
             let text = read_text(places, request)?;
             return Ok(text.map_or(KeyText::Absent, |text| KeyText::One(Key::of_id(&text))));
@@ -240,6 +241,7 @@ impl IdentityRules {
         let mut texts = Vec::with_capacity(self.key.len());
         for part in &self.key {
             let Part::Fields(places) = part else {
+                // The place of the signed bytes, which `KeyRule` fills in.
                 texts.push(None);
                 continue;
             };
@@ -277,7 +279,7 @@ impl<'a> Request<'a> {
                     Err(_) => Found::Odd,
                 },
                 Err(MaterialFault::Missing { .. }) => Found::Nothing,
-                // Refused already, as one that is repeated or cannot be read.
+                // A parameter that is repeated or unreadable was rejected above.
                 Err(MaterialFault::Malformed { .. }) => Found::Odd,
             },
         }
@@ -326,7 +328,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// What the pointer at a position found.
+/// Returns the value that the pointer at an index found.
 fn found_json<'a>(picked: &Result<Vec<Picked<'a>>, PickError>, position: usize) -> Found<'a> {
     let values = match picked {
         Ok(values) => values,
@@ -338,7 +340,7 @@ fn found_json<'a>(picked: &Result<Vec<Picked<'a>>, PickError>, position: usize) 
         Some(Picked::Text(text)) => Found::Text(text.clone()),
         Some(Picked::Odd | Picked::Bool(_)) => Found::Odd,
         Some(Picked::Duplicate) => {
-            Found::Ambiguous("a key on the way to the id in the body is there twice")
+            Found::Ambiguous("a JSON key on the path to the event id occurs twice")
         }
     }
 }
@@ -359,8 +361,8 @@ fn place<'s>(field: &'s Field, pointers: &mut Vec<&'s [String]>) -> Place {
     }
 }
 
-/// Reads the first place that holds anything: a later one must not stand in for one that is unreadable. Empty text names
-/// nothing.
+/// Reads the first location that holds a value. A later location must not replace an unreadable one: the sender would
+/// not mean it. Empty text counts as absent.
 fn read_text<'a>(
     places: &[Place],
     request: &mut Request<'a>,
@@ -376,7 +378,7 @@ fn read_text<'a>(
     Ok(None)
 }
 
-/// The first fit text.
+/// Returns the first text that is a valid type or version.
 fn read_word(places: &[Place], request: &mut Request<'_>) -> Option<Box<str>> {
     // GitLab's types have spaces inside: `Push Hook`.
     let is_fit = |text: &str| {

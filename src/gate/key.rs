@@ -1,15 +1,15 @@
-//! What names an event for [`dedup`](super::dedup), and how it is hashed.
+//! Dedup keys: short digests that name an event for [`dedup`](super::dedup).
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use sha2::{Digest, Sha256};
 
-/// What names an event: the first half of a SHA-256, or of the MAC over the signed bytes.
+/// A dedup key: the first half of a SHA-256, or of the MAC over the signed bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Key(u128);
 
-/// Keys are digests, so that every bit of them is as good as that of a hash. The seed is for the ids: their digests are
-/// known to who sends them.
+/// Hasher for keys, which are already uniformly distributed digests. The seed protects tables against keys of ids,
+/// whose digests the sender can compute.
 #[derive(Clone)]
 pub(super) struct KeyHashes {
     seed: u64,
@@ -53,13 +53,13 @@ impl Hasher for KeyHash {
     }
 
     fn finish(&self) -> u64 {
-        // The product is best in its upper half; tables look at the lower one too.
+        // The upper half of the product is mixed best, and hash tables use the lower bits too.
         self.0.rotate_left(32)
     }
 }
 
 impl Key {
-    /// The key of an event id.
+    /// Returns the key of an event id.
     #[must_use]
     pub fn of_id(id: &str) -> Self {
         let mut hash = Sha256::new_with_prefix(b"id\0");
@@ -78,15 +78,15 @@ impl Key {
         Self::of_digest(&hash.finalize().into())
     }
 
-    /// Returns the key of two keys together, without another hash: to find an id whose key makes up for another digest is
-    /// as hard as to invert the hash.
+    /// Returns the key of two keys together without another hash. Finding an id whose key compensates for another
+    /// digest is as hard as inverting the hash.
     #[must_use]
     pub fn joined(self, other: Self) -> Self {
-        // Turned, so that the order counts and two equal keys are not zero.
+        // Rotated, so that the order matters and two equal keys do not cancel out.
         Self(self.0 ^ other.0.rotate_left(1))
     }
 
-    /// The key of a digest that already depends on every signed byte.
+    /// Returns the key of a digest that already depends on every signed byte.
     #[must_use]
     pub fn of_digest(digest: &[u8; 32]) -> Self {
         let mut half = [0; 16];
@@ -96,18 +96,18 @@ impl Key {
         Self(u128::from_le_bytes(half))
     }
 
-    /// The number of a shard, out of so many.
+    /// Returns the index of the key's shard.
     pub(super) fn shard(self, shards: usize) -> usize {
         usize::try_from(self.0 % shards.max(1) as u128).unwrap_or(0)
     }
 
-    /// As a store keeps it.
+    /// Returns the bytes that the store holds.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_le_bytes()
     }
 
-    /// What [`Self::to_bytes`] gave.
+    /// Restores a key from [`Self::to_bytes`].
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(u128::from_le_bytes(bytes))

@@ -1,4 +1,4 @@
-//! The dedup keys of one request: its identity, the digests of its bytes, and which of them decide.
+//! Dedup keys of one request: event identity and digests, and which of them decide.
 
 use std::sync::Arc;
 
@@ -14,28 +14,28 @@ use crate::model::ids::EventId;
 use crate::scheme::locate;
 use crate::scheme::spec::{Component, Family, Part, Place, Spec};
 
-/// How the keys of one route's events are made.
+/// The rule by which the dedup keys of one route's events are made.
 pub(super) struct KeyRule {
     binds_body: bool,
     by_body: bool,
     missing_id: MissingId,
     pub(super) replay: ReplayRule,
     has_key: bool,
-    /// Below a prefix the path tells one bot, shop or tenant from another.
+    /// True for a prefix route, whose path distinguishes bots, shops or tenants.
     is_prefix: bool,
-    /// The digest of the signed bytes is equal in a retry, and covers the whole body.
+    /// True if the digest of the signed bytes is equal in a retry and covers the whole body.
     is_digest_stable: bool,
-    /// The signed text holds the URL, whose query may tell two events apart.
+    /// True if the signed text contains the URL, whose query may distinguish two events.
     signs_url: bool,
-    /// The location of the time of sending in a signed JSON body, where the sender writes it there.
+    /// The location of the time of sending in a signed JSON body, if the sender writes it there.
     time: Option<Box<[String]>>,
-    /// The key in words.
+    /// Description of the key, for logs.
     words: Arc<str>,
     body_words: Arc<str>,
 }
 
 impl KeyRule {
-    /// None where the route has no dedup.
+    /// Compiles the rule; `None` where the route has no dedup.
     pub(super) fn compile(route: &Route) -> Option<Self> {
         let dedup: &Dedup = route.dedup.as_ref()?;
         Some(Self {
@@ -53,8 +53,8 @@ impl KeyRule {
         })
     }
 
-    /// Returns the keys under which an event is claimed; none where it is forwarded without dedup. `digest` names the
-    /// signed bytes.
+    /// Returns the keys under which an event is claimed, or `None` if it is forwarded without dedup. `digest` is the
+    /// digest of the signed bytes.
     pub(super) fn keys(
         &self,
         text: &KeyText,
@@ -62,6 +62,7 @@ impl KeyRule {
         digest: &[u8; 32],
     ) -> Result<Option<Keys>, Reject> {
         let id = self.identity_key(text, request, digest);
+        // A route whose key is `nothing` has no id to miss.
         let is_missing = id.is_none() && self.has_key;
         let by_body = match self.missing_id {
             MissingId::Reject if is_missing => return Err(Reject::MissingId),
@@ -72,12 +73,13 @@ impl KeyRule {
         let keys = Keys {
             id,
             body: by_body.then_some(bytes),
+            // Bytes that already make a duplicate cannot show a replay.
             watched: (self.replay != ReplayRule::Off && !by_body).then_some(bytes),
         };
         Ok((!keys.is_empty()).then_some(keys))
     }
 
-    /// Returns the keys of one event of a batch that an app posts to a local route. They are those of the same event
+    /// Returns the keys of one event of a batch that an app posts to a local route. They equal the keys of the same event
     /// posted alone, so that an app may send it again in either form.
     pub(super) fn keys_in_batch(&self, event_id: &EventId, batch: &EventParts) -> Option<Keys> {
         let text = match self.has_key {
@@ -91,7 +93,7 @@ impl KeyRule {
         })
     }
 
-    /// Returns what of a request the deciding key is made of, for people.
+    /// Returns a description of the request parts that the deciding key is made of, for logs.
     pub(super) fn words(&self, keys: &Keys) -> Arc<str> {
         match keys.id {
             Some(_) => Arc::clone(&self.words),
@@ -102,7 +104,7 @@ impl KeyRule {
     fn identity_key(&self, text: &KeyText, request: &EventParts, digest: &[u8; 32]) -> Option<Key> {
         let parts = match text {
             KeyText::Absent => return None,
-            // The usual way: one signed id. Its key is the one that earlier versions have put into stores.
+            // The common case: one signed id. Its key must not change, since stores hold keys of earlier versions.
             KeyText::One(key) if !self.binds_body && !self.is_prefix => return Some(*key),
             KeyText::One(key) if !self.is_prefix => {
                 let body = Key::of_digest(&self.body_digest(request, digest));
@@ -110,7 +112,7 @@ impl KeyRule {
             }
             KeyText::One(key) => vec![key.to_bytes().to_vec()],
             KeyText::Parts(texts) => {
-                // The signed bytes with their timestamp: two events may have one body at two times.
+                // The signed bytes include their timestamp: two events at two times may have the same body.
                 let bytes = |text: &Option<Box<str>>| match text {
                     Some(text) => text.as_bytes().to_vec(),
                     None => digest.to_vec(),
@@ -122,11 +124,12 @@ impl KeyRule {
         let path = self.is_prefix.then(|| request.uri.path().as_bytes());
         let parts = parts.iter().map(Vec::as_slice);
         let body = body.iter().map(|digest| &digest[..]);
+        // The length of each part is hashed too, so that a path cannot imitate an id.
         Some(Key::of_parts(parts.chain(body).chain(path)))
     }
 
-    /// Returns a digest of the body that is equal in a retry: that of the signed bytes, or of the body alone where a
-    /// timestamp is signed with it. A timestamp inside of the body is left out.
+    /// Returns a digest of the body that is equal in a retry: the digest of the signed bytes, or of the body alone if a
+    /// timestamp is signed with it. A timestamp inside the body is left out.
     fn body_digest(&self, request: &EventParts, digest: &[u8; 32]) -> [u8; 32] {
         if self.is_digest_stable {
             return *digest;
@@ -169,7 +172,7 @@ fn is_digest_stable(spec: &Spec) -> bool {
     match &spec.family {
         Family::Hmac(_) | Family::Text(_) => !spec.is_dated() && spec.signs_body(),
         Family::Token(_) => true,
-        // `created` and `nonce` are signed, and are new in each attempt.
+        // `created` and `nonce` are signed and change with each attempt.
         Family::Jwt(_) | Family::Certificate(_) | Family::Http(_) => false,
     }
 }

@@ -1,24 +1,24 @@
-//! How long each check of one request took, part of its verdict.
+//! The time that each check of one request took, as part of its verdict.
 //!
-//! Fourteen moments in each request are too many for the clock of the system; the counter of the processor costs a third
-//! of it. Where the processor has no counter that can be relied on, the clock is read after all.
+//! The gate reads the time some fourteen times for each request. The system clock is too slow for that; the processor's
+//! counter costs a third of it. On a processor without a reliable counter, the clock is read instead.
 
 use std::time::Duration;
 
 use crate::gate::verdict::Check;
 use crate::model::clock::Ticks;
 
-/// The time of each check.
+/// The times of all checks of one request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Laps {
-    /// When the last lap ended.
+    /// Time at which the last lap ended.
     mark: Ticks,
-    /// In ticks, by [`Check`].
+    /// Duration of each check in ticks, indexed by [`Check`].
     took: [u64; Check::ALL.len()],
 }
 
 impl Laps {
-    /// The first lap begins.
+    /// Starts the first lap, with no time counted yet.
     pub(super) fn start() -> Self {
         Self {
             mark: Ticks::read(),
@@ -26,24 +26,24 @@ impl Laps {
         }
     }
 
-    /// The time since the last lap ended counts for this check.
+    /// Ends the lap and counts its time for this check.
     pub(super) fn end(&mut self, check: Check) {
         let now = Ticks::read();
         self.add(check, now.since(self.mark));
         self.mark = now;
     }
 
-    /// The time since the last lap ended counts for no check.
+    /// Ends the lap and counts its time for no check.
     pub(super) fn skip(&mut self) {
         self.mark = Ticks::read();
     }
 
-    /// The time of a check; zero where it did not come to it.
+    /// Returns the time of a check; zero if the check was not reached.
     pub(super) fn of(&self, check: Check) -> Duration {
         self.of_all(check, check)
     }
 
-    /// The time of the checks from the first to the last one, both included.
+    /// Returns the total time of the checks from `first` to `last`, inclusive.
     pub(super) fn of_all(&self, first: Check, last: Check) -> Duration {
         let range = first as usize..=last as usize;
         let laps = self.took.get(range).unwrap_or_default();
@@ -56,7 +56,7 @@ impl Laps {
         }
     }
 
-    /// With a time for one check, as tests of other rooms need it.
+    /// Sets the time of one check, for tests of other modules.
     #[cfg(test)]
     pub(super) fn set(&mut self, check: Check, took: Duration) {
         if let Some(ticks) = self.took.get_mut(check as usize) {
@@ -70,13 +70,14 @@ mod tests {
     use super::*;
     use crate::model::clock::instant;
 
-    /// Fails when a lap counts for another check, when what is skipped counts, or when a tick is taken for another time.
+    /// Fails when a lap counts for another check, when skipped time counts, or when ticks are converted with the wrong
+    /// rate.
     #[test]
     fn the_time_of_each_check_is_its_own() {
         let pause = Duration::from_millis(20);
-        // How fast the counter counts is measured against the clock, on a busy machine to a thousandth or so.
+        // The counter's rate is measured against the clock, with an error of about a thousandth on a busy machine.
         let least = pause - pause / 100;
-        // Nothing can be waited for here but the time itself.
+        // The test measures real time, so it has to spend some.
         let wait = || {
             let began = instant();
             while began.elapsed() < pause {

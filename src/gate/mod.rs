@@ -1,7 +1,8 @@
-//! The gate: head + body -> `Event` or `Reject`. `Gate::admit` is the order of the checks, one after the other.
+//! The gate: checks one request in a fixed order and returns an event or a reject.
 //!
-//! Writes no log line, no counter and no answer but a challenge's; it returns a `Verdict` beside every admission, so no
-//! path can skip it. `pipeline` calls it and does what it decided.
+//! `Gate::admit` is that order. The gate writes no logs and no counters, and it sends no response except one to a URL
+//! check. It fills in a `Verdict` beside every admission, so that no code path can skip it. `pipeline` calls the gate
+//! and carries out its decision.
 
 mod batch;
 pub mod budget;
@@ -61,7 +62,7 @@ use crate::net::outgoing::EventMarks;
 use crate::net::read_body::{BodyFault, BodyHead, BodyLimits, read_body};
 use crate::scheme::{Head, SchemeError};
 
-/// The rules of one generation.
+/// The compiled rules of one configuration snapshot.
 pub struct Gate {
     table: RouteTable,
     rules: Vec<Rules>,
@@ -70,36 +71,36 @@ pub struct Gate {
     body_timeout: Duration,
 }
 
-/// All the ways in which the gate can end. `pipeline` matches it whole: a new way cannot be forgotten.
+/// The result of the gate. `pipeline` matches it exhaustively, so that a new variant cannot be forgotten.
 pub enum Admission {
-    /// Passed; without a claim where the route has no dedup, or the event no key.
+    /// An event that passed every check; without a claim where the route has no dedup or the event has no dedup key.
     Event(Event, Option<Claim>),
-    /// Monitor mode only: a check failed, and the verdict says which.
+    /// A request that failed a check in monitor mode; the verdict names the check.
     Unverified(Unverified),
-    /// A challenge: answered here.
+    /// A URL check of the provider, with the response that the gate sends.
     Answered(Answer),
-    /// The app has taken this event, with this status.
+    /// A duplicate of an event that the app accepted with this status.
     Duplicate(StatusCode, Box<EventParts>),
-    /// Genuine, but not one that the app gets.
+    /// A genuine event that the route's filter excludes.
     Filtered,
-    /// Refused; with the request as far as it was read, where it had a route.
+    /// A rejected request, with the parts that were read if it had a route.
     Refused(Reject, Option<Box<EventParts>>),
 }
 
-/// How a request comes to the checks.
+/// The origin of a request: a connection, or a replay for `explain`.
 #[derive(Clone, Copy)]
 struct Arrival<'a> {
-    /// The route that was chosen for it, wherever host and path lead.
+    /// The route to check against, whatever route host and path lead to.
     index: Option<RouteIndex>,
-    /// Its share in the budget of its source; none for requests that have been judged before.
+    /// The request's share in the budget of its source; `None` for a request that is checked again.
     share: Option<&'a Share>,
 }
 
-/// Why the checks ended early, and the request where it was read in whole.
+/// An early end of the checks, with the request if it was read whole.
 struct Stop {
     reject: Reject,
     request: Option<Box<EventParts>>,
-    /// Monitor mode: it is forwarded all the same.
+    /// True in monitor mode: the request is forwarded although a check failed.
     is_forwarded: bool,
 }
 
@@ -114,7 +115,7 @@ impl From<Reject> for Stop {
 }
 
 impl Gate {
-    /// Joins the rules, which stand in the order of the table's indexes.
+    /// Creates a gate. The rules must be in the order of the table's indexes.
     #[must_use]
     pub fn new(
         table: RouteTable,
@@ -132,7 +133,7 @@ impl Gate {
         }
     }
 
-    /// A gate with the same rules that claims nothing and counts nothing, to judge a request that has been.
+    /// Returns a gate with the same rules that claims and counts nothing, to check an earlier request again.
     ///
     /// # Errors
     /// As for [`Rules::compile`].
@@ -147,33 +148,35 @@ impl Gate {
         })
     }
 
-    /// The position of the route that a host and a path lead to.
+    /// Returns the index of the route that a host and a path lead to.
     #[must_use]
     pub fn find(&self, host: &str, path: &str) -> Option<RouteIndex> {
         self.table.find(host, path)
     }
 
-    /// The rules of every route, in the order of their positions.
+    /// Returns the rules of every route, by route index.
     #[must_use]
     pub fn all_rules(&self) -> &[Rules] {
         &self.rules
     }
 
-    /// The rules of a route.
+    /// Returns the rules of the route at an index.
     #[must_use]
     pub fn rules(&self, index: usize) -> Option<&Rules> {
         self.rules.get(index)
     }
 
-    /// The index of a route.
+    /// Returns the index of the route with this name.
     #[must_use]
     pub fn index_of(&self, route: &RouteName) -> Option<usize> {
         let mut all = self.rules.iter();
         all.position(|rules| rules.route.name == *route)
     }
 
-    /// Runs the checks in the order of the table in README.md. Cheap ones come first; nothing that a stranger can
-    /// grow is allocated before the signature. What is found is written into a fresh verdict.
+    /// Runs the checks in the order of the table in README.md.
+    ///
+    /// Cheap checks come first, and nothing whose size the client controls is allocated before the signature, except
+    /// the body itself up to its limits. Fills in `verdict`, which must be fresh.
     pub async fn admit<B>(&self, request: Request<B>, now: Now, verdict: &mut Verdict) -> Admission
     where
         B: Body<Data = Bytes>,
@@ -185,7 +188,7 @@ impl Gate {
         self.admit_by(arrival, request, now, verdict).await
     }
 
-    /// Runs the checks at the cost of the source's budget.
+    /// Runs the checks and charges the budget of the source for an unverified request.
     pub async fn admit_within<B>(
         &self,
         share: &Share,
@@ -203,7 +206,8 @@ impl Gate {
         self.admit_by(arrival, request, now, verdict).await
     }
 
-    /// Runs the checks of the route at `index`, wherever host and path lead: for requests that have been.
+    /// Runs the checks of the route at `index`, whatever route host and path lead to. Used for requests that are
+    /// checked again.
     pub async fn admit_to<B>(
         &self,
         index: RouteIndex,
@@ -232,6 +236,7 @@ impl Gate {
         B: Body<Data = Bytes>,
     {
         let (parts, body) = request.into_parts();
+        // Owned here and not by the checks, so that a reject can report the head after they have ended.
         let mut held = Some(parts);
         let checked = self.checks(arrival, (&mut held, body), now, verdict).await;
         verdict.end();
@@ -241,7 +246,8 @@ impl Gate {
         }
     }
 
-    /// Takes the head where it read the body to it; else it stays, for whoever looks into refusals.
+    /// Runs the checks. Takes the head out of `held` once the body is read; until then it remains there, so that a
+    /// reject can still report the request.
     async fn checks<B>(
         &self,
         arrival: Arrival<'_>,
@@ -256,19 +262,21 @@ impl Gate {
         let rules = self.find_rules(arrival.index, parts, verdict)?;
 
         if let Some(asked) = rules.asked_in_head(parts, &now) {
-            // Boxed, as all rare ways are, to keep the future of a request small.
+            // Boxed, like all rare branches, to keep the future of an ordinary request small.
             return Box::pin(self.asked_in_head(asked, rules, (held, body), verdict)).await;
         }
         verdict.begin(Check::Framing);
         let declared = framing::check(&rules.route, parts)?;
 
         verdict.begin(Check::SourceIp);
+        // Monitor mode goes on after a failed check, since it forwards the request with its body.
         let from_there = check_source_ip(rules, verdict);
         if !rules.is_monitored() {
             from_there.clone()?;
         }
 
         verdict.begin(Check::SourceRate);
+        // Also in monitor mode: this limit protects the gate itself, so it is never only reported.
         let charge = self.charge_source(verdict)?;
 
         verdict.begin(Check::Material);
@@ -280,11 +288,13 @@ impl Gate {
             Ok(own_names) => (own_names, Ok(())),
             Err(reject) => (None, Err(reject)),
         };
+        // The head is checked before any byte of the body is read, so that forged requests cost little.
         let mut pending = from_there.and(named).and_then(|()| {
             let headers = own_names.as_deref().unwrap_or(&parts.headers);
             rules.keys.open(head(parts, headers), &now)
         });
         if let Err(reject) = &pending {
+            // Some providers send URL checks without a signature, which only the body shows.
             if rules.may_be_asked_in_body(reject) {
                 let reject = reject.clone();
                 let asked = self.asked_in_body(reject, rules, (held, body), &now, verdict);
@@ -304,10 +314,13 @@ impl Gate {
             max: rules.route.max_body,
             timeout: self.body_timeout,
         };
+        // The MAC is computed while the body arrives, so that the body is hashed while the gate waits for the next
+        // bytes.
         let read = read_body(body, body_head, limits, |chunk| {
             if let Ok(pending) = &mut pending {
                 pending.update(chunk);
             }
+            // Stops reading once the source has too many unverified bytes in memory.
             arrival.share.is_none_or(|share| share.hold(chunk.len()))
         });
         let body = read.await.map_err(|fault| body_reject(fault, limits.max))?;
@@ -315,13 +328,14 @@ impl Gate {
 
         verdict.begin(Check::Signature);
         if pending.is_err() {
-            // Monitor mode read on; what it tells is the check that failed.
+            // Monitor mode read on. The verdict reports the check that failed first.
             verdict.failed_at(failed_in_head);
         }
         let signed = self.verify(pending, &body, rules, arrival.share).await;
         let mut request = read_request(held, body, verdict)?;
         match signed {
             Ok(mut signed) => {
+                // Verified: the source gets back what the request was charged, so that genuine bursts cost it nothing.
                 if let Some(charge) = charge {
                     charge.refund();
                 }
@@ -331,6 +345,7 @@ impl Gate {
                 request.plain = signed.plain.take().map(Bytes::from);
                 request.own_names = own_names;
                 verdict.secret = Some(Arc::clone(&signed.label));
+                // A signed URL check ends here: it has no identity, and dedup must not claim it.
                 match rules.asked_and_signed(&request, &signed.label) {
                     Some(asked) => Box::pin(self.answer_signed(asked, verdict)).await,
                     None => after_signature(rules, request, &signed, verdict).await,
@@ -344,10 +359,10 @@ impl Gate {
         }
     }
 
-    /// Compares, after the key is fetched where the request needs one.
+    /// Compares the signature, after fetching the key where the scheme needs one.
     ///
-    /// The source pays for the time that this takes, unless the signature is right. It pays before it waits for a key, so
-    /// that nobody parses for free by hanging up.
+    /// The source pays for the processor time of this, unless the signature is right. It pays before the gate waits for
+    /// a key: otherwise a client could make the gate parse for free by closing the connection.
     async fn verify(
         &self,
         pending: Result<Pending<'_>, Reject>,
@@ -363,6 +378,7 @@ impl Gate {
         let mut pending = pending.inspect_err(|_| {
             charge(began);
         })?;
+        // Schemes with tokens parse the body here, so this counts as work too.
         let need = pending.need(body).inspect_err(|_| {
             charge(began);
         })?;
@@ -376,10 +392,12 @@ impl Gate {
         let mut quota = KeyQuota::new(share);
         let finding = self.keys.find(&need, &rules.route.name, || quota.take());
         let keys = Box::pin(finding).await;
+        // An unknown key name is the request's fault, an unreachable key source is not: only the latter gets a 503, so
+        // that the sender retries.
         let keys = keys.map_err(|fault| match fault {
             KeyFault::Unknown => Reject::MalformedMaterial {
                 name: "the token's `kid`".into(),
-                fault: "names none of the sender's keys",
+                fault: "matches no key of the sender",
             },
             KeyFault::Unavailable(fault) => Reject::KeyUnavailable { fault },
             KeyFault::Spent => Reject::SourceBudget {
@@ -402,7 +420,7 @@ impl Gate {
         signed
     }
 
-    /// Charges the request to its source, which gets the charge back where the signature is right.
+    /// Charges the request to its source's rate; the charge is refunded if the signature is right.
     fn charge_source(&self, verdict: &Verdict) -> Result<Option<SourceCharge>, Reject> {
         let Some(limiters) = &self.source_limiters else {
             return Ok(None);
@@ -424,6 +442,7 @@ impl Gate {
         let found = index.or_else(|| self.table.find(host, path));
         let found = found.and_then(|index| Some((index, self.rules.get(index)?)));
         let (index, rules) = found.ok_or_else(|| Reject::no_route(host, path))?;
+        // Recorded before the other checks, so that every later reject names its route.
         verdict.route = Some(rules.route.name.clone());
         verdict.route_index = Some(index);
         verdict.provider = Some(Arc::clone(&rules.provider));
@@ -431,11 +450,11 @@ impl Gate {
     }
 }
 
-/// The new keys that one request makes the gate fetch, at the cost of its source.
+/// Counts the keys that one request makes the gate fetch, at the cost of its source.
 struct KeyQuota<'a> {
     share: Option<&'a Share>,
     taken: u32,
-    /// Where there was none: until there is one.
+    /// Time until the next fetch is allowed, set when a fetch was denied.
     wait: Duration,
 }
 
@@ -448,7 +467,7 @@ impl<'a> KeyQuota<'a> {
         }
     }
 
-    /// Takes one fetch; false where the source has none left.
+    /// Takes one fetch. Returns false where the source has used up its fetches.
     fn take(&mut self) -> bool {
         let Some(share) = self.share else {
             return true;
@@ -474,12 +493,15 @@ impl<'a> KeyQuota<'a> {
     }
 }
 
-/// In monitor mode what was read goes on as `Unverified`; a request that could not be read, or that the gate refuses to
-/// protect itself, does not.
+/// Turns an early end into an admission.
+///
+/// Monitor mode forwards a request that was read whole as `Unverified`. It does not forward a request that could not be
+/// read, or that the gate rejects to protect itself.
 fn stopped(stop: Stop, mut head: Option<Parts>, verdict: &mut Verdict) -> Admission {
     let request = match stop.request {
         Some(request) if stop.is_forwarded => request,
         read => {
+            // The head is still there if the body was not read: the reject is reported without a body.
             let head_only = || read_request(&mut head, Bytes::new(), verdict).ok();
             let request = read.or_else(head_only);
             let request = request.filter(|_| verdict.route.is_some());
@@ -488,7 +510,7 @@ fn stopped(stop: Stop, mut head: Option<Parts>, verdict: &mut Verdict) -> Admiss
         }
     };
     verdict.decision = Decision::Monitored(stop.reject);
-    // Nobody vouches for what an unverified request says of itself.
+    // The claims of an unverified request about itself must not appear as facts in the log.
     (verdict.event_id, verdict.event_type) = (None, None);
     verdict.event_version = None;
     Admission::Unverified(Unverified { parts: request })
@@ -510,7 +532,7 @@ fn check_source_ip(rules: &Rules, verdict: &Verdict) -> Result<(), Reject> {
     }
 }
 
-/// The checks of what is now known to be genuine.
+/// Runs the checks that need a verified request.
 async fn after_signature(
     rules: &Rules,
     request: Box<EventParts>,
@@ -524,13 +546,13 @@ async fn after_signature(
             Ok(Admission::Event(event, claim))
         }
         Ok(Claimed::Duplicate(_)) if rules.forwards_duplicates(verdict.event_type.as_deref()) => {
-            // Its sender does what the response says, so it gets the app's own each time.
+            // The sender acts on the response, so each copy gets the app's own response.
             verdict.is_copy = true;
             let event = identified(request, signed, verdict);
             Ok(Admission::Event(event, None))
         }
         Ok(Claimed::Duplicate(status)) if rules.is_monitored() => {
-            // Monitor mode changes nothing for the app, which got every copy before.
+            // Monitor mode changes nothing for the app, which received every copy before hookgate was there.
             verdict.decision = Decision::Monitored(Reject::Duplicate { status });
             let event = identified(request, signed, verdict);
             Ok(Admission::Event(event, None))
@@ -569,13 +591,16 @@ async fn claim(
     verdict: &mut Verdict,
 ) -> Result<Claimed, Reject> {
     verdict.begin(Check::Identity);
+    // Rejects repeated names first: a repeated header could give the app another identity than the one read here.
     let identity = rules.identity.read(&request.head(), request.text())?;
+    // Before id and type are recorded: an event of another customer is not this route's.
     rules.check_tenant(&identity.tenants)?;
     verdict.event_id = identity.event_id;
     verdict.event_type = identity.event_type;
     verdict.event_version = identity.version;
     verdict.types = identity.types;
 
+    // Before rate and dedup, so that an excluded event uses up no rate and spends no id.
     if let Some(by) = check_content(rules, request, verdict)? {
         return Ok(Claimed::Filtered(by));
     }
@@ -592,6 +617,7 @@ async fn claim(
     };
     let keys = rule.keys(&identity.key, request, digest)?;
     let named = keys.unwrap_or_default();
+    // Recorded also without claims, so that a check of an earlier request shows its key.
     verdict.dedup_key = named.id.or(named.body);
     verdict.dedup_by = verdict.dedup_key.map(|_| rule.words(&named));
     verdict.watched_key = named.watched;
@@ -599,11 +625,11 @@ async fn claim(
         return Ok(Claimed::New(None));
     };
     let told = match claims.ask(keys) {
-        // It may yet fail, and then this one is wanted.
+        // The copy in flight may still fail, and then this one is needed.
         Asked::Claimed(claim) if claim.is_beside() && rule.replay == ReplayRule::Block => {
             return Err(Reject::InFlight);
         }
-        // Dropped, which gives back what it holds.
+        // The claim is dropped here, which releases its keys.
         Asked::Claimed(claim) if claim.is_replay() && rule.replay == ReplayRule::Block => {
             return Err(Reject::Replayed);
         }
@@ -612,19 +638,22 @@ async fn claim(
         Asked::InFlight(told) => told,
     };
     let began = instant();
+    // The first copy ends within the upstream's timeout, so a longer wait is pointless. `MAX_WAIT` is for senders,
+    // which close the connection sooner than a slow app responds.
     let upstream = rules.route.upstream.as_ref();
     let patience = upstream.map_or(dedup::MAX_WAIT, |upstream| upstream.timeout);
     let patience = patience.min(dedup::MAX_WAIT);
     let outcome = tokio::time::timeout(patience, told).await;
     verdict.wait_time = instant().saturating_duration_since(began);
     match outcome {
+        // The waiting copy gets the first one's status, so that the sender learns what became of its event.
         Ok(Ok(status)) if status.is_success() => Ok(Claimed::Duplicate(status)),
         Ok(Ok(status)) => Err(Reject::FirstFailed { status }),
         Ok(Err(_)) | Err(_) => Err(Reject::InFlight),
     }
 }
 
-/// Runs the checks that look into the event. They share its parsed body, which is dropped before the dedup check may wait.
+/// Runs the checks that read the event. They share its parsed body, which is dropped before the dedup check may wait.
 fn check_content(
     rules: &Rules,
     request: &EventParts,
@@ -643,7 +672,8 @@ fn check_content(
     Ok(None)
 }
 
-/// What was read, with nothing yet that the gate vouches for.
+/// Builds the parts of a request from its head and body. Identity, digest and marks are still empty: nothing is
+/// verified yet.
 fn read_request(
     head: &mut Option<Parts>,
     body: Bytes,
@@ -666,7 +696,7 @@ fn read_request(
     }))
 }
 
-/// A request that passed every check, under the id and the type that were read from it.
+/// Turns a request that passed every check into an event, with the id and type that were read from it.
 fn identified(mut parts: Box<EventParts>, signed: &Signed, verdict: &Verdict) -> Event {
     parts.digest = signed.digest;
     parts.marks = EventMarks {

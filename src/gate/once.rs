@@ -1,7 +1,8 @@
-//! Headers, parameters and form fields that the gate reads an event's identity from may occur once.
+//! Rejects requests that repeat a header, parameter or form field that identifies the event.
 //!
-//! The app may read the other one. So the gate would filter, deduplicate and count one event, and the app would work on
-//! another. Equal values are refused too: no sender repeats these.
+//! The gate reads an event's identity from it, and the app may read the other occurrence. Then the gate would filter,
+//! deduplicate and count one event while the app works on another. Equal values are rejected too: no sender repeats
+//! them.
 
 use http::HeaderName;
 
@@ -14,7 +15,7 @@ use crate::scheme::{Head, MaterialFault};
 /// The fields of a form, or why it cannot be read.
 pub(super) type FormFields<'b> = Result<Vec<FormField<'b>>, &'static str>;
 
-/// The names of one route that may occur once.
+/// The names that may occur only once in a request of one route.
 #[derive(Default)]
 pub(super) struct OnceNames {
     headers: Vec<HeaderName>,
@@ -47,7 +48,7 @@ impl OnceNames {
         }
     }
 
-    /// Refuses a request in which one of the names occurs more than once. Returns the fields of its form, where the route
+    /// Rejects a request in which one of the names occurs more than once. Returns the fields of its form, if the route
     /// reads any, so that the form is parsed once.
     ///
     /// # Errors
@@ -61,6 +62,7 @@ impl OnceNames {
         if self.headers.iter().any(is_repeated) {
             return refused("a header that identifies the event occurs more than once");
         }
+        // `read_query` reports a repeated parameter as malformed.
         let is_repeated = |name: &str| {
             let found = read_query(head, name);
             matches!(found, Err(MaterialFault::Malformed { .. }))
@@ -68,10 +70,11 @@ impl OnceNames {
         if self.queries.iter().any(|name| is_repeated(name)) {
             return refused("a parameter that identifies the event occurs more than once");
         }
+        // JSON is never read as a form, whatever the content type says.
         if self.forms.is_empty() || form::is_like_json(body) {
             return Ok(None);
         }
-        // A body that is no form has no field twice.
+        // A body that is not a form has no repeated form fields.
         let fields = form::read(head.headers, body);
         let is_repeated = |name: &str| {
             let fields = fields.iter().flatten();
@@ -84,7 +87,7 @@ impl OnceNames {
     }
 }
 
-/// Adds `name` unless it is there: the id of the event is often the key of the deduplication too.
+/// Adds `name` unless it is present: the event id is often also the dedup key.
 fn insert<T: PartialEq>(names: &mut Vec<T>, name: T) {
     if !names.contains(&name) {
         names.push(name);

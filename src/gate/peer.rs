@@ -1,5 +1,7 @@
-//! The way of what an app of this machine posts on a route's Unix socket: the kernel says which user it is, and that stands
-//! for the signature. All that follows the signature holds as for everybody.
+//! Admission of requests that local apps post on a route's Unix socket.
+//!
+//! The kernel reports the user of the peer, which replaces the signature. All checks after the signature are the same
+//! as for other requests.
 
 use std::sync::Arc;
 
@@ -18,7 +20,8 @@ use crate::gate::{
 use crate::net::read_body::{BodyHead, BodyLimits, read_body};
 
 impl Gate {
-    /// Runs the checks of the route at `index` for a user of this machine; none of them concerns an address.
+    /// Runs the checks of the route at `index` for a local user. Skips the checks of source address and rate, which a
+    /// Unix socket does not have.
     pub async fn admit_user<B>(
         &self,
         index: usize,
@@ -62,6 +65,7 @@ impl Gate {
         verdict.begin(Check::Framing);
         let declared = framing::check(&rules.route, parts)?;
 
+        // Before the body: a user without access cannot make the gate read anything.
         verdict.begin(Check::Signature);
         if !rules.admits_user(user) {
             return Err(Reject::UserNotAllowed { user }.into());
@@ -81,7 +85,9 @@ impl Gate {
         verdict.body_bytes = body.len() as u64;
 
         let signed = Signed {
+            // The user takes the place of the secret's label in the log.
             label: format!("user-{user}").into(),
+            // Without a signature, the body itself is what dedup compares.
             digest: Sha256::digest(&body).into(),
             plain: None,
         };

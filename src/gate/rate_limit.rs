@@ -1,11 +1,11 @@
 //! Rate limits: unverified requests per source, and verified events per route.
 //!
-//! A request is charged to its source before its body is read, and the charge is given back once its signature is right.
-//! So a source pays for what is refused, and for what is in flight and not verified yet, while a sender's burst of genuine
-//! events from one address costs it nothing.
+//! A request is charged to its source before its body is read, and refunded once its signature is right. So a source
+//! pays for rejected requests and for requests in flight that are not verified yet, while a burst of genuine events
+//! from one address costs it nothing.
 //!
-//! The table of sources is bounded; a source that falls out of it comes back with a full allowance, which costs an
-//! attacker as many addresses as the table has entries. Limits use the monotonic clock.
+//! The table of sources is bounded. An evicted source returns with a full allowance, which costs an attacker as many
+//! addresses as the table has entries. Limits use the monotonic clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -20,28 +20,28 @@ use crate::model::clock::instant;
 use crate::model::rate::Rate;
 use crate::model::source::SourceKey;
 
-/// Sources that are known at a time: some 20 MiB at most.
+/// Capacity of the table of sources: about 20 MiB at most.
 const MAX_SOURCES: u64 = 100_000;
 
-/// One limit.
+/// The rate limit of one route's verified events.
 pub struct Limiter(DefaultDirectRateLimiter);
 
-/// One allowance of unverified requests per source.
+/// The rate limits of unverified requests, one for each source.
 pub struct SourceLimiters {
-    /// The time that gives back one request.
+    /// Nanoseconds that earn back one request.
     one: u64,
-    /// The time that gives back a whole burst.
+    /// Nanoseconds that earn back a whole burst.
     burst: u64,
     began: Instant,
     table: Cache<SourceKey, Arc<SourceBucket>>,
 }
 
-/// The allowance of one source: the moment at which it is whole again (the "theoretical arrival time" of GCRA), in
-/// nanoseconds since the start. A moment in the past is as good as now.
+/// The allowance of one source: the time at which it is full again (the "theoretical arrival time" of GCRA), in
+/// nanoseconds since the start. A time in the past counts as now.
 #[derive(Default)]
 struct SourceBucket(AtomicU64);
 
-/// A request that its source has paid for. Dropped, it stays paid; verified, it is refunded.
+/// A request that was charged to its source. It stays charged when dropped; a verified request calls `refund`.
 #[must_use]
 pub(crate) struct SourceCharge {
     bucket: Arc<SourceBucket>,
@@ -49,9 +49,10 @@ pub(crate) struct SourceCharge {
 }
 
 impl Limiter {
-    /// A limit whose burst is unused.
+    /// Creates a limit with a full burst.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
+        // A period of zero is not a valid quota.
         let one = (rate.period / rate.count.get()).max(Duration::from_nanos(1));
         let quota = Quota::with_period(one).unwrap_or(Quota::per_second(rate.burst));
         Self(DefaultDirectRateLimiter::direct(
@@ -59,24 +60,25 @@ impl Limiter {
         ))
     }
 
-    /// Takes one.
+    /// Takes one event from the allowance.
     ///
     /// # Errors
-    /// Nothing is left; the time until there is.
+    /// Returns the time until the next event is allowed.
     pub fn check(&self) -> Result<(), Duration> {
         let checked = self.0.check();
-        // The limiter's own clock: making one asks the processor what it is, which costs more than all other checks.
+        // The limiter's own clock: a new one would query the processor, which costs more than all other checks
+        // together.
         checked.map_err(|until| until.wait_time_from(self.0.clock().now()))
     }
 }
 
 impl SourceLimiters {
-    /// No source is known.
+    /// Creates an empty table; each source starts with a full burst.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
         let table = Cache::builder()
             .max_capacity(MAX_SOURCES)
-            // A source that was silent for so long has its whole burst again: nothing is lost with it.
+            // A source that was idle for so long has its whole burst again, so that eviction loses nothing.
             .time_to_idle(refill_time(rate))
             .eviction_policy(EvictionPolicy::lru())
             .build();
@@ -92,7 +94,7 @@ impl SourceLimiters {
     /// Charges one unverified request to its source.
     ///
     /// # Errors
-    /// Nothing is left; the time until there is.
+    /// Returns the time until the next request is allowed.
     pub(crate) fn charge(&self, source: SourceKey) -> Result<SourceCharge, Duration> {
         let bucket = self
             .table
@@ -103,6 +105,7 @@ impl SourceLimiters {
     }
 
     fn charge_at(&self, bucket: Arc<SourceBucket>, now: u64) -> Result<SourceCharge, Duration> {
+        // GCRA: a request passes if the allowance is full again at most one burst from now.
         let last = now.saturating_add(self.burst);
         let charged = bucket.0.fetch_update(Relaxed, Relaxed, |whole_at| {
             let whole_at = whole_at.max(now).saturating_add(self.one);
@@ -120,7 +123,7 @@ impl SourceLimiters {
         }
     }
 
-    /// Sources that are known now, roughly.
+    /// Returns the approximate number of sources in the table.
     #[must_use]
     pub fn entries(&self) -> u64 {
         self.table.entry_count()
@@ -128,8 +131,8 @@ impl SourceLimiters {
 }
 
 impl SourceCharge {
-    /// Gives the charge back: the request is genuine. Where time has given it back already, the source gains one request,
-    /// which only a holder of the secret can bring about.
+    /// Refunds the charge of a genuine request. If time has already earned it back, the source gains one request, which
+    /// only a holder of the secret can bring about.
     pub(crate) fn refund(self) {
         let one = self.one;
         let refunded = self.bucket.0.fetch_update(Relaxed, Relaxed, |whole_at| {
@@ -139,12 +142,12 @@ impl SourceCharge {
     }
 }
 
-/// 584 years at most.
+/// Converts a duration to nanoseconds, up to 584 years.
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// From an empty burst to a full one, and at least a minute.
+/// Returns the time from an empty burst to a full one, at least a minute.
 fn refill_time(rate: Rate) -> Duration {
     let full = rate.period.saturating_mul(rate.burst.get()) / rate.count.get();
     full.max(Duration::from_secs(60))
@@ -166,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_passes_and_then_the_wait_is_told() {
+    fn a_burst_passes_and_then_the_wait_is_returned() {
         let limiter = Limiter::new(rate(1, 3));
         for _ in 0..3 {
             limiter.check().unwrap();
@@ -175,7 +178,7 @@ mod tests {
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1));
     }
 
-    /// Fails when the limit is one for all, or the key takes in more than the source.
+    /// Fails when all sources share one limit, or when the key covers more than one source.
     #[test]
     fn sources_do_not_share_and_a_v6_network_does() {
         let limiters = SourceLimiters::new(rate(1, 1));
@@ -188,7 +191,7 @@ mod tests {
         assert!(check("2001:db8:0:1::1").is_ok());
     }
 
-    /// Fails when a refund is missing, or gives back more than was taken.
+    /// Fails when a refund is missing, or refunds more than the charge.
     #[test]
     fn what_is_refunded_costs_nothing_and_what_is_not_stays_paid() {
         let limiters = SourceLimiters::new(rate(1, 3));
@@ -198,7 +201,7 @@ mod tests {
         for _ in 0..100 {
             charge().unwrap().refund();
         }
-        // In flight they count.
+        // Requests in flight are charged.
         let (first, second, third) = (charge().unwrap(), charge().unwrap(), charge().unwrap());
         assert!(charge().is_err());
         second.refund();
@@ -206,14 +209,14 @@ mod tests {
         drop((first, third, fourth));
         let wait = charge().err().unwrap();
         assert_eq!(wait, Duration::from_secs(1));
-        // A second later there is one again, and not two.
+        // One second later exactly one request has been earned back.
         let later =
             |seconds: u64| limiters.charge_at(Arc::clone(&bucket), now + seconds * 1_000_000_000);
         assert!(later(1).is_ok());
         assert!(later(1).is_err());
     }
 
-    /// Fails when a charge is given back after time has done so, and adds to a whole burst.
+    /// Fails when a refund after time has earned the charge back enlarges a full burst.
     #[test]
     fn a_late_refund_never_makes_a_burst_larger() {
         let limiters = SourceLimiters::new(rate(1, 2));

@@ -1,6 +1,7 @@
-//! Why a request was refused: one enum with typed evidence, and one table with what each reason means.
+//! The reject reasons: one enum with typed evidence, and one table that explains each reason.
 //!
-//! `code` goes to the log, the metrics and the documents; the sender sees only `status` and a generic title.
+//! The `code` of a reason goes to the log, the metrics and the docs. The client sees only the status and a generic
+//! title.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,80 +13,80 @@ use crate::criteria::json::JsonFault;
 use crate::criteria::schema::Misfit;
 use crate::gate::filter::Sieve;
 
-/// Characters of a stranger's text that evidence keeps.
+/// Characters of client-supplied text that evidence keeps. Bounds log lines, which an untrusted client fills.
 const EVIDENCE_LIMIT: usize = 256;
 
-/// What a sender is told to wait for a copy of the same event that is still in flight.
+/// `Retry-After` for a copy of an event that is still in flight.
 const IN_FLIGHT_DELAY: Duration = Duration::from_secs(5);
 
-/// What a sender is told to wait when load is shed.
+/// `Retry-After` when the gate sheds load.
 const OVERLOAD_DELAY: Duration = Duration::from_secs(1);
 
-/// What a sender is told to wait where its event could not be stored.
+/// `Retry-After` for an event that could not be committed to the store.
 const STORE_DELAY: Duration = Duration::from_secs(10);
 
-/// What a sender is told to wait where its key cannot be fetched: a source is asked again about that often.
+/// `Retry-After` while the sender's key cannot be fetched. About the interval at which the key source is retried.
 const KEY_DELAY: Duration = Duration::from_secs(15);
 
-/// A refusal with its evidence. Evidence never holds a secret or an expected signature.
+/// A reject with its evidence. Evidence never holds a secret or an expected signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reject {
     /// No route has this host and path; made by [`Reject::no_route`].
     NoRoute {
-        /// The host asked for.
+        /// Host of the request, cut to the evidence limit.
         host: Box<str>,
-        /// The path asked for, without the query, which may hold a token.
+        /// Path of the request, without the query, which may hold a token.
         path: Box<str>,
     },
     /// The route does not take this method.
     Method {
-        /// The method asked for.
+        /// Method of the request, which `methods` does not list.
         method: Method,
     },
     /// The route does not take this content type; made by [`Reject::content_type`].
     ContentType {
-        /// The type that came; empty where there was none.
+        /// Content type of the request; empty where it has no such header.
         found: Box<str>,
     },
-    /// The framing or the head is not what an honest sender makes.
+    /// The framing or the head is one that no genuine sender produces.
     Framing(FramingFault),
     /// The declared or actual body is larger than the route's `max_body`.
     BodyTooLarge {
-        /// `max_body`.
+        /// The `max_body` of the route, in bytes.
         limit: usize,
     },
     /// The source address is not in the route's `allow_ips`.
     SourceNotAllowed {
-        /// The address.
+        /// The source address of the request.
         ip: IpAddr,
     },
     /// The source sends more unverified requests than `per_source_rate_limit` allows.
     SourceRate {
-        /// When it may come again.
+        /// Time until the source's rate admits the next request.
         retry_after: Duration,
     },
-    /// The source has used up what it may cause before its requests are verified.
+    /// The source has used up its budget for unverified requests.
     SourceBudget {
-        /// When it may come again.
+        /// Time until the budget admits the next request.
         retry_after: Duration,
     },
-    /// A header or parameter that the scheme needs is not there.
+    /// A header or parameter that the scheme needs is missing.
     MissingMaterial {
-        /// Its name.
+        /// Name of the header or parameter.
         name: Box<str>,
     },
-    /// It is there, but not as the scheme writes it, or more than once.
+    /// A header or parameter of the scheme does not have the scheme's form, or occurs more than once.
     MalformedMaterial {
-        /// Its name.
+        /// Name of the header or parameter.
         name: Box<str>,
-        /// What is wrong.
+        /// The violated rule, in a few words.
         fault: &'static str,
     },
     /// The signed timestamp is further from now than the tolerance.
     StaleTimestamp {
-        /// Now minus the timestamp, in seconds; negative where it lies in the future.
+        /// Now minus the timestamp, in seconds; negative for a timestamp in the future.
         age_seconds: i64,
-        /// The route's tolerance.
+        /// The `tolerance` of the route.
         tolerance: Duration,
     },
     /// The body did not arrive within `body_timeout`, or too slowly.
@@ -94,92 +95,93 @@ pub enum Reject {
     BodyAborted,
     /// No current secret gives this signature.
     BadSignature,
-    /// A user of this machine who may not post on the route's socket.
+    /// A Unix user who is not among the `users` of the route's socket.
     UserNotAllowed {
-        /// The user's number, as the kernel says it.
+        /// The user id that the kernel reports for the peer.
         user: u32,
     },
-    /// The key that the signature needs cannot be fetched, and none is held.
+    /// The key that verifies the signature cannot be fetched, and no copy of it is cached.
     KeyUnavailable {
-        /// Why.
+        /// The error of the fetch, with its causes.
         fault: Arc<str>,
     },
     /// The URL that confirms a subscription could not be opened.
     Unconfirmed {
-        /// Why.
+        /// The error of the request, with its causes.
         fault: Arc<str>,
     },
     /// No secret of the route is current: all are past `until` or before `not_before`.
     NoCurrentSecret,
-    /// The signature is right, and the event belongs to another customer of the sender.
+    /// The signature is right, but the event belongs to another customer of the sender.
     WrongTenant,
     /// The body cannot be read for the id or type that the route needs.
     Identity {
-        /// What is wrong.
+        /// The reason why it cannot be read, in a few words.
         fault: &'static str,
     },
-    /// There is no event id, and the route says `missing_id = "reject"`.
+    /// The event has no id, and the route says `missing_id = "reject"`.
     MissingId,
-    /// The route filters by event type, and there is none that can be read for certain.
+    /// The route filters by event type, and no type can be read unambiguously.
     MissingType,
-    /// The route filters by version, and there is none that can be read for certain.
+    /// The route filters by version, and no version can be read unambiguously.
     MissingVersion,
-    /// The route's filter keeps it from the app. Only a route in monitor mode says so: others answer with a 2xx.
+    /// The route's filter excludes the event. Only monitor mode rejects with this: other routes respond with a 2xx.
     Filtered {
-        /// What filters it.
+        /// The setting of the route that excludes it.
         by: Sieve,
     },
-    /// The route's `when` cannot be evaluated for it.
+    /// The route's `when` cannot be evaluated for this event.
     Unjudged {
-        /// Why.
+        /// The error of the evaluation, for the log.
         fault: Box<str>,
     },
-    /// The route holds it against a schema, and the body is no JSON that can be relied on.
+    /// The route has a schema for this event, and the body is not unambiguous JSON.
     NotJson {
-        /// What is wrong.
+        /// The first error in the JSON.
         fault: JsonFault,
     },
     /// The body does not fit a schema of the route.
     Schema {
-        /// The first places that do not fit.
+        /// The first locations that do not match.
         misfits: Box<[Misfit]>,
     },
-    /// The route's own rate is used up.
+    /// The route's own `rate_limit` is used up.
     RouteRate {
-        /// When it may come again.
+        /// Time until the rate admits the next event.
         retry_after: Duration,
     },
-    /// The app has taken this event already. Only a route in monitor mode says so: others answer with the first status.
+    /// The app has already accepted this event. Only monitor mode rejects with this: other routes repeat the first
+    /// status.
     Duplicate {
-        /// The status that the first one got.
+        /// Status of the response to the first copy.
         status: StatusCode,
     },
-    /// The app has taken the same signed bytes as another event, and the route says `replay = "block"`.
+    /// The app has accepted the same signed bytes as another event, and the route says `replay = "block"`.
     Replayed,
-    /// The same event is in flight and did not end within the waiting time.
+    /// The same event is in flight, and its outcome was not known within the waiting time.
     InFlight,
     /// The first copy of this event, for which this one waited, failed.
     FirstFailed {
-        /// The status that the first one got.
+        /// Status of the response to the first copy.
         status: StatusCode,
     },
-    /// What an app of one's own posted says what cannot be.
+    /// A local app posted an event whose delay, priority or batch is invalid.
     MalformedEvent {
-        /// What is wrong.
+        /// The error that the local app receives as well.
         fault: Box<str>,
     },
-    /// The event passed, and could not be stored: nothing was promised to its sender.
+    /// The event passed every check but could not be committed. The sender got no 2xx for it.
     NotStored {
-        /// Why.
+        /// The error that the store reported.
         fault: Box<str>,
     },
-    /// Too much is in flight; the gate sheds load.
+    /// `max_in_flight` requests are in flight; the gate sheds load.
     Overload,
-    /// A fault of ours: the request was given up, its claim released or left to expire.
+    /// An internal fault. The request is dropped; its claim is released, or expires.
     Internal,
 }
 
-/// What is wrong with a head.
+/// The rule that a head violates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FramingFault {
     /// `CONNECT`, `TRACE`, or a target that is not a path.
@@ -190,12 +192,12 @@ pub enum FramingFault {
     Host,
     /// `Expect` other than `100-continue`.
     Expect,
-    /// A header that must stand once stands twice.
+    /// A header that may occur only once occurs twice.
     DuplicateHeader,
 }
 
 impl FramingFault {
-    /// The word for it in logs.
+    /// Returns the `fault` in the log.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -208,7 +210,7 @@ impl FramingFault {
     }
 }
 
-/// The kind of a refusal, without its evidence: what metrics count and documents explain.
+/// The kind of a reject without its evidence: the label of metrics, and the key of the explanations.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
 #[expect(
@@ -254,23 +256,23 @@ pub enum Reason {
     Internal,
 }
 
-/// What a reason means to the operator.
+/// The operator's explanation of one reason.
 #[derive(Debug)]
 pub struct Explanation {
-    /// The word for it in logs, metrics and documents.
+    /// The id of the reason in logs, metrics and docs.
     pub code: &'static str,
-    /// What the sender gets.
+    /// Status of the response to the client.
     pub status: StatusCode,
-    /// What happened.
+    /// The failed check, in one sentence.
     pub means: &'static str,
-    /// What is usually behind it.
+    /// The usual causes, in one sentence.
     pub usually: &'static str,
-    /// Where to look next.
+    /// The log fields and settings to look at next.
     pub look_at: &'static str,
 }
 
 impl Reject {
-    /// No route, with as much of host and path as a log line shows.
+    /// Builds a `NoRoute` reject. Host and path are cut to [`EVIDENCE_LIMIT`] characters.
     #[must_use]
     pub fn no_route(host: &str, path: &str) -> Self {
         Self::NoRoute {
@@ -279,7 +281,7 @@ impl Reject {
         }
     }
 
-    /// A content type that the route does not take, with as much of it as a log line shows.
+    /// Builds a `ContentType` reject. The type is cut to [`EVIDENCE_LIMIT`] characters.
     #[must_use]
     pub fn content_type(found: &str) -> Self {
         Self::ContentType {
@@ -287,7 +289,7 @@ impl Reject {
         }
     }
 
-    /// The kind of this refusal.
+    /// Returns the reason without its evidence.
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
@@ -330,22 +332,24 @@ impl Reject {
         }
     }
 
-    /// What it means, what is usually behind it, where to look.
+    /// Returns the explanation of its reason.
     #[must_use]
     pub fn explanation(&self) -> &'static Explanation {
         self.reason().explanation()
     }
 
-    /// The word for it in logs, metrics and documents.
+    /// Returns the id of the reason in logs, metrics and docs.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.explanation().code
     }
 
-    /// What the sender gets: always an error status.
+    /// Returns the status of the response: always an error status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
+            // A waiting copy repeats the first one's error. A success status here would acknowledge an event that
+            // failed.
             Self::FirstFailed { status }
                 if status.is_client_error() || status.is_server_error() =>
             {
@@ -355,7 +359,7 @@ impl Reject {
         }
     }
 
-    /// When the sender may come again, where the answer says so.
+    /// Returns the `Retry-After` of the response, for the reasons that a retry can cure.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -370,7 +374,7 @@ impl Reject {
         }
     }
 
-    /// Whether it is a security event: what a forger, a prober or a flood would cause.
+    /// Returns whether it is a security event: one that a forger, a scanner or a flood would cause.
     #[must_use]
     pub fn is_security(&self) -> bool {
         matches!(
@@ -431,21 +435,21 @@ impl Reason {
         Self::Internal,
     ];
 
-    /// Its place in [`Self::ALL`].
+    /// Returns its position in [`Self::ALL`].
     #[must_use]
     pub fn index(self) -> usize {
         self as usize
     }
 
-    /// The reason with this code.
+    /// Finds the reason with this code.
     #[must_use]
     pub fn find(code: &str) -> Option<Self> {
         let mut all = Self::ALL.into_iter();
         all.find(|reason| reason.explanation().code == code)
     }
 
-    /// The table: what each reason means. All that concerns authentication has the same status, so that a stranger
-    /// learns nothing about which part was wrong.
+    /// Returns the explanation from the one table of reasons. All authentication failures have the same status, so that
+    /// an untrusted client cannot learn which part was wrong.
     #[must_use]
     pub fn explanation(self) -> &'static Explanation {
         match self {
@@ -453,27 +457,27 @@ impl Reason {
                 code: "no-route",
                 status: StatusCode::NOT_FOUND,
                 means: "No route has this host and path.",
-                usually: "A scanner, or an endpoint URL at the provider that differs from the route by a slash, a case or a host.",
-                look_at: "`host` and `path` in the log line; paths are compared byte by byte.",
+                usually: "A scanner, or an endpoint URL at the provider whose host or path differs from the route, often by a slash or by upper case.",
+                look_at: "`host` and `path` in the log line; hosts ignore case, paths are compared byte by byte.",
             },
             Self::Method => &Explanation {
                 code: "method-not-allowed",
                 status: StatusCode::METHOD_NOT_ALLOWED,
-                means: "The route does not take this method.",
-                usually: "A browser, a link checker, or a provider's URL check by GET.",
+                means: "The route does not allow this method.",
+                usually: "A browser, a link checker, or a provider that checks the URL with GET.",
                 look_at: "`method` in the log line, `methods` of the route.",
             },
             Self::ContentType => &Explanation {
                 code: "content-type-not-allowed",
                 status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                means: "The route does not take this content type.",
-                usually: "The endpoint is set to form encoding at the provider where JSON is expected.",
+                means: "The route does not allow this content type.",
+                usually: "The endpoint at the provider is set to form encoding, and the route expects JSON.",
                 look_at: "`found` in the log line, `content_types` of the route.",
             },
             Self::Framing => &Explanation {
                 code: "malformed-head",
                 status: StatusCode::BAD_REQUEST,
-                means: "The head is not what an honest sender makes: its framing, host or target is ambiguous.",
+                means: "The request head is ambiguous or invalid: its framing, host or target.",
                 usually: "An attempt to smuggle a request, or a scanner.",
                 look_at: "`fault` and `source` in the log line.",
             },
@@ -481,55 +485,55 @@ impl Reason {
                 code: "body-too-large",
                 status: StatusCode::PAYLOAD_TOO_LARGE,
                 means: "The body is larger than the route's `max_body`.",
-                usually: "A large event (GitHub sends up to 25 MB), or a stranger who tries.",
+                usually: "A large event (GitHub sends up to 25 MB), or an untrusted client.",
                 look_at: "`limit` in the log line, `max_body` of the route.",
             },
             Self::SourceNotAllowed => &Explanation {
                 code: "source-not-allowed",
                 status: StatusCode::FORBIDDEN,
                 means: "The source address is not in the route's `allow_ips`.",
-                usually: "A stranger, a provider with new addresses, or a proxy in front that is not in `trusted_proxies`.",
+                usually: "An untrusted client, a provider with new addresses, or a proxy in front that is not in `trusted_proxies`.",
                 look_at: "`source` and `peer` in the log line, the provider's published ranges, `trusted_proxies`.",
             },
             Self::SourceRate => &Explanation {
                 code: "source-rate-limited",
                 status: StatusCode::TOO_MANY_REQUESTS,
                 means: "The source sends more unverified requests than `per_source_rate_limit` allows; verified ones do not count.",
-                usually: "A flood, a provider's burst, or a proxy in front that is not in `trusted_proxies`, so that all senders count as one.",
+                usually: "A flood, a provider's burst, or a proxy in front that is not in `trusted_proxies`, so that all senders share one address.",
                 look_at: "`source` in the log line, `per_source_rate_limit`, `trusted_proxies`.",
             },
             Self::SourceBudget => &Explanation {
                 code: "source-budget-spent",
                 status: StatusCode::TOO_MANY_REQUESTS,
-                means: "The source has caused as much as it may before its requests are verified: requests in flight, time of parsing, or keys to fetch.",
-                usually: "An attack, or a proxy in front that is not in `trusted_proxies`, so that all senders count as one.",
-                look_at: "`source` in the log line, `trusted_proxies`, and why earlier requests of this source were refused.",
+                means: "The source has used up its budget for unverified requests: requests in flight, bytes of bodies, parsing time, or keys to fetch.",
+                usually: "An attack, or a proxy in front that is not in `trusted_proxies`, so that all senders share one address.",
+                look_at: "`source` in the log line, `trusted_proxies`, and the reasons of earlier rejects from this source.",
             },
             Self::MissingMaterial => &Explanation {
                 code: "missing-signature",
                 status: StatusCode::UNAUTHORIZED,
-                means: "A header or parameter that the scheme needs is not there.",
-                usually: "No secret is set at the provider, another provider's endpoint, or a stranger.",
+                means: "A header or parameter that the scheme needs is missing.",
+                usually: "No secret is set at the provider, the endpoint belongs to another provider, or the request is from an untrusted client.",
                 look_at: "`name` in the log line, the secret's field at the provider.",
             },
             Self::MalformedMaterial => &Explanation {
                 code: "malformed-signature",
                 status: StatusCode::UNAUTHORIZED,
-                means: "A header or parameter of the scheme is there, but not as the scheme writes it, or more than once.",
-                usually: "The wrong `provider` or `scheme` for this sender, or a stranger.",
+                means: "A header or parameter of the scheme does not have the form that the scheme requires, or occurs more than once.",
+                usually: "The wrong `provider` or `scheme` for this sender, or an untrusted client.",
                 look_at: "`name` and `fault` in the log line, the route's `provider` or `scheme`.",
             },
             Self::StaleTimestamp => &Explanation {
                 code: "stale-timestamp",
                 status: StatusCode::UNAUTHORIZED,
-                means: "The signed timestamp is further from this machine's clock than the tolerance.",
-                usually: "A replayed capture, a sender that retries with its first signature, or a wrong clock here.",
-                look_at: "`age_seconds` and `tolerance` in the log line; `timedatectl` when every provider fails at once.",
+                means: "The signed timestamp differs from this machine's clock by more than `tolerance`.",
+                usually: "A captured request that is replayed, a sender that retries with its first signature, or a wrong clock on this machine.",
+                look_at: "`age_seconds` and `tolerance` in the log line; run `timedatectl` if all providers fail at once.",
             },
             Self::BodyTimeout => &Explanation {
                 code: "body-timeout",
                 status: StatusCode::REQUEST_TIMEOUT,
-                means: "The body did not arrive within `body_timeout`, or came too slowly.",
+                means: "The body did not arrive within `body_timeout`, or arrived too slowly.",
                 usually: "A slow-body attack, or a bad network.",
                 look_at: "`bytes` and `body_us` in the log line, `body_timeout`.",
             },
@@ -537,175 +541,175 @@ impl Reason {
                 code: "body-aborted",
                 status: StatusCode::BAD_REQUEST,
                 means: "The body ended before its declared length, or its framing broke.",
-                usually: "The sender hung up.",
+                usually: "The sender closed the connection.",
                 look_at: "`bytes` in the log line.",
             },
             Self::BadSignature => &Explanation {
                 code: "bad-signature",
                 status: StatusCode::UNAUTHORIZED,
-                means: "No current secret of the route gives this signature.",
-                usually: "The wrong secret (another endpoint's, test instead of live), a proxy in front that changes the body, or a forgery.",
+                means: "The signature matches no current secret of the route.",
+                usually: "The wrong secret (of another endpoint, or test instead of live), a proxy in front that changes the body, or a forgery.",
                 look_at: "The secret at the provider; `public_url` where the scheme signs the URL.",
             },
             Self::UserNotAllowed => &Explanation {
                 code: "user-not-allowed",
                 status: StatusCode::UNAUTHORIZED,
                 means: "The user who posted on the route's Unix socket is not among its `users`.",
-                usually: "An app that runs under another user, or a service with `PrivateUsers=yes`, for which most users have the number 65534.",
-                look_at: "`user` in the log line, `socket` of the route, `PrivateUsers=` of the unit.",
+                usually: "An app that runs under another user, or a service with `PrivateUsers=yes`, which maps most users to the id 65534.",
+                look_at: "`user` in the log line, `socket` of the route, `PrivateUsers=` of the systemd unit.",
             },
             Self::KeyUnavailable => &Explanation {
                 code: "key-unavailable",
                 status: StatusCode::SERVICE_UNAVAILABLE,
-                means: "The key that verifies the signature stands at the sender, and cannot be fetched. Nothing is let through without it; the sender is asked to come again.",
-                usually: "A firewall that lets no connection out, a name that is not resolved, an outage at the sender, or a wrong `jwks`.",
-                look_at: "`fault` in the log line.",
+                means: "The key that verifies the signature is published by the sender and cannot be fetched. Nothing passes without it; `Retry-After` asks the sender to retry.",
+                usually: "A firewall that blocks outgoing connections, a DNS failure, an outage at the sender, or a wrong `jwks`.",
+                look_at: "`fault` in the log line; `jwks` of the scheme.",
             },
             Self::Unconfirmed => &Explanation {
                 code: "unconfirmed",
                 status: StatusCode::SERVICE_UNAVAILABLE,
-                means: "The provider asks for a subscription to be confirmed, and the URL for it could not be opened. It asks again.",
-                usually: "A firewall that lets no connection out, or a confirmation that is older than its token.",
-                look_at: "`fault` in the log line; a new confirmation can be asked for at the provider.",
+                means: "The provider asks to confirm a subscription, and the confirmation URL could not be opened. The provider will ask again.",
+                usually: "A firewall that blocks outgoing connections, or a confirmation whose token has expired.",
+                look_at: "`fault` in the log line; request a new confirmation at the provider.",
             },
             Self::NoCurrentSecret => &Explanation {
                 code: "no-current-secret",
                 status: StatusCode::UNAUTHORIZED,
-                means: "Every secret of the route is past its `until`, or before its `not_before`.",
-                usually: "A rotation that was begun and not finished.",
+                means: "Every secret of the route is past its `until` or before its `not_before`.",
+                usually: "A secret rotation that was started and not finished.",
                 look_at: "`secret` of the route; the clock of this machine.",
             },
             Self::WrongTenant => &Explanation {
                 code: "wrong-tenant",
                 status: StatusCode::UNAUTHORIZED,
-                means: "The signature is right, but the event is one of another customer: the sender signs for all of them with one key.",
-                usually: "An `audience` that lacks one of your own accounts, or someone who has the sender call your URL.",
+                means: "The signature is right, but the event belongs to another customer: the sender signs for all customers with one key.",
+                usually: "An `audience` that lacks one of your own accounts, or another customer who registered your URL at the sender.",
                 look_at: "`audience` of the route; `hookgate providers show` names the location that it is compared with.",
             },
             Self::Identity => &Explanation {
                 code: "unreadable-event",
                 status: StatusCode::BAD_REQUEST,
-                means: "The signature is right, but the event id or type cannot be read for certain.",
-                usually: "A body that is not the JSON or form that the provider documents, or holds a key twice.",
+                means: "The signature is right, but the event id or type cannot be read unambiguously.",
+                usually: "A body that is not the JSON or form that the provider documents, or that contains a key twice.",
                 look_at: "`fault` in the log line; `event_id` and `event_type` of the scheme.",
             },
             Self::MissingId => &Explanation {
                 code: "missing-event-id",
                 status: StatusCode::BAD_REQUEST,
-                means: "The event lacks the key that names it, and the route says `missing_id = \"reject\"`.",
-                usually: "A kind of event that has none.",
-                look_at: "`dedup.missing_id` of the route: `accept` or `body` would let it pass.",
+                means: "The event has no dedup key, and the route says `missing_id = \"reject\"`.",
+                usually: "An event type without an id.",
+                look_at: "`dedup.missing_id` of the route: set it to `accept` or `body` to let such events pass.",
             },
             Self::MissingType => &Explanation {
                 code: "missing-event-type",
                 status: StatusCode::BAD_REQUEST,
-                means: "The route chooses by event type, and the event has none that can be read for certain.",
-                usually: "A kind of event without a type, or a body that holds its key twice.",
+                means: "The route selects by event type, and no type can be read unambiguously from the event.",
+                usually: "An event without a type, or a body that contains the key of the type twice.",
                 look_at: "`events` and `upstreams` of the route; `event_type` of the scheme.",
             },
             Self::MissingVersion => &Explanation {
                 code: "missing-event-version",
                 status: StatusCode::BAD_REQUEST,
-                means: "The route chooses by version, and the event has none that can be read for certain.",
-                usually: "A kind of event without a version, or a body that holds its key twice.",
+                means: "The route selects by version, and no version can be read unambiguously from the event.",
+                usually: "An event without a version, or a body that contains the key of the version twice.",
                 look_at: "`versions` and `upstreams` of the route; `version` of the scheme.",
             },
             Self::Filtered => &Explanation {
                 code: "filtered-event",
                 status: StatusCode::FORBIDDEN,
-                means: "The route's filter keeps this event from the app; the route is in monitor mode, so it got it all the same.",
+                means: "The route's filter excludes this event. The route is in monitor mode, so the app received it anyway.",
                 usually: "An event that the provider sends and the app does not want.",
-                look_at: "`by`, `event_type` and `event_version` in the log line; with `enforce = \"block\"` it is answered 200 and goes nowhere.",
+                look_at: "`by`, `event_type` and `event_version` in the log line; with `enforce = \"block\"` the gate responds with 200 and does not forward it.",
             },
             Self::Unjudged => &Explanation {
                 code: "unjudged",
                 status: StatusCode::UNPROCESSABLE_ENTITY,
-                means: "The route's `when` is neither true nor false for this event, so nobody can say whether the app is to get it.",
-                usually: "An expression that looks at what not every event has.",
-                look_at: "`fault` in the log line; `has(body.x)` asks whether something is there.",
+                means: "The route's `when` is neither true nor false for this event, so it is not known whether the app wants it.",
+                usually: "An expression that reads a field that some events do not have.",
+                look_at: "`fault` in the log line; use `has(body.x)` to test that a field exists.",
             },
             Self::NotJson => &Explanation {
                 code: "unfit-json",
                 status: StatusCode::UNPROCESSABLE_ENTITY,
-                means: "The route holds the body against a schema, and it is no JSON that can be relied on.",
-                usually: "An endpoint that is set to form encoding at the provider, or a body that holds a key twice.",
+                means: "The route has a schema for this event, and the body is not valid, unambiguous JSON.",
+                usually: "An endpoint that is set to form encoding at the provider, or a body that contains a key twice.",
                 look_at: "`fault` in the log line; `schemas` of the route.",
             },
             Self::Schema => &Explanation {
                 code: "schema-mismatch",
                 status: StatusCode::UNPROCESSABLE_ENTITY,
-                means: "The body does not fit the schema that the route has for this type of event.",
+                means: "The body does not match the route's schema for this event type.",
                 usually: "The provider changed its payload, or the schema is stricter than its documentation.",
-                look_at: "`misfits` in the log line: the places in the body and the rules that they break.",
+                look_at: "`misfits` in the log line: the locations in the body and the rules that they break.",
             },
             Self::RouteRate => &Explanation {
                 code: "route-rate-limited",
                 status: StatusCode::TOO_MANY_REQUESTS,
-                means: "Verified requests come faster than the route's `rate_limit`.",
-                usually: "A provider's burst: it will retry.",
-                look_at: "`rate_limit` of the route, and what the app can take.",
+                means: "Verified requests arrive faster than the route's `rate_limit`.",
+                usually: "A burst from the provider, which will retry.",
+                look_at: "`rate_limit` of the route, and the load that the app can handle.",
             },
             Self::Duplicate => &Explanation {
                 code: "duplicate-event",
                 status: StatusCode::CONFLICT,
-                means: "The app has taken this event already; the route is in monitor mode, so it got it again.",
-                usually: "A provider's retry whose first answer was lost, or a replay.",
-                look_at: "`event_id` in the log line; with `enforce = \"block\"` the first status is answered instead.",
+                means: "The app has already accepted this event. The route is in monitor mode, so the app received it again.",
+                usually: "A retry by a provider that did not receive the first response, or a replay.",
+                look_at: "`event_id` in the log line; with `enforce = \"block\"` the gate responds with the first status instead.",
             },
             Self::Replayed => &Explanation {
                 code: "replayed-body",
                 status: StatusCode::CONFLICT,
-                means: "The app has taken the same signed bytes as another event, and the route says `replay = \"block\"`.",
-                usually: "A captured request that is sent again under a new id, or a second event that looks the same as the first.",
-                look_at: "`event_id` and `source` in the log line; `dedup.replay` of the route: `flag` would forward it, marked.",
+                means: "The app has already accepted the same signed bytes as another event, and the route says `replay = \"block\"`.",
+                usually: "A captured request that is sent again under a new id, or a second event with the same content.",
+                look_at: "`event_id` and `source` in the log line; `dedup.replay` of the route: set it to `flag` to forward such events with a mark.",
             },
             Self::InFlight => &Explanation {
                 code: "duplicate-in-flight",
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 means: "The same event is in flight, and its outcome was not known within the waiting time.",
-                usually: "An app that is slower than the provider's patience.",
-                look_at: "`upstream_us` of the first copy, by its `event_id`; `timeout` of the route.",
+                usually: "An app that responds more slowly than the provider's timeout.",
+                look_at: "`upstream_us` in the log line of the first copy, found by `event_id`; `timeout` of the route.",
             },
             Self::FirstFailed => &Explanation {
                 code: "first-copy-failed",
                 status: StatusCode::BAD_GATEWAY,
-                means: "The first copy of this event, for which this one waited, failed; both got the same status.",
+                means: "The first copy of this event failed while this one waited for it. Both got the same status.",
                 usually: "The app failed or could not be reached.",
-                look_at: "The line of the first copy, by its `event_id`.",
+                look_at: "The log line of the first copy, found by `event_id`.",
             },
             Self::MalformedEvent => &Explanation {
                 code: "malformed-event",
                 status: StatusCode::BAD_REQUEST,
                 means: "An app of your own posted an event whose delay, priority or batch cannot be read.",
-                usually: "A typing error in `Hookgate-Delay` or `Hookgate-Priority`, or a line that is no JSON object with `data`.",
-                look_at: "`fault` in the log line; the app was told the same.",
+                usually: "A typing error in `Hookgate-Delay` or `Hookgate-Priority`, or a line of a batch that is not a JSON object with `data`.",
+                look_at: "`fault` in the log line; the response to the app holds the same text.",
             },
             Self::NotStored => &Explanation {
                 code: "not-stored",
                 status: StatusCode::SERVICE_UNAVAILABLE,
-                means: "The event passed every check, and could not be committed to the store; nothing was promised, and the sender is asked to come again.",
-                usually: "A full or failing disk, a limit of `[store]`, or more events than the disk can take.",
-                look_at: "`fault` in the log line; `hookgate store stats`; the disk's own log.",
+                means: "The event passed every check but could not be committed to the store. The sender got no 2xx; `Retry-After` asks it to retry.",
+                usually: "A full or failing disk, a limit of `[store]`, or more events than the disk can write.",
+                look_at: "`fault` in the log line; `hookgate store stats`; the system log for disk errors.",
             },
             Self::Overload => &Explanation {
                 code: "overload",
                 status: StatusCode::SERVICE_UNAVAILABLE,
-                means: "`max_in_flight` requests are being worked on; this one was shed.",
+                means: "`max_in_flight` requests are already in flight, so this one was shed.",
                 usually: "An app that has become slow, or a flood.",
                 look_at: "The `upstream` and `body` stages in the metrics; `max_in_flight`.",
             },
             Self::Internal => &Explanation {
                 code: "internal-error",
                 status: StatusCode::INTERNAL_SERVER_ERROR,
-                means: "A fault of the gate: the request was given up, nothing more of it goes upstream.",
+                means: "An internal error of hookgate: the request was dropped, and nothing more of it goes upstream.",
                 usually: "A bug.",
-                look_at: "The `panic` line with the same time; a report to the authors.",
+                look_at: "The `panic` line with the same time; please report it to the authors.",
             },
         }
     }
 }
 
-/// As much of a stranger's text as evidence keeps.
+/// Cuts client-supplied text to the length that evidence keeps.
 fn bounded(text: &str) -> Box<str> {
     match text.char_indices().nth(EVIDENCE_LIMIT) {
         Some((end, _)) => text.get(..end).unwrap_or_default().into(),

@@ -1,14 +1,14 @@
-//! Host + path -> route, by the bytes that were sent.
+//! The route table: finds the route for a host and a path, byte by byte.
 
 use std::collections::HashMap;
 
 use crate::config::model::{PathRule, Route};
 use crate::net::plain_path::is_plain;
 
-/// The position of a route in its generation.
+/// Index of a route in its configuration snapshot.
 pub type RouteIndex = usize;
 
-/// All routes of a generation.
+/// The route table of a configuration snapshot.
 #[derive(Clone, Default)]
 pub struct RouteTable {
     by_host: HashMap<Box<str>, Paths>,
@@ -18,12 +18,12 @@ pub struct RouteTable {
 #[derive(Clone, Default)]
 struct Paths {
     exact: HashMap<Box<str>, RouteIndex>,
-    /// Longest first.
+    /// Prefixes with their routes, longest first, so that the first match wins.
     prefixes: Vec<(Box<str>, RouteIndex)>,
 }
 
 impl RouteTable {
-    /// Takes the routes in their order.
+    /// Builds the table from routes in the order of their indexes.
     #[must_use]
     pub fn build(routes: &[Route]) -> Self {
         let mut table = Self::default();
@@ -43,14 +43,17 @@ impl RouteTable {
         for paths in all {
             paths
                 .prefixes
+                // `find` takes the first match, so longer prefixes come first.
                 .sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         }
         table
     }
 
-    /// A route with a host beats one without, an exact path every prefix, a longer prefix a shorter one.
+    /// Returns the route for a host and a path. A route with a host beats one without, an exact path beats a prefix,
+    /// and a longer prefix beats a shorter one.
     #[must_use]
     pub fn find(&self, host: &str, path: &str) -> Option<RouteIndex> {
+        // Lower-casing copies the host, which is not needed if no route names one.
         let named = if self.by_host.is_empty() {
             None
         } else {
@@ -71,10 +74,11 @@ impl Paths {
             .prefixes
             .iter()
             .find(|(prefix, _)| is_below(path, prefix));
-        // The rest behind a prefix goes to the app as it is.
+        // The rest behind a prefix goes to the app unchanged, so `..` or an escaped slash must not lead out of the
+        // prefix.
         found
             .filter(|(prefix, _)| {
-                // The slash at the end of `/` belongs to the rest.
+                // The slash at the end of the prefix `/` belongs to the rest.
                 let cut = prefix.strip_suffix('/').unwrap_or(prefix).len();
                 is_plain(path.get(cut..).unwrap_or_default())
             })

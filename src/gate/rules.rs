@@ -1,4 +1,6 @@
-//! One route, compiled: what the checks need, ready to use. Made by `app` for each generation.
+//! The compiled rules of one route: everything its checks need.
+//!
+//! `app` compiles them for each configuration snapshot.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,7 +28,7 @@ use crate::providers::challenge::OnChallenge;
 use crate::ranges::Live;
 use crate::scheme::SchemeError;
 
-/// The rules of one route.
+/// The compiled rules of one route.
 pub struct Rules {
     pub(super) route: Arc<Route>,
     pub(super) keys: Keys,
@@ -38,17 +40,17 @@ pub struct Rules {
     pub(super) claims: Option<Arc<Claims>>,
     pub(super) limiter: Option<Arc<Limiter>>,
     pub(super) provider: Arc<str>,
-    /// The provider's own ranges, where `allow_ips` names them.
+    /// The provider's published address ranges, if `allow_ips` names the provider.
     pub(super) provider_ips: Option<Arc<Live>>,
-    /// A secret has verified a request: from then on no secret is shown any more.
+    /// True once a secret has verified a request. From then on, no URL check may show a new secret.
     has_verified: AtomicBool,
 }
 
 impl Rules {
-    /// Compiles one route; claims, limiter and the provider's ranges outlive the generation and are handed in.
+    /// Compiles one route. Claims, limiter and address ranges survive reloads and are passed in.
     ///
     /// # Errors
-    /// Scheme and secrets that do not go together.
+    /// Returns an error if a secret does not fit the scheme.
     pub fn compile(
         route: Arc<Route>,
         claims: Option<Arc<Claims>>,
@@ -72,7 +74,7 @@ impl Rules {
         })
     }
 
-    /// Takes over from the rules before a reload, whose secrets, or some of them, are still those of this route.
+    /// Takes over `has_verified` from the rules before a reload, if one of their secrets is still in use.
     pub fn inherit(&self, before: &Self) {
         let is_known = |entry: &SecretEntry| {
             let mut known = before.route.secrets.iter();
@@ -88,12 +90,13 @@ impl Rules {
     }
 
     pub(super) fn note_verified(&self) {
+        // Read first: a write for every event would move the cache line from core to core.
         if !self.has_verified() {
             self.has_verified.store(true, Ordering::Relaxed);
         }
     }
 
-    /// The same rules without claims and limits: they judge a request that has been, and nothing changes by it.
+    /// Returns the same rules without claims and limits, to check an earlier request again without side effects.
     ///
     /// # Errors
     /// As for [`Rules::compile`].
@@ -102,19 +105,19 @@ impl Rules {
         Self::compile(Arc::clone(&self.route), None, None, provider_ips)
     }
 
-    /// The route.
+    /// Returns the route as configured.
     #[must_use]
     pub fn route(&self) -> &Arc<Route> {
         &self.route
     }
 
-    /// The methods that the route takes.
+    /// Returns the methods that the route accepts.
     #[must_use]
     pub fn methods(&self) -> &[http::Method] {
         &self.route.methods
     }
 
-    /// Whether some verified events do not go on.
+    /// Returns whether the route excludes some verified events.
     #[must_use]
     pub fn has_filters(&self) -> bool {
         let route = &self.route;
@@ -130,7 +133,7 @@ impl Rules {
         self.key.as_ref()?.keys_in_batch(event_id, batch)
     }
 
-    /// Whether this user of the machine may post on the route's socket.
+    /// Returns whether a local user may post on the route's socket.
     #[must_use]
     pub fn admits_user(&self, user: u32) -> bool {
         let socket = self.route.socket.as_ref();
@@ -141,7 +144,7 @@ impl Rules {
         self.route.enforce == Enforce::Monitor
     }
 
-    /// Whether the source may send at all.
+    /// Returns whether `allow_ips` admits the source.
     #[must_use]
     pub fn allows(&self, ip: &IpAddr) -> bool {
         let Some(allowed) = &self.route.allow_ips else {
@@ -151,7 +154,7 @@ impl Rules {
         allowed.nets.iter().any(|net| net.contains(ip)) || own.is_some_and(|own| own.contains(ip))
     }
 
-    /// An address that may send, where not every one may.
+    /// Returns an address that `allow_ips` admits; `None` if every address may send.
     #[must_use]
     pub fn some_allowed(&self) -> Option<IpAddr> {
         let allowed = self.route.allow_ips.as_ref()?;
@@ -167,21 +170,21 @@ impl Rules {
         written.or_else(published)
     }
 
-    /// The first secret that is current.
+    /// Returns the first current secret.
     pub(super) fn secret(&self, now: &Now) -> Option<&Secret> {
         let mut entries = self.route.secrets.iter();
         let found = entries.find(|entry| entry.is_current(now.unix_ms));
         found.map(|entry| &entry.secret)
     }
 
-    /// The secret under this label.
+    /// Returns the secret with this label.
     pub(super) fn secret_of(&self, label: &str) -> Option<&Secret> {
         let mut entries = self.route.secrets.iter();
         let found = entries.find(|entry| *entry.label == *label);
         found.map(|entry| &entry.secret)
     }
 
-    /// What unsigned URL checks are answered with.
+    /// Returns the secrets and tokens for responses to unsigned URL checks.
     pub(super) fn means(&self, now: &Now) -> Means<'_> {
         Means {
             verify_token: self.route.verify_token.as_ref(),
@@ -191,14 +194,14 @@ impl Rules {
         }
     }
 
-    /// Returns whether a duplicate is forwarded all the same: its sender uses the body of the response.
+    /// Returns whether duplicates are forwarded as well, because the sender uses the body of the response.
     pub(super) fn forwards_duplicates(&self, event_type: Option<&str>) -> bool {
         let provider = self.route.provider.as_ref();
         self.route.mode != Mode::Queue
             && provider.is_some_and(|provider| provider.uses_response_to(event_type))
     }
 
-    /// Refuses events that name another customer of a sender that signs for all of them with one key.
+    /// Rejects events of other tenants, where the sender signs for all customers with one key.
     pub(super) fn check_tenant(&self, tenants: &TenantNames) -> Result<(), Reject> {
         let Some(rule) = &self.route.tenant else {
             return Ok(());

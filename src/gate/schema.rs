@@ -1,7 +1,7 @@
-//! Whether the body of a verified event is what the route's schemas ask for.
+//! Checks the body of a verified event against the route's schemas.
 //!
-//! Each schema whose pattern matches the event type, or that of one event of a batch, counts, whatever the order. The body is parsed only where one does,
-//! and once. A body that cannot be parsed for certain does not fit.
+//! Every schema applies whose pattern matches the event type, or the type of one event of a batch, in any order. The
+//! body is parsed once, and only if a schema applies. A body that is not unambiguous JSON does not match.
 
 use std::sync::Arc;
 
@@ -24,15 +24,17 @@ impl Schemas {
         }
     }
 
-    /// Refuses what does not fit.
+    /// Rejects a body that does not match an applicable schema.
     pub(super) fn check(&self, verdict: &Verdict, body: &JsonBody<'_>) -> Result<(), Reject> {
         let mut wanted = Vec::new();
         for (glob, schema) in &self.by_type {
+            // A list that is cut may lack a type that the schema applies to.
             let mut is_meant = verdict.types.is_cut();
             for event_type in verdict.types.each(verdict.event_type.as_deref()) {
                 is_meant |= match event_type {
                     Some(event_type) => glob.matches(event_type),
                     None if glob.is_any() || is_meant => true,
+                    // The unknown type might be one that this schema applies to.
                     None => return Err(Reject::MissingType),
                 };
             }

@@ -1,7 +1,7 @@
-//! The signature of one request: what the head holds, then the body as it arrives, then the comparison.
+//! Verifies the signature of one request: head first, then the arriving body, then the comparison.
 //!
-//! Joins the scheme, which knows no clock, with the time: which secrets are current and whether the signed timestamp is
-//! near enough. Nothing of the body is read for a request whose head is already wrong.
+//! Joins the scheme, which has no clock, with the time: which secrets are current, and whether the signed timestamp is
+//! within the tolerance. The body of a request with a wrong head is not read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +20,10 @@ use crate::scheme::{
     Head, MaterialFault, Scheme, SchemeError, SecretSet, SignedTime, Validity, Verifier,
 };
 
-/// The longest plain text of a body where no route says so.
+/// Limit of a decompressed body if no route sets one.
 const DEFAULT_MAX_PLAIN: usize = 25 * 1024 * 1024;
 
-/// How one route verifies.
+/// The scheme and secrets of one route.
 pub struct Keys {
     scheme: Scheme,
     boundaries: Boundaries,
@@ -31,18 +31,18 @@ pub struct Keys {
     tolerance: Duration,
     families: Option<HeaderFamilies>,
     gzip: Option<GzipText>,
-    /// The longest body, compressed or not.
+    /// Limit of a body, compressed or not: a small request must not unpack to a large one.
     max_body: usize,
 }
 
-/// When a secret counts; the secret itself is in the scheme.
+/// The validity period of a secret. The secret itself is in the scheme.
 struct Entry {
     label: Arc<str>,
     not_before_ms: Option<i64>,
     until_ms: Option<i64>,
 }
 
-/// A request whose head is right so far.
+/// A request whose head is right and whose body is arriving.
 pub struct Pending<'a> {
     keys: &'a Keys,
     head: Head<'a>,
@@ -53,19 +53,19 @@ pub struct Pending<'a> {
 /// A request whose signature is right.
 #[derive(Clone, Debug)]
 pub struct Signed {
-    /// Which secret it was made with.
+    /// The label of the secret that matched.
     pub label: Arc<str>,
-    /// Names the signed bytes, for dedup.
+    /// The digest of the signed bytes, for dedup.
     pub digest: [u8; 32],
-    /// The text of a body that came compressed.
+    /// The decompressed body, if the request was compressed.
     pub plain: Option<Box<[u8]>>,
 }
 
 impl Keys {
-    /// Joins a route's scheme and secrets.
+    /// Compiles a route's scheme and secrets.
     ///
     /// # Errors
-    /// Where they do not go together.
+    /// Returns an error if a secret does not fit the scheme.
     pub fn compile(route: &Route) -> Result<Self, SchemeError> {
         let public_url = route.public_url.as_deref();
         let keys = Self::new(&route.scheme, &route.secrets, public_url, route.tolerance)?;
@@ -75,10 +75,10 @@ impl Keys {
         })
     }
 
-    /// The same from its parts.
+    /// Compiles a scheme and secrets without a route, with the default limit for decompressed bodies.
     ///
     /// # Errors
-    /// Where they do not go together.
+    /// Returns an error if a secret does not fit the scheme.
     pub fn new(
         spec: &Spec,
         secrets: &[SecretEntry],
@@ -102,11 +102,11 @@ impl Keys {
         })
     }
 
-    /// Returns the headers under the names that the scheme reads, where the sender used its other names; none where they
-    /// have those names already. Everything that reads headers of a request reads them.
+    /// Returns the headers renamed to the names that the scheme reads, or `None` if they have those names. All later
+    /// code reads the renamed headers.
     ///
     /// # Errors
-    /// [`Reject::MalformedMaterial`] where the request mixes both.
+    /// [`Reject::MalformedMaterial`] if the request mixes both sets of names.
     pub fn own_names(&self, headers: &HeaderMap) -> Result<Option<Box<HeaderMap>>, Reject> {
         match &self.families {
             None => Ok(None),
@@ -114,7 +114,7 @@ impl Keys {
         }
     }
 
-    /// Returns the text of a body that came compressed; none where it is as it came.
+    /// Returns the decompressed body, or `None` if it is not compressed.
     fn plain(&self, body: &[u8]) -> Result<Option<Box<[u8]>>, Reject> {
         let malformed = |fault| Reject::MalformedMaterial {
             name: "the body".into(),
@@ -122,25 +122,26 @@ impl Keys {
         };
         gzip::plain(body, self.max_body).map_err(|fault| match fault {
             GzipFault::Broken => malformed("is not one gzip stream"),
-            GzipFault::Ratio => malformed("is compressed more than bodies may be"),
+            GzipFault::Ratio => malformed("exceeds the allowed compression ratio"),
             GzipFault::TooLarge => Reject::BodyTooLarge {
                 limit: self.max_body,
             },
         })
     }
 
-    /// The scheme, for what it says about headers.
+    /// Returns the scheme, for its rules about headers.
     #[must_use]
     pub fn scheme(&self) -> &Scheme {
         &self.scheme
     }
 
-    /// Checks the head.
+    /// Checks the head: secrets, signature material and timestamp.
     ///
     /// # Errors
     /// [`Reject::NoCurrentSecret`], [`Reject::MissingMaterial`], [`Reject::MalformedMaterial`],
     /// [`Reject::StaleTimestamp`], or [`Reject::BadSignature`] where the head alone says so.
     pub fn open<'a>(&'a self, head: Head<'a>, now: &Now) -> Result<Pending<'a>, Reject> {
+        // Without a current secret, no signature can match.
         let current = self.current(now);
         if current.is_empty() {
             return Err(Reject::NoCurrentSecret);
@@ -150,6 +151,7 @@ impl Keys {
             self.check_time(time, now)?;
         }
         let verifier = self.scheme.begin(material, head, current);
+        // A wrong token, for example, is known before the body is read.
         if verifier.is_hopeless() {
             return Err(Reject::BadSignature);
         }
@@ -172,7 +174,7 @@ impl Keys {
             .fold(SecretSet::empty(), |set, (index, _)| set.with(index))
     }
 
-    /// A time in whole seconds is held against whole seconds, as the senders' own libraries do.
+    /// Checks a signed time. A time in whole seconds is compared with whole seconds, as the senders' own libraries do.
     fn check_time(&self, time: SignedTime, now: &Now) -> Result<(), Reject> {
         let now_ms = if time.is_in_seconds {
             now.unix_seconds().saturating_mul(1000)
@@ -182,7 +184,7 @@ impl Keys {
         self.check_age(now_ms.saturating_sub(time.unix_ms))
     }
 
-    /// Both ways: a timestamp in the future would be a signature that stays good for as long as its maker likes.
+    /// Checks an age in both directions: a signature from the future would stay valid for as long as its sender likes.
     fn check_age(&self, age_ms: i64) -> Result<(), Reject> {
         if u128::from(age_ms.unsigned_abs()) <= self.tolerance.as_millis() {
             return Ok(());
@@ -195,15 +197,15 @@ impl Keys {
 }
 
 impl Pending<'_> {
-    /// Takes the next piece of the body.
+    /// Feeds the next chunk of the body.
     pub fn update(&mut self, chunk: &[u8]) {
-        // What is signed of a compressed body is known once it is there.
+        // The signature covers the decompressed body, which is known only at the end.
         if self.keys.gzip != Some(GzipText::Plain) {
             self.verifier.update(chunk);
         }
     }
 
-    /// What has to be fetched before `finish`, if anything; `body` is all that `update` was given.
+    /// Returns the key to fetch before `finish`, if any; `body` is the whole body.
     ///
     /// # Errors
     /// As for [`Keys::open`].
@@ -211,7 +213,7 @@ impl Pending<'_> {
         self.verifier.need(body).map_err(reject)
     }
 
-    /// Compares; `body` is all that `update` was given, `keys` what `need` asked for.
+    /// Compares the signature; `body` is the whole body, and `keys` holds what `need` asked for.
     ///
     /// # Errors
     /// [`Reject::BadSignature`]; for schemes that read the body, also those of [`Keys::open`].
@@ -226,10 +228,13 @@ impl Pending<'_> {
         let found = self.verifier.finish(signed, keys).map_err(reject)?;
         let found = found.ok_or(Reject::BadSignature)?;
         let boundaries = &self.keys.boundaries;
+        // A signature that is right for the joined text may still be split into other values: see `Boundaries`.
         boundaries.check(&self.head, signed).map_err(reject)?;
+        // After the signature: bytes that are signed as sent are decompressed only once they are verified.
         if self.keys.gzip == Some(GzipText::Sent) {
             plain = self.keys.plain(body)?;
         }
+        // Some schemes sign the time in the body or a token, so it is known only now.
         if let Some(time) = found.signed_time {
             self.keys.check_time(time, &self.now)?;
         }
@@ -245,7 +250,7 @@ impl Pending<'_> {
     }
 }
 
-/// Whether the token or the certificate counts now.
+/// Checks that the token or certificate is valid now.
 fn check_validity(validity: Validity, now: &Now) -> Result<(), Reject> {
     let malformed = |fault| Reject::MalformedMaterial {
         name: validity.name.into(),
@@ -329,7 +334,7 @@ mod tests {
         Now { unix_ms, ..now }
     }
 
-    /// Of a POST to `/`.
+    /// Returns the head of a POST to `/`.
     fn head(headers: &HeaderMap) -> Head<'_> {
         static LINE: LazyLock<(Method, Uri)> =
             LazyLock::new(|| (Method::POST, Uri::from_static("/")));
@@ -341,7 +346,7 @@ mod tests {
         }
     }
 
-    /// Signs at one time with one of the secrets, and verifies at another.
+    /// Signs at one time with one of the secrets, and verifies at another time.
     fn check(keys: &Keys, index: usize, signed_ms: i64, now_ms: i64) -> Result<String, Reject> {
         let body = b"the body";
         let unsigned = HeaderMap::new();
@@ -422,7 +427,7 @@ mod tests {
         }
     }
 
-    /// Fails when the body of a request is read although its head shows that nothing can make it right.
+    /// Fails when a body is read although the head shows that no body can make the request right.
     #[test]
     fn a_wrong_token_is_refused_by_the_head() {
         let spec = Spec {

@@ -1,9 +1,9 @@
-//! Spent ids, packed: what [`dedup`](super::dedup) remembers of events that the app took.
+//! The memory of spent ids, packed: the events that the app accepted, for [`dedup`](super::dedup).
 //!
-//! A cache entry of its own for each id would cost some 250 bytes and most of the time that dedup takes. So an entry of
-//! the cache is a shelf of packs, and a pack holds the few bytes of each id that shares a part of its hash. There are
-//! twice as many places as ids to be remembered, so that a pack is full only when far more newer ids came than were asked
-//! for. Time is kept twice: each id has its own end, and a shelf that nobody asked for during a window is dropped whole.
+//! A cache entry for each id would cost about 250 bytes, and most of the time that dedup takes. So a cache entry is a
+//! shelf of buckets (`Pack`), and a bucket holds a few bytes for each id with the same part of the hash. There are
+//! twice as many slots as ids to remember, so that a bucket is full only after far more newer ids than were configured.
+//! Time is kept twice: each id has its own expiry, and a shelf without access during a window is dropped whole.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,28 +16,28 @@ use moka::sync::Cache;
 use crate::gate::key::{Key, KeyHashes};
 use crate::model::clock::instant;
 
-/// Ids in a pack, at most.
+/// Capacity of a bucket in ids.
 const ROOM: u64 = 64;
 
-/// Ids in a pack, on average, when as many are remembered as were asked for.
+/// Mean number of ids in a bucket when the configured number is remembered.
 const MEAN: u64 = ROOM / 2;
 
-/// A pack grows by so many places. Doubled, each pack that was once above its mean would keep twice the room for good.
+/// Slots by which a bucket grows. Doubling would leave each bucket that once exceeded its mean with twice the memory.
 const GROWTH: usize = 8;
 
-/// Packs on a shelf, at most: so many that the cache is small, and its shelves stay in the processor's.
+/// Buckets on a shelf: so many that the cache has few entries, which stay in the processor's own cache.
 const SHELF: u64 = 64;
 
 /// The spent ids of one route.
 pub(super) struct Spent {
     shelves: Cache<u64, Arc<Shelf>, KeyHashes>,
     hashes: KeyHashes,
-    /// How many packs there are.
+    /// Number of buckets in total.
     pack_count: u64,
-    /// Ids in a pack, at most.
+    /// Capacity of each bucket; a table of one bucket holds exactly `entries`.
     room: usize,
     window: Duration,
-    /// What the ends of ids are counted from.
+    /// Start of the seconds in which ids expire.
     began: Instant,
     counts: Arc<Counts>,
 }
@@ -53,10 +53,10 @@ struct Shelf {
     counts: Arc<Counts>,
 }
 
-/// Ids, the oldest first: all of them have the same window.
+/// A bucket of ids, oldest first: all have the same window.
 type Pack = Vec<Id>;
 
-/// Where an id stands.
+/// The location of an id: shelf, and bucket on it.
 #[derive(Clone, Copy)]
 struct Place {
     shelf: u64,
@@ -67,19 +67,20 @@ struct Place {
 #[derive(Clone, Copy)]
 struct Id {
     key: [u8; 16],
-    /// Seconds since the table began; the id is free again then.
+    /// Expiry in seconds since the table began; then the id is free again.
     ends: u32,
-    /// What its sender got.
+    /// Status of the response to the first copy.
     status: u16,
 }
 
 impl Spent {
-    /// Remembers `entries` ids at least, and twice as many at most, each for the window.
+    /// Creates a table that remembers at least `entries` ids and at most twice as many, each for the window.
     pub(super) fn new(entries: u64, window: Duration, hashes: KeyHashes) -> Self {
         let pack_count = entries.div_ceil(MEAN).max(1);
+        // A single bucket needs no spare room for uneven hashing, so it holds exactly the configured number.
         let room = if pack_count == 1 { entries } else { ROOM };
         Self {
-            // The default policy keeps what was asked for often, and would drop a new shelf of a full table.
+            // LRU: the default policy favors frequently used entries, and would drop a new shelf of a full table.
             shelves: Cache::builder()
                 .max_capacity(pack_count.div_ceil(SHELF))
                 .time_to_idle(window)
@@ -94,7 +95,7 @@ impl Spent {
         }
     }
 
-    /// The status that the first copy got, where the id is spent.
+    /// Returns the status of the first copy, if the id is spent.
     pub(super) fn get(&self, key: Key, now: Instant) -> Option<u16> {
         let place = self.place_of(key);
         let shelf = self.shelves.get(&place.shelf)?;
@@ -104,7 +105,7 @@ impl Spent {
         Some(found.status)
     }
 
-    /// The id is spent from now on.
+    /// Marks an id as spent from now on.
     pub(super) fn insert(&self, key: Key, status: u16, now: Instant) {
         let place = self.place_of(key);
         let shelf = self.shelves.get(&place.shelf).unwrap_or_else(|| {
@@ -117,10 +118,13 @@ impl Spent {
         let Some(mut ids) = shelf.pack(place) else {
             return;
         };
+        // The oldest ids are first, so that expired ones are a prefix.
         let held = ids.len();
         let over = ids.iter().take_while(|id| id.ends <= now).count();
         ids.drain(..over);
+        // An id that is spent again moves to the end with a later expiry, which keeps the order.
         ids.retain(|id| id.key != bytes);
+        // Full: the oldest id makes room.
         if ids.len() >= self.room {
             ids.remove(0);
             self.counts.evicted.fetch_add(1, Ordering::Relaxed);
@@ -130,7 +134,7 @@ impl Spent {
         }
         ids.push(Id {
             key: bytes,
-            // A second more, since the present one has begun already.
+            // One second more, since the current second has already begun.
             ends: now.saturating_add(window).saturating_add(1),
             status,
         });
@@ -142,7 +146,7 @@ impl Spent {
         self.counts.held.fetch_sub(less as u64, Ordering::Relaxed);
     }
 
-    /// Every id that is spent now.
+    /// Returns every id that is spent now.
     pub(super) fn all(&self) -> Vec<(Key, u16)> {
         let now = self.seconds(instant());
         let mut all = Vec::new();
@@ -156,12 +160,12 @@ impl Spent {
         all
     }
 
-    /// Ids that are held, those among them whose window has just ended too.
+    /// Returns the number of ids held, including those that have just expired.
     pub(super) fn held(&self) -> u64 {
         self.counts.held.load(Ordering::Relaxed)
     }
 
-    /// Ids that were dropped before their window was over because there was no room.
+    /// Returns the number of ids that were evicted before they expired, for lack of room.
     pub(super) fn evicted(&self) -> u64 {
         self.counts.evicted.load(Ordering::Relaxed)
     }
@@ -200,7 +204,8 @@ impl Drop for Shelf {
     }
 }
 
-/// Each id is whole, and one that a panic lost would only be handed out again.
+/// Locks a bucket. Each id is written whole, and one that a panic lost would only be admitted again, so poison is
+/// ignored.
 fn lock(pack: &Mutex<Pack>) -> MutexGuard<'_, Pack> {
     pack.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -228,7 +233,7 @@ mod tests {
         assert_eq!(size_of::<Id>(), 24);
     }
 
-    /// Fails where packs have no more places than ids are asked for, and with the cache's default policy.
+    /// Fails when buckets have no more slots than the configured number of ids, or with the cache's default policy.
     #[test]
     fn as_many_of_the_newest_as_were_asked_for_are_remembered() {
         let spent = filled(10_000, 0..40_000);
@@ -280,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stood_on_a_shelf_is_not_counted_once_it_is_gone() {
+    fn ids_of_a_dropped_shelf_are_no_longer_counted() {
         let counts = Arc::new(Counts::default());
         let shelf = Shelf::new(2, &counts);
         let id = Id {

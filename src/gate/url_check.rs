@@ -1,7 +1,7 @@
-//! The way of a provider's URL check through the gate, beside that of events. What is answered stands in `challenge`.
+//! Admission of a provider's URL checks, beside that of events. The responses are made in `challenge`.
 //!
-//! A check that is signed takes the way of events until its signature has passed. One that is not is held against the
-//! source's address and rate like any request, and answered, or forwarded as unverified where the route says so.
+//! A signed check runs through the same checks as an event until its signature has passed. An unsigned check is subject
+//! to the source's address and rate, and then gets a response, or is forwarded as unverified if the route says so.
 
 use bytes::Bytes;
 use http::Uri;
@@ -25,10 +25,10 @@ use crate::net::read_body::{BodyHead, BodyLimits, read_body};
 use crate::net::remote_url::RemoteUrl;
 use crate::providers::challenge::{Challenge, OnChallenge};
 
-/// Bytes of the body of a check that is not signed.
+/// Limit of the body of an unsigned check, in bytes.
 const MAX_BODY: usize = 16 * 1024;
 
-/// An unsigned check, before anything has been held against it.
+/// An unsigned check that no rule has been applied to yet.
 pub(super) struct Asked {
     kind: Challenge,
     on_challenge: OnChallenge,
@@ -37,20 +37,20 @@ pub(super) struct Asked {
 
 /// A check whose signature is right.
 pub(super) enum SignedCheck {
-    /// With this answer.
+    /// The response to send right away.
     Answered(Answer),
-    /// Answered once this URL could be opened.
+    /// The response follows once this URL was opened.
     Confirm(RemoteUrl),
 }
 
 impl Rules {
-    /// The provider's check and what the route does with it; none where it is a request like any other.
+    /// Returns the provider's check and the route's action on it, or `None` if checks are treated like any request.
     fn url_check(&self) -> Option<(Challenge, OnChallenge)> {
         let provider = self.route.provider.as_ref()?;
         provider.challenge.zip(self.route.on_challenge)
     }
 
-    /// The unsigned URL check that this head is.
+    /// Recognizes an unsigned URL check by its head.
     pub(super) fn asked_in_head(&self, parts: &Parts, now: &Now) -> Option<Asked> {
         let (kind, on_challenge) = self.url_check()?;
         let answer = unsigned::answer(kind, &head(parts, &parts.headers), &self.means(now))?;
@@ -61,7 +61,7 @@ impl Rules {
         })
     }
 
-    /// Whether a request without a signature may be a URL check that stands in its body.
+    /// Returns whether a request without a signature may be a URL check with its content in the body.
     pub(super) fn may_be_asked_in_body(&self, reject: &Reject) -> bool {
         let lacks_signature = matches!(reject, Reject::MissingMaterial { .. });
         lacks_signature
@@ -70,7 +70,7 @@ impl Rules {
                 .is_some_and(|(kind, _)| bodied::is_in_body(kind))
     }
 
-    /// The signed URL check that this verified request is. Events come by here, so nothing of it waits.
+    /// Recognizes a signed URL check among verified requests. Every event passes here, so nothing in it may wait.
     pub(super) fn asked_and_signed(
         &self,
         request: &EventParts,
@@ -78,7 +78,7 @@ impl Rules {
     ) -> Option<Result<SignedCheck, Reject>> {
         self.note_verified();
         let kind = self.route.provider.as_ref()?.challenge?;
-        // Gate or app, the one that answers the sender's checks signs such text for every client.
+        // Gate or app signs such text for every client that sends a check, so the signature proves nothing.
         if unsigned::is_signed_for_anyone(kind, &request.body) {
             return Some(Err(Reject::BadSignature));
         }
@@ -99,7 +99,7 @@ impl Rules {
 }
 
 impl Gate {
-    /// A URL check that the head shows.
+    /// Admits a URL check that its head shows.
     pub(super) async fn asked_in_head<B>(
         &self,
         asked: Asked,
@@ -112,9 +112,10 @@ impl Gate {
     {
         verdict.begin(Check::Challenge);
         let parts = held.as_ref().ok_or(Reject::Internal)?;
+        // A URL check does not reach the framing check of ordinary requests, so its head is checked here.
         framing::check_head(parts)?;
         check_source_ip(rules, verdict)?;
-        // Not verified, so the source pays for it.
+        // The check is not verified, so the source pays for it.
         let _paid = self.charge_source(verdict)?;
         let answer = asked.answer?;
         if asked.on_challenge == OnChallenge::Forward {
@@ -128,7 +129,7 @@ impl Gate {
         Ok(answered(answer, verdict))
     }
 
-    /// A request without a signature, which may be a URL check that stands in its body. Else it is refused, for `reject`.
+    /// Admits a request without a signature if its body is a URL check, and rejects it with `reject` if not.
     pub(super) async fn asked_in_body<B>(
         &self,
         reject: Reject,
@@ -140,6 +141,7 @@ impl Gate {
     where
         B: Body<Data = Bytes>,
     {
+        // Monitor mode may have to forward the request as an event; otherwise only a small body can be a check.
         let max = match rules.is_monitored() {
             true => rules.route.max_body,
             false => MAX_BODY.min(rules.route.max_body),
@@ -149,6 +151,7 @@ impl Gate {
         let body = self.small_body(parts, body, max).await;
         verdict.lap(Check::Body);
         let body = match body {
+            // Too large for a check, so it is just an unsigned request.
             Err(Reject::BodyTooLarge { .. }) if !rules.is_monitored() => return Err(reject.into()),
             body => body?,
         };
@@ -156,7 +159,7 @@ impl Gate {
         let found = rules.url_check().and_then(|(kind, on_challenge)| {
             let answer =
                 bodied::answer(kind, &head(parts, &parts.headers), &body, &rules.means(now))?;
-            // A secret that verifies needs no successor from a client that nothing vouches for.
+            // A route with a working secret needs no new one, and least of all from an unverified client.
             let is_late = on_challenge == OnChallenge::Show && rules.has_verified();
             (!is_late).then_some((kind, on_challenge, answer))
         });
@@ -181,7 +184,7 @@ impl Gate {
         }
     }
 
-    /// Answers a URL check whose signature is right.
+    /// Responds to a URL check whose signature is right.
     pub(super) async fn answer_signed(
         &self,
         asked: Result<SignedCheck, Reject>,
@@ -227,12 +230,12 @@ fn answered(answer: Answer, verdict: &mut Verdict) -> Admission {
 fn foreign_body() -> Reject {
     Reject::MalformedMaterial {
         name: "the body".into(),
-        fault: "is not the URL check's own",
+        fault: "is not the body of a URL check",
     }
 }
 
-/// Hands a check of the right form to the app: at the path of the config and with the check's own parameters. A path below
-/// a prefix, or another parameter, would be the client's choice of what the app does.
+/// Forwards a well-formed check to the app, at the configured path and with the check's own parameters only. Otherwise
+/// a path below a prefix, or another parameter, would let the client choose what the app does.
 fn left_to_app(
     kind: Challenge,
     rules: &Rules,
@@ -246,6 +249,7 @@ fn left_to_app(
         None => path.clone(),
     };
     let mut parts = std::mem::take(&mut request.uri).into_parts();
+    // Host and scheme remain as received; only path and query are replaced.
     parts.path_and_query = Some(target.parse().map_err(|_| Reject::Internal)?);
     request.uri = Uri::from_parts(parts).map_err(|_| Reject::Internal)?;
     verdict.decision = Decision::Challenge;

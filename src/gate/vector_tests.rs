@@ -1,5 +1,6 @@
-//! Runs the vectors of every provider file: each is taken as it stands, and refused after each kind of damage. A new file
-//! is covered by being there.
+//! Tests of every provider file's vectors: each is accepted unchanged, and rejected after each kind of damage.
+//!
+//! The tests find the files by themselves, so that a new file is covered without a line here.
 
 mod case;
 mod cost;
@@ -41,9 +42,9 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Vector {
     source: String,
-    /// Seconds since the epoch.
+    /// The gate's clock, in seconds since the epoch.
     now: i64,
-    /// Empty where the sender publishes its keys.
+    /// The route's secret; empty if the sender publishes its keys.
     #[serde(default)]
     secret: String,
     #[serde(default = "post")]
@@ -54,18 +55,18 @@ struct Vector {
     headers: BTreeMap<String, String>,
     body: Option<String>,
     body_base64: Option<String>,
-    /// The route's `audience` and `claims`, where it has to say them.
+    /// The route's `audience` and `claims`, if it needs them.
     #[serde(default)]
     audience: Vec<String>,
     #[serde(default)]
     claims: BTreeMap<String, String>,
-    /// What stands where the sender publishes its keys: a key set, or a certificate with its chain.
+    /// The response of the URL where the sender publishes its keys: a key set, or a certificate with its chain.
     fetched: Option<String>,
-    /// The authority that vouches for the chain.
+    /// Root certificate of the chain.
     root: Option<String>,
     event_id: Option<String>,
     event_type: Option<String>,
-    /// The text that goes back where the vector is a URL check.
+    /// The response text if the vector is a URL check.
     challenge: Option<String>,
 }
 
@@ -77,7 +78,7 @@ fn path() -> String {
     "/webhook".to_owned()
 }
 
-/// Runs `check` over every vector of every provider, and tells of all that fail.
+/// Runs `check` over every vector of every provider, and reports all that fail.
 fn each(check: impl Fn(&Provider, &Vector)) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/providers");
     let mut failed = Vec::new();
@@ -179,7 +180,7 @@ fn another_body_is_refused_where_the_body_is_signed() {
         for position in 0..whole.body.len() {
             let mut case = whole.clone();
             case.body[position] ^= 1;
-            // The head of a gzip stream holds a time and a system, which nothing signs.
+            // The header of a gzip stream contains a time and a system, which are not signed.
             let text = plain(&case.body);
             if signs_plain && text.is_some() && text == plain(&whole.body) {
                 continue;
@@ -199,7 +200,7 @@ fn another_body_is_refused_where_the_body_is_signed() {
     });
 }
 
-/// A scheme that reads the body may find its own fault before the signature's.
+/// Expects a reject. A scheme that reads the body may report another fault before it compares the signature.
 fn refused(provider: &Provider, vector: &Vector, case: &Case) {
     let is_text = !matches!(&provider.scheme.family, Family::Hmac(_))
         || provider.scheme.variants.gzip.is_some();
@@ -214,7 +215,7 @@ fn refused(provider: &Provider, vector: &Vector, case: &Case) {
     }
 }
 
-// Fails when the reason for a refusal is given to another value than the one that is wrong.
+// Fails when a reject names another value than the wrong one.
 #[test]
 fn a_missing_or_doubled_header_is_named() {
     each(|provider, vector| {

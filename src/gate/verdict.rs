@@ -1,5 +1,6 @@
-//! The verdict: what the gate decided about one request, with the outcome of each check. Made beside every admission, so
-//! that no path can skip it; `record` prints and counts it.
+//! The verdict: the gate's decision about one request, with the outcome of each check.
+//!
+//! The gate fills one in beside every admission, so that no code path can skip it; `record` logs and counts it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,118 +17,118 @@ use crate::model::ids::{EventId, RequestId, RouteName};
 use crate::model::source::Source;
 use crate::model::trace::Trace;
 
-/// The checks in the order in which they run.
+/// The checks of the gate, in the order in which they run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub enum Check {
-    /// Host and path.
+    /// Finds the route by host and path.
     Route,
-    /// Method, content type, declared length, framing.
+    /// Checks method, content type, declared length and framing.
     Framing,
-    /// Allowlist.
+    /// Checks the source against `allow_ips`.
     SourceIp,
-    /// Per-source rate.
+    /// Checks the source's rate of unverified requests.
     SourceRate,
-    /// Signature material and timestamp.
+    /// Checks the signature material and the timestamp.
     Material,
-    /// Reading the body.
+    /// Reads the body within its limits.
     Body,
-    /// The signature itself.
+    /// Compares the signature with each current secret's.
     Signature,
-    /// The provider's URL check.
+    /// Responds to the provider's URL check.
     Challenge,
-    /// Event id and type.
+    /// Reads event id, type and version.
     Identity,
-    /// Whether the app gets events like this one.
+    /// Applies the route's `events`, `versions` and `when`.
     Filter,
-    /// Whether the body is what the route's schemas ask for.
+    /// Checks the body against the route's schemas.
     Schema,
-    /// The route's rate.
+    /// Checks the route's rate of verified events.
     RouteRate,
-    /// The claim of the event id.
+    /// Claims the dedup keys of the event.
     Dedup,
-    /// The commit to the store, where the route keeps events.
+    /// Commits the event to the store, in queue and hybrid mode.
     Commit,
 }
 
-/// What came of one check.
+/// The outcome of one check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// It passed, or had nothing to check on this route.
+    /// The check passed, or had nothing to do on this route.
     Passed,
-    /// The request was refused here, or would have been.
+    /// The request was rejected here, or would have been in block mode.
     Failed,
-    /// The gate answered here with a 2xx.
+    /// The gate responded here with a 2xx.
     Answered,
-    /// It did not come to this.
+    /// An earlier check ended the request.
     NotReached,
 }
 
-/// How the gate ended.
+/// The decision about one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Every check passed; the event goes to the app.
     Accepted,
-    /// Answered by the gate with a 2xx: a challenge.
+    /// The gate responded to a URL check.
     Challenge,
-    /// Answered by the gate with the first one's 2xx.
+    /// The gate repeated the first copy's 2xx.
     Duplicate,
-    /// Genuine, answered by the gate with a 2xx: the route's filter keeps it from the app.
+    /// Genuine, but the route's filter excludes it: the gate responded with a 2xx.
     Filtered(Sieve),
-    /// Refused.
+    /// A check failed: the request was rejected.
     Refused(Reject),
-    /// Monitor mode: would have been refused; forwarded all the same.
+    /// A check failed in monitor mode: the request was forwarded anyway.
     Monitored(Reject),
 }
 
-/// What the gate decided about one request.
+/// The gate's decision about one request, with the facts that the log shows.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// The request's id.
+    /// Id that hookgate assigned to the request.
     pub request_id: RequestId,
-    /// Who sent it.
+    /// Source address of the request.
     pub source: Source,
-    /// Its method, once read.
+    /// Method of the request, once its head is read.
     pub method: Option<Method>,
-    /// Its trace, where one is told of; else it is one of its own.
+    /// Trace context, if traces are exported: the sender's if the route continues it, otherwise a new one.
     pub trace: Option<Trace>,
-    /// The route, once found.
+    /// Name of the route, once found.
     pub route: Option<RouteName>,
-    /// The index of the route in its generation, for counters.
+    /// Index of the route in its configuration snapshot, for counters.
     pub route_index: Option<usize>,
-    /// The provider's id, or `custom`.
+    /// Id of the provider, or `custom`.
     pub provider: Option<Arc<str>>,
     last_check: Check,
     laps: Laps,
-    /// What was decided.
+    /// The decision, final once the checks have ended.
     pub decision: Decision,
-    /// Which secret matched, by label.
+    /// Label of the secret that matched.
     pub secret: Option<Arc<str>>,
-    /// The event's id.
+    /// Event id, once the signature is right.
     pub event_id: Option<EventId>,
-    /// The event's type.
+    /// Event type, once the signature is right.
     pub event_type: Option<Box<str>>,
-    /// The version of its payload.
+    /// Version of the event's payload.
     pub event_version: Option<Box<str>>,
-    /// The types of a batch's events, where the route chooses by type.
+    /// Event types of a batch, if the route selects by type.
     pub types: BatchTypes,
-    /// The key under which dedup knows the event.
+    /// The dedup key of the event.
     pub dedup_key: Option<Key>,
-    /// The same as words: what of a request is the key.
+    /// Description of the request parts that the dedup key is made of.
     pub dedup_by: Option<Arc<str>>,
-    /// The key of its signed bytes, where dedup looks for replays.
+    /// Key of the signed bytes, if dedup looks for replays.
     pub watched_key: Option<Key>,
-    /// The app has taken the event before, and gets it again since its sender uses the response.
+    /// True if the app has already accepted the event and receives it again, because its sender uses the response.
     pub is_copy: bool,
-    /// The app has taken the same signed bytes as another event.
+    /// True if the app has already accepted the same signed bytes as another event.
     pub is_replay: bool,
-    /// The token that a URL check brought, where the route asks to see it.
+    /// The token of a URL check, if the route is set to show it.
     pub shown: Option<Box<str>>,
-    /// Bytes of the body that were read.
+    /// Number of body bytes that were read.
     pub body_bytes: u64,
-    /// When the request began.
+    /// Time at which the request began.
     pub began: Instant,
-    /// Time spent waiting for the first copy of the same event, a part of the time of [`Check::Dedup`].
+    /// Time spent waiting for the first copy of the same event; part of the time of [`Check::Dedup`].
     pub wait_time: Duration,
 }
 
@@ -150,7 +151,7 @@ impl Check {
         Self::Commit,
     ];
 
-    /// The word for it in logs and documents.
+    /// Returns the name of the check in logs and docs.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -173,7 +174,7 @@ impl Check {
 }
 
 impl Outcome {
-    /// The word for it.
+    /// Returns the outcome as the admin API shows it.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -186,7 +187,7 @@ impl Outcome {
 }
 
 impl Decision {
-    /// Every word of [`Self::word`].
+    /// Every value that [`Self::word`] returns.
     pub const WORDS: [&str; 6] = [
         "accepted",
         "challenge",
@@ -196,7 +197,7 @@ impl Decision {
         "monitored",
     ];
 
-    /// The word for it in logs, metrics and documents.
+    /// Returns the decision as logs and metrics show it.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -209,7 +210,7 @@ impl Decision {
         }
     }
 
-    /// Why it was refused, or would have been.
+    /// Returns the reject of a rejected request, or of one that would have been rejected in block mode.
     #[must_use]
     pub fn reject(&self) -> Option<&Reject> {
         match self {
@@ -220,7 +221,7 @@ impl Decision {
 }
 
 impl Verdict {
-    /// A verdict on which no check has run yet.
+    /// Creates a verdict for which no check has run yet.
     #[must_use]
     pub fn new(request_id: RequestId, source: Source, now: Now) -> Self {
         Self {
@@ -251,71 +252,71 @@ impl Verdict {
         }
     }
 
-    /// The last check that was begun, which is the one that failed where one has.
+    /// Returns the check that was begun last: the failed one, if a check failed.
     #[must_use]
     pub fn last_check(&self) -> Check {
         self.last_check
     }
 
-    /// A check begins, and the one before it ends.
+    /// Begins a check and ends the previous one.
     pub(crate) fn begin(&mut self, check: Check) {
         self.laps.end(self.last_check);
         self.last_check = check;
     }
 
-    /// A check begins after something else than a check.
+    /// Begins a check after time that belongs to no check.
     pub(crate) fn begin_after(&mut self, check: Check) {
         self.laps.skip();
         self.last_check = check;
     }
 
-    /// The check that runs ends, and none begins.
+    /// Ends the current check without beginning another.
     pub(crate) fn end(&mut self) {
         self.laps.end(self.last_check);
     }
 
-    /// What was done since the last check began belongs to another one.
+    /// Counts the time since the last check began for another check.
     pub(super) fn lap(&mut self, check: Check) {
         self.laps.end(check);
     }
 
-    /// What is told is an earlier check, which failed before monitor mode went on.
+    /// Reports an earlier check as the failed one, after which monitor mode went on.
     pub(super) fn failed_at(&mut self, check: Check) {
         self.last_check = check;
     }
 
-    /// How long a check took; zero where it did not come to it.
+    /// Returns the time that a check took; zero if it was not reached.
     #[must_use]
     pub fn took(&self, check: Check) -> Duration {
         self.laps.of(check)
     }
 
-    /// Time to the end of the checks of the head.
+    /// Returns the time of the checks of the head.
     #[must_use]
     pub fn head_time(&self) -> Duration {
         self.laps.of_all(Check::Route, Check::Material)
     }
 
-    /// Time spent reading the body (the MAC is fed meanwhile).
+    /// Returns the time of reading the body, during which the MAC is computed.
     #[must_use]
     pub fn body_time(&self) -> Duration {
         self.took(Check::Body)
     }
 
-    /// Time spent on signature, identity and limits after the body, without the wait for the first copy.
+    /// Returns the time of the checks after the body, without the wait for the first copy.
     #[must_use]
     pub fn verify_time(&self) -> Duration {
         let all = self.laps.of_all(Check::Signature, Check::Dedup);
         all.saturating_sub(self.wait_time)
     }
 
-    /// Time until the store had the event on the disk, or did not take it.
+    /// Returns the time until the store had committed the event, or failed to.
     #[must_use]
     pub fn commit_time(&self) -> Duration {
         self.took(Check::Commit)
     }
 
-    /// With these times of `head`, `body` and `verify`.
+    /// Sets the times of the head, the body and the verification.
     #[cfg(test)]
     pub(crate) fn set_times(&mut self, head: Duration, body: Duration, verify: Duration) {
         self.laps.set(Check::Route, head);
@@ -323,14 +324,14 @@ impl Verdict {
         self.laps.set(Check::Signature, verify);
     }
 
-    /// What came of each check.
+    /// Returns the outcome of each check.
     pub fn outcomes(&self) -> impl Iterator<Item = (Check, Outcome)> {
         Check::ALL
             .map(|check| (check, self.outcome(check)))
             .into_iter()
     }
 
-    /// Whether the request is known to come from somebody who can sign, or who needs not.
+    /// Returns whether the request is known to come from the sender: it was verified, or its route needs no signature.
     #[must_use]
     pub fn is_vouched(&self) -> bool {
         let is_passed = matches!(
@@ -341,7 +342,7 @@ impl Verdict {
     }
 
     fn outcome(&self, check: Check) -> Outcome {
-        // A check of a URL that nobody signs comes before material and signature, and instead of them.
+        // An unsigned URL check ends before material and signature, which then did not run.
         let is_skipped = self.last_check == Check::Challenge
             && self.secret.is_none()
             && (matches!(check, Check::Material | Check::Signature)
@@ -364,7 +365,7 @@ mod tests {
 
     use super::*;
 
-    /// Fails when a check that did not run is told as one that passed.
+    /// Fails when a check that did not run is reported as passed.
     #[test]
     fn what_comes_after_the_last_check_was_not_reached() {
         let peer: SocketAddr = "192.0.2.1:4711".parse().unwrap();

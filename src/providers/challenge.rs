@@ -1,22 +1,24 @@
-//! The URL checks that senders make before they send, by name. How each is answered stands in `gate/challenge`.
+//! The URL checks that providers make before they send, by name.
+//!
+//! The responses are in `gate/challenge`.
 
 use crate::document::value::choice_word;
 
-/// What a route does with its sender's URL checks.
+/// The action of a route on its sender's URL checks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OnChallenge {
-    /// The gate answers.
+    /// The gate responds, without involving the app.
     Answer,
-    /// The app answers: a check that is not signed goes there as an unverified request.
+    /// The app responds: the gate forwards an unsigned check as an unverified request.
     Forward,
-    /// The gate opens the URL that a signed message names.
+    /// The gate opens the URL that a signed message contains.
     Confirm,
-    /// The gate answers, and the log shows the secret that the check brings.
+    /// The gate responds, and the log shows the secret that the check contains.
     Show,
 }
 
 impl OnChallenge {
-    /// Each with the word for it in a config.
+    /// Every action with its config value.
     pub const ALL: [(&'static str, Self); 4] = [
         ("answer", Self::Answer),
         ("forward", Self::Forward),
@@ -24,78 +26,78 @@ impl OnChallenge {
         ("show", Self::Show),
     ];
 
-    /// The word for it in a config.
+    /// Returns the config value of the action.
     #[must_use]
     pub fn word(self) -> &'static str {
         choice_word(&Self::ALL, &self)
     }
 }
 
-/// A sender's URL check.
+/// The URL check of a provider.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Challenge {
     /// Slack's signed `url_verification` event, and its unsigned `ssl_check`.
     Slack,
     /// Meta's `hub.mode`, `hub.challenge` and `hub.verify_token`.
     Meta,
-    /// Strava's, which are Meta's with JSON as the answer.
+    /// Strava's `hub.*` parameters, which are Meta's with a JSON response.
     Strava,
-    /// WebSub's verification of intent.
+    /// WebSub's verification of intent, by the same parameters.
     WebSub,
-    /// Zoom's signed `endpoint.url_validation` event.
+    /// Zoom's signed `endpoint.url_validation` event, with an HMAC as the response.
     Zoom,
     /// X's challenge-response check: an HMAC of `crc_token`.
     XCrc,
-    /// Dropbox's `challenge` parameter.
+    /// Dropbox's `challenge` parameter, which is sent back.
     Dropbox,
-    /// Nylas's `challenge` parameter.
+    /// Nylas's `challenge` parameter, which is sent back.
     Nylas,
-    /// eBay's `challenge_code` parameter.
+    /// eBay's `challenge_code` parameter, whose digest is sent back.
     Ebay,
-    /// Onfleet's `check` parameter.
+    /// Onfleet's `check` parameter, which is sent back.
     Onfleet,
-    /// Microsoft Graph's `validationToken` parameter.
+    /// Microsoft Graph's `validationToken` parameter, which is sent back as text.
     Graph,
-    /// Okta's `X-Okta-Verification-Challenge` header.
+    /// Okta's `X-Okta-Verification-Challenge` header, which is sent back as JSON.
     Okta,
     /// Asana's `X-Hook-Secret` header, which brings the secret itself.
     Asana,
-    /// Twitch's signed `webhook_callback_verification` message.
+    /// Twitch's signed `webhook_callback_verification` message, recognized by its header.
     Twitch,
     /// Azure Event Grid's `SubscriptionValidation` event.
     EventGrid,
-    /// `OPTIONS` with `WebHook-Request-Origin`, of CloudEvents' web hooks.
+    /// `OPTIONS` with `WebHook-Request-Origin`, from the webhook specification of CloudEvents.
     CloudEvents,
     /// Amazon SNS's signed `SubscriptionConfirmation` message.
     Sns,
-    /// Discord's signed ping.
+    /// Discord's signed ping, which expects a pong.
     Discord,
-    /// Smartsheet's `Smartsheet-Hook-Challenge` header.
+    /// Smartsheet's `Smartsheet-Hook-Challenge` header, which is sent back in another header.
     Smartsheet,
-    /// monday.com's body with nothing but a `challenge`.
+    /// monday.com's body with only a `challenge`.
     Monday,
     /// Lark's `url_verification` event with the token in the body.
     Lark,
-    /// Braintree's `bt_challenge` parameter.
+    /// Braintree's `bt_challenge` parameter, with an HMAC as the response.
     Braintree,
-    /// Worldline's `X-GCS-Webhooks-Endpoint-Verification` header.
+    /// Worldline's `X-GCS-Webhooks-Endpoint-Verification` header, which is sent back.
     Worldline,
-    /// Tebex's signed `validation.webhook` event.
+    /// Tebex's signed `validation.webhook` event, whose id is sent back.
     Tebex,
-    /// Notion's unsigned body with nothing but a `verification_token`.
+    /// Notion's unsigned body with only a `verification_token`.
     Notion,
-    /// WooCommerce's unsigned form with nothing but a `webhook_id`.
+    /// WooCommerce's unsigned form with only a `webhook_id`.
     WooCommerce,
     /// Xero's intent to receive: requests with good and with bad signatures.
     Xero,
     /// The unsigned connection test of Bitbucket Data Center.
     BitbucketPing,
-    /// A `HEAD` or `GET` without anything in it.
+    /// A `HEAD` or `GET` without any content.
     Probe,
 }
 
 impl Challenge {
-    /// Each with the name that stands in provider files.
+    /// Every check with its name in provider files.
     pub const ALL: &[(&'static str, Self)] = &[
         ("slack_url_verification", Self::Slack),
         ("meta_hub", Self::Meta),
@@ -128,16 +130,16 @@ impl Challenge {
         ("head_ok", Self::Probe),
     ];
 
-    /// The name that stands in provider files.
+    /// Returns the name of the check in provider files.
     #[must_use]
     pub fn name(self) -> &'static str {
         let row = Self::ALL.iter().find(|(_, kind)| *kind == self);
         row.map_or("", |(name, _)| name)
     }
 
-    /// Whether the route needs a `verify_token`: what shows that it is the provider who asks, as the protocol has no
-    /// signature on the check; for Braintree the public key that goes into the answer, for eBay the token that is hashed
-    /// into it.
+    /// Returns whether the route needs a `verify_token`. The token shows that the check is the provider's, since the
+    /// protocol does not sign it. For Braintree it is the public key, which is part of the response; for eBay it is part of
+    /// the digest that is sent back.
     #[must_use]
     pub fn needs_verify_token(self) -> bool {
         matches!(
@@ -146,13 +148,13 @@ impl Challenge {
         )
     }
 
-    /// Returns whether the answer holds the URL that the sender called, so that the route needs a `public_url`.
+    /// Returns whether the response contains the URL that the sender called, so that the route needs a `public_url`.
     #[must_use]
     pub fn needs_public_url(self) -> bool {
         self == Self::Ebay
     }
 
-    /// What a route may do with it, the usual first.
+    /// Returns the actions that a route may choose, the default first.
     #[must_use]
     pub fn choices(self) -> &'static [OnChallenge] {
         match self {
@@ -168,7 +170,7 @@ impl Challenge {
         self == Self::Xero
     }
 
-    /// Query parameters of the unsigned check. Nothing else of a query reaches an app that answers checks itself.
+    /// Returns the query parameters of the unsigned check. A forwarded check keeps only these parameters.
     #[must_use]
     pub fn parameters(self) -> &'static [&'static str] {
         match self {
@@ -190,81 +192,81 @@ impl Challenge {
         }
     }
 
-    /// What a route does that says nothing; none where the check is a request like any other.
+    /// Returns the default action of a route, or `None` if the check is treated like any request.
     #[must_use]
     pub fn usual(self) -> Option<OnChallenge> {
         let first = self.choices().first().copied();
         first.filter(|first| *first == OnChallenge::Answer)
     }
 
-    /// What is asked and what goes back, for people.
+    /// Describes the check and its response, for `providers show` and the docs.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
             Self::Slack => {
-                "a signed `url_verification` event, whose `challenge` goes back; and an unsigned `ssl_check=1`, answered 200"
+                "a signed `url_verification` event, whose `challenge` is sent back; and an unsigned `ssl_check=1`, which gets 200"
             }
             Self::Meta => {
-                "a GET with `hub.challenge`, which goes back where `hub.verify_token` is the route's `verify_token`"
+                "a GET with `hub.challenge`, which is sent back if `hub.verify_token` equals the route's `verify_token`"
             }
             Self::Strava => {
-                "a GET with `hub.challenge`, which goes back as JSON where `hub.verify_token` is the route's `verify_token`"
+                "a GET with `hub.challenge`, which is sent back as JSON if `hub.verify_token` equals the route's `verify_token`"
             }
             Self::WebSub => {
-                "a GET with `hub.challenge`, which goes back where `hub.topic` is the route's `verify_token`"
+                "a GET with `hub.challenge`, which is sent back if `hub.topic` equals the route's `verify_token`"
             }
             Self::Zoom => {
-                "a signed `endpoint.url_validation` event; its `plainToken` goes back with an HMAC under the secret"
+                "a signed `endpoint.url_validation` event; its `plainToken` is sent back with its HMAC under the secret"
             }
-            Self::XCrc => {
-                "a GET with `crc_token`, hourly; an HMAC of it under the secret goes back"
-            }
-            Self::Dropbox | Self::Nylas => "a GET with `challenge`, which goes back",
+            Self::XCrc => "a GET with `crc_token`, hourly; its HMAC under the secret is sent back",
+            Self::Dropbox | Self::Nylas => "a GET with `challenge`, which is sent back",
             Self::Ebay => {
-                "a GET with `challenge_code`; the SHA-256 of it, the route's `verify_token` and the URL goes back in JSON"
+                "a GET with `challenge_code`; the SHA-256 of it, the route's `verify_token` and the URL is sent back in JSON"
             }
-            Self::Onfleet => "a GET with `check`, which goes back",
-            Self::Graph => "a POST with `validationToken`, which goes back",
-            Self::Okta => "a GET with `X-Okta-Verification-Challenge`, which goes back in JSON",
+            Self::Onfleet => "a GET with `check`, which is sent back",
+            Self::Graph => "a POST with `validationToken`, which is sent back",
+            Self::Okta => "a GET with `X-Okta-Verification-Challenge`, which is sent back in JSON",
             Self::Asana => {
-                "a POST with `X-Hook-Secret`, which goes back in the same header; it is the secret, and Asana shows it where the webhook is made"
+                "a POST with `X-Hook-Secret`, which is sent back in the same header; it is the secret, and Asana returns it to the API call that creates the webhook"
             }
             Self::Twitch => {
-                "a signed `webhook_callback_verification` message; its `challenge` goes back"
+                "a signed `webhook_callback_verification` message; its `challenge` is sent back"
             }
             Self::EventGrid => {
-                "a `SubscriptionValidation` event, once it has passed as any other; its `validationCode` goes back"
+                "a `SubscriptionValidation` event, which must pass all checks of an event; its `validationCode` is sent back"
             }
             Self::CloudEvents => {
-                "an OPTIONS with `WebHook-Request-Origin`, which goes back as `WebHook-Allowed-Origin`"
+                "an OPTIONS with `WebHook-Request-Origin`, which is sent back as `WebHook-Allowed-Origin`"
             }
             Self::Sns => {
                 "a signed `SubscriptionConfirmation`; `on_challenge = \"confirm\"` confirms it"
             }
-            Self::Discord => "a signed ping; a pong goes back",
+            Self::Discord => "a signed ping; a pong is sent back",
             Self::Smartsheet => {
-                "a POST with `Smartsheet-Hook-Challenge`, which goes back in `Smartsheet-Hook-Response`"
+                "a POST with `Smartsheet-Hook-Challenge`, which is sent back in `Smartsheet-Hook-Response`"
             }
-            Self::Monday => "a POST with nothing but a `challenge`, which goes back in JSON",
+            Self::Monday => "a POST with only a `challenge`, which is sent back in JSON",
             Self::Lark => {
-                "a `url_verification` event; its `challenge` goes back in JSON where its `token` is the route's `verify_token`"
+                "a `url_verification` event; its `challenge` is sent back in JSON if its `token` equals the route's `verify_token`"
             }
             Self::Braintree => {
-                "a GET with `bt_challenge`; the public key, which is the route's `verify_token`, and an HMAC of it under the private key go back"
+                "a GET with `bt_challenge`; the public key, which is the route's `verify_token`, and an HMAC of the challenge under the private key are sent back"
             }
-            Self::Worldline => "a GET with `X-GCS-Webhooks-Endpoint-Verification`, which goes back",
-            Self::Tebex => "a signed `validation.webhook` event; its `id` goes back in JSON",
+            Self::Worldline => {
+                "a GET with `X-GCS-Webhooks-Endpoint-Verification`, which is sent back"
+            }
+            Self::Tebex => "a signed `validation.webhook` event; its `id` is sent back in JSON",
             Self::Notion => {
-                "a POST with nothing but a `verification_token`, which is the secret: with `on_challenge = \"show\"` it stands in the log"
+                "a POST with only a `verification_token`, which is the secret: with `on_challenge = \"show\"` the log shows it"
             }
-            Self::WooCommerce => "a POST with nothing but `webhook_id`; 200 goes back",
+            Self::WooCommerce => "a POST with only a `webhook_id`; the response is 200",
             Self::Xero => {
-                "events with good and with bad signatures; an event without entries is answered 200, a bad signature 401 with an empty body"
+                "events with good and with bad signatures; an event without entries gets 200, a bad signature 401 with an empty body"
             }
             Self::BitbucketPing => {
-                "an unsigned POST of `{\"test\": true}` with the event key `diagnostics:ping`; 200 goes back"
+                "an unsigned POST of `{\"test\": true}` with the event key `diagnostics:ping`; the response is 200"
             }
-            Self::Probe => "a HEAD or GET; 200 goes back",
+            Self::Probe => "a HEAD or GET; the response is 200",
         }
     }
 }

@@ -1,4 +1,6 @@
-//! Event identity: facts about a sender, each with its source, from which the defaults of dedup follow.
+//! Event identity: facts about a sender, each with its source.
+//!
+//! The defaults of dedup follow from them.
 
 use crate::document::key::Key;
 use crate::document::table::{Fault, Placed, Table};
@@ -9,84 +11,84 @@ use crate::providers::keys;
 use crate::scheme::parse::identity;
 use crate::scheme::spec::{BatchSpec, Field, IdentityKey};
 
-/// `[identity]` of a provider file.
+/// The `[identity]` table of a provider file.
 #[derive(Debug)]
 pub struct SenderIdentity {
-    /// The parts that name one event, equal in each of its retries.
+    /// The dedup key: parts that name one event and are equal in each of its retries.
     pub key: Fact<IdentityKey>,
-    /// Whether a retry carries a new timestamp, signature or id.
+    /// Says whether a retry has a new timestamp, signature or id.
     pub retries_resign: Fact<RetrySigning>,
-    /// Whether the sender uses the body of the response.
+    /// Says whether the sender uses the body of the response.
     pub response: Fact<ResponseUse>,
     /// The owner of the signing key.
     pub tenant: Fact<SigningTenant>,
-    /// The events of one body, where it can hold several.
+    /// The location of the events in a body that can hold several.
     pub batch: Option<Fact<BatchSpec>>,
-    /// Bytes of the largest body that the sender documents.
+    /// The largest body that the sender documents, in bytes.
     pub max_body: Option<Fact<usize>>,
 }
 
-/// One fact with the page, sample or SDK that shows it.
+/// A fact with the page, sample or SDK that proves it.
 #[derive(Debug)]
 pub struct Fact<T> {
-    /// The fact.
+    /// The value of the fact.
     pub value: T,
     /// A URL, or a package with its version.
     pub source: String,
 }
 
-/// `retries_resign`.
+/// The `retries_resign` fact: how a retry is signed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RetrySigning {
-    /// Each attempt is signed by itself.
+    /// Each attempt is signed separately, with a new timestamp.
     Yes,
-    /// A retry repeats the first request's bytes, its timestamp too.
+    /// A retry repeats the bytes of the first request, including its timestamp.
     No,
-    /// No source says.
+    /// The provider's sources do not say.
     Unknown,
 }
 
 impl RetrySigning {
-    /// Each with its word in a provider file.
+    /// All values with their words in a provider file.
     pub const ALL: [(&'static str, Self); 3] = [
         ("yes", Self::Yes),
         ("no", Self::No),
         ("unknown", Self::Unknown),
     ];
 
-    /// Returns its word in a provider file.
+    /// Returns the word for the value in a provider file.
     #[must_use]
     pub fn word(self) -> &'static str {
         choice_word(&Self::ALL, &self)
     }
 }
 
-/// `response`.
+/// The `response` fact: the use of the response by the sender.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ResponseUse {
-    /// Only the status counts.
+    /// The sender reads only the status.
     Ignored,
-    /// The body is instructions or data for the sender.
+    /// The sender reads the body as instructions or data.
     Used {
-        /// In events of these types only; empty: in any request.
+        /// Patterns of the event types whose response is used; empty for all types.
         types: Vec<String>,
     },
 }
 
-/// `tenant`.
+/// The `tenant` fact: the owner of the signing key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SigningTenant {
     /// The key belongs to one customer, app or endpoint.
     Customer,
     /// The sender signs for all its customers with one key.
     Shared {
-        /// The signed locations that name customers, of which `*` is each element of a list. Every one that holds a value
-        /// counts. Empty: the scheme's own `audience` or claims do.
+        /// The signed locations of the tenants, in which `*` is each element of a list. Each one with a value counts. Empty:
+        /// the scheme's own `audience` or claims identify the tenant.
         place: Vec<Field>,
     },
 }
 
-/// Reads `[identity]`. Refuses one that lacks a fact or the source of one.
+/// Parses `[identity]`. Rejects one that lacks a fact or the source of a fact.
 pub(super) fn read(table: &mut Table<'_>) -> Option<SenderIdentity> {
     let key = fact(table, &keys::KEY, identity::identity_key);
     let retries_resign = fact(table, &keys::RETRIES_RESIGN, |table| {
@@ -165,6 +167,7 @@ fn fact<'a, T>(
     key: &'static Key,
     parse: impl FnOnce(&mut Table<'a>) -> Option<T>,
 ) -> Option<Fact<T>> {
+    // Reported here, since `table` reports only a key of the wrong kind.
     if !table.has(key) {
         table.missing(key);
     }
@@ -172,7 +175,7 @@ fn fact<'a, T>(
     sourced(&mut inner, parse)
 }
 
-/// `Some(None)`: absent; `None`: wrong.
+/// Parses an optional fact. Returns `Some(None)` if it is absent, and `None` if it is invalid.
 fn optional_fact<'a, T>(
     table: &mut Table<'a>,
     key: &'static Key,

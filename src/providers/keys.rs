@@ -1,4 +1,4 @@
-//! The keys of a provider file, one row each.
+//! The keys of a provider file: one row of documentation for each.
 
 use crate::document::key::{Key, Kind};
 use crate::scheme::parse;
@@ -8,7 +8,7 @@ pub(super) static ID: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"stripe\"",
-    doc: "Lower-case words joined by underscores; also the name of the file.",
+    doc: "The id of the provider: lower-case words joined by underscores. Also the name of the file.",
 };
 
 pub(super) static NAME: Key = Key {
@@ -16,7 +16,7 @@ pub(super) static NAME: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"Stripe\"",
-    doc: "The name for people.",
+    doc: "The display name of the provider.",
 };
 
 pub(super) static DOCS: Key = Key {
@@ -24,7 +24,7 @@ pub(super) static DOCS: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"https://docs.stripe.com/webhooks\"",
-    doc: "Where the provider documents its signatures.",
+    doc: "URL of the provider's documentation of its signatures.",
 };
 
 pub(super) static TOLERANCE: Key = Key {
@@ -32,7 +32,7 @@ pub(super) static TOLERANCE: Key = Key {
     kind: Kind::Duration,
     default: Some("\"5m\""),
     example: "\"5m\"",
-    doc: "How far a signed timestamp may be from now.",
+    doc: "Largest difference between a signed timestamp and the clock.",
 };
 
 pub(super) static RETRY_HORIZON: Key = Key {
@@ -40,7 +40,7 @@ pub(super) static RETRY_HORIZON: Key = Key {
     kind: Kind::Duration,
     default: None,
     example: "\"3d\"",
-    doc: "How long the provider goes on retrying.",
+    doc: "Time for which the provider retries.",
 };
 
 pub(super) static CHALLENGE: Key = Key {
@@ -48,7 +48,7 @@ pub(super) static CHALLENGE: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"slack_url_verification\"",
-    doc: "The provider's URL check.",
+    doc: "The URL check that the provider makes.",
 };
 
 pub(super) static SCHEME: Key = Key {
@@ -56,7 +56,7 @@ pub(super) static SCHEME: Key = Key {
     kind: Kind::Table(&parse::keys::SECTION),
     default: None,
     example: "{ type = \"token\", token = { header = \"X-Token\" } }",
-    doc: "How it signs.",
+    doc: "The signature scheme, or the id of a provider whose scheme is used.",
 };
 
 pub(super) static IP_RANGES: Key = Key {
@@ -64,7 +64,7 @@ pub(super) static IP_RANGES: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "{ read = \"2026-01-31\", url = \"https://example.com\", cidrs = [\"192.0.2.0/24\"] }",
-    doc: "The addresses that it publishes, with the day on which they were read and the page.",
+    doc: "The published source addresses, with their page and the day on which they were read.",
 };
 
 pub(super) static READ: Key = Key {
@@ -80,7 +80,7 @@ pub(super) static URL: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"https://example.com/ips\"",
-    doc: "Where the ranges are published.",
+    doc: "URL at which the ranges are published.",
 };
 
 pub(super) static CIDRS: Key = Key {
@@ -88,7 +88,7 @@ pub(super) static CIDRS: Key = Key {
     kind: Kind::List(&Kind::Network),
     default: None,
     example: "[\"192.0.2.0/24\"]",
-    doc: "The ranges.",
+    doc: "The published ranges.",
 };
 
 pub(super) static SETUP: Key = Key {
@@ -96,15 +96,15 @@ pub(super) static SETUP: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"Developers > Webhooks > Add endpoint; the secret is shown as `Signing secret`.\"",
-    doc: "What to enter at the provider, and where its secret is found.",
+    doc: "Settings to enter at the provider, and where to find the secret.",
 };
 
 pub(super) static PROOF: Key = Key {
     name: "proof",
     kind: Kind::Choice(&["documentation only"]),
-    default: Some("a vector that somebody else made"),
+    default: Some("a third-party vector"),
     example: "\"documentation only\"",
-    doc: "Where no vector of somebody else's could be found.",
+    doc: "Set if no third-party vector could be found.",
 };
 
 pub(super) static STRICTER: Key = Key {
@@ -112,7 +112,7 @@ pub(super) static STRICTER: Key = Key {
     kind: Kind::List(&Kind::Text),
     default: None,
     example: "[\"The SDK accepts future timestamps; they are refused here.\"]",
-    doc: "Where the provider's own library takes what is refused here.",
+    doc: "Requests that the provider's own library accepts and hookgate rejects.",
 };
 
 pub(super) static UNSIGNED: Key = Key {
@@ -120,7 +120,7 @@ pub(super) static UNSIGNED: Key = Key {
     kind: Kind::List(&Kind::Text),
     default: None,
     example: "[\"the event id (`X-Acme-Id`)\"]",
-    doc: "What the signature does not cover, beyond what the scheme tells by itself.",
+    doc: "Values that the signature does not cover, besides those that follow from the scheme.",
 };
 
 pub(super) static RETRIES: Key = Key {
@@ -128,7 +128,7 @@ pub(super) static RETRIES: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "{ timeout = \"10s\", attempts = 8 }",
-    doc: "How it tries again.",
+    doc: "The documented retries.",
 };
 
 pub(super) static TIMEOUT: Key = Key {
@@ -136,7 +136,7 @@ pub(super) static TIMEOUT: Key = Key {
     kind: Kind::Duration,
     default: None,
     example: "\"10s\"",
-    doc: "How long it waits for an answer.",
+    doc: "Time that the provider waits for a response.",
 };
 
 pub(super) static ATTEMPTS: Key = Key {
@@ -144,7 +144,7 @@ pub(super) static ATTEMPTS: Key = Key {
     kind: Kind::Count,
     default: None,
     example: "8",
-    doc: "Attempts in all, the first one included.",
+    doc: "Number of attempts, including the first.",
 };
 
 pub(super) static STOPS: Key = Key {
@@ -152,7 +152,7 @@ pub(super) static STOPS: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"410 stops it; 20 failures disable the endpoint\"",
-    doc: "What ends the attempts, and what disables the endpoint.",
+    doc: "Responses and conditions that end the attempts or disable the endpoint.",
 };
 
 pub(super) static SOURCE: Key = Key {
@@ -160,7 +160,7 @@ pub(super) static SOURCE: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"https://example.com/docs/retries\"",
-    doc: "Where this is from.",
+    doc: "The page, sample or package that shows the fact.",
 };
 
 pub(super) static OVERRIDES: Key = Key {
@@ -168,7 +168,7 @@ pub(super) static OVERRIDES: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "{ event_id = { json = \"/id\" } }",
-    doc: "Fields of the event that stand elsewhere than in the scheme that is taken over.",
+    doc: "Event fields whose location differs from the scheme that `scheme` names.",
 };
 
 pub(super) static VECTORS: Key = Key {
@@ -176,7 +176,7 @@ pub(super) static VECTORS: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "[[vectors]]",
-    doc: "Requests that the provider, its library or its documentation signed; run by the tests.",
+    doc: "Requests signed by the provider, its library or its documentation. The tests verify them.",
 };
 
 pub(super) static POINTER: Key = Key {
@@ -184,7 +184,7 @@ pub(super) static POINTER: Key = Key {
     kind: Kind::OneOrMore(&Kind::Text),
     default: None,
     example: "\"/prefixes/*/ipv4Prefix\"",
-    doc: "Where the ranges stand in the JSON at `url`; `*` stands for each element.",
+    doc: "JSON pointers to the ranges in the response of `url`; `*` matches each element.",
 };
 
 pub(super) static LINES: Key = Key {
@@ -192,7 +192,7 @@ pub(super) static LINES: Key = Key {
     kind: Kind::Bool,
     default: Some("false"),
     example: "true",
-    doc: "The text at `url` has one range a line.",
+    doc: "The text at `url` has one range per line.",
 };
 
 pub(super) static IDENTITY: Key = Key {
@@ -208,7 +208,7 @@ pub(super) static KEY: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "{ header = \"X-Acme-Id\", source = \"https://example.com\" }",
-    doc: "Names one event, and is equal in its retries.",
+    doc: "The dedup key: names one event, and is equal in its retries.",
 };
 
 pub(super) static RETRIES_RESIGN: Key = Key {
@@ -216,7 +216,7 @@ pub(super) static RETRIES_RESIGN: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "{ value = \"yes\", source = \"https://example.com\" }",
-    doc: "Whether a retry carries a new timestamp, signature or id.",
+    doc: "Says whether a retry has a new timestamp, signature or id.",
 };
 
 pub(super) static RESPONSE: Key = Key {
@@ -224,7 +224,7 @@ pub(super) static RESPONSE: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "{ value = \"ignored\", source = \"https://example.com\" }",
-    doc: "Whether the sender uses the body of the response.",
+    doc: "Says whether the sender uses the body of the response.",
 };
 
 pub(super) static TENANT: Key = Key {
@@ -232,7 +232,7 @@ pub(super) static TENANT: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "{ value = \"customer\", source = \"https://example.com\" }",
-    doc: "Whether the signing key belongs to one customer, or signs for all of them.",
+    doc: "Says whether the signing key belongs to one customer or signs for all customers.",
 };
 
 pub(super) static BATCH: Key = Key {
@@ -240,7 +240,7 @@ pub(super) static BATCH: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "{ elements = \"/events/*\", type = \"/type\", source = \"https://example.com\" }",
-    doc: "The events of a body that can hold several.",
+    doc: "Location of the events in a body that can hold several.",
 };
 
 pub(super) static MAX_BODY: Key = Key {
@@ -248,7 +248,7 @@ pub(super) static MAX_BODY: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "{ value = \"25 MiB\", source = \"https://example.com\" }",
-    doc: "The largest body that the sender documents; the default of a route.",
+    doc: "The largest body that the sender documents; the default of a route's `max_body`.",
 };
 
 pub(super) static VALUE: Key = Key {
@@ -256,7 +256,7 @@ pub(super) static VALUE: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "\"yes\"",
-    doc: "The fact.",
+    doc: "The value of the fact.",
 };
 
 pub(super) static PLACE: Key = Key {
@@ -264,7 +264,7 @@ pub(super) static PLACE: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "{ header = \"X-Acme-Account\" }",
-    doc: "The signed location that names the customer.",
+    doc: "The signed location of the tenant.",
 };
 
 pub(super) static SAMPLES: Key = Key {
@@ -272,7 +272,7 @@ pub(super) static SAMPLES: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "[[samples]]",
-    doc: "Different genuine events, without signatures; the tests sign them.",
+    doc: "Different genuine events without signatures. The tests sign them.",
 };
 
 pub(super) static TYPES: Key = Key {
@@ -280,5 +280,5 @@ pub(super) static TYPES: Key = Key {
     kind: Kind::Text,
     default: None,
     example: "[\"authorization.*\"]",
-    doc: "The types of events whose response the sender uses; absent: any.",
+    doc: "Event types whose response the sender uses. If absent: all types.",
 };

@@ -1,4 +1,4 @@
-//! The text of a provider file -> [`Provider`].
+//! Loads a provider file: parses its text into a [`Provider`].
 
 use std::time::Duration;
 
@@ -12,16 +12,17 @@ use crate::providers::{self, IpRanges, Proof, Provider, RangesFormat, Retries, k
 use crate::scheme::parse::{parse_overrides, parse_spec};
 use crate::scheme::spec::Spec;
 
-/// 5 minutes: what Stripe's and Standard Webhooks' libraries use by default.
+/// Tolerance of 5 minutes, the default of the libraries of Stripe and Standard Webhooks.
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
 
-/// Parses a provider file.
+/// Parses the text of a provider file, or reports every error in it.
 pub(super) fn parse(name: &str, text: &str) -> Result<Provider, Box<Report>> {
     let source = Source::new(name, text.to_owned());
     let document = Document::parse(&source);
     let provider = provider(&mut document.root());
     let report = document.into_report();
     match provider {
+        // Warnings are errors here: the files are part of the release, and a test loads each of them.
         Some(mut provider) if report.diagnostics().is_empty() => {
             provider.about = opening_comment(text);
             Ok(provider)
@@ -53,6 +54,7 @@ fn provider(table: &mut Table<'_>) -> Option<Provider> {
     let identity = optional(table, &keys::IDENTITY, identity::read);
     let ip_ranges = optional(table, &keys::IP_RANGES, ip_ranges);
     let sources = sources(table);
+    // Samples are for tests; reading the key keeps `deny_unknown` from reporting it.
     table.value(&keys::SAMPLES);
     table.deny_unknown();
     let (scheme, identity) = (scheme?, identity?);
@@ -77,7 +79,7 @@ fn provider(table: &mut Table<'_>) -> Option<Provider> {
     })
 }
 
-/// Widens the tolerance where a retry repeats the first timestamp: else each retry after an outage would be stale.
+/// Widens the tolerance if a retry repeats the first timestamp: otherwise each retry after an outage would be stale.
 fn covering(
     tolerance: Duration,
     retry_horizon: Option<Duration>,
@@ -85,6 +87,7 @@ fn covering(
     identity: &SenderIdentity,
 ) -> Duration {
     let repeats = identity.retries_resign.value == RetrySigning::No && scheme.is_dated();
+    // Only a signed time that repeats can become stale.
     let horizon = retry_horizon.filter(|_| repeats);
     tolerance.max(horizon.unwrap_or_default())
 }
@@ -102,7 +105,7 @@ fn texts(placed: Option<Vec<Placed<String>>>) -> Vec<String> {
     placed.into_iter().map(|placed| placed.value).collect()
 }
 
-/// `[scheme]`, or the scheme of another file by its id, with fields of its own from `[overrides]`.
+/// Parses `[scheme]`, or takes the scheme of another file by its id and applies `[overrides]`.
 fn scheme(table: &mut Table<'_>) -> Option<Spec> {
     if !is_text(table) {
         table.refuse(keys::OVERRIDES.name, |_| {
@@ -128,13 +131,15 @@ fn is_text(table: &mut Table<'_>) -> bool {
     value.is_some_and(|value| value.text().is_some())
 }
 
-/// One step only: the other file must have a table of its own, so no chain can become a ring.
+/// Parses the scheme of another file. That file must have its own `[scheme]` table, so that references cannot form a
+/// cycle.
 fn scheme_of_another(value: &Value<'_>) -> Result<Spec, Fault> {
     let id = value::text(value)?;
     let spec = providers::text_of(&id).and_then(|text| {
         let source = Source::new(&id, text.to_owned());
         let document = Document::parse(&source);
         let mut root = document.root();
+        // A reference to a file that is itself a reference is not followed.
         if is_text(&mut root) {
             return None;
         }
@@ -144,8 +149,8 @@ fn scheme_of_another(value: &Value<'_>) -> Result<Spec, Fault> {
     });
     spec.ok_or_else(|| {
         Fault::new(
-            format!("no provider file `{id}` has a scheme of its own"),
-            "name one that has a `[scheme]` table",
+            format!("no provider file `{id}` has its own `[scheme]` table"),
+            "use the id of a provider file with a `[scheme]` table",
         )
     })
 }
@@ -169,6 +174,7 @@ fn ip_ranges(table: &mut Table<'_>) -> Option<IpRanges> {
     let cidrs = table.list(&keys::CIDRS, value::network);
     table.deny_unknown();
     let cidrs: Vec<_> = cidrs?.into_iter().map(|placed| placed.value).collect();
+    // An empty list would reject every request of a route that allows the provider's addresses.
     if cidrs.is_empty() {
         let fault = Fault::new("the list of ranges is empty", "remove `[ip_ranges]`");
         table.error(table.span(), fault);
@@ -198,7 +204,7 @@ fn ip_ranges(table: &mut Table<'_>) -> Option<IpRanges> {
     })
 }
 
-/// The steps of `"/prefixes/*/ipv4Prefix"`.
+/// Parses a JSON pointer such as `"/prefixes/*/ipv4Prefix"` into its steps.
 fn pointer(value: &Value<'_>) -> Result<Vec<String>, Fault> {
     let text = value::text(value)?;
     let steps = text.strip_prefix('/').ok_or_else(|| {
@@ -210,7 +216,7 @@ fn pointer(value: &Value<'_>) -> Result<Vec<String>, Fault> {
     Ok(steps.split('/').map(str::to_owned).collect())
 }
 
-/// Where the vectors come from. What else stands in them is for tests, which refuse a provider without one.
+/// Returns the sources of the vectors. Tests read the rest of them, and fail for a provider without vectors.
 fn sources(table: &mut Table<'_>) -> Vec<String> {
     let vectors = table.tables(&keys::VECTORS);
     let sources = vectors
@@ -219,7 +225,7 @@ fn sources(table: &mut Table<'_>) -> Vec<String> {
     sources.collect()
 }
 
-/// The comment lines before the first key, as one paragraph.
+/// Returns the comment lines before the first key, as one paragraph.
 fn opening_comment(text: &str) -> String {
     let lines = text.lines().map_while(|line| line.strip_prefix('#'));
     let lines: Vec<&str> = lines.map(str::trim).collect();
@@ -275,7 +281,7 @@ tenant = { value = \"customer\", source = \"s\" }
     }
 
     #[test]
-    fn what_an_operator_wants_to_know() {
+    fn facts_for_operators_are_read() {
         let text = format!(
             "{HEAD}scheme = \"standard_webhooks\"
 setup = \"Settings > Webhooks\"
@@ -318,7 +324,7 @@ source = \"here\"
         assert_ne!(provider.scheme.event_type, other.scheme.event_type);
     }
 
-    /// Fails when a fact of `[identity]`, or the source of one, may be left out.
+    /// Fails when a fact of `[identity]`, or its source, may be missing.
     #[test]
     fn each_fact_of_an_identity_has_a_source() {
         let text = |identity: &str| format!("scheme = \"svix\"\n{identity}");
@@ -339,7 +345,7 @@ source = \"here\"
     }
 
     #[test]
-    fn keys_of_several_parts() {
+    fn keys_of_several_parts_are_read() {
         let parsed = |key: &str| {
             let first = IDENTITY.lines().nth(1).unwrap();
             let identity = IDENTITY.replace(first, &format!("key = {key}"));
@@ -369,7 +375,7 @@ source = \"here\"
         }
     }
 
-    /// Fails when a retry that repeats its first timestamp is stale for hours.
+    /// Fails when retries that repeat the first timestamp become stale.
     #[test]
     fn the_tolerance_covers_retries_that_repeat_the_first_timestamp() {
         let text = |value: &str| {
@@ -383,10 +389,10 @@ source = \"here\"
     }
 
     #[test]
-    fn faults() {
+    fn faults_are_reported() {
         for (text, message) in [
             ("", "needs `scheme`"),
-            ("scheme = \"nobody\"", "no provider file `nobody`"),
+            ("scheme = \"unknown\"", "no provider file `unknown`"),
             (
                 "scheme = \"svix\"\n[overrides]\nsigned = \"{body}\"",
                 "unknown key `signed`",

@@ -1,7 +1,7 @@
-//! Providers: who sends, as data. One TOML file per provider is compiled in; `find` gives it by id.
+//! Providers: the facts about each webhook sender, as data.
 //!
-//! `config` looks a route's `provider` up here; nothing is read or fetched at run time. A file is parsed when somebody
-//! first asks for it, so that a config pays for the providers that it names and not for the others.
+//! One TOML file per provider is compiled in, and `config` looks up a route's `provider` with `find`. No file is read
+//! or fetched at run time. A file is parsed on first use, so that a config costs only the providers that it names.
 
 pub mod challenge;
 pub mod identity;
@@ -18,55 +18,55 @@ use crate::providers::challenge::Challenge;
 use crate::providers::identity::{ResponseUse, SenderIdentity};
 use crate::scheme::spec::Spec;
 
-/// The compiled-in files: name and text, sorted by name.
+/// The compiled-in files, as name and text, sorted by name.
 static FILES: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/provider_files.rs"));
 
-/// One for each file, filled when it is first asked for. A file that is wrong stays none; the test over all files is what
-/// keeps that from being built.
+/// The parsed file for each entry of [`FILES`], filled on first use. An invalid file yields `None`; a test over all
+/// files prevents that from being released.
 static SLOTS: [OnceLock<Option<Arc<Provider>>>; FILES.len()] =
     [const { OnceLock::new() }; FILES.len()];
 
 static ALL: LazyLock<Vec<Arc<Provider>>> = LazyLock::new(|| ids().filter_map(find).collect());
 
-/// What a provider file says.
+/// The contents of a provider file.
 #[derive(Debug)]
 pub struct Provider {
-    /// Lower-case words joined by underscores.
+    /// Id in the config: lower-case words joined by underscores.
     pub id: String,
-    /// For people.
+    /// Display name, such as `Stripe`.
     pub name: String,
-    /// What an operator must know: the comment at the top of the file, as one paragraph.
+    /// Advice for operators: the comment at the top of the file, as one paragraph.
     pub about: String,
-    /// Where the provider documents its signatures.
+    /// URL of the provider's documentation of its signatures.
     pub docs: String,
-    /// What to enter at the provider, and where its secret is found.
+    /// Settings to enter at the provider, and where to find its secret.
     pub setup: Option<String>,
-    /// How it signs.
+    /// Signature scheme, with the locations of event id and type.
     pub scheme: Spec,
-    /// What names one of its events, and how it treats retries and responses.
+    /// Facts about dedup keys, retries and responses, each with its source.
     pub identity: SenderIdentity,
     /// Default tolerance of the signed timestamp.
     pub tolerance: Duration,
-    /// How long the provider goes on retrying; the default dedup window is at least that.
+    /// Time for which the provider retries; the default dedup window is at least as long.
     pub retry_horizon: Option<Duration>,
-    /// How it tries again.
+    /// Documented retries: timeout, number, and conditions that end them.
     pub retries: Option<Retries>,
-    /// Its URL check, if it has one.
+    /// The URL check that the provider makes.
     pub challenge: Option<Challenge>,
-    /// What shows that the file is right.
+    /// Evidence that the file is correct.
     pub proof: Proof,
-    /// Where each vector comes from.
+    /// Source of each vector: a URL, or a package with its version.
     pub sources: Vec<String>,
-    /// Where the gate is stricter than the provider's own library, in sentences.
+    /// Requests that the provider's own library accepts and hookgate rejects, in sentences.
     pub stricter: Vec<String>,
-    /// What the signature does not cover beyond what the scheme tells by itself.
+    /// Values that the signature does not cover, besides those that follow from the scheme.
     pub unsigned: Vec<String>,
-    /// The addresses that it publishes.
+    /// Source addresses that the provider publishes.
     pub ip_ranges: Option<IpRanges>,
 }
 
 impl Provider {
-    /// Whether it stands for apps of one's own, which are told more than strangers.
+    /// Returns whether the sender is a local app. Local apps get more detailed errors than untrusted clients.
     #[must_use]
     pub fn is_local(&self) -> bool {
         matches!(self.id.as_str(), "local" | "local_hmac")
@@ -86,87 +86,88 @@ impl Provider {
         let ResponseUse::Used { types } = &self.identity.response.value else {
             return false;
         };
-        // Parsed anew: asked for duplicates only.
+        // Parsed on each call, which happens for duplicates only.
         let mut patterns = types.iter().filter_map(|text| Glob::parse(text).ok());
         types.is_empty()
             || event_type.is_some_and(|text| patterns.any(|pattern| pattern.matches(text)))
     }
 }
 
-/// What shows that a provider file is right.
+/// Evidence that a provider file is correct.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Proof {
-    /// A vector that somebody else made.
+    /// A request signed by the provider, its library or another third party.
     Vectors,
-    /// Only the documented recipe: no vector of somebody else's could be found.
+    /// Only the documented recipe, because no third-party vector was found.
     DocumentationOnly,
 }
 
-/// How a provider tries again; only what it documents.
+/// The documented retries of a provider.
 #[derive(Debug, Default)]
 pub struct Retries {
-    /// How long it waits for an answer.
+    /// Time that the provider waits for a response.
     pub timeout: Option<Duration>,
-    /// Attempts in all, the first one included.
+    /// Number of attempts, including the first.
     pub attempts: Option<u64>,
-    /// What ends the attempts, and what disables the endpoint.
+    /// Responses and conditions that end the attempts or disable the endpoint.
     pub stops: Option<String>,
-    /// Where it says so.
+    /// URL of the page that documents the retries.
     pub source: Option<String>,
 }
 
-/// Published source addresses.
+/// The published source addresses of a provider.
 #[derive(Debug)]
 pub struct IpRanges {
-    /// The day on which they were read, `YYYY-MM-DD`.
+    /// Day on which they were read, `YYYY-MM-DD`.
     pub read: String,
-    /// Where they are published.
+    /// URL at which they are published.
     pub url: String,
-    /// How they stand there; none where a program cannot read them.
+    /// Format at the URL, or `None` if it is not machine-readable.
     pub format: Option<RangesFormat>,
-    /// The ranges.
+    /// The ranges as of `read`.
     pub cidrs: Vec<IpNet>,
 }
 
-/// How published ranges stand in the answer.
+/// The format of published ranges.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RangesFormat {
-    /// One a line.
+    /// Text with one range per line.
     Lines,
-    /// At JSON pointers, where `*` stands for each element of a list or object.
+    /// JSON pointers, in which `*` matches each element of a list or object.
     Json(Vec<Vec<String>>),
 }
 
-/// The provider with this id.
+/// Returns the provider with this id.
 #[must_use]
 pub fn find(id: &str) -> Option<Arc<Provider>> {
     let files = FILES.iter().zip(&SLOTS);
     let mut files = files.filter(|((name, _), _)| name.strip_suffix(".toml") == Some(id));
     let ((name, text), slot) = files.next()?;
+    // Parsed at most once, even if two threads ask at the same time.
     slot.get_or_init(|| load::parse(name, text).ok().map(Arc::new))
         .clone()
 }
 
-/// Every id, sorted. Costs no parsing.
+/// Returns every id, sorted. Parses no file.
 pub fn ids() -> impl Iterator<Item = &'static str> {
     let names = FILES.iter().map(|(name, _)| *name);
     names.filter_map(|name| name.strip_suffix(".toml"))
 }
 
-/// Every provider, sorted by id. Parses every file: not for the start of the gate.
+/// Returns every provider, sorted by id. Parses every file, so do not call it at startup.
 #[must_use]
 pub fn all() -> &'static [Arc<Provider>] {
     &ALL
 }
 
-/// For tests: a provider out of the text of a file.
+/// Parses the text of a provider file, for tests.
 #[cfg(test)]
 pub(crate) fn parsed(text: &str) -> Provider {
     load::parse("a.toml", text)
         .unwrap_or_else(|report| panic!("{}", report.render(crate::document::report::Style::Plain)))
 }
 
-/// The text of the file with this id.
+/// Returns the text of the file with this id.
 fn text_of(id: &str) -> Option<&'static str> {
     let mut files = FILES.iter();
     let found = files.find(|(name, _)| name.strip_suffix(".toml") == Some(id));

@@ -1,7 +1,6 @@
-//! URL checks that come without a signature and stand in the body.
+//! Responses to URL checks that are unsigned and recognized by their body.
 //!
-//! Only a request that lacks the signature altogether is looked at, and only a small body of just the one form: an event
-//! can be none of them.
+//! Only a request without any signature is considered, and only a small body of exactly one form, which no event has.
 
 use http::Method;
 use serde_json::Value;
@@ -14,10 +13,10 @@ use crate::net::answer::Answer;
 use crate::providers::challenge::Challenge;
 use crate::scheme::{Head, form};
 
-/// Characters of Slack's verification token, which has 24.
+/// Limit of Slack's verification token in characters; it has 24.
 const MAX_TOKEN: usize = 64;
 
-/// Whether this sender's URL checks stand in bodies that it does not sign.
+/// Returns whether the provider sends URL checks in bodies that it does not sign.
 pub(in crate::gate) fn is_in_body(challenge: Challenge) -> bool {
     matches!(
         challenge,
@@ -30,17 +29,17 @@ pub(in crate::gate) fn is_in_body(challenge: Challenge) -> bool {
     )
 }
 
-/// The answer to an unsigned URL check in a body; none where this request is not one.
+/// Returns the response to an unsigned URL check in a body, or `None` if the request is not one.
 ///
 /// # Errors
-/// A check that fails what the protocol has to verify.
+/// A check whose token does not match.
 pub(in crate::gate) fn answer(
     challenge: Challenge,
     head: &Head<'_>,
     body: &[u8],
     means: &Means<'_>,
 ) -> Option<Result<Answer, Reject>> {
-    // Monitor mode reads larger bodies, to forward them. A check is none of those, and they are not parsed for one.
+    // Monitor mode reads larger bodies, to forward them. They are too large for a check and are not parsed for one.
     if head.method != Method::POST || body.len() > MAX_BODY {
         return None;
     }
@@ -59,17 +58,18 @@ pub(in crate::gate) fn answer(
     }
 }
 
-/// The answer to monday.com's check, which comes with a signature or without.
+/// Returns the response to monday.com's check, which may be signed or unsigned.
 pub(in crate::gate) fn monday(body: &[u8]) -> Option<Answer> {
     only_text(body, "challenge").map(|text| echo(&text))
 }
 
-/// The text that Notion sends once, which is the secret from then on.
+/// Returns the text that Notion sends once, and that is the secret from then on.
 pub(in crate::gate) fn notion_token(body: &[u8]) -> Option<String> {
     only_text(body, "verification_token")
 }
 
-/// Returns whether this is Slack's look at the certificate: a form of `ssl_check=1` and perhaps a `token`, and nothing else.
+/// Returns whether this is Slack's test of the certificate: a form with `ssl_check=1`, optionally a `token`, and
+/// nothing else.
 fn is_ssl_check(head: &Head<'_>, body: &[u8]) -> bool {
     let Ok(fields) = form::fields(body) else {
         return false;
@@ -100,7 +100,7 @@ fn is_connection_test(head: &Head<'_>, body: &[u8]) -> bool {
         && members.get("test") == Some(&Value::Bool(true))
 }
 
-/// The text of an object's one member.
+/// Returns the text of an object's only member.
 fn only_text(body: &[u8], name: &str) -> Option<String> {
     let Ok(Value::Object(members)) = json::parse(body) else {
         return None;
@@ -112,7 +112,7 @@ fn only_text(body: &[u8], name: &str) -> Option<String> {
     }
 }
 
-/// `{"type": "url_verification", "token": ..., "challenge": ...}`
+/// Responds to Lark's `{"type": "url_verification", "token": ..., "challenge": ...}`
 /// (<https://open.larksuite.com/document/server-docs/event-subscription-guide/event-subscription-configure-/request-url-configuration-case>).
 fn lark(body: &[u8], means: &Means<'_>) -> Option<Result<Answer, Reject>> {
     let value = json::parse(body).ok()?;
@@ -120,7 +120,7 @@ fn lark(body: &[u8], means: &Means<'_>) -> Option<Result<Answer, Reject>> {
     if text("type") != Some("url_verification") {
         return None;
     }
-    // Anything else in it would be an event's, and would reach an app that answers by itself.
+    // Another member would belong to an event, and would reach an app that responds to checks itself.
     let is_own = |name: &String| matches!(name.as_str(), "type" | "token" | "challenge");
     if !value.as_object()?.keys().all(is_own) {
         return None;
@@ -130,6 +130,7 @@ fn lark(body: &[u8], means: &Means<'_>) -> Option<Result<Answer, Reject>> {
     if means.is_left_to_app {
         return Some(Ok(empty()));
     }
+    // Compared in constant time, since any client may guess.
     let is_known = means
         .verify_token
         .is_some_and(|known| known.is_equal(shown.as_bytes()));
@@ -185,7 +186,7 @@ mod tests {
         assert_eq!(ask(Challenge::Notion, token), Some(Ok(String::new())));
     }
 
-    /// Fails when `only_text` takes the first member of several, or `fit` is left out.
+    /// Fails when `only_text` takes the first of several members, or `fit` is left out.
     #[test]
     fn an_event_is_no_check() {
         for body in [

@@ -1,8 +1,8 @@
-//! A provider's URL check, answered by the gate.
+//! Responses to a provider's URL check.
 //!
-//! Where the check is signed like any other request, it is answered only once the signature has passed: nobody else can
-//! have text of their choice sent back from this host. Those that come unsigned by protocol are in `unsigned` where the
-//! head shows them, and in `bodied` where the body does.
+//! A signed check gets its response only after the signature has passed: otherwise any client could have text of its
+//! choice sent back from this host. Checks that are unsigned by protocol are in `unsigned` if the head shows them, and
+//! in `bodied` if the body does.
 
 pub(in crate::gate) mod bodied;
 pub(in crate::gate) mod unsigned;
@@ -23,14 +23,14 @@ use crate::scheme::Head;
 use crate::scheme::certificate::is_sns_host;
 use crate::scheme::pick::{Picked, Picker};
 
-/// Bytes of a challenge's body; Slack's have a few hundred.
+/// Limit of a check's body in bytes; Slack's have a few hundred.
 const MAX_BODY: usize = 16 * 1024;
 
-/// Characters of the text that goes back.
+/// Limit of the text that is sent back, in bytes.
 const MAX_TEXT: usize = 4096;
 
-/// The answer to a provider's URL check, where this verified request is one. Anything else goes its usual way. `secret` is
-/// the one that it was signed with.
+/// Returns the response if this verified request is a URL check; otherwise the request is an event. `secret` is the one
+/// that it was signed with.
 #[must_use]
 pub fn answer(
     challenge: Challenge,
@@ -50,7 +50,8 @@ pub fn answer(
                 "endpoint.url_validation",
                 &["payload", "plainToken"],
             )?;
-            // Zoom's events are signed under the same secret as `v0:TIME:BODY`: no answer may be a signature of one.
+            // Zoom signs events as `v0:TIME:BODY` with the same secret: the response must never be the signature of
+            // one.
             if plain.contains(':') {
                 return None;
             }
@@ -84,7 +85,7 @@ pub fn answer(
             Some(json_answer(&serde_json::json!({ "id": id })))
         }
         Challenge::Discord => discord(body),
-        // The intent to receive: nothing has happened, and Xero wants to know whether good signatures are taken.
+        // Xero's "intent to receive" has no events. It tests whether the receiver accepts good signatures only.
         Challenge::Xero => {
             let value = json::parse(body).ok()?;
             let events = value.get("events")?.as_array()?;
@@ -95,8 +96,8 @@ pub fn answer(
     }
 }
 
-/// Answers Discord's two pings. That of interactions has type 1 and wants a pong; that of webhook events has type 0 and wants
-/// nothing back. A webhook event has type 1 too, beside the event itself
+/// Responds to Discord's two pings. An interaction's ping has type 1 and expects a pong. A webhook event's ping has type 0 and
+/// expects an empty response. A webhook event has type 1 too, beside the event itself
 /// (<https://discord.com/developers/docs/events/webhook-events#webhook-types>).
 fn discord(body: &[u8]) -> Option<Answer> {
     let pointers = ["type", "event"].map(|key| [key.to_owned()]);
@@ -116,7 +117,7 @@ fn discord(body: &[u8]) -> Option<Answer> {
     }
 }
 
-/// The text at `wanted`, where the text at `place` is `kind`.
+/// Returns the text at `wanted` if the text at `place` is `kind`.
 fn event(body: &[u8], place: [&str; 1], kind: &str, wanted: &[&str]) -> Option<String> {
     (pick_text(body, &place)? == kind).then(|| pick_text(body, wanted))?
 }
@@ -134,13 +135,13 @@ fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-/// `{"type": "url_verification", "challenge": TEXT, ...}`.
+/// Reads Slack's `{"type": "url_verification", "challenge": TEXT, ...}`.
 fn slack(method: &Method, body: &[u8]) -> Option<String> {
     const TYPE: &str = "url_verification";
     if method != Method::POST || body.len() > MAX_BODY {
         return None;
     }
-    // Ordinary events are not parsed for it.
+    // A cheap search first, so that ordinary events are not parsed.
     if !std::str::from_utf8(body).ok()?.contains(TYPE) {
         return None;
     }
@@ -156,19 +157,21 @@ fn slack(method: &Method, body: &[u8]) -> Option<String> {
     }
 }
 
-/// Text that may go back: short, and nothing but printable ASCII.
+/// Passes text that may be sent back: short, and printable ASCII only.
 fn fit(text: String) -> Option<String> {
     let is_printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     ((1..=MAX_TEXT).contains(&text.len()) && is_printable).then_some(text)
 }
 
-/// 200 and nothing else.
+/// Returns a 200 with an empty body.
 fn empty() -> Answer {
     Answer::new(AnswerBody::empty())
 }
 
-/// The URL that confirms a subscription, where this verified message asks for it. It is on a host of SNS's, for one
-/// action only: the signature says that SNS wrote it, and nothing that SNS writes makes the gate open anything else
+/// Returns the URL that confirms a subscription, if this verified message asks for it.
+///
+/// The URL must be on an SNS host and for one action only. The signature shows that SNS wrote the message, and still no
+/// message can make the gate open another URL
 /// (<https://docs.aws.amazon.com/sns/latest/dg/SendMessageToHttp.prepare.html>).
 pub(in crate::gate) fn confirmation(body: &[u8]) -> Option<Result<RemoteUrl, Reject>> {
     let value = json::parse(body).ok()?;
@@ -177,6 +180,7 @@ pub(in crate::gate) fn confirmation(body: &[u8]) -> Option<Result<RemoteUrl, Rej
         return None;
     }
     let url = RemoteUrl::parse_strange(text("SubscribeURL").unwrap_or_default());
+    // Host and action are both pinned: an SNS host also serves other actions, which a message must not trigger.
     let is_own = |url: &RemoteUrl| {
         is_sns_host(url)
             && url
@@ -185,7 +189,7 @@ pub(in crate::gate) fn confirmation(body: &[u8]) -> Option<Result<RemoteUrl, Rej
     };
     let malformed = Reject::MalformedMaterial {
         name: "SubscribeURL".into(),
-        fault: "is no URL of SNS's that confirms a subscription",
+        fault: "is not an SNS URL that confirms a subscription",
     };
     Some(url.ok().filter(is_own).ok_or(malformed))
 }
@@ -203,7 +207,7 @@ fn of_type(kind: &'static str, text: String) -> Answer {
     let headers = answer.headers_mut();
     let mut put = |name, value| headers.insert(name, HeaderValue::from_static(value));
     put(header::CONTENT_TYPE, kind);
-    // No browser is to take the text for something that runs.
+    // A browser must not run the text as a script or page.
     put(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     put(header::CONTENT_SECURITY_POLICY, "default-src 'none'");
     put(header::CACHE_CONTROL, "no-store");
@@ -280,7 +284,7 @@ mod tests {
         }
     }
 
-    /// Fails when `is_sns_host` or the action is not asked.
+    /// Fails when `is_sns_host` or the action is not checked.
     #[test]
     fn a_confirmation_opens_sns_only() {
         let of = |kind: &str, url: &str| {

@@ -1,7 +1,7 @@
-//! URL checks that come without a signature, as their protocols have it: answered from the head alone.
+//! Responses to URL checks that are unsigned by protocol and recognized by their head.
 //!
-//! Where the protocol has something to verify, it is verified first: Meta's token, or the sender's knowledge of the secret
-//! that the answer is made with. What goes back is short, printable and nothing that a browser runs.
+//! If the protocol has something to verify, it is verified first: Meta's token, or the sender's knowledge of the secret
+//! that the response is made with. The response is short, printable, and nothing that a browser runs.
 
 use aws_lc_rs::{digest, hmac};
 use data_encoding::{BASE64, HEXLOWER};
@@ -18,25 +18,25 @@ use crate::scheme::form;
 use crate::scheme::material::read_query;
 use crate::scheme::{Head, MaterialFault};
 
-/// Characters of X's tokens, which have some fifty.
+/// Limit of X's tokens in characters; they have about fifty.
 const MAX_CRC: usize = 256;
 
-/// What a route has to answer with.
+/// The secrets and tokens of a route for a response.
 pub(in crate::gate) struct Means<'r> {
-    /// `verify_token`.
+    /// The `verify_token` of the route.
     pub(in crate::gate) verify_token: Option<&'r Secret>,
-    /// `public_url`.
+    /// The `public_url` of the route.
     pub(in crate::gate) public_url: Option<&'r str>,
-    /// The first current secret.
+    /// The first current secret of the route.
     pub(in crate::gate) secret: Option<&'r Secret>,
-    /// The app answers: it compares the token, and only the form of the check is looked at.
+    /// True if the app responds: the app compares the token, and the gate checks only the form.
     pub(in crate::gate) is_left_to_app: bool,
 }
 
-/// The answer to an unsigned URL check; none where this request is not one.
+/// Returns the response to an unsigned URL check, or `None` if the request is not one.
 ///
 /// # Errors
-/// A check that fails what the protocol has to verify.
+/// A check whose token does not match, or whose form is wrong.
 pub(in crate::gate) fn answer(
     challenge: Challenge,
     head: &Head<'_>,
@@ -47,14 +47,14 @@ pub(in crate::gate) fn answer(
         Challenge::Meta | Challenge::Strava | Challenge::WebSub if is_get => {
             hub(challenge, head, means)
         }
-        // Every webhook has its own secret, which comes with the check: there is nothing to hold it against.
+        // Asana creates a secret for each webhook and sends it with the check, so there is nothing to compare it with.
         Challenge::Asana if head.method == Method::POST => {
             let value = named(head, "x-hook-secret")?;
             Some(value.map(|value| with_header("x-hook-secret", &value)))
         }
         Challenge::Dropbox | Challenge::Nylas if is_get => echo(head, "challenge"),
         Challenge::Onfleet if is_get => echo(head, "check"),
-        // Graph escapes as forms do, so its token holds `+` for spaces.
+        // Graph escapes like a form, so `+` in its token is a space.
         Challenge::Graph if head.method == Method::POST => {
             let token = query(head, "validationToken")?;
             Some(token.map(|token| text(token.replace('+', " "))))
@@ -93,9 +93,11 @@ pub(in crate::gate) fn answer(
     }
 }
 
-/// Intent to subscribe, as WebSub has it (<https://www.w3.org/TR/websub/#hub-verifies-intent>) and others do like it. A
-/// hub shows the topic, and another topic than the route's is another's wish; the others show a token. The end of a
-/// subscription is not agreed to.
+/// Responds to a verification of intent, as in WebSub (<https://www.w3.org/TR/websub/#hub-verifies-intent>) and in
+/// protocols like it.
+///
+/// A hub sends the topic, which must be the route's: another topic is a subscription by another party. The other
+/// protocols send a token. The end of a subscription is never confirmed.
 fn hub(challenge: Challenge, head: &Head<'_>, means: &Means<'_>) -> Option<Result<Answer, Reject>> {
     let asked = query(head, "hub.challenge")?;
     let shown = query(
@@ -108,6 +110,7 @@ fn hub(challenge: Challenge, head: &Head<'_>, means: &Means<'_>) -> Option<Resul
     Some(asked.and_then(|asked| {
         let shown = shown.transpose()?.unwrap_or_default();
         let mode = query(head, "hub.mode").transpose()?;
+        // The app compares the token itself, so only a known mode is required here.
         if means.is_left_to_app {
             let is_mode = |mode: &str| matches!(mode, "subscribe" | "unsubscribe");
             return match mode.as_deref().is_some_and(is_mode) {
@@ -116,6 +119,7 @@ fn hub(challenge: Challenge, head: &Head<'_>, means: &Means<'_>) -> Option<Resul
             };
         }
         let known = means.verify_token.ok_or(Reject::BadSignature)?;
+        // Compared in constant time, since any client may guess.
         if !known.is_equal(shown.as_bytes()) {
             return Err(Reject::BadSignature);
         }
@@ -133,15 +137,16 @@ fn echo(head: &Head<'_>, name: &str) -> Option<Result<Answer, Reject>> {
     Some(query(head, name)?.map(text))
 }
 
-/// `{"response_token": "sha256=..."}`, an HMAC of the token in base64
+/// Responds to X's check: `{"response_token": "sha256=..."}`, an HMAC of the token in base64
 /// (<https://docs.x.com/x-api/webhooks/introduction#challenge-response-checks-crc>).
 ///
-/// X signs its events in the same way with the same secret, and any client may ask. So only text that no event can be is
-/// answered: short base64 or hexadecimal, which is no JSON object, and no number or word of JSON either. On the other
-/// side `is_signed_for_anyone` refuses every event that is no JSON object.
+/// X signs its events in the same form with the same secret, and any client may send a check. So the gate signs only
+/// text that cannot be an event: short base64 or hexadecimal that is not valid JSON. Conversely `is_signed_for_anyone`
+/// rejects every event that is not a JSON object.
 fn crc(token: &str, means: &Means<'_>) -> Result<Answer, Reject> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+/=".contains(&byte);
     let is_json = serde_json::from_str::<serde::de::IgnoredAny>(token).is_ok();
+    // Anything that could be an event must not be signed.
     if token.len() > MAX_CRC || is_json || !token.bytes().all(is_plain) {
         return Err(malformed("crc_token"));
     }
@@ -153,9 +158,11 @@ fn crc(token: &str, means: &Means<'_>) -> Result<Answer, Reject> {
     ))
 }
 
-/// The public key, which is the route's `verify_token`, and the HMAC-SHA1 of the challenge under the SHA-1 of the private
-/// key. Braintree's challenges are 20 to 32 hexadecimal digits, and nothing else is signed: the answer must not become an
-/// oracle for notifications.
+/// Responds to Braintree's check: the public key, which is the route's `verify_token`, and the HMAC-SHA1 of the
+/// challenge under the SHA-1 of the private key.
+///
+/// Braintree's challenges are 20 to 32 hexadecimal digits, and no other text is signed: the response must not become a
+/// signing oracle for notifications.
 fn braintree(asked: &str, means: &Means<'_>) -> Result<Answer, Reject> {
     if !(20..=32).contains(&asked.len()) || !is_hex(asked) {
         return Err(malformed("bt_challenge"));
@@ -194,8 +201,8 @@ fn is_hex(text: &str) -> bool {
     text.bytes().all(is_digit)
 }
 
-/// Slack's look at the certificate: `ssl_check=1` and perhaps a token, which Slack's SDKs answer without a signature
-/// (<https://docs.slack.dev/interactivity/implementing-slash-commands>).
+/// Responds to Slack's test of the certificate: `ssl_check=1` and optionally a token. Slack's SDKs respond to it
+/// without a signature (<https://docs.slack.dev/interactivity/implementing-slash-commands>).
 fn ssl_check(head: &Head<'_>) -> Option<Result<Answer, Reject>> {
     let asked = query(head, "ssl_check")?;
     Some(asked.and_then(|asked| match asked.as_str() {
@@ -204,13 +211,13 @@ fn ssl_check(head: &Head<'_>) -> Option<Result<Answer, Reject>> {
     }))
 }
 
-/// Returns whether this request could carry, as its signature, an answer that any client gets: its signed text is one that
-/// a check may ask for. No event of such a sender is, whichever side answers its checks.
+/// Returns whether the signed text is one that a URL check may ask to sign, so that any client could have obtained the
+/// signature. No genuine event of these senders has such a text, whether gate or app responds to the checks.
 pub(in crate::gate) fn is_signed_for_anyone(challenge: Challenge, body: &[u8]) -> bool {
     match challenge {
         // Events are JSON objects.
         Challenge::XCrc => !body.trim_ascii_start().starts_with(b"{"),
-        // A payload is base64 of XML, which begins `PG`.
+        // A payload is base64 of XML, which begins with `PG`.
         Challenge::Braintree => {
             let fields = form::fields(body).unwrap_or_default();
             let payload = form::one(&fields, "bt_payload").ok().flatten();
@@ -220,7 +227,7 @@ pub(in crate::gate) fn is_signed_for_anyone(challenge: Challenge, body: &[u8]) -
     }
 }
 
-/// Returns the query of a forwarded check: its own parameters as they were sent, and no others.
+/// Returns the query of a forwarded check: the check's own parameters as sent, and no others.
 pub(in crate::gate) fn own_query(challenge: Challenge, head: &Head<'_>) -> Option<String> {
     let is_own = |pair: &&str| {
         let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
@@ -231,7 +238,8 @@ pub(in crate::gate) fn own_query(challenge: Challenge, head: &Head<'_>) -> Optio
     (!own.is_empty()).then(|| own.join("&"))
 }
 
-/// Returns whether the body of a check that the head shows is the one that its sender gives it: none, as a rule.
+/// Returns whether the body of a check recognized by its head is the one that its sender gives it: empty, with two
+/// exceptions.
 pub(in crate::gate) fn has_own_body(challenge: Challenge, head: &Head<'_>, body: &[u8]) -> bool {
     match challenge {
         _ if body.is_empty() => true,
@@ -251,7 +259,7 @@ pub(in crate::gate) fn has_own_body(challenge: Challenge, head: &Head<'_>, body:
     }
 }
 
-/// CloudEvents' consent: the origin may send, as fast as it asks to
+/// Responds to a CloudEvents validation: permits the origin to send at the rate that it requests
 /// (<https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md#42-validation-response>).
 fn permission(head: &Head<'_>, origin: &str) -> Answer {
     let mut answer = with_header("webhook-allowed-origin", origin);
@@ -267,7 +275,7 @@ fn permission(head: &Head<'_>, origin: &str) -> Answer {
     answer
 }
 
-/// The parameter, where it is there.
+/// Returns the value of a query parameter, if present.
 fn query(head: &Head<'_>, name: &str) -> Option<Result<String, Reject>> {
     match read_query(head, name) {
         Err(MaterialFault::Missing { .. }) => None,
@@ -279,10 +287,11 @@ fn query(head: &Head<'_>, name: &str) -> Option<Result<String, Reject>> {
     }
 }
 
-/// The header, where it is there.
+/// Returns the value of a header, if present.
 fn named(head: &Head<'_>, name: &'static str) -> Option<Result<String, Reject>> {
     let mut values = head.headers.get_all(HeaderName::from_static(name)).iter();
     let value = values.next()?.to_str().ok().map(str::to_owned);
+    // With two values, gate and app could read different ones.
     if values.next().is_some() {
         return Some(Err(malformed(name)));
     }
@@ -305,7 +314,7 @@ fn with_header(name: &'static str, value: &str) -> Answer {
 fn malformed(name: &str) -> Reject {
     Reject::MalformedMaterial {
         name: name.into(),
-        fault: "is no challenge",
+        fault: "is not a valid challenge",
     }
 }
 
@@ -495,16 +504,16 @@ mod tests {
             braintree("20f9f8ed05f77439fe955c977e4c8a53"),
             Some(Ok(expected.to_owned()))
         );
-        // A notification's payload must not be signed for whoever asks.
+        // A notification's payload must not be signed for an arbitrary client.
         assert!(matches!(
             braintree("PHBheWxvYWQ+PC9wYXlsb2FkPg=="),
             Some(Err(_))
         ));
     }
 
-    // Fails when `crc` signs whatever it is asked to: `if false {`. The answer would be the signature of an event.
+    // Fails when `crc` signs any text: `if false {`. The response would be the signature of an event.
     #[test]
-    fn no_event_is_signed_for_whoever_asks() {
+    fn no_event_is_signed_for_an_arbitrary_client() {
         let long = "a".repeat(257);
         for token in [
             "%7B%22for_user_id%22%3A%221%22%7D",

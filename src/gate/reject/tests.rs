@@ -1,4 +1,4 @@
-//! The table of reasons as a whole: codes, statuses, and what strangers are told.
+//! Tests of the table of reasons: codes, statuses, and what an untrusted client can learn from them.
 
 use std::collections::HashSet;
 
@@ -39,7 +39,7 @@ fn every_status_is_an_error() {
 }
 
 #[test]
-fn nothing_tells_a_stranger_which_part_of_the_authentication_failed() {
+fn an_untrusted_client_cannot_learn_which_part_of_the_authentication_failed() {
     let rejects = [
         Reject::MissingMaterial { name: "x".into() },
         Reject::MalformedMaterial {
@@ -61,7 +61,7 @@ fn nothing_tells_a_stranger_which_part_of_the_authentication_failed() {
 }
 
 #[test]
-fn evidence_of_strangers_is_bounded() {
+fn evidence_from_untrusted_clients_is_bounded() {
     let Reject::NoRoute { host, path } = Reject::no_route("a", &"\u{e9}".repeat(9000)) else {
         panic!("another reject");
     };

@@ -1,4 +1,4 @@
-//! A vector with everything in it that can be damaged, and the verdict about it.
+//! A test case: a vector whose parts can be damaged, and the gate's verdict on it.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::scheme::Head;
 use crate::scheme::remote::{KeyNeed, RemoteKeys};
 use crate::scheme::spec::{Audience, Family, FixedClaim, HeaderFamilies, JwtKeys, Spec};
 
-/// A request, and the route that it is sent to.
+/// A request, and the settings of the route that it is sent to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Case {
     pub(super) secret: Vec<u8>,
@@ -39,7 +39,7 @@ pub(super) struct Case {
 }
 
 impl Case {
-    /// The vector as it stands.
+    /// Builds the case of an undamaged vector.
     pub(super) fn new(provider: &Provider, vector: &Vector) -> Self {
         let mut headers = HeaderMap::new();
         for (name, value) in &vector.headers {
@@ -67,7 +67,7 @@ impl Case {
         }
     }
 
-    /// The same under the header names that the scheme names.
+    /// Renames the headers to the names that the scheme reads.
     pub(super) fn under_own_names(mut self, spec: &Spec) -> Self {
         let families = HeaderFamilies::new(spec);
         let own_names = families.and_then(|families| families.own_names(&self.headers).ok()?);
@@ -83,7 +83,7 @@ impl Case {
         self
     }
 
-    /// The head, with the target parsed.
+    /// Returns the head with its parsed target.
     pub(super) fn head<'c>(&'c self, uri: &'c Uri) -> Head<'c> {
         Head {
             method: &self.method,
@@ -92,12 +92,13 @@ impl Case {
         }
     }
 
-    /// Whether it is verified. What cannot be sent, and a route that cannot be configured, are refusals too.
+    /// Returns whether the request is verified. A request that cannot be sent or a route that cannot be configured
+    /// counts as rejected.
     pub(super) fn is_taken(&self, spec: &Spec) -> bool {
         matches!(self.verdict(spec), Some(Ok(())))
     }
 
-    /// None where there can be no such request or route.
+    /// Returns the gate's verdict, or `None` if such a request or route cannot exist.
     pub(super) fn verdict(&self, spec: &Spec) -> Option<Result<(), Reject>> {
         let entry = SecretEntry {
             label: "1".into(),
@@ -135,7 +136,7 @@ impl Case {
         Some(signed.map(|_| ()))
     }
 
-    /// The scheme with what the route says about it.
+    /// Returns the scheme with the route's settings applied.
     pub(super) fn settled(&self, spec: &Spec) -> Spec {
         let mut spec = spec.clone();
         match &mut spec.family {
@@ -159,7 +160,7 @@ impl Case {
         spec
     }
 
-    /// What the room of keys would give.
+    /// Returns the keys that the `keys` module would fetch.
     fn fetch(&self, need: &KeyNeed) -> Result<RemoteKeys, Reject> {
         let mut roots = RootCertStore::empty();
         for root in self.root.iter().flat_map(|pem| certificates(pem)) {
@@ -175,17 +176,17 @@ impl Case {
         }
         Err(Reject::MalformedMaterial {
             name: "the token's `kid`".into(),
-            fault: "names none of the sender's keys",
+            fault: "matches no key of the sender",
         })
     }
 
-    /// The same request at a later hour.
+    /// Returns the same request with a later clock.
     pub(super) fn later(mut self, by: Duration) -> Self {
         self.now += i64::try_from(by.as_secs()).unwrap();
         self
     }
 
-    /// The same request at an earlier hour.
+    /// Returns the same request with an earlier clock.
     pub(super) fn earlier(mut self, by: Duration) -> Self {
         self.now -= i64::try_from(by.as_secs()).unwrap();
         self

@@ -1,8 +1,8 @@
-//! Holds the work before verification against linear work, for every provider file and for schemes of an operator's own.
+//! Tests that work before verification is linear, for every provider file and for custom schemes.
 //!
-//! What counts is the processor time of the test's own thread, and it is held against a reference that reads a body of the
-//! same size once, on the same machine, in the same build, in the same moment. So the bound means "linear, with a factor"
-//! and not a number of seconds; a loop over all pairs of 100,000 names misses it by a factor of a hundred.
+//! The tests measure the processor time of their own thread. They compare it with a reference that reads a body of the
+//! same size once, on the same machine, in the same build, at the same time. So the bound means "linear, with a
+//! factor", not a number of seconds. A loop over all pairs of 100,000 names exceeds it a hundredfold.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -30,14 +30,14 @@ use crate::scheme::spec::{Family, JwtPlace, Spec};
 /// The default of `max_body`.
 const MIB: usize = 1 << 20;
 
-/// A value in a head that the listener still takes.
+/// Length of a header value that the listener still accepts.
 const LONG_VALUE: usize = 12 * 1024;
 
-/// How often the reference may be needed. Reading JSON, hashing it under a few keys and sorting a form each take some; the
-/// most that any scheme takes is a fourth of it.
+/// Multiple of the reference that work may take. Reading JSON, hashing it under a few keys and sorting a form take a
+/// few references each; the most expensive scheme takes a quarter of the limit.
 const FACTOR: u32 = 40;
 
-/// The processor time of this thread.
+/// Returns the processor time of this thread.
 fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(
@@ -52,11 +52,11 @@ fn measure(work: impl FnOnce()) -> Duration {
     cpu_time().saturating_sub(began)
 }
 
-/// What linear work costs here and now.
+/// The cost of linear work on this machine at this time.
 struct Reference(Duration);
 
 impl Reference {
-    /// Reads 1 MiB of JSON once and hashes it.
+    /// Measures reading and hashing 1 MiB of JSON once.
     fn measure() -> Self {
         let body = names(MIB);
         let read = || {
@@ -68,7 +68,7 @@ impl Reference {
         Self(read().max(read()).max(Duration::from_millis(1)))
     }
 
-    /// The same with the digest of the scheme, where that is a slow one: no processor has instructions for Keccak.
+    /// Adds the digest of the scheme if it is a slow one: no processor has instructions for Keccak.
     fn of(spec: &Spec) -> Self {
         let Self(mut took) = Self::measure();
         if format!("{:?}", spec.family).contains("Keccak256") {
@@ -80,7 +80,7 @@ impl Reference {
         Self(took)
     }
 
-    /// Fails where the work takes more than the factor allows, at the second try too.
+    /// Fails if the work exceeds the limit twice in a row.
     fn check(&self, what: &str, mut work: impl FnMut()) {
         let limit = self.0 * FACTOR;
         let took = measure(&mut work);
@@ -94,7 +94,7 @@ impl Reference {
     }
 }
 
-/// A JSON object of distinct names, some 100,000 in 1 MiB.
+/// Returns a JSON object of distinct names, about 100,000 in 1 MiB.
 fn names(size: usize) -> Vec<u8> {
     filled(
         b"{",
@@ -118,7 +118,7 @@ fn filled(start: &[u8], size: usize, piece: impl Fn(usize) -> String, end: &[u8]
     }
 }
 
-/// The first keys of the pointers that a scheme reads, and the names of SNS's fields.
+/// Returns the first keys of the pointers that a scheme reads, and the names of SNS fields.
 fn keys(spec: &Spec) -> Vec<String> {
     let pointers = spec.pointers().into_iter();
     let mut keys: Vec<String> = pointers.filter_map(|one| one.into_iter().next()).collect();
@@ -131,7 +131,7 @@ fn keys(spec: &Spec) -> Vec<String> {
     keys
 }
 
-/// Bodies of 1 MiB that cost much, whatever the scheme is.
+/// Returns expensive bodies of 1 MiB, for every scheme.
 fn bodies(spec: &Spec, own: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut bodies = vec![
         ("names".to_owned(), names(MIB)),
@@ -202,7 +202,7 @@ fn bodies(spec: &Spec, own: &[u8]) -> Vec<(String, Vec<u8>)> {
     bodies
 }
 
-/// Tokens that fill 1 MiB: many claims, many names in the header, much inside one claim, many dots.
+/// Returns tokens of 1 MiB: many claims, many names in the header, a large claim, many dots.
 fn tokens(own: &str) -> Vec<(&'static str, String)> {
     let mut parts = own.split('.');
     let (header, signature) = (
@@ -238,7 +238,7 @@ fn tokens(own: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The same request with a token of 1 MiB, where the scheme reads one from the body.
+/// Returns the request with tokens of 1 MiB, if the scheme reads one from the body.
 fn with_token(case: &Case, spec: &Spec) -> Vec<(&'static str, Case)> {
     let Family::Jwt(family) = &spec.family else {
         return Vec::new();
@@ -268,7 +268,7 @@ fn with_token(case: &Case, spec: &Spec) -> Vec<(&'static str, Case)> {
     cases.collect()
 }
 
-/// Requests whose head costs as much as a head can: each place of it long, listed over and over, or full of names.
+/// Returns requests with heads that are as expensive as possible: each value long, listed repeatedly, or full of names.
 fn heads(case: &Case, spec: &Spec) -> Vec<(String, Case)> {
     let mut cases = Vec::new();
     for (spot, _) in spots(spec) {
@@ -320,8 +320,8 @@ fn heads(case: &Case, spec: &Spec) -> Vec<(String, Case)> {
     cases
 }
 
-// Fails when anything that is parsed before the signature takes more than linear time: search `Object` for each name from
-// its start, or let a form have any number of fields and search it for each.
+// Fails when any parsing before the signature takes more than linear time: search `Object` for each name from its
+// start, or let a form have any number of fields and search it for each.
 #[test]
 fn no_body_costs_more_than_linear_work_before_it_is_refused() {
     each(|provider, vector| {
@@ -329,7 +329,7 @@ fn no_body_costs_more_than_linear_work_before_it_is_refused() {
         let spec = case.settled(&provider.scheme);
         let all = bodies(&spec, &case.body);
         let reference = Reference::of(&spec);
-        // A MAC over the body as it arrives does not look into it.
+        // A MAC over the arriving body does not parse it.
         let count = match &spec.family {
             Family::Hmac(_) => 1,
             _ => all.len(),
@@ -349,7 +349,7 @@ fn no_body_costs_more_than_linear_work_before_it_is_refused() {
     });
 }
 
-// Fails when a list in the head has no bound of its own, or what is kept of refusals searches the head for each name.
+// Fails when a list in the head has no bound of its own, or when masking of the head searches it for each name.
 #[test]
 fn no_head_costs_more_than_linear_work_before_it_is_refused() {
     let reference = Reference::measure();
@@ -368,7 +368,7 @@ fn no_head_costs_more_than_linear_work_before_it_is_refused() {
     });
 }
 
-// Fails when a URL check that stands in the body is looked for in bodies of any size.
+// Fails when bodies of any size are parsed for a URL check.
 #[test]
 fn no_body_is_searched_for_a_url_check() {
     let head = (Method::POST, Uri::from_static("/"), HeaderMap::new());
@@ -396,7 +396,7 @@ fn no_body_is_searched_for_a_url_check() {
     }
 }
 
-/// Routes of an operator's own schemes.
+/// Routes with custom schemes.
 const OWN: [(&str, &str); 7] = [
     (
         "token",
@@ -439,7 +439,7 @@ fn own_route(name: &str, scheme: &str) -> Route {
 
 // Fails when the claims of a token are searched from the start for each name.
 #[test]
-fn schemes_of_ones_own_cost_linear_work() {
+fn custom_schemes_cost_linear_work() {
     let reference = Reference::measure();
     for (name, scheme) in OWN {
         let route = own_route(name, scheme);
@@ -470,7 +470,7 @@ fn schemes_of_ones_own_cost_linear_work() {
     }
 }
 
-// The gate itself: fails when `FACTOR` or the reference has grown so far that a loop over pairs is not seen.
+// Tests the bound itself: fails when `FACTOR` or the reference is so large that a loop over pairs passes.
 #[test]
 #[should_panic(expected = "more than")]
 fn a_loop_over_all_pairs_is_seen() {
@@ -478,7 +478,7 @@ fn a_loop_over_all_pairs_is_seen() {
     let names: Vec<&[u8]> = body.split(|byte| *byte == b',').collect();
     Reference::measure().check("pairs", || {
         let mut found = 0;
-        // A fiftieth of all pairs is far too much already.
+        // A fiftieth of all pairs already exceeds the limit by far.
         for name in names.iter().take(names.len() / 50) {
             found += usize::from(names.iter().rev().any(|other| other == name));
         }

@@ -1,7 +1,7 @@
-//! The negative suite: every vector of every provider, damaged in each way that its spec alone gives rise to, is refused.
+//! The negative tests: every vector of every provider, damaged in each way that its scheme suggests, is rejected.
 //!
-//! Nothing here names a provider. The matches over the spec have no arm for the rest, so that a new family, part or
-//! place does not compile before it is covered.
+//! No code here names a provider. The matches over the scheme have no catch-all arm, so that a new family, part or
+//! location does not compile until it is covered.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::net::remote_url::RemoteUrl;
 use crate::providers::Provider;
 use crate::scheme::spec::{Encoding, ListSpec, Spec};
 
-/// A vector without what its verification does not need, such as a second signature: what is left is all needed.
+/// Returns a vector without the values that its verification does not need, such as a second signature.
 pub(super) fn minimal(provider: &Provider, vector: &Vector) -> Case {
     let spec = &provider.scheme;
     let mut case = Case::new(provider, vector).under_own_names(spec);
@@ -57,7 +57,7 @@ fn without_entries(case: &Case, spec: &Spec, spot: &Spot, separator: char) -> Ca
     case
 }
 
-/// Refused, unless nothing has changed.
+/// Asserts that the damaged case is rejected, unless it equals the whole one.
 pub(super) fn refused(
     provider: &Provider,
     vector: &Vector,
@@ -72,7 +72,7 @@ pub(super) fn refused(
     );
 }
 
-/// Runs `damage` over each value that each vector has.
+/// Runs `damage` over each value of each vector.
 fn each_value(damage: impl Fn(&Spot, &Role, &[u8]) -> Vec<(String, Vec<Vec<u8>>)>) {
     each(|provider, vector| {
         let whole = minimal(provider, vector);
@@ -96,7 +96,7 @@ fn each_value(damage: impl Fn(&Spot, &Role, &[u8]) -> Vec<(String, Vec<Vec<u8>>)
             for (label, values) in damages {
                 let what = format!("{spot:?} {label}");
                 if let Some(damaged) = spot.write(&whole, &values) {
-                    // Spaces around a JSON number are no part of it.
+                    // Spaces around a JSON number are not part of it.
                     let is_json = matches!(spot, Spot::Json(_));
                     if !is_json || spot.read(&damaged).as_deref() != Some(&*value) {
                         refused(provider, vector, &whole, &damaged, &what);
@@ -107,15 +107,15 @@ fn each_value(damage: impl Fn(&Spot, &Role, &[u8]) -> Vec<(String, Vec<Vec<u8>>)
     });
 }
 
-/// Texts that are the same signature in another spelling.
+/// Returns whether two texts are the same signature in different spellings.
 fn is_same(role: &Role, value: &[u8], other: &[u8]) -> bool {
     match role {
-        // Whatever is a time near enough will do.
+        // Any time within the tolerance is valid.
         Role::UnsignedTime => other.iter().all(u8::is_ascii_digit),
-        // Behind the host, it is only another place to fetch from.
+        // Behind the host, the URL only leads to another file of the same sender.
         Role::KeyPlace => is_near(value, other),
         Role::LowerValue => value.eq_ignore_ascii_case(other),
-        // Names of headers have no case, and spaces around them do not count.
+        // Header names are case-insensitive, and spaces around them are ignored.
         Role::HeaderList => {
             let names = |list: &[u8]| -> Vec<Vec<u8>> {
                 let each = list.split(|byte| *byte == b',');
@@ -128,7 +128,7 @@ fn is_same(role: &Role, value: &[u8], other: &[u8]) -> bool {
             let own = in_envelope(value, pointer);
             own.is_some() && own == in_envelope(other, pointer)
         }
-        // Under any key: what it is called is not signed.
+        // The key is not signed, so any key is valid.
         Role::Signature(
             Some(ListSpec {
                 any_key: true,
@@ -148,7 +148,7 @@ fn is_same(role: &Role, value: &[u8], other: &[u8]) -> bool {
             let spaceless = |text: &[u8]| {
                 let mut text = text.to_vec();
                 text.retain(|byte| *byte != b' ');
-                // A comma behind the last entry is passed over like a space.
+                // A comma after the last entry is ignored, like a space.
                 text.pop_if(|byte| *byte == b',');
                 text
             };
@@ -158,7 +158,7 @@ fn is_same(role: &Role, value: &[u8], other: &[u8]) -> bool {
     }
 }
 
-/// Whether a URL of the sender's that the gate would fetch from. The host is held to exactly in tests of its own.
+/// Returns whether the gate would fetch from this URL as from the sender's. Other tests cover the exact host.
 fn is_near(value: &[u8], other: &[u8]) -> bool {
     let text = |bytes: &[u8]| RemoteUrl::parse_strange(&String::from_utf8_lossy(bytes)).ok();
     let (Some(value), Some(other)) = (text(value), text(other)) else {
@@ -167,13 +167,13 @@ fn is_near(value: &[u8], other: &[u8]) -> bool {
     value.port() == other.port() && domain(value.host()) == domain(other.host())
 }
 
-/// The last two labels of a host.
+/// Returns the last two labels of a host.
 fn domain(host: &str) -> &str {
     let mut dots = host.rmatch_indices('.').map(|(at, _)| at + 1);
     dots.nth(1).map_or(host, |at| &host[at..])
 }
 
-// Fails when a scheme goes on without a value that it signs: `unwrap_or_default` on what a place holds.
+// Fails when a scheme continues without a value that it signs: `unwrap_or_default` on a missing value.
 #[test]
 fn a_missing_or_empty_value_is_refused() {
     each_value(|_, _, value| {
@@ -185,7 +185,7 @@ fn a_missing_or_empty_value_is_refused() {
     });
 }
 
-// Fails when `read_header`, `read_query`, `form::one` or the picker takes the first or the last of several values.
+// Fails when `read_header`, `read_query`, `form::one` or the picker returns the first or the last of several values.
 #[test]
 fn a_doubled_value_is_refused() {
     each_value(|_, _, value| {
@@ -198,7 +198,7 @@ fn a_doubled_value_is_refused() {
     });
 }
 
-// Fails when a length is not looked at before the comparison, or a comparison stops at the shorter text.
+// Fails when a length is not compared first, or a comparison stops at the shorter text.
 #[test]
 fn a_cut_value_is_refused() {
     each_value(|_, role, value| {
@@ -209,7 +209,7 @@ fn a_cut_value_is_refused() {
     });
 }
 
-// Fails when a decoder passes over characters that it does not know, or a value is trimmed.
+// Fails when a decoder ignores unknown characters, or a value is trimmed.
 #[test]
 fn a_foreign_character_is_refused_anywhere() {
     const FOREIGN: [&str; 10] = ["!", " ", "\t", ",", "=", ";", "\"", "\u{e9}", "0", "%"];
@@ -234,7 +234,7 @@ fn a_foreign_character_is_refused_anywhere() {
     });
 }
 
-// Fails when a comparison leaves out a byte, or a signed value is not fed.
+// Fails when a comparison skips a byte, or a signed value is not fed.
 #[test]
 fn a_value_with_any_bit_turned_is_refused() {
     each_value(|_, role, value| {
@@ -252,14 +252,14 @@ fn a_value_with_any_bit_turned_is_refused() {
     });
 }
 
-/// Hexadecimal digits are the same in either case; where a letter stands in another part of the value, the test of case
-/// below has it.
+/// Returns whether two bytes are the same digit: hexadecimal digits are case-insensitive. Letters in other parts of the
+/// value are covered by the test of case below.
 fn is_same_digit(role: &Role, one: u8, other: u8) -> bool {
     match role {
         Role::Signature(_, Encoding::Hex) => {
             one.is_ascii_hexdigit() && one.eq_ignore_ascii_case(&other)
         }
-        // RFC 7617: the word `Basic` has no case.
+        // RFC 7617: the word `Basic` is case-insensitive.
         Role::Basic => {
             b"BASIC".contains(&one.to_ascii_uppercase()) && one.eq_ignore_ascii_case(&other)
         }
@@ -303,7 +303,7 @@ fn another_case_is_refused_but_for_hexadecimal_digits() {
     });
 }
 
-/// Whether the signature stands in a text that is itself signed: in the body, say, beside what it is made of.
+/// Returns whether the signature is inside a text that is itself signed: in the body, for example.
 fn same_text_is_signed(spec: &Spec, spot: &Spot) -> bool {
     match spot {
         Spot::Header(_) => false,
@@ -312,7 +312,7 @@ fn same_text_is_signed(spec: &Spec, spot: &Spot) -> bool {
     }
 }
 
-/// Swaps the case of every letter, but for the digits of hexadecimal signatures and the word `Basic`.
+/// Swaps the case of every letter, except for hexadecimal digits of signatures and the word `Basic`.
 fn with_other_case(role: &Role, value: &[u8]) -> Vec<u8> {
     let is_kept = |at: usize| match role {
         Role::Signature(_, Encoding::Hex) => is_in_digits(value, at),
@@ -334,7 +334,7 @@ fn digits_in_capitals(value: &[u8]) -> Vec<u8> {
     value.iter().enumerate().map(capital).collect()
 }
 
-/// Whether the byte stands in a run of hexadecimal digits as long as the shortest digest, MD5's.
+/// Returns whether the byte is in a run of hexadecimal digits at least as long as the shortest digest, MD5's.
 fn is_in_digits(value: &[u8], at: usize) -> bool {
     let is_digit = |byte: &&u8| byte.is_ascii_hexdigit();
     let before = value[..at].iter().rev().take_while(is_digit).count();
@@ -342,7 +342,7 @@ fn is_in_digits(value: &[u8], at: usize) -> bool {
     after > 0 && before + after >= 32
 }
 
-// Fails when a value in a group is read only where it was there before, or a listed header is not read at all.
+// Fails when a value in a group is read only if it was present before, or a listed header is not read at all.
 #[test]
 fn a_value_that_was_not_there_is_signed_too() {
     each(|provider, vector| {
@@ -380,7 +380,7 @@ fn a_value_that_was_not_there_is_signed_too() {
     });
 }
 
-// Fails when the age is compared as a positive number only, or the time is read from an unsigned place.
+// Fails when only positive ages are compared, or when the time is read from an unsigned location.
 #[test]
 fn a_time_beyond_the_tolerance_is_refused_whatever_its_unit() {
     each(|provider, vector| {

@@ -1,4 +1,4 @@
-//! Vectors sent with another method, to another path or host, or with other form fields, where these are signed.
+//! Tests of vectors sent with another method, path, host or form, if the scheme signs it.
 
 use http::Method;
 
@@ -9,7 +9,7 @@ use super::spot::parts;
 use crate::scheme::public_url;
 use crate::scheme::spec::{Audience, Family, Part, Spec};
 
-/// What of a request a part of the signed text covers, beside single values.
+/// The aspects of a request that a part of the signed text covers, besides single values.
 #[derive(Default)]
 pub(super) struct Covers {
     pub(super) method: bool,
@@ -55,7 +55,7 @@ pub(super) fn covers(part: &Part) -> Covers {
             ..target
         },
         Part::FormSorted | Part::FormOrDigest(_) => Covers { form: true, ..none },
-        // The body has tests of its own, and single values are spots.
+        // Other tests change the body, and single values are spots.
         Part::Literal(_)
         | Part::Body
         | Part::BodyDigest(..)
@@ -76,7 +76,7 @@ pub(super) fn covers(part: &Part) -> Covers {
     }
 }
 
-/// A token covers the URL or nothing of it.
+/// Returns the coverage of a token: the URL, or `None`.
 fn token_covers(spec: &Spec) -> Option<Covers> {
     let Family::Jwt(family) = &spec.family else {
         return None;
@@ -103,7 +103,7 @@ fn another_method_path_query_or_host_is_refused_where_it_is_signed() {
     });
 }
 
-/// Whether the damage is another port alone, and the scheme takes the URL with and without one.
+/// Returns whether only the port differs, and the scheme accepts the URL with and without a port.
 fn is_other_port(spec: &Spec, whole: &Case, damaged: &Case) -> bool {
     let has_either = matches!(&spec.family, Family::Text(family) if family.either_port);
     let portless = |case: &Case| {
@@ -177,7 +177,7 @@ fn elsewhere(covers: &Covers, whole: &Case) -> Vec<(String, Case)> {
     damages
 }
 
-/// Fields added, left out, renamed, with other values. Twilio signs a pair that stands twice like one.
+/// Returns the case with fields added, removed, renamed or changed. Twilio signs a repeated pair once.
 fn other_forms(whole: &Case) -> Vec<(String, Case)> {
     let text = String::from_utf8(whole.body.clone()).unwrap();
     let mut bodies = vec![format!("{text}&x=1"), format!("{text}&x")];

@@ -1,5 +1,6 @@
-//! Holds every provider file to its identity: different genuine events are both forwarded, and a retry reaches the app
-//! once where the file names a key. A new file is covered by being there.
+//! Tests of every provider file's identity: different events are forwarded, and a retry is a duplicate.
+//!
+//! A retry must reach the app once if the file names a dedup key. A new file is covered without a line here.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -47,7 +48,7 @@ struct Sample {
     body: String,
 }
 
-/// The dedup of one route.
+/// The dedup of one route, for tests.
 struct Bench {
     identity: IdentityRules,
     key: KeyRule,
@@ -83,8 +84,8 @@ impl Bench {
         }
     }
 
-    /// Hands a request over as if its signature were right. `attempt` is what a new signature of a sender that signs the
-    /// time differs in.
+    /// Claims a request as if its signature were right. `attempt` is the difference between two signatures of a sender
+    /// that signs the time.
     fn send(&self, sample: &Sample, attempt: u8) -> Seen {
         let request = request(sample);
         let identity = self.identity.read(&request.head(), &request.body).unwrap();
@@ -155,7 +156,7 @@ fn request(sample: &Sample) -> EventParts {
     }
 }
 
-/// Runs `check` over every provider with its samples, those made of its vectors at the end.
+/// Runs `check` over every provider with its samples, and with samples made of its vectors.
 fn each(mut check: impl FnMut(&Arc<Provider>, &[Sample], &[Sample])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/providers");
     for provider in providers::all() {
@@ -185,7 +186,7 @@ fn exact() -> PathRule {
     PathRule::Exact("/webhook".to_owned())
 }
 
-/// Fails when a file names as its key what two different events of its sender share: an object's id, the first element of a
+/// Fails when the key of a file is shared by two different events of its sender: an object's id, the first element of a
 /// batch, equal bodies.
 #[test]
 fn different_genuine_samples_are_all_forwarded() {
@@ -193,7 +194,7 @@ fn different_genuine_samples_are_all_forwarded() {
     each(|provider, samples, _| {
         let bench = Bench::new(provider, exact());
         for (index, sample) in samples.iter().enumerate() {
-            // Each is an event of its own, so a sender that signs the time has signed each at its own time.
+            // Each sample is a separate event, so a sender that signs the time has signed each at another time.
             let attempt = u8::try_from(index).unwrap();
             if bench.send(sample, attempt) == Seen::Duplicate {
                 lost.push(format!(
@@ -222,8 +223,8 @@ fn sent_later(provider: &Provider, sample: &Sample) -> Sample {
     later
 }
 
-/// Fails when bodies decide where nothing names an event, and when a key that is there does not hold in a retry: because of
-/// the time in its body, without `KeyRule::time`.
+/// Fails when bodies decide although the event has no key, and when a key does not match in a retry: because of the time in
+/// its body, without `KeyRule::time`.
 #[test]
 fn a_retry_reaches_the_app_once_where_the_key_allows_it() {
     each(|provider, samples, of_vectors| {
@@ -235,7 +236,7 @@ fn a_retry_reaches_the_app_once_where_the_key_allows_it() {
                 true => bench.send(&sent_later(provider, sample), 1),
                 false => bench.send(sample, 0),
             };
-            // Other signed bytes are another key.
+            // Different signed bytes are a different key.
             let mut parts = provider.identity.key.value.parts.iter();
             let has_bytes = parts.any(|part| *part == KeyPart::SignedBytes);
             let is_changed = is_resigned && has_bytes && bench.is_dated;
@@ -251,7 +252,7 @@ fn a_retry_reaches_the_app_once_where_the_key_allows_it() {
     });
 }
 
-/// Fails when an id swallows another event, and when equal bodies swallow an event of another id.
+/// Fails when an event is dropped as a duplicate of one with another id, or of one with an equal body.
 #[test]
 fn an_event_of_another_key_is_forwarded() {
     let mut count = 0;
@@ -275,7 +276,7 @@ fn an_event_of_another_key_is_forwarded() {
     assert!(count > 50, "only {count} keys could be changed");
 }
 
-/// The same sample with another value in the header that a part of the key reads.
+/// Returns the sample with another value in the header that a part of the key reads.
 fn changed(sample: &Sample, part: &KeyPart) -> Option<Sample> {
     let KeyPart::Fields(fields) = part else {
         return None;
@@ -293,7 +294,7 @@ fn changed(sample: &Sample, part: &KeyPart) -> Option<Sample> {
     None
 }
 
-/// Fails when an id that is unique only for one bot, shop or source counts across the paths below a prefix.
+/// Fails when an id that is unique only within one bot, shop or source counts across the paths below a prefix.
 #[test]
 fn below_a_prefix_the_path_belongs_to_the_key() {
     each(|provider, samples, of_vectors| {
@@ -309,7 +310,7 @@ fn below_a_prefix_the_path_belongs_to_the_key() {
     });
 }
 
-/// Fails when a captured request under a guessed id swallows the genuine event of that id.
+/// Fails when a captured request under a guessed id makes the genuine event of that id a duplicate.
 #[test]
 fn an_unsigned_key_counts_only_with_the_body() {
     let github = providers::find("github").unwrap();
@@ -323,7 +324,7 @@ fn an_unsigned_key_counts_only_with_the_body() {
         body: body.to_owned(),
     };
     assert_eq!(bench.send(&sample("d-1", "{}"), 0), Seen::New);
-    // A replay of the first one under the id of an event to come.
+    // A replay of the first event under the id of a later event.
     assert_eq!(bench.send(&sample("d-2", "{}"), 0), Seen::Replay);
     assert_eq!(bench.send(&sample("d-2", r#"{"a":1}"#), 0), Seen::New);
     assert_eq!(bench.send(&sample("d-1", "{}"), 0), Seen::Duplicate);

@@ -1,4 +1,4 @@
-//! Vectors under other secrets, algorithms and encodings.
+//! Tests of vectors under other secrets, algorithms and encodings.
 
 use sha2::{Digest as _, Sha256};
 
@@ -27,10 +27,10 @@ fn a_secret_with_any_byte_changed_is_refused() {
     });
 }
 
-/// How a key is written as a secret.
+/// Encoder from a key to the text of a secret.
 type Write = fn(&[u8]) -> Vec<u8>;
 
-/// Empty, cut, longer, and with each byte of the key turned.
+/// Returns wrong secrets: empty, cut, longer, and with each byte of the key changed.
 fn other_secrets(spec: &Spec, secret: &[u8]) -> Vec<Vec<u8>> {
     if spec.has_own_keys() {
         return Vec::new();
@@ -39,11 +39,11 @@ fn other_secrets(spec: &Spec, secret: &[u8]) -> Vec<Vec<u8>> {
     if let Family::Jwt(family) = &spec.family
         && matches!(family.keys, JwtKeys::Asked(_))
     {
-        // It only asks for the key.
+        // The secret only selects the key to fetch.
         return others;
     }
     if spec.is_public_key() {
-        // Only the second half of the text is the key for certain; what stands before it names the algorithm.
+        // Only the second half of the text is certainly the key; the first half names the algorithm.
         for at in secret.len() / 2..secret.len() {
             if secret[at].is_ascii_alphanumeric() && !is_in_armour(secret, at) {
                 let is_a = secret[at].eq_ignore_ascii_case(&b'A');
@@ -88,7 +88,7 @@ fn other_secrets(spec: &Spec, secret: &[u8]) -> Vec<Vec<u8>> {
     others
 }
 
-/// Whether the byte stands in a line such as `-----END PUBLIC KEY-----`.
+/// Returns whether the byte is in a line such as `-----END PUBLIC KEY-----`.
 fn is_in_armour(text: &[u8], at: usize) -> bool {
     let start = text[..at]
         .iter()
@@ -97,7 +97,7 @@ fn is_in_armour(text: &[u8], at: usize) -> bool {
     text[start..].starts_with(b"-----")
 }
 
-// Fails when an algorithm is taken from the request or from the length of the signature.
+// Fails when the algorithm is taken from the request or from the length of the signature.
 #[test]
 fn another_algorithm_or_encoding_is_refused() {
     each(|provider, vector| {
@@ -200,7 +200,7 @@ fn other_specs(spec: &Spec, whole: &Case) -> Vec<(String, Spec)> {
     others
 }
 
-/// Both alphabets of base64 share all but two characters, so that a signature or a digest may be right in either.
+/// Returns whether a signature is valid in both base64 alphabets, which differ in two characters only.
 fn is_either_base64(spec: &Spec, other: &Spec, whole: &Case) -> bool {
     if let (Family::Jwt(one), Family::Jwt(other)) = (&spec.family, &other.family) {
         return is_either_digest(one, other, whole);
@@ -237,7 +237,7 @@ fn is_either_digest(one: &JwtSpec, other: &JwtSpec, whole: &Case) -> bool {
     let digest = Sha256::digest(&whole.body);
     let written = data_encoding::BASE64.encode(&digest);
     let is_same_digest = claim.digest().digest == other_claim.digest().digest;
-    // A body that is empty may have no digest at all.
+    // An empty body may have no digest at all.
     whole.body.is_empty()
         || (is_same_digest
             && is_base64(claim)

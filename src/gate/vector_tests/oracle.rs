@@ -1,7 +1,8 @@
-//! An answer to an unverified request is refused when it comes back as the signature of an event, for every provider file.
+//! Tests that no response to an unverified request is a valid signature of an event, for every provider.
 //!
-//! Nothing here names a provider. Each kind of check is asked with each text in each place where any check reads one; each
-//! piece of each answer then signs that text, in every place of the scheme that holds a signature.
+//! No code here names a provider. Each kind of check is sent with each text in each location where any check reads one.
+//! Each piece of each response is then used as a signature of that text, in every location where the scheme reads a
+//! signature.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -25,7 +26,7 @@ use crate::model::source::Source;
 use crate::providers::challenge::Challenge;
 use crate::providers::{self, Provider};
 
-/// Texts that a check is asked to answer: such as checks take, and such as events could have.
+/// Texts for checks to sign: some that checks accept, and some that events could have.
 const TEXTS: [&str; 8] = [
     "20f9f8ed05f77439fe955c977e4c8a53",
     "MTcwMDAwMDAwMC1mYWtl",
@@ -37,7 +38,7 @@ const TEXTS: [&str; 8] = [
     "12345",
 ];
 
-/// The headers in which checks bring a text.
+/// The headers in which checks send a text.
 const HEADERS: [&str; 5] = [
     "x-hook-secret",
     "x-okta-verification-challenge",
@@ -46,7 +47,7 @@ const HEADERS: [&str; 5] = [
     "webhook-request-origin",
 ];
 
-/// The route of the provider whose vector this is.
+/// Returns a gate with one route, for the provider of the vector.
 fn gate(provider: &Provider, vector: &Vector, more: &str) -> Gate {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let mut text = format!(
@@ -103,7 +104,7 @@ async fn admit(gate: &Gate, case: &Case) -> Option<Admission> {
     Some(gate.admit_to(0, request, now, &mut verdict).await)
 }
 
-/// Every check that asks for this text: in each parameter and header, and in the bodies that checks have.
+/// Returns every check with this text: in each parameter and header, and in the bodies that checks have.
 fn checks(whole: &Case, text: &str) -> Vec<Case> {
     let escaped: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let bare = |method: &Method| {
@@ -126,7 +127,7 @@ fn checks(whole: &Case, text: &str) -> Vec<Case> {
             found.push(case);
         }
         for name in HEADERS {
-            // Some texts cannot be in a header.
+            // Some texts are not valid in a header.
             if let Ok(value) = HeaderValue::from_str(text) {
                 let mut case = bare(&method);
                 case.headers.insert(name, value);
@@ -157,7 +158,7 @@ fn checks(whole: &Case, text: &str) -> Vec<Case> {
     found
 }
 
-/// Every piece of an answer that could be a signature.
+/// Returns every piece of a response that could be a signature.
 async fn pieces(admission: Admission) -> Vec<String> {
     let Admission::Answered(answer) = admission else {
         return Vec::new();
@@ -179,14 +180,14 @@ async fn pieces(admission: Admission) -> Vec<String> {
         }
         found.push(text);
     }
-    // No scheme has shorter signatures or tokens.
+    // Every scheme has longer signatures and tokens.
     found.retain(|piece| piece.len() >= 8);
     found.sort();
     found.dedup();
     found
 }
 
-/// The events whose signed text may be `text`, signed with `piece` in one place after the other.
+/// Returns events whose signed text may be `text`, with `piece` as the signature in one location after the other.
 fn forgeries(provider: &Provider, whole: &Case, text: &str, piece: &str) -> Vec<Case> {
     let spec = &provider.scheme;
     let mut bodies = vec![Case {
@@ -221,7 +222,7 @@ fn forgeries(provider: &Provider, whole: &Case, text: &str, piece: &str) -> Vec<
             }
             for value in values {
                 let signed = match &spot {
-                    // A text that is no form has no field to put a signature into.
+                    // A body that is not text has no field for a signature.
                     Spot::Form(_) | Spot::Json(_) if std::str::from_utf8(&body.body).is_err() => {
                         None
                     }
@@ -234,10 +235,10 @@ fn forgeries(provider: &Provider, whole: &Case, text: &str, piece: &str) -> Vec<
     found
 }
 
-/// Fails when `asked_and_signed` does not ask `is_signed_for_anyone`: the answer to X's or Braintree's check is then the
-/// signature of an event.
+/// Fails when `asked_and_signed` does not call `is_signed_for_anyone`: the response to X's or Braintree's check is then
+/// the signature of an event.
 #[tokio::test]
-async fn no_answer_to_an_unverified_request_signs_an_event() {
+async fn no_response_to_an_unverified_request_signs_an_event() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/providers");
     let mut verified = Vec::new();
     for provider in providers::all()
@@ -285,15 +286,16 @@ async fn no_answer_to_an_unverified_request_signs_an_event() {
             }
         }
     }
-    // The signatures of these are right, and only the shape of the event gives them away: else this tests nothing.
+    // For these the signature is valid, and only the form of the event reveals the forgery. Without such cases this
+    // tests nothing.
     verified.sort_unstable();
     verified.dedup();
     assert_eq!(verified, ["braintree", "twitter"]);
 }
 
-/// Fails when a check that the app answers goes there with text that could be an event's: the app would sign it.
+/// Fails when a check is forwarded whose text could be an event: the app would sign it.
 #[tokio::test]
-async fn no_check_with_an_events_text_is_left_to_an_app() {
+async fn no_check_with_the_text_of_an_event_is_forwarded() {
     for id in ["twitter", "braintree"] {
         let provider = providers::find(id).unwrap();
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/providers");

@@ -1,10 +1,11 @@
-//! The signed text, cut at every other place where its template allows: no second request with another id, time or type.
+//! Tests that a signed text cannot be split differently into a request with another id, time or type.
 //!
-//! Beside the vectors it takes requests that are signed here, with ids and bodies that invite another cut.
+//! No code here names a provider, except the last test. Besides the vectors, the tests use requests that are signed here, with
+//! ids and bodies that invite another split.
 //!
-//! Where the fields of a form are sorted and joined with nothing between them, the signed text has several readings by
-//! the sender's own design, and a client that has one signed request can send it with its fields cut elsewhere. The last test
-//! holds what is true all the same, and lists the senders of whom it is.
+//! Where a sender sorts the fields of a form and joins them with nothing in between, the signed text has several readings by
+//! design: a client that has one signed request can send it with its fields split elsewhere. The last test checks the
+//! properties that hold nevertheless, and lists these senders.
 
 use http::{HeaderValue, header};
 use url::form_urlencoded;
@@ -38,7 +39,7 @@ fn time_of(spec: &Spec) -> Option<&TimestampSpec> {
     }
 }
 
-/// The parts of the text in order, those in groups where the request has them.
+/// Returns the parts of the signed text in order, with those of a group if the request has them.
 fn tokens(spec: &Spec, case: &Case) -> Vec<Part> {
     let mut found = Vec::new();
     for part in spec.template().map_or(&[][..], |template| &template.parts) {
@@ -57,7 +58,7 @@ fn tokens(spec: &Spec, case: &Case) -> Vec<Part> {
     found
 }
 
-/// The place of a part's value, if it is one value.
+/// Returns the location of a part that is a single value.
 fn spot(spec: &Spec, part: &Part) -> Option<Spot> {
     match part {
         Part::Id => Some(Spot::Header(spec.id_header()?.clone())),
@@ -83,7 +84,7 @@ fn read(spec: &Spec, case: &Case, part: &Part) -> Option<Vec<u8>> {
     }
 }
 
-/// The time in a list beside the signature.
+/// Returns the time in a list that also contains the signature.
 fn listed_time(spec: &Spec, case: &Case) -> Option<Vec<u8>> {
     let time = time_of(spec)?;
     let (Place::Header(header), Some(key)) = (&time.place, &time.key) else {
@@ -95,7 +96,7 @@ fn listed_time(spec: &Spec, case: &Case) -> Option<Vec<u8>> {
     Some(digits.collect())
 }
 
-/// The request with another value; none where there is no such request, or it would go to another route.
+/// Returns the request with another value, or `None` if there is no such request or it would match another route.
 fn write(spec: &Spec, case: &Case, part: &Part, value: &[u8]) -> Option<Case> {
     let mut other = case.clone();
     match part {
@@ -136,7 +137,8 @@ fn write(spec: &Spec, case: &Case, part: &Part, value: &[u8]) -> Option<Case> {
     Some(other)
 }
 
-/// Moves the clock to the request's own time, so that no age is what refuses it; a time before 2001 or after 2099 moves nothing.
+/// Sets the clock to the request's own time, so that the age is never the reason for a reject. Ignores times before
+/// 2001 and after 2099.
 fn at_its_time(mut case: Case, time: &[u8]) -> Case {
     let Ok(text) = std::str::from_utf8(time) else {
         return case;
@@ -156,7 +158,7 @@ fn at_its_time(mut case: Case, time: &[u8]) -> Case {
 
 type Identity = (Option<String>, Option<String>, Option<Vec<u8>>);
 
-/// Id, type and time as the gate would read them.
+/// Returns id, type and time as the gate would read them.
 fn identity(spec: &Spec, case: &Case) -> Option<Identity> {
     let rules = IdentityRules::compile(IdentityFacts::of(spec));
     let uri = case.target.parse().ok()?;
@@ -166,7 +168,7 @@ fn identity(spec: &Spec, case: &Case) -> Option<Identity> {
     Some((id, kind, read(spec, case, &Part::Timestamp)))
 }
 
-/// Every request that has the same signed text by another cut between two neighbors.
+/// Returns every request that has the same signed text, split differently between two adjacent values.
 fn recut(spec: &Spec, case: &Case) -> Vec<Case> {
     let tokens = tokens(spec, case);
     let values: Vec<usize> = (0..tokens.len())
@@ -202,7 +204,7 @@ fn recut(spec: &Spec, case: &Case) -> Vec<Case> {
     found
 }
 
-/// Other times inside a text of two values with the time between them: both ends of the time move at once.
+/// Returns requests with another time inside a text of three values, where both ends of the time move at once.
 fn around_the_time(spec: &Spec, case: &Case, tokens: &[Part]) -> Vec<Case> {
     let mut found = Vec::new();
     let values: Vec<&Part> = tokens
@@ -254,7 +256,7 @@ fn around_the_time(spec: &Spec, case: &Case, tokens: &[Part]) -> Vec<Case> {
     found
 }
 
-/// Requests that a sender with this vector's secret could have signed.
+/// Returns requests that a sender with this vector's secret could have signed.
 fn signed(provider: &Provider, vector: &Vector) -> Vec<Case> {
     let spec = &provider.scheme;
     let whole = minimal(provider, vector);
@@ -287,17 +289,17 @@ fn signed(provider: &Provider, vector: &Vector) -> Vec<Case> {
     found
 }
 
-/// Fails when `Pending::finish` does not ask the boundaries, or a timestamp may begin with a zero.
+/// Fails when `Pending::finish` does not check the boundaries, or when a timestamp may begin with a zero.
 #[test]
 fn no_other_cut_of_the_signed_text_is_another_request() {
     each(|provider, vector| {
         let spec = &provider.scheme;
         for case in signed(provider, vector) {
-            // A request that is refused was signed all the same: no other cut of it may pass.
+            // A rejected request was signed as well, so no other split of it may pass.
             let verdict = case.verdict(spec);
             let is_part = |reject: &Reject| matches!(reject, Reject::MalformedMaterial { fault, .. } if fault.starts_with("is neither complete JSON"));
             if matches!(&verdict, Some(Err(reject)) if is_part(reject)) {
-                // No sender writes half a document.
+                // No sender signs half a document.
                 continue;
             }
             let is_taken = verdict == Some(Ok(()));

@@ -1,4 +1,4 @@
-//! The single values of a request that a scheme reads, found from its spec alone, and how to put others in their place.
+//! Spots: the single values of a request that a scheme reads, found from its spec, and how to replace them.
 
 use std::collections::BTreeMap;
 
@@ -12,42 +12,42 @@ use crate::scheme::spec::{
     TimestampSpec, TokenPlace,
 };
 
-/// Where a value stands.
+/// The location of a value.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Spot {
     Header(HeaderName),
     Query(String),
     Form(String),
     Json(Vec<String>),
-    /// In the JSON of a form field.
+    /// A value in the JSON of a form field.
     FormJson(String, Vec<String>),
 }
 
-/// What the value is for.
+/// The purpose of a value.
 #[derive(Clone, Debug)]
 pub(super) enum Role {
     /// A signature, or a list of them.
     Signature(Option<ListSpec>, Encoding),
-    /// Base64 of JSON with a signature at this pointer; whatever else it holds is not signed.
+    /// Base64 of JSON with a signature at this pointer; the rest of it is not signed.
     Envelope(Vec<String>),
-    /// It is signed, or says when the request was signed.
+    /// A value that is signed, or that is the signed time.
     Value,
-    /// A time that is held against the clock, but not signed.
+    /// A time that is compared with the clock but not signed.
     UnsignedTime,
-    /// Signed in lower case.
+    /// A value that is signed in lower case.
     LowerValue,
-    /// It lists the headers that are signed.
+    /// A list of the headers that are signed.
     HeaderList,
-    /// Has to hold one value.
+    /// A value that must occur exactly once.
     Required,
     Token,
-    /// Where the key stands: another place on the sender's hosts is a fetch, which a vector has only one of.
+    /// The URL of the key. Another URL on the sender's hosts needs another fetch, and a vector has only one.
     KeyPlace,
-    /// `Basic` and the token in base64.
+    /// The word `Basic` and the token in base64.
     Basic,
 }
 
-/// Every value that the scheme reads in order to verify.
+/// Returns every value that the scheme reads to verify a request.
 pub(super) fn spots(spec: &Spec) -> Vec<(Spot, Role)> {
     let mut found = match &spec.family {
         Family::Hmac(family) => {
@@ -70,7 +70,7 @@ pub(super) fn spots(spec: &Spec) -> Vec<(Spot, Role)> {
         Family::Token(family) => vec![token(&family.place)],
         Family::Jwt(family) => match &family.place {
             JwtPlace::In(place, _) => vec![(Spot::of(place), Role::Token)],
-            // Damaged as a body is.
+            // Damaged like any body.
             JwtPlace::Body => vec![],
         },
         Family::Certificate(family) => certificate(family.kind),
@@ -90,7 +90,7 @@ pub(super) fn spots(spec: &Spec) -> Vec<(Spot, Role)> {
     found
 }
 
-/// The parts of the signed text, those in groups included.
+/// Returns the parts of the signed text, including those in groups.
 pub(super) fn parts(spec: &Spec) -> Vec<Part> {
     let mut found = Vec::new();
     if let Some(template) = spec.template() {
@@ -107,7 +107,7 @@ fn signature(spec: &SignatureSpec, encoding: Encoding) -> (Spot, Role) {
     (Spot::of(&spec.place), role)
 }
 
-/// A time with a key stands in the list of the signature.
+/// Returns the spot of the time; `None` for a time in the list of the signature.
 fn time(spec: &Spec, time: Option<&TimestampSpec>) -> Option<(Spot, Role)> {
     let time = time.filter(|time| time.key.is_none())?;
     let field = match &time.place {
@@ -191,7 +191,7 @@ fn part_spot(spec: &Spec, part: &Part) -> Option<(Spot, Role)> {
         Part::LowerQuery(name) => Some((Spot::Query(name.clone()), Role::LowerValue)),
         Part::Form(name) => Some((Spot::Form(name.clone()), Role::Value)),
         Part::Json(pointer) => Some((Spot::Json(pointer.clone()), Role::Value)),
-        // Not single values, or found by what they are: the time by its place, the parts of a group one by one.
+        // Not single values, or found elsewhere: the time by its location, the parts of a group one by one.
         Part::Literal(_)
         | Part::Body
         | Part::Timestamp
@@ -224,7 +224,7 @@ impl Spot {
         }
     }
 
-    /// The value, unescaped; none where it is not there.
+    /// Returns the unescaped value, if present.
     pub(super) fn read(&self, case: &Case) -> Option<Vec<u8>> {
         match self {
             Self::Header(name) => Some(case.headers.get(name)?.as_bytes().to_vec()),
@@ -237,7 +237,7 @@ impl Spot {
         }
     }
 
-    /// The request with these values in the place of the one: none, one, or several. None where there is no such request.
+    /// Returns the request with these values in place of the one, or `None` if there is no such request.
     pub(super) fn write(&self, case: &Case, values: &[Vec<u8>]) -> Option<Case> {
         let mut case = case.clone();
         match self {
@@ -267,7 +267,7 @@ impl Spot {
     }
 }
 
-/// The unescaped value of a pair `name=value` among others.
+/// Returns the unescaped value of a pair `name=value`.
 fn pair(text: &str, name: &str) -> Option<Vec<u8>> {
     let mut pairs = text
         .split('&')
@@ -320,19 +320,19 @@ fn unescape(text: &str) -> Vec<u8> {
     value
 }
 
-/// The value at a pointer of the JSON that is in base64.
+/// Returns the value at a pointer of JSON in base64.
 pub(super) fn in_envelope(value: &[u8], pointer: &[String]) -> Option<Vec<u8>> {
     json_read(&BASE64.decode(value).ok()?, pointer)
 }
 
-/// Base64 of the JSON with other values at the pointer.
+/// Returns the base64 of JSON with other values at the pointer.
 pub(super) fn envelope_with(value: &[u8], pointer: &[String], values: &[Vec<u8>]) -> Vec<u8> {
     let json = BASE64.decode(value).unwrap();
     let changed = json_write(&json, pointer, values).unwrap();
     BASE64.encode(&changed).into_bytes()
 }
 
-/// The text of the value behind a pointer as it stands in the document.
+/// Returns the value at a pointer as it is written in the document.
 fn json_find<'b>(body: &'b str, pointer: &[String]) -> Option<&'b str> {
     let mut found: &'b RawValue = serde_json::from_str(body).ok()?;
     for key in pointer {
@@ -353,7 +353,7 @@ fn json_read(body: &[u8], pointer: &[String]) -> Option<Vec<u8>> {
     Some(text.into_bytes())
 }
 
-/// The document with the member written as often as there are values.
+/// Returns the document with the member repeated once per value.
 fn json_write(body: &[u8], pointer: &[String], values: &[Vec<u8>]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(body).ok()?;
     let found = json_find(text, pointer)?;
@@ -374,7 +374,7 @@ fn json_write(body: &[u8], pointer: &[String], values: &[Vec<u8>]) -> Option<Vec
     }
     let (from, written) = match (from, written.as_slice()) {
         (_, [one]) => (start, one.clone()),
-        // An item of an array, which has no key.
+        // An item of an array has no key to repeat.
         (None, _) => return None,
         (Some(from), []) => (from, "\"not-there\":null".to_owned()),
         (Some(from), several) => {

@@ -1,5 +1,6 @@
-//! Vectors of signed tokens and certificates, damaged in what no other family has: the token's own words, the audience,
-//! the hours, the keys that were fetched.
+//! Tests of signed tokens and certificates, damaged in what other families lack.
+//!
+//! That is the token's own claims about itself, the audience, the validity period, and the keys that were fetched.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::spot::{Role, Spot, spots};
 use super::{each, name};
 use crate::scheme::spec::{Audience, Family, FixedClaim, JwtAlgorithm, JwtPlace, JwtSpec, Spec};
 
-/// A day and more: past every leeway.
+/// A century: longer than any leeway or validity period.
 const LONG: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 fn jwt(spec: &Spec) -> Option<&JwtSpec> {
@@ -23,7 +24,7 @@ fn jwt(spec: &Spec) -> Option<&JwtSpec> {
     }
 }
 
-/// The text before the token, and its three parts.
+/// Returns the text before the token, and its three parts.
 fn token(spec: &JwtSpec, case: &Case) -> (String, [String; 3]) {
     let (prefix, text) = match &spec.place {
         JwtPlace::Body => (String::new(), String::from_utf8(case.body.clone()).unwrap()),
@@ -61,7 +62,7 @@ fn encoded(object: &serde_json::Map<String, Value>) -> String {
     BASE64URL_NOPAD.encode(&serde_json::to_vec(object).unwrap())
 }
 
-// Fails when a token's own words are believed: `LocalKey::verifies` that is always true.
+// Fails when the token's own `alg` is trusted: `LocalKey::verifies` that always returns true.
 #[test]
 fn a_token_does_not_choose_its_algorithm() {
     each(|provider, vector| {
@@ -86,9 +87,9 @@ fn a_token_does_not_choose_its_algorithm() {
 }
 
 // Fails when the algorithm is taken from the token: `Keyring::find` without the comparison with `token.algorithm`, and
-// `JwtScheme::read` without that with the scheme's; each of the two alone is enough.
+// `JwtScheme::read` without the comparison with the scheme's. Each of the two alone is sufficient.
 #[test]
-fn the_right_secret_under_another_algorithm_opens_nothing() {
+fn the_right_secret_under_another_algorithm_verifies_nothing() {
     let tried = std::cell::Cell::new(0);
     each(|provider, vector| {
         let Some(spec) = jwt(&provider.scheme) else {
@@ -121,7 +122,7 @@ fn signed(algorithm: Algorithm, secret: &[u8], parts: &[String; 3]) -> String {
     BASE64URL_NOPAD.encode(mac.as_ref())
 }
 
-// Fails when a public key may be the secret of an HMAC: let `check` in `scheme/jwt` take mixed algorithms.
+// Fails when a public key may be the secret of an HMAC: let `check` in `scheme/jwt` accept mixed algorithms.
 #[test]
 fn a_public_key_is_no_shared_secret() {
     each(|provider, vector| {
@@ -156,12 +157,12 @@ fn a_public_key_is_no_shared_secret() {
     });
 }
 
-// Fails when a claim is not held against the route: `check_audience` without its comparison.
+// Fails when a claim is not compared with the route's: `check_audience` without its comparison.
 #[test]
 fn a_token_for_another_audience_or_with_other_claims_is_refused() {
     each(|provider, vector| {
         let whole = minimal(provider, vector);
-        // Elsewhere the route compares the location of the tenant, after the signature.
+        // The gate compares the tenant of other families with the route, after the signature.
         let is_of_scheme = match &provider.scheme.family {
             Family::Jwt(family) => matches!(family.audience, Audience::Route(_)),
             family => matches!(family, Family::Certificate(_)),
@@ -193,7 +194,7 @@ fn a_token_for_another_audience_or_with_other_claims_is_refused() {
         refused(provider, vector, &whole, &unknown, "a missing claim");
         let mut issuer = provider.scheme.clone();
         if let Family::Jwt(family) = &mut issuer.family {
-            family.issuers = vec!["somebody".to_owned()];
+            family.issuers = vec!["another issuer".to_owned()];
         }
         assert!(!whole.is_taken(&issuer), "{}", name(provider, vector));
         let is_any = matches!(spec.audience, Audience::Any | Audience::Url);
@@ -201,7 +202,7 @@ fn a_token_for_another_audience_or_with_other_claims_is_refused() {
     });
 }
 
-// Fails when `exp` or `nbf` is not looked at: `check_validity` that returns at once.
+// Fails when `exp` or `nbf` is ignored: `check_validity` that returns at once.
 #[test]
 fn a_token_or_certificate_counts_in_its_hours_only() {
     each(|provider, vector| {
@@ -226,7 +227,7 @@ fn a_token_or_certificate_counts_in_its_hours_only() {
     });
 }
 
-// Fails when a key of another name or of nobody's is tried: `is_named` that is always true.
+// Fails when a key with another name or an unknown owner is tried: `is_named` that always returns true.
 #[test]
 fn keys_that_are_not_the_senders_verify_nothing() {
     each(|provider, vector| {
@@ -270,7 +271,7 @@ fn keys_that_are_not_the_senders_verify_nothing() {
     });
 }
 
-/// Whether a change is one of a key set's names or numbers. In a certificate only the chain tells.
+/// Returns whether a change affects the names or numbers of a key set. For a certificate, the chain decides.
 fn is_key_touched(one: &str, other: &str) -> bool {
     let parts = |text: &str| -> Option<Vec<Value>> {
         let set: Value = serde_json::from_str(text).ok()?;
@@ -291,7 +292,7 @@ fn is_key_touched(one: &str, other: &str) -> bool {
     }
 }
 
-// Fails when a certificate is fetched from wherever a request says: `is_own_host` that is always true.
+// Fails when a certificate is fetched from any URL in a request: `is_own_host` that always returns true.
 #[test]
 fn a_certificate_comes_from_the_senders_hosts_only() {
     each(|provider, vector| {
