@@ -210,7 +210,7 @@ impl Gate {
         command
     }
 
-    /// Runs a command of `command` to its end.
+    /// Runs a command against the admin listener of this gate.
     pub async fn hookgate(&self, token: &str, arguments: &[&str]) -> Output {
         end(self.command(token, arguments)).await
     }

@@ -14,7 +14,7 @@ pub fn hookgate(arguments: &[&str]) -> Output {
     command(arguments).output().unwrap()
 }
 
-/// Standard error of the process.
+/// Returns the text of standard error.
 pub fn told(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
