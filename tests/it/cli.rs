@@ -203,7 +203,7 @@ fn the_schema_is_json() {
     assert!(schema["properties"]["routes"].is_object());
 }
 
-/// Beginning of a line of the table, and the texts that it must contain.
+/// Fails when a line of the demo's table shows another decision.
 #[test]
 fn the_demo_shows_what_it_promises() {
     let (out, _) = check(&["demo", "--once"], 0);

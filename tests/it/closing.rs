@@ -40,7 +40,7 @@ fn config(app: &App) -> String {
     )
 }
 
-/// Returns a request line with headers for each kind of refusal, with its status.
+/// Request line and headers for each kind of refusal, with the expected status.
 const REFUSALS: [(&str, &str, u16); 6] = [
     ("POST /nowhere", "", 404),
     ("PUT /hook", "Content-Type: application/json\r\n", 405),

@@ -39,7 +39,7 @@ fn config(app: &str) -> String {
     text
 }
 
-/// Pseudo-random numbers that are the same in each run.
+/// Returns the next pseudo-random number; the sequence is the same in each run.
 fn next(seed: &mut u64) -> u64 {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
     *seed >> 33
@@ -251,7 +251,7 @@ async fn a_failing_disk_acknowledges_nothing_that_is_lost() {
     }
 }
 
-/// Path of the library that gives a process a different wall clock (libfaketime).
+/// Returns the path of libfaketime, which gives a process a different wall clock.
 pub fn faketime() -> String {
     ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"]
         .map(|folder| format!("{folder}/faketime/libfaketime.so.1"))

@@ -179,7 +179,7 @@ fn what_cannot_be_explained_ends_with_2_and_says_why() {
     }
 }
 
-/// Configuration of two tokens, and a route whose refused requests are kept.
+/// Returns a config with two tokens, and a route whose refused requests are kept.
 fn running() -> String {
     format!(
         "[admin]\nlisten = \"127.0.0.1:0\"\n\

@@ -30,7 +30,7 @@ event_type = {{ json = "/type" }}
     .await
 }
 
-/// Request of a custom sender whose signature base the test controls.
+/// Signs a request as a custom sender does, with these signature parameters.
 fn signed(target: &str, body: &[u8], parameters: &str) -> Hook {
     let digest = format!("sha-256=:{}:", BASE64.encode(&Sha256::digest(body)));
     let list = format!(r#"("@method" "@target-uri" "content-digest"){parameters}"#);

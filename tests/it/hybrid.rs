@@ -166,7 +166,8 @@ struct Taken {
     again: Vec<Vec<u8>>,
 }
 
-/// App that takes the events that it answers with 2xx. It fails, delays or drops every n-th request.
+/// Returns the behavior of an unreliable app. It takes the events that it answers with 2xx, and fails, delays or drops
+/// every n-th request.
 fn unsteady(taken: &Arc<Mutex<Taken>>, is_steady: &Arc<AtomicBool>) -> Behaviour {
     let (taken, is_steady) = (Arc::clone(taken), Arc::clone(is_steady));
     let calls = AtomicUsize::new(0);

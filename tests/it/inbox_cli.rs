@@ -21,7 +21,7 @@ use crate::harness::{LIMIT, signal};
 
 const TOKEN: &str = "zQ4v9Jm2Lr7Xw1Bt";
 
-/// Configuration of one route in proxy mode; the admin listener requires the token.
+/// Returns a config with one route in proxy mode; the admin listener requires the token.
 fn config() -> String {
     format!(
         "[admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"\n\
@@ -203,7 +203,7 @@ impl Inbox {
         }
     }
 
-    /// Path of the store's file, `hookgate.db`.
+    /// Returns the folder of the store's file, `hookgate.db`.
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
