@@ -69,7 +69,8 @@ async fn a_listed_header_swallows_neither_time_nor_type() {
     assert_eq!(app.count(), 1);
 }
 
-/// Fails when a body under a plain digest may be anything (`needs_whole_body`): its digest follows from the shorter one's.
+/// Fails when a body under a plain digest may be anything (`needs_whole_body`): its digest can be computed from that of
+/// a shorter one.
 #[tokio::test]
 async fn a_body_is_not_extended() {
     let app = App::start(ok());

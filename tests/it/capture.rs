@@ -12,7 +12,7 @@ use crate::harness::sender::{Hook, Provider, Sender};
 const OPERATOR: &str = "zQ4v9Jm2Lr7Xw1Bt";
 const VIEWER: &str = "kP8s3Hn6Yd0Gf5Vc";
 
-/// Configuration of an admin listener with two tokens, and a store.
+/// Returns a config with an admin listener with two tokens, and a store.
 fn config(routes: &str) -> String {
     format!(
         "[admin]\nlisten = \"127.0.0.1:0\"\n\

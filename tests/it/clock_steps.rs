@@ -13,7 +13,7 @@ use crate::harness::{LIMIT, wait_for};
 /// Limit that is far longer than any delivery here takes, and far shorter than the step.
 const SOON: Duration = Duration::from_secs(120);
 
-/// Configuration of two routes, one of which keeps the order of its events.
+/// Returns a config with two routes, one of which keeps the order of its events.
 fn config(app: &App) -> String {
     let mut text = "[store]\nurl = \"sqlite:hookgate.db\"\nmin_free = \"1MiB\"\n".to_owned();
     for (name, order) in [("free", ""), ("ordered", "order = \"fifo\"\n")] {

@@ -20,8 +20,8 @@ pub struct Busy {
 }
 
 impl Busy {
-    /// Starts two proxy routes, one of them without an app, and two that store events, one of them for an app that rejects
-    /// all.
+    /// Starts two proxy routes, one of them without an app, and two that store events, one of them for an app that
+    /// rejects all.
     pub async fn start() -> Self {
         let (takes, refuses) = (App::start(ok()), App::start(respond(500, "no")));
         let collector = App::start(ok());

@@ -131,8 +131,8 @@ fn each_odd_transfer_encoding_is_refused() {
     check_all(&cases, Expect::Closed(400));
 }
 
-// Mutation: `checked_mul` -> `wrapping_mul`, or accept `+` in edge::head_check::plain_number (hyper refuses these by itself,
-// in its own words).
+// Mutation: `checked_mul` -> `wrapping_mul`, or accept `+` in edge::head_check::plain_number (hyper refuses these by
+// itself, in its own words).
 #[test]
 fn each_odd_content_length_is_refused() {
     let lines = [
@@ -310,8 +310,8 @@ fn other_bytes_before_a_request_are_refused() {
     assert_eq!(wire.read_to_end(LIMIT).statuses(), [400]);
 }
 
-// Mutation: answer Ok in edge::chunk_check::size_step for any byte; no MAX_EXTENSION, MAX_TRAILER or FORBIDDEN there. (hyper
-// also refuses a line that ends otherwise, so only the unit test shows which of the two did.)
+// Mutation: return Ok in edge::chunk_check::size_step for any byte; no MAX_EXTENSION, MAX_TRAILER or FORBIDDEN there.
+// (hyper also refuses a line that ends otherwise, so only the unit test shows which of the two did.)
 #[test]
 fn chunk_tricks_are_refused() {
     let long = format!("7;{}\r\n{BODY}\r\n0\r\n\r\n", "x".repeat(300));
@@ -371,7 +371,8 @@ fn chunk_tricks_are_refused() {
     }
 }
 
-// Mutation: let the arm of the named fault return Ok in edge::head_check::{check_request_line, check_method, check_target}.
+// Mutation: let the arm of the named fault return Ok in edge::head_check::{check_request_line, check_method,
+// check_target}.
 #[test]
 fn odd_first_lines_are_refused() {
     let rig = Rig::start();
