@@ -127,7 +127,7 @@ async fn a_reload_takes_other_tokens() {
 
 /// Fails when a web page can reach the listener by DNS rebinding, or change something from its origin.
 #[tokio::test]
-async fn pages_of_strangers_get_nowhere() {
+async fn pages_of_other_origins_are_rejected() {
     let app = App::start(ok());
     let gate = Gate::start(&config(&app)).await;
     let path = "/api/v1/routes/hook/pause";

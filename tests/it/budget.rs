@@ -192,7 +192,7 @@ fn part(times: &mut [Duration], percent: usize) -> Duration {
 
 // Fails when unverified requests hold what genuine ones need, or cost so much that genuine ones have to wait.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_slow_streams_keeps_nobody_waiting() {
+async fn a_flood_of_slow_streams_delays_no_genuine_request() {
     let app = App::start(ok());
     let gate = Arc::new(gate(&app, 1024).await);
     let (mut quiet, mut busy) = (Vec::new(), Vec::new());

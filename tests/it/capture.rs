@@ -179,7 +179,7 @@ async fn a_refused_request_is_saved_with_its_tokens_masked() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_captured_is_told() {
+async fn what_cannot_be_captured_is_reported() {
     let route = Provider::Stripe.route("stripe", "http://127.0.0.1:1/", "");
     let gate = Gate::start(&config(&route)).await;
     let id = sent(&gate, &Hook::bare("POST", "/stripe", b"{}"), 401).await;

@@ -104,7 +104,7 @@ async fn metas_challenge_goes_back_for_the_routes_token_only() {
 
 /// Fails when any text is signed (`if false {` in `crc`): the response could be the signature of an event.
 #[tokio::test]
-async fn xs_check_signs_no_event_for_strangers() {
+async fn xs_check_signs_no_event_for_untrusted_clients() {
     let app = App::start(ok());
     let gate = Gate::start(&format!(
         "[routes.x]\npath = \"/x\"\nprovider = \"twitter\"\nsecret = \"{SECRET}\"\nupstream = \"{}\"\n",

@@ -176,7 +176,7 @@ async fn what_the_app_did_not_take_may_come_again() {
 
 /// Fails when the claim comes before the signature check in `Gate::admit`.
 #[tokio::test]
-async fn nobody_spends_an_id_that_they_cannot_sign() {
+async fn a_client_cannot_spend_an_id_that_it_cannot_sign() {
     let app = App::start(ok());
     let gate = gate(Provider::Stripe, &app, "").await;
     let forger = Sender::new(Provider::Stripe).with_secret(Provider::Stripe.other_secret());

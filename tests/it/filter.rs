@@ -28,7 +28,7 @@ fn is_filtered(reply: &Reply) -> bool {
 
 /// Fails when `Sieve` is forwarded, refused, or counted as accepted.
 #[tokio::test]
-async fn what_the_route_does_not_want_is_answered_and_told_and_not_forwarded() {
+async fn filtered_events_are_answered_and_logged_and_not_forwarded() {
     let app = App::start(ok());
     let more = "events = [\"invoice.*\", \"!invoice.upcoming\"]\nversions = [\"2025-*\"]";
     let gate = Gate::start(&route(&app, more)).await;

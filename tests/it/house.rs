@@ -139,7 +139,7 @@ fn imports_go_one_way() {
         let Some(own_rank) = rank(own) else {
             assert!(
                 ["lib", "main", "build"].contains(&own),
-                "{} is in no room",
+                "{} is in no module",
                 file.name
             );
             continue;
@@ -204,7 +204,7 @@ fn nothing_is_left_for_later_and_nothing_panics_by_plan() {
 
 /// Fails if `gate` writes a log, or if a module below `app` reads the environment or a signal.
 #[test]
-fn rooms_keep_their_doors_shut() {
+fn modules_keep_their_limits() {
     let mut wrong = Vec::new();
     for file in files() {
         let own = room(&file.name);
@@ -215,7 +215,7 @@ fn rooms_keep_their_doors_shut() {
         // `config/secrets.rs` reads `{ env = ... }`.
         let reads_process = file.code.contains("env::var") || file.code.contains("tokio::signal");
         if below_app && reads_process && file.name != "config/secrets.rs" {
-            wrong.push(format!("{} asks the process", file.name));
+            wrong.push(format!("{} reads the environment or a signal", file.name));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -276,7 +276,7 @@ fn the_check_sees_a_comparison_that_ends_early() {
 }
 
 #[test]
-fn the_map_names_every_room() {
+fn the_map_names_every_module() {
     let map = Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md");
     let map = fs::read_to_string(map).unwrap();
     for (room, _) in RANKS {

@@ -251,7 +251,7 @@ fn odd_sequences_of_frames_are_refused() {
 
 // Mutation: read the signature from trailers in gate::signature.
 #[test]
-fn a_signature_in_trailers_is_none() {
+fn a_signature_in_trailers_does_not_count() {
     let rig = Rig::start();
     let fields = with("x-hub-signature-256", None);
     let trailer = signature(BODY.as_bytes());

@@ -133,7 +133,7 @@ async fn in_hybrid_mode_a_pause_leaves_the_app_alone() {
 
 /// Fails when operators see less of the attempt that a sender waited for than of other attempts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_hybrid_mode_the_first_attempt_is_told_like_all_others() {
+async fn in_hybrid_mode_the_first_attempt_is_shown_like_all_others() {
     let app = App::start(sequence([respond(500, "the database is away"), ok()]));
     let gate = Gate::start(&operated("hybrid", &app.url("/in"))).await;
     let reply = gate

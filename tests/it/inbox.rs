@@ -265,7 +265,7 @@ async fn attempts_are_signed_as_standard_webhooks_have_it() {
 
 /// Fails when a delivery carries the sender's first signature, whose time an app that verifies would refuse.
 #[tokio::test]
-async fn deliveries_can_be_signed_anew_as_the_sender_does() {
+async fn deliveries_can_be_signed_again_as_the_sender_does() {
     let app = App::start(sequence([respond(500, ""), ok()]));
     let route = Provider::Stripe.route(
         "hook",
@@ -292,7 +292,7 @@ async fn deliveries_can_be_signed_anew_as_the_sender_does() {
 
 /// Fails when more events are acknowledged than the store may hold, or when a full store stops proxy routes.
 #[tokio::test]
-async fn a_full_store_is_told_to_senders_and_stops_nothing_else() {
+async fn a_full_store_refuses_senders_and_stops_nothing_else() {
     let (down, app) = (Refusing::new(), App::start(ok()));
     let queue = kept(Provider::Github, "queue", &down.url("/in"), "");
     let queue = queue.replace("min_free", "max_events = 3\nmin_free");
@@ -316,7 +316,7 @@ async fn a_full_store_is_told_to_senders_and_stops_nothing_else() {
 
 /// Fails when another process's lock on the file stops proxy routes, or when its begin and end are not logged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_locked_store_is_told_and_taken_up_again() {
+async fn a_locked_store_is_reported_and_reopened() {
     let app = App::start(ok());
     let queue = kept(Provider::Github, "queue", &app.url("/in"), "");
     let proxy = Provider::Stripe.route("proxy", &app.url("/proxy"), "");

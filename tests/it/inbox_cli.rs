@@ -110,7 +110,7 @@ async fn help_never_shows_the_token() {
 
 // Fails when an empty variable counts as an address, a file or a token.
 #[tokio::test]
-async fn empty_variables_are_as_good_as_none() {
+async fn empty_variables_count_as_unset() {
     for (arguments, code, text) in [
         (&["events", "list"][..], 1, "unix:/run/hookgate/admin.sock"),
         // With a TLS address, the file of authorities is used.
@@ -135,7 +135,7 @@ async fn empty_variables_are_as_good_as_none() {
 }
 
 #[tokio::test]
-async fn where_no_gate_is_the_next_step_is_told() {
+async fn without_a_gate_the_error_names_the_next_step() {
     let folder = tempfile::tempdir().unwrap();
     let address = format!("unix:{}/admin.sock", folder.path().display());
     let (code, out, err) = run(&["events", "list", "--admin", &address], None).await;

@@ -122,7 +122,7 @@ mod allowlist {
 
     /// Fails when a forwarding header of an untrusted client is accepted.
     #[tokio::test]
-    async fn a_stranger_cannot_claim_another_address() {
+    async fn an_untrusted_client_cannot_claim_another_address() {
         let app = App::start(ok());
         let gate = Gate::start(&route(&app, "allow_ips = [\"203.0.113.7\"]")).await;
         for (name, value) in [
@@ -246,7 +246,7 @@ mod rates {
 
     /// Fails when the source's rate is checked after the signature, or not keyed by source.
     #[tokio::test]
-    async fn a_source_that_is_too_fast_is_told_when_to_come_again() {
+    async fn a_source_that_is_too_fast_learns_when_to_retry() {
         let app = App::start(ok());
         let server = "[server]\nper_source_rate_limit = { per_second = 1, burst = 4 }\n\n";
         let gate = Gate::start(&format!("{server}{}", route(&app, ""))).await;
@@ -311,7 +311,7 @@ mod rates {
 
     /// Fails when the route's rate comes before the signature check: untrusted clients would use it up.
     #[tokio::test]
-    async fn strangers_do_not_use_up_a_routes_rate() {
+    async fn untrusted_clients_do_not_use_up_a_routes_rate() {
         let app = App::start(ok());
         let gate = Gate::start(&route(&app, "rate_limit = { per_second = 1, burst = 3 }")).await;
         for _ in 0..10 {
@@ -356,7 +356,7 @@ mod rates {
 
 /// Fails when requests in flight are not counted, or a permit is not returned.
 #[tokio::test]
-async fn too_much_in_flight_is_shed_and_told_so() {
+async fn too_many_requests_in_flight_are_shed_with_503() {
     let latch = Latch::default();
     let app = App::start(Behaviour::Held(latch.clone(), 200));
     let gate = Gate::start(&format!(

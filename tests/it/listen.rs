@@ -8,7 +8,7 @@ use crate::harness::listener::{Listener, hookgate, told};
 use crate::harness::signal;
 
 #[test]
-fn a_receiver_says_what_is_genuine_and_answers_as_told() {
+fn a_receiver_shows_what_is_genuine_and_responds_as_configured() {
     let more = [
         "--provider",
         "stripe",
@@ -64,7 +64,7 @@ fn a_request_is_kept_as_a_file_and_sent_again() {
 
 /// Fails when an old request cannot be made to pass again, or an old signature is replaced without the option.
 #[test]
-fn a_request_that_is_too_old_is_signed_anew() {
+fn a_request_that_is_too_old_is_signed_again() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("event.http").display().to_string();
     let mut listener = Listener::of_stripe(&[]);
@@ -254,7 +254,7 @@ fn what_came_is_given_to_this_machine_only() {
 
 /// Fails when Ctrl-C leaves a receiver running, or ends it as a failure.
 #[test]
-fn a_signal_ends_it_even_while_somebody_waits() {
+fn a_signal_ends_it_even_while_a_client_waits() {
     let mut idle = Listener::of_stripe(&[]);
     signal(idle.child.id(), "INT");
     assert!(idle.child.wait().unwrap().success());

@@ -250,7 +250,7 @@ async fn an_app_may_sign_instead_of_showing_a_token() {
 
 /// Fails when the response does not say which events of a batch were stored, and why the others were not.
 #[tokio::test]
-async fn of_a_batch_that_is_not_stored_whole_the_reason_is_told() {
+async fn a_batch_that_is_stored_in_part_reports_the_reason() {
     let app = App::start(ok());
     let text = format!("{}when = \"body.n > 1\"\n", emitting(&app.url("/in")));
     let gate = Gate::start(&text).await;

@@ -6,7 +6,7 @@ use crate::harness::sender::{Hook, Provider, Sender};
 
 /// Fails when monitor mode is a property of the gate and not of the route.
 #[tokio::test]
-async fn what_fails_a_check_is_forwarded_and_told() {
+async fn what_fails_a_check_is_forwarded_and_logged() {
     let app = App::start(ok());
     let config = [
         Provider::Github.route("watched", &app.url("/watched"), "enforce = \"monitor\""),

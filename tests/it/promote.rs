@@ -26,7 +26,7 @@ fn out(output: &Output) -> String {
 /// Fails when a passed request counts as one that would be refused, when the wrong line is named, or when the file is
 /// changed.
 #[tokio::test]
-async fn a_route_in_monitor_mode_tells_what_it_would_have_refused_and_which_line_to_change() {
+async fn promote_shows_what_would_have_been_refused_and_which_line_to_change() {
     let app = App::start(ok());
     let route = Provider::Stripe.route("hook", &app.url("/in"), "enforce = \"monitor\"\n");
     let gate = options(&route).start().await;

@@ -23,7 +23,7 @@ async fn request_lines(gate: &Gate, count: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn an_accepted_event_is_told_with_all_that_is_known_of_it() {
+async fn an_accepted_event_is_logged_with_all_known_fields() {
     let app = App::start(respond(202, "taken"));
     let gate = Gate::start(&Provider::Stripe.route("pay", &app.url("/in"), "")).await;
     let hook = Sender::new(Provider::Stripe).event_of("/pay", "evt_42");
@@ -83,7 +83,7 @@ async fn an_accepted_event_is_told_with_all_that_is_known_of_it() {
 }
 
 #[tokio::test]
-async fn each_refusal_is_told_with_reason_check_and_evidence() {
+async fn each_refusal_is_logged_with_reason_check_and_evidence() {
     let app = App::start(ok());
     let route = Provider::Stripe.route("pay", &app.url("/in"), "max_body = \"2KiB\"");
     let gate = Gate::start(&route).await;
@@ -139,7 +139,7 @@ async fn each_refusal_is_told_with_reason_check_and_evidence() {
 }
 
 #[tokio::test]
-async fn no_secret_and_no_signature_is_ever_told() {
+async fn no_secret_and_no_signature_is_ever_logged() {
     let app = App::start(ok());
     for provider in PROVIDERS {
         let route = provider.route("hook", &app.url("/in"), "");
@@ -203,7 +203,7 @@ async fn a_flood_of_forgeries_makes_few_lines_and_is_counted_in_full() {
 
 /// Fails when `record::line::Escaper` lets a quote through.
 #[tokio::test]
-async fn what_a_stranger_writes_stays_in_its_field() {
+async fn text_of_an_untrusted_client_stays_in_its_field() {
     let app = App::start(ok());
     let more = "content_types = [\"application/json\"]";
     let gate = Gate::start(&Provider::Github.route("hook", &app.url("/in"), more)).await;
@@ -233,7 +233,7 @@ async fn what_a_stranger_writes_stays_in_its_field() {
 }
 
 #[tokio::test]
-async fn accepted_events_are_silent_where_the_config_says_so_and_failures_are_told() {
+async fn accepted_events_are_silent_if_configured_and_failures_are_logged() {
     let refusing = Refusing::new();
     let app = App::start(ok());
     let routes = Provider::Github.route("hook", &app.url("/in"), "")

@@ -25,7 +25,7 @@ const SCHEMAS: &str = "[routes.hook.schemas]\n\"invoice.*\" = \"invoice.json\"";
 
 /// Fails when `check` of `gate/schema.rs` passes a mismatch, or when the problem document describes it.
 #[tokio::test]
-async fn what_does_not_fit_is_refused_and_told_to_the_operator_only() {
+async fn a_schema_mismatch_is_refused_and_shown_to_the_operator_only() {
     let app = App::start(ok());
     let gate = options(&app, SCHEMAS).start().await;
     let fit = r#"{"id":"evt_1","type":"invoice.paid","amount":3}"#;
@@ -144,7 +144,7 @@ async fn a_reload_takes_a_changed_schema_and_keeps_the_old_one_if_it_is_broken()
 
 /// Fails when monitor mode refuses a mismatch, or does not report it.
 #[tokio::test]
-async fn monitor_mode_forwards_and_tells_what_does_not_fit() {
+async fn monitor_mode_forwards_and_reports_a_schema_mismatch() {
     let app = App::start(ok());
     let gate = options(&app, &format!("enforce = \"monitor\"\n{SCHEMAS}"))
         .start()

@@ -233,7 +233,7 @@ async fn twilio_signs_the_url_with_its_port_and_without() {
 
 /// Fails when a signed path lacks the part that a proxy in front has removed, in any scheme.
 #[tokio::test]
-async fn a_base_path_stands_before_every_signed_path() {
+async fn a_base_path_precedes_every_signed_path() {
     let app = App::start(ok());
     let upstream = app.url("/in");
     let mut config = String::new();

@@ -315,7 +315,7 @@ mod stripe {
 
     /// Fails when the first or last of two `t` is used.
     #[tokio::test]
-    async fn the_time_stands_exactly_once() {
+    async fn the_time_occurs_exactly_once() {
         assert_eq!(
             status_of(|time, good| format!("{time},t=1,{good}")).await,
             401

@@ -27,7 +27,7 @@ fn out(output: &Output) -> String {
 
 /// Fails when a refusal counts as passed, or when something that needs attention is missing or exits with 0.
 #[tokio::test]
-async fn one_screen_tells_how_the_gate_does() {
+async fn one_screen_shows_the_state_of_the_gate() {
     let app = App::start(ok());
     let gate = gate("mode = \"queue\"\n", &app.url("/in")).await;
     let right = Sender::new(Provider::Stripe).sign("/hook", "evt_1", b"{\"id\":\"evt_1\"}");

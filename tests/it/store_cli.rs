@@ -104,7 +104,7 @@ async fn a_store_is_checked_counted_copied_and_exported_beside_its_gate() {
 }
 
 #[test]
-fn what_is_no_store_is_told() {
+fn a_file_that_is_no_store_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let none = folder.path().join("none.db");
     for command in ["check", "stats", "export"] {

@@ -128,7 +128,7 @@ impl Drop for Unit {
 }
 
 #[tokio::test]
-async fn start_reload_watchdog_and_stop_are_told_to_systemd() {
+async fn start_reload_watchdog_and_stop_notify_systemd() {
     let app = App::start(ok());
     let mut unit = Unit::new(&Provider::Github.route("hook", &app.url("/in"), ""));
     unit.start().await;

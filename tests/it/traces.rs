@@ -89,7 +89,7 @@ fn told(request: &Recorded) -> (String, String, String) {
 
 /// Fails when a trace is continued without `continue_trace`, when spans are not linked, or are not valid OTLP.
 #[tokio::test]
-async fn a_request_has_a_trace_of_its_own_and_the_app_is_told_of_it() {
+async fn a_request_has_its_own_trace_and_the_app_receives_its_id() {
     let (collector, app) = (App::start(ok()), App::start(ok()));
     let route = Provider::Github.route("hook", &app.url("/in"), "");
     let folder = tempfile::tempdir().unwrap();

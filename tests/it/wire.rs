@@ -425,7 +425,7 @@ fn odd_first_lines_are_refused() {
 
 // Mutation: return Ok(()) at once in edge::head_check::Seen::check_host.
 #[test]
-fn the_host_stands_once_and_is_one() {
+fn the_host_occurs_once_and_is_one() {
     let rig = Rig::start();
     for hosts in [
         "",
@@ -459,7 +459,7 @@ fn the_host_stands_once_and_is_one() {
 
 // Mutation: normalize or decode the path before it is matched in gate::route.
 #[test]
-fn a_path_is_matched_as_it_stands() {
+fn a_path_is_matched_as_it_is_written() {
     let rig = Rig::start();
     for path in [
         "//hook",
@@ -557,7 +557,7 @@ fn half_a_body_never_reaches_the_app() {
 
 // Mutation: read the signature from `Incoming`'s trailers in gate::signature.
 #[test]
-fn a_signature_in_a_trailer_is_none() {
+fn a_signature_in_a_trailer_does_not_count() {
     let rig = Rig::start();
     let trailer = signature(BODY.as_bytes());
     let bytes = format!(
