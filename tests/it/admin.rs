@@ -1,4 +1,4 @@
-//! The admin listener of the real program: who may ask for what, and what a page of a stranger cannot do.
+//! Tests of the admin listener: roles, tokens, audit log, tails, and attacks from pages of other origins.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn tokens() -> String {
     )
 }
 
-/// A gate with the three tokens, a store, and a queue route `hook` for the app.
+/// Starts a gate with the three tokens, a store, and a queue route `hook` for the app.
 fn config(app: &App) -> String {
     let route = Provider::Github.route("hook", &app.url("/in"), "mode = \"queue\"\n");
     format!(
@@ -56,7 +56,7 @@ fn document(reply: &Reply) -> Value {
     serde_json::from_slice(&reply.body).unwrap_or_else(|err| panic!("{err}: {}", reply.text()))
 }
 
-/// Fails when a viewer can change something, or when a token opens more than its role.
+/// Fails when a viewer can change something, or when a token allows more than its role.
 #[tokio::test]
 async fn a_viewer_looks_and_an_operator_acts() {
     let app = App::start(ok());
@@ -86,7 +86,7 @@ async fn a_viewer_looks_and_an_operator_acts() {
     }
 }
 
-/// Fails when tokens can be guessed at any pace, or when the answer tells a right one while others are refused.
+/// Fails when tokens can be guessed at any pace, or when the response reveals a correct token during the wait.
 #[tokio::test]
 async fn guesses_are_slowed_down() {
     let app = App::start(ok());
@@ -111,7 +111,7 @@ async fn guesses_are_slowed_down() {
     assert_eq!(elsewhere.send(&hook).await.status, 200);
 }
 
-/// Fails when a reload does not change who may ask.
+/// Fails when a reload does not change the tokens.
 #[tokio::test]
 async fn a_reload_takes_other_tokens() {
     let app = App::start(ok());
@@ -125,9 +125,9 @@ async fn a_reload_takes_other_tokens() {
     assert_eq!(reply.status, 200);
 }
 
-/// Fails when a page that a browser shows can reach the listener by a name of its own, or change something from its origin.
+/// Fails when a web page can reach the listener by DNS rebinding, or change something from its origin.
 #[tokio::test]
-async fn pages_of_strangers_get_nowhere() {
+async fn pages_of_other_origins_are_rejected() {
     let app = App::start(ok());
     let gate = Gate::start(&config(&app)).await;
     let path = "/api/v1/routes/hook/pause";
@@ -155,7 +155,7 @@ async fn pages_of_strangers_get_nowhere() {
     assert_eq!(document(&reply)["destinations"][0]["route_paused"], false);
 }
 
-/// The audit log as operators read it, the newest first.
+/// Reads the audit log over the API, the newest entry first.
 async fn actions(gate: &Gate, query: &str) -> Vec<Value> {
     let reply = get(gate, Some(ADMIN), &format!("/api/v1/audit{query}")).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
@@ -163,7 +163,7 @@ async fn actions(gate: &Gate, query: &str) -> Vec<Value> {
     actions.as_array().unwrap().clone()
 }
 
-/// Fails when somebody acts without a trace, when a refusal leaves none, or when a restart forgets.
+/// Fails when an action or a refusal leaves no entry, or when a restart loses entries.
 #[tokio::test]
 async fn each_action_is_kept_with_who_did_what() {
     let app = App::start(ok());
@@ -194,7 +194,7 @@ async fn each_action_is_kept_with_who_did_what() {
     let many = json!({ "search": { "route": "hook", "state": "dead" } });
     let reply = post(&gate, Some(ADMIN), "/api/v1/deliveries/discard", &many).await;
     assert_eq!(reply.status, 200);
-    // Looking at lists is no action.
+    // Reading lists is not an action.
     assert_eq!(get(&gate, Some(BOARD), "/api/v1/events").await.status, 200);
 
     let expected = [
@@ -260,8 +260,8 @@ async fn each_action_is_kept_with_who_did_what() {
     assert!(actions(&gate, "?before=1d").await.is_empty());
 }
 
-/// Fails when a bad config is taken, when the answer does not say what is wrong, or when a reload by the API does less than
-/// SIGHUP.
+/// Fails when a bad config is accepted, when the response does not contain the errors, or when a reload by the API
+/// does less than SIGHUP.
 #[tokio::test]
 async fn a_reload_is_asked_for_and_answered() {
     let app = App::start(ok());
@@ -375,7 +375,7 @@ async fn the_config_is_shown_without_its_secrets() {
     );
 }
 
-/// Fails when the token by which a sender is known can be read by whoever may look at events, or found letter by letter.
+/// Fails when a viewer of events can read a sender's token, or find it letter by letter.
 #[tokio::test]
 async fn no_event_shows_the_token_of_its_sender() {
     const SHOWN: &str = "tOkEnOfThEsEnDeR9";
@@ -414,7 +414,7 @@ async fn no_event_shows_the_token_of_its_sender() {
     }
 }
 
-/// Reads a live tail, until its text holds `wanted`.
+/// Reads a live tail until its text contains `wanted`.
 async fn tail_until(gate: &Gate, path: &str, headers: &str, wanted: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = Client::new(gate.admin_address(), None)
@@ -439,7 +439,7 @@ async fn tail_until(gate: &Gate, path: &str, headers: &str, wanted: &str) -> Str
     text
 }
 
-/// Fails when a tail that broke off shows an event twice, or leaves one out.
+/// Fails when a tail that was interrupted shows an event twice, or omits one.
 #[tokio::test]
 async fn a_tail_of_events_goes_on_where_it_broke_off() {
     let app = App::start(ok());
@@ -469,7 +469,7 @@ async fn a_tail_of_events_goes_on_where_it_broke_off() {
     );
 }
 
-/// Fails when a refused request is not seen, or a tail loses its place.
+/// Fails when a refused request does not appear, or a tail loses its position.
 #[tokio::test]
 async fn verdicts_are_listed_and_followed() {
     let app = App::start(ok());
@@ -533,7 +533,7 @@ async fn verdicts_are_listed_and_followed() {
 
     let stream = "Accept: text/event-stream\r\n";
     let path = "/api/v1/verdicts/tail";
-    // An id of another process: everything that is remembered comes, and the gap is told.
+    // An id of another process: the tail sends everything that is remembered, and reports the gap.
     let old = format!("{stream}Last-Event-ID: 1-1\r\n");
     let text = tail_until(&gate, path, &old, "bad-signature").await;
     assert!(
@@ -555,7 +555,7 @@ async fn verdicts_are_listed_and_followed() {
     assert_eq!(list["verdicts"], json!([]));
 }
 
-/// Fails when a request is counted wrongly, when a reload loses what was counted, or when a secret's text is told.
+/// Fails when a request is counted wrongly, when a reload loses counts, or when a secret's text is shown.
 #[tokio::test]
 async fn a_route_in_monitor_mode_says_what_it_would_refuse() {
     let app = App::start(ok());
@@ -598,7 +598,7 @@ async fn a_route_in_monitor_mode_says_what_it_would_refuse() {
 
     let history = document(&get(&gate, Some(BOARD), "/api/v1/routes/watched/history").await);
     for row in ["minutes", "hours"] {
-        // The two may fall on both sides of a turn.
+        // A minute may begin between the two requests.
         let counts = history[row].as_array().unwrap().iter();
         let accepted = counts
             .clone()
@@ -626,8 +626,7 @@ async fn a_route_in_monitor_mode_says_what_it_would_refuse() {
     assert_eq!(list[1]["until"], "2099-01-01T00:00:00.000Z");
 }
 
-/// Fails when the listener speaks in clear, when a name that is not its own is answered, or when another certificate is not
-/// taken up.
+/// Fails when the listener accepts plain HTTP or a foreign host name, or when a new certificate is not loaded.
 #[tokio::test]
 async fn the_admin_listener_speaks_tls_under_its_own_names() {
     let app = App::start(ok());
@@ -682,7 +681,7 @@ async fn the_admin_listener_speaks_tls_under_its_own_names() {
     };
     let listed = command(Some(&authority)).await;
     assert!(listed.status.success(), "{listed:?}");
-    // The system knows nothing of that authority.
+    // The system does not trust that authority.
     let refused = command(None).await;
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success(), "{text}");
@@ -699,7 +698,7 @@ async fn the_admin_listener_speaks_tls_under_its_own_names() {
     assert_eq!(client.send(&ask("hooks.example.com")).await.status, 421);
 }
 
-/// Fails when a test event does not arrive, does not say what it is, or is a viewer's to send.
+/// Fails when a test event does not arrive, is not marked as a test, or can be sent by a viewer.
 #[tokio::test]
 async fn a_test_event_arrives_and_says_that_it_is_one() {
     let app = App::start(ok());
@@ -755,7 +754,7 @@ async fn a_test_event_arrives_and_says_that_it_is_one() {
     );
 }
 
-/// Fails when a test event asks for less than the prefix of its route: there would be no rest to append.
+/// Fails when the path of a test event is shorter than the prefix of its route: there would be no rest to append.
 #[tokio::test]
 async fn a_test_event_arrives_behind_a_prefix() {
     let app = App::start(ok());

@@ -1,4 +1,4 @@
-//! A captured request is no other request: not cut elsewhere, and not made longer.
+//! Tests that a captured request cannot become another request, by cutting its signed text elsewhere or extending it.
 
 use data_encoding::HEXLOWER;
 use sha1::{Digest as _, Sha1};
@@ -45,7 +45,7 @@ async fn a_listed_header_swallows_neither_time_nor_type() {
     let (_, signature) = sign(&now);
     let genuine = hook(kind, list, &now, topic, &signature);
     assert_eq!(gate.send(&genuine).await.status, 200);
-    // Captured long ago: one header holds all the others.
+    // Captured long ago: one header contains all the others.
     let (entries, signature) = sign("1700000000000");
     let swallowing = entries.strip_prefix("content-type:").unwrap();
     let swallowing = swallowing.replace(list, "content-type");
@@ -69,7 +69,8 @@ async fn a_listed_header_swallows_neither_time_nor_type() {
     assert_eq!(app.count(), 1);
 }
 
-/// Fails when a body under a plain digest may be anything (`needs_whole_body`): its digest follows from the shorter one's.
+/// Fails when a body under a plain digest may be anything (`needs_whole_body`): its digest can be computed from that of
+/// a shorter one.
 #[tokio::test]
 async fn a_body_is_not_extended() {
     let app = App::start(ok());

@@ -1,4 +1,4 @@
-//! What one source can hold while it is not verified: its share, and nothing that genuine senders elsewhere need.
+//! Tests of budgets: unverified requests of one source never take what genuine senders need.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,10 +17,10 @@ use crate::rude::{frame, literals, preface};
 /// The hostile source; genuine senders come from 127.0.0.1.
 const HOSTILE: &str = "127.0.0.2";
 
-/// How much slower genuine requests may be beside the attack, since the attackers share the processors with the gate.
+/// Factor by which genuine requests may slow down during the attack, since the attackers share the processors.
 const SLOWER: u32 = 3;
 
-/// What a busy machine adds to any one request.
+/// Time that a busy machine may add to any request.
 const SLACK: Duration = Duration::from_millis(60);
 
 const DATA: u8 = 0;
@@ -37,7 +37,7 @@ fn event() -> Hook {
 }
 
 async fn gate(app: &App, max_in_flight: usize) -> Gate {
-    // The rate per source is another limit, which would hide this one.
+    // The rate per source is a different limit, which would hide this one.
     let server = format!(
         "[server]\nmax_in_flight = {max_in_flight}\nper_source_rate_limit = {{ per_second = 100000, burst = 100000 }}\n\n"
     );
@@ -45,8 +45,8 @@ async fn gate(app: &App, max_in_flight: usize) -> Gate {
     Gate::start(&format!("{server}{route}")).await
 }
 
-/// Opens a connection whose request never ends: a wrong signature, and a body that drips faster than the gate's minimum.
-/// Gives the status of the answer, if there is one.
+/// Opens a connection whose request never ends: a wrong signature, and a body that drips faster than the gate's
+/// minimum. Returns the status of the response, if there is one.
 async fn drip_http1(client: Client, refused: Arc<AtomicUsize>) {
     let head = event().head_http1("content-length: 500000\r\n");
     let mut raw = Raw::open(&client).await;
@@ -61,7 +61,7 @@ async fn drip_http1(client: Client, refused: Arc<AtomicUsize>) {
     }
 }
 
-// Fails when a place among `max_in_flight` is taken before verification: genuine events get 503.
+// Fails when an in-flight permit is taken before verification: genuine events get 503.
 #[tokio::test]
 async fn slow_clients_hold_no_exchange() {
     let app = App::start(ok());
@@ -72,7 +72,7 @@ async fn slow_clients_hold_no_exchange() {
         let client = gate.client().from_ip(HOSTILE);
         hostile.spawn(drip_http1(client, Arc::clone(&refused)));
     }
-    // 64 is its share of the 256 that may be unverified at a time; the others are refused at once.
+    // 64 is its share of the 256 unverified requests; the others are refused at once.
     let deadline = Instant::now() + LIMIT;
     while refused.load(Ordering::SeqCst) < 16 {
         assert!(Instant::now() < deadline, "none is refused");
@@ -85,7 +85,7 @@ async fn slow_clients_hold_no_exchange() {
     assert!(gate.metric("hookgate_requests_in_flight", &[]).await >= 64.0);
     assert_eq!(app.count(), 30);
     gate.wait_for_line(&["source-budget-spent", HOSTILE]).await;
-    // What was held comes back.
+    // The share is returned.
     hostile.shutdown().await;
     for _ in 0..3 {
         let own = gate.client().from_ip(HOSTILE).send(&event()).await;
@@ -101,8 +101,8 @@ async fn slow_clients_hold_no_exchange() {
     panic!("the source stays refused");
 }
 
-/// One hostile connection of 64 streams, each with a wrong signature and a dripping body; a stream that is answered is
-/// followed by the next one.
+/// Hostile connection of 64 streams, each with a wrong signature and a dripping body. A new stream follows each
+/// response.
 struct Flood {
     raw: Raw,
     next: u32,
@@ -138,7 +138,7 @@ impl Flood {
         ])
     }
 
-    /// Sends what is due in a quarter of a second, and takes in what was answered. False where the gate has closed.
+    /// Sends what is due in a quarter of a second, and reads responses. Returns false if the gate has closed.
     async fn tick(&mut self) -> bool {
         let began = Instant::now();
         let mut out = Vec::new();
@@ -174,7 +174,7 @@ impl Flood {
     }
 }
 
-/// The times of so many genuine requests, one after the other.
+/// Measures this many genuine requests, one after the other.
 async fn genuine(gate: &Gate, count: usize, times: &mut Vec<Duration>) {
     let mut connection = gate.client().from_ip("127.0.0.1").connect().await.unwrap();
     for _ in 0..count {
@@ -190,9 +190,9 @@ fn part(times: &mut [Duration], percent: usize) -> Duration {
     times[times.len() * percent / 100]
 }
 
-// Fails when unverified requests hold what genuine ones need, or cost so much that those have to wait.
+// Fails when unverified requests hold what genuine ones need, or cost so much that genuine ones have to wait.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_slow_streams_keeps_nobody_waiting() {
+async fn a_flood_of_slow_streams_delays_no_genuine_request() {
     let app = App::start(ok());
     let gate = Arc::new(gate(&app, 1024).await);
     let (mut quiet, mut busy) = (Vec::new(), Vec::new());
@@ -235,7 +235,7 @@ async fn a_flood_of_slow_streams_keeps_nobody_waiting() {
     gate.wait_for_line(&["source-budget-spent", HOSTILE]).await;
 }
 
-// Fails when monitor mode lets one source hold all exchanges with the app.
+// Fails when monitor mode lets one source hold all in-flight permits.
 #[tokio::test]
 async fn monitor_mode_gives_a_source_its_share() {
     let latch = crate::harness::app::Latch::default();

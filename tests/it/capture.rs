@@ -1,4 +1,4 @@
-//! `hookgate capture`: the real binary saves what the real gate knows, and the file is sent again and explained.
+//! Tests of `hookgate capture`: it saves a request of a running gate, and the file works with replay and explain.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
@@ -12,7 +12,7 @@ use crate::harness::sender::{Hook, Provider, Sender};
 const OPERATOR: &str = "zQ4v9Jm2Lr7Xw1Bt";
 const VIEWER: &str = "kP8s3Hn6Yd0Gf5Vc";
 
-/// An admin listener with two tokens, and a store.
+/// Returns a config with an admin listener with two tokens, and a store.
 fn config(routes: &str) -> String {
     format!(
         "[admin]\nlisten = \"127.0.0.1:0\"\n\
@@ -31,14 +31,14 @@ fn told(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Sends an event, and gives its id.
+/// Sends an event, and returns its id.
 async fn sent(gate: &Gate, hook: &Hook, status: u16) -> String {
     let reply = gate.send(hook).await;
     assert_eq!(reply.status, status, "{}", reply.text());
     reply.header("hookgate-request-id").unwrap().to_owned()
 }
 
-/// Fails when a byte of the body is another one, or a header is lost on the way through store, file and `replay-file`.
+/// Fails when a byte of the body changes, or a header is lost, on the path through store, file and `replay-file`.
 #[tokio::test]
 async fn an_event_of_the_inbox_is_saved_and_sent_again_as_it_came() {
     let (app, other) = (App::start(ok()), App::start(ok()));
@@ -90,7 +90,7 @@ async fn an_event_of_the_inbox_is_saved_and_sent_again_as_it_came() {
     let length = body.len().to_string();
     assert_eq!(got.header("content-length"), Some(length));
 
-    // The gate itself knows it as the same event, and `explain` as one that passes.
+    // The gate recognizes it as the same event, and `explain` says that it passes.
     let ca = gate.folder().join("ca.pem").display().to_string();
     let door = format!("https://localhost:{}", gate.address().port());
     let again = replay(&gate, "event.http", &door, &["--cacert", &ca]).await;
@@ -110,7 +110,7 @@ async fn replay(gate: &Gate, file: &str, to: &str, more: &[&str]) -> Output {
         .await
 }
 
-/// Fails when what is not in the file is not told, or a token can be read in it.
+/// Fails when the file does not say what it lacks, or contains a token.
 #[tokio::test]
 async fn a_refused_request_is_saved_with_its_tokens_masked() {
     let app = App::start(ok());
@@ -165,7 +165,7 @@ async fn a_refused_request_is_saved_with_its_tokens_masked() {
         "{shown}"
     );
 
-    // Of a long body the start is kept, and that is said.
+    // Only the start of a long body is kept, and the file says so.
     let long = Sender::new(Provider::Stripe).sign("/stripe", "evt_2", &vec![b' '; 100_000]);
     let id = sent(&gate, &long.flip_body_byte(), 401).await;
     let saved = capture(&gate, &id, &["--out", "long.http"]).await;
@@ -179,7 +179,7 @@ async fn a_refused_request_is_saved_with_its_tokens_masked() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_captured_is_told() {
+async fn what_cannot_be_captured_is_reported() {
     let route = Provider::Stripe.route("stripe", "http://127.0.0.1:1/", "");
     let gate = Gate::start(&config(&route)).await;
     let id = sent(&gate, &Hook::bare("POST", "/stripe", b"{}"), 401).await;
@@ -220,12 +220,12 @@ async fn what_cannot_be_captured_is_told() {
         assert!(err.contains(words), "{words} is not in\n{err}");
     }
     assert_eq!(std::fs::read(&file).unwrap(), b"mine");
-    // Each look at somebody's data is noted, with who looked.
+    // Each view of personal data is audited, with the name of the viewer.
     let line = gate.wait_for_line(&["capture_request", "ann"]).await;
     assert!(line.contains(unknown) || line.contains(&id), "{line}");
 }
 
-/// Fails when a file without the event's body is given as if it were the event, or nobody says why there is none.
+/// Fails when a file without the event's body looks like the event, or when the error does not say why.
 #[tokio::test]
 async fn an_event_whose_body_was_let_go_is_not_saved() {
     let app = App::start(ok());
@@ -236,7 +236,7 @@ async fn an_event_whose_body_was_let_go_is_not_saved() {
     app.wait_for_requests(1).await;
     let gone = format!("the store removed the body of event `{id}`");
     let deadline = Instant::now() + LIMIT;
-    // The outcome of the delivery is noted after the app has answered.
+    // The outcome of the delivery is saved after the app has responded.
     let output = loop {
         let output = capture(&gate, &id, &["--out", "gone.http"]).await;
         if !output.status.success() || Instant::now() > deadline {

@@ -1,4 +1,4 @@
-//! A provider's URL check is answered by the gate: only when it is signed, or as safely as its protocol allows.
+//! Tests of URL checks: the gate responds only to signed checks, or as safely as the protocol allows.
 
 use data_encoding::HEXLOWER;
 
@@ -33,7 +33,7 @@ async fn slack_gets_its_challenge_back() {
     app.only_request();
 }
 
-/// Fails when the challenge is answered before the signature is checked: the gate would echo for strangers.
+/// Fails when a challenge is answered before its signature is checked: the gate would echo text of any client.
 #[tokio::test]
 async fn an_unsigned_challenge_is_refused() {
     let app = App::start(ok());
@@ -70,7 +70,7 @@ fn meta(app: &App) -> String {
     )
 }
 
-/// Fails when the token is not compared: the gate would echo for strangers.
+/// Fails when the token is not compared: the gate would echo text of any client.
 #[tokio::test]
 async fn metas_challenge_goes_back_for_the_routes_token_only() {
     let app = App::start(ok());
@@ -102,9 +102,9 @@ async fn metas_challenge_goes_back_for_the_routes_token_only() {
     assert_eq!(app.count(), 0);
 }
 
-/// Fails when whatever is asked for is signed (`if false {` in `crc`): the answer is the signature of an event.
+/// Fails when any text is signed (`if false {` in `crc`): the response could be the signature of an event.
 #[tokio::test]
-async fn xs_check_signs_no_event_for_strangers() {
+async fn xs_check_signs_no_event_for_untrusted_clients() {
     let app = App::start(ok());
     let gate = Gate::start(&format!(
         "[routes.x]\npath = \"/x\"\nprovider = \"twitter\"\nsecret = \"{SECRET}\"\nupstream = \"{}\"\n",
@@ -127,7 +127,7 @@ async fn xs_check_signs_no_event_for_strangers() {
     assert_eq!(app.count(), 0);
 }
 
-/// Fails when the first current secret answers instead of the one that signed (`rules.secret_of("1")`).
+/// Fails when the response uses the first current secret instead of the one that signed (`rules.secret_of("1")`).
 #[tokio::test]
 async fn zooms_check_is_answered_with_the_secret_that_signed_it() {
     let app = App::start(ok());
@@ -157,7 +157,7 @@ async fn zooms_check_is_answered_with_the_secret_that_signed_it() {
     assert_eq!(app.count(), 0);
 }
 
-/// What needs no secret: the text goes back, never as a page, and never what a browser could run.
+/// Fails when a check without a secret is answered with a page, or with text that a browser could run.
 #[tokio::test]
 async fn unsigned_checks_go_back_as_plain_text_only() {
     let app = App::start(ok());
@@ -216,7 +216,7 @@ fn route(id: &str, more: &str, app: &App) -> String {
     )
 }
 
-/// Fails when an unsigned body is answered that could be an event, or when every unsigned body is read whole.
+/// Fails when an unsigned body that could be an event is answered, or when every unsigned body is read whole.
 #[tokio::test]
 async fn checks_in_bodies_are_answered_and_events_need_a_signature() {
     let app = App::start(ok());
@@ -250,7 +250,7 @@ async fn checks_in_bodies_are_answered_and_events_need_a_signature() {
     assert_eq!(app.count(), 0);
 }
 
-/// Fails when `forward` lets through what is no URL check, or shows it as verified.
+/// Fails when `forward` lets other requests through, or marks a check as verified.
 #[tokio::test]
 async fn an_unsigned_check_may_be_the_apps() {
     let app = App::start(ok());
@@ -282,7 +282,7 @@ async fn an_unsigned_check_may_be_the_apps() {
     assert_eq!(app.count(), 2);
 }
 
-/// Fails when the secret is not echoed, or when an event without a signature passes for a check.
+/// Fails when the secret is not echoed, or when an event without a signature passes as a check.
 #[tokio::test]
 async fn asanas_secret_goes_back() {
     let app = App::start(ok());
@@ -300,7 +300,7 @@ async fn asanas_secret_goes_back() {
     assert_eq!(app.count(), 0);
 }
 
-/// Fails when the token is shown without being asked for, or not at all.
+/// Fails when the token is shown without `on_challenge = "show"`, or not at all.
 #[tokio::test]
 async fn notions_token_is_shown_where_the_route_says_so() {
     let app = App::start(ok());
@@ -318,8 +318,8 @@ async fn notions_token_is_shown_where_the_route_says_so() {
     assert_eq!(app.count(), 0);
 }
 
-/// Fails when a token is shown although a secret of the route verifies (`is_late` never true), or when a reload forgets
-/// that it does (`inherit`): the operator would take a client's token for the sender's.
+/// Fails when a token is shown although a secret of the route has verified a request (`is_late` never true), or when a
+/// reload forgets that (`inherit`): the operator could mistake a client's token for the sender's.
 #[tokio::test]
 async fn no_token_is_shown_once_a_secret_has_verified() {
     let app = App::start(ok());
@@ -342,13 +342,14 @@ async fn no_token_is_shown_once_a_secret_has_verified() {
     assert!(gate.reload(&config).await);
     assert_eq!(gate.send(&token("secret_late")).await.status, 401);
     assert!(!gate.log_lines().concat().contains("secret_late"));
-    // Another secret has verified nothing yet.
+    // The new secret has not verified a request yet.
     assert!(gate.reload(&config.replace(SECRET, OLD_SECRET)).await);
     assert_eq!(gate.send(&token("secret_new")).await.status, 200);
     gate.wait_for_line(&["secret_new"]).await;
 }
 
-/// Fails when an event is taken whose signature any client gets from the gate (`is_signed_for_anyone` always false).
+/// Fails when an event is accepted whose signature any client gets from the gate (`is_signed_for_anyone` always
+/// false).
 #[tokio::test]
 async fn what_is_signed_for_anyone_is_no_event() {
     let app = App::start(ok());
@@ -371,7 +372,7 @@ async fn what_is_signed_for_anyone_is_no_event() {
     };
     let reply = gate.send(&event(text.as_bytes(), signature)).await;
     assert_eq!(reply.status, 401);
-    // Every event of X's is an object, so nothing else passes with a right signature.
+    // Every event of X is an object, so nothing else passes, even with a valid signature.
     for (body, status) in [
         (&b"[1]"[..], 401),
         (b"\"a\"", 401),
@@ -399,7 +400,7 @@ async fn what_is_signed_for_anyone_is_no_event() {
     assert_eq!(app.count(), 1);
 }
 
-/// Fails when a check goes to the path, with the parameters or with the body that the client chose.
+/// Fails when a check is forwarded with a path, parameters or a body that the client chose.
 #[tokio::test]
 async fn only_a_checks_own_form_is_forwarded() {
     let app = App::start(ok());
@@ -473,7 +474,7 @@ async fn only_a_checks_own_form_is_forwarded() {
     }
 }
 
-/// Fails when Slack's look at the certificate is refused, or when it lets anything else pass without a signature.
+/// Fails when Slack's certificate check is refused, or when it lets anything else pass without a signature.
 #[tokio::test]
 async fn slacks_certificate_check_needs_no_signature() {
     let app = App::start(ok());
@@ -558,7 +559,7 @@ async fn unsigned_checks_do_not_flood_the_log() {
         let check = Hook::bare("POST", "/monday", body.as_bytes());
         assert_eq!(gate.send(&check).await.status, 200);
     }
-    // A line of another kind, behind those that would be there.
+    // A marker line, after the lines that must not appear.
     let refused = Hook::bare("POST", "/elsewhere", b"");
     assert_eq!(gate.send(&refused).await.status, 404);
     gate.wait_for_line(&["elsewhere"]).await;
@@ -570,7 +571,7 @@ async fn unsigned_checks_do_not_flood_the_log() {
     assert!((1..=10).contains(&told), "{told}");
 }
 
-/// Fails when Xero's intent to receive goes to the app, which may answer anything, or a bad signature is answered 200.
+/// Fails when Xero's intent to receive reaches the app, or when a bad signature gets 200.
 #[tokio::test]
 async fn xero_learns_that_good_signatures_are_taken() {
     let app = App::start(ok());
@@ -591,7 +592,7 @@ async fn xero_learns_that_good_signatures_are_taken() {
     ] {
         for client in [gate.client(), gate.client_h2()] {
             let reply = client.send(&wrong).await;
-            // Xero's test asks for an empty body.
+            // Xero's test requires an empty body.
             assert_eq!((reply.status, reply.text().as_str()), (401, ""));
             assert!(!reply.headers.contains_key("content-type"));
         }

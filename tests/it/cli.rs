@@ -1,4 +1,4 @@
-//! The command line: help that teaches, exit codes, completions, the demo.
+//! Tests of the command line: help, exit codes, completions, the demo.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
@@ -203,7 +203,7 @@ fn the_schema_is_json() {
     assert!(schema["properties"]["routes"].is_object());
 }
 
-/// A line of the table, by its beginning, and what it has to hold.
+/// Fails when a line of the demo's table shows another decision.
 #[test]
 fn the_demo_shows_what_it_promises() {
     let (out, _) = check(&["demo", "--once"], 0);
@@ -231,7 +231,7 @@ fn the_demo_shows_what_it_promises() {
     assert!(out.contains("All 14 lines are as they should be."), "{out}");
 }
 
-/// Does not outlive its test.
+/// Child process that is killed at the end of its test.
 struct Killed(Child);
 
 impl Drop for Killed {

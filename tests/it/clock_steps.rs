@@ -1,5 +1,6 @@
-//! Steps of the wall clock by an hour, in both directions, across a restart and while the gate runs: they delay no delivery,
-//! in order or not.
+//! Tests that steps of the wall clock delay no delivery, ordered or not.
+//!
+//! The clock steps by an hour in both directions, across a restart and while the gate runs.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +10,10 @@ use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, Provider, Sender};
 use crate::harness::{LIMIT, wait_for};
 
-/// Far more than any delivery here takes, and far less than the step.
+/// Limit that is far longer than any delivery here takes, and far shorter than the step.
 const SOON: Duration = Duration::from_secs(120);
 
-/// Two routes: one keeps the order of its events.
+/// Returns a config with two routes, one of which keeps the order of its events.
 fn config(app: &App) -> String {
     let mut text = "[store]\nurl = \"sqlite:hookgate.db\"\nmin_free = \"1MiB\"\n".to_owned();
     for (name, order) in [("free", ""), ("ordered", "order = \"fifo\"\n")] {
@@ -44,7 +45,7 @@ async fn accept(gate: &Gate, hooks: &[Hook]) {
     }
 }
 
-/// Waits until nothing is open any more.
+/// Waits until no delivery is open.
 async fn arrive(gate: &Gate, step: &str) {
     let began = Instant::now();
     let file = gate.folder().join("hookgate.db");
@@ -53,7 +54,7 @@ async fn arrive(gate: &Gate, step: &str) {
     println!("{step}: {:?}", began.elapsed());
 }
 
-// Fails when due times are compared with the wall clock: what was written under the later clock waits for an hour.
+// Fails when due times are compared with the wall clock: times written under the later clock are an hour away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_step_across_a_restart_delays_no_delivery() {
     for (first, second) in [("+1h", "+0"), ("+0", "-1h"), ("+0", "+1h")] {
@@ -65,7 +66,7 @@ async fn a_step_across_a_restart_delays_no_delivery() {
         let mut gate = options.start().await;
         let hooks = hooks();
         accept(&gate, &hooks).await;
-        // Of the ordered ones only the first is attempted.
+        // On the ordered route only the first delivery is attempted.
         wait_for("the first attempts", LIMIT, || app.count() >= 4).await;
         gate.set_environment(environment(second));
         gate.restart("TERM").await;
@@ -75,7 +76,7 @@ async fn a_step_across_a_restart_delays_no_delivery() {
     }
 }
 
-// Fails when a worker sleeps until a time of the wall clock, or counts a pause by it.
+// Fails when a worker sleeps until a time of the wall clock, or measures a pause with it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_step_while_the_gate_runs_delays_no_delivery() {
     for step in ["-1h", "+1h", "-30s"] {

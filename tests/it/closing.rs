@@ -1,4 +1,4 @@
-//! A response that ends the connection says so, and one that does not leaves it usable, whatever decided it.
+//! Tests that a response says `Connection: close` exactly if the connection ends.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use crate::harness::sender::{Provider, Sender};
 
 const LIMIT: Duration = Duration::from_secs(8);
 
-/// Reads one response and says whether it announces the end; then whether the connection really ends.
+/// Reads one response. Returns whether it announces the end, and whether the connection really ends.
 async fn announced_and_closed(raw: &mut Raw) -> (u16, bool, bool) {
     let answer = raw.read_answer(LIMIT).await.expect("a whole response");
     let says = answer.head.contains("connection: close");
-    // A connection that stays answers the next request; one that ends, ends at once.
+    // An open connection serves the next request; a closing one ends at once.
     let limit = if says {
         LIMIT
     } else {
@@ -40,7 +40,7 @@ fn config(app: &App) -> String {
     )
 }
 
-/// A request line with headers for each kind of refusal, and its status.
+/// Request line and headers for each kind of refusal, with the expected status.
 const REFUSALS: [(&str, &str, u16); 6] = [
     ("POST /nowhere", "", 404),
     ("PUT /hook", "Content-Type: application/json\r\n", 405),
@@ -62,7 +62,7 @@ async fn a_response_before_the_end_of_the_body_says_that_the_connection_is_close
     let answered = REFUSALS.into_iter().chain([("GET /healthz", "", 200)]);
     for (line, headers, status) in answered {
         for framing in [
-            // Too large, so that none of it is awaited.
+            // Too large, so the gate does not wait for any of it.
             "Content-Length: 500000\r\n\r\n{",
             "Content-Length: 900\r\n\r\n{",
             "Content-Length: 900\r\nExpect: 100-continue\r\n\r\n",
@@ -79,7 +79,7 @@ async fn a_response_before_the_end_of_the_body_says_that_the_connection_is_close
     assert_eq!(app.count(), 0);
 }
 
-/// Fails when a refusal closes a connection whose request was read, or is here, in whole.
+/// Fails when a refusal closes a connection whose request was read, or has arrived, completely.
 #[tokio::test]
 async fn a_refusal_of_a_whole_request_keeps_the_connection() {
     let app = App::start(ok());
@@ -100,7 +100,7 @@ async fn a_refusal_of_a_whole_request_keeps_the_connection() {
     }
 }
 
-/// Fails where one of the late refusals has a way of its own: too fast, too much in flight, a body over its limit.
+/// Fails when one of the late refusals skips this rule: rate, in-flight permits, a body over its limit.
 #[tokio::test]
 async fn refusals_for_load_and_size_say_so_too() {
     let latch = Latch::default();
@@ -127,7 +127,7 @@ async fn refusals_for_load_and_size_say_so_too() {
         tokio::spawn(async move { client.send(&hook).await.status })
     });
     app.wait_for_requests(2).await;
-    // Its body was read, so the connection stays in order.
+    // Its body was read, so the connection stays usable.
     let beyond = Sender::new(Provider::Github).event("/hook");
     assert_eq!(gate.send(&beyond).await.status, 503);
     latch.open();

@@ -1,5 +1,6 @@
-//! What `hookgate check` prints for each file of `tests/config`: the whole text is compared with the `.expected` beside
-//! it, and `UPDATE=1` writes it.
+//! Compares the output of `hookgate check` for each file of `tests/config` with the `.expected` file next to it.
+//!
+//! `UPDATE=1` writes the expected files.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

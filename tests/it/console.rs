@@ -1,4 +1,4 @@
-//! The web console of the real program: who is let in, what its answers say to browsers, what a page of a stranger cannot do.
+//! Tests of the web console: login, security headers, and attacks from pages of other origins.
 
 use crate::harness::app::{App, ok};
 use crate::harness::client::{Client, Reply};
@@ -9,7 +9,7 @@ const TOKEN: &str = "zQ4v9Jm2Lr7Xw1Bt";
 const BOARD: &str = "m3Gx6Pq1Wz5Ju0Ra";
 const EVIL: &str = "<script>alert(1)</script>";
 
-/// A gate with an operator's and a viewer's token, a store, and a queue route for the app.
+/// Starts a gate with an operator's and a viewer's token, a store, and a queue route for the app.
 async fn start(app: &App) -> Gate {
     let route = Provider::Github.route("hook", &app.url("/in"), "mode = \"queue\"\n");
     let config = format!(
@@ -34,7 +34,7 @@ fn form(path: &str, cookie: &str, body: &str) -> Hook {
     hook.with("Cookie", cookie)
 }
 
-/// Logs in; the cookie as a browser sends it back.
+/// Logs in, and returns the cookie as a browser sends it back.
 async fn log_in(gate: &Gate, token: &str) -> String {
     let reply = send(
         gate,
@@ -49,14 +49,14 @@ async fn log_in(gate: &Gate, token: &str) -> String {
     cookie.split(';').next().unwrap().to_owned()
 }
 
-/// The form token of a page.
+/// Returns the form token of a page.
 async fn form_token(gate: &Gate, cookie: &str) -> String {
     let page = get(gate, cookie, "/console/destinations").await.text();
     let (_, rest) = page.split_once("name=\"form_token\" value=\"").unwrap();
     rest[..64].to_owned()
 }
 
-/// Fails when a page is shown to somebody without a token, or when an answer lets a browser run or load something else.
+/// Fails when a page is shown without a token, or when a response lets a browser run or load foreign content.
 #[tokio::test]
 async fn pages_are_for_those_who_log_in() {
     let app = App::start(ok());
@@ -113,14 +113,14 @@ async fn pages_are_for_those_who_log_in() {
                 == page.matches("<script src=\"/console/assets/").count()
         );
     }
-    // The API takes no cookie.
+    // The API accepts no cookie.
     assert_eq!(get(&gate, &cookie, "/api/v1/events").await.status, 401);
-    // A host of somebody else, rebound to this address.
+    // A foreign host name, rebound to this address.
     let rebound = Hook::bare("GET", "/console/login", b"").at_host("evil.example");
     assert_eq!(send(&gate, &rebound).await.status, 421);
 }
 
-/// Fails when a page of somebody else can have a visitor's browser change something, or when a viewer can.
+/// Fails when a page of another origin can make a visitor's browser change something, or when a viewer can.
 #[tokio::test]
 async fn forms_of_others_are_refused() {
     let app = App::start(ok());
@@ -187,7 +187,7 @@ async fn forms_of_others_are_refused() {
     assert_eq!(send(&gate, &post(&good)).await.status, 303);
     let page = get(&gate, &cookie, "/console/destinations").await.text();
     assert!(page.contains(">Resume<"), "{page}");
-    // Who logged out has no session, whatever the browser still sends.
+    // After a logout the session is gone, even if the browser still sends the cookie.
     assert_eq!(
         send(&gate, &form("/console/logout", &cookie, &good))
             .await
@@ -197,7 +197,7 @@ async fn forms_of_others_are_refused() {
     assert_eq!(get(&gate, &cookie, "/console/events").await.status, 303);
 }
 
-/// Fails when a gate that keeps no events answers with an error instead of saying so, and how to change it.
+/// Fails when a gate without a store shows an error instead of explaining that, and how to change it.
 #[tokio::test]
 async fn without_a_store_pages_say_how_to_have_one() {
     let app = App::start(ok());
@@ -220,14 +220,14 @@ async fn without_a_store_pages_say_how_to_have_one() {
     }
 }
 
-/// Where the first button of the destinations leads.
+/// Returns the target of the first button of the destinations.
 async fn destination(gate: &Gate, cookie: &str) -> Option<String> {
     let page = get(gate, cookie, "/console/destinations").await.text();
     let (_, rest) = page.split_once("action=\"/console/destinations/")?;
     Some(format!("/console/destinations/{}", rest.split('"').next()?))
 }
 
-/// Fails when something that a sender wrote stands in a page as it came.
+/// Fails when text of a sender appears in a page without escaping.
 #[tokio::test]
 async fn what_a_sender_wrote_is_escaped() {
     let app = App::start(ok());
@@ -269,8 +269,7 @@ async fn what_a_sender_wrote_is_escaped() {
     assert_eq!(file.text(), body);
 }
 
-/// Fails when the cookie of a session goes over plain HTTP too, or when console and `capture` cannot do over TLS what they
-/// can without.
+/// Fails when the session cookie is also sent over plain HTTP, or when console or `capture` fail over TLS.
 #[tokio::test]
 async fn over_tls_the_cookie_stays_there_and_a_request_is_captured() {
     let app = App::start(ok());
@@ -283,7 +282,7 @@ async fn over_tls_the_cookie_stays_there_and_a_request_is_captured() {
     let trusted = gate.authority().client_config(&["http/1.1"]);
     let client = Client::new(gate.admin_address(), Some(trusted));
     let entry = form("/console/login", "a=b", &format!("token={TOKEN}"));
-    // As a browser says it.
+    // As a browser sends it.
     let entry = entry.with("Origin", "https://localhost");
     let reply = client.send(&entry.at_host("localhost")).await;
     assert_eq!(reply.status, 303, "{}", reply.text());

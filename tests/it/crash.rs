@@ -1,5 +1,6 @@
-//! The inbox under what machines do: ends by SIGKILL at any moment, disks that fail or are full, clocks that jump. What was
-//! answered 2xx is there in the end, whatever happened.
+//! Tests of the inbox under crashes: SIGKILL at any moment, failing and full disks, clocks that jump.
+//!
+//! Every event that was answered with 2xx must be there in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,10 +13,10 @@ use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, Provider, Sender};
 use crate::harness::{LIMIT, wait_for};
 
-/// How often the gate is killed; more with `HOOKGATE_KILLS`.
+/// Number of kills; `HOOKGATE_KILLS` overrides it.
 const KILLS: usize = 200;
 
-/// Senders at the same time.
+/// Number of concurrent senders.
 const SENDERS: usize = 6;
 
 fn kills() -> usize {
@@ -38,16 +39,16 @@ fn config(app: &str) -> String {
     text
 }
 
-/// Numbers that differ from call to call and are the same in each run.
+/// Returns the next pseudo-random number; the sequence is the same in each run.
 fn next(seed: &mut u64) -> u64 {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
     *seed >> 33
 }
 
-/// What was sent, by the id in the body, and whether it was answered 2xx.
+/// Sent events by the id in the body, and whether each was answered with 2xx.
 type Sent = Arc<Mutex<BTreeMap<String, (Hook, bool)>>>;
 
-/// Sends until it is told to stop; an error ends a connection and nothing else.
+/// Sends until it has to stop; an error ends only a connection.
 async fn send_on(
     client: crate::harness::client::Client,
     path: &'static str,
@@ -77,7 +78,7 @@ async fn send_on(
     }
 }
 
-/// The id that `Sender::event_of` writes into the body.
+/// Returns the id that `Sender::event_of` writes into the body.
 fn id_of(request: &Recorded) -> String {
     let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
     body["note"].as_str().unwrap().to_owned()
@@ -89,8 +90,8 @@ pub fn count(path: &Path, query: &str) -> i64 {
     db.query_row(query, [], |row| row.get(0)).unwrap()
 }
 
-/// Fails when the answer is sent before the commit, when a start forgets what was in flight, when an outcome is recorded
-/// before it is known, or when a claim outlives its event.
+/// Fails when the response is sent before the commit, when a start forgets attempts in flight, when an outcome is
+/// saved before it is known, or when a claim exists without its event.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_at_any_moment_lose_nothing_and_repeat_nothing_that_was_recorded() {
     let calls = AtomicUsize::new(0);
@@ -129,7 +130,7 @@ async fn kills_at_any_moment_lose_nothing_and_repeat_nothing_that_was_recorded()
         "the load was too small: {acknowledged}"
     );
 
-    // No id is stuck: what got no answer is taken now, or was taken already.
+    // No id is stuck: each event without a response is accepted now, or was accepted already.
     for (hook, _) in all.values().filter(|(_, is_answered)| !*is_answered) {
         let began = Instant::now();
         loop {
@@ -158,14 +159,14 @@ async fn kills_at_any_moment_lose_nothing_and_repeat_nothing_that_was_recorded()
         lost.len(),
         all.len()
     );
-    // An attempt has a number of its own: none is made twice.
+    // Attempt numbers are unique: no attempt is repeated under the same number.
     for (id, requests) in &arrived {
         let attempts: Vec<_> = requests
             .iter()
             .filter_map(|each| each.header("hookgate-attempt"))
             .collect();
         let distinct: BTreeSet<_> = attempts.iter().collect();
-        // In hybrid mode a first attempt of a request that was killed before its commit has the same number as the next one.
+        // In hybrid mode, a first attempt that was killed before its commit has the same number as the next one.
         assert!(attempts.len() - distinct.len() <= 1, "{id}: {attempts:?}");
     }
     let after_success = "SELECT count(*) FROM attempt AS later JOIN attempt AS earlier \
@@ -185,11 +186,11 @@ pub fn has(program: &str) -> bool {
     asked.is_ok_and(|output| output.status.success())
 }
 
-/// Fails when a failed synchronisation is tried again as if it could succeed, or answered as a success.
+/// Fails when a failed sync is repeated as if it could succeed, or answered as a success.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failing_disk_acknowledges_nothing_that_is_lost() {
     assert!(has("strace"), "strace is needed: tests/run installs it");
-    // The first calls make the file; then each so many-th fails.
+    // The first calls create the file; then every n-th call fails.
     for (calls, error, when) in [
         ("fdatasync,fsync", "EIO", "60+25"),
         ("pwrite64", "ENOSPC", "600+200"),
@@ -250,7 +251,7 @@ async fn a_failing_disk_acknowledges_nothing_that_is_lost() {
     }
 }
 
-/// The library that gives a process another wall clock.
+/// Returns the path of libfaketime, which gives a process a different wall clock.
 pub fn faketime() -> String {
     ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"]
         .map(|folder| format!("{folder}/faketime/libfaketime.so.1"))
@@ -259,7 +260,7 @@ pub fn faketime() -> String {
         .expect("libfaketime is needed: tests/run installs it")
 }
 
-/// Fails when a delivery waits for a time that the clock had by mistake, or when a jump forward sends all at one moment.
+/// Fails when a delivery waits for a time of a wrong clock, or when a jump forward sends all at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_jumps_neither_wedges_nor_loses() {
     let library = faketime();

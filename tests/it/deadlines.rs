@@ -1,4 +1,4 @@
-//! A peer that goes silent, or nearly so, in each phase of a connection is cut in time, and costs nobody else anything.
+//! Tests of deadlines: a silent or very slow peer is disconnected in each phase, at no cost for others.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use crate::rig::Rig;
 use crate::rude::{Wire, frame, literals, preface, signature};
 
-/// All deadlines of the rig but for `idle_timeout`, which is twice as long.
+/// Deadline of the rig for all phases but `idle_timeout`, which is twice as long.
 const DEADLINE: Duration = Duration::from_secs(1);
-/// For slow machines.
+/// Extra time for slow machines.
 const SLACK: Duration = Duration::from_secs(3);
 
 fn head(length: usize) -> String {
@@ -19,7 +19,7 @@ fn head(length: usize) -> String {
     )
 }
 
-/// The connection is cut after about the limit, and honest senders are served meanwhile.
+/// Asserts that the connection is closed after about the limit, and that honest senders are served meanwhile.
 fn check_cut(rig: &Rig, name: &str, wire: &mut Wire, limit: Duration) {
     let before = rig.upstream_count();
     rig.check_honest();
@@ -108,7 +108,7 @@ fn the_first_head_is_awaited_from_the_handshake_on() {
     rig.check_honest();
 }
 
-// Mutation: move the deadline with each byte: `begin_head` sets it anew in edge::watch; net::read_body's per read.
+// Mutation: move the deadline with each byte: `begin_head` resets it in edge::watch; net::read_body's per read.
 #[test]
 fn a_dripping_peer_is_cut_all_the_same() {
     let rig = Rig::start_with_deadlines();
@@ -188,7 +188,7 @@ fn a_silent_peer_is_cut_in_each_phase_of_http_2() {
         wire.send(&bytes).unwrap();
         check_cut(&rig, name, &mut wire, limit);
     }
-    // All but those with a request: being idle would have ended them a little later.
+    // All but those with a request: as idle connections they would have ended a little later.
     assert_eq!(rig.cut_for("head-timeout"), 6.0);
 }
 
@@ -198,7 +198,7 @@ fn a_peer_that_does_not_read_its_answers_is_cut() {
     let rig = Rig::start_with_deadlines();
     let before = rig.upstream_count();
     let mut wire = Wire::connect(rig.address(), b"http/1.1");
-    // 404s without end, of which not one is read.
+    // Endless 404 responses, which the client does not read.
     let request =
         "POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".repeat(100);
     let start = Instant::now();

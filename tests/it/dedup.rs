@@ -1,5 +1,7 @@
-//! Promise 3, once: an event that the app has taken is not handed to it again, an event that it has not taken can come
-//! again, and nobody can spend an id that they cannot sign.
+//! Tests of promise 3, once.
+//!
+//! An event that the app took does not reach it again, an event that it did not take may come again, and a client
+//! cannot spend an id that it cannot sign.
 
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ fn is_duplicate(reply: &Reply) -> bool {
     reply.header("hookgate-duplicate") == Some("true")
 }
 
-/// Fails when a spent id is not remembered, or the duplicate is forwarded before the claim is asked.
+/// Fails when a spent id is not remembered, or the duplicate is forwarded before the claim is checked.
 #[tokio::test]
 async fn a_duplicate_gets_the_first_status_and_is_not_forwarded() {
     for provider in [
@@ -55,7 +57,7 @@ async fn a_duplicate_gets_the_first_status_and_is_not_forwarded() {
     }
 }
 
-/// Fails when the whole request is the key: Stripe signs a retry anew, with another time.
+/// Fails when the whole request is the key: Stripe signs a retry again, with another time.
 #[tokio::test]
 async fn a_retry_with_a_fresh_signature_is_a_duplicate() {
     let app = App::start(ok());
@@ -73,7 +75,8 @@ async fn a_retry_with_a_fresh_signature_is_a_duplicate() {
     app.only_request();
 }
 
-/// Fails when equal bytes under a fresh id are answered for the app, or forwarded without a mark: two events may look alike.
+/// Fails when equal bytes under a new id count as a duplicate, or are forwarded without a mark: two events may look
+/// alike.
 #[tokio::test]
 async fn equal_bytes_under_a_fresh_id_are_forwarded_and_marked() {
     for (provider, id) in [
@@ -104,7 +107,7 @@ async fn equal_bytes_under_a_fresh_id_are_forwarded_and_marked() {
     }
 }
 
-/// Fails when a blocked replay is answered 2xx, reaches the app, or takes the id of the event to come.
+/// Fails when a blocked replay gets 2xx, reaches the app, or claims the id of a later event.
 #[tokio::test]
 async fn a_route_may_block_replayed_bytes() {
     let app = App::start(ok());
@@ -124,7 +127,7 @@ async fn a_route_may_block_replayed_bytes() {
     assert_eq!(app.count(), 2);
 }
 
-/// Fails when a sender can set a mark of the gate's.
+/// Fails when a sender can set a mark of the gate.
 #[tokio::test]
 async fn a_sender_sets_no_marks() {
     let app = App::start(ok());
@@ -146,7 +149,7 @@ fn marks(app: &App, name: &str) -> Vec<Option<String>> {
         .collect()
 }
 
-/// Fails when a claim becomes spent whatever the app answered.
+/// Fails when a claim becomes spent although the app did not respond with 2xx.
 #[tokio::test]
 async fn what_the_app_did_not_take_may_come_again() {
     let failures = [
@@ -171,9 +174,9 @@ async fn what_the_app_did_not_take_may_come_again() {
     }
 }
 
-/// Fails when the claim stands before the signature check in `Gate::admit`.
+/// Fails when the claim comes before the signature check in `Gate::admit`.
 #[tokio::test]
-async fn nobody_spends_an_id_that_they_cannot_sign() {
+async fn a_client_cannot_spend_an_id_that_it_cannot_sign() {
     let app = App::start(ok());
     let gate = gate(Provider::Stripe, &app, "").await;
     let forger = Sender::new(Provider::Stripe).with_secret(Provider::Stripe.other_secret());
@@ -230,7 +233,7 @@ mod in_flight {
         (app, first.await.unwrap(), second.await.unwrap())
     }
 
-    /// Fails when an id in flight counts as spent (the copy would get its 2xx too early), or as free.
+    /// Fails when an id in flight counts as spent (the copy would get its 2xx too early) or as new.
     #[tokio::test]
     async fn the_second_copy_waits_and_shares_the_2xx() {
         let (app, first, second) = two_copies(201).await;
@@ -239,7 +242,7 @@ mod in_flight {
         app.only_request();
     }
 
-    /// Fails when a waiting copy is answered 2xx whatever became of the first.
+    /// Fails when a waiting copy gets 2xx although the first one failed.
     #[tokio::test]
     async fn the_second_copy_shares_the_failure() {
         let (app, first, second) = two_copies(500).await;
@@ -249,7 +252,7 @@ mod in_flight {
     }
 }
 
-/// Waits until so many requests are worked on.
+/// Waits until this many requests are in flight.
 async fn wait_for_in_flight(gate: &Gate, count: f64) {
     let began = std::time::Instant::now();
     while gate.metric("hookgate_requests_in_flight", &[]).await < count {
@@ -312,7 +315,7 @@ async fn without_dedup_every_copy_is_forwarded() {
     assert_eq!(app.count(), 3);
 }
 
-/// Fails when `missing_id` is not asked: an arm of `by_body` that answers as another does.
+/// Fails when `missing_id` is ignored: an arm of `by_body` that decides like another.
 #[tokio::test]
 async fn what_a_missing_id_means_is_the_routes_choice() {
     let hook = Sender::new(Provider::XWebhook)

@@ -1,4 +1,4 @@
-//! What destinations say of which events they get, and in which order, on the real program.
+//! Tests of filters, conditions and order of destinations.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::harness::sender::{Hook, Provider, Sender};
 use crate::harness::{LIMIT, wait_for};
 use crate::inbox::{QUICK, STORE, bodies};
 
-/// A route in queue mode with these destinations: name, URL, and further keys.
+/// Returns a queue route with these destinations: name, URL, and further keys.
 fn queue(destinations: &[(&str, String, &str)]) -> String {
     let secret = Provider::Github.secret();
     let mut text = format!(
@@ -31,7 +31,7 @@ fn count(app: &App, body: &str) -> usize {
     all.filter(|each| each == body.as_bytes()).count()
 }
 
-/// Fails when events of one key overtake each other, or those of another key wait for them.
+/// Fails when events of one order key overtake each other, or when events of another key wait for them.
 #[tokio::test]
 async fn in_order_by_key_only_those_of_the_same_key_wait() {
     for order in ["fifo:json:/account", "fifo:header:X-Account"] {
@@ -62,7 +62,7 @@ async fn in_order_by_key_only_those_of_the_same_key_wait() {
     }
 }
 
-/// Fails when the condition of a destination does not count, counts for another one, or an error of it loses the event.
+/// Fails when the condition of a destination is ignored, applies to another one, or loses the event by an error.
 #[tokio::test]
 async fn a_destination_gets_what_its_condition_holds_for() {
     let (large, all) = (App::start(ok()), App::start(ok()));
@@ -74,7 +74,7 @@ async fn a_destination_gets_what_its_condition_holds_for() {
     for body in [r#"{"amount":50}"#, r#"{"amount":500}"#] {
         assert_eq!(gate.send(&event(body)).await.status, 200);
     }
-    // Nobody can say whether `large` wants it, so it stays the sender's.
+    // It is undecidable whether `large` wants it, so the gate rejects the event and the sender keeps it.
     assert_eq!(gate.send(&event(r#"{"sum":1}"#)).await.status, 422);
     gate.wait_for_line(&["unjudged"]).await;
     all.wait_for_requests(2).await;

@@ -1,4 +1,4 @@
-//! Compares the documents with the program: reasons, providers, metrics, commands, API, log fields, checks and crates.
+//! Compares the documentation with the program: reasons, providers, metrics, commands, API, log fields, checks, crates.
 //! `UPDATE=1` writes what is generated.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ fn read(name: &str) -> String {
     fs::read_to_string(file(name)).unwrap()
 }
 
-/// The text with what stands between the marks of this name replaced.
+/// Replaces the text between the marks of this name.
 fn filled(text: &str, name: &str, table: &str) -> String {
     let (begin, end) = (
         format!("<!-- {name}:begin -->\n"),
@@ -148,7 +148,7 @@ fn signature(provider: &Known) -> (String, &'static str) {
     }
 }
 
-/// Name, kind, labels and meaning of each family in a text of OpenMetrics.
+/// Returns a table of name, kind, labels and meaning of each family in OpenMetrics text.
 fn metrics(text: &str) -> String {
     let mut kinds = BTreeMap::new();
     let mut meanings = BTreeMap::new();
@@ -190,7 +190,7 @@ fn metrics(text: &str) -> String {
     out
 }
 
-/// Compares a file with its expected text, or writes it where `UPDATE` is set.
+/// Compares a file with its expected text, or writes it if `UPDATE` is set.
 fn compare(name: &str, expected: &str) {
     if std::env::var_os("UPDATE").is_some() {
         fs::write(file(name), expected).unwrap();
@@ -204,7 +204,7 @@ fn compare(name: &str, expected: &str) {
 
 #[tokio::test]
 async fn the_tables_of_the_reference_are_up_to_date() {
-    // A family shows its labels once it has counted something.
+    // A family has labels only after it has counted something.
     let (_, text) = Busy::start().await.gate.admin("/metrics").await;
     for (name, mark, table) in [
         ("docs/reference/reasons.md", "reasons", reasons()),
@@ -326,7 +326,7 @@ fn the_reference_has_each_log_field() {
     }
 }
 
-/// Fails when a page of the book is left out of its table of contents, or a link leads to a file that is not there.
+/// Fails when a page of the book is missing from its table of contents, or a link leads to a missing file.
 #[test]
 fn pages_and_links_of_the_book_are_complete() {
     let summary = read("docs/SUMMARY.md");

@@ -1,4 +1,4 @@
-//! `hookgate explain`: the real binary over request files, and over what a running gate has refused.
+//! Tests of `hookgate explain` with request files and with requests that a running gate refused.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::harness::sender::{Hook, Provider, Sender};
 const RIGHT: &str = "q7Rk2vZx9Lm4Tb8Ws3Yc6Nd1Hf5Jg0Pa";
 const OTHER: &str = "mB6yQ1uE8oK3sV7xC2zL5aF9dG4hJ0rT";
 
-/// Runs `explain` over a file; gives its exit code and what it printed.
+/// Runs `explain` on a file; returns its exit code and its output.
 fn explain(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
     let mut command = command(&[&["explain"], arguments].concat());
     let output = command.current_dir(folder).output().unwrap();
@@ -25,7 +25,7 @@ fn explain(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
     (code, out, err)
 }
 
-/// A folder with a config of two routes.
+/// Creates a folder with a config of two routes.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let route = |name: &str, secret: &str| {
@@ -43,7 +43,7 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// Writes a request as it goes over the wire.
+/// Writes a request to a file as it is sent.
 fn write(folder: &Path, hook: &Hook) -> PathBuf {
     let mut bytes = format!(
         "{} {} HTTP/1.1\r\nHost: hooks.example.com\r\n",
@@ -93,7 +93,7 @@ fn a_request_with_the_secret_of_another_route_is_explained() {
     );
     assert_eq!(document["cause"]["is_proven"], true);
 
-    // A line end that an editor or `curl --data` took or gave.
+    // A line break that an editor or `curl --data` added or removed.
     hook = Sender::new(Provider::Stripe)
         .with_secret(RIGHT)
         .event("/stripe");
@@ -179,7 +179,7 @@ fn what_cannot_be_explained_ends_with_2_and_says_why() {
     }
 }
 
-/// Two tokens, and a route that remembers what it refused.
+/// Returns a config with two tokens, and a route whose refused requests are kept.
 fn running() -> String {
     format!(
         "[admin]\nlisten = \"127.0.0.1:0\"\n\
@@ -193,7 +193,7 @@ fn running() -> String {
 const OPERATOR: &str = "zQ4v9Jm2Lr7Xw1Bt";
 const VIEWER: &str = "kP8s3Hn6Yd0Gf5Vc";
 
-/// Asks a running gate why it refused a request.
+/// Runs `explain` on a request that a running gate refused.
 async fn ask(gate: &Gate, id: &str, token: &str) -> (i32, String, String) {
     outcome(gate.hookgate(token, &["explain", id]).await)
 }
@@ -211,7 +211,7 @@ async fn a_running_gate_explains_what_it_refused() {
     let (code, out, err) = ask(&gate, &id, OPERATOR).await;
     assert_eq!(code, 0, "{out}{err}");
     assert!(out.contains("refused: bad-signature"), "{out}");
-    // Of the request as it came, not of its verdict only.
+    // Explains the request itself, not only its verdict.
     assert!(
         out.contains("The end of the body was changed in transit"),
         "{out}"
@@ -224,11 +224,11 @@ async fn a_running_gate_explains_what_it_refused() {
     assert!(code == 2 && err.contains("is not in memory"), "{err}");
 }
 
-/// Fails when a part of a body is taken for the body: its signature says nothing then.
+/// Fails when a part of a body is treated as the body: its signature proves nothing then.
 #[tokio::test]
 async fn a_body_that_was_kept_in_part_is_not_blamed() {
     let gate = Gate::start(&running()).await;
-    // One secret is wrong, the other body was changed: neither can be told from the start of a body.
+    // One secret is wrong, the other body was changed. The start of a body shows neither.
     let long = vec![b' '; 100_000];
     let wrong = Sender::new(Provider::Stripe).with_secret(OTHER);
     let right = Sender::new(Provider::Stripe).with_secret(RIGHT);

@@ -1,4 +1,4 @@
-//! Which of the verified events reach the app: the others are answered 2xx, told and counted, and spend nothing.
+//! Tests of filters: events that the app does not get are answered with 2xx, logged and counted, and spend no id.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::harness::sender::{Hook, Provider, Sender};
 
 const REQUESTS: &str = "hookgate_requests_total";
 
-/// A Stripe event of this type and version.
+/// Signs a Stripe event of this type and version.
 fn stripe(id: &str, event_type: &str, version: &str) -> Hook {
     let body = format!(r#"{{"id":"{id}","type":"{event_type}","api_version":"{version}"}}"#);
     Sender::new(Provider::Stripe).sign("/hook", id, body.as_bytes())
@@ -28,7 +28,7 @@ fn is_filtered(reply: &Reply) -> bool {
 
 /// Fails when `Sieve` is forwarded, refused, or counted as accepted.
 #[tokio::test]
-async fn what_the_route_does_not_want_is_answered_and_told_and_not_forwarded() {
+async fn filtered_events_are_answered_and_logged_and_not_forwarded() {
     let app = App::start(ok());
     let more = "events = [\"invoice.*\", \"!invoice.upcoming\"]\nversions = [\"2025-*\"]";
     let gate = Gate::start(&route(&app, more)).await;
@@ -90,7 +90,7 @@ async fn a_forger_does_not_learn_what_is_filtered() {
     assert_eq!(app.count(), 0);
 }
 
-/// Fails when an unknown type counts as any other that does not match, or as one that is not excluded.
+/// Fails when an unknown type counts as a type that does not match, or as one that is not excluded.
 #[tokio::test]
 async fn an_event_whose_type_or_version_is_unknown_is_refused() {
     let app = App::start(ok());
@@ -121,7 +121,7 @@ async fn an_event_whose_type_or_version_is_unknown_is_refused() {
     assert_eq!(app.count(), 0);
 }
 
-/// Fails when monitor mode filters, or does not tell what would be filtered.
+/// Fails when monitor mode filters, or does not report what would be filtered.
 #[tokio::test]
 async fn monitor_mode_forwards_what_would_be_filtered() {
     let app = App::start(ok());
@@ -137,7 +137,7 @@ async fn monitor_mode_forwards_what_would_be_filtered() {
     }
     let requests = app.requests();
     assert_eq!(requests.len(), 2);
-    // It is genuine: the gate vouches for it.
+    // It is genuine, so it has no mark of monitor mode.
     assert_eq!(
         requests[1].header("hookgate-event-id").as_deref(),
         Some("evt_1")
@@ -162,7 +162,7 @@ async fn the_type_in_a_header_counts_where_the_provider_has_it_there() {
     assert_eq!(app.count(), 1);
 }
 
-/// Fails when the first row always counts, none does, or a row is asked for its types only.
+/// Fails when always or never the first row applies, or when a row is matched by its types only.
 #[tokio::test]
 async fn the_first_row_that_matches_gets_the_event() {
     let (usual, payouts, old) = (App::start(ok()), App::start(ok()), App::start(ok()));
@@ -182,7 +182,7 @@ async fn the_first_row_that_matches_gets_the_event() {
             &gate.send(&stripe(id, event_type, version)).await
         ));
     }
-    // Without type and version nothing but the usual app is sure.
+    // Without type and version only the default upstream is certain.
     let body = br#"{"id":"evt_5"}"#;
     let bare = Sender::new(Provider::Stripe).sign("/hook", "evt_5", body);
     assert_eq!(gate.send(&bare).await.status, 200);
@@ -195,7 +195,7 @@ async fn the_first_row_that_matches_gets_the_event() {
     assert_eq!(ids(&payouts), ["evt_1"]);
     assert_eq!(ids(&old), ["evt_2"]);
     assert_eq!(ids(&usual), ["evt_3", "evt_4", "evt_5"]);
-    // One window for all of them: a copy goes nowhere.
+    // All upstreams share one dedup window: a copy reaches none of them.
     let copy = gate
         .send(&stripe("evt_1", "payout.paid", "2025-01-02"))
         .await;
@@ -203,7 +203,7 @@ async fn the_first_row_that_matches_gets_the_event() {
     assert_eq!(payouts.count(), 1);
 }
 
-/// Fails when a condition that is false or has an error lets an event pass, or when one that is refused spends the id.
+/// Fails when an event passes a condition that is false or has an error, or when a refused event spends its id.
 #[tokio::test]
 async fn a_condition_decides_or_refuses() {
     let app = App::start(ok());
@@ -225,7 +225,7 @@ async fn a_condition_decides_or_refuses() {
         &gate.send(&send("evt_1", r#"{"amount":101}"#)).await
     ));
     assert_eq!(app.count(), 1);
-    // A key that stands twice may be another one for the app.
+    // The app may read another value of a repeated key.
     let doubled = send("evt_2", r#"{"amount":101,"amount":1}"#);
     assert_eq!(gate.send(&doubled).await.status, 422);
     assert_eq!(app.count(), 1);

@@ -1,7 +1,8 @@
-//! Promise: whatever the app does, the sender gets the app's own answer or a 5xx, never a wrong 2xx and never another
-//! request's answer; the app gets a request at most once, and nothing in it that a client smuggled past the gate.
+//! Tests of forwarding to apps that misbehave in every way.
 //!
-//! Beside each test stands the one-line change of the code that makes it fail.
+//! The sender gets the app's own response or a 5xx, never a wrong 2xx and never the response to another request. The
+//! app gets a request at most once, and nothing that a client smuggled past the gate. Each test names the one-line
+//! change of the code that makes it fail.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use crate::harness::unix_now;
 
 const TIMES: &str = "timeout = \"700ms\"\nconnect_timeout = \"2s\"\n";
 
-/// A gate with one GitHub route `/hook` to the app's `/in`.
+/// Starts a gate with one GitHub route `/hook` to the app's `/in`.
 async fn gate_for(upstream: &str, more: &str) -> Gate {
     let route = Provider::Github.route("hook", upstream, &format!("{TIMES}{more}"));
     Gate::start(&format!(
@@ -31,8 +32,8 @@ fn raw(text: &str) -> Behaviour {
     Behaviour::Raw(text.as_bytes().to_vec())
 }
 
-/// The app misbehaves once: the sender gets `expected`, the app got the request at most once, and the next event
-/// passes as if nothing had been.
+/// Lets the app misbehave once. Asserts that the sender gets `expected`, that the app got the request at most once, and
+/// that the next event passes.
 async fn check(behaviour: Behaviour, expected: u16) {
     let app = App::start(behaviour);
     let gate = gate_for(&app.url("/in"), "").await;
@@ -129,7 +130,7 @@ async fn an_app_that_is_not_there_is_502() {
     }
 }
 
-// hyper itself ends a connection on which bytes lie that nobody asked for: fails with a client that does not.
+// hyper itself ends a connection with unexpected bytes, so this fails only with a client that does not.
 #[tokio::test]
 async fn a_second_answer_is_never_given_to_another_request() {
     let both = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirstHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
@@ -141,7 +142,7 @@ async fn a_second_answer_is_never_given_to_another_request() {
     }
 }
 
-// Mutation: give `Unwritten` back as an error in `retry::send`.
+// Mutation: return `Unwritten` as an error in `retry::send`.
 #[tokio::test]
 async fn connections_closed_while_idle_cost_the_sender_nothing() {
     let closing =
@@ -248,7 +249,7 @@ async fn what_belongs_to_the_hop_stays_on_the_hop() {
     }
 }
 
-/// What a client must not be able to say to the app, with the text that would show.
+/// Headers that a client must not be able to send to the app, with the text that would appear.
 const CLAIMS: [&str; 16] = [
     "Hookgate-Event-Id",
     "Hookgate-Verdict",
@@ -342,7 +343,7 @@ async fn a_chunked_request_reaches_the_app_with_a_length_and_without_trailers() 
     }
 }
 
-// Mutation: drop the query, or normalise anything, in `TargetPath::join`.
+// Mutation: drop the query, or normalize anything, in `TargetPath::join`.
 #[tokio::test]
 async fn the_target_comes_from_the_config_and_the_query_as_sent() {
     let app = App::start(ok());
@@ -386,7 +387,7 @@ async fn the_rest_behind_a_prefix_is_appended() {
     assert_eq!(app.count(), count);
 }
 
-// Mutation: share one connection between requests whose answers are not read yet.
+// Mutation: share one connection between requests whose responses are not read yet.
 #[tokio::test]
 async fn every_sender_gets_the_answer_to_its_own_request() {
     let app = App::start(by(|request| Behaviour::Respond(200, request.body.clone())));
@@ -408,8 +409,8 @@ async fn every_sender_gets_the_answer_to_its_own_request() {
     assert_eq!(app.count(), 160);
 }
 
-/// Fails when a sender's own words stand under the gate's names, when the id is another for a copy, or when what was not
-/// verified is signed.
+/// Fails when a sender's values appear under the gate's header names, when a copy has another id, or when an
+/// unverified request is signed.
 #[tokio::test]
 async fn what_is_forwarded_carries_the_gates_own_signature() {
     const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -447,8 +448,8 @@ async fn what_is_forwarded_carries_the_gates_own_signature() {
     }
 }
 
-/// Fails when the event does not carry what was signed (without `parts.digest = signed.digest`): all events without an id
-/// would have one `webhook-id`, and an app that goes by it would lose them.
+/// Fails when the event lacks the digest of its signed bytes (without `parts.digest = signed.digest`): all events
+/// without an id would share one `webhook-id`, and an app that uses it would lose events.
 #[tokio::test]
 async fn events_without_an_id_have_one_of_their_own_that_a_copy_shares() {
     const SECRET: &str = "fake-dropbox-secret-0001";

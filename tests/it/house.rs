@@ -1,9 +1,9 @@
-//! The layers and the manners of the source: who may import whom, and what stands in every file.
+//! Checks the structure of the source: which module may import which, and the rules for every file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each room may use those of lower rank only.
+/// Modules with their ranks. A module may use only modules of a lower rank.
 const RANKS: [(&str, f64); 23] = [
     ("model", 0.0),
     ("net", 1.0),
@@ -30,14 +30,14 @@ const RANKS: [(&str, f64); 23] = [
     ("cli", 10.0),
 ];
 
-/// Places that may import against the ranks: file, room, why.
+/// Imports against the ranks that are allowed: file, module, reason.
 const EXCEPTIONS: [(&str, &str, &str); 0] = [];
 
 struct File {
-    /// Relative to `src/`.
+    /// Path relative to `src/`.
     name: String,
     whole: String,
-    /// Without tests and comments.
+    /// Code without tests and comments.
     code: String,
 }
 
@@ -66,7 +66,7 @@ fn files() -> Vec<File> {
     let read = |path: &PathBuf| {
         let whole = fs::read_to_string(path).unwrap();
         let name = path.strip_prefix(&root).unwrap().display().to_string();
-        // A file that only a `#[cfg(test)] mod` names is a test as a whole.
+        // A file that only a `#[cfg(test)] mod` names consists of tests.
         let is_test =
             name.ends_with("tests.rs") || name.ends_with("testing.rs") || name.contains("tests/");
         let code = if is_test {
@@ -81,7 +81,7 @@ fn files() -> Vec<File> {
     files
 }
 
-/// Cuts off `#[cfg(test)]` items with their bodies, and comments.
+/// Removes `#[cfg(test)]` items with their bodies, and comments.
 fn without_tests(text: &str) -> String {
     let mut code = String::new();
     let mut lines = text.lines();
@@ -108,12 +108,12 @@ fn without_tests(text: &str) -> String {
     code
 }
 
-/// The room of a file: its first folder, or its own name.
+/// Returns the module of a file: its first folder, or its own name.
 fn room(name: &str) -> &str {
     name.split(['/', '.']).next().unwrap()
 }
 
-/// The rooms that a file names as `crate::ROOM`, also in `use crate::{a, b}`.
+/// Returns the modules that a file names as `crate::MODULE`, also in `use crate::{a, b}`.
 fn imports(code: &str) -> Vec<String> {
     let mut rooms = Vec::new();
     for (position, _) in code.match_indices("crate::") {
@@ -139,7 +139,7 @@ fn imports_go_one_way() {
         let Some(own_rank) = rank(own) else {
             assert!(
                 ["lib", "main", "build"].contains(&own),
-                "{} is in no room",
+                "{} is in no module",
                 file.name
             );
             continue;
@@ -149,7 +149,7 @@ fn imports_go_one_way() {
                 .iter()
                 .any(|(name, room, _)| *name == file.name && *room == other);
             let is_lower = rank(&other).is_some_and(|rank| rank < own_rank);
-            // `record` reads what edge and gate hand to it, both of lower rank; everything else follows the ranks.
+            // `record` uses types of `edge` and `gate`, which both have a lower rank, so it needs no exception.
             if other != own && !is_lower && !is_excepted {
                 wrong.push(format!("{} uses crate::{other}", file.name));
             }
@@ -202,9 +202,9 @@ fn nothing_is_left_for_later_and_nothing_panics_by_plan() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// `gate` decides and `edge` carries; neither tells anybody, and nothing below `app` asks the process.
+/// Fails if `gate` writes a log, or if a module below `app` reads the environment or a signal.
 #[test]
-fn rooms_keep_their_doors_shut() {
+fn modules_keep_their_limits() {
     let mut wrong = Vec::new();
     for file in files() {
         let own = room(&file.name);
@@ -215,13 +215,13 @@ fn rooms_keep_their_doors_shut() {
         // `config/secrets.rs` reads `{ env = ... }`.
         let reads_process = file.code.contains("env::var") || file.code.contains("tokio::signal");
         if below_app && reads_process && file.name != "config/secrets.rs" {
-            wrong.push(format!("{} asks the process", file.name));
+            wrong.push(format!("{} reads the environment or a signal", file.name));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// What holds or makes a secret's bytes: none of these stands in a line that compares in variable time.
+/// Expressions with a secret's bytes. A line that contains one must not compare in variable time.
 const GUARDED: [&str; 6] = [
     ".expose()",
     "form_token",
@@ -231,7 +231,7 @@ const GUARDED: [&str; 6] = [
     "expected.as_bytes()",
 ];
 
-/// Lines that compare guarded bytes, not their lengths, with an operator or by parts.
+/// Returns lines that compare guarded bytes, not their lengths, with an operator or by parts.
 fn early_ends(code: &str) -> Vec<&str> {
     let is_guarded = |line: &str| GUARDED.iter().any(|word| line.contains(word));
     let compares = |line: &str| {
@@ -247,7 +247,7 @@ fn early_ends(code: &str) -> Vec<&str> {
     wrong.collect()
 }
 
-/// An early end tells a stranger how much of a guess was right. Whatever is compared goes through `subtle`.
+/// Fails if a secret is compared without `subtle`: an early end would show how much of a guess was right.
 #[test]
 fn secrets_are_compared_in_constant_time_only() {
     let mut wrong = Vec::new();
@@ -276,7 +276,7 @@ fn the_check_sees_a_comparison_that_ends_early() {
 }
 
 #[test]
-fn the_map_names_every_room() {
+fn the_map_names_every_module() {
     let map = Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md");
     let map = fs::read_to_string(map).unwrap();
     for (room, _) in RANKS {

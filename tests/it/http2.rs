@@ -1,5 +1,6 @@
-//! HTTP/2 as attackers speak it, against the real binary: frames made by hand. Refused by reset, goodbye or 4xx; nothing
-//! upstream; and honest senders are served all the while.
+//! Tests of HTTP/2 attacks with hand-made frames.
+//!
+//! The gate answers with a reset, GOAWAY or 4xx. Nothing reaches the upstream, and honest senders are served.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ const END_HEADERS: u8 = 4;
 
 type Fields = Vec<(String, String)>;
 
-/// The fields of an honest signed request.
+/// Returns the header fields of an honest signed request.
 fn honest() -> Fields {
     let signature = signature(BODY.as_bytes());
     let fields: [(&str, &str); 9] = [
@@ -42,7 +43,7 @@ fn honest() -> Fields {
         .to_vec()
 }
 
-/// With one field changed or added, or removed where the value is none.
+/// Changes or adds one field, or removes it if the value is `None`.
 fn with(name: &str, value: Option<&str>) -> Fields {
     let mut fields = honest();
     let found = fields.iter().position(|field| field.0 == name);
@@ -55,7 +56,7 @@ fn with(name: &str, value: Option<&str>) -> Fields {
     fields
 }
 
-/// With a further field at the end.
+/// Appends a field.
 fn and(name: &str, value: &str) -> Fields {
     let mut fields = honest();
     fields.push((name.to_owned(), value.to_owned()));
@@ -75,7 +76,8 @@ fn request(fields: &Fields, stream: u32) -> Vec<u8> {
     [head, frame(DATA, END_STREAM, stream, BODY.as_bytes())].concat()
 }
 
-/// Sends frames after the preface; then: not served, nothing upstream, and honest senders are.
+/// Sends frames after the preface. Asserts that they are not served, that nothing reaches the upstream, and that
+/// honest senders are served.
 fn check(rig: &Rig, name: &str, bytes: &[u8]) {
     let before = rig.upstream_count();
     let mut wire = Wire::connect(rig.address(), b"h2");
@@ -249,7 +251,7 @@ fn odd_sequences_of_frames_are_refused() {
 
 // Mutation: read the signature from trailers in gate::signature.
 #[test]
-fn a_signature_in_trailers_is_none() {
+fn a_signature_in_trailers_does_not_count() {
     let rig = Rig::start();
     let fields = with("x-hub-signature-256", None);
     let trailer = signature(BODY.as_bytes());
@@ -266,7 +268,7 @@ fn a_signature_in_trailers_is_none() {
     check(&rig, "signature in trailers", &bytes.concat());
 }
 
-/// Sends a flood on one connection while honest senders come on others.
+/// Sends a flood on one connection while honest senders use others.
 fn check_flood(
     name: &str,
     first: &[u8],
@@ -358,7 +360,7 @@ fn floods_of_control_frames_are_cut() {
     );
 }
 
-// Mutation: as above, and no bound on pending and on own resets in edge::http2. Each of the two alone is enough.
+// Mutation: as above, and no bound on pending and on own resets in edge::http2. Either bound alone is sufficient.
 #[test]
 fn rapid_and_provoked_resets_are_cut() {
     let head = block(&honest());
@@ -414,7 +416,7 @@ fn endless_and_exploding_header_blocks_are_cut() {
         true,
     );
 
-    // One entry of 4000 bytes in the table, then named 15,000 times by one byte each.
+    // One entry of 4000 bytes in the table, then 15,000 references of one byte each.
     let mut bomb = vec![0x40];
     bomb.extend(&literals(&[("x", &"y".repeat(3900))])[1..]);
     bomb.extend([0xbe; 15_000]);

@@ -1,5 +1,4 @@
-//! HTTP Message Signatures (RFC 9421), before the real binary: a request that covers what the route demands passes, and
-//! nothing else does.
+//! Tests of HTTP Message Signatures (RFC 9421): only requests that cover what the route requires pass.
 
 use data_encoding::BASE64;
 use sha2::{Digest, Sha256};
@@ -31,7 +30,7 @@ event_type = {{ json = "/type" }}
     .await
 }
 
-/// A request as a sender of one's own makes it, with the lines of its signed text under control.
+/// Signs a request as a custom sender does, with these signature parameters.
 fn signed(target: &str, body: &[u8], parameters: &str) -> Hook {
     let digest = format!("sha-256=:{}:", BASE64.encode(&Sha256::digest(body)));
     let list = format!(r#"("@method" "@target-uri" "content-digest"){parameters}"#);
@@ -49,7 +48,7 @@ fn now() -> String {
     format!(";created={};keyid=\"a\"", unix_now())
 }
 
-// Fails when the digest is not compared, the components are not demanded, or `created` is not held against the clock.
+// Fails when the digest is not compared, the components are not required, or `created` is not checked.
 #[tokio::test]
 async fn only_what_is_signed_whole_and_now_reaches_the_app() {
     let app = App::start(ok());

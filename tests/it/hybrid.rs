@@ -1,4 +1,4 @@
-//! Hybrid mode on the real program: the app's own answer where it comes in time, the store where it does not.
+//! Tests of hybrid mode: the app's own response if it comes in time, otherwise the store.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use crate::harness::sender::{Provider, Sender};
 use crate::harness::{LIMIT, wait_for};
 use crate::inbox::{ADMIN_TOKEN, command, is_duplicate, kept};
 
-/// Fails when the sender does not get the answer of an app that is in time.
+/// Fails when the sender does not get the response of an app that is in time.
 #[tokio::test]
 async fn in_hybrid_mode_an_app_in_time_answers_itself() {
     let app = App::start(sequence([respond(201, "made"), respond(404, "not here")]));
@@ -63,7 +63,7 @@ async fn in_hybrid_mode_what_the_app_does_not_take_is_kept() {
     assert_eq!(reply.status, 202);
 }
 
-/// Fails when a late 2xx is taken for a failure: the app would get the event twice.
+/// Fails when a late 2xx counts as a failure: the app would get the event twice.
 #[tokio::test]
 async fn in_hybrid_mode_a_late_answer_still_counts() {
     let app = App::start(Behaviour::Slow(Duration::from_millis(800), 200));
@@ -82,7 +82,7 @@ async fn in_hybrid_mode_a_late_answer_still_counts() {
     app.only_request();
 }
 
-/// Fails when the outcome of an attempt that was cut off by a kill is taken for a success.
+/// Fails when an attempt that was interrupted by a kill counts as a success.
 #[tokio::test]
 async fn in_hybrid_mode_a_kill_loses_nothing() {
     let app = App::start(Behaviour::Hang);
@@ -106,7 +106,7 @@ fn operated(mode: &str, url: &str) -> String {
     format!("{admin}{}", kept(Provider::Github, mode, url, ""))
 }
 
-/// Fails when an app whose deliveries an operator paused is called all the same, or when what came meanwhile is lost.
+/// Fails when an app whose deliveries are paused gets a request, or when events of that time are lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_hybrid_mode_a_pause_leaves_the_app_alone() {
     let app = App::start(ok());
@@ -131,9 +131,9 @@ async fn in_hybrid_mode_a_pause_leaves_the_app_alone() {
     }
 }
 
-/// Fails when an operator sees less of the attempt that a sender waited for than of all others.
+/// Fails when operators see less of the attempt that a sender waited for than of other attempts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_hybrid_mode_the_first_attempt_is_told_like_all_others() {
+async fn in_hybrid_mode_the_first_attempt_is_shown_like_all_others() {
     let app = App::start(sequence([respond(500, "the database is away"), ok()]));
     let gate = Gate::start(&operated("hybrid", &app.url("/in"))).await;
     let reply = gate
@@ -159,14 +159,15 @@ async fn in_hybrid_mode_the_first_attempt_is_told_like_all_others() {
     );
 }
 
-/// What an app took, and what it got once more after that.
+/// Events that an app took, and those that it got again after that.
 #[derive(Default)]
 struct Taken {
     once: BTreeSet<Vec<u8>>,
     again: Vec<Vec<u8>>,
 }
 
-/// An app that takes what it answers 2xx, if late; each so-many-th request it fails, takes late, or hangs up on.
+/// Returns the behavior of an unreliable app. It takes the events that it answers with 2xx, and fails, delays or drops
+/// every n-th request.
 fn unsteady(taken: &Arc<Mutex<Taken>>, is_steady: &Arc<AtomicBool>) -> Behaviour {
     let (taken, is_steady) = (Arc::clone(taken), Arc::clone(is_steady));
     let calls = AtomicUsize::new(0);
@@ -193,8 +194,7 @@ fn unsteady(taken: &Arc<Mutex<Taken>>, is_steady: &Arc<AtomicBool>) -> Behaviour
     })
 }
 
-/// Sends events, each of them also at the same moment and once more after the answers, until it is told to stop; gives back
-/// those that were acknowledged.
+/// Sends events until it has to stop, each twice at once and again after the responses. Returns the acknowledged ones.
 async fn send_copies(client: Client, stop: Arc<AtomicBool>) -> BTreeSet<Vec<u8>> {
     let mut acknowledged = BTreeSet::new();
     while !stop.load(Ordering::SeqCst) {
@@ -210,8 +210,8 @@ async fn send_copies(client: Client, stop: Arc<AtomicBool>) -> BTreeSet<Vec<u8>>
     acknowledged
 }
 
-/// Fails when something that was acknowledged does not reach an app that comes and goes, or when an id is given back while
-/// the app may yet take its event: it would get it twice.
+/// Fails when an acknowledged event does not reach an unreliable app, or when an id is released while the app may still
+/// take its event: the app would get it twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_hybrid_mode_an_app_that_comes_and_goes_gets_each_event_once() {
     let down = Refusing::new();

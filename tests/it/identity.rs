@@ -1,5 +1,6 @@
-//! Promise 2, no genuine event is lost: two events that look alike are never one. Signed as the senders sign, sent to the
-//! real program, in proxy and in queue mode.
+//! Tests of promise 2, no genuine event is lost: two events that look alike never count as one.
+//!
+//! Requests are signed as the senders sign, and sent to the real program in proxy and in queue mode.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
@@ -17,7 +18,7 @@ use crate::inbox::STORE;
 
 const SECRET: &str = "s3cret-of-a-test-0123456789abcdef";
 
-/// A route for one of the catalogue's senders on `/hook`.
+/// Returns a route for a provider on `/hook`.
 fn route(provider: &str, app: &App, more: &str) -> String {
     format!(
         "[routes.hook]\npath = \"/hook\"\nprovider = \"{provider}\"\nsecret = \"{SECRET}\"\nupstream = \"{}\"\n{more}",
@@ -75,7 +76,7 @@ fn hubspot_v3(body: &str) -> Hook {
         .with("X-HubSpot-Signature-v3", &signature)
 }
 
-/// `fields` are sorted by name.
+/// Signs a form. `fields` must be sorted by name.
 fn twilio(fields: &[(&str, &str)], token: &str) -> Hook {
     let mut signed = "https://hooks.example.com/hook".to_owned();
     let mut body = Vec::new();
@@ -92,7 +93,7 @@ fn twilio(fields: &[(&str, &str)], token: &str) -> Hook {
         .with("I-Twilio-Idempotency-Token", token)
 }
 
-/// Events that look alike, and the rest of a route for their sender.
+/// Events that look alike, and further keys of a route for their sender.
 fn alike() -> Vec<(&'static str, &'static str, Vec<Hook>)> {
     let url = "public_url = \"https://hooks.example.com\"\n";
     let folder = r#"{"event":"folderUpdated","folder_id":"96","webhook_id":"w"}"#;
@@ -132,7 +133,8 @@ fn alike() -> Vec<(&'static str, &'static str, Vec<Hook>)> {
     ]
 }
 
-/// Fails when an event is answered for the app because its body, an object's id, or the first element of a batch was seen.
+/// Fails when an event counts as a duplicate because its body, an object's id or the first element of a batch came
+/// before.
 #[tokio::test]
 async fn events_that_look_alike_all_reach_the_app() {
     for (provider, more, hooks) in alike() {
@@ -150,7 +152,7 @@ async fn events_that_look_alike_all_reach_the_app() {
     }
 }
 
-/// Fails when the store takes two such events for one.
+/// Fails when the store treats two such events as one.
 #[tokio::test]
 async fn events_that_look_alike_are_all_stored() {
     for (provider, more, hooks) in alike() {
@@ -169,7 +171,7 @@ async fn events_that_look_alike_are_all_stored() {
     }
 }
 
-/// Fails when a retry is not known by the documented key.
+/// Fails when a retry is not recognized by the documented key.
 #[tokio::test]
 async fn a_retry_under_the_same_key_reaches_the_app_once() {
     let dispatch = r#"{"action":"deploy"}"#;
@@ -185,7 +187,7 @@ async fn a_retry_under_the_same_key_reaches_the_app_once() {
     }
 }
 
-/// Fails when a sender that does what the response says gets an empty one: its call would end in an error.
+/// Fails when a sender that uses the response gets an empty one: its call would fail.
 #[tokio::test]
 async fn a_sender_that_uses_the_response_gets_the_apps_own_each_time() {
     let app = App::start(respond(200, "<Response><Say>Hello</Say></Response>"));
@@ -212,7 +214,7 @@ async fn a_sender_that_uses_the_response_gets_the_apps_own_each_time() {
     );
 }
 
-/// Fails when a genuine event is refused for ever because of what its id looks like.
+/// Fails when a genuine event is refused forever because of the form of its id.
 #[tokio::test]
 async fn any_text_of_up_to_1_kib_is_an_id() {
     let app = App::start(ok());
@@ -238,11 +240,11 @@ async fn any_text_of_up_to_1_kib_is_an_id() {
         assert!(is_duplicate(&gate.send(&signed).await), "{id}");
     }
     assert_eq!(app.count(), ids.len());
-    // The log shows the start of it, in one line.
+    // The log shows its start, in one line.
     assert!(gate.log_lines().iter().all(|line| line.len() < 2048));
 }
 
-/// Fails when two events of a sender without ids are one because their bodies are equal.
+/// Fails when two events of a sender without ids count as one because their bodies are equal.
 #[tokio::test]
 async fn a_scheme_without_an_id_loses_no_event_with_an_equal_body() {
     let schemes = [
@@ -270,7 +272,7 @@ async fn a_scheme_without_an_id_loses_no_event_with_an_equal_body() {
     }
 }
 
-/// Fails when an id that is unique for one bot counts for two bots below one prefix.
+/// Fails when the ids of two bots below one prefix collide.
 #[tokio::test]
 async fn below_a_prefix_an_id_belongs_to_its_path() {
     let app = App::start(ok());
@@ -284,7 +286,7 @@ async fn below_a_prefix_an_id_belongs_to_its_path() {
     assert_eq!(app.count(), 2);
 }
 
-/// Fails when the filter looks at the first event of a batch only: the wanted second one would be lost with a 200.
+/// Fails when the filter checks only the first event of a batch: the wanted second one would be lost with a 200.
 #[tokio::test]
 async fn a_batch_is_forwarded_if_any_of_its_events_is_wanted() {
     let app = App::start(ok());
@@ -399,7 +401,7 @@ async fn every_customer_that_an_event_names_has_to_be_ones_own() {
     assert_eq!(app.count(), genuine);
 }
 
-/// Fails when the operator cannot see why a genuine request was taken for a duplicate.
+/// Fails when the operator cannot see why a genuine request counted as a duplicate.
 #[tokio::test]
 async fn an_operator_sees_which_key_and_which_earlier_request_made_a_duplicate() {
     let app = App::start(ok());

@@ -1,5 +1,4 @@
-//! Promise 4, nothing acknowledged is lost: queue and hybrid mode on the real program, its store on the real disk, its end by
-//! SIGKILL.
+//! Tests of promise 4, nothing acknowledged is lost: queue and hybrid mode with a store on disk, and SIGKILL.
 
 use std::time::{Duration, Instant};
 
@@ -13,11 +12,11 @@ use crate::harness::{LIMIT, wait_for};
 
 pub(crate) const STORE: &str = "[store]\nurl = \"sqlite:hookgate.db\"\nmin_free = \"1MiB\"\n";
 
-/// Retries that a test can wait for.
+/// Retry schedule that is short enough for a test.
 pub(crate) const QUICK: &str =
     "retry = { schedule = [\"50ms\"], max_attempts = 200, jitter = 0 }\nbreaker = false\n";
 
-/// A route that keeps its events, for the app at this URL under the name `upstream`.
+/// Returns a route that stores its events, for the app at this URL under the name `upstream`.
 pub(crate) fn kept(provider: Provider, mode: &str, url: &str, more: &str) -> String {
     let route = provider.route("hook", url, &format!("mode = \"{mode}\"\n{more}"));
     format!("{STORE}{route}[routes.hook.destinations.upstream]\n{QUICK}")
@@ -34,7 +33,7 @@ pub(crate) fn bodies(app: &App) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Fails when the body is changed on its way through the store, or a header of the sender's is lost.
+/// Fails when the body changes in the store, or a header of the sender is lost.
 #[tokio::test]
 async fn an_event_is_answered_at_once_and_delivered_as_it_came() {
     for provider in [
@@ -53,7 +52,7 @@ async fn an_event_is_answered_at_once_and_delivered_as_it_came() {
             "{provider:?}"
         );
         let uid = reply.header("hookgate-request-id").unwrap().to_owned();
-        // The app has not answered: the sender's answer did not wait for it.
+        // The app has not responded: the sender's response did not wait for it.
         latch.open();
         app.wait_for_requests(1).await;
         let got = app.only_request();
@@ -79,7 +78,7 @@ async fn an_event_is_answered_at_once_and_delivered_as_it_came() {
     }
 }
 
-/// Fails when a large body is cut or changed on its way through the store.
+/// Fails when a large body is cut or changed in the store.
 #[tokio::test]
 async fn a_large_event_is_kept_whole() {
     let app = App::start(ok());
@@ -123,7 +122,7 @@ async fn a_failing_app_gets_the_event_until_it_takes_it() {
     assert!(got.iter().all(|each| each.body == hook.body));
 }
 
-/// Fails when the answer is sent before the commit is durable, or when a start does not take up what was left.
+/// Fails when the response is sent before the commit is durable, or when a start does not resume open deliveries.
 #[tokio::test]
 async fn what_was_answered_survives_a_kill() {
     let down = Refusing::new();
@@ -135,7 +134,7 @@ async fn what_was_answered_survives_a_kill() {
         assert_eq!(gate.send(hook).await.status, 200);
     }
     gate.restart("KILL").await;
-    // The copy of a stored event is known over the kill.
+    // The copy of a stored event is still recognized after the kill.
     assert!(is_duplicate(&gate.send(&hooks[0]).await));
     let app = App::start(ok());
     let text = kept(Provider::Github, "queue", &app.url("/in"), "");
@@ -162,7 +161,7 @@ async fn with_a_store_a_proxy_route_knows_its_events_after_a_restart() {
     app.only_request();
 }
 
-/// Fails when one destination's trouble holds up another, or when `events` of a destination do not count.
+/// Fails when one failing destination delays another, or when `events` of a destination are ignored.
 #[tokio::test]
 async fn each_destination_goes_at_its_own_pace() {
     let (hangs, slow, fine, other) = (
@@ -203,7 +202,7 @@ async fn each_destination_goes_at_its_own_pace() {
     assert_eq!(other.count(), 0);
 }
 
-/// Fails when the next one is sent while the one before it has not been taken.
+/// Fails when an event is sent before the app took the one before it.
 #[tokio::test]
 async fn in_order_means_one_after_the_other() {
     let failures = std::sync::atomic::AtomicUsize::new(0);
@@ -230,7 +229,7 @@ async fn in_order_means_one_after_the_other() {
     assert_eq!(taken(&app), sent);
 }
 
-/// Fails when the signature covers something else, is made once for all attempts, or the sender's own is lost.
+/// Fails when the signature covers the wrong text or is made once for all attempts, or when the sender's own is lost.
 #[tokio::test]
 async fn attempts_are_signed_as_standard_webhooks_have_it() {
     let key = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -266,7 +265,7 @@ async fn attempts_are_signed_as_standard_webhooks_have_it() {
 
 /// Fails when a delivery carries the sender's first signature, whose time an app that verifies would refuse.
 #[tokio::test]
-async fn deliveries_can_be_signed_anew_as_the_sender_does() {
+async fn deliveries_can_be_signed_again_as_the_sender_does() {
     let app = App::start(sequence([respond(500, ""), ok()]));
     let route = Provider::Stripe.route(
         "hook",
@@ -291,9 +290,9 @@ async fn deliveries_can_be_signed_anew_as_the_sender_does() {
     }
 }
 
-/// Fails when more is promised than the store may hold, or when a full store stops routes that need none.
+/// Fails when more events are acknowledged than the store may hold, or when a full store stops proxy routes.
 #[tokio::test]
-async fn a_full_store_is_told_to_senders_and_stops_nothing_else() {
+async fn a_full_store_refuses_senders_and_stops_nothing_else() {
     let (down, app) = (Refusing::new(), App::start(ok()));
     let queue = kept(Provider::Github, "queue", &down.url("/in"), "");
     let queue = queue.replace("min_free", "max_events = 3\nmin_free");
@@ -315,9 +314,9 @@ async fn a_full_store_is_told_to_senders_and_stops_nothing_else() {
     assert_eq!(gate.send(&hook).await.status, 200);
 }
 
-/// Fails when a lock of somebody else's on the file stops routes that need none, or when nobody is told of it and its end.
+/// Fails when another process's lock on the file stops proxy routes, or when its begin and end are not logged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_locked_store_is_told_and_taken_up_again() {
+async fn a_locked_store_is_reported_and_reopened() {
     let app = App::start(ok());
     let queue = kept(Provider::Github, "queue", &app.url("/in"), "");
     let proxy = Provider::Stripe.route("proxy", &app.url("/proxy"), "");
@@ -376,7 +375,7 @@ async fn a_refused_connection_is_tried_again_within_the_grace() {
     );
 }
 
-/// Runs a command against the gate's admin listener: exit code and both outputs.
+/// Runs a command against the gate's admin listener; returns exit code and both outputs.
 pub(crate) fn command(gate: &Gate, arguments: &[&str]) -> (i32, String) {
     let output = gate.command(ADMIN_TOKEN, arguments).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
@@ -388,7 +387,7 @@ pub(crate) fn command(gate: &Gate, arguments: &[&str]) -> (i32, String) {
 
 pub(crate) const ADMIN_TOKEN: &str = "admin-token-of-a-test-0123456789";
 
-/// Fails when a command acts on something else than the running gate, or when what it changed is not taken up at once.
+/// Fails when a command does not act on the running gate, or when its change does not take effect at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_finds_a_dead_letter_sends_it_again_pauses_and_replays() {
     let down = Refusing::new();

@@ -1,4 +1,4 @@
-//! Commands over the inbox: the real binary asks the real gate, over its admin listener.
+//! Tests of the commands over the inbox, which use the admin listener of a running gate.
 
 use std::io::{BufRead, BufReader};
 
@@ -21,7 +21,7 @@ use crate::harness::{LIMIT, signal};
 
 const TOKEN: &str = "zQ4v9Jm2Lr7Xw1Bt";
 
-/// One route in proxy mode; the admin listener wants the token.
+/// Returns a config with one route in proxy mode; the admin listener requires the token.
 fn config() -> String {
     format!(
         "[admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"\n\
@@ -30,7 +30,7 @@ fn config() -> String {
     )
 }
 
-/// Runs a command; the environment has the token where there is one.
+/// Runs a command, with the token in the environment if there is one.
 async fn run(arguments: &[&str], token: Option<&str>) -> (i32, String, String) {
     let mut command = command(arguments);
     if let Some(token) = token {
@@ -98,7 +98,7 @@ async fn the_token_comes_from_environment_file_or_config() {
     );
 }
 
-// Fails when the token stands where every user of the machine sees it.
+// Fails when the token appears where every user of the machine can see it.
 #[tokio::test]
 async fn help_never_shows_the_token() {
     let (_, out, _) = run(&["events", "list", "--help"], Some(TOKEN)).await;
@@ -108,12 +108,12 @@ async fn help_never_shows_the_token() {
     );
 }
 
-// Fails when a variable that is set to nothing counts as an address, a file or a token.
+// Fails when an empty variable counts as an address, a file or a token.
 #[tokio::test]
-async fn empty_variables_are_as_good_as_none() {
+async fn empty_variables_count_as_unset() {
     for (arguments, code, text) in [
         (&["events", "list"][..], 1, "unix:/run/hookgate/admin.sock"),
-        // With an address that has TLS, the file of authorities counts.
+        // With a TLS address, the file of authorities is used.
         (
             &["events", "list", "--admin", "https://127.0.0.1:1"],
             1,
@@ -135,7 +135,7 @@ async fn empty_variables_are_as_good_as_none() {
 }
 
 #[tokio::test]
-async fn where_no_gate_is_the_next_step_is_told() {
+async fn without_a_gate_the_error_names_the_next_step() {
     let folder = tempfile::tempdir().unwrap();
     let address = format!("unix:{}/admin.sock", folder.path().display());
     let (code, out, err) = run(&["events", "list", "--admin", &address], None).await;
@@ -160,7 +160,7 @@ async fn where_no_gate_is_the_next_step_is_told() {
     }
 }
 
-/// The admin door of a gate with a store, in this process, and the command beside it.
+/// Admin listener of a gate with a store, in this process, for commands.
 pub struct Inbox {
     folder: tempfile::TempDir,
     address: String,
@@ -203,7 +203,7 @@ impl Inbox {
         }
     }
 
-    /// Where the store's file is, `hookgate.db`.
+    /// Returns the folder of the store's file, `hookgate.db`.
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
@@ -266,7 +266,7 @@ impl Drop for Inbox {
     }
 }
 
-/// The words of a line.
+/// Returns the words of a line.
 fn words(line: &str) -> Vec<&str> {
     line.split_whitespace().collect()
 }
@@ -304,7 +304,7 @@ async fn events_are_listed_shown_and_printed_byte_for_byte() {
     let (code, out, _) = inbox.run(&["events", "list", "--type", "issues.*"]).await;
     assert_eq!((code, &*out), (0, "no event matches\n"));
 
-    // Looked for in the bodies, and in what else a sender said.
+    // Found in bodies, and in other values of the sender.
     for (text, expected) in [("{\"a\"", 3), ("ID-1", 1), ("nowhere", 0)] {
         let found = inbox.json(&["events", "list", "--text", text]).await;
         let found = found["events"].as_array().unwrap();

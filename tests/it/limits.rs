@@ -1,4 +1,4 @@
-//! Who may send, how fast, and what happens when it becomes too much.
+//! Tests of source addresses, trusted proxies, rates and in-flight permits.
 
 use std::net::Ipv4Addr;
 
@@ -55,7 +55,7 @@ mod allowlist {
         )
     }
 
-    /// Fails when the provider's ranges are those of the file alone, or those that were there at the start.
+    /// Fails when the gate uses only the compiled ranges, or only those known at the start.
     #[tokio::test]
     async fn ranges_that_were_refreshed_count_from_the_start_and_from_a_reload_on() {
         let app = App::start(ok());
@@ -87,7 +87,7 @@ mod allowlist {
         assert_eq!(status("9.9.9.9").await, 403);
     }
 
-    /// Fails when nothing is known until a refresh has succeeded.
+    /// Fails when no ranges are known until a refresh has succeeded.
     #[tokio::test]
     async fn without_a_state_folder_the_built_in_ranges_count() {
         let app = App::start(ok());
@@ -105,7 +105,7 @@ mod allowlist {
         }
     }
 
-    /// Fails when the allowlist is asked after the signature: a stranger could test signatures.
+    /// Fails when the allowlist is checked after the signature: any client could test signatures.
     #[tokio::test]
     async fn the_address_is_judged_before_the_signature() {
         let app = App::start(ok());
@@ -120,9 +120,9 @@ mod allowlist {
         );
     }
 
-    /// Fails when any forwarding header of a stranger is believed.
+    /// Fails when a forwarding header of an untrusted client is accepted.
     #[tokio::test]
-    async fn a_stranger_cannot_claim_another_address() {
+    async fn an_untrusted_client_cannot_claim_another_address() {
         let app = App::start(ok());
         let gate = Gate::start(&route(&app, "allow_ips = [\"203.0.113.7\"]")).await;
         for (name, value) in [
@@ -149,7 +149,7 @@ mod trusted_proxies {
         Gate::start(&format!("{server}{allowed}")).await
     }
 
-    /// Fails when the left-most address is taken, or a stranger's header is believed.
+    /// Fails when the left-most address is used, or an untrusted client's header is accepted.
     #[tokio::test]
     async fn the_right_most_address_that_is_no_proxy_counts() {
         let app = App::start(ok());
@@ -170,7 +170,7 @@ mod trusted_proxies {
         }
     }
 
-    /// Fails when `tell_origin` appends and nothing was removed before; each of the two alone is enough.
+    /// Fails when `tell_origin` appends and nothing was removed before; either measure alone is sufficient.
     #[tokio::test]
     async fn the_app_gets_only_what_the_gate_knows() {
         let app = App::start(ok());
@@ -193,7 +193,7 @@ mod trusted_proxies {
         );
     }
 
-    /// A PROXY protocol v2 header for TCP over IPv4.
+    /// Returns a PROXY protocol v2 header for TCP over IPv4.
     fn version2(source: Ipv4Addr) -> Vec<u8> {
         let mut bytes = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
         bytes.extend(source.octets());
@@ -202,7 +202,7 @@ mod trusted_proxies {
         bytes
     }
 
-    /// Fails when the PROXY header is read from everybody, or its address is not the source.
+    /// Fails when the PROXY header of an untrusted client is accepted, or its address is not the source.
     #[tokio::test]
     async fn the_proxy_protocol_counts_from_trusted_proxies_only() {
         let app = App::start(ok());
@@ -229,7 +229,7 @@ mod trusted_proxies {
         assert_eq!(app.count(), 2);
     }
 
-    /// Fails when the header is looked for although the config does not ask for it.
+    /// Fails when the header is read although the config does not enable it.
     #[tokio::test]
     async fn without_the_setting_a_proxy_header_ends_the_connection() {
         let app = App::start(ok());
@@ -244,9 +244,9 @@ mod trusted_proxies {
 mod rates {
     use super::*;
 
-    /// Fails when the source's rate is asked after the signature, or not keyed by source.
+    /// Fails when the source's rate is checked after the signature, or not keyed by source.
     #[tokio::test]
-    async fn a_source_that_is_too_fast_is_told_when_to_come_again() {
+    async fn a_source_that_is_too_fast_learns_when_to_retry() {
         let app = App::start(ok());
         let server = "[server]\nper_source_rate_limit = { per_second = 1, burst = 4 }\n\n";
         let gate = Gate::start(&format!("{server}{}", route(&app, ""))).await;
@@ -282,8 +282,8 @@ mod rates {
         assert_eq!(app.count(), 300);
     }
 
-    /// Fails when a refund gives back more than was charged, or what is refused is given back: the rate is so low that
-    /// nothing comes back by itself.
+    /// Fails when a refund exceeds the charge, or a refused request is refunded: the rate is so low that the allowance
+    /// does not refill during the test.
     #[tokio::test]
     async fn only_what_is_not_verified_counts_against_a_source() {
         let app = App::start(ok());
@@ -296,22 +296,22 @@ mod rates {
             (&event(), 200),
             (&missing, 401),
             (&genuine, 200),
-            // A duplicate is verified, whatever is done with it.
+            // A duplicate is verified, so it is refunded.
             (&genuine, 200),
             (&event().flip_body_byte(), 401),
             (&event(), 200),
             (&missing, 401),
             (&missing, 429),
-            // Nothing tells it from the others before it is read.
+            // Before it is read, it looks like the others.
             (&event(), 429),
         ] {
             assert_eq!(gate.send(hook).await.status, status);
         }
     }
 
-    /// Fails when the route's rate stands before the signature check: strangers would use it up.
+    /// Fails when the route's rate comes before the signature check: untrusted clients would use it up.
     #[tokio::test]
-    async fn strangers_do_not_use_up_a_routes_rate() {
+    async fn untrusted_clients_do_not_use_up_a_routes_rate() {
         let app = App::start(ok());
         let gate = Gate::start(&route(&app, "rate_limit = { per_second = 1, burst = 3 }")).await;
         for _ in 0..10 {
@@ -330,7 +330,7 @@ mod rates {
         assert_eq!(app.count(), taken);
     }
 
-    /// Fails when what was limited is spent all the same: the retry would be a duplicate of nothing.
+    /// Fails when a rate-limited event spends its id: its retry would count as a duplicate and be lost.
     #[tokio::test]
     async fn an_event_that_was_limited_may_come_again() {
         let app = App::start(ok());
@@ -354,9 +354,9 @@ mod rates {
     }
 }
 
-/// Fails when nothing counts what is in flight, or a slot is not given back.
+/// Fails when requests in flight are not counted, or a permit is not returned.
 #[tokio::test]
-async fn too_much_in_flight_is_shed_and_told_so() {
+async fn too_many_requests_in_flight_are_shed_with_503() {
     let latch = Latch::default();
     let app = App::start(Behaviour::Held(latch.clone(), 200));
     let gate = Gate::start(&format!(

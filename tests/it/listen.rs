@@ -1,4 +1,4 @@
-//! `hookgate listen` and `replay-file`: what came is told, verified and kept, answered as told, and sent again.
+//! Tests of `hookgate listen` and `replay-file`: printing, verifying, saving, responding and sending again.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::harness::listener::{Listener, hookgate, told};
 use crate::harness::signal;
 
 #[test]
-fn a_receiver_says_what_is_genuine_and_answers_as_told() {
+fn a_receiver_shows_what_is_genuine_and_responds_as_configured() {
     let more = [
         "--provider",
         "stripe",
@@ -62,9 +62,9 @@ fn a_request_is_kept_as_a_file_and_sent_again() {
     assert_eq!(second.next()["verified"], false);
 }
 
-/// Fails when an old request cannot be made to pass again, or an old signature is replaced without being asked.
+/// Fails when an old request cannot be made to pass again, or an old signature is replaced without the option.
 #[test]
-fn a_request_that_is_too_old_is_signed_anew() {
+fn a_request_that_is_too_old_is_signed_again() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("event.http").display().to_string();
     let mut listener = Listener::of_stripe(&[]);
@@ -117,7 +117,7 @@ fn a_request_that_is_too_old_is_signed_anew() {
     );
 }
 
-/// Fails when a sender that signs the URL is held against another port than the one that was chosen.
+/// Fails when a signed URL is verified with another port than the one that was chosen.
 #[test]
 fn a_signed_url_is_that_of_the_port_that_was_free() {
     let signer = [
@@ -174,7 +174,7 @@ fn some_answers_are_failures() {
         );
         assert_eq!(count("201"), 8 - ok - failed, "{respond}: {summary}");
     }
-    // Now one, now the other: forty of a kind come once in 2^39 times.
+    // Random choice of two: forty equal results have a chance of 1 in 2^39.
     let listener = Listener::of_stripe(&["--respond", "flaky:0.5"]);
     let sent = listener.send(&["--count", "40", "--concurrency", "4", "--json"]);
     let summary: Value = serde_json::from_slice(&sent.stdout).unwrap();
@@ -191,7 +191,7 @@ fn some_answers_are_failures() {
     assert_eq!(reset.next()["answer"], "reset");
 }
 
-/// Fails when a page in a browser can read what came, by a name of its own that leads to this address.
+/// Fails when a web page can read received requests by DNS rebinding.
 #[test]
 fn what_came_is_given_to_this_machine_only() {
     let listener = Listener::of_stripe(&[]);
@@ -231,7 +231,7 @@ fn what_came_is_given_to_this_machine_only() {
     let twice =
         "GET /_events HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\nGET /_events";
     assert!(!listener.ask(twice, "evil.example").contains("evt_kept"));
-    // All other paths are the sender's, whatever the host.
+    // All other paths belong to the sender, with any host.
     assert!(
         listener
             .ask("GET /_event", "evil.example")
@@ -254,7 +254,7 @@ fn what_came_is_given_to_this_machine_only() {
 
 /// Fails when Ctrl-C leaves a receiver running, or ends it as a failure.
 #[test]
-fn a_signal_ends_it_even_while_somebody_waits() {
+fn a_signal_ends_it_even_while_a_client_waits() {
     let mut idle = Listener::of_stripe(&[]);
     signal(idle.child.id(), "INT");
     assert!(idle.child.wait().unwrap().success());
@@ -272,7 +272,7 @@ fn a_signal_ends_it_even_while_somebody_waits() {
                 "whsec_test",
             ])
         });
-        // It came, and is not answered.
+        // It arrived, and gets no response.
         assert_eq!(busy.next()["answer"], "timeout");
         signal(busy.child.id(), "INT");
         assert!(busy.child.wait().unwrap().success());

@@ -1,4 +1,4 @@
-//! Events of one's own apps: `provider = "local"` and `"local_hmac"` on the real program.
+//! Tests of events from the operator's own apps: `provider = "local"` and `"local_hmac"`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn read(reply: &Reply) -> Value {
     serde_json::from_str(&reply.text()).unwrap()
 }
 
-/// Fails when equal bodies of an app's are taken for one event, or an idempotency key does not count.
+/// Fails when equal bodies of an app count as one event, or an idempotency key is ignored.
 #[tokio::test]
 async fn an_app_of_ones_own_posts_events_and_gets_their_ids() {
     let app = App::start(ok());
@@ -50,7 +50,7 @@ async fn an_app_of_ones_own_posts_events_and_gets_their_ids() {
         let reply = gate.send(&keyed).await;
         assert_eq!((reply.status, is_duplicate(&reply)), (200, is_copy));
         let told = read(&reply);
-        // The id by which the destination knows it is told for a copy too.
+        // The response to a copy also contains the id that the destination sees.
         assert_eq!(told["webhook_id"], "order-17", "{told}");
         assert_eq!(told["duplicate"] == true, is_copy, "{told}");
     }
@@ -68,7 +68,7 @@ async fn an_app_of_ones_own_posts_events_and_gets_their_ids() {
     );
 }
 
-/// Posts over a Unix socket: status and body.
+/// Posts over a Unix socket; returns status and body.
 fn post_on(socket: &std::path::Path, body: &str) -> (u16, String) {
     use std::io::{Read, Write};
     let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
@@ -88,7 +88,7 @@ fn post_on(socket: &std::path::Path, body: &str) -> (u16, String) {
     )
 }
 
-/// Fails when the user is not asked, or a user who is not named may post.
+/// Fails when the user is not checked, or a user who is not listed may post.
 #[tokio::test]
 async fn an_app_of_this_machine_is_known_by_its_user() {
     let app = App::start(ok());
@@ -156,7 +156,7 @@ async fn one_key_below_a_prefix_names_one_event_alone_and_in_a_batch() {
     app.wait_for_requests(4).await;
 }
 
-/// Fails when a batch is taken in part without being told, when `data` is written anew, or when priority does not count.
+/// Fails when a batch is accepted in part without a report, when `data` is reformatted, or when priority is ignored.
 #[tokio::test]
 async fn a_batch_is_taken_whole() {
     let latch = Latch::default();
@@ -206,7 +206,7 @@ async fn a_batch_is_taken_whole() {
     assert_eq!(app.count(), 5);
 }
 
-/// Fails when a batch that comes again is taken again, or when what counts for none of its events is passed over.
+/// Fails when a repeated batch is accepted again, or when headers that apply to no event of a batch are ignored.
 #[tokio::test]
 async fn a_batch_is_known_by_its_own_key_and_by_those_of_its_events() {
     let app = App::start(ok());
@@ -264,7 +264,7 @@ async fn a_batch_is_known_by_its_own_key_and_by_those_of_its_events() {
     assert_eq!(app.count(), 2);
 }
 
-/// Fails when an app that signs is let in without its signature, or when the signature goes on to others.
+/// Fails when a signing app is accepted without its signature, or when the signature is forwarded to destinations.
 #[tokio::test]
 async fn an_app_may_sign_instead_of_showing_a_token() {
     let app = App::start(ok());
@@ -296,9 +296,9 @@ async fn an_app_may_sign_instead_of_showing_a_token() {
     assert_eq!(got.header("x-webhook-signature"), None);
 }
 
-/// Fails when an app is not told which events of a batch were stored, and why the others were not.
+/// Fails when the response does not say which events of a batch were stored, and why the others were not.
 #[tokio::test]
-async fn of_a_batch_that_is_not_stored_whole_the_reason_is_told() {
+async fn a_batch_that_is_stored_in_part_reports_the_reason() {
     let app = App::start(ok());
     let text = format!("{}when = \"body.n > 1\"\n", emitting(&app.url("/in")));
     let gate = Gate::start(&text).await;

@@ -1,4 +1,4 @@
-//! Integration tests: the real binary over real sockets, in front of an app that keeps every byte.
+//! Integration tests: the real binary with real sockets, in front of an app that records every byte.
 
 #![allow(
     clippy::unwrap_used,

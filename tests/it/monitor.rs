@@ -1,4 +1,4 @@
-//! `enforce = "monitor"`: the one, explicit, logged exception from failing closed.
+//! Tests of `enforce = "monitor"`, the only exception from failing closed.
 
 use crate::harness::app::{App, ok};
 use crate::harness::gate::Gate;
@@ -6,7 +6,7 @@ use crate::harness::sender::{Hook, Provider, Sender};
 
 /// Fails when monitor mode is a property of the gate and not of the route.
 #[tokio::test]
-async fn what_fails_a_check_is_forwarded_and_told() {
+async fn what_fails_a_check_is_forwarded_and_logged() {
     let app = App::start(ok());
     let config = [
         Provider::Github.route("watched", &app.url("/watched"), "enforce = \"monitor\""),
@@ -32,7 +32,7 @@ async fn what_fails_a_check_is_forwarded_and_told() {
     assert_eq!(app.count(), 1);
 }
 
-/// Fails when an unverified request is claimed and its claim spent, or told to the app as one that the gate vouches for.
+/// Fails when an unverified request claims and spends an id, or reaches the app without a mark.
 #[tokio::test]
 async fn what_was_not_verified_spends_no_id_and_carries_no_word_of_the_gate() {
     let app = App::start(ok());
@@ -52,7 +52,7 @@ async fn what_was_not_verified_spends_no_id_and_carries_no_word_of_the_gate() {
         (genuine.status, genuine.header("hookgate-duplicate")),
         (200, None)
     );
-    // Monitor mode forwards copies too; the log says what it took the event for.
+    // Monitor mode forwards copies too; the log says that the event is a duplicate.
     gate.wait_for_line(&["\"accepted\"", "evt_1"]).await;
     let requests = app.requests();
     assert_eq!(requests.len(), 3);
@@ -64,7 +64,7 @@ async fn what_was_not_verified_spends_no_id_and_carries_no_word_of_the_gate() {
     );
 }
 
-/// Fails when monitor mode lets through what is no question of being genuine: framing, size, routes.
+/// Fails when monitor mode forwards requests that fail framing, size or routing.
 #[tokio::test]
 async fn bounds_hold_in_monitor_mode_too() {
     let app = App::start(ok());
@@ -76,7 +76,8 @@ async fn bounds_hold_in_monitor_mode_too() {
     assert_eq!(app.count(), 0);
 }
 
-/// Fails when what failed goes to `upstream` all the same, or what is verified, or a URL check, to the other.
+/// Fails when an unverified request reaches `upstream`, or when a verified one or a URL check reaches
+/// `unverified_upstream`.
 #[tokio::test]
 async fn what_was_not_verified_may_have_an_upstream_of_its_own() {
     let (app, other) = (App::start(ok()), App::start(ok()));

@@ -1,4 +1,4 @@
-//! What says which event a request is may occur once: the gate would judge by one of two, and the app read the other.
+//! Tests that values which identify an event occur once: gate and app could read different ones of two.
 
 use crate::harness::app::{App, ok};
 use crate::harness::gate::Gate;
@@ -14,7 +14,7 @@ async fn a_header_that_identifies_the_event_occurs_once() {
     let app = App::start(ok());
     let filter =
         "when = '!(\"x-github-hook-id\" in headers) || headers[\"x-tenant\"] != \"never\"'";
-    // Where nothing needs the id, where dedup does, and where a filter reads them.
+    // Three routes: without use of the id, with dedup, and with a filter.
     for more in ["dedup = false", "", "events = [\"push\", \"ping\"]"] {
         let gate = Gate::start(&Provider::Github.route(
             "hook",
@@ -39,7 +39,7 @@ async fn a_header_that_identifies_the_event_occurs_once() {
                 let reply = client.send(&hook.with(name, value)).await;
                 assert_eq!(reply.status, 400, "{more}: {name}: {value}");
             }
-            // Others may come as often as they like.
+            // Other headers may occur several times.
             let hook = event().with("X-Other", "1").with("X-Other", "2");
             assert_eq!(client.send(&hook).await.status, 200, "{more}");
         }

@@ -1,5 +1,4 @@
-//! `hookgate promote` and `hookgate secrets` over the real admin listener: the way out of monitor mode, and the end of a
-//! rotation.
+//! Tests of `hookgate promote` and `hookgate secrets`, which end monitor mode and a rotation of secrets.
 
 use std::process::Output;
 
@@ -24,10 +23,10 @@ fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Fails when a request that passed is counted with those that would be refused, when the line is another one, or when the
-/// file is changed.
+/// Fails when a passed request counts as one that would be refused, when the wrong line is named, or when the file is
+/// changed.
 #[tokio::test]
-async fn a_route_in_monitor_mode_tells_what_it_would_have_refused_and_which_line_to_change() {
+async fn promote_shows_what_would_have_been_refused_and_which_line_to_change() {
     let app = App::start(ok());
     let route = Provider::Stripe.route("hook", &app.url("/in"), "enforce = \"monitor\"\n");
     let gate = options(&route).start().await;
@@ -61,7 +60,7 @@ async fn a_route_in_monitor_mode_tells_what_it_would_have_refused_and_which_line
     );
     assert_eq!(std::fs::read_to_string(gate.config_path()).unwrap(), before);
 
-    // With that line removed there is nothing to tell any more.
+    // With that line removed there is nothing to promote.
     assert!(
         gate.reload(&before.replace("enforce = \"monitor\"\n", ""))
             .await
@@ -74,7 +73,7 @@ async fn a_route_in_monitor_mode_tells_what_it_would_have_refused_and_which_line
     assert!(told.contains("did you mean `hook`?"), "{told}");
 }
 
-/// Fails when matches are counted for the wrong secret, when its text is shown, or when nobody is told before one ends.
+/// Fails when matches count for the wrong secret, when its text is shown, or when no warning comes before one expires.
 #[tokio::test]
 async fn a_rotation_shows_which_secret_still_matches_and_which_ends_soon() {
     let app = App::start(ok());
@@ -118,7 +117,7 @@ async fn a_rotation_shows_which_secret_still_matches_and_which_ends_soon() {
     );
 }
 
-/// Fails when counts go by the place of a secret: after a reload the other one would seem to be in use.
+/// Fails when counts follow the position of a secret: after a reload the wrong one would seem to be in use.
 #[tokio::test]
 async fn counts_stay_with_their_secrets_when_a_reload_swaps_them() {
     let app = App::start(ok());
@@ -146,13 +145,13 @@ async fn counts_stay_with_their_secrets_when_a_reload_swaps_them() {
     assert_eq!(matched(&gate).await, ["1", "2"]);
     assert!(gate.reload(&route(&format!("{other}, {one}"))).await);
     assert_eq!(matched(&gate).await, ["2", "1"]);
-    // What comes now is added to what its own secret had.
+    // New matches are added to the count of the same secret.
     let reply = gate.send(&first.event_of("/hook", "evt_4")).await;
     assert_eq!(reply.status, 200);
     assert_eq!(matched(&gate).await, ["2", "2"]);
 }
 
-/// How often each secret of the route matched, in the order of the config.
+/// Returns how often each secret of the route matched, in the order of the config.
 async fn matched(gate: &Gate) -> Vec<String> {
     let text = out(&gate.hookgate(TOKEN, &["secrets", "list"]).await);
     let lines = text.lines().filter(|line| line.starts_with("hook "));

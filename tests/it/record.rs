@@ -1,5 +1,4 @@
-//! The log and the metrics of the real binary: each decision is explained, nothing secret is told, nothing a stranger
-//! writes gets out of its field.
+//! Tests of log and metrics: each decision is explained, no secret is shown, and no client can forge a field.
 
 use serde_json::Value;
 
@@ -8,7 +7,7 @@ use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, PROVIDERS, Provider, Sender};
 use crate::harness::{LIMIT, wait_for};
 
-/// The log lines about requests, once there are so many.
+/// Returns the log lines about requests, once there are this many.
 async fn request_lines(gate: &Gate, count: usize) -> Vec<Value> {
     let lines = || -> Vec<Value> {
         let events = gate.log_events().into_iter();
@@ -24,7 +23,7 @@ async fn request_lines(gate: &Gate, count: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn an_accepted_event_is_told_with_all_that_is_known_of_it() {
+async fn an_accepted_event_is_logged_with_all_known_fields() {
     let app = App::start(respond(202, "taken"));
     let gate = Gate::start(&Provider::Stripe.route("pay", &app.url("/in"), "")).await;
     let hook = Sender::new(Provider::Stripe).event_of("/pay", "evt_42");
@@ -84,7 +83,7 @@ async fn an_accepted_event_is_told_with_all_that_is_known_of_it() {
 }
 
 #[tokio::test]
-async fn each_refusal_is_told_with_reason_check_and_evidence() {
+async fn each_refusal_is_logged_with_reason_check_and_evidence() {
     let app = App::start(ok());
     let route = Provider::Stripe.route("pay", &app.url("/in"), "max_body = \"2KiB\"");
     let gate = Gate::start(&route).await;
@@ -140,7 +139,7 @@ async fn each_refusal_is_told_with_reason_check_and_evidence() {
 }
 
 #[tokio::test]
-async fn no_secret_and_no_signature_is_ever_told() {
+async fn no_secret_and_no_signature_is_ever_logged() {
     let app = App::start(ok());
     for provider in PROVIDERS {
         let route = provider.route("hook", &app.url("/in"), "");
@@ -172,7 +171,7 @@ async fn no_secret_and_no_signature_is_ever_told() {
     }
 }
 
-/// Fails when `Withholder::note` always tells.
+/// Fails when `Withholder::note` never suppresses a line.
 #[tokio::test]
 async fn a_flood_of_forgeries_makes_few_lines_and_is_counted_in_full() {
     let app = App::start(ok());
@@ -188,7 +187,7 @@ async fn a_flood_of_forgeries_makes_few_lines_and_is_counted_in_full() {
     assert_eq!(gate.metric("hookgate_requests_total", &labels).await, 60.0);
     let withheld = gate.metric("hookgate_log_lines_withheld_total", &[]).await;
     assert!(withheld >= 50.0, "{withheld}");
-    // What was withheld is told at the end.
+    // The number of suppressed lines is logged at the end.
     assert!(gate.stop().await.success());
     gate.wait_for_line(&["withheld", "\"source\":\"127.0.0.1\""])
         .await;
@@ -204,11 +203,11 @@ async fn a_flood_of_forgeries_makes_few_lines_and_is_counted_in_full() {
 
 /// Fails when `record::line::Escaper` lets a quote through.
 #[tokio::test]
-async fn what_a_stranger_writes_stays_in_its_field() {
+async fn text_of_an_untrusted_client_stays_in_its_field() {
     let app = App::start(ok());
     let more = "content_types = [\"application/json\"]";
     let gate = Gate::start(&Provider::Github.route("hook", &app.url("/in"), more)).await;
-    // Heads take no quotes in targets, but in values.
+    // A head may have quotes in header values, but not in the target.
     let odd = "text/x\",\"verdict\":\"accepted\",\"y\":\"\\";
     let hook = Sender::new(Provider::Github).event("/hook");
     assert_eq!(gate.send(&hook.set("Content-Type", odd)).await.status, 415);
@@ -234,7 +233,7 @@ async fn what_a_stranger_writes_stays_in_its_field() {
 }
 
 #[tokio::test]
-async fn accepted_events_are_silent_where_the_config_says_so_and_failures_are_told() {
+async fn accepted_events_are_silent_if_configured_and_failures_are_logged() {
     let refusing = Refusing::new();
     let app = App::start(ok());
     let routes = Provider::Github.route("hook", &app.url("/in"), "")
@@ -326,7 +325,7 @@ async fn readiness_ends_with_the_drain_and_health_does_not() {
     assert!(gate.wait().await.success());
 }
 
-/// Fails when `deny_dumps` sets no limit. The gate begins with the highest that the system grants.
+/// Fails when `deny_dumps` sets no limit. The gate starts with the highest limit that the system grants.
 #[tokio::test]
 async fn secrets_cannot_get_into_a_core_file() {
     let app = App::start(ok());

@@ -1,5 +1,7 @@
-//! Promise 7 for reloads: all or nothing, no dropped connection, what is in flight ends under the config with which it
-//! began, counters and limits go on.
+//! Tests of reloads.
+//!
+//! A reload is all or nothing and drops no connection. Requests in flight end under the config with which they began,
+//! and counters and limits continue.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,7 +65,7 @@ async fn a_new_config_holds_for_open_connections_too() {
     assert_eq!(connection.send(&event()).await.status, 404);
 }
 
-/// Fails when the new generation ends the old one's requests, or is waited for by them.
+/// Fails when the new generation ends requests of the old one, or waits for them.
 #[tokio::test]
 async fn what_is_in_flight_ends_under_its_own_config() {
     let latch = Latch::default();

@@ -1,4 +1,4 @@
-//! A gate with one route and an app behind it, for the tests that talk to sockets in blocking threads.
+//! A gate with one route and an app, for tests that use sockets in blocking threads.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,19 +18,19 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// Deadlines as by default.
+    /// Starts a gate with the default deadlines.
     pub fn start() -> Self {
         Self::with("")
     }
 
-    /// Short deadlines; `idle_timeout` is twice as long as the others.
+    /// Starts a gate with short deadlines; `idle_timeout` is twice as long as the others.
     pub fn start_with_deadlines() -> Self {
         Self::with(
             "handshake_timeout = \"1s\"\nheader_timeout = \"1s\"\nbody_timeout = \"1s\"\nidle_timeout = \"2s\"\n",
         )
     }
 
-    /// A short deadline of heads beside an `idle_timeout` of a minute.
+    /// Starts a gate with a short `header_timeout` and an `idle_timeout` of a minute.
     pub fn start_patient() -> Self {
         Self::with("header_timeout = \"1s\"\nidle_timeout = \"60s\"\n")
     }
@@ -53,17 +53,17 @@ impl Rig {
         self.gate.address()
     }
 
-    /// Requests that reached the app.
+    /// Counts the requests that reached the app.
     pub fn upstream_count(&self) -> usize {
         self.app.count()
     }
 
-    /// What reached the app.
+    /// Returns the requests that reached the app.
     pub fn upstream_requests(&self) -> Vec<Recorded> {
         self.app.requests()
     }
 
-    /// Connections that were cut, by the reason that the metrics give.
+    /// Counts the closed connections with this reason in the metrics.
     pub fn cut_for(&self, reason: &str) -> f64 {
         let label = format!("reason=\"{reason}\"");
         let labels = [label.as_str()];
@@ -75,7 +75,7 @@ impl Rig {
         self.gate.resident_kib()
     }
 
-    /// An honest sender on a new connection is served.
+    /// Asserts that an honest sender on a new connection is served.
     pub fn check_honest(&self) {
         let signature = signature(b"{}");
         let mut wire = Wire::connect(self.address(), b"http/1.1");

@@ -1,5 +1,4 @@
-//! Which request is whose: host and path byte for byte, method, content type, size. The app gets exactly the path that
-//! was checked.
+//! Tests of routing: host and path byte by byte, method, content type, size. The app gets exactly the checked path.
 
 use std::time::Duration;
 
@@ -108,7 +107,7 @@ async fn a_prefix_passes_the_rest_on_as_it_was_sent() {
         assert_eq!(app.requests()[before].target(), seen);
     }
     let before = app.count();
-    // Fails when a prefix is compared without its `/`, or the rest may climb out of the app's path.
+    // Fails when a prefix is compared without its `/`, or the rest may leave the app's path.
     for target in [
         "/hooksx",
         "/hook",
@@ -294,8 +293,8 @@ async fn the_health_path_answers_on_every_host() {
     assert_eq!(app.count(), 0);
 }
 
-/// What went wrong: an answer that overtook the body ended in RST_STREAM(NO_ERROR), which curl 7.88 reports as a broken
-/// stream. Fails when a refusal by the head does not wait for a small body.
+/// Fails when a refusal by the head does not wait for a small body: a response that overtakes the body ends in
+/// RST_STREAM(NO_ERROR), which curl 7.88 reports as a broken stream.
 #[test]
 fn an_early_refusal_reaches_curl_over_http2() {
     let runtime = tokio::runtime::Runtime::new().unwrap();

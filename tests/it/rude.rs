@@ -1,4 +1,4 @@
-//! A client without manners: raw bytes over TLS, and HTTP/2 frames made by hand. Nothing here knows what is right.
+//! Hostile client: raw bytes over TLS, and hand-made HTTP/2 frames. Nothing here checks what it sends.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,12 +12,12 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 
 use crate::harness::sender::{Provider, mac};
 
-/// One TLS connection.
+/// TLS connection that sends any bytes.
 pub struct Wire {
     stream: StreamOwned<ClientConnection, TcpStream>,
 }
 
-/// What was read before the end or the deadline.
+/// Bytes that were read before the end or the deadline.
 pub struct Ending {
     pub bytes: Vec<u8>,
     pub is_closed: bool,
@@ -29,7 +29,7 @@ impl Ending {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
 
-    /// The status of each answer of an HTTP/1 connection.
+    /// Returns the status of each response of an HTTP/1 connection.
     pub fn statuses(&self) -> Vec<u16> {
         let text = self.text();
         let parts = text.split("HTTP/1.1 ").skip(1);
@@ -40,7 +40,7 @@ impl Ending {
 }
 
 impl Wire {
-    /// Connects, whatever certificate is shown.
+    /// Connects and accepts any certificate.
     pub fn connect(address: SocketAddr, alpn: &[u8]) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -63,7 +63,8 @@ impl Wire {
         Self { stream }
     }
 
-    /// Sends bytes; an error is a peer that has closed, which some tests want. One that neither reads nor closes is none.
+    /// Sends bytes. An error means that the peer has closed, which some tests expect. A peer that neither reads nor
+    /// closes causes no error.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let sent = self.stream.write_all(bytes);
         let sent = sent.and_then(|()| self.stream.flush());
@@ -77,7 +78,7 @@ impl Wire {
         self.read_until(limit, |_| false)
     }
 
-    /// Reads until the bytes will do, the peer closes, or the limit is over.
+    /// Reads until the bytes suffice, the peer closes, or the limit is over.
     pub fn read_until(&mut self, limit: Duration, is_enough: impl Fn(&[u8]) -> bool) -> Ending {
         let start = Instant::now();
         let mut bytes = Vec::new();
@@ -96,7 +97,7 @@ impl Wire {
             match self.stream.read(&mut buffer) {
                 Ok(count) if count > 0 => bytes.extend_from_slice(&buffer[..count]),
                 Err(error) if is_timeout(&error) => {}
-                // An end with or without goodbye, or a reset.
+                // An end with or without close_notify, or a reset.
                 Ok(_) | Err(_) => {
                     return Ending {
                         bytes,
@@ -108,14 +109,14 @@ impl Wire {
         }
     }
 
-    /// Ends our half with the goodbye of TLS.
+    /// Closes the writing half with close_notify of TLS.
     pub fn finish(&mut self) {
         self.stream.conn.send_close_notify();
         let _ = self.stream.conn.complete_io(&mut self.stream.sock);
         let _ = self.stream.sock.shutdown(std::net::Shutdown::Write);
     }
 
-    /// Cuts the socket without a goodbye.
+    /// Closes the socket without close_notify.
     pub fn cut(self) {
         let _ = self.stream.sock.shutdown(std::net::Shutdown::Both);
     }
@@ -128,13 +129,13 @@ fn is_timeout(error: &io::Error) -> bool {
     )
 }
 
-/// The signature header of the GitHub scheme for a body.
+/// Returns the signature header of the GitHub scheme for a body.
 pub fn signature(body: &[u8]) -> String {
     let secret = Provider::Github.secret().as_bytes();
     format!("sha256={}", HEXLOWER.encode(&mac(secret, &[body])))
 }
 
-/// One frame of HTTP/2.
+/// Encodes an HTTP/2 frame.
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut bytes = length[1..].to_vec();
@@ -144,7 +145,7 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Header fields as HPACK literals: no table, no Huffman, so that anything can be said.
+/// Encodes header fields as HPACK literals, without table and Huffman code, so that any bytes can be sent.
 pub fn literals(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
@@ -171,7 +172,7 @@ fn length_prefix(block: &mut Vec<u8>, length: usize) {
     block.push(u8::try_from(left).unwrap());
 }
 
-/// The client's preface with empty settings.
+/// Returns the client's preface with empty settings.
 pub fn preface() -> Vec<u8> {
     [
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(),
@@ -180,14 +181,14 @@ pub fn preface() -> Vec<u8> {
     .concat()
 }
 
-/// One frame as it came.
+/// HTTP/2 frame that was received.
 pub struct Frame {
     pub kind: u8,
     pub stream: u32,
     pub payload: Vec<u8>,
 }
 
-/// Cuts bytes into whole frames.
+/// Splits bytes into complete frames.
 pub fn frames(mut bytes: &[u8]) -> Vec<Frame> {
     let mut frames = Vec::new();
     while let Some((head, rest)) = bytes.split_at_checked(9) {
@@ -205,7 +206,7 @@ pub fn frames(mut bytes: &[u8]) -> Vec<Frame> {
     frames
 }
 
-/// Whether a stream was answered 200.
+/// Returns whether a stream got a response with status 200.
 pub fn is_ok(frames: &[Frame], stream: u32) -> bool {
     let mut heads = frames
         .iter()

@@ -1,5 +1,6 @@
-//! Promise: the app gets the bytes that were signed, and the sender's own headers with their values, whatever the
-//! chunking, the case of the names and the version of HTTP.
+//! Tests that the app gets the signed bytes and the sender's own headers.
+//!
+//! This holds for every chunking, case of names, and version of HTTP.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -9,10 +10,10 @@ use crate::harness::app::{App, ok};
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Hook, Provider, Sender};
 
-/// How the request is written.
+/// Form in which the request is written.
 #[derive(Clone, Debug)]
 enum Way {
-    /// With `Content-Length`, cut into TLS records at these lengths.
+    /// With `Content-Length`, split into TLS records of these lengths.
     Length(Vec<usize>),
     /// In chunks of these lengths.
     Chunked(Vec<usize>),
@@ -25,7 +26,7 @@ struct Case {
     body: Vec<u8>,
     way: Way,
     headers: Vec<(String, String)>,
-    /// Which letters of the head's names are capitals, in turn.
+    /// Pattern of the capital letters in header names, applied in turn.
     capitals: Vec<bool>,
 }
 
@@ -96,7 +97,7 @@ async fn send(gate: &Gate, hook: &Hook, case: &Case) -> u16 {
             raw.send(&hook.head_http1("Transfer-Encoding: chunked\r\n"))
                 .await;
             for (index, piece) in pieces(&hook.body, lengths).into_iter().enumerate() {
-                // hyper takes 16 KiB of them in one body, which bounds what a sender can have it skip.
+                // hyper accepts 16 KiB of chunk extensions in one body, which bounds what a sender can have it skip.
                 let extension = if index < 1000 { ";ext=\"x\"" } else { "" };
                 let mut chunk = format!("{:X}{extension}\r\n", piece.len()).into_bytes();
                 chunk.extend_from_slice(piece);
@@ -117,7 +118,7 @@ async fn send(gate: &Gate, hook: &Hook, case: &Case) -> u16 {
 fn what_reaches_the_app_equals_what_was_signed() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let app = App::start(ok());
-    // Two cases may well have the same body: dedup would be right to drop the second.
+    // Two cases may have the same body, and dedup would rightly drop the second.
     let route = Provider::Github.route("hook", &app.url("/in"), "dedup = false\n");
     let gate = runtime.block_on(Gate::start(&route));
     let mut runner = TestRunner::new(Config::with_cases(96));

@@ -1,4 +1,4 @@
-//! JSON Schemas by event type: what does not fit is refused, the sender learns nothing, the operator learns where and why.
+//! Tests of JSON Schemas by event type: a mismatch is refused, and only the operator learns where and why.
 
 use serde_json::Value;
 
@@ -23,9 +23,9 @@ fn options(app: &App, more: &str) -> Options {
 
 const SCHEMAS: &str = "[routes.hook.schemas]\n\"invoice.*\" = \"invoice.json\"";
 
-/// Fails when `check` of `gate/schema.rs` passes what does not fit, or when the problem tells what did not.
+/// Fails when `check` of `gate/schema.rs` passes a mismatch, or when the problem document describes it.
 #[tokio::test]
-async fn what_does_not_fit_is_refused_and_told_to_the_operator_only() {
+async fn a_schema_mismatch_is_refused_and_shown_to_the_operator_only() {
     let app = App::start(ok());
     let gate = options(&app, SCHEMAS).start().await;
     let fit = r#"{"id":"evt_1","type":"invoice.paid","amount":3}"#;
@@ -53,7 +53,7 @@ async fn what_does_not_fit_is_refused_and_told_to_the_operator_only() {
     assert_eq!(gate.metric("hookgate_requests_total", &labels).await, 1.0);
 }
 
-/// Fails when a type that no pattern matches is held against a schema, or one that a pattern matches is not.
+/// Fails when a schema applies to a type that its pattern does not match, or does not apply to one that it matches.
 #[tokio::test]
 async fn each_schema_whose_pattern_matches_counts_and_no_other() {
     let app = App::start(ok());
@@ -82,7 +82,7 @@ async fn each_schema_whose_pattern_matches_counts_and_no_other() {
         .await;
 }
 
-/// Fails when the last of two equal keys counts, or what is no JSON fits.
+/// Fails when the last of two equal keys counts, or a body that is not JSON fits.
 #[tokio::test]
 async fn a_body_that_parsers_read_differently_fits_no_schema() {
     let app = App::start(ok());
@@ -107,7 +107,7 @@ async fn a_body_that_parsers_read_differently_fits_no_schema() {
     assert_eq!(app.count(), 0);
 }
 
-/// Fails when what did not fit was claimed before it was refused.
+/// Fails when a mismatch claims its id before it is refused.
 #[tokio::test]
 async fn what_does_not_fit_spends_no_id() {
     let app = App::start(ok());
@@ -121,7 +121,7 @@ async fn what_does_not_fit_spends_no_id() {
     );
 }
 
-/// Fails when a schema is compiled after the swap, or kept over a reload.
+/// Fails when a schema is compiled after the swap, or an old one is kept after a reload.
 #[tokio::test]
 async fn a_reload_takes_a_changed_schema_and_keeps_the_old_one_if_it_is_broken() {
     let app = App::start(ok());
@@ -142,9 +142,9 @@ async fn a_reload_takes_a_changed_schema_and_keeps_the_old_one_if_it_is_broken()
     assert_eq!(gate.send(&unfit).await.status, 200);
 }
 
-/// Fails when monitor mode refuses what does not fit, or does not tell it.
+/// Fails when monitor mode refuses a mismatch, or does not report it.
 #[tokio::test]
-async fn monitor_mode_forwards_and_tells_what_does_not_fit() {
+async fn monitor_mode_forwards_and_reports_a_schema_mismatch() {
     let app = App::start(ok());
     let gate = options(&app, &format!("enforce = \"monitor\"\n{SCHEMAS}"))
         .start()

@@ -1,5 +1,7 @@
-//! Requests as senders really write them, before the real binary: other header names, forms in parts, compressed bodies,
-//! many keys, URLs with another port or below a base path. The app gets the bytes as they came.
+//! Tests of the forms of requests that senders really use.
+//!
+//! Other header names, multipart forms, compressed bodies, many keys, URLs with another port or below a base path. The
+//! app gets the bytes as they came.
 
 use std::io::Write as _;
 
@@ -16,7 +18,7 @@ use crate::harness::unix_now;
 
 const SECRET: &str = "s3cret-of-a-test-0123456789abcdef";
 
-/// A gate with one route for a provider, on `/a`.
+/// Starts a gate with one route for a provider, on `/a`.
 async fn gate(app: &App, provider: &str, more: &str) -> Gate {
     let upstream = app.url("/in");
     Gate::start(&format!(
@@ -25,7 +27,7 @@ async fn gate(app: &App, provider: &str, more: &str) -> Gate {
     .await
 }
 
-/// Fails when the unbranded names are not read, or not told apart from the branded ones.
+/// Fails when the unbranded names are not read, or are mixed with the branded ones.
 #[tokio::test]
 async fn svix_sends_under_either_family_of_names_and_never_under_both() {
     let app = App::start(ok());
@@ -44,11 +46,11 @@ async fn svix_sends_under_either_family_of_names_and_never_under_both() {
     assert_eq!(seen.header("webhook-id").as_deref(), Some("msg_1"));
     assert_eq!(seen.header("hookgate-event-id").as_deref(), Some("msg_1"));
 
-    // The same event under the other names is the same event.
+    // The event is the same under the other names.
     let again = gate.send(&branded).await;
     assert_eq!(again.header("hookgate-duplicate"), Some("true"));
 
-    // An unsigned id of the other family is not the event's.
+    // An unsigned id of the other family is ignored.
     let other = Sender::new(Provider::Svix).event_of("/svix", "msg_2");
     for mixed in [
         unbranded(&other).with("svix-id", "msg_1"),
@@ -59,7 +61,7 @@ async fn svix_sends_under_either_family_of_names_and_never_under_both() {
     ] {
         assert_eq!(gate.send(&mixed).await.status, 401, "{mixed:?}");
     }
-    // Copies of one value are not a mixture.
+    // Copies of one value do not count as a mixture.
     let both = other.with("webhook-id", "msg_2");
     assert_eq!(gate.send(&both).await.status, 200);
     assert_eq!(app.count(), 2);
@@ -143,7 +145,7 @@ fn in_parts(fields: &[(&str, String)], end: &[u8]) -> Hook {
     hook.with("content-type", "multipart/form-data; boundary=b0")
 }
 
-/// Fails when forms of inbound routes are not read, when parts are, or when a field that is there twice counts.
+/// Fails when forms of inbound routes are not read, when a file part counts as a field, or a repeated field counts.
 #[tokio::test]
 async fn mailgun_posts_inbound_mail_as_a_form_or_in_parts() {
     let app = App::start(ok());
@@ -195,7 +197,7 @@ fn twilio(url: &str, fields: &[(&str, &str)], target: &str) -> Hook {
         .with("X-Twilio-Signature", &signature)
 }
 
-/// Fails when one form of the URL is tried, or any.
+/// Fails when only one form of the URL passes, or every form.
 #[tokio::test]
 async fn twilio_signs_the_url_with_its_port_and_without() {
     let fields = [("Body", "hello"), ("From", "1")];
@@ -220,7 +222,7 @@ async fn twilio_signs_the_url_with_its_port_and_without() {
             assert_eq!(gate.send(&hook).await.status, 401, "{public_url} {other}");
         }
     }
-    // Where the config has no port, the one that was called with counts.
+    // If the config has no port, the port of the request counts.
     let app = App::start(ok());
     let gate = gate(&app, "twilio", "public_url = \"https://h.example\"").await;
     let hook = twilio("https://h.example:8443/a", &fields, "/a");
@@ -229,9 +231,9 @@ async fn twilio_signs_the_url_with_its_port_and_without() {
     assert_eq!(gate.send(&hook).await.status, 200);
 }
 
-/// Fails when a signed path leaves out what a proxy in front has taken away, in any scheme.
+/// Fails when a signed path lacks the part that a proxy in front has removed, in any scheme.
 #[tokio::test]
-async fn a_base_path_stands_before_every_signed_path() {
+async fn a_base_path_precedes_every_signed_path() {
     let app = App::start(ok());
     let upstream = app.url("/in");
     let mut config = String::new();
@@ -266,7 +268,7 @@ fn gzip(text: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Fails when the signature is held against the compressed bytes, when filters look at them, or when other bytes are
+/// Fails when the signature is verified over the compressed bytes, when filters read them, or when other bytes are
 /// forwarded.
 #[tokio::test]
 async fn a_compressed_body_is_verified_in_plain_and_forwarded_as_it_came() {
@@ -300,7 +302,7 @@ async fn a_compressed_body_is_verified_in_plain_and_forwarded_as_it_came() {
     let other = br#"{"type":"user.updated"}"#.to_vec();
     let filtered = gate.send(&send(other.clone(), gzip(&other), "w-2")).await;
     assert_eq!(filtered.header("hookgate-filtered"), Some("true"));
-    // Signed over what was sent instead of the text, damaged, and followed by more.
+    // Signed over the sent bytes instead of the text, damaged, and with trailing bytes.
     let mut damaged = packed.clone();
     let sum = damaged.len() - 5;
     damaged[sum] ^= 1;
@@ -321,7 +323,7 @@ async fn a_compressed_body_is_verified_in_plain_and_forwarded_as_it_came() {
     assert_eq!(app.count(), 1);
 }
 
-/// Fails when the plain text of a body that is signed as it was sent is not read.
+/// Fails when the text of a compressed body that is signed as sent is not read.
 #[tokio::test]
 async fn a_compressed_body_that_is_signed_as_sent_is_read_in_plain() {
     let app = App::start(ok());
@@ -342,7 +344,7 @@ async fn a_compressed_body_that_is_signed_as_sent_is_read_in_plain() {
     );
 }
 
-/// Fails when the signature of a form is held against the form, or when fields that nothing signs come along.
+/// Fails when the signature in a form is verified over the form, or when unsigned fields are accepted.
 #[tokio::test]
 async fn gitea_signs_the_payload_of_a_form() {
     let app = App::start(ok());

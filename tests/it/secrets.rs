@@ -1,4 +1,4 @@
-//! Promise 5: no secret leaks into logs, answers, metrics, errors or the process list, in any spelling of it.
+//! Tests of promise 5: no secret appears in logs, responses, metrics, errors or the process list, in any encoding.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use crate::harness::app::{App, Behaviour, ok, sequence};
 use crate::harness::gate::Gate;
 use crate::harness::sender::{PROVIDERS, Provider, Sender};
 
-/// The secret, and what someone might make of it on the way.
+/// Returns the secret and its usual encodings.
 fn spellings(secret: &str) -> Vec<String> {
     let bytes = secret.as_bytes();
     let mut all = vec![
@@ -76,7 +76,7 @@ async fn nothing_that_can_be_seen_holds_a_secret() {
     assert!(gate.reload(&config).await);
     let mut secrets = vec![environment];
     for provider in PROVIDERS {
-        // The wrong ones too: a mistyped secret is often the right one of another endpoint.
+        // Wrong secrets are secret too: a mistyped one is often the right one of another endpoint.
         secrets.extend([provider.secret(), provider.other_secret()]);
     }
     assert_free("an answer", &seen, &secrets);

@@ -1,4 +1,4 @@
-//! `hookgate send`: what it makes is taken by a real gate, and what it makes wrong is refused for the reason that it says.
+//! Tests of `hookgate send`: a gate accepts its events, and refuses its wrong ones for the announced reason.
 
 use std::process::{Command, Output, Stdio};
 
@@ -73,7 +73,7 @@ async fn what_is_sent_is_taken_and_what_is_wrong_is_refused_for_that() {
     assert!(sent.status.success(), "{sent:?}");
     assert_eq!(app.count(), 2);
 
-    // What cannot be wrong is told as wrong usage.
+    // A fault that this provider cannot have is a usage error.
     let sent = send(&gate, "github", secret, &["--bad", "timestamp"]).await;
     assert_eq!(sent.status.code(), Some(2), "{sent:?}");
 }
@@ -90,14 +90,14 @@ async fn many_are_sent_and_summed_up() {
     assert_eq!(app.count(), 30);
 }
 
-/// Sends with arguments of its own only.
+/// Runs `send` with exactly these arguments.
 async fn run(arguments: &[&str]) -> Output {
     let arguments: Vec<String> = arguments.iter().map(|one| (*one).to_owned()).collect();
     let run = move || hookgate(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     tokio::task::spawn_blocking(run).await.unwrap()
 }
 
-/// Fails when a certificate that nobody vouches for is taken without a word, or `--insecure` does not take it.
+/// Fails when an untrusted certificate is accepted silently, or `--insecure` does not accept it.
 #[tokio::test]
 async fn an_unknown_certificate_is_taken_only_where_that_is_said() {
     let app = App::start(ok());
@@ -117,7 +117,7 @@ async fn an_unknown_certificate_is_taken_only_where_that_is_said() {
     assert_eq!(both.status.code(), Some(2), "{}", told(&both));
 }
 
-/// Fails when a route's scheme, secret, URL or limit is not the one that is used.
+/// Fails when another scheme, secret, URL or limit than the route's is used.
 #[tokio::test]
 async fn provider_secret_and_url_come_from_a_config() {
     let app = App::start(ok());
@@ -146,7 +146,7 @@ async fn provider_secret_and_url_come_from_a_config() {
     assert_eq!(sent.status.code(), Some(1), "{}", told(&sent));
     assert_eq!(app.count(), 1);
 
-    // Without a URL the route's own counts, where the config says the port.
+    // Without a URL the route's own is used, if the config has the port.
     let sent = run(&["send", "--config", &config, "--route", "own"]).await;
     assert_eq!(sent.status.code(), Some(2));
     assert!(told(&sent).contains("no URL to send to"), "{}", told(&sent));
@@ -171,7 +171,7 @@ async fn provider_secret_and_url_come_from_a_config() {
     assert!(told(&sent).contains("its routes: s"), "{}", told(&sent));
 }
 
-/// Fails when what the command line says of body and head is not what is signed and sent.
+/// Fails when body and headers of the command line are not what is signed and sent.
 #[test]
 fn body_and_headers_are_those_of_the_command_line() {
     let folder = tempfile::tempdir().unwrap();
@@ -208,7 +208,7 @@ fn body_and_headers_are_those_of_the_command_line() {
     let text = listener.send(&["--data", "plain text"]);
     assert!(text.status.success(), "{}", told(&text));
     assert_eq!(listener.next()["body"], "plain text");
-    // A header of the command line counts, also where the provider has one of this name.
+    // A header of the command line replaces the provider's header of this name.
     let forged = listener.send(&["--header", "Stripe-Signature: t=1,v1=00"]);
     assert!(forged.status.success(), "{}", told(&forged));
     assert_eq!(listener.next()["verified"], false);
@@ -246,14 +246,14 @@ fn body_and_headers_are_those_of_the_command_line() {
     }
 }
 
-/// The values of a header that came.
+/// Returns the received values of a header.
 fn values<'a>(got: &'a Value, name: &str) -> Vec<&'a str> {
     let headers = got["headers"].as_array().unwrap().iter();
     let named = headers.filter(|header| header[0] == name);
     named.map(|header| header[1].as_str().unwrap()).collect()
 }
 
-/// Fails when events go out faster than was asked for, or a rate keeps some of them back for good.
+/// Fails when events are sent faster than requested, or a rate holds some back forever.
 #[test]
 fn no_more_events_go_out_than_the_rate_says() {
     let listener = Listener::of_stripe(&[]);
@@ -270,12 +270,12 @@ fn no_more_events_go_out_than_the_rate_says() {
     assert!(sent.status.success(), "{}", told(&sent));
     let summary: Value = serde_json::from_slice(&sent.stdout).unwrap();
     assert_eq!(summary["statuses"]["200"], 9, "{summary}");
-    // The last one goes out eight twentieths of a second after the first.
+    // The last one is sent eight twentieths of a second after the first.
     let seconds = summary["seconds"].as_f64().unwrap();
     assert!(seconds >= 0.4, "{summary}");
 }
 
-/// Fails when Ctrl-C loses the summary of what was sent until then.
+/// Fails when Ctrl-C loses the summary of the events sent so far.
 #[test]
 fn ctrl_c_ends_many_events_with_their_summary() {
     let mut listener = Listener::of_stripe(&[]);

@@ -1,4 +1,4 @@
-//! A graceful stop: no new connections, what is in flight ends within `shutdown_timeout`, exit code 0.
+//! Tests of a graceful stop: no new connections, requests in flight end within `shutdown_timeout`, exit code 0.
 
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,7 @@ async fn idle_connections_do_not_hold_it_up() {
     assert_eq!(idle.send(&event()).await.status, 200);
     let mut idle_h2 = gate.client_h2().connect().await.unwrap();
     assert_eq!(idle_h2.send(&event()).await.status, 200);
-    // One that never says anything, in the middle of its handshake.
+    // A silent connection in the middle of its handshake.
     let _silent = std::net::TcpStream::connect(gate.address()).unwrap();
     let began = Instant::now();
     assert_eq!(gate.stop().await.code(), Some(0));
@@ -79,7 +79,7 @@ async fn an_app_that_hangs_does_not_hold_it_up_for_ever() {
         status.code().is_some(),
         "it ends by itself, not by a signal"
     );
-    // Whatever the sender got, it was no 2xx.
+    // The sender may get any response but a 2xx.
     assert!(
         held.await
             .unwrap()

@@ -1,5 +1,7 @@
-//! Promise 1 for signatures: each provider's genuine event reaches the app, and nothing that differs from what was signed
-//! does, whatever the difference. A stranger cannot tell the differences apart.
+//! Tests of promise 1 for signatures: only requests exactly as signed reach the app.
+//!
+//! Each provider's genuine event passes, and every damaged one is refused. An untrusted client cannot distinguish the
+//! causes.
 
 use serde_json::Value;
 
@@ -8,7 +10,7 @@ use crate::harness::client::Reply;
 use crate::harness::gate::{Gate, field};
 use crate::harness::sender::{Hook, PROVIDERS, Provider, Sender};
 
-/// A gate with a route `/ID` for every provider.
+/// Starts a gate with a route `/ID` for every provider.
 async fn gate_for_all(app: &App) -> Gate {
     let mut config = "[server]\nper_source_rate_limit = false\n\n".to_owned();
     for provider in PROVIDERS {
@@ -25,22 +27,22 @@ fn genuine(provider: Provider) -> Hook {
     Sender::new(provider).event(&path(provider))
 }
 
-/// One way in which a request differs from a genuine one, and what the operator is told about it.
+/// Damage to a genuine request, and the reason that the operator sees.
 struct Difference {
     name: &'static str,
-    /// None: it makes no sense for this provider.
+    /// Damages a request. `None` if the damage makes no sense for this provider.
     make: fn(Provider) -> Option<Hook>,
     reasons: &'static [&'static str],
 }
 
 const BAD: &[&str] = &["bad-signature"];
 const MALFORMED: &[&str] = &["malformed-signature"];
-/// A list without an entry that could be a signature holds none.
+/// Reasons for a list: without an entry that could be a signature, it counts as missing.
 const MALFORMED_OR_MISSING: &[&str] = &["malformed-signature", "missing-signature"];
 const MISSING: &[&str] = &["missing-signature"];
 const STALE: &[&str] = &["stale-timestamp"];
 
-/// A token says nothing about the body, so what is signed does not matter to GitLab.
+/// Returns whether the provider signs the body. GitLab's token does not cover it.
 fn is_mac(provider: Provider) -> bool {
     provider != Provider::Gitlab
 }
@@ -114,7 +116,7 @@ const DIFFERENCES: &[Difference] = &[
         make: |provider| resigned(provider, |value| format!("{value}00")),
         reasons: MALFORMED,
     },
-    // Fails when `HeaderMap::get` is used where exactly one value may stand.
+    // Fails when `HeaderMap::get` is used where exactly one value may occur.
     Difference {
         name: "the signature twice",
         make: |provider| {
@@ -124,7 +126,7 @@ const DIFFERENCES: &[Difference] = &[
         },
         reasons: MALFORMED,
     },
-    // Fails when the tolerance is compared with `now - t` only above, or not at all.
+    // Fails when the tolerance bounds `now - t` only from above, or not at all.
     Difference {
         name: "a timestamp of six minutes ago",
         make: |provider| shifted(provider, -360),
@@ -191,7 +193,7 @@ async fn whatever_differs_from_what_was_signed_is_refused_and_the_operator_learn
         }
     }
     for (number, (provider, difference, hook)) in cases.iter().enumerate() {
-        // A source of its own, so that no line about it is withheld.
+        // A separate source, so that no log line about it is suppressed.
         let source = format!("127.7.{}.{}", number / 200, number % 200 + 1);
         let reply = gate.client().from_ip(&source).send(hook).await;
         let case = format!("{provider:?}: {}", difference.name);
@@ -206,7 +208,7 @@ async fn whatever_differs_from_what_was_signed_is_refused_and_the_operator_learn
     assert_eq!(app.started(), 0, "nothing may reach the app");
 }
 
-/// All that a sender sees, but for what differs in every answer.
+/// Returns everything that a sender sees, without the parts that differ in every response.
 fn shape(reply: &Reply) -> (u16, Vec<String>, Value) {
     let mut names: Vec<_> = reply.headers.keys().map(ToString::to_string).collect();
     names.sort();
@@ -248,7 +250,7 @@ async fn a_signature_for_one_route_does_not_open_another() {
     let gate = Gate::start(&config).await;
     let hook = Sender::new(Provider::Github).event("/one");
     assert_eq!(gate.send(&hook.clone().to("/two")).await.status, 401);
-    // The same secret and the same bytes, but the scheme of another provider.
+    // Same secret and same bytes, but the scheme of another provider.
     assert_eq!(gate.send(&hook.clone().to("/three")).await.status, 401);
     assert_eq!(app.count(), 0);
     assert_eq!(gate.send(&hook).await.status, 200);
@@ -291,7 +293,7 @@ mod stripe {
         format!("v1={}", "ab".repeat(32))
     }
 
-    /// Fails when only the first or only the last `v1` is looked at.
+    /// Fails when only the first or only the last `v1` is checked.
     #[tokio::test]
     async fn any_of_several_signatures_may_match() {
         assert_eq!(
@@ -311,9 +313,9 @@ mod stripe {
         assert_eq!(status.await, 401);
     }
 
-    /// Fails when the first or last `t` is taken where there are two.
+    /// Fails when the first or last of two `t` is used.
     #[tokio::test]
-    async fn the_time_stands_exactly_once() {
+    async fn the_time_occurs_exactly_once() {
         assert_eq!(
             status_of(|time, good| format!("{time},t=1,{good}")).await,
             401

@@ -1,4 +1,4 @@
-//! The shortest way through: a signed event reaches the app, a forged one does not.
+//! Smoke test: a signed event reaches the app, a forged one does not.
 
 use crate::harness::LIMIT;
 use crate::harness::app::{App, Behaviour, Refusing, ok, respond, sequence};
@@ -29,7 +29,7 @@ async fn signed_passes_and_forged_does_not() {
     assert_eq!(gate.admin("/healthz").await.0, 200);
 }
 
-/// The harness itself: what a client sends is what the app keeps, in each framing, and misbehaviour shows.
+/// Tests the harness itself: the app records what a client sends, in each framing, and misbehavior is visible.
 #[tokio::test]
 async fn the_app_keeps_what_it_gets() {
     let app = App::start(sequence([

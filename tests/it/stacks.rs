@@ -1,4 +1,4 @@
-//! IPv4 and IPv6 on one port.
+//! Tests of IPv4 and IPv6 on one port.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
@@ -7,14 +7,14 @@ use crate::harness::client::Client;
 use crate::harness::gate::Gate;
 use crate::harness::sender::{Provider, Sender};
 
-/// A port that is free on both; none where the machine has no IPv6.
+/// Returns a port that is free on both, or `None` if the machine has no IPv6.
 fn free_port() -> Option<u16> {
     let both = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).ok()?;
     TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).ok()?;
     Some(both.local_addr().ok()?.port())
 }
 
-/// Starts a gate on these addresses, with `PORT` for a port that is free.
+/// Starts a gate on these addresses; `PORT` is replaced by a free port.
 async fn gate(app: &App, listen: &str) -> Option<(Gate, u16)> {
     let port = free_port()?;
     let route = Provider::Github.route("hook", &app.url("/in"), "dedup = false");
@@ -32,7 +32,7 @@ async fn is_served(gate: &Gate, address: SocketAddr) -> bool {
         .is_ok_and(|reply| reply.status == 200)
 }
 
-/// Fails when the IPv6 listener takes IPv4 beside an IPv4 listener (the second one finds its address in use), or takes none
+/// Fails when the IPv6 listener takes IPv4 next to an IPv4 listener (whose address is then in use), or takes no IPv4
 /// when it is alone.
 #[tokio::test]
 async fn ipv4_and_ipv6_listen_on_one_port() {

@@ -1,4 +1,4 @@
-//! `hookgate status`: one screen over the real admin listener, its exit codes, and the same again and again.
+//! Tests of `hookgate status`: its screen, exit codes, and `--watch`.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
@@ -25,9 +25,9 @@ fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Fails when a refusal is counted with those that passed, when what needs a person is left out, or ends with 0.
+/// Fails when a refusal counts as passed, or when something that needs attention is missing or exits with 0.
 #[tokio::test]
-async fn one_screen_tells_how_the_gate_does() {
+async fn one_screen_shows_the_state_of_the_gate() {
     let app = App::start(ok());
     let gate = gate("mode = \"queue\"\n", &app.url("/in")).await;
     let right = Sender::new(Provider::Stripe).sign("/hook", "evt_1", b"{\"id\":\"evt_1\"}");
@@ -66,7 +66,7 @@ async fn one_screen_tells_how_the_gate_does() {
     assert!(needs.iter().any(|need| need["what"] == "paused"), "{told}");
 }
 
-/// Fails when a screen is shown once only, or when Ctrl-C ends it with a failure.
+/// Fails when the screen is shown only once, or when Ctrl-C ends it with a failure.
 #[tokio::test]
 async fn the_screen_is_shown_again_until_it_is_interrupted() {
     let app = App::start(ok());
@@ -82,14 +82,14 @@ async fn the_screen_is_shown_again_until_it_is_interrupted() {
         let pid = child.id().to_string();
         let kill = Command::new("kill").args(["-INT", &pid]).status();
         assert!(kill.unwrap().success());
-        // Its pipe must not fill up while it is waited for.
+        // Read its pipe, which must not fill up while the test waits.
         lines.for_each(drop);
         child.wait().unwrap()
     });
     assert_eq!(ended.await.unwrap().code(), Some(0));
 }
 
-/// Fails when somebody who asks in a script takes silence for health.
+/// Fails when a script could mistake an unreachable gate for a healthy one.
 #[tokio::test]
 async fn a_gate_that_does_not_answer_is_not_well() {
     let app = App::start(ok());

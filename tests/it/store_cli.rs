@@ -1,4 +1,4 @@
-//! `hookgate store`: the file of a store, beside whoever has it open.
+//! Tests of `hookgate store` on the file of a store, with a gate running or without.
 
 use std::path::{Path, PathBuf};
 
@@ -15,10 +15,10 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A config that names the store, beside it.
+/// Writes a config that names the store, next to its file.
 fn config(inbox: &Inbox) -> PathBuf {
     let path = inbox.folder().join("hookgate.toml");
-    // The route's secret is for the service only.
+    // The secret of the route is not available to the command.
     let config =
         "[store]\nurl = \"sqlite:hookgate.db\"\n[routes.a]\nsecret = { credential = \"no\" }\n";
     std::fs::write(&path, config).unwrap();
@@ -65,7 +65,7 @@ async fn a_store_is_checked_counted_copied_and_exported_beside_its_gate() {
     );
     let (code, _, _) = run(&["store", "check", copy]);
     assert_eq!(code, 0);
-    // Nothing that is there is written over.
+    // An existing file is never overwritten.
     let (code, _, err) = run(&["store", "copy", file, copy]);
     assert_eq!(code, 1);
     assert!(
@@ -104,7 +104,7 @@ async fn a_store_is_checked_counted_copied_and_exported_beside_its_gate() {
 }
 
 #[test]
-fn what_is_no_store_is_told() {
+fn a_file_that_is_no_store_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let none = folder.path().join("none.db");
     for command in ["check", "stats", "export"] {

@@ -1,5 +1,7 @@
-//! Faults around the store's file: two of them at once, a second gate under another name, disks that are full from the start,
-//! descriptors that run out, and commands that are killed while they write.
+//! Tests of faults around the store's file.
+//!
+//! A failed sync followed by a power failure, a second gate under another name, disks that are full from the start,
+//! file descriptors that run out, and commands that are killed while they write.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,20 +28,20 @@ fn strace(arguments: &[&str]) -> Vec<String> {
     all.map(|word| (*word).to_owned()).collect()
 }
 
-/// One change of a file.
+/// Change of a file in a trace.
 enum Step {
     Write(u64, Vec<u8>),
     Truncate(u64),
     /// True where it succeeded.
     Sync(bool),
-    /// A sender was answered 200.
+    /// Response with 200 to a sender.
     Answer,
 }
 
-/// `HTTP/1.1 200` as strace writes it.
+/// Text of `HTTP/1.1 200` in strace's output.
 const OK: &str = r"\x48\x54\x54\x50\x2f\x31\x2e\x31\x20\x32\x30\x30";
 
-/// Bytes written as strace does.
+/// Formats bytes as strace does.
 fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
@@ -57,7 +59,7 @@ fn unescape(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// The calls of a trace that concern the store's file and its log, by the end of their names.
+/// Returns the calls of a trace that concern the store's file and its log, by the end of their names.
 fn parse(trace: &str) -> Vec<(String, Step)> {
     let mut unfinished: BTreeMap<&str, &str> = BTreeMap::new();
     let mut steps = Vec::new();
@@ -130,7 +132,7 @@ fn parse(trace: &str) -> Vec<(String, Step)> {
     steps
 }
 
-/// A disk that keeps what was synchronised, and of the rest what the test says.
+/// Model of a disk that keeps synced writes, and those of the others that the test selects.
 #[derive(Default)]
 struct Disk {
     durable: BTreeMap<String, Vec<u8>>,
@@ -161,7 +163,7 @@ impl Disk {
             Step::Write(at, data) => Change::Write(*at, data.clone()),
             Step::Truncate(size) => Change::Truncate(*size),
             Step::Sync(is_done) => {
-                // What a failed synchronisation loses is lost for good: the system takes it for written.
+                // Writes that a failed sync loses are lost forever: the system counts them as written.
                 let pending = std::mem::take(&mut self.pending);
                 for (other, change) in pending {
                     if other != file {
@@ -177,7 +179,7 @@ impl Disk {
         self.pending.push((file.to_owned(), change));
     }
 
-    /// Returns what a machine finds after its power failed now, where these of the writes that were not synchronised got through.
+    /// Returns the files after a power failure at this moment, if these of the unsynced writes reached the disk.
     fn after_power_failed(&self, got_through: impl Fn(usize) -> bool) -> BTreeMap<String, Vec<u8>> {
         let mut files = self.durable.clone();
         for (place, (file, change)) in self.pending.iter().enumerate() {
@@ -189,7 +191,7 @@ impl Disk {
     }
 }
 
-/// All events that were acknowledged are there, and the file is sound.
+/// Asserts that all acknowledged events are there, and that the file is intact.
 fn assert_whole(files: &BTreeMap<String, Vec<u8>>, acknowledged: &[String], what: &str) {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in files {
@@ -208,15 +210,14 @@ fn assert_whole(files: &BTreeMap<String, Vec<u8>>, acknowledged: &[String], what
     }
 }
 
-/// A route whose events are stored and go nowhere: each of them is one commit.
+/// Returns a config with a route whose events are stored and never delivered, so that each is one commit.
 fn stored_only() -> String {
     let route = Provider::Github.route("queue", "http://127.0.0.1:1/", "mode = \"queue\"\n");
     let end = "[routes.queue.destinations.upstream]\nevents = [\"none\"]\n";
     format!("[store]\nurl = \"sqlite:hookgate.db\"\nmin_free = \"1MiB\"\n{route}{end}")
 }
 
-/// A gate whose store meets failed synchronisations again and again, and what its disk was asked to do: the ids of events
-/// that were acknowledged, in their order, and the trace.
+/// Runs a gate whose syncs fail repeatedly. Returns the ids of the acknowledged events in their order, and the trace.
 async fn failed_synchronisations() -> (Vec<String>, String) {
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace");
@@ -230,7 +231,7 @@ async fn failed_synchronisations() -> (Vec<String>, String) {
         "-e",
         "trace=pwrite64,fdatasync,fsync,ftruncate,write,writev,sendto",
         "-e",
-        // Each time a commit or two after the file was opened again: pages that it changes first are in the file alone.
+        // Each failure comes a commit or two after the file was reopened: its first pages are in the file alone.
         "inject=fdatasync:error=EIO:when=20+9",
     ]);
     let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
@@ -246,7 +247,7 @@ async fn failed_synchronisations() -> (Vec<String>, String) {
         let hook = sender.sign("/queue", &id, body.as_bytes());
         match gate.send(&hook).await.status {
             200 => acknowledged.push(id),
-            // A sender that is refused comes again later.
+            // A refused sender tries again later.
             _ => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
         }
         number += 1;
@@ -264,8 +265,8 @@ async fn failed_synchronisations() -> (Vec<String>, String) {
     (acknowledged, text)
 }
 
-// Fails when `reopen` leaves out `secure`: pages of commits that the log has lost are copied into the file, and are there
-// beside older ones of the log when power fails.
+// Fails when `reopen` omits `secure`: pages of commits that the log has lost are copied into the file, which mixes them
+// with older ones of the log when power fails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_was_not_synchronised_is_never_copied_into_the_file() {
     let (acknowledged, trace) = failed_synchronisations().await;
@@ -278,12 +279,12 @@ async fn a_log_that_was_not_synchronised_is_never_copied_into_the_file() {
         }
         disk.take(file, step);
         failures += usize::from(matches!(step, Step::Sync(false)));
-        // While the file itself is being written: at other moments only the log can lack something.
+        // While the file itself is being written: at other moments only the log can have gaps.
         let is_copying = disk.pending.iter().any(|(file, _)| !file.ends_with("-wal"));
         if failures == 0 || !is_copying {
             continue;
         }
-        // Power fails now, and this part of what was not synchronised is on the disk.
+        // Power fails now, and this part of the unsynced writes is on the disk.
         let last = disk.pending.len();
         let ways: [(&str, &dyn Fn(usize) -> bool); 3] = [
             ("all", &|_| true),
@@ -302,7 +303,7 @@ async fn a_log_that_was_not_synchronised_is_never_copied_into_the_file() {
     println!("{failures} failures, {moments} moments");
 }
 
-// Fails when a second gate gets at the file by another name.
+// Fails when a second gate can open the file by another name.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_gate_is_kept_out_whatever_name_it_has_for_the_file() {
     let app = App::start(ok());
@@ -325,17 +326,17 @@ async fn a_second_gate_is_kept_out_whatever_name_it_has_for_the_file() {
     app.wait_for_requests(1).await;
 }
 
-/// The paths of the admin listener.
+/// Returns the responses of `/readyz` and `/healthz`.
 async fn health(gate: &Gate) -> [(u16, String); 2] {
     [gate.admin("/readyz").await, gate.admin("/healthz").await]
 }
 
-// Fails when the gate does not start without room for its store, does not begin to take events once there is room, or says
-// nothing of it.
+// Fails when the gate does not start without room for its store, does not accept events once there is room, or does not
+// log it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_on_a_full_disk_serves_proxy_routes_and_stores_later() {
     let app = App::start(ok());
-    // The first writes of each thread fail: one thread tries at the start, another one goes on.
+    // The first writes of each thread fail: one thread tries at the start, another one later.
     let wrapper = strace(&[
         "-o",
         "/dev/null",
@@ -368,14 +369,14 @@ async fn a_start_on_a_full_disk_serves_proxy_routes_and_stores_later() {
     app.wait_for_requests(2).await;
     let [ready, alive] = health(&gate).await;
     assert_eq!((ready.0, &*alive.1), (200, "ok\n"));
-    // It is known again, and a restart finds all of it.
+    // The event is recognized again, and a restart finds everything.
     assert_eq!(
         gate.send(&hook).await.header("hookgate-duplicate"),
         Some("true")
     );
 }
 
-// Fails when the store opens connections only when it needs them: without descriptors it would fail, and fail to come back.
+// Fails when the store opens connections only on demand: without descriptors it would fail, and fail to recover.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_store_goes_on_where_descriptors_have_run_out() {
     let refused = by(|_: &Recorded| respond(503, ""));
@@ -400,7 +401,7 @@ async fn the_store_goes_on_where_descriptors_have_run_out() {
         std::fs::read_dir(folder).unwrap().count() >= 95
     })
     .await;
-    // Enough for several steps in which the log is written back.
+    // Enough for several checkpoint steps.
     for number in 0..16 {
         let body = format!(
             "{{\"number\":{number},\"fill\":\"{}\"}}",
@@ -477,14 +478,14 @@ async fn a_copy_or_export_that_is_killed_leaves_nothing_under_its_name() {
     ] {
         for call in calls {
             killed_at(call, arguments);
-            // The call itself may have been made before the signal counts.
+            // The call itself may finish before the signal takes effect.
             assert!(*call == "renameat2" || !to.exists(), "{arguments:?} {call}");
             let _ = std::fs::remove_file(&to);
         }
         let (code, _, err) = outcome(command(arguments).output().unwrap());
         assert_eq!(code, 0, "{err}");
         assert!(is_whole(&to), "{arguments:?}");
-        // Looking at it leaves files beside it.
+        // Opening it leaves files next to it.
         for suffix in ["", "-wal", "-shm"] {
             let _ = std::fs::remove_file(folder.path().join(format!("out{suffix}")));
         }
@@ -502,7 +503,7 @@ fn is_whole(path: &Path) -> bool {
     }
 }
 
-// Fails when the start says nothing of commits that the log had, or the command does not count what it reads.
+// Fails when the start does not report discarded commits, or when the command does not count what it reads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_says_how_much_of_a_damaged_log_was_discarded() {
     let app = App::start(ok());

@@ -1,5 +1,6 @@
-//! The gate under systemd, whose part this file plays: it holds the listening socket, hands it over by LISTEN_FDS, and
-//! reads what the gate tells by NOTIFY_SOCKET.
+//! Tests of the gate under systemd, which this file imitates.
+//!
+//! It holds the listening socket, passes it by LISTEN_FDS, and reads the notifications from NOTIFY_SOCKET.
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -15,7 +16,7 @@ use crate::harness::sender::{Provider, Sender};
 use crate::harness::tls::Authority;
 use crate::harness::{LIMIT, signal, wait_for};
 
-/// systemd's side of one service.
+/// Service as systemd manages it.
 struct Unit {
     listener: TcpListener,
     folder: tempfile::TempDir,
@@ -45,7 +46,7 @@ impl Unit {
         }
     }
 
-    /// Starts the service as systemd does, with the socket as descriptor 3, and waits until it says that it is ready.
+    /// Starts the service as systemd does, with the socket as descriptor 3, and waits until it notifies readiness.
     async fn start(&mut self) {
         let socket = OwnedFd::from(self.listener.try_clone().unwrap());
         let log = std::fs::File::options()
@@ -79,18 +80,18 @@ impl Unit {
         })
         .await;
         assert!(child.wait().unwrap().success());
-        // What it said after that is old when the next one starts.
+        // Discard later messages, so that they are not read as those of the next start.
         while self.notice().is_some() {}
     }
 
-    /// The next message, if there is one.
+    /// Returns the next message, if there is one.
     fn notice(&self) -> Option<String> {
         let mut buffer = [0; 4096];
         let length = self.notices.recv(&mut buffer).ok()?;
         Some(String::from_utf8(buffer[..length].to_vec()).unwrap())
     }
 
-    /// Reads messages up to one that has lines which begin with all of these.
+    /// Reads messages up to one whose lines begin with all of these.
     async fn wait_for_notice(&self, wanted: &[&str]) -> String {
         let mut found = None;
         wait_for(&format!("a message with {wanted:?}"), LIMIT, || {
@@ -127,7 +128,7 @@ impl Drop for Unit {
 }
 
 #[tokio::test]
-async fn start_reload_watchdog_and_stop_are_told_to_systemd() {
+async fn start_reload_watchdog_and_stop_notify_systemd() {
     let app = App::start(ok());
     let mut unit = Unit::new(&Provider::Github.route("hook", &app.url("/in"), ""));
     unit.start().await;
@@ -141,7 +142,7 @@ async fn start_reload_watchdog_and_stop_are_told_to_systemd() {
         .await;
     unit.wait_for_notice(&["READY=1"]).await;
 
-    // A config that cannot be used ends the reload too, and the running one goes on.
+    // A rejected config also ends the reload, and the running one stays in use.
     let path = unit.folder.path().join("hookgate.toml");
     std::fs::write(path, "nonsense = 1").unwrap();
     signal(pid, "HUP");

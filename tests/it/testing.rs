@@ -1,4 +1,4 @@
-//! `hookgate::testing`, as the tests of another Rust program use it: nothing here but its public names.
+//! Tests of `hookgate::testing` through its public names only, as other Rust programs use it.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use hookgate::testing::{
 
 const SECRET: &str = "whsec_of_a_test_0123456789";
 
-/// A route for Stripe's events to this app.
+/// Returns a route for Stripe's events to this app.
 fn route(app: &Receiver, more: &str) -> String {
     format!(
         "[routes.stripe]\npath = \"/stripe\"\nprovider = \"stripe\"\nsecret = \"{SECRET}\"\nupstream = \"{}\"\n{more}",
@@ -37,7 +37,7 @@ async fn an_app_gets_what_is_genuine_and_the_log_says_why_the_rest_was_refused()
         (&"accepted".into(), &"stripe".into())
     );
 
-    // Kept as a file, read back and sent again, it is known.
+    // Saved as a file, read back and sent again, it is recognized.
     let file = RequestFile::parse(&paid.to_bytes().unwrap()).unwrap();
     let again = gate.send(&file).await.unwrap();
     assert_eq!(again.header("hookgate-duplicate"), Some("true"));
@@ -72,7 +72,8 @@ async fn an_app_gets_what_is_genuine_and_the_log_says_why_the_rest_was_refused()
     gate.stop().await;
 }
 
-/// Fails when a client of one's own cannot trust the gate's certificate, or a bad day of the app is not a bad day.
+/// Fails when another client cannot trust the gate's certificate, or when the simulated failures of the app have no
+/// effect.
 #[tokio::test]
 async fn an_app_that_fails_first_gets_a_kept_event_again() {
     let app = Receiver::start().await.unwrap();
@@ -109,7 +110,7 @@ async fn an_app_that_fails_first_gets_a_kept_event_again() {
             .contains("certificate")
     );
     gate.stop().await;
-    // The port is closed: what is sent now reaches nobody.
+    // The port is closed, so requests fail to connect.
     assert!(client.send(&event).await.is_err());
     assert_eq!(app.received().len(), 3);
 }
@@ -145,14 +146,14 @@ async fn what_cannot_be_tested_is_an_error_that_says_why() {
     assert!(matches!(second, Err(TestingError::Io("cannot listen", _))));
 }
 
-/// Another one of the same.
+/// Returns a changed copy of an event.
 fn changed(event: &RequestFile, change: impl Fn(&mut RequestFile)) -> RequestFile {
     let mut event = event.clone();
     change(&mut event);
     event
 }
 
-/// Milliseconds since the epoch.
+/// Returns the milliseconds since the epoch.
 fn now() -> i64 {
     crate::harness::unix_now() * 1000
 }

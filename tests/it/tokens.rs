@@ -1,5 +1,7 @@
-//! Signed tokens and keys that senders publish, before the real binary: what a token says is held against the route and
-//! the body, no token chooses how it is verified, and without a key nothing passes.
+//! Tests of signed tokens and published keys.
+//!
+//! A token's claims must match the route and the body, no token chooses how it is verified, and without a key nothing
+//! passes.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
@@ -50,7 +52,7 @@ async fn a_token_lets_its_own_body_pass_once() {
     let token = hs256(&json!({ "alg": "HS256" }), &claims(BODY), SECRET.as_bytes());
     assert_eq!(gate.send(&livekit(&token, BODY)).await.status, 200);
     assert_eq!(app.only_request().body, BODY);
-    // Fails when the id is not read, or the body is not held against the claim.
+    // Fails when the id is not read, or the body is not compared with the claim.
     assert_eq!(gate.send(&livekit(&token, BODY)).await.status, 200);
     let other = br#"{"event":"room_started","id":"EV_2"}"#;
     assert_eq!(gate.send(&livekit(&token, other)).await.status, 401);
@@ -58,7 +60,7 @@ async fn a_token_lets_its_own_body_pass_once() {
     assert_eq!(app.count(), 1);
 }
 
-// Fails when `Keyring::find` takes any algorithm, or `check_validity` returns at once.
+// Fails when `Keyring::find` accepts any algorithm, or `check_validity` returns at once.
 #[tokio::test]
 async fn no_other_token_passes() {
     let app = App::start(ok());
@@ -95,13 +97,13 @@ async fn no_other_token_passes() {
             "{token}"
         );
     }
-    // A guest's token has no digest, whatever the body is.
+    // A guest's token has no digest of the body.
     let guest = hs256(&hs256_header, &guest, key);
     assert_eq!(gate.send(&livekit(&guest, b"")).await.status, 401);
     assert_eq!(app.count(), 0);
 }
 
-// Fails when the algorithm of a key is the token's: `verifies` without `key.algorithm == algorithm`.
+// Fails when the token chooses the algorithm of a key: `verifies` without `key.algorithm == algorithm`.
 #[tokio::test]
 async fn a_key_set_in_a_file_verifies_what_its_keys_signed() {
     let app = App::start(ok());
@@ -138,11 +140,11 @@ async fn a_key_set_in_a_file_verifies_what_its_keys_signed() {
     assert_eq!(app.count(), 1);
 }
 
-// Fails when a key that cannot be fetched lets a request pass, or is told as a bad signature.
+// Fails when a key that cannot be fetched lets a request pass, or is reported as a bad signature.
 #[tokio::test]
 async fn without_a_key_nothing_passes_and_the_sender_comes_again() {
     let app = App::start(ok());
-    // Nobody listens there once it is dropped.
+    // The port is closed once the listener is dropped.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = port.local_addr().unwrap();
     drop(port);

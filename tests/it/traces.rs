@@ -1,5 +1,4 @@
-//! Traces: what a collector gets over a real socket, read by the definitions of the OpenTelemetry project, and what apps
-//! are told of them.
+//! Tests of traces: spans at a collector, decoded with OpenTelemetry's own definitions, and `traceparent` at apps.
 
 use std::time::Instant;
 
@@ -26,7 +25,7 @@ fn telemetry(url: &str, more: &str) -> String {
     format!("[telemetry]\notlp = \"{url}\"\n{more}")
 }
 
-/// All spans that a collector has.
+/// Returns all spans that a collector has.
 fn spans(collector: &App) -> Vec<Span> {
     let each = collector.requests().into_iter().flat_map(|request| {
         assert_eq!(request.line(), "POST /v1/traces HTTP/1.1");
@@ -54,7 +53,7 @@ fn spans(collector: &App) -> Vec<Span> {
     each.collect()
 }
 
-/// Waits for a span of this name.
+/// Waits for a span with this name.
 async fn span(collector: &App, name: &str) -> Span {
     let began = Instant::now();
     loop {
@@ -80,7 +79,7 @@ fn text(span: &Span, key: &str) -> String {
     }
 }
 
-/// Trace, span and flags of what an app was told.
+/// Returns trace, span and flags of the `traceparent` that an app got.
 fn told(request: &Recorded) -> (String, String, String) {
     let told = request.header("traceparent").unwrap();
     let parts: Vec<_> = told.split('-').map(str::to_owned).collect();
@@ -88,9 +87,9 @@ fn told(request: &Recorded) -> (String, String, String) {
     (parts[1].clone(), parts[2].clone(), parts[3].clone())
 }
 
-/// Fails when a stranger's trace is continued unasked, when spans do not hang together, or are none that OTLP knows.
+/// Fails when a trace is continued without `continue_trace`, when spans are not linked, or are not valid OTLP.
 #[tokio::test]
-async fn a_request_has_a_trace_of_its_own_and_the_app_is_told_of_it() {
+async fn a_request_has_its_own_trace_and_the_app_receives_its_id() {
     let (collector, app) = (App::start(ok()), App::start(ok()));
     let route = Provider::Github.route("hook", &app.url("/in"), "");
     let folder = tempfile::tempdir().unwrap();
@@ -147,7 +146,7 @@ async fn a_request_has_a_trace_of_its_own_and_the_app_is_told_of_it() {
     assert!(has("edge") && !has(Provider::Github.secret()));
 }
 
-/// Fails when a delivery forgets the trace of its request, or a forgery gets into a trace.
+/// Fails when a delivery loses the trace of its request, or a forged request joins a trace.
 #[tokio::test]
 async fn a_trace_that_is_continued_goes_on_to_each_attempt() {
     let collector = App::start(ok());
@@ -201,14 +200,14 @@ async fn a_trace_that_is_continued_goes_on_to_each_attempt() {
         span(&collector, "commit").await.parent_span_id,
         whole.span_id
     );
-    // Of the forgery nothing was sampled, whatever its sender wished.
+    // The forged request was not sampled, although its sender requested it.
     let is_refused = |span: &Span| {
         span.name.starts_with("webhook") && text(span, "hookgate.verdict") == "refused"
     };
     assert!(!spans(&collector).iter().any(is_refused));
 }
 
-/// Fails when a refusal has no span, when what is left is not sent at the end, or when `sample` does not count.
+/// Fails when a refusal has no span, when remaining spans are not sent at the end, or when `sample` is ignored.
 #[tokio::test]
 async fn what_is_left_is_sent_at_the_end() {
     let collector = App::start(ok());
@@ -226,7 +225,7 @@ async fn what_is_left_is_sent_at_the_end() {
     assert_eq!(text(&whole, "http.response.status_code"), "401");
 }
 
-/// Fails when a collector that is away holds anything up, or when nobody learns what was lost.
+/// Fails when an unreachable collector delays a request, or when lost spans are not counted.
 #[tokio::test]
 async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
     let (away, app) = (Refusing::new(), App::start(ok()));

@@ -1,4 +1,4 @@
-//! Watching the gate: what `/metrics` says after real traffic, and that dashboards and rules ask for nothing else.
+//! Tests of `/metrics` after real traffic, and that dashboard and alert rules use only existing metrics.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -13,14 +13,15 @@ const STORE: &str = "[store]\nurl = \"sqlite:hookgate.db\"\nmin_free = \"1MiB\"\
 const QUICK: &str = "retry = { schedule = [\"50ms\"], max_attempts = 2, jitter = 0 }\n";
 const TOKEN: &str = "zQ4v9Jm2Lr7Xw1Bt";
 
-/// A gate that has done a bit of everything, so that each family has counted something.
+/// Gate after some traffic of every kind, so that each metric family has a value.
 pub struct Busy {
     pub gate: Gate,
     _apps: [App; 3],
 }
 
 impl Busy {
-    /// Two proxy routes, one of them to nowhere; two that keep events, one of them for an app that refuses all.
+    /// Starts two proxy routes, one of them without an app, and two that store events, one of them for an app that
+    /// rejects all.
     pub async fn start() -> Self {
         let (takes, refuses) = (App::start(ok()), App::start(respond(500, "no")));
         let collector = App::start(ok());
@@ -82,7 +83,7 @@ async fn wait(gate: &Gate, name: &str, labels: &[&str], expected: f64) {
     }
 }
 
-/// Fails when a number of the inbox is counted at the wrong place, or not shown.
+/// Fails when a value of the inbox has the wrong labels, or is missing.
 #[tokio::test]
 async fn the_inbox_is_counted_from_commit_to_delivery() {
     let Busy { gate, .. } = &Busy::start().await;
@@ -137,7 +138,7 @@ async fn the_inbox_is_counted_from_commit_to_delivery() {
     assert!((end - 4_070_908_800.0).abs() < 0.5, "{end}");
 }
 
-/// Fails when a pause is not seen, when what waits has no age, or when a refused token is not counted.
+/// Fails when a pause is not shown, when waiting deliveries have no age, or when a refused token is not counted.
 #[tokio::test]
 async fn what_waits_behind_a_pause_is_seen_and_the_door_counts() {
     let app = App::start(ok());
@@ -189,7 +190,7 @@ async fn what_waits_behind_a_pause_is_seen_and_the_door_counts() {
     assert_eq!(app.count(), 0);
 }
 
-/// Returns the names of the reference's table, which the running gate is compared with; histograms as their series.
+/// Returns the metric names in the table of the reference, with the series of histograms.
 fn known(reference: &str) -> BTreeSet<String> {
     let (_, table) = reference.split_once("<!-- metrics:begin -->").unwrap();
     let (table, _) = table.split_once("<!-- metrics:end -->").unwrap();
@@ -208,7 +209,7 @@ fn known(reference: &str) -> BTreeSet<String> {
     names
 }
 
-/// Fails when a rule or a panel asks for a metric that the gate does not have: it would stay silent for ever.
+/// Fails when a rule or a panel uses a metric that does not exist: it would stay silent forever.
 #[test]
 fn dashboards_and_rules_ask_only_for_what_there_is() {
     let read = |name: &str| {

@@ -1,6 +1,7 @@
-//! HTTP/1 as attackers speak it, against the real binary over TLS: raw bytes in; refused, nothing upstream, and the next
-//! honest request answered as if nothing had happened. Each case carries a valid signature wherever it can, so that only
-//! the check in question stands between it and the app.
+//! Tests of HTTP/1 attacks with raw bytes over TLS.
+//!
+//! Each case must be refused, nothing may reach the upstream, and the next honest request must be served. Each case
+//! carries a valid signature where possible, so that only the check in question protects the app.
 
 use std::time::Duration;
 
@@ -10,16 +11,17 @@ use crate::rude::{Wire, signature};
 const LIMIT: Duration = Duration::from_secs(8);
 const BODY: &str = "{\"a\":1}";
 
-/// What must come back.
+/// Expected response.
 #[derive(Clone, Copy, Debug)]
 enum Expect {
-    /// This one status with a problem document, and the end of the connection.
+    /// This status with a problem document, and the end of the connection.
     Closed(u16),
     /// Any refusal of 4xx.
     Refused,
 }
 
-/// Sends bytes on a new connection; then: refused, nothing upstream, and honest senders are served.
+/// Sends bytes on a new connection. Asserts that they are refused, that nothing reaches the upstream, and that honest
+/// senders are served.
 fn check(rig: &Rig, bytes: &[u8], expect: Expect) {
     let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned();
     let before = rig.upstream_count();
@@ -36,7 +38,7 @@ fn check(rig: &Rig, bytes: &[u8], expect: Expect) {
                 ending.text()
             );
             assert_eq!(statuses, [status], "{shown:?} -> {:?}", ending.text());
-            // By hookgate itself: hyper's own refusals have no body, and it refuses less.
+            // Refused by hookgate itself: hyper's own refusals have no body, and hyper refuses less.
             let is_ours = ending.text().contains("application/problem+json");
             assert!(is_ours, "{shown:?} -> {:?}", ending.text());
         }
@@ -53,14 +55,14 @@ fn check(rig: &Rig, bytes: &[u8], expect: Expect) {
     rig.check_honest();
 }
 
-/// A request with valid signature and these header lines before the body.
+/// Returns a request with a valid signature and these header lines before the body.
 fn signed(lines: &str, body: &str) -> Vec<u8> {
     let signature = signature(BODY.as_bytes());
     format!("POST /hook HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nX-GitHub-Event: push\r\nX-GitHub-Delivery: raw\r\nX-Hub-Signature-256: {signature}\r\n{lines}\r\n{body}")
         .into_bytes()
 }
 
-/// The body as one chunk and its end.
+/// Returns the body as one chunk with the last chunk.
 fn chunked() -> String {
     format!("{:x}\r\n{BODY}\r\n0\r\n\r\n", BODY.len())
 }
@@ -129,8 +131,8 @@ fn each_odd_transfer_encoding_is_refused() {
     check_all(&cases, Expect::Closed(400));
 }
 
-// Mutation: `checked_mul` -> `wrapping_mul`, or accept `+` in edge::head_check::plain_number (hyper refuses these by itself,
-// in its own words).
+// Mutation: `checked_mul` -> `wrapping_mul`, or accept `+` in edge::head_check::plain_number (hyper refuses these by
+// itself, in its own words).
 #[test]
 fn each_odd_content_length_is_refused() {
     let lines = [
@@ -181,7 +183,8 @@ fn odd_lines_and_names_are_refused() {
     check_all(&lines.map(|line| (line, BODY)), Expect::Closed(400));
 }
 
-// Mutation: refuse the name `upgrade` in edge::head_check::Seen::note or gate::framing::check_head; `is_hop_by_hop` without it.
+// Mutation: refuse the name `upgrade` in edge::head_check::Seen::note or gate::framing::check_head; remove it from
+// `is_hop_by_hop`.
 #[test]
 fn a_wish_for_another_protocol_is_ignored() {
     let rig = Rig::start();
@@ -199,7 +202,7 @@ fn a_wish_for_another_protocol_is_ignored() {
             ("Content-Length: 7\r\n", BODY),
             ("Transfer-Encoding: chunked\r\n", &chunked),
         ] {
-            // Twice on one connection, which stays what it was.
+            // Twice on one connection, which keeps its protocol.
             let lines = format!("{lines}{framing}");
             wire.send(&signed(&lines, body)).unwrap();
             let ending = wire.read_until(LIMIT, |got| got.ends_with(b"taken"));
@@ -220,7 +223,7 @@ fn a_wish_for_another_protocol_is_ignored() {
         let connection = request.header("connection").unwrap_or_default();
         assert!(!connection.to_ascii_lowercase().contains("upgrade"));
     }
-    // Nor does HTTP/2 begin where the client goes on with it at once.
+    // HTTP/2 does not begin either, even if the client starts it at once.
     let mut wire = Wire::connect(rig.address(), b"http/1.1");
     let lines = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\nContent-Length: 7\r\n";
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice();
@@ -260,7 +263,7 @@ fn empty_lines_before_a_request_are_passed_over() {
     }
 }
 
-/// Fails when the empty line after a body begins the next head, which then has the deadline of one.
+/// Fails when the empty line after a body counts as the begin of the next head, which then has a deadline.
 #[test]
 fn an_empty_line_after_a_body_leaves_the_connection_idle() {
     let rig = Rig::start_patient();
@@ -269,7 +272,7 @@ fn an_empty_line_after_a_body_leaves_the_connection_idle() {
     wire.send(&[&kept, b"\r\n".as_slice()].concat()).unwrap();
     let first = wire.read_until(LIMIT, |got| got.ends_with(b"taken"));
     assert_eq!(first.statuses(), [200]);
-    // Longer than `header_timeout`, so that the connection is parked and its deadline would be over.
+    // Longer than `header_timeout`, so the connection is parked and such a deadline would be over.
     let idle = wire.read_until(Duration::from_millis(2500), |_| false);
     assert!(!idle.is_closed && idle.text().is_empty(), "{}", idle.text());
     wire.send(&kept).unwrap();
@@ -299,7 +302,7 @@ fn other_bytes_before_a_request_are_refused() {
         let bytes = [before.as_bytes(), &request].concat();
         check(&rig, &bytes, Expect::Closed(400));
     }
-    // The bound is for each request, whether the lines come at once or not.
+    // The bound applies to each request, whether the lines come at once or not.
     let mut wire = Wire::connect(rig.address(), b"http/1.1");
     for _ in 0..9 {
         wire.send(b"\r\n").unwrap();
@@ -307,8 +310,8 @@ fn other_bytes_before_a_request_are_refused() {
     assert_eq!(wire.read_to_end(LIMIT).statuses(), [400]);
 }
 
-// Mutation: answer Ok in edge::chunk_check::size_step for any byte; no MAX_EXTENSION, MAX_TRAILER or FORBIDDEN there. (hyper
-// refuses a line that ends otherwise as well, so that only the unit test shows who did.)
+// Mutation: return Ok in edge::chunk_check::size_step for any byte; no MAX_EXTENSION, MAX_TRAILER or FORBIDDEN there.
+// (hyper also refuses a line that ends otherwise, so only the unit test shows which of the two did.)
 #[test]
 fn chunk_tricks_are_refused() {
     let long = format!("7;{}\r\n{BODY}\r\n0\r\n\r\n", "x".repeat(300));
@@ -354,7 +357,7 @@ fn chunk_tricks_are_refused() {
         &signed("Transfer-Encoding: chunked\r\n", &endless),
         Expect::Refused,
     );
-    // The second has no more than hyper takes.
+    // The second has no more than hyper accepts.
     for lines in [
         "X: 1\r\n".repeat(2000),
         format!("X: {}\r\n", "x".repeat(6000)),
@@ -368,7 +371,8 @@ fn chunk_tricks_are_refused() {
     }
 }
 
-// Mutation: let the arm of the named fault return Ok in edge::head_check::{check_request_line, check_method, check_target}.
+// Mutation: let the arm of the named fault return Ok in edge::head_check::{check_request_line, check_method,
+// check_target}.
 #[test]
 fn odd_first_lines_are_refused() {
     let rig = Rig::start();
@@ -421,7 +425,7 @@ fn odd_first_lines_are_refused() {
 
 // Mutation: return Ok(()) at once in edge::head_check::Seen::check_host.
 #[test]
-fn the_host_stands_once_and_is_one() {
+fn the_host_occurs_once_and_is_one() {
     let rig = Rig::start();
     for hosts in [
         "",
@@ -442,7 +446,7 @@ fn the_host_stands_once_and_is_one() {
         let text = text.replacen("Host: localhost\r\n", hosts, 1);
         check(&rig, text.as_bytes(), Expect::Closed(400));
     }
-    // The absolute form of the same host is the same request.
+    // The absolute form with the same host is the same request.
     let text =
         String::from_utf8(signed("Content-Length: 7\r\nConnection: close\r\n", BODY)).unwrap();
     let text = text.replacen("POST /hook", "POST https://localhost/hook", 1);
@@ -453,9 +457,9 @@ fn the_host_stands_once_and_is_one() {
     assert_eq!(rig.upstream_count(), before + 1);
 }
 
-// Mutation: normalise or decode the path before it is matched in gate::route.
+// Mutation: normalize or decode the path before it is matched in gate::route.
 #[test]
-fn a_path_is_matched_as_it_stands() {
+fn a_path_is_matched_as_it_is_written() {
     let rig = Rig::start();
     for path in [
         "//hook",
@@ -523,7 +527,7 @@ fn endless_chunks_are_refused_at_the_limit() {
     check(&rig, &bytes, Expect::Refused);
 }
 
-// Mutation: `break` where a frame of the body is an error in net::read_body.
+// Mutation: `break` on an error of a body frame in net::read_body.
 #[test]
 fn half_a_body_never_reaches_the_app() {
     let rig = Rig::start();
@@ -553,7 +557,7 @@ fn half_a_body_never_reaches_the_app() {
 
 // Mutation: read the signature from `Incoming`'s trailers in gate::signature.
 #[test]
-fn a_signature_in_a_trailer_is_none() {
+fn a_signature_in_a_trailer_does_not_count() {
     let rig = Rig::start();
     let trailer = signature(BODY.as_bytes());
     let bytes = format!(
@@ -577,7 +581,7 @@ fn a_request_behind_a_request_is_one_of_its_own() {
     assert_eq!(wire.read_to_end(LIMIT).statuses(), [200, 200]);
     assert_eq!(rig.upstream_count(), before + 2);
 
-    // What hides behind the first is refused, and the first is answered all the same.
+    // The hidden second request is refused, and the first one still gets its response.
     let hidden = "GET /hook HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n";
     let mut wire = Wire::connect(rig.address(), b"http/1.1");
     wire.send(&[honest.as_slice(), hidden.as_bytes()].concat())

@@ -1,5 +1,7 @@
-//! No body makes the readers of forms in parts and of compressed bodies panic, and neither reads more than came or than is
-//! allowed. The first line is the content type.
+//! Fuzzes the readers of multipart forms and of compressed bodies.
+//!
+//! No body makes them panic, and they never read more than arrived or than is allowed. The first line of the input is
+//! the content type.
 #![no_main]
 
 use hookgate::scheme::{form, gzip};

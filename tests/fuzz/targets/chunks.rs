@@ -1,10 +1,10 @@
-//! A chunked body ends at the same byte, or fails alike, however it is cut.
+//! Fuzzes the check of chunked bodies: a body ends at the same byte, or fails alike, however it is split.
 #![no_main]
 
 use hookgate::edge::chunk_check::ChunkScanner;
 use libfuzzer_sys::fuzz_target;
 
-/// Where the body ended; none: it failed or is not at its end.
+/// Returns the position where the body ended, or `None` if it failed or is incomplete.
 fn scan(bytes: &[u8], step: usize) -> Option<usize> {
     let mut scanner = ChunkScanner::default();
     let mut taken = 0;

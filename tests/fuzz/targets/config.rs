@@ -1,4 +1,4 @@
-//! No text makes the reading of a config panic, or the drawing of its errors.
+//! Fuzzes the configuration: no text makes loading it, or rendering its errors, panic.
 #![no_main]
 
 use hookgate::config::load_text;

@@ -1,4 +1,4 @@
-//! No body makes the reading of event ids and types panic.
+//! Fuzzes the reading of event ids and types: no body makes it panic.
 #![no_main]
 
 use hookgate::gate::identity::{IdentityFacts, IdentityRules};

@@ -1,5 +1,7 @@
-//! A head has the same end whether it arrives whole or in pieces, and what the strict check takes, hyper's parser takes
-//! too, with the same end.
+//! Fuzzes the strict check of request heads.
+//!
+//! A head has the same end whether it arrives whole or in pieces. If the strict check accepts a head, hyper's parser
+//! accepts it too, with the same end.
 #![no_main]
 
 use hookgate::edge::head_check::{EndFinder, check_head};

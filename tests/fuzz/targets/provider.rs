@@ -1,8 +1,8 @@
-//! What is not signed by the sender does not pass: any edit of a request that a provider signed is refused, unless the app
-//! reads in it what was signed. Goes through the whole verification of every provider, from its own vectors.
+//! Fuzzes the whole verification of every provider, from its own vectors.
 //!
-//! The input names a vector and edits it: `which`, then splices of the request as text. What the app reads is found by
-//! other code than the gate's (`serde_json`, which takes the last of two members, and `form_urlencoded`).
+//! Any edit of a signed request must be refused, unless the app still reads the signed values in it. The input names a
+//! vector and edits it: `which`, then splices of the request as text. The values that the app reads are found by other
+//! code than the gate's (`serde_json`, which takes the last of two members, and `form_urlencoded`).
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -44,7 +44,7 @@ struct Vector {
     fetched: Option<String>,
 }
 
-/// A vector joined with its keys, and the request as text.
+/// Vector joined with its keys, and the request as text.
 struct Case {
     provider: &'static Provider,
     keys: Keys,
@@ -97,7 +97,7 @@ impl Request {
     fn digest(&self, keys: &Keys, now: &Now) -> Option<[u8; 32]> {
         let mut pending = keys.open(self.head(), now).ok()?;
         pending.update(&self.body);
-        // Keys that are published are for tests of their own.
+        // Published keys have separate tests.
         if pending.need(&self.body).ok()?.is_some() {
             return None;
         }
@@ -118,7 +118,7 @@ impl Request {
         pairs(self.uri.query().unwrap_or_default().as_bytes(), name)
     }
 
-    /// The values of one entry of the lists that signatures stand in.
+    /// Returns the values of one entry of the lists that contain signatures.
     fn entries(&self, spec: &Spec, name: &str) -> Vec<String> {
         let mut values = Vec::new();
         for signature in signatures(spec) {
@@ -137,7 +137,7 @@ impl Request {
         values
     }
 
-    /// What the app takes for the time of sending.
+    /// Returns the time that the app treats as the time of sending.
     fn timestamps(&self, spec: &Spec) -> Vec<String> {
         match timestamp(spec) {
             Some(TimestampSpec { key: Some(key), .. }) => self.entries(spec, key),
@@ -173,7 +173,7 @@ impl Request {
         (!value.is_null() && value != "").then_some(value)
     }
 
-    /// What the app reads in the place of one part of the signed text.
+    /// Returns the value that the app reads for one part of the signed text.
     fn read(&self, spec: &Spec, part: &Part) -> Read<'_> {
         match part {
             Part::Timestamp => Read::Pairs(self.timestamps(spec)),
@@ -198,7 +198,7 @@ impl Request {
             Part::Query(name) => Read::Pairs(self.query(name)),
             Part::Form(name) => Read::Pairs(pairs(&self.body, name)),
             Part::Json(pointer) => Read::Json(self.json(pointer)),
-            // Not one value, or held by the digest alone.
+            // Not a single value, or covered by the digest alone.
             _ => Read::Nothing,
         }
     }
@@ -251,7 +251,7 @@ impl Case {
             &provider.scheme,
             &[entry],
             public_url,
-            // Which time is the right one is for the signature to say here.
+            // Here the signature decides which time is the right one.
             Duration::from_secs(1_000_000_000),
         );
         let method = vector.method.unwrap_or_else(|| "POST".to_owned());
@@ -274,10 +274,10 @@ impl Case {
         })
     }
 
-    /// Holds what was taken against what was signed.
+    /// Compares the accepted request with the signed one.
     fn check(&self, taken: &Request) {
         let id = &self.provider.id;
-        // Forms in parts are read by a target of their own.
+        // Multipart forms have a separate target.
         if is_beyond(&taken.body) || taken.is_in_parts() {
             return;
         }
@@ -296,7 +296,7 @@ impl Case {
         self.check_identity(taken);
     }
 
-    /// The id that dedup uses is the one that the app reads.
+    /// Asserts that dedup uses the id that the app reads.
     fn check_identity(&self, taken: &Request) {
         let rules = IdentityRules::compile(IdentityFacts::of(&self.provider.scheme));
         let read = rules.read(&taken.head(), &taken.body);
@@ -328,7 +328,7 @@ impl Case {
         );
     }
 
-    /// A token signs nothing, but has to be there whole.
+    /// Asserts that the whole token is present, because a token signs nothing.
     fn check_token(&self, taken: &Request) {
         let Family::Token(_) = &self.provider.scheme.family else {
             return;
@@ -351,13 +351,13 @@ impl Case {
     }
 }
 
-/// Well-formed, but with a number such as `1e999`, which parsers read as they like.
+/// Returns whether well-formed JSON has a number such as `1e999`, which parsers read differently.
 fn is_beyond(body: &[u8]) -> bool {
     serde_json::from_slice::<Value>(body).is_err()
         && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
-/// The name of an authentication scheme has no case (RFC 9110, section 11.1).
+/// Compares two tokens without the name of their authentication scheme, which has no case (RFC 9110, section 11.1).
 fn is_near(now: &[u8], then: &[u8]) -> bool {
     let after = |value: &[u8]| {
         let at = value.iter().position(|byte| *byte == b' ');
@@ -395,7 +395,7 @@ fuzz_target!(|input: (u16, Vec<(u16, u8, Vec<u8>)>)| {
         return;
     };
     if let Some(digest) = request.digest(&case.keys, &case.now) {
-        // Elsewhere a body that is not signed is in the digest, since all of a token may stand before many bodies.
+        // For other schemes the digest includes an unsigned body, since one token may come with many bodies.
         let is_signed = match &case.provider.scheme.family {
             Family::Token(_) => false,
             Family::Jwt(_) => case.provider.scheme.signs_body(),

@@ -1,4 +1,4 @@
-//! The app behind the gate: plain sockets and threads, so that it keeps the raw bytes and can misbehave in every way.
+//! Recording app behind the gate. It uses plain sockets and threads, to keep raw bytes and to misbehave in every way.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,29 +11,29 @@ use super::{LIMIT, wait_for};
 /// One request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Recorded {
-    /// Every byte up to and with the empty line.
+    /// Raw bytes of the head, including the empty line.
     pub head: Vec<u8>,
-    /// The body, chunked framing removed.
+    /// Body without chunked framing.
     pub body: Vec<u8>,
-    /// The number of its connection, from 0.
+    /// Number of its connection, from 0.
     pub connection: usize,
-    /// The number of the request, from 0.
+    /// Number of the request, from 0.
     pub number: usize,
 }
 
 impl Recorded {
-    /// The request line.
+    /// Returns the request line.
     pub fn line(&self) -> String {
         let head = String::from_utf8_lossy(&self.head);
         head.lines().next().unwrap_or_default().to_owned()
     }
 
-    /// The request target.
+    /// Returns the request target.
     pub fn target(&self) -> String {
         self.line().split(' ').nth(1).unwrap_or_default().to_owned()
     }
 
-    /// The values of a header, in their order.
+    /// Returns the values of a header, in their order.
     pub fn headers(&self, name: &str) -> Vec<String> {
         let head = String::from_utf8_lossy(&self.head);
         let fields = head.lines().skip(1).filter_map(|line| line.split_once(':'));
@@ -41,7 +41,7 @@ impl Recorded {
         fitting.map(|(_, value)| value.trim().to_owned()).collect()
     }
 
-    /// The one value of a header.
+    /// Returns the value of a header that occurs once.
     pub fn header(&self, name: &str) -> Option<String> {
         let values = self.headers(name);
         assert!(values.len() < 2, "{name} stands {} times", values.len());
@@ -49,22 +49,22 @@ impl Recorded {
     }
 }
 
-/// What the app does with a request.
+/// Behavior of the app for a request.
 #[derive(Clone)]
 pub enum Behaviour {
-    /// Answers with this status and body.
+    /// Responds with this status and body.
     Respond(u16, Vec<u8>),
-    /// Writes these bytes and goes on.
+    /// Writes these bytes and continues.
     Raw(Vec<u8>),
     /// Writes these bytes and closes.
     RawThenClose(Vec<u8>),
-    /// Never answers; the connection stays open until the other side ends it.
+    /// Never responds; the connection stays open until the other side ends it.
     Hang,
-    /// Answers after this time.
+    /// Responds after this time.
     Slow(Duration, u16),
-    /// Answers with this status once the latch is open.
+    /// Responds with this status once the latch is open.
     Held(Latch, u16),
-    /// Closes as soon as the connection is there, without reading.
+    /// Closes a new connection at once, without reading.
     CloseBeforeReading,
     /// Reads the whole request, then closes.
     CloseAfterReading,
@@ -74,7 +74,7 @@ pub enum Behaviour {
     Garbage,
     /// The first request gets the first one, ..., all further ones the last one.
     Sequence(Vec<Behaviour>),
-    /// Whatever the function says for the request.
+    /// Behaves as the function decides for the request.
     By(Arc<dyn Fn(&Recorded) -> Behaviour + Send + Sync>),
 }
 
@@ -93,12 +93,12 @@ pub fn sequence(behaviours: impl IntoIterator<Item = Behaviour>) -> Behaviour {
     Behaviour::Sequence(behaviours.into_iter().collect())
 }
 
-/// Whatever the function says.
+/// Behaves as the function decides.
 pub fn by(decide: impl Fn(&Recorded) -> Behaviour + Send + Sync + 'static) -> Behaviour {
     Behaviour::By(Arc::new(decide))
 }
 
-/// Holds answers back until it is opened.
+/// Latch that holds responses back until it is opened.
 #[derive(Clone, Default)]
 pub struct Latch(Arc<(Mutex<bool>, Condvar)>);
 
@@ -115,7 +115,7 @@ impl Latch {
     }
 }
 
-/// A recording app on a free port of 127.0.0.1; stops accepting when dropped.
+/// Recording app on a free port of 127.0.0.1; stops accepting when dropped.
 pub struct App {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -134,7 +134,7 @@ impl App {
         Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), behaviour)
     }
 
-    /// Begins to listen where connections were refused.
+    /// Starts to listen on a port that refused connections until now.
     pub fn start_on(address: Refusing, behaviour: Behaviour) -> Self {
         address.0.listen(64).unwrap();
         Self::on(address.0.into(), behaviour)
@@ -158,17 +158,17 @@ impl App {
         self.address
     }
 
-    /// `http://127.0.0.1:PORT` and the path.
+    /// Returns `http://127.0.0.1:PORT` with the path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// From the next request on.
+    /// Changes the behavior from the next request on.
     pub fn behave(&self, behaviour: Behaviour) {
         *self.shared.behaviour.lock().unwrap() = behaviour;
     }
 
-    /// Every whole request so far.
+    /// Returns every complete request so far.
     pub fn requests(&self) -> Vec<Recorded> {
         self.shared.requests.lock().unwrap().clone()
     }
@@ -177,19 +177,19 @@ impl App {
         self.shared.requests.lock().unwrap().len()
     }
 
-    /// The only request so far.
+    /// Returns the only request so far; panics if there are more or fewer.
     pub fn only_request(&self) -> Recorded {
         let requests = self.requests();
         assert_eq!(requests.len(), 1, "requests at the app");
         requests[0].clone()
     }
 
-    /// Requests of which at least one byte arrived.
+    /// Counts the requests of which at least one byte arrived.
     pub fn started(&self) -> usize {
         self.shared.started.load(Ordering::SeqCst)
     }
 
-    /// Connections so far.
+    /// Counts the connections so far.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
@@ -207,7 +207,7 @@ impl Drop for App {
     }
 }
 
-/// An address that refuses connections as long as the value lives: bound, and nobody listens.
+/// Address that refuses connections as long as the value lives: the socket is bound, but does not listen.
 pub struct Refusing(socket2::Socket);
 
 impl Refusing {
@@ -254,7 +254,7 @@ fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
         let Some((head, body)) = read_request(&mut stream, &mut buffer, shared) else {
             return;
         };
-        // The behaviour may have changed while the connection was idle.
+        // The behavior may have changed while the connection was idle.
         let behaviour = shared.behaviour.lock().unwrap().clone();
         let recorded = {
             let mut requests = shared.requests.lock().unwrap();
@@ -273,7 +273,7 @@ fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
     }
 }
 
-/// The behaviour for the request of this number.
+/// Returns the behavior for the request of this number.
 fn pick(behaviour: &Behaviour, number: usize) -> Behaviour {
     match behaviour {
         Behaviour::Sequence(all) => pick(&all[number.min(all.len() - 1)], number),
@@ -281,7 +281,7 @@ fn pick(behaviour: &Behaviour, number: usize) -> Behaviour {
     }
 }
 
-/// False where the connection shall be closed.
+/// Returns false if the connection must be closed.
 fn act(stream: &mut TcpStream, behaviour: &Behaviour, recorded: &Recorded) -> bool {
     match pick(behaviour, recorded.number) {
         Behaviour::Respond(status, body) => stream.write_all(&answer(status, &body)).is_ok(),
@@ -319,7 +319,7 @@ fn act(stream: &mut TcpStream, behaviour: &Behaviour, recorded: &Recorded) -> bo
     }
 }
 
-/// A whole answer with its length.
+/// Returns a complete response with its length.
 pub fn answer(status: u16, body: &[u8]) -> Vec<u8> {
     let mut bytes = format!(
         "HTTP/1.1 {status} Status\r\ncontent-type: text/plain\r\nx-from-app: yes\r\ncontent-length: {}\r\n\r\n",
@@ -330,7 +330,7 @@ pub fn answer(status: u16, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// One request off the socket: head and body. None where the connection ended first.
+/// Reads one request, head and body. Returns `None` if the connection ends first.
 fn read_request(
     stream: &mut TcpStream,
     buffer: &mut Vec<u8>,

@@ -16,11 +16,11 @@ use tokio_rustls::TlsConnector;
 use super::LIMIT;
 use super::sender::Hook;
 
-/// Any byte stream.
+/// Byte stream of a connection, with TLS or without.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// An answer.
+/// Response to a client, with its whole body.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub status: u16,
@@ -29,18 +29,18 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The text of a header.
+    /// Returns the text of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
 
-/// How to reach a listener.
+/// Client of one listener, with the options of its connections.
 #[derive(Clone)]
 pub struct Client {
     address: SocketAddr,
@@ -52,7 +52,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Plain HTTP where `tls` is None.
+    /// Creates a client; it speaks plain HTTP if `tls` is `None`.
     pub fn new(address: SocketAddr, tls: Option<Arc<ClientConfig>>) -> Self {
         Self {
             address,
@@ -78,7 +78,7 @@ impl Client {
         self
     }
 
-    /// From this address; all of 127.0.0.0/8 works.
+    /// Connects from this source address; all of 127.0.0.0/8 works.
     #[must_use]
     #[expect(
         clippy::wrong_self_convention,
@@ -89,7 +89,7 @@ impl Client {
         self
     }
 
-    /// Asks for this name by SNI.
+    /// Requests this name by SNI.
     #[must_use]
     pub fn server_name(mut self, name: &str) -> Self {
         name.clone_into(&mut self.server_name);
@@ -103,17 +103,17 @@ impl Client {
         self
     }
 
-    /// One request on a new connection.
+    /// Sends one request on a new connection.
     pub async fn send(&self, hook: &Hook) -> Reply {
         self.try_send(hook).await.unwrap()
     }
 
-    /// As `send`; the error's text where there was no whole answer.
+    /// Sends like `send`, and returns the error's text if no complete response arrived.
     pub async fn try_send(&self, hook: &Hook) -> Result<Reply, String> {
         self.connect().await?.try_send(hook).await
     }
 
-    /// A connection for several requests.
+    /// Opens a connection for several requests.
     pub async fn connect(&self) -> Result<Connection, String> {
         let stream = self.open().await?;
         let io = TokioIo::new(stream);
@@ -135,7 +135,7 @@ impl Client {
         })
     }
 
-    /// The byte stream under a connection.
+    /// Opens the byte stream of a connection.
     pub async fn open(&self) -> Result<Box<dyn Stream>, String> {
         let opening = async {
             let mut tcp = self.dial().await.map_err(|err| err.to_string())?;
@@ -170,7 +170,7 @@ impl Client {
     }
 }
 
-/// An open connection; closed when dropped.
+/// Open connection; closed when dropped.
 pub struct Connection {
     requests: Requests,
     driver: tokio::task::JoinHandle<()>,
@@ -217,7 +217,7 @@ impl Connection {
         ended.map_err(|_elapsed| "no answer in time".to_owned())?
     }
 
-    /// Whether the other side has closed.
+    /// Returns whether the other side has closed.
     pub fn is_closed(&self) -> bool {
         match &self.requests {
             Requests::H1(requests) => requests.is_closed(),
@@ -226,7 +226,7 @@ impl Connection {
     }
 }
 
-/// HTTP/1 in origin form with `Host`; HTTP/2 with scheme and authority.
+/// Builds a request: HTTP/1 in origin form with `Host`, HTTP/2 with scheme and authority.
 fn request(hook: &Hook, scheme: Option<&str>) -> http::Request<Full<Bytes>> {
     let uri = match scheme {
         Some(scheme) => format!("{scheme}://{}{}", hook.host, hook.target),

@@ -1,8 +1,8 @@
-//! Commands of the real binary.
+//! Runs commands of the real binary.
 
 use std::process::{Command, Output, Stdio};
 
-/// A command that knows of no gate but what its arguments say, and prints no colours.
+/// Creates a command that knows a gate only from its arguments, and prints no colors.
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hookgate"));
     command
@@ -14,13 +14,13 @@ pub fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command to its end, and leaves the runtime to others meanwhile.
+/// Runs a command to its end without blocking the runtime.
 pub async fn end(mut command: Command) -> Output {
     let output = tokio::task::spawn_blocking(move || command.output());
     output.await.unwrap().unwrap()
 }
 
-/// The exit code and what was printed: standard output, standard error.
+/// Returns the exit code, standard output and standard error.
 pub fn outcome(output: Output) -> (i32, String, String) {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (

@@ -1,4 +1,4 @@
-//! The gate as a process: the real binary with a config in a folder of its own, its log, its signals.
+//! The gate as a process: the real binary with its own folder, configuration, log and signals.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -29,15 +29,15 @@ pub struct Gate {
     wrapper: Vec<String>,
 }
 
-/// What the log says when a reload was refused.
+/// Message in the log after a rejected reload.
 pub const RELOAD_REFUSED: &str = "config rejected";
 
-/// How to start a gate.
+/// Options for starting a gate.
 pub struct Options {
     text: String,
     is_plain: bool,
     environment: Vec<(String, String)>,
-    /// A program that runs the gate, with its arguments.
+    /// Program that runs the gate, with its arguments.
     wrapper: Vec<String>,
     files: Vec<(String, Vec<u8>)>,
 }
@@ -55,26 +55,26 @@ impl Options {
         self
     }
 
-    /// Runs it by another program, which must leave the process its number.
+    /// Runs the gate through another program, which must keep the process id (`exec`).
     pub fn under(mut self, wrapper: &[&str]) -> Self {
         self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 
-    /// A file in the gate's folder, which the config names as `$DIR/NAME`.
+    /// Adds a file to the gate's folder, which the config names as `$DIR/NAME`.
     pub fn file(mut self, name: &str, content: &[u8]) -> Self {
         self.files.push((name.to_owned(), content.to_vec()));
         self
     }
 
-    /// Starts it and waits until it has told each listener.
+    /// Starts the gate and waits until it has logged each listener.
     pub async fn start(self) -> Gate {
         let mut gate = self.spawn();
         gate.wait_until_it_listens().await;
         gate
     }
 
-    /// Starts one that shall refuse its config, and waits for its end.
+    /// Starts a gate that must reject its config, and waits for its end.
     pub async fn start_refused(self) -> (ExitStatus, Vec<String>) {
         let mut gate = self.spawn();
         let status = gate.wait().await;
@@ -115,7 +115,7 @@ impl Options {
     }
 }
 
-/// Starts the program; its log goes where `log` is.
+/// Starts the program, whose log goes to `log`.
 fn spawn(
     config: &Path,
     environment: &[(String, String)],
@@ -158,7 +158,7 @@ impl Gate {
         Self::options(text).start().await
     }
 
-    /// Ways of starting beside the usual one.
+    /// Returns the start options for a config.
     pub fn options(text: &str) -> Options {
         Options {
             text: text.to_owned(),
@@ -169,17 +169,17 @@ impl Gate {
         }
     }
 
-    /// The first listener.
+    /// Returns the address of the first listener.
     pub fn address(&self) -> SocketAddr {
         self.addresses[0]
     }
 
-    /// All listeners, in the order in which they were told.
+    /// Returns the addresses of all listeners, in the order of the log.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// The admin listener.
+    /// Returns the address of the admin listener.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.expect("the gate told no admin listener")
     }
@@ -200,7 +200,7 @@ impl Gate {
         &self.authority
     }
 
-    /// A command of the binary, in the gate's folder, that asks its admin listener with this token.
+    /// Creates a command in the gate's folder that uses its admin listener with this token.
     pub fn command(&self, token: &str, arguments: &[&str]) -> Command {
         let mut command = command(arguments);
         command
@@ -210,18 +210,18 @@ impl Gate {
         command
     }
 
-    /// Runs such a command to its end.
+    /// Runs a command against the admin listener of this gate.
     pub async fn hookgate(&self, token: &str, arguments: &[&str]) -> Output {
         end(self.command(token, arguments)).await
     }
 
-    /// HTTP/1.1 clients of the first listener.
+    /// Creates an HTTP/1.1 client of the first listener.
     pub fn client(&self) -> Client {
         let config = (!self.is_plain).then(|| self.authority.client_config(&["http/1.1"]));
         Client::new(self.address(), config)
     }
 
-    /// HTTP/2 clients of the first listener.
+    /// Creates an HTTP/2 client of the first listener.
     pub fn client_h2(&self) -> Client {
         Client::new(self.address(), Some(self.authority.client_config(&["h2"]))).h2()
     }
@@ -231,18 +231,18 @@ impl Gate {
         self.client().send(hook).await
     }
 
-    /// A raw connection: TLS with HTTP/1.1 where the gate has TLS.
+    /// Opens a raw connection, over TLS with HTTP/1.1 if the gate has TLS.
     pub async fn raw(&self) -> Raw {
         let config = (!self.is_plain).then(|| self.authority.client_config(&["http/1.1"]));
         Raw::connect(self.address(), config).await
     }
 
-    /// A raw connection on which HTTP/2 was chosen; the preface is not sent.
+    /// Opens a raw connection with HTTP/2 selected; the preface is not sent.
     pub async fn raw_h2(&self) -> Raw {
         Raw::connect(self.address(), Some(self.authority.client_config(&["h2"]))).await
     }
 
-    /// A GET to the admin listener: status and body.
+    /// Sends a GET to the admin listener; returns status and body.
     pub async fn admin(&self, path: &str) -> (u16, String) {
         let hook = Hook::bare("GET", path, b"");
         let reply = Client::new(self.admin_address(), None).send(&hook).await;
@@ -252,7 +252,7 @@ impl Gate {
         )
     }
 
-    /// The value of a metric, summed over the series whose labels hold all of `labels` (as `route="a"`).
+    /// Returns a metric, summed over the series whose labels contain all of `labels` (such as `route="a"`).
     pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         let (status, text) = self.admin("/metrics").await;
         assert_eq!(status, 200, "{text}");
@@ -264,12 +264,12 @@ impl Gate {
         text.lines().filter(fits).map(value).sum()
     }
 
-    /// Every line of the log so far.
+    /// Returns every line of the log so far.
     pub fn log_lines(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
     }
 
-    /// The lines that are JSON objects.
+    /// Returns the lines of the log that are JSON objects.
     pub fn log_events(&self) -> Vec<Value> {
         let lines = self.log_lines();
         let parsed = lines
@@ -278,7 +278,7 @@ impl Gate {
         parsed.collect()
     }
 
-    /// Waits for a line that holds all these texts, and gives it.
+    /// Waits for a line that contains all these texts, and returns it.
     pub async fn wait_for_line(&self, texts: &[&str]) -> String {
         let find = || {
             let lines = self.log_lines();
@@ -292,14 +292,14 @@ impl Gate {
         find().unwrap()
     }
 
-    /// Writes another config (completed like the first) and reloads: true where it was taken.
+    /// Writes another config (completed like the first) and reloads; returns whether it was accepted.
     pub async fn reload(&self, text: &str) -> bool {
         let text = complete(text, self.folder(), self.is_plain);
         std::fs::write(self.config_path(), text).unwrap();
         self.reload_as_it_is().await
     }
 
-    /// SIGHUP without another config: true where it was taken.
+    /// Reloads by SIGHUP with the same config; returns whether it was accepted.
     pub async fn reload_as_it_is(&self) -> bool {
         let seen = self.log_lines().len();
         self.signal("HUP");
@@ -321,7 +321,7 @@ impl Gate {
         signal(self.pid(), name);
     }
 
-    /// SIGTERM, then waits for the end.
+    /// Sends SIGTERM, then waits for the end.
     pub async fn stop(&mut self) -> ExitStatus {
         self.signal("TERM");
         self.wait().await
@@ -337,12 +337,12 @@ impl Gate {
         self.child.wait().unwrap()
     }
 
-    /// Whether the process lives.
+    /// Returns whether the process is alive.
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Resident memory in KiB.
+    /// Returns the resident memory in KiB.
     pub fn resident_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status
@@ -352,12 +352,12 @@ impl Gate {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// Another environment for the next start.
+    /// Sets the environment for the next start.
     pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
         self.environment = environment;
     }
 
-    /// Another config for the next start.
+    /// Writes the config for the next start.
     pub fn set_config(&self, text: &str) {
         let text = complete(text, self.folder(), self.is_plain);
         std::fs::write(self.config_path(), text).unwrap();
@@ -423,14 +423,14 @@ impl Drop for Gate {
     }
 }
 
-/// What a JSON log line is about.
+/// Returns the message of a JSON log line.
 pub fn event_name(line: &Value) -> Option<&str> {
     ["event", "message"]
         .iter()
         .find_map(|key| field(line, key)?.as_str())
 }
 
-/// A field of a JSON log line.
+/// Returns a field of a JSON log line.
 pub fn field<'a>(line: &'a Value, key: &str) -> Option<&'a Value> {
     line.get(key).or_else(|| line.get("fields")?.get(key))
 }
@@ -440,14 +440,14 @@ fn says(line: &str, wanted: &str) -> bool {
     parsed.is_ok_and(|line| event_name(&line) == Some(wanted))
 }
 
-/// How many addresses `[server] listen` has.
+/// Counts the addresses of `[server] listen`.
 fn listeners(config: &str) -> usize {
     let mut lines = config.lines().map(str::trim_start);
     let line = lines.find(|line| line.starts_with("listen"));
     line.unwrap().matches('"').count() / 2
 }
 
-/// Adds the tables that the text does not have.
+/// Adds the tables that the text lacks.
 fn complete(text: &str, folder: &Path, is_plain: bool) -> String {
     let mut whole = text.replace("$DIR", &folder.display().to_string());
     let has = |whole: &str, table: &str| whole.lines().any(|line| line.trim() == table);

@@ -14,12 +14,12 @@ pub fn hookgate(arguments: &[&str]) -> Output {
     command(arguments).output().unwrap()
 }
 
-/// What stands on standard error.
+/// Returns the text of standard error.
 pub fn told(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// A receiver as a process; killed when dropped.
+/// Receiver (`hookgate listen`) as a process; killed when dropped.
 pub struct Listener {
     pub child: Child,
     pub address: String,
@@ -27,7 +27,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on a free port; returns when it does.
+    /// Starts a receiver on a free port; returns once it listens.
     pub fn start(more: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_hookgate"))
             .args(["listen", "--listen", "127.0.0.1:0", "--json"])
@@ -45,30 +45,30 @@ impl Listener {
         }
     }
 
-    /// One that verifies Stripe's events under the secret that `send` uses.
+    /// Starts a receiver that verifies Stripe's events with the secret that `send` uses.
     pub fn of_stripe(more: &[&str]) -> Self {
         let known = ["--provider", "stripe", "--secret", "whsec_test"];
         Self::start(&[&known, more].concat())
     }
 
-    /// The next request that it tells.
+    /// Returns the next request that it prints.
     pub fn next(&mut self) -> Value {
         serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
     }
 
-    /// The URL of a path.
+    /// Returns the URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// Sends an event of Stripe's to it.
+    /// Sends it a Stripe event.
     pub fn send(&self, more: &[&str]) -> Output {
         let url = self.url("/in");
         let fixed = ["send", &url, "--provider", "stripe"];
         hookgate(&[&fixed[..], &["--secret", "whsec_test"], more].concat())
     }
 
-    /// The whole answer to a bare request with this `Host`.
+    /// Returns the whole response to a minimal request with this `Host`.
     pub fn ask(&self, line: &str, host: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();

@@ -1,6 +1,6 @@
-//! What every test stands on: the gate as a process, a recording app, senders that sign by themselves, raw sockets.
+//! Shared test harness: the gate as a process, a recording app, independent senders, raw sockets.
 //!
-//! Nothing here sleeps and hopes: `wait_for` looks until a limit. Every port is chosen by the kernel.
+//! No fixed sleeps: `wait_for` polls a condition up to a limit. The kernel chooses every port.
 
 #![allow(dead_code, reason = "each test file uses its part of the harness")]
 
@@ -15,10 +15,10 @@ pub mod tls;
 
 use std::time::{Duration, Instant};
 
-/// More than anything here takes on a busy machine; only a failing test waits that long.
+/// Longer than any step takes on a busy machine; only a failing test waits that long.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
-/// Looks every few milliseconds until the condition holds; panics with `what` when it does not within the limit.
+/// Polls the condition every few milliseconds; panics with `what` if it does not hold within the limit.
 pub async fn wait_for(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
     let began = Instant::now();
     while !condition() {
@@ -27,7 +27,7 @@ pub async fn wait_for(what: &str, limit: Duration, mut condition: impl FnMut() -
     }
 }
 
-/// Seconds since the Unix epoch.
+/// Returns the seconds since the Unix epoch.
 pub fn unix_now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     i64::try_from(since.unwrap().as_secs()).unwrap()

@@ -1,4 +1,4 @@
-//! Raw connections: any bytes out, whatever comes back read leniently, until close or a deadline.
+//! Raw connections: writes any bytes, and reads responses leniently until close or a deadline.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,38 +16,38 @@ pub struct Raw {
     stream: Box<dyn Stream>,
 }
 
-/// What came back.
+/// Bytes received on a raw connection.
 #[derive(Clone, Debug, Default)]
 pub struct Received {
     /// Every byte.
     pub bytes: Vec<u8>,
-    /// Whether the other side closed (or reset) before the deadline.
+    /// True if the other side closed (or reset) before the deadline.
     pub is_closed: bool,
 }
 
-/// One answer, read leniently.
+/// One response, parsed leniently.
 #[derive(Clone, Debug)]
 pub struct RawAnswer {
     pub status: u16,
-    /// The head's text in lower case.
+    /// Text of the head in lower case.
     pub head: String,
     pub body: Vec<u8>,
 }
 
 impl Raw {
-    /// Plain where `tls` is None.
+    /// Connects, without TLS if `tls` is `None`.
     pub async fn connect(address: SocketAddr, tls: Option<Arc<ClientConfig>>) -> Self {
         Self::open(&Client::new(address, tls)).await
     }
 
-    /// As the client says (source address, preamble, server name).
+    /// Connects with the options of the client (source address, preamble, server name).
     pub async fn open(client: &Client) -> Self {
         Self {
             stream: client.open().await.unwrap(),
         }
     }
 
-    /// Writes and flushes; an error is the other side's right and shows when reading.
+    /// Writes and flushes. Ignores errors: the other side may close, which shows when reading.
     pub async fn send(&mut self, bytes: &[u8]) {
         let writing = async {
             let _ = self.stream.write_all(bytes).await;
@@ -56,7 +56,7 @@ impl Raw {
         let _ = timeout(LIMIT, writing).await;
     }
 
-    /// One byte at a time with this pause between; stops when the other side is gone. Gives how many were written.
+    /// Writes one byte at a time with this pause; stops once the other side has closed. Returns the number written.
     pub async fn drip(&mut self, bytes: &[u8], pause: Duration) -> usize {
         for (count, byte) in bytes.iter().enumerate() {
             let is_written =
@@ -69,7 +69,7 @@ impl Raw {
         bytes.len()
     }
 
-    /// Ends the writing half: TLS close_notify and FIN.
+    /// Closes the writing half: TLS close_notify and FIN.
     pub async fn finish(&mut self) {
         let _ = timeout(LIMIT, self.stream.shutdown()).await;
     }
@@ -91,7 +91,7 @@ impl Raw {
         }
     }
 
-    /// Reads one whole answer with a declared length; the connection stays open. None where it ended first.
+    /// Reads one response with a declared length and keeps the connection open. `None` if it ended first.
     pub async fn read_answer(&mut self, limit: Duration) -> Option<RawAnswer> {
         let deadline = Instant::now() + limit;
         let mut bytes = Vec::new();
@@ -108,7 +108,7 @@ impl Raw {
         }
     }
 
-    /// At least this many bytes, or what came until close or limit.
+    /// Reads at least this many bytes, or until close or the limit.
     pub async fn read_at_least(&mut self, count: usize, limit: Duration) -> Vec<u8> {
         let deadline = Instant::now() + limit;
         let mut bytes = Vec::new();
@@ -124,12 +124,12 @@ impl Raw {
 }
 
 impl Received {
-    /// The answers in it.
+    /// Returns the responses in the bytes.
     pub fn answers(&self) -> Vec<RawAnswer> {
         parse(&self.bytes)
     }
 
-    /// The statuses of the answers.
+    /// Returns the statuses of the responses.
     pub fn statuses(&self) -> Vec<u16> {
         self.answers().iter().map(|answer| answer.status).collect()
     }
@@ -139,7 +139,8 @@ impl Received {
     }
 }
 
-/// Every whole answer; bodies by Content-Length, chunked ones kept with their framing, 1xx and others without body.
+/// Parses every complete response. Bodies follow Content-Length, chunked ones keep their framing, and 1xx and
+/// others have no body.
 pub fn parse(mut bytes: &[u8]) -> Vec<RawAnswer> {
     let mut answers = Vec::new();
     while let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {

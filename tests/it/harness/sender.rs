@@ -1,5 +1,5 @@
-//! Signs as the providers do, in its own few lines: it shares nothing with the code under test, so that it can be wrong
-//! only by itself.
+//! Signs as providers do, in code of its own. It shares nothing with the code under test, so that both cannot have the
+//! same error.
 
 use data_encoding::{BASE64, HEXLOWER};
 use hmac::{Hmac, KeyInit, Mac};
@@ -7,7 +7,7 @@ use sha2::Sha256;
 
 use super::unix_now;
 
-/// Who sends.
+/// Provider that a test sender imitates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Provider {
     Stripe,
@@ -18,11 +18,11 @@ pub enum Provider {
     Svix,
     Gitlab,
     XWebhook,
-    /// `[routes.x.scheme]` with `CUSTOM_SCHEME`.
+    /// Custom scheme: `[routes.x.scheme]` with `CUSTOM_SCHEME`.
     Custom,
 }
 
-/// All of them.
+/// All providers of the tests.
 pub const PROVIDERS: [Provider; 9] = [
     Provider::Stripe,
     Provider::Github,
@@ -35,7 +35,7 @@ pub const PROVIDERS: [Provider; 9] = [
     Provider::Custom,
 ];
 
-/// The body of the `[routes.NAME.scheme]` table that `Provider::Custom` signs for.
+/// Contents of the `[routes.NAME.scheme]` table that `Provider::Custom` signs for.
 pub const CUSTOM_SCHEME: &str = r#"type = "hmac"
 algorithm = "sha256"
 encoding = "hex"
@@ -47,7 +47,7 @@ event_type = { json = "/type" }
 "#;
 
 impl Provider {
-    /// As in `provider = "..."`.
+    /// Returns the id, as in `provider = "..."`.
     pub fn id(self) -> &'static str {
         match self {
             Self::Stripe => "stripe",
@@ -62,7 +62,7 @@ impl Provider {
         }
     }
 
-    /// A secret in the form in which the provider shows it.
+    /// Returns a secret in the form in which the provider shows it.
     pub fn secret(self) -> &'static str {
         match self {
             Self::StandardWebhooks | Self::Svix => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
@@ -70,7 +70,7 @@ impl Provider {
         }
     }
 
-    /// Another one.
+    /// Returns another secret in the same form.
     pub fn other_secret(self) -> &'static str {
         match self {
             Self::StandardWebhooks | Self::Svix => "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
@@ -78,12 +78,12 @@ impl Provider {
         }
     }
 
-    /// Whether a timestamp is checked.
+    /// Returns whether the gate checks a timestamp.
     pub fn has_timestamp(self) -> bool {
         !matches!(self, Self::Github | Self::Shopify | Self::Gitlab)
     }
 
-    /// The header that holds the signature or token.
+    /// Returns the header with the signature or token.
     pub fn signature_header(self) -> &'static str {
         match self {
             Self::Stripe => "Stripe-Signature",
@@ -98,13 +98,13 @@ impl Provider {
         }
     }
 
-    /// A route for this provider: `[routes.NAME]` on `/NAME`, with `secret()` and whatever lines the test adds.
+    /// Returns a route for this provider: `[routes.NAME]` on `/NAME`, with `secret()` and the lines that the test adds.
     pub fn route(self, name: &str, upstream: &str, more: &str) -> String {
         let secret = self.secret();
         self.route_with(name, upstream, &format!("secret = \"{secret}\"\n{more}"))
     }
 
-    /// As `route`, but the secret is among the lines of the test.
+    /// Returns a route like `route`, but the lines of the test contain the secret.
     pub fn route_with(self, name: &str, upstream: &str, more: &str) -> String {
         let table = format!("[routes.{name}]\npath = \"/{name}\"\nupstream = \"{upstream}\"\n");
         match self {
@@ -114,17 +114,17 @@ impl Provider {
     }
 }
 
-/// A sender of one provider's events.
+/// Sender of one provider's events.
 #[derive(Clone)]
 pub struct Sender {
     pub provider: Provider,
     pub secret: String,
-    /// The time that is signed, in seconds; None: now.
+    /// Signed time in seconds; `None` is now.
     pub at: Option<i64>,
 }
 
 impl Sender {
-    /// With the provider's usual secret of the tests.
+    /// Creates a sender with the provider's usual secret.
     pub fn new(provider: Provider) -> Self {
         Self {
             provider,
@@ -133,25 +133,25 @@ impl Sender {
         }
     }
 
-    /// With another secret.
+    /// Creates a sender with another secret.
     pub fn with_secret(mut self, secret: &str) -> Self {
         secret.clone_into(&mut self.secret);
         self
     }
 
-    /// Signs this much later (or, negative, earlier) than now.
+    /// Signs with a time that is this much later than now, or earlier if negative.
     pub fn shifted(mut self, seconds: i64) -> Self {
         self.at = Some(unix_now() + seconds);
         self
     }
 
-    /// A signed event with an id of its own, to `/NAME`.
+    /// Signs an event with a unique id, to `/NAME`.
     pub fn event(&self, path: &str) -> Hook {
         let id = format!("evt_{}", uuid::Uuid::now_v7().simple());
         self.event_of(path, &id)
     }
 
-    /// A signed event with this id.
+    /// Signs an event with this id.
     pub fn event_of(&self, path: &str, id: &str) -> Hook {
         let body = match self.provider {
             Provider::Stripe => {
@@ -260,14 +260,14 @@ fn standard(
     ]
 }
 
-/// HMAC-SHA256 over the pieces.
+/// Computes HMAC-SHA256 over the pieces.
 pub fn mac(key: &[u8], pieces: &[&[u8]]) -> Vec<u8> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
     pieces.iter().for_each(|piece| mac.update(piece));
     mac.finalize().into_bytes().to_vec()
 }
 
-/// A request before it is sent; fields may be changed at will.
+/// Request before it is sent; tests may change any field.
 #[derive(Clone, Debug)]
 pub struct Hook {
     pub method: String,
@@ -279,7 +279,7 @@ pub struct Hook {
 }
 
 impl Hook {
-    /// Without any header but `Host` and the length.
+    /// Creates a request with no headers but `Host` and the length.
     pub fn bare(method: &str, target: &str, body: &[u8]) -> Self {
         Self {
             method: method.to_owned(),
@@ -307,13 +307,13 @@ impl Hook {
         self
     }
 
-    /// Puts another value under a header.
+    /// Replaces the value of a header.
     #[must_use]
     pub fn set(self, name: &str, value: &str) -> Self {
         self.without(name).with(name, value)
     }
 
-    /// The value of a header.
+    /// Returns the value of a header.
     pub fn header(&self, name: &str) -> &str {
         let found = self
             .headers
@@ -324,28 +324,28 @@ impl Hook {
             .expect("the header is there")
     }
 
-    /// To another target.
+    /// Changes the target.
     #[must_use]
     pub fn to(mut self, target: &str) -> Self {
         target.clone_into(&mut self.target);
         self
     }
 
-    /// Under another name.
+    /// Changes the host.
     #[must_use]
     pub fn at_host(mut self, host: &str) -> Self {
         host.clone_into(&mut self.host);
         self
     }
 
-    /// With another method.
+    /// Changes the method.
     #[must_use]
     pub fn by_method(mut self, method: &str) -> Self {
         method.clone_into(&mut self.method);
         self
     }
 
-    /// One bit of the middle of the body is other than what was signed.
+    /// Flips one bit in the middle of the signed body.
     #[must_use]
     pub fn flip_body_byte(mut self) -> Self {
         let middle = self.body.len() / 2;
@@ -353,14 +353,14 @@ impl Hook {
         self
     }
 
-    /// The bytes of an HTTP/1.1 request with a declared length.
+    /// Returns the bytes of an HTTP/1.1 request with a declared length.
     pub fn to_http1(&self) -> Vec<u8> {
         let mut bytes = self.head_http1(&format!("content-length: {}\r\n", self.body.len()));
         bytes.extend_from_slice(&self.body);
         bytes
     }
 
-    /// The bytes of a head whose framing lines are the test's own.
+    /// Returns the bytes of a head with framing lines from the test.
     pub fn head_http1(&self, framing: &str) -> Vec<u8> {
         let mut head = format!(
             "{} {} HTTP/1.1\r\nhost: {}\r\n",

@@ -1,4 +1,4 @@
-//! A throw-away certificate authority, and client configurations that trust it.
+//! Temporary certificate authority, and client configurations that trust it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-/// An authority that lives as long as the test.
+/// Certificate authority that lives as long as the test.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
@@ -16,7 +16,7 @@ pub struct Authority {
 impl Authority {
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
-        // OpenSSL takes a leaf with the name of its authority for one that signed itself.
+        // OpenSSL treats a leaf with the name of its authority as self-signed.
         params
             .distinguished_name
             .push(rcgen::DnType::CommonName, "hookgate tests");
@@ -35,7 +35,7 @@ impl Authority {
         self.issue_with(folder, name, &CertificateParams::new(names).unwrap())
     }
 
-    /// As `issue`, with parameters of the test's own (an expired one, a client's, ...).
+    /// Writes a leaf with parameters of the test (an expired one, one for a client, ...).
     pub fn issue_with(
         &self,
         folder: &Path,
@@ -59,7 +59,7 @@ impl Authority {
         roots
     }
 
-    /// Trusts this authority and offers these protocols.
+    /// Returns a client configuration that trusts this authority and offers these protocols.
     pub fn client_config(&self, alpn: &[&str]) -> Arc<ClientConfig> {
         let mut config = ClientConfig::builder()
             .with_root_certificates(self.roots())
@@ -68,7 +68,7 @@ impl Authority {
         Arc::new(config)
     }
 
-    /// As `client_config`, with a client certificate.
+    /// Returns a client configuration with a client certificate.
     pub fn client_config_as(&self, alpn: &[&str], cert: &Path, key: &Path) -> Arc<ClientConfig> {
         let chain = vec![CertificateDer::from_pem_file(cert).unwrap()];
         let mut config = ClientConfig::builder()

@@ -1,8 +1,8 @@
-// Bodies that a driver's sender might send, and ways to spoil them.
+// Bodies that a driver's sender might send, and damaged versions of them.
 
 const PLAIN = '{"id":"evt_1","type":"invoice.paid","created":1700000000,"data":{"amount":1999}}';
 
-// What a parser that writes the body again would change: escapes, `10.0`, exponents, spaces, the order of keys.
+// Text that changes if a parser writes the body again: escapes, `10.0`, exponents, spaces, the order of keys.
 const ODD = '{"z":1,"id":"evt_2","type":"note.added", "total":10.0,"rate":1E3,"note":"Zo\\u00eb \\/ ✓ 日本 🎉","q":"\\"\\\\"}';
 
 const SPREAD = '{\r\n\t"id" : "evt_3",\r\n\t"type" : "a.b",\r\n\t"list" : [ 1, 2 ]\r\n}\r\n';
@@ -12,7 +12,7 @@ function large() {
     return `{"id":"evt_4","type":"a.b","data":[${item.repeat(Math.ceil((100 * 1024) / Buffer.byteLength(item)))}{}]}`;
 }
 
-// Name, body, and how it is sent.
+// Returns name, body and transport of each good body.
 export function goodBodies(driver) {
     const samples = (driver.samples ?? (driver.bodies === "samples" ? [] : [PLAIN])).map((text) => Buffer.from(text));
     const named = samples.flatMap((body, index) => {
@@ -25,7 +25,7 @@ export function goodBodies(driver) {
     return [...named, ...more.map(([name, text, transport]) => [name, Buffer.from(text), transport])];
 }
 
-// Name, the word by which a driver allows it, and the spoilt body.
+// Returns name, the word by which a driver allows the damage, and the damaged body.
 export function spoiltBodies(body) {
     const flipped = (at) => Buffer.from(body.map((byte, index) => (index === at ? byte ^ 1 : byte)));
     const spoilt = [

@@ -1,4 +1,5 @@
-// The cases of one driver: what its sender sends, and the same damaged in every way that a driver need not know of.
+// Test cases of one driver: the requests of its sender, and generic damage to them that needs no knowledge of the
+// driver.
 //
 // A case is { name, word, wanted, request, transport }. `wanted` is "taken", "refused", or "alike" for damage of which
 // only the SDK can say whether it touches something signed. `word` is what a driver lists in `laxer` or `stricter`.
@@ -69,12 +70,13 @@ class Maker {
         return cases;
     }
 
-    // The request itself says where it went, so a capture must not pass on another path or for another host.
+    // The request itself names its target, so a captured one must not pass on another path or for another host.
     async spoiltTarget(good) {
         const longer = good.url + (good.url.includes("?") ? "&" : "?");
         const cases = [{ name: "another query", word: "url", wanted: "alike", request: { ...good, url: `${longer}x=1` } }];
         const elsewhere = await this.sign({ body: good.body, url: this.url.replace(ORIGIN, "https://elsewhere.test") });
-        // A signature that is new each time says nothing about the host, nor does one over a body that signing changes.
+        // A signature that is new each time shows nothing about the host, nor does one over a body that signing
+        // changes.
         const again = await this.sign({ body: good.body });
         const isSame = JSON.stringify(again.headers) === JSON.stringify(good.headers) && again.body.equals(good.body);
         if (isSame && JSON.stringify(elsewhere.headers) !== JSON.stringify(good.headers)) {
@@ -103,7 +105,7 @@ class Maker {
         return cases;
     }
 
-    // A signature depends on the secret. Another value is signed where it and the signature change together.
+    // A signature depends on the secret. Another value is signed if it and the signature change together.
     roleOf(place, good, { otherSecret, otherTime, otherId }) {
         const isChanged = (other, where) => read(other, where) !== read(good, where);
         const isSignature = isChanged(otherSecret, place);
@@ -124,7 +126,7 @@ class Maker {
     }
 }
 
-// Name, word and request of each way to spoil one header or parameter.
+// Returns name, word and request for each damage to one header or parameter.
 function* spoilt(good, place, isSignature, otherSecret) {
     const value = read(good, place);
     const changed = (name, word, to) => ({ name, word, request: withValue(good, place, to) });
@@ -136,7 +138,7 @@ function* spoilt(good, place, isSignature, otherSecret) {
     yield changed("with a foreign character in the middle", "malformed", splice(value, value.length >> 1, "!"));
     yield { name: "doubled", word: "duplicate_header", request: withTwo(good, place, value, value) };
     if (!isSignature) {
-        // Its last digit or letter changed to the one beside it, so that a time stays within the tolerance.
+        // Its last digit or letter changed to the next one, so that a time stays within the tolerance.
         yield changed("changed", "unsigned", value.slice(0, -1) + String.fromCharCode(value.charCodeAt(value.length - 1) ^ 1));
         yield { name: "doubled with another value", word: "duplicate_header", request: withTwo(good, place, value, "1") };
         return;
@@ -159,7 +161,7 @@ function swapCase(text) {
     return [...text].map((char) => (char === char.toLowerCase() ? char.toUpperCase() : char.toLowerCase())).join("");
 }
 
-// Only what looks like a digest counts: at least 32 digits at the end, after the last sign that is none.
+// Only text that looks like a digest counts: at least 32 digits at the end, after the last other character.
 function isHex(text) {
     return /(^|[^0-9a-z])[0-9a-f]{32,}$/i.test(text);
 }

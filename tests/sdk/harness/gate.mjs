@@ -1,4 +1,4 @@
-// The real gate with one route per driver, and the app behind it, which keeps what it gets.
+// The real gate with one route per driver, and an app that records its requests.
 
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -10,7 +10,7 @@ import { createInterface } from "node:readline";
 export const HOST = "hooks.test";
 export const ORIGIN = `https://${HOST}`;
 
-// Each case has a source of its own, since the gate writes few log lines about one that is refused again and again.
+// Each case has a separate source, since the gate suppresses log lines about a source that is refused again and again.
 const SERVER = `[server]
 listen = ["127.0.0.1:0"]
 trusted_proxies = ["127.0.0.1/32"]
@@ -18,7 +18,7 @@ per_source_rate_limit = false
 max_connections_per_source = 1000
 `;
 
-// An app that answers 200 and keeps each request under the number in its x-sdk-case header.
+// Starts an app that responds with 200 and records each request under the number in its x-sdk-case header.
 export async function startApp() {
     const taken = new Map();
     const server = http.createServer({ maxHeaderSize: 65536 }, (request, response) => {
@@ -33,7 +33,7 @@ export async function startApp() {
     return { taken, port: server.address().port, stop: () => server.close() };
 }
 
-// Routes that the gate refuses are left out and given back with what it says about them.
+// Routes that the gate rejects are left out, and returned with its errors.
 export async function startGate(program, routes, appPort) {
     const folder = mkdtempSync(join(tmpdir(), "hookgate-sdk-"));
     const certificate = makeCertificate(folder);
@@ -89,7 +89,7 @@ function routeText(route, variable, appPort) {
         upstream: `http://127.0.0.1:${appPort}/app`,
         ...route.extra,
     };
-    // What a driver sets to null is left out.
+    // Keys that a driver sets to null are left out.
     const lines = Object.entries(keys).filter(([, value]) => value !== null);
     return `[routes.${route.name}]\n${lines.map(([key, value]) => `${key} = ${toml(value)}`).join("\n")}\n`;
 }
@@ -109,7 +109,7 @@ function makeCertificate(folder) {
     return readFileSync(join(folder, "cert.pem"));
 }
 
-// What `check` says where it refuses; null where it does not.
+// Returns the output of `check` if it fails, otherwise null.
 function check(program, config, environment) {
     try {
         execFileSync(program, ["check", "--config", config], { env: environment, stdio: "pipe" });

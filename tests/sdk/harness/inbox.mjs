@@ -1,5 +1,5 @@
-// What is delivered from the store: attempts are signed so that the libraries of Standard Webhooks take them, and where the
-// route says so the event is signed anew so that the sender's own SDK takes in the app what was sent yesterday.
+// Deliveries from the store. The libraries of Standard Webhooks accept the signature of each attempt. With `resign`,
+// the sender's own SDK accepts an event from yesterday, because it is signed again.
 
 import { createHmac, randomBytes } from "node:crypto";
 

@@ -1,4 +1,4 @@
-// Holds two verdicts about one request against each other.
+// Compares the verdicts of SDK and gate about one request.
 
 import { joined } from "./places.mjs";
 
@@ -6,7 +6,7 @@ const SDK_LIMIT_MS = 10_000;
 
 let nextCase = 0;
 
-// The SDK's verdict: "takes", "refuses", or null where it can only sign.
+// Returns the SDK's verdict: "takes", "refuses", or null if it can only sign.
 export async function askSdk(driver, { request, signedNow }) {
     if (!driver.verify) return null;
     const { method, url, headers, body } = request;
@@ -23,8 +23,8 @@ export async function askSdk(driver, { request, signedNow }) {
     }
 }
 
-// The gate's verdict: "takes" where the app got exactly this request, "refuses" where it answered 401 and the app got
-// nothing; anything else is a fault.
+// Returns the gate's verdict: "takes" if the app got exactly this request, "refuses" if the gate responded with 401 and
+// the app got nothing. Anything else is a fault.
 export async function askGate({ client, app }, { request, transport }) {
     nextCase += 1;
     const number = String(nextCase);
@@ -44,7 +44,7 @@ export async function askGate({ client, app }, { request, transport }) {
 function verdictOf(status, taken, request) {
     if (taken === undefined) {
         if (status === 401) return "refuses";
-        // What stands twice or is no number may be refused before anything is verified.
+        // A repeated value, or one that is not a number, may be refused before anything is verified.
         return status >= 400 && status < 500 ? `refuses with ${status}` : `answered ${status}, and the app got nothing`;
     }
     if (status !== 200) return `answered ${status} though the app got it`;
@@ -55,12 +55,12 @@ function verdictOf(status, taken, request) {
     return "takes";
 }
 
-// What is wrong with the two verdicts; null where nothing is. `used` collects the words of `laxer` that came true.
+// Returns the error in the two verdicts, or null. `used` collects the words of `laxer` that applied.
 export function faultOf(driver, { wanted, word }, sdk, gate, used) {
     const isLaxer = (driver.laxer ?? []).includes(word);
     const isStricter = (driver.stricter ?? []).includes(word);
     const isRefused = gate.startsWith("refuses");
-    // Two `Authorization` headers are refused as a request, before anything is verified.
+    // A request with two `Authorization` headers is refused before anything is verified.
     const mayFail = isRefused && (wanted === "alike" || word === "duplicate_header");
     if (gate !== "takes" && gate !== "refuses" && !mayFail) return "the gate failed";
     if (wanted === "taken") {
@@ -71,7 +71,7 @@ export function faultOf(driver, { wanted, word }, sdk, gate, used) {
     if (sdk === "refuses" && !isRefused && !isStricter) return "the gate takes what the SDK refuses";
     if (sdk === "takes" && isRefused) {
         if (isLaxer) used.add(word);
-        // Where the damage is to something unsigned, the gate may have reasons of its own.
+        // If the damage is to something unsigned, the gate may refuse for another reason.
         else if (wanted === "refused" || gate === "refuses") return "the SDK takes what the gate refuses";
     }
     if (sdk === "refuses" && !isRefused) used.add(word);

@@ -1,5 +1,5 @@
-// Holds the gate against the official SDKs: each driver signs and verifies with one of them, the gate has a route for
-// it, and both judge the same requests. Prints a line per driver; ends with 1 where anything does not hold.
+// Compares the gate with the official SDKs. Each driver signs and verifies with one SDK, the gate has a route for it,
+// and both judge the same requests. Prints a line per driver; exits with 1 if anything differs.
 //
 //   main.mjs PROGRAM PYTHON [ID...]       all drivers, or those with these ids
 
@@ -48,8 +48,8 @@ function routeOf(driver, name, secret) {
     return { name, path: `/${name}`, provider: driver.provider, secret, extra: driver.route ?? {} };
 }
 
-// Judges every case of a driver on one of its routes: what went wrong, how many cases there were, and which words of
-// the driver came true.
+// Judges every case of a driver on one of its routes. Returns the errors, the number of cases, and the words of the
+// driver that applied.
 async function hold(driver, route, world) {
     const cases = await casesOf(driver, `/${route}`);
     const used = new Set();
@@ -72,7 +72,7 @@ async function inTurns(list, work) {
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
 }
 
-// One line for the operator, with what the gate's log says about it.
+// Returns one line for the operator, with the gate's log line about the request.
 async function describe({ one, gate, fault, sdk }, world) {
     await new Promise((soon) => setTimeout(soon, 20));
     const { reason, check, name, fault: what, age_seconds: age } = world.gate.log.get(gate.requestId) ?? {};
@@ -99,8 +99,8 @@ async function report(driver, name, world) {
     }
 }
 
-// Whether this test can fail: a route with another secret has to refuse what its driver's sender sends, and an SDK that
-// takes everything or nothing has to be noticed.
+// Checks that this test can fail: a route with another secret must refuse the requests of its driver's sender, and an
+// SDK that accepts everything or nothing must be noticed.
 async function testItself(driver, world) {
     const good = (one) => one.wanted === "taken";
     const { cases, faulty } = await hold(driver, "self_test", world);
@@ -120,7 +120,7 @@ const python = await loadPython(interpreter, join(FOLDER, "python"), only);
 const drivers = [...await loadNode(), ...python.drivers];
 const named = drivers.map((driver) => [driver, `${driver.language}_${driver.id}`]);
 const usable = named.filter(([driver]) => !driver.fault);
-// One whose route has a secret that can be wrong.
+// A driver whose route has a secret that can be wrong.
 const isProbe = (driver) => driver.language === "node" && driver.verify && driver.route?.secret !== null;
 const [probe] = usable.find(([driver]) => isProbe(driver)) ?? [];
 const app = await startApp();

@@ -1,4 +1,4 @@
-// Where a request holds what its driver added: headers, and parameters of the query.
+// Locations in a request of the values that its driver added: headers, and query parameters.
 
 export function places(request) {
     const headers = request.headers.map(([name]) => ({ kind: "header", name: name.toLowerCase() }));
@@ -22,7 +22,7 @@ export function withTwo(request, place, first, second) {
     return change(request, place, (name) => [[name, first], [name, second]]);
 }
 
-// Parameters are handled as they are written: only what is put in is escaped by nobody but its driver.
+// Parameters are handled as they are written. Only the driver escapes the values that it adds.
 function change(request, { kind, name }, make) {
     const all = kind === "header" ? request.headers : pairs(request.url);
     const changed = all.flatMap(([key, value]) => (key.toLowerCase() === name.toLowerCase() ? make(key) : [[key, value]]));
@@ -44,12 +44,12 @@ function encodeStrange(value) {
     return value.replace(/[^!-~]/g, encodeURIComponent);
 }
 
-// What a web framework hands to an SDK: lower-case names, and repeated headers joined as node joins them.
+// Returns headers as a web framework passes them to an SDK: lower-case names, and repeated headers joined as node does.
 export function joined(headers) {
     const result = {};
     for (const [name, value] of headers) {
         const key = name.toLowerCase();
-        // A server drops the spaces around a value.
+        // A server removes the spaces around a value.
         const text = value.trim();
         result[key] = key in result ? `${result[key]}, ${text}` : text;
     }

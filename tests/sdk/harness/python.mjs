@@ -1,4 +1,4 @@
-// Drivers in Python, behind the same face as those in Node: one process, one JSON line each way per call.
+// Drivers in Python, with the same interface as those in Node: one process, one JSON line each way per call.
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";

@@ -1,5 +1,5 @@
-// Sends one request over TLS: HTTP/1.1 with a length, HTTP/1.1 in chunks, or HTTP/2. The target goes out as it is
-// written: nothing here may tidy up an escape.
+// Sends one request over TLS: HTTP/1.1 with a length, HTTP/1.1 in chunks, or HTTP/2. The target is sent as it is
+// written: nothing here may normalize an escape.
 
 import http2 from "node:http2";
 import https from "node:https";
@@ -72,7 +72,7 @@ function target(url) {
 }
 
 function* pieces(body) {
-    // Odd sizes, so that pieces end within characters.
+    // Odd sizes, so that pieces end inside characters.
     const size = Math.max(7, Math.ceil(body.length / 5) | 1);
     for (let at = 0; at < body.length; at += size) yield body.subarray(at, at + size);
 }

@@ -1,5 +1,5 @@
-// What the gate signs for the app: taken by the libraries of Standard Webhooks in Node and in Python, and by the
-// specification for Ed25519, which they do not know.
+// Signatures of the gate for the app. The libraries of Standard Webhooks in Node and Python accept them. Ed25519, which
+// these libraries do not support, is verified by the specification.
 
 import { execFileSync } from "node:child_process";
 import { createHash, createHmac, createPrivateKey, createPublicKey, randomBytes, verify as checkSignature } from "node:crypto";

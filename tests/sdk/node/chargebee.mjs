@@ -1,4 +1,4 @@
-// Chargebee's SDK looks at the name and password that stand in the request; nothing is signed.
+// Chargebee's SDK compares the user name and password in the request; nothing is signed.
 import { basicAuthValidator } from "chargebee";
 
 export const provider = "chargebee";

@@ -20,7 +20,7 @@ export function sign({ secret: key, body, now }) {
     return { headers: { "X-Crisp-Signature": mac, "X-Crisp-Request-Timestamp": `${now}123` } };
 }
 
-// What verifies widgets is what verifies hooks too, without a running loopback.
+// The function that verifies widgets also verifies hooks, without a running loopback.
 export function verify({ secret: key, headers, body }) {
     const { "x-crisp-request-timestamp": time, "x-crisp-signature": signature } = headers;
     return crisp.verifyWidget(key, JSON.parse(body.toString()), time, signature);

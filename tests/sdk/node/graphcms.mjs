@@ -8,7 +8,7 @@ export const wrongSecret = "fake-hygraph-secret-of-32-chars-2";
 export const bodies = "any";
 export const timestamp = { header: "gcms-signature", tolerance: 300, signed: true };
 
-// It signs with the clock's time and takes no other, so the clock is set while it does.
+// It signs only with the current time, so the clock is set while it signs.
 export function sign(ctx) {
     const clock = Date.now;
     Date.now = () => ctx.now * 1000;

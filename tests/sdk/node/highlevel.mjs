@@ -13,7 +13,7 @@ export const provider = "highlevel";
 export const sdk = "@gohighlevel/api-client@3.1.0";
 export const secret = pem(key);
 export const wrongSecret = pem(other);
-// One key signs for all customers, so the route names its own, and each body has to.
+// One key signs for all customers, so the route and each body must name the account.
 export const route = { audience: "loc_1" };
 export const bodies = "samples";
 export const samples = [

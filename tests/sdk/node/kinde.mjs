@@ -1,4 +1,4 @@
-// Kinde's library verifies, with the keys that a server shows; the whole body is the token.
+// Kinde's library verifies with keys from a server; the whole body is the token.
 import { generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import http from "node:http";
@@ -27,12 +27,12 @@ export const samples = [
     '{"type":"user.created","event_id":"event_01898c5d0ec1a4a24b5e1c2c6e6d3c11","source":"admin","data":{"user":{"first_name":"Zo\\u00eb ✓ 你好"}}}',
 ];
 export const bodies = "samples";
-// Its decoder passes over spaces.
+// Its decoder ignores spaces.
 export const laxer = ["whitespace"];
 
 export function sign(ctx) {
     const text = ctx.body.toString();
-    // What was signed before is signed again as the same event.
+    // An event that was signed before is signed again as the same event.
     const event = text.startsWith("{") ? JSON.parse(text) : jwt.decode(text);
     const options = { algorithm: "RS256", keyid: KID, noTimestamp: true };
     return { headers: {}, body: jwt.sign(event, ctx.secret, options) };

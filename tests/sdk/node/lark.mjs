@@ -28,7 +28,7 @@ export function sign({ secret: key, body, now, id }) {
 export async function verify({ secret: encryptKey, headers, body }) {
     const dispatcher = new EventDispatcher({ encryptKey, logger: silent });
     dispatcher.register({ "im.message.receive_v1": () => "handled" });
-    // As its adapters hand a request to it.
+    // In the form in which its adapters pass a request.
     const data = Object.assign(Object.create({ headers }), JSON.parse(body.toString()));
     return await dispatcher.invoke(data) === "handled";
 }

@@ -1,4 +1,4 @@
-// Linear's SDK: verifies. The time stands in the body, so only bodies made for it will do.
+// Linear's SDK: verifies. The time is in the body, so only bodies made for it pass.
 import { createHmac } from "node:crypto";
 import { LinearWebhookClient } from "@linear/sdk/webhooks";
 

@@ -1,4 +1,4 @@
-// LiveKit's server SDK: verifies. It can sign, too, but only for the present moment.
+// LiveKit's server SDK: verifies. It can also sign, but only with the current time.
 import { createHash } from "node:crypto";
 import jwt from "jsonwebtoken";
 import { WebhookReceiver } from "livekit-server-sdk";
@@ -27,6 +27,6 @@ export async function verify(ctx) {
     return true;
 }
 
-// Its library for base64 passes over what is none behind the end.
+// Its base64 library ignores invalid characters after the end.
 export const laxer = ["junk"];
 export const stricter = [];

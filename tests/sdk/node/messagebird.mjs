@@ -24,6 +24,6 @@ export async function verify(ctx) {
     return signature.verify(ctx.url, ctx.body, ctx.headers["messagebird-signature-jwt"], key);
 }
 
-// Its library for base64 passes over what is none behind the end.
+// Its base64 library ignores invalid characters after the end.
 export const laxer = ["junk"];
 export const stricter = [];

@@ -1,4 +1,4 @@
-// Moralis's SDK verifies. It writes the parsed body again, so it takes only bodies that come out the same.
+// Moralis's SDK verifies. It serializes the parsed body again, so it accepts only bodies that come out the same.
 import { createRequire } from "node:module";
 
 const require = createRequire(import.meta.url);

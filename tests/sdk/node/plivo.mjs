@@ -17,7 +17,7 @@ export function sign({ secret: key, body, id, url }) {
     const text = Object.entries(parse(body.toString())).sort(([a], [b]) => (a < b ? -1 : 1))
         .flatMap(([name, value]) => [value].flat().sort().map((one) => name + one)).join("");
     const mac = createHmac("sha256", key).update(`${url}?a=b&x=1.${text}.${id}`).digest("base64");
-    // The parameters are signed in their order, in whatever order they stand.
+    // Parameters are sorted before they are signed.
     return { url: `${url}?x=1&a=b`, headers: { "X-Plivo-Signature-V3": mac, "X-Plivo-Signature-V3-Nonce": id } };
 }
 

@@ -23,6 +23,6 @@ export async function verify(ctx) {
     return receiver.verify({ signature, body: ctx.body.toString(), url: ctx.url });
 }
 
-// Its library for base64 passes over what is none behind the end.
+// Its base64 library ignores invalid characters after the end.
 export const laxer = ["junk"];
 export const stricter = [];

@@ -7,7 +7,7 @@ export const secret = "fake-sanity-secret-0001";
 export const wrongSecret = "fake-sanity-secret-0002";
 export const bodies = "any";
 export const timestamp = { header: "sanity-webhook-signature", tolerance: 300, signed: true };
-// It looks at no window for the time.
+// It does not check the age of the timestamp.
 export const laxer = ["stale", "future"];
 
 export async function sign(ctx) {

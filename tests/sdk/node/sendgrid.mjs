@@ -15,8 +15,8 @@ export const bodies = "any";
 export const timestamp = { header: "x-twilio-email-event-webhook-timestamp", tolerance: 300, signed: true };
 export const laxer = ["stale", "future", "duplicate_header", "junk", "malformed"];
 
-// A signature whose base64 ends in `=`: only then does the library pass over what stands behind it, and how long a signature
-// is changes from one to the next.
+// Makes a signature whose base64 ends in `=`. Only then does the library ignore characters after it, and the length of
+// signatures varies.
 function padded(text, key) {
     for (;;) {
         const bytes = signBytes("sha256", text, key);

@@ -9,7 +9,7 @@ export const sdk = "@shopify/shopify-api@15.0.0";
 export const secret = "shpss_not_a_real_secret_1";
 export const wrongSecret = "shpss_not_a_real_secret_2";
 export const bodies = "any";
-// It wants every header that Shopify sends, though none but the signature is covered by anything.
+// It requires every header that Shopify sends, although no header is signed.
 export const stricter = ["missing", "empty"];
 
 function api(apiSecretKey) {

@@ -1,5 +1,5 @@
 // Sinch's SDK verifies the Conversation API's callbacks; it cannot sign, so that is done here by the documented recipe.
-// The package as a whole asks for another that cannot be installed at this version, so its file is named.
+// The whole package requires another one that cannot be installed at this version, so this imports its file.
 import { createHmac } from "node:crypto";
 import helper from "./node_modules/@sinch/sdk-client/dist/utils/authorization.helper.js";
 

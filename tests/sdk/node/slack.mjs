@@ -11,9 +11,9 @@ export const bodies = "any";
 export const samples = ["token=abc&command=%2Fweather&text=94070+%E2%9C%93&trigger_id=13345224609.738474920"];
 export const timestamp = { header: "x-slack-request-timestamp", tolerance: 300, signed: true };
 export const laxer = [
-    // Bolt only refuses what is too old.
+    // Bolt only refuses timestamps that are too old.
     "future",
-    // The signature is split at each `=`, and what stands after the second one is not looked at.
+    // The signature is split at each `=`, and text after the second one is ignored.
     "junk",
 ];
 

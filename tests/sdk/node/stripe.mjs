@@ -10,12 +10,12 @@ export const wrongSecret = "whsec_5f2c1f0e8d7b4a6990ab";
 export const bodies = "any";
 export const timestamp = { header: "stripe-signature", tolerance: 300, signed: true };
 export const laxer = [
-    // Only the age is looked at, and a time ahead has a negative one.
+    // Only the age is checked, and a time in the future has a negative age.
     "future",
-    // Entries that it does not know, and more than one header, are passed over as long as one signature fits.
+    // Unknown entries and additional headers are ignored as long as one signature matches.
     "duplicate_header",
     "junk",
-    // A TextDecoder takes the mark away before the body is hashed.
+    // A TextDecoder removes the byte-order mark before the body is hashed.
     "bom",
 ];
 

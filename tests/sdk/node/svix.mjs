@@ -7,8 +7,8 @@ export const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 export const wrongSecret = "whsec_NfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 export const bodies = "any";
 export const timestamp = { header: "svix-timestamp", tolerance: 300, signed: true };
-// Repeated headers come joined: the time is read up to the first character that is no digit, and a signature in the
-// list that is none is passed over.
+// Repeated headers arrive joined. The time is read up to the first character that is not a digit, and invalid entries
+// of the signature list are ignored.
 export const laxer = ["duplicate_header", "junk"];
 
 export function sign({ secret, body, now, id }) {

@@ -1,4 +1,4 @@
-// Unit's SDK: verifies, over the parsed JSON serialised again.
+// Unit's SDK: verifies, over the parsed JSON serialized again.
 import { createHmac } from "node:crypto";
 import { createRequire } from "node:module";
 

@@ -1,4 +1,4 @@
-// Vonage's SDK: verifies the token. It looks neither at the digest of the body nor at the token's age.
+// Vonage's SDK: verifies the token. It checks neither the digest of the body nor the token's age.
 import { createHash } from "node:crypto";
 import { verifySignature } from "@vonage/jwt";
 import jwt from "jsonwebtoken";
@@ -21,6 +21,6 @@ export async function verify(ctx) {
     return verifySignature(ctx.headers.authorization.replace(/^Bearer /, ""), ctx.secret);
 }
 
-// The body and the age are left to the caller.
+// The caller must check the body and the age.
 export const laxer = ["body", "bom", "whitespace", "reserialised", "stale", "future"];
 export const stricter = [];

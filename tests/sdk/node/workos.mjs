@@ -24,5 +24,5 @@ export function verify({ secret: key, headers, body }) {
     return webhooks.verifyHeader({ payload: JSON.parse(body.toString()), sigHeader: headers["workos-signature"], secret: key });
 }
 
-// Of the header it looks at what stands after the first two signs of equality, whatever comes before and after.
+// It reads only the text after the first two equals signs of the header.
 export const laxer = ["malformed", "junk", "junk_before", "duplicate_header", "reserialised", "whitespace", "future"];

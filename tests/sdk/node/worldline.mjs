@@ -19,5 +19,5 @@ export async function verify(ctx) {
     return true;
 }
 
-// It asks for the name of the key, which the gate does not need.
+// It requires the name of the key, which the gate does not need.
 export const stricter = ["missing"];

@@ -1,4 +1,4 @@
-// Zoom's Rivet: verifies, over the parsed JSON serialised again.
+// Zoom's Rivet: verifies, over the parsed JSON serialized again.
 import { createHmac } from "node:crypto";
 import { AwsLambdaReceiver } from "@zoom/rivet/meetings";
 

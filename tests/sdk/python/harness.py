@@ -43,7 +43,7 @@ def listed(only):
 
 
 def load(name):
-    # A driver may have the name of the package that it drives, so it is not put on the path.
+    # A driver may have the name of its package, so the folder is not added to the path.
     spec = importlib.util.spec_from_file_location(f"driver_{name}", FOLDER / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -86,7 +86,7 @@ def main():
     out = sys.stdout
     for line in sys.stdin:
         try:
-            # What an SDK prints must not get among the answers.
+            # Output of an SDK must not mix with the responses.
             with contextlib.redirect_stdout(sys.stderr):
                 reply = {"value": answer(json.loads(line))}
         except BaseException:

@@ -7,7 +7,7 @@ from huggingface_hub import _webhooks_server
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-# Its server imports these from fastapi, which has them from here, when it starts with its user interface.
+# When its server starts with its user interface, it imports these from fastapi, which takes them from here.
 _webhooks_server.Request, _webhooks_server.JSONResponse = Request, JSONResponse
 
 provider = "huggingface"

@@ -8,7 +8,7 @@ secret = "whsec_5f2c1f0e8d7b4a6990aa"
 wrong_secret = "whsec_5f2c1f0e8d7b4a6990ab"
 bodies = "any"
 timestamp = {"header": "stripe-signature", "tolerance": 300, "signed": True}
-# Only the age is looked at; entries that it does not know are passed over as long as one signature fits.
+# Only the age is checked; unknown entries are ignored as long as one signature matches.
 laxer = ["future", "duplicate_header", "junk"]
 
 
