@@ -223,7 +223,7 @@ fn check_external(table: &Table<'_>, url: &http::Uri, span: Span) {
     if is_inside {
         let fault = Fault::new(
             format!(
-                "`{host}` is not a public address, so hookgate never connects to it for an external destination"
+                "`{host}` is not public, so hookgate never connects to it for an external destination"
             ),
             "remove `external` if the destination is in your own network",
         );

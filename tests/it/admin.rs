@@ -56,6 +56,13 @@ fn document(reply: &Reply) -> Value {
     serde_json::from_slice(&reply.body).unwrap_or_else(|err| panic!("{err}: {}", reply.text()))
 }
 
+/// Returns the document that describes the admin API.
+pub async fn api_document() -> Value {
+    let app = App::start(ok());
+    let gate = Gate::start(&config(&app)).await;
+    document(&get(&gate, Some(BOARD), "/api/v1/openapi.json").await)
+}
+
 /// Fails when a viewer can change something, or when a token allows more than its role.
 #[tokio::test]
 async fn a_viewer_looks_and_an_operator_acts() {

@@ -12,6 +12,7 @@ use hookgate::gate::verdict::Check;
 use hookgate::providers::{self, Provider as Known};
 use hookgate::scheme::spec::{CertificateKind, Family, Part, SignMethod};
 
+use crate::admin::api_document;
 use crate::watching::Busy;
 
 fn file(name: &str) -> PathBuf {
@@ -271,8 +272,7 @@ fn the_reference_of_commands_is_up_to_date() {
 /// Fails when a resource of the admin API is added, changed or removed and the reference does not follow.
 #[tokio::test]
 async fn the_reference_of_the_api_is_up_to_date() {
-    let (_, text) = Busy::start().await.gate.admin("/api/v1/openapi.json").await;
-    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let document = api_document().await;
     let mut out = API_HEAD.to_owned();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
