@@ -291,8 +291,11 @@ mod tests {
         let report = report(&file);
         let text = report.render(Style::Plain);
         assert_eq!(report.count(Severity::Error), 0, "{text}");
-        let hidden =
-            |name: &str| text.contains(&format!("{name}.pem`: those before it cover its names"));
+        let hidden = |name: &str| {
+            text.contains(&format!(
+                "{name}.pem` is never used: those before it cover its names"
+            ))
+        };
         for (name, is_hidden) in [
             ("a", false),
             ("rsa", false),

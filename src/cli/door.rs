@@ -189,6 +189,6 @@ mod tests {
         assert_eq!(listener(&config).unwrap().to_string(), DEFAULT);
         std::fs::write(&path, "[admin\n").unwrap();
         let failure = ConfigFile::load(&path).err().unwrap().plain();
-        assert!(failure.contains("it is not TOML") && failure.contains("hookgate check"));
+        assert!(failure.contains("not valid TOML") && failure.contains("hookgate check"));
     }
 }

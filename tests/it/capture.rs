@@ -194,7 +194,7 @@ async fn what_cannot_be_captured_is_reported() {
     std::fs::write(&file, "mine").unwrap();
     let unknown = "0199d2c4-7f3a-7c21-9b1e-5a0d3c8e4f12";
     for (arguments, code, words) in [
-        (&[unknown][..], 1, "no request `0199d2c4"),
+        (&[unknown][..], 1, "is neither in the inbox nor among"),
         (&["evt_1"], 2, "`evt_1` is not the id of an event"),
         (&[&id, "--out", "there.http"], 2, "already exists"),
         (

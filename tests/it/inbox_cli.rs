@@ -451,7 +451,7 @@ async fn a_replay_is_counted_begun_and_watched() {
     let (code, _, err) = inbox.run(&["replay", "pause", "1"]).await;
     assert_eq!(code, 1);
     assert!(
-        err.starts_with("error: pausing replay 1: replay 1 is over"),
+        err.starts_with("error: pausing replay 1: replay 1 has ended"),
         "{err}"
     );
 }

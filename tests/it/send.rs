@@ -219,7 +219,7 @@ fn body_and_headers_are_those_of_the_command_line() {
             &["--header", "no colon"],
             "must have the form `Name: value`",
         ),
-        (&["--header", "a b: c"], "no name of a header"),
+        (&["--header", "a b: c"], "is not a header name"),
         (
             &["--set", "x"],
             "must have the form `data.object.amount=500`",

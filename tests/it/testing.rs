@@ -123,7 +123,7 @@ async fn what_cannot_be_tested_is_an_error_that_says_why() {
     assert_eq!(unknown, "no provider has the id `no_such`");
     let foreign = error(Sender::new("google_pubsub", SECRET, url));
     assert!(
-        foreign.contains("can verify requests of this scheme, but cannot sign them"),
+        foreign.contains("can verify events of `google_pubsub`, but not sign them"),
         "{foreign}"
     );
     let wrong = error(Sender::new("stripe", SECRET, "127.0.0.1"));

@@ -159,7 +159,7 @@ fn every_example_is_a_value_of_its_key() {
                 "this is not TOML",
                 "unknown key",
                 "expected",
-                " is not a",
+                " is not a valid",
                 "choices",
             ] {
                 assert!(!shown.contains(sign), "{line}\n{shown}");

@@ -122,7 +122,7 @@ fn faults() {
         ),
         (
             "type = \"jwt\"\nalgorithms = [\"RS512\"]\nkeys = \"secret\"\ntoken = { header = \"X\" }\ndetached = true\nevent_id = { claim = \"jti\" }",
-            "only signed tokens with a payload of their own",
+            "that have a payload of their own",
         ),
         ("type = \"hmac\"\ndetached = true", "has no `detached`"),
     ] {

@@ -516,12 +516,12 @@ signature = {{ header = \"x-s\", base64_json = \"/a/s\" }}\nsigned = \"{{body}}\
         (format!("{good}="), "is not base64"),
         (format!(" {good}"), "is not base64"),
         (envelope("{"), "is not base64 of a JSON object"),
-        (envelope("{}"), "holds no signature"),
-        (envelope(r#"{"a":{"s":{}}}"#), "holds no signature"),
+        (envelope("{}"), "contains no signature"),
+        (envelope(r#"{"a":{"s":{}}}"#), "contains no signature"),
         (envelope(r#"{"a":{"s":"!"}}"#), "is not base64"),
         (
             envelope(&format!(r#"{{"a":{{"s":"{SHA1}","\u0073":"{SHA1}"}}}}"#)),
-            "holds two signatures",
+            "contains two signatures",
         ),
         (envelope(&long), "is too long"),
     ] {

@@ -30,7 +30,7 @@ pub struct Gate {
 }
 
 /// Message in the log after a rejected reload.
-pub const RELOAD_REFUSED: &str = "config rejected";
+pub const RELOAD_REFUSED: &str = "config rejected, the previous one stays in use";
 
 /// Options for starting a gate.
 pub struct Options {
