@@ -57,6 +57,7 @@ impl KeyPairs {
         let text = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
         let keys = json!({ "keys": [
             { "kid": "RS256", "kty": "RSA", "use": "sig", "alg": "RS256", "n": text(modulus), "e": "AQAB" },
+            { "kid": "RS512", "kty": "RSA", "use": "sig", "alg": "RS512", "n": text(modulus), "e": "AQAB" },
             { "kid": "ES256", "kty": "EC", "use": "sig", "crv": "P-256", "x": text(&point[1..33]), "y": text(&point[33..]) },
         ] });
         keys.to_string()
@@ -272,7 +273,10 @@ impl<'k> Signer<'k> {
                 claims.insert(claim.name.clone(), digest(claim, url.as_bytes()).into());
             }
         }
-        let token = self.token(family, &Value::Object(claims));
+        let token = match family.is_detached {
+            true => self.token(family, &request.body),
+            false => self.token(family, Value::Object(claims).to_string().as_bytes()),
+        };
         match &family.place {
             JwtPlace::Body => request.body = token.into(),
             JwtPlace::In(place, prefix) => {
@@ -281,29 +285,36 @@ impl<'k> Signer<'k> {
         }
     }
 
-    fn token(&self, family: &JwtSpec, claims: &Value) -> String {
-        let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
+    /// Returns a signed token with this payload; a detached one leaves the payload out again (RFC 7515 Appendix F).
+    fn token(&self, family: &JwtSpec, payload: &[u8]) -> String {
         let name = match family.algorithms[0] {
             JwtAlgorithm::Hs256 => "HS256",
             JwtAlgorithm::Rs256 => "RS256",
+            JwtAlgorithm::Rs512 => "RS512",
             JwtAlgorithm::Es256 => "ES256",
             other => panic!("the test has no key for {other:?}"),
         };
-        let header = json!({ "alg": name, "kid": name });
-        let text = format!("{}.{}", part(&header), part(claims));
+        let header = json!({ "alg": name, "kid": name }).to_string();
+        let header = BASE64URL_NOPAD.encode(header.as_bytes());
+        let text = format!("{header}.{}", BASE64URL_NOPAD.encode(payload));
         let signature = match name {
             "HS256" => {
                 let key = key(&family.secret, &self.secret);
                 mac(Algorithm::Sha256, &key, text.as_bytes())
             }
             "RS256" => self.keys.sign(KeyAlgorithm::RsaSha256, text.as_bytes()),
+            "RS512" => self.keys.sign(KeyAlgorithm::RsaSha512, text.as_bytes()),
             _ => {
                 let pair = &self.keys.ecdsa_of_tokens;
                 let signature = pair.sign(&SystemRandom::new(), text.as_bytes());
                 signature.unwrap().as_ref().to_vec()
             }
         };
-        format!("{text}.{}", BASE64URL_NOPAD.encode(&signature))
+        let signature = BASE64URL_NOPAD.encode(&signature);
+        match family.is_detached {
+            true => format!("{header}..{signature}"),
+            false => format!("{text}.{signature}"),
+        }
     }
 }
 
